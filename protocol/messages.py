@@ -1,0 +1,153 @@
+"""The vocabulary of a chat: messages, their parts, tools, usage.
+
+The same structs travel in requests, in chunks and between the modules of the sidecar:
+there is no second internal model. Unknown fields are ignored on the way in.
+"""
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+PlainText = Annotated[str, msgspec.Meta(pattern=r"^[^\x00]*$")]
+"""Text that names something (a model, a tool, an address): a NUL has no business in it."""
+
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=256, pattern=r"^[^\x00-\x1f\x7f]+$")]
+MediaType = Annotated[str, msgspec.Meta(max_length=128, pattern=r"^[\w.+-]+/[\w.+-]+$")]
+
+
+class State(msgspec.Struct, frozen=True, kw_only=True):
+    """Opaque provider state of a part (a signature, encrypted reasoning, an item id).
+
+    It is minted by one provider on one wire and is valid only there: `encode` echoes it
+    unchanged to the same provider, wire and, where it binds, model, and drops it elsewhere.
+    """
+
+    provider: str
+    wire: str
+    model: str = ""
+    data: Any = None
+
+
+class Citation(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """A source that the model quotes. `start` and `end` are offsets in characters of the text part."""
+
+    url: str | None = None
+    title: str | None = None
+    cited_text: str | None = None
+    document: str | None = None
+    start: int | None = None
+    end: int | None = None
+
+
+class TextPart(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="type", tag="text"):
+    """Text. `refusal` marks what a provider sent as its refusal."""
+
+    text: str
+    refusal: bool = False
+    citations: list[Citation] | None = None
+    state: State | None = None
+
+
+class ImagePart(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="type", tag="image"):
+    """An image: base64 `data` with its `media_type`, or a `url` (https, or a data: URL)."""
+
+    data: str | None = None
+    media_type: MediaType | None = None
+    url: PlainText | None = None
+    detail: Literal["auto", "low", "high", "original"] | None = None
+
+
+class FilePart(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="type", tag="file"):
+    """A document: base64 `data` with its `media_type`, or a `url`."""
+
+    data: str | None = None
+    media_type: MediaType = "application/pdf"
+    url: PlainText | None = None
+    name: PlainText | None = None
+
+
+class ReasoningPart(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="type", tag="reasoning"):
+    """What the model thought, as far as the provider shows it; `state` carries what it does not."""
+
+    content: str
+    state: State | None = None
+
+
+class ToolCallPart(msgspec.Struct, frozen=True, tag_field="type", tag="tool_call", kw_only=True):
+    """A call that the model asks for."""
+
+    id: Annotated[str, msgspec.Meta(max_length=512)]
+    name: Annotated[str, msgspec.Meta(max_length=256)]
+    arguments: dict[str, Any] | None = None
+    """The parsed arguments, or null when `arguments_text` is not a JSON object."""
+    arguments_text: str | None = None
+    """The text that the model wrote, never altered."""
+    state: State | None = None
+
+
+class ToolResultPart(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="type", tag="tool_result"):
+    """What a tool answered to the call of that id."""
+
+    id: Annotated[str, msgspec.Meta(max_length=512)]
+    content: str | list[TextPart | ImagePart | FilePart] = ""
+    is_error: bool = False
+
+
+class OpaquePart(msgspec.Struct, frozen=True, tag_field="type", tag="opaque", kw_only=True):
+    """A block of the provider's own that this vocabulary has no word for (a server tool, a compaction).
+
+    Keep it where it stands: it goes back unchanged to the provider that made it and to no other.
+    """
+
+    kind: str
+    state: State
+
+
+Part = TextPart | ImagePart | FilePart | ReasoningPart | ToolCallPart | ToolResultPart | OpaquePart
+
+
+class Message(msgspec.Struct, frozen=True, kw_only=True):
+    """One turn. `content` is a string or a list of parts."""
+
+    role: Literal["system", "user", "assistant", "tool"]
+    content: str | list[Part]
+
+
+class Tool(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """A function that the model may call; `parameters` is a JSON Schema of type object."""
+
+    name: Annotated[str, msgspec.Meta(min_length=1, max_length=128, pattern=r"^[\w.:/-]+$")]
+    description: str | None = None
+    parameters: dict[str, Any] = msgspec.field(default_factory=lambda: {"type": "object", "properties": {}})
+    strict: bool | None = None
+
+
+class ToolCall(msgspec.Struct, frozen=True, kw_only=True):
+    """A whole tool call as the chunk `tool_call` carries it."""
+
+    id: str
+    name: str
+    arguments: dict[str, Any] | None
+    arguments_text: str
+
+
+class Usage(msgspec.Struct, frozen=True, kw_only=True):
+    """Tokens of one answer in one meaning for all providers. A count that was not reported is null, never 0."""
+
+    input_tokens: int | None = None
+    """All tokens of the prompt, cached or not."""
+    output_tokens: int | None = None
+    """All tokens of the answer, reasoning included."""
+    cache_read_tokens: int | None = None
+    """Of the input: read from the provider's cache."""
+    cache_write_tokens: int | None = None
+    """Of the input: written to the provider's cache."""
+    cache_write_1h_tokens: int | None = None
+    """Of the writes: those kept for an hour."""
+    reasoning_tokens: int | None = None
+    """Of the output: reasoning, shown or not."""
+
+
+FinishReason = Literal[
+    "stop", "length", "tool_calls", "content_filter", "refusal", "paused", "error", "other"
+]

@@ -1,0 +1,148 @@
+"""What the sidecar writes: one JSON object a line.
+
+Every accepted request ends in exactly one terminal line: a `Reply`, a `Streamed` whose
+data is `done`, or a `Failed`. `seq` counts the streamed lines of a request from 0.
+"""
+
+from typing import Any, Literal
+
+import msgspec
+
+from protocol.errors import ErrorBody
+from protocol.messages import Citation, FinishReason, Message, ToolCall, Usage
+
+PROTOCOL_VERSION = 1
+
+ReplyId = int | str | None | msgspec.UnsetType
+"""The request's own id; null for a line that could not be parsed; absent when the request had none."""
+
+
+class Warn(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """Something that was done otherwise than asked. `param` is the option's path."""
+
+    code: str
+    message: str
+    param: str | None = None
+
+
+class Start(msgspec.Struct, frozen=True, tag_field="type", tag="start", kw_only=True):
+    """The provider has begun to answer."""
+
+    provider: str
+    model: str
+    request_id: str | None = None
+    warnings: list[Warn] = []
+
+
+class Content(msgspec.Struct, frozen=True, tag_field="type", tag="content"):
+    """A piece of the answer's text."""
+
+    content: str
+
+
+class Reasoning(msgspec.Struct, frozen=True, tag_field="type", tag="reasoning"):
+    """A piece of readable reasoning."""
+
+    content: str
+
+
+class ToolCallDelta(msgspec.Struct, frozen=True, tag_field="type", tag="tool_call_delta"):
+    """A piece of a tool call's arguments; the first of a call may be empty. `index` tells parallel calls apart."""
+
+    index: int
+    id: str
+    name: str
+    arguments_delta: str
+
+
+class ToolCallChunk(msgspec.Struct, frozen=True, tag_field="type", tag="tool_call"):
+    """A whole tool call. `arguments` is null when `arguments_text` is not a JSON object: do not run it."""
+
+    tool_call: ToolCall
+
+
+class CitationChunk(msgspec.Struct, frozen=True, tag_field="type", tag="citation"):
+    """A source of the text so far."""
+
+    citation: Citation
+
+
+class Status(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="type", tag="status", kw_only=True):
+    """What a silent request waits for; only for hosts that asked for `status` events."""
+
+    state: Literal["queued", "connecting", "waiting", "retrying", "falling_back"]
+    attempt: int | None = None
+    wait_ms: int | None = None
+    code: str | None = None
+
+
+class Timings(msgspec.Struct, frozen=True, kw_only=True):
+    """Milliseconds since the request line was read."""
+
+    headers_ms: int | None = None
+    first_chunk_ms: int | None = None
+    total_ms: int
+
+
+class Attempt(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """One try at one provider."""
+
+    provider: str
+    model: str
+    code: str | None = None
+    """The error code it ended with; absent when it succeeded."""
+    ms: int | None = None
+
+
+class Done(msgspec.Struct, frozen=True, tag_field="type", tag="done", kw_only=True):
+    """The end of a chat that the provider itself ended."""
+
+    finish_reason: FinishReason
+    provider_finish_reason: str | None
+    usage: Usage | None
+    cost: dict[str, Any]
+    message: Message
+    provider: str
+    model: str
+    request_id: str | None
+    attempts: list[Attempt]
+    timings: Timings
+    warnings: list[Warn] = []
+
+
+Chunk = (
+    Start | Content | Reasoning | ToolCallDelta | ToolCallChunk | CitationChunk | Status | Done
+)
+
+
+class Streamed(msgspec.Struct, frozen=True):
+    """One line of a stream."""
+
+    id: ReplyId
+    success: Literal[True]
+    streaming: Literal[True]
+    seq: int
+    data: Chunk
+
+
+class Reply(msgspec.Struct, frozen=True):
+    """The one answer of a unary action."""
+
+    id: ReplyId
+    success: Literal[True]
+    data: Any
+
+
+class Failed(msgspec.Struct, frozen=True):
+    """The one answer of a request that failed, at once or in the middle of its stream."""
+
+    id: ReplyId
+    success: Literal[False]
+    error: ErrorBody
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True):
+    """An unsolicited line, only for hosts that asked for it in `initialize`."""
+
+    event: Literal["warning"]
+    data: Warn

@@ -1,0 +1,162 @@
+"""What a host may send: one JSON object a line, named by `action`."""
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from protocol.messages import Message, Name, PlainText, Tool
+
+ACTIONS = (
+    "initialize",
+    "ping",
+    "list_providers",
+    "list_models",
+    "stream_chat",
+    "generate",
+    "cancel",
+    "shutdown",
+)
+
+MAX_TIMEOUT_MS = 86_400_000
+"""A day: the longest `timeout`."""
+
+Id = (
+    Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+    | Annotated[str, msgspec.Meta(max_length=128, pattern=r"^[^\x00]*$")]
+)
+TimeoutMs = Annotated[int, msgspec.Meta(ge=1, le=MAX_TIMEOUT_MS)]
+Model = Annotated[str, msgspec.Meta(min_length=1, max_length=256, pattern=r"^[\x20-\x7e]+$")]
+Provider = Annotated[str, msgspec.Meta(min_length=1, max_length=64, pattern=r"^[\x21-\x7e]+$")]
+Secret = Annotated[str, msgspec.Meta(max_length=16384)]
+Url = Annotated[str, msgspec.Meta(max_length=2048)]
+Text = str
+
+
+class Envelope(msgspec.Struct, frozen=True, kw_only=True):
+    """The outside of every line. `params` is decoded next, by the action's own struct."""
+
+    id: Id | msgspec.UnsetType = msgspec.UNSET
+    action: Annotated[str, msgspec.Meta(max_length=64)]
+    provider: Provider | None = None
+    params: msgspec.Raw = msgspec.Raw(b"{}")
+    timeout: TimeoutMs | None = None
+    """Milliseconds over everything, queue and retries included."""
+
+
+class ClientInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """The host's own name and version."""
+
+    name: Name
+    version: Annotated[str, msgspec.Meta(max_length=64, pattern=r"^[^\x00-\x1f\x7f]*$")] = ""
+
+
+class Initialize(msgspec.Struct, frozen=True, kw_only=True):
+    """Optional first request: who the host is and what it wants to hear."""
+
+    protocol_version: int = 1
+    client: ClientInfo | None = None
+    events: list[Literal["status", "warnings"]] = []
+    """`status`: chunks of that type while a chat waits. `warnings`: unsolicited `event` lines."""
+    strict: bool = False
+    """Refuse unknown fields, naming them, in place of ignoring them."""
+
+
+class Nothing(msgspec.Struct, frozen=True):
+    """No parameters."""
+
+
+class Cancel(msgspec.Struct, frozen=True, kw_only=True):
+    """End the request of that id."""
+
+    id: Id
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """The keys of a provider's table in the configuration, for this request only."""
+
+    api_key: Secret | None = None
+    base_url: Url | None = None
+
+
+class ListModels(msgspec.Struct, frozen=True, kw_only=True):
+    """The models of a provider, from its own list."""
+
+    refresh: bool = False
+    """Ask the provider even when a fresh list is at hand."""
+    api_key: Secret | None = None
+    base_url: Url | None = None
+    settings: Settings | None = None
+
+
+class NamedTool(msgspec.Struct, frozen=True):
+    """Force the tool of that name."""
+
+    name: Name
+
+
+class ResponseFormat(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """What the answer's text must be; `schema` belongs to `json_schema`."""
+
+    type: Literal["text", "json", "json_schema"]
+    schema: dict[str, Any] | None = None
+    name: Annotated[str, msgspec.Meta(pattern=r"^[a-zA-Z0-9_-]{1,64}$")] = "answer"
+    strict: bool | None = None
+
+
+class ReasoningOptions(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """How much to think. `include` false asks for no readable reasoning."""
+
+    effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None = None
+    budget_tokens: Annotated[int, msgspec.Meta(ge=0, le=10_000_000)] | None = None
+    include: bool | None = None
+
+
+class Timeouts(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """Limits of the phases, in milliseconds; a phase that is not named keeps its default."""
+
+    connect_ms: TimeoutMs | None = None
+    first_byte_ms: TimeoutMs | None = None
+    idle_ms: TimeoutMs | None = None
+
+
+class Options(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """How to answer. What a model is known to refuse is left out, with a warning in `start`."""
+
+    max_tokens: Annotated[int, msgspec.Meta(ge=1, le=100_000_000)] | None = None
+    temperature: Annotated[float, msgspec.Meta(ge=0, le=2)] | None = None
+    top_p: Annotated[float, msgspec.Meta(ge=0, le=1)] | None = None
+    stop: Text | list[Text] | None = None
+    seed: Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)] | None = None
+    tools: list[Tool] = []
+    tool_choice: Literal["auto", "none", "required"] | NamedTool | None = None
+    parallel_tool_calls: bool | None = None
+    response_format: ResponseFormat | None = None
+    reasoning: ReasoningOptions | None = None
+    cache: Literal["auto", "off"] | None = None
+    wire: PlainText | None = None
+    timeouts: Timeouts | None = None
+    provider_options: dict[str, Any] = {}
+    """Merged into the provider's request body untouched."""
+
+
+class Chat(msgspec.Struct, frozen=True, kw_only=True):
+    """A conversation to answer."""
+
+    model: Model
+    messages: Annotated[list[Message], msgspec.Meta(min_length=1, max_length=100_000)]
+    options: Options = Options()
+    api_key: Secret | None = None
+    base_url: Url | None = None
+    settings: Settings | None = None
+
+
+PARAMS: dict[str, type[msgspec.Struct]] = {
+    "initialize": Initialize,
+    "ping": Nothing,
+    "list_providers": Nothing,
+    "list_models": ListModels,
+    "stream_chat": Chat,
+    "generate": Chat,
+    "cancel": Cancel,
+    "shutdown": Nothing,
+}

@@ -1,0 +1,120 @@
+"""`text/event-stream` → frames, as the WHATWG specification reads it. [sans-IO]
+
+Knows line ends (LF, CRLF, CR), fields, comments and the byte order mark. Must not know what
+an event means. Source: https://html.spec.whatwg.org/multipage/server-sent-events.html, 2026-11.
+"""
+
+from sidecar.codecs import Frame
+from sidecar.errors import SidecarError
+
+MAX_EVENT_BYTES = 16 * 1024 * 1024
+"""Largest event; room for an inline image."""
+
+MAX_STRAY_BYTES = 64 * 1024
+"""How much is kept of lines that are no event field: some providers put a bare JSON error there."""
+
+_BOM = b"\xef\xbb\xbf"
+_IGNORED = (b"id", b"retry")
+
+
+class Codec:
+    """One stream. An event is complete at its blank line: what the stream ends without is no event."""
+
+    SNIFF_DOCUMENT = True
+    """A reply that begins like a JSON document is one, and no stream."""
+
+    def __init__(self) -> None:
+        self._pieces: list[bytes] = []
+        self._size_bytes = 0
+        self._data: list[bytes] = []
+        self._event = b""
+        self._after_cr = False
+        self._at_start = True
+        self._stray: list[bytes] = []
+        self._stray_bytes = 0
+        self.comments = 0
+        """Comment lines so far: a sign of life that is no event."""
+
+    @property
+    def stray(self) -> bytes:
+        """The lines so far that are no field of an event, at most MAX_STRAY_BYTES of them."""
+        return b"\n".join(self._stray)
+
+    @property
+    def pending(self) -> bool:
+        """Whether the stream stopped inside an event."""
+        return bool(self._data or any(self._pieces))
+
+    def feed(self, data: bytes) -> list[Frame]:
+        """Return the events that *data* completes.
+
+        Raises: SidecarError `provider_error` for an event over MAX_EVENT_BYTES.
+        """
+        if b"\r" in data or self._after_cr:
+            data = self._unify_line_ends(data)
+        head, *rest = data.split(b"\n")
+        frames: list[Frame] = []
+        if not rest:
+            self._keep(head)
+            return frames
+        if self._pieces:
+            head = b"".join((*self._pieces, head))
+            self._pieces.clear()
+        self._line(head, frames)
+        for line in rest[:-1]:
+            self._line(line, frames)
+        self._size_bytes = sum(map(len, self._data))
+        self._keep(rest[-1])
+        return frames
+
+    def finish(self) -> list[Frame]:
+        """Return the last event when the stream ended after its data but before its blank line."""
+        frames: list[Frame] = []
+        self._line(b"".join(self._pieces), frames)
+        self._pieces.clear()
+        self._line(b"", frames)
+        return frames
+
+    def _unify_line_ends(self, data: bytes) -> bytes:
+        if self._after_cr and data.startswith(b"\n"):
+            data = data[1:]
+        self._after_cr = data.endswith(b"\r") or (self._after_cr and not data)
+        return data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+
+    def _keep(self, piece: bytes) -> None:
+        if piece:
+            self._pieces.append(piece)
+            self._size_bytes += len(piece)
+            if self._size_bytes > MAX_EVENT_BYTES:
+                raise SidecarError(
+                    "provider_error",
+                    f"The provider sent an event of more than {MAX_EVENT_BYTES} bytes.",
+                    reason="event_too_large",
+                )
+
+    def _line(self, line: bytes, frames: list[Frame]) -> None:
+        if self._at_start:
+            self._at_start = False
+            line = line.removeprefix(_BOM)
+        if not line:
+            if self._data:
+                data = self._data[0] if len(self._data) == 1 else b"\n".join(self._data)
+                frames.append((self._event.decode("utf-8", "replace") if self._event else "", data))
+                self._data.clear()
+            self._event = b""
+        elif line.startswith(b"data:"):
+            self._data.append(line[6:] if line[5:6] == b" " else line[5:])
+        else:
+            self._other_field(line)
+
+    def _other_field(self, line: bytes) -> None:
+        name, colon, value = line.partition(b":")
+        if not name:
+            self.comments += 1
+        elif name == b"event":
+            self._event = value.removeprefix(b" ")
+        elif name == b"data":
+            self._data.append(b"")
+        elif name not in _IGNORED and self._stray_bytes < MAX_STRAY_BYTES:
+            self._stray.append(line[:MAX_STRAY_BYTES])
+            self._stray_bytes += len(line)

@@ -1,0 +1,94 @@
+"""The one exception of the program and the rules its text obeys. [pure]
+
+Knows the error codes and how a text becomes safe to show. Must not know providers or HTTP.
+"""
+
+import re
+
+import msgspec
+
+from protocol.errors import ErrorBody, ErrorCode, Phase
+
+MESSAGE_MAX_CHARS = 500
+
+RETRYABLE: frozenset[ErrorCode] = frozenset(
+    {
+        "rate_limited",
+        "queue_full",
+        "provider_overloaded",
+        "provider_error",
+        "network_error",
+        "timeout",
+        "stream_interrupted",
+        "shutting_down",
+        "internal_error",
+    }
+)
+"""Codes after which the same request may succeed, unless the cause says otherwise."""
+
+_UNSAFE = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff]"
+)
+"""C0 and C1 controls, bidirectional and zero-width characters: never shown from a provider's text."""
+
+_SECRETS = re.compile(
+    r"(?:sk|pk|rk|xai|gsk|csk|vck|hf|ghp|gho|ghu|ghs|glpat|AIza|ya29)[-_.][\w*.\-]{6,}"
+    r"|github_pat_\w{6,}|AIza[\w-]{20,}|AKIA[A-Z0-9]{12,}|eyJ[\w-]{10,}\.[\w-]{10,}(?:\.[\w-]*)?"
+    r"|(?i:bearer|basic)\s+[\w.~+/=-]{8,}"
+)
+"""Shapes of credentials that providers are known to repeat in their messages."""
+
+
+class SidecarError(Exception):
+    """A failure with a code of the protocol; `body` is the `error` object, less what only the boundary knows."""
+
+    def __init__(  # noqa: PLR0913 - one keyword per field of the error object
+        self,
+        code: ErrorCode,
+        message: str,
+        *,
+        retryable: bool | None = None,
+        retry_after_ms: int | None = None,
+        provider_status: int | None = None,
+        provider_code: str | None = None,
+        request_id: str | None = None,
+        phase: Phase | None = None,
+        param: str | None = None,
+        reason: str | None = None,
+        hint: str | None = None,
+    ) -> None:
+        self.body = ErrorBody(
+            code=code,
+            message=clean(message),
+            retryable=code in RETRYABLE if retryable is None else retryable,
+            retry_after_ms=retry_after_ms,
+            provider_status=provider_status,
+            provider_code=provider_code,
+            request_id=request_id,
+            phase=phase,
+            param=param,
+            reason=reason,
+            hint=hint,
+            partial=False,
+        )
+        super().__init__(self.body.message)
+
+    def with_(self, **fields: object) -> "SidecarError":
+        """Return the same failure with some fields of its body filled in."""
+        error = SidecarError(self.body.code, self.body.message)
+        error.body = msgspec.structs.replace(self.body, **fields)
+        return error
+
+
+def clean(text: str) -> str:
+    """Return *text* fit for an error message: one bounded line without controls, credentials or bidi tricks."""
+    text = _SECRETS.sub("[redacted]", text[: MESSAGE_MAX_CHARS * 4])
+    text = _UNSAFE.sub("", text).strip()
+    if len(text) > MESSAGE_MAX_CHARS:
+        text = text[: MESSAGE_MAX_CHARS - 1] + "…"
+    return text
+
+
+def invalid(message: str, param: str | None = None, **fields: str) -> SidecarError:
+    """Return an `invalid_request` that names the field at *param*."""
+    return SidecarError("invalid_request", message, param=param, **fields)  # type: ignore[arg-type]  # optional str fields only

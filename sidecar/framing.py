@@ -1,0 +1,229 @@
+"""Bytes → lines, lines → envelopes, structs → lines. [sans-IO]
+
+Knows NDJSON and its bounds. Must not know descriptors, actions' meaning or providers.
+Memory and time are linear in the input: a partial line is kept as the pieces that came.
+"""
+
+import re
+from collections.abc import Iterator
+from typing import Any, TypeVar
+
+import msgspec
+
+from protocol.requests import Envelope
+from sidecar.errors import SidecarError, invalid
+
+MAX_LINE_BYTES = 32 * 1024 * 1024
+"""Longest request line: room for a few images. A longer one is refused and skipped, never stored."""
+
+SNIFF_BYTES = 64 * 1024
+"""How much of an overlong line is looked through for its `id`."""
+
+_BOM = b"\xef\xbb\xbf"
+
+
+T = TypeVar("T", bound=msgspec.Struct)
+
+
+class TooLong(msgspec.Struct, frozen=True):
+    """A line over the limit; *head* is its beginning."""
+
+    head: bytes
+
+
+class LineDecoder:
+    """Splits a byte stream at LF. `feed` what came, `end` once at the end of input."""
+
+    def __init__(self, max_line_bytes: int = MAX_LINE_BYTES) -> None:
+        self._max_line_bytes = max_line_bytes
+        self._pieces: list[bytes] = []
+        self._size_bytes = 0
+        self._skipping = False
+        self._at_start = True
+
+    def feed(self, data: bytes) -> Iterator[bytes | TooLong]:
+        """Yield each whole line of *data*, without its line end; blank lines are dropped."""
+        start = 0
+        while (end := data.find(b"\n", start)) >= 0:
+            line = self._finish(data[start:end])
+            start = end + 1
+            if line:
+                yield line
+        if start < len(data):
+            rest = data[start:] if start else data
+            if too_long := self._keep(rest):
+                yield too_long
+
+    def end(self) -> Iterator[bytes | TooLong]:
+        """Yield the last line when it lacks its LF."""
+        if line := self._finish(b""):
+            yield line
+
+    def _keep(self, piece: bytes) -> TooLong | None:
+        if self._skipping:
+            return None
+        self._pieces.append(piece)
+        self._size_bytes += len(piece)
+        if self._size_bytes <= self._max_line_bytes:
+            return None
+        self._skipping = True
+        return self._refuse()
+
+    def _finish(self, tail: bytes) -> bytes | TooLong | None:
+        if self._skipping:
+            self._skipping = False
+            return None
+        if self._size_bytes + len(tail) > self._max_line_bytes:
+            self._pieces.append(tail)
+            return self._refuse()
+        line = b"".join((*self._pieces, tail)) if self._pieces else tail
+        self._pieces.clear()
+        self._size_bytes = 0
+        if self._at_start:
+            self._at_start = False
+            line = line.removeprefix(_BOM)
+        return line.strip(b" \t\r")
+
+    def _refuse(self) -> TooLong:
+        head = b"".join(self._pieces)[:SNIFF_BYTES]
+        self._pieces.clear()
+        self._size_bytes = 0
+        self._at_start = False
+        return TooLong(head)
+
+
+_envelope = msgspec.json.Decoder(Envelope)
+_HUGE_EXPONENT = re.compile(rb"\d[eE]\+?\d{3}")
+
+
+def decode_envelope(line: bytes) -> Envelope:
+    """Return the envelope of one line.
+
+    Raises: SidecarError `parse_error` when the line is not JSON in UTF-8, `invalid_request`
+    when it is but is no request; the message names the field and never a value.
+    """
+    try:
+        if not line.isascii():
+            line.decode()
+        if _HUGE_EXPONENT.search(line):
+            msgspec.json.decode(line)
+        return _envelope.decode(line)
+    except msgspec.ValidationError as error:
+        raise _refused(error, line) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise parse_error(error) from None
+
+
+def decode_params(raw: bytes | msgspec.Raw, kind: type[T]) -> T:
+    """Return *raw* as a struct of *kind*, its errors named from `params` on."""
+    try:
+        return _decoder(kind).decode(raw)
+    except msgspec.ValidationError as error:
+        raise validation_error(error, "params") from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise parse_error(error) from None
+
+
+_decoders: dict[type, msgspec.json.Decoder[Any]] = {}
+
+
+def _decoder(kind: type[T]) -> msgspec.json.Decoder[T]:
+    decoder = _decoders.get(kind)
+    if decoder is None:
+        decoder = _decoders[kind] = msgspec.json.Decoder(kind)
+    return decoder
+
+
+def parse_error(error: Exception) -> SidecarError:
+    """Return the `parse_error` for a line that is no JSON, saying where it breaks but not what stands there."""
+    if isinstance(error, RecursionError):
+        return SidecarError("parse_error", "The line is nested too deeply.")
+    if isinstance(error, UnicodeDecodeError):
+        return SidecarError("parse_error", f"The line is not UTF-8 (byte {error.start}).")
+    detail = str(error)
+    place = match[0] if (match := re.search(r"\(byte \d+\)", detail)) else ""
+    return SidecarError("parse_error", f"The line is not valid JSON {place}".strip() + ".")
+
+
+def _refused(error: msgspec.ValidationError, line: bytes) -> SidecarError:
+    # A wrong type early in the line hides broken JSON behind it: broken JSON is the better answer.
+    try:
+        msgspec.json.decode(line)
+    except msgspec.ValidationError:
+        return SidecarError("parse_error", "The line holds a number that is out of range.")
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as broken:
+        return parse_error(broken)
+    return validation_error(error, "")
+
+
+_AT = re.compile(r"^(.*?)(?: - at `(?:key in )?\$?\.?(.*)`)?$", re.DOTALL)
+_MISSING = re.compile(r"missing required field `(\w+)`")
+
+
+def validation_error(error: msgspec.ValidationError, root: str) -> SidecarError:
+    """Return the `invalid_request` for a value of the wrong shape; *root* is the path of what was decoded."""
+    match = _AT.match(str(error))
+    problem, path = (match[1], match[2] or "") if match else ("is not valid", "")
+    param = ".".join(part for part in (root, path) if part).replace(".[", "[") or None
+    if problem.startswith("Number out of range"):
+        return SidecarError("parse_error", "The line holds a number that is out of range.")
+    if missing := _MISSING.search(problem):
+        param = f"{param}.{missing[1]}" if param else missing[1]
+        return invalid(f"`{param}` is required.", param)
+    if problem.startswith(("Invalid enum value", "Invalid value")):
+        # msgspec repeats the value here.
+        problem = "is not one of the values it may have"
+    else:
+        problem = problem[0].lower() + problem[1:]
+    where = f"`{param}`" if param else "The request"
+    return invalid(f"{where}: {problem}.", param)
+
+
+_TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[{}\[\]:,]|-?\d+')
+
+
+def sniff_id(head: bytes) -> int | str | None:
+    """Return the top-level `id` in the beginning of a line that was too long to parse, or None."""
+    depth = 0
+    previous: list[bytes] = [b"", b""]
+    for match in _TOKEN.finditer(head):
+        token = match[0]
+        if depth == 1 and previous == [b'"id"', b":"]:
+            return _id_of(token)
+        if token in b"{[":
+            depth += 1
+        elif token in b"}]":
+            depth -= 1
+        previous = [previous[1], token]
+    return None
+
+
+def _id_of(token: bytes) -> int | str | None:
+    try:
+        return msgspec.convert(msgspec.json.decode(token), Envelope.__annotations__["id"], strict=True)  # type: ignore[no-any-return]  # Id
+    except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError):
+        return None
+
+
+def unknown_fields(given: object, known: object, path: str = "params") -> Iterator[str]:
+    """Yield the paths of the object keys in *given* that its decoded form *known* does not have."""
+    if isinstance(given, dict) and isinstance(known, dict):
+        for key, value in given.items():
+            if key not in known:
+                yield f"{path}.{key}"
+            else:
+                yield from unknown_fields(value, known[key], f"{path}.{key}")
+    elif isinstance(given, list) and isinstance(known, list):
+        for index, (a, b) in enumerate(zip(given, known, strict=False)):
+            yield from unknown_fields(a, b, f"{path}[{index}]")
+
+
+encoder = msgspec.json.Encoder()
+
+
+def encode_line(line: msgspec.Struct) -> bytes:
+    """Return *line* as one line of compact JSON with its LF."""
+    buffer = bytearray()
+    encoder.encode_into(line, buffer)
+    buffer += b"\n"
+    return bytes(buffer)

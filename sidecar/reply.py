@@ -1,0 +1,134 @@
+"""The bytes of one reply → chunks: codec and decoder joined. [sans-IO]
+
+Knows what a reply may turn out to be (a stream, one JSON document, a web page, nothing).
+Must not know where the bytes come from or where the chunks go.
+"""
+
+import importlib
+from collections.abc import Callable, Iterable
+from functools import cache
+from typing import Any
+
+from protocol.messages import Usage
+from protocol.replies import Chunk
+from sidecar import wires
+from sidecar.errors import SidecarError
+from sidecar.wires import faults
+from sidecar.wires.types import Decoder, Outcome, Route, Wire
+
+MAX_DOCUMENT_BYTES = 32 * 1024 * 1024
+"""Largest reply that is one JSON document."""
+
+
+@cache
+def _codec(name: str) -> Any:
+    return importlib.import_module(f"sidecar.codecs.{name}").Codec
+
+
+class Reply:
+    """One reply of status 200. `feed` what came; `end` when `finished` is set or the bytes are."""
+
+    def __init__(self, wire: Wire, route: Route, headers: dict[str, str]) -> None:
+        self._wire = wire
+        self._route = route
+        self._headers = headers
+        self._codec = _codec(wire.CODEC)()
+        self._decoder: Decoder = wire.Decoder(route)
+        self._begun = False
+        self._document: list[bytes] | None = None
+        self._document_bytes = 0
+
+    @property
+    def finished(self) -> bool:
+        """Whether the provider has said that the reply is complete."""
+        return self._decoder.finished
+
+    @property
+    def usage(self) -> Usage | None:
+        """The usage known so far."""
+        return self._decoder.usage
+
+    def feed(self, data: bytes, out: list[Chunk]) -> None:
+        """Append the chunks that *data* completes to *out*.
+
+        Raises: SidecarError for an error in the reply; what was appended before stays good.
+        """
+        if not self._begun:
+            self._begin(data)
+        if self._document is not None:
+            self._keep(data)
+            return
+        feed = self._decoder.feed
+        for frame in self._codec.feed(data):
+            feed(frame, out)
+
+    def end(self, out: list[Chunk]) -> Outcome:
+        """Append what is still open to *out* and return the outcome.
+
+        Raises: SidecarError, `stream_interrupted` when the terminal marker has not come.
+        """
+        if not self._begun:
+            raise SidecarError("provider_error", "The provider sent an empty reply.", reason="empty_response")
+        if self._document is not None:
+            self._decoder, chunks = self._wire.decode_whole(b"".join(self._document), self._route)
+            out.extend(chunks)
+        elif not self._decoder.finished:
+            self._last_frames(out)
+        return self._decoder.end(out)
+
+    def _begin(self, data: bytes) -> None:
+        first = data.lstrip(b"\xef\xbb\xbf \t\r\n")[:1]
+        if not first:
+            return
+        self._begun = True
+        if first == b"<" or "html" in self._headers.get("content-type", ""):
+            raise faults.unexpected_body()
+        # No stream begins like a JSON document, whatever the content type says.
+        if first in b"{[" and self._codec.SNIFF_DOCUMENT:
+            self._document = []
+
+    def _keep(self, data: bytes) -> None:
+        if self._document is not None:
+            self._document.append(data)
+            self._document_bytes += len(data)
+            if self._document_bytes > MAX_DOCUMENT_BYTES:
+                raise SidecarError("provider_error", "The provider's reply is too large.", reason="event_too_large")
+
+    def _last_frames(self, out: list[Chunk]) -> None:
+        """Read what stands at the end without its blank line: a terminal marker counts, half an event does not."""
+        try:
+            for frame in self._codec.finish():
+                self._decoder.feed(frame, out)
+        except SidecarError as error:
+            if error.body.reason != "bad_event":
+                raise
+        if not self._decoder.finished and (raw := faults.document(self._codec.stray)):
+            # Some providers write a bare JSON error between the events.
+            if isinstance(raw, dict) and "error" in raw:
+                raise self._wire.classify(0, {}, self._codec.stray)
+
+
+def play(
+    route: Route, status: int, headers: dict[str, str], pieces: Iterable[bytes], sink: Callable[[list[Chunk]], object]
+) -> Outcome:
+    """Decode a reply at hand, giving the chunks of each piece to *sink*, and return its outcome.
+
+    Raises: SidecarError as `Reply` and the wire's `classify` do.
+    """
+    wire = wires.load(route.wire)
+    if status >= 300:
+        raise wire.classify(status, headers, b"".join(pieces))
+    reply = Reply(wire, route, headers)
+    for data in pieces:
+        out: list[Chunk] = []
+        try:
+            reply.feed(data, out)
+        finally:
+            sink(out)
+        if reply.finished:
+            break
+    out = []
+    try:
+        return reply.end(out)
+    finally:
+        sink(out)

@@ -1,0 +1,128 @@
+"""What passes between a wire and the path around it. [pure]"""
+
+from typing import Any, Protocol
+
+import msgspec
+
+from protocol.messages import FinishReason, Message, Usage
+from protocol.replies import Chunk, Warn
+from protocol.requests import Chat
+from sidecar.codecs import Frame
+from sidecar.errors import SidecarError
+
+
+class Quirks(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a provider departs from the wire it speaks: columns of its table, each with the usual default."""
+
+    done_marker: bool = True
+    """The stream ends in `[DONE]`, so that one without it was cut. False: a finish reason is the end. Default: true."""
+    usage_option: bool = True
+    """`stream_options.include_usage` is understood. Default: true."""
+    max_tokens_field: str = "max_completion_tokens"
+    """Chat Completions' name for the output limit. Default: `max_completion_tokens`."""
+    system_role: str = "system"
+    """Chat Completions' role for system messages. Default: `system`."""
+
+
+class ModelFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of a model; an absent fact is unknown, never no."""
+
+    context_length: int | None = None
+    max_output: int | None = None
+    refuses: frozenset[str] = frozenset()
+    """Options that the model answers with an error: `temperature`, `top_p`, `stop`, `seed`, `tools`, `images`…"""
+    sampling: bool | None = None
+    """Whether it takes `temperature` and `top_p`."""
+    reasoning: bool | None = None
+    """Whether it can reason."""
+    thinking: str | None = None
+    """Which way of asking for reasoning it takes: `adaptive`, `budget` or unknown."""
+    efforts: tuple[str, ...] = ()
+    """The efforts that it takes; empty: unknown."""
+
+
+class Route(msgspec.Struct, frozen=True, kw_only=True):
+    """Where one attempt goes: provider × wire × model."""
+
+    provider: str
+    wire: str
+    model: str
+    base_url: str
+    """Without a trailing slash; what the provider's own SDK means by it."""
+    quirks: Quirks = Quirks()
+    facts: ModelFacts = ModelFacts()
+    headers: dict[str, str] = {}
+    settings: dict[str, Any] = {}
+    """The merged table of the provider, for what only some wires and schemes need (region, project, …)."""
+
+
+class HttpRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """One HTTP request, ready but for its credential."""
+
+    method: str
+    url: str
+    headers: dict[str, str]
+    body: bytes = b""
+
+
+class Encoded(msgspec.Struct, frozen=True):
+    """An encoded chat and what had to be left out of it."""
+
+    request: HttpRequest
+    warnings: list[Warn] = []
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """What a finished stream amounted to."""
+
+    finish_reason: FinishReason
+    provider_finish_reason: str | None
+    usage: Usage | None
+    message: Message
+    model: str
+    """The model that the provider says has answered."""
+    request_id: str | None = None
+    """The id that the reply itself carries."""
+    provider_cost_usd: str | None = None
+    """What the provider says the request cost, as a decimal string."""
+
+
+class Decoder(Protocol):
+    """Frames → chunks, for one stream. Never raises anything but SidecarError."""
+
+    finished: bool
+    """Set by the provider's own terminal marker."""
+
+    @property
+    def usage(self) -> Usage | None:
+        """The usage known so far."""
+
+    def feed(self, frame: Frame, out: list[Chunk]) -> None:
+        """Append what *frame* says to *out*.
+
+        Raises: SidecarError for an error inside the stream; what was appended before stays good.
+        """
+
+    def end(self, out: list[Chunk]) -> Outcome:
+        """Close what is open and return the outcome, at the terminal marker or the end of the stream.
+
+        Raises: SidecarError `stream_interrupted` when the stream ended before its terminal marker.
+        """
+
+
+class Wire(Protocol):
+    """The shape of a wire module."""
+
+    CODEC: str
+
+    def encode(self, chat: Chat, route: Route) -> Encoded:
+        """Return the request that asks *chat* of *route*."""
+
+    def Decoder(self, route: Route) -> Decoder:  # noqa: N802 - a class seen as a function
+        """Return a decoder for one reply."""
+
+    def decode_whole(self, body: bytes, route: Route) -> tuple[Decoder, list[Chunk]]:
+        """Return the decoder, at its end, and the chunks of a reply that came as one document."""
+
+    def classify(self, status: int, headers: dict[str, str], body: bytes) -> SidecarError:
+        """Return the failure that an HTTP error reply stands for."""

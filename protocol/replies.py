@@ -76,6 +76,41 @@ class Status(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="type", 
     code: str | None = None
 
 
+class ModelInfo(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """A model of a provider. What is absent is unknown, never no."""
+
+    id: str
+    provider: str
+    name: str | None = None
+    kind: str | None = None
+    """`chat`, `embedding`, `image`, `audio`, `moderation`…"""
+    context_length: int | None = None
+    """Tokens of prompt and answer together."""
+    max_input: int | None = None
+    """Tokens of the prompt, where that limit is lower."""
+    max_output: int | None = None
+    """Tokens of the answer."""
+    cost: dict[str, Any] | None = None
+    """US dollars per million tokens as decimal strings: `input`, `output`, `cache_read`, `cache_write`…"""
+    capabilities: dict[str, Any] | None = None
+    """`tools`, `images`, `pdf`, `reasoning`…: true or false where known."""
+    status: str | None = None
+    """`active`, `deprecated`, `retired`, `preview`."""
+    retires_on: str | None = None
+    """A date, YYYY-MM-DD."""
+    wire: str | None = None
+
+
+class ModelList(msgspec.Struct, frozen=True, kw_only=True):
+    """The answer to `list_models`."""
+
+    models: list[ModelInfo]
+    source: Literal["provider", "cache", "stale", "built_in"]
+    fetched_at: str
+    """When the provider was asked, ISO 8601 in UTC."""
+    warnings: list[Warn] = []
+
+
 class Timings(msgspec.Struct, frozen=True, kw_only=True):
     """Milliseconds since the request line was read."""
 

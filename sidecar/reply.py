@@ -14,7 +14,7 @@ from protocol.replies import Chunk
 from sidecar import wires
 from sidecar.errors import SidecarError
 from sidecar.wires import faults
-from sidecar.wires.types import Decoder, Outcome, Route, Wire
+from sidecar.wires.types import Outcome, Route, StreamDecoder, Wire
 
 MAX_DOCUMENT_BYTES = 32 * 1024 * 1024
 """Largest reply that is one JSON document."""
@@ -33,7 +33,7 @@ class Reply:
         self._route = route
         self._headers = headers
         self._codec = _codec(wire.CODEC)()
-        self._decoder: Decoder = wire.Decoder(route)
+        self._decoder: StreamDecoder = wire.Decoder(route)
         self._begun = False
         self._document: list[bytes] | None = None
         self._document_bytes = 0

@@ -4,11 +4,12 @@ A wire module offers
 
 - `CODEC`: the name of the codec of its streams,
 - `encode(chat, route) -> Encoded`: the HTTP request, without credentials,
-- `Decoder(route)`: frames → chunks (see `sidecar.wires.types.Decoder`),
+- `Decoder(route)`: frames → chunks (see `sidecar.wires.types.StreamDecoder`),
 - `decode_whole(body, route) -> Decoder`: a reply that came as one JSON document,
 - `classify(status, headers, body) -> SidecarError`: an HTTP failure.
 
-Adding a wire is adding a module here and a folder of its name under `fixtures/`.
+Adding a wire is adding a module here and a folder of its name under `fixtures/`. A wire whose
+encoder needs the room keeps it in a module of its own, `<wire>_request`.
 """
 
 import importlib
@@ -19,13 +20,14 @@ from typing import cast
 from sidecar.errors import invalid
 from sidecar.wires.types import Wire
 
-NOT_WIRES = frozenset({"types", "draft", "faults", "common"})
+NOT_WIRES = frozenset({"types", "draft", "faults", "common", "anthropic_request", "responses_request"})
 
 
 @cache
 def names() -> tuple[str, ...]:
     """Return the names of all wires."""
-    return tuple(sorted(m.name for m in pkgutil.iter_modules(__path__) if m.name not in NOT_WIRES))
+    found = (module.name for module in pkgutil.iter_modules(__path__))
+    return tuple(sorted(name for name in found if name not in _SHARED and not name.endswith("_request")))
 
 
 @cache

@@ -8,7 +8,6 @@ brings the table of its machine codes; what providers share stands here.
 import math
 import re
 from collections.abc import Iterator, Mapping
-from email.utils import parsedate_to_datetime
 from typing import Any, NamedTuple
 
 import msgspec
@@ -171,6 +170,8 @@ def retry_after_ms(headers: Mapping[str, str]) -> int | None:
 
 def _until(value: str, now: str | None) -> float:
     # The provider's own clock is the base, so that a wrong local clock does no harm.
+    from email.utils import parsedate_to_datetime
+
     try:
         return (parsedate_to_datetime(value) - parsedate_to_datetime(now or "")).total_seconds() * 1000
     except (ValueError, TypeError, IndexError):

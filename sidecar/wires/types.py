@@ -1,6 +1,6 @@
 """What passes between a wire and the path around it. [pure]"""
 
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import msgspec
 
@@ -12,16 +12,38 @@ from sidecar.errors import SidecarError
 
 
 class Quirks(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a provider departs from the wire it speaks: columns of its table, each with the usual default."""
+    """Where a provider departs from Chat Completions: columns of its table, each with the usual default."""
 
     done_marker: bool = True
     """The stream ends in `[DONE]`, so that one without it was cut. False: a finish reason is the end. Default: true."""
     usage_option: bool = True
     """`stream_options.include_usage` is understood. Default: true."""
+    obfuscation_option: bool = False
+    """Deltas are padded unless `stream_options.include_obfuscation` is false. Default: false."""
     max_tokens_field: str = "max_completion_tokens"
-    """Chat Completions' name for the output limit. Default: `max_completion_tokens`."""
+    """Name of the output limit. Default: `max_completion_tokens`."""
+    seed_field: str = "seed"
+    """Name of the seed, empty where there is none. Default: `seed`."""
     system_role: str = "system"
-    """Chat Completions' role for system messages. Default: `system`."""
+    """Role of system messages. Default: `system`."""
+    tool_ids: Literal["any", "nine"] = "any"
+    """The ids of tool calls that are taken: any, or nine letters and digits. Default: `any`."""
+    json_schema: bool = True
+    """`response_format` takes a JSON Schema. False: the schema goes into the system text. Default: true."""
+    cache_control: bool = False
+    """Prompts are cached when a top-level `cache_control` asks for it. Default: false."""
+    reasoning_option: Literal["reasoning_effort", "reasoning", "thinking", ""] = "reasoning_effort"
+    """How reasoning is asked for: an effort, an object `reasoning`, a switch `thinking`, or not at all.
+    Default: `reasoning_effort`."""
+    reasoning_format: bool = False
+    """Readable reasoning stands in a field of its own only when `reasoning_format` is `parsed`. Default: false."""
+    reasoning_echo: Literal[
+        "", "reasoning", "reasoning_content", "reasoning_text", "reasoning_details", "thinking_parts"
+    ] = ""
+    """The field of assistant messages in which the provider wants its reasoning back: `reasoning_content` in the
+    turn under way only, `reasoning_text` beside `reasoning_opaque`, `thinking_parts` in `content`. Default: none."""
+    reasoning_outside_output: bool = False
+    """`completion_tokens` leaves out the reasoning, where no `total_tokens` tells. Default: false."""
 
 
 class ModelFacts(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,7 +109,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """What the provider says the request cost, as a decimal string."""
 
 
-class Decoder(Protocol):
+class StreamDecoder(Protocol):
     """Frames → chunks, for one stream. Never raises anything but SidecarError."""
 
     finished: bool
@@ -118,10 +140,10 @@ class Wire(Protocol):
     def encode(self, chat: Chat, route: Route) -> Encoded:
         """Return the request that asks *chat* of *route*."""
 
-    def Decoder(self, route: Route) -> Decoder:  # noqa: N802 - a class seen as a function
+    def Decoder(self, route: Route) -> StreamDecoder:  # noqa: N802 - a class seen as a function
         """Return a decoder for one reply."""
 
-    def decode_whole(self, body: bytes, route: Route) -> tuple[Decoder, list[Chunk]]:
+    def decode_whole(self, body: bytes, route: Route) -> tuple[StreamDecoder, list[Chunk]]:
         """Return the decoder, at its end, and the chunks of a reply that came as one document."""
 
     def classify(self, status: int, headers: dict[str, str], body: bytes) -> SidecarError:

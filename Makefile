@@ -1,0 +1,79 @@
+# Needs GNU make 3.81 or newer, and Python 3.11 or newer with venv. Everything else is fetched by hash.
+
+.DEFAULT_GOAL := help
+
+# A shim may stand in for a Python that is not there, and some systems ship Python without venv: ask it.
+USABLE := import sys, ssl, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
+PYTHON ?= $(shell for python in python3.14 python3.13 python3.12 python3.11 python3; do \
+	if $$python -c '$(USABLE)' >/dev/null 2>&1; then echo $$python; break; fi; done)
+
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input install --quiet
+# The environment's stamp is the lock that it was made from.
+VENV := .venv/requirements-dev.lock
+
+UV := build/uv/bin/uv
+LOCK := $(UV) pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
+	--no-annotate --custom-compile-command "make lock" --quiet $(UPGRADE)
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: run
+run: $(VENV) ## stream a recorded chat from the `replay` provider: no key, no network
+	@printf '%s\n' \
+		'{"id":1,"action":"initialize"}' \
+		'{"id":2,"action":"stream_chat","provider":"replay","params":{"model":"default","messages":[{"role":"user","content":"Hello"}]}}' \
+		| $(BIN)/sidecar
+
+.PHONY: test
+test: $(VENV) ## run the tests; ARGS="-k sse" for some of them
+	@$(BIN)/python -m pytest -q $(ARGS)
+
+.PHONY: check
+check: $(VENV) ## lint, formatting, types, and whether protocol/schema.json is fresh
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/python -m mypy
+	$(BIN)/python -m protocol.schema --check
+
+.PHONY: fmt
+fmt: $(VENV) ## format, and mend what the linter can mend
+	$(BIN)/ruff check --fix-only
+	$(BIN)/ruff format
+
+.PHONY: schema
+schema: $(VENV) ## write protocol/schema.json from the structs
+	$(BIN)/python -m protocol.schema
+
+.PHONY: bench
+bench: $(VENV) ## measure start-up, overhead and memory
+	$(BIN)/python -m tests.bench
+
+.PHONY: lock
+lock: $(UV) ## write the locks from pyproject.toml; UPGRADE=--upgrade for newer versions
+	$(LOCK) --output-file requirements.lock
+	$(LOCK) --output-file requirements-dev.lock --group dev --constraints requirements.lock
+
+.PHONY: clean
+clean: ## remove the environment and every cache
+	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find fixtures protocol sidecar tests -name __pycache__ -prune -exec rm -rf {} +
+
+$(VENV): requirements-dev.lock
+	@if cmp -s requirements-dev.lock $@; then touch $@; exit; fi; \
+	python='$(PYTHON)'; \
+	if ! $$python -c '$(USABLE)' >/dev/null 2>&1; then \
+		echo "make: no usable Python >= 3.11 with venv$${python:+ ($$python is not)}; name one: make PYTHON=/path/to/python3" >&2; \
+		exit 1; \
+	fi; \
+	echo "Making .venv with $$($$python --version) from requirements-dev.lock ..." >&2; \
+	$$python -m venv --clear .venv \
+	&& $(PIP) --require-hashes --only-binary :all: --requirement requirements-dev.lock \
+	&& $(PIP) --no-index --no-deps --no-build-isolation --editable . \
+	&& cp requirements-dev.lock $@
+
+$(UV):
+	$(PYTHON) -m venv --clear build/uv
+	build/uv/bin/python -m pip --disable-pip-version-check install --quiet uv==0.13.8

@@ -1,0 +1,89 @@
+"""Command line and exit codes: 0 after a normal end, 1 for a failure of ours, 2 for a start that cannot succeed."""
+
+import os
+import sys
+
+from sidecar import stdio
+
+
+def main() -> None:
+    """Run the process and leave it."""
+    os._exit(_run(sys.argv[1:]))
+
+
+def _run(arguments: list[str]) -> int:
+    if arguments and arguments[0] in ("-h", "--help", "--version"):
+        return _tell(arguments[0])
+    # Before anything that may print is imported.
+    try:
+        descriptors = stdio.claim()
+    except stdio.ClosedDescriptorError as error:
+        os.write(2, f"sidecar: {error} is closed: nothing to talk to\n".encode())
+        return 2
+    stderr = stdio.redirect_prints(descriptors.stderr)
+    try:
+        return _serve(arguments, descriptors)
+    finally:
+        stderr.settle(0.2)
+
+
+def _tell(flag: str) -> int:
+    from sidecar import __version__
+
+    text = f"sidecar {__version__}\n" if flag == "--version" else USAGE
+    os.write(1, text.encode())
+    return 0
+
+
+USAGE = """\
+usage: sidecar [--config FILE] [--record DIR] [--log-level LEVEL]
+
+Reads one JSON request a line from stdin and writes one JSON reply a line to stdout, until
+stdin ends. Try:
+
+  echo '{"id":1,"action":"stream_chat","provider":"replay","params":{"model":"default","messages":[{"role":"user","content":"Hi"}]}}' | sidecar
+
+  --config FILE      read this configuration, not the one in the user's directory
+  --record DIR       write every exchange to DIR, for the provider `replay` to play
+  --log-level LEVEL  debug, info, warn (default), error or off; logs are JSON lines on stderr
+  --version          say the version
+"""
+
+
+def _serve(arguments: list[str], descriptors: stdio.Descriptors) -> int:
+    import anyio
+
+    from sidecar import config, log, platforms
+    from sidecar.serve import serve
+
+    try:
+        options = _parse(arguments)
+        settings = config.load(**options)
+    except (config.ConfigError, ValueError) as error:
+        sys.stderr.write("".join(f"sidecar: {line}\n" for line in str(error).splitlines()))
+        return 2
+    log.set_level(settings.log_level)
+    platforms.raise_file_limit()
+    return anyio.run(serve, settings, descriptors)
+
+
+_FLAGS = {"--config": "path", "--record": "record_dir", "--log-level": "log_level"}
+
+
+def _parse(arguments: list[str]) -> dict[str, str]:
+    """Return the options of the command line. `argparse` would cost a tenth of the whole start."""
+    options: dict[str, str] = {}
+    rest = iter(arguments)
+    for argument in rest:
+        flag, equals, value = argument.partition("=")
+        if flag not in _FLAGS:
+            raise ValueError(f"unknown option {flag!r}; see sidecar --help")
+        given = value if equals else next(rest, None)
+        if given is None:
+            raise ValueError(f"{flag} needs a value")
+        options[_FLAGS[flag]] = given
+    return options
+
+
+if __name__ == "__main__":
+    main()

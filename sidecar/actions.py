@@ -1,0 +1,121 @@
+"""The table of actions, and those that are answered at once.
+
+What has to wait is a function in `sidecar.tasks` and runs as a task with a cancel scope.
+Adding an action is a struct in `protocol/requests.py`, a function and a row here.
+"""
+
+import importlib
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import msgspec
+
+from protocol.replies import PROTOCOL_VERSION
+from protocol.requests import Cancel, Chat, Initialize, ListModels, Nothing
+from sidecar import __version__
+from sidecar.config import Config
+from sidecar.errors import SidecarError, invalid
+from sidecar.framing import MAX_LINE_BYTES
+from sidecar.host import Host
+from sidecar.inflight import Entry
+
+if TYPE_CHECKING:
+    from sidecar.catalogue import ProviderRow
+
+
+def initialize(host: Host, params: Initialize) -> dict[str, Any]:
+    """Note who the host is and what it wants, and say what the sidecar can do."""
+    from sidecar import resolve, wires  # A host that only pings pays for neither.
+
+    if params.protocol_version != PROTOCOL_VERSION:
+        raise invalid(f"`params.protocol_version` must be {PROTOCOL_VERSION}.", "params.protocol_version")
+    host.session = params
+    return {
+        "protocol_version": PROTOCOL_VERSION,
+        "name": "sidecar",
+        "version": __version__,
+        "actions": sorted(ACTIONS),
+        "providers": sorted(resolve.known_providers(host.config)),
+        "wires": list(wires.names()),
+        "events": ["status", "warnings"],
+        "limits": {"max_line_bytes": MAX_LINE_BYTES},
+    }
+
+
+def ping(host: Host, params: Nothing) -> dict[str, Any]:  # noqa: ARG001 - the shape of an action
+    """Say that the process is there, and how many requests are open."""
+    return {"pong": True, "in_flight": len(host.inflight)}
+
+
+def list_providers(host: Host, params: Nothing) -> dict[str, Any]:  # noqa: ARG001 - the shape of an action
+    """Name the providers and say where the credential of each would come from, never what it is."""
+    from sidecar import resolve
+
+    rows = resolve.known_providers(host.config)
+    return {"providers": [_provider(host.config, name, row) for name, row in sorted(rows.items())]}
+
+
+def _provider(config: Config, name: str, row: "ProviderRow") -> dict[str, Any]:
+    from sidecar import resolve
+
+    problem: str | None = None
+    source: str | None = None
+    try:
+        credential = resolve.credential_of(config, name, row, None)
+        source = credential.source if credential else None
+    except SidecarError as error:
+        problem = error.body.message
+    return {
+        "id": name,
+        "name": row.name,
+        "wire": row.wire,
+        "ready": problem is None and (source is not None or row.auth == "none"),
+        "auth": row.auth,
+        "credential_source": source,
+        "env": row.env,
+        "built_in": name not in config.providers or bool(row.env),
+    } | ({"problem": problem} if problem else {})
+
+
+def cancel(host: Host, params: Cancel) -> dict[str, Any]:
+    """Cancel a request and say whether there was one."""
+    return {"found": host.inflight.cancel(params.id)}
+
+
+def shutdown(host: Host, params: Nothing) -> dict[str, Any]:  # noqa: ARG001 - the shape of an action
+    """Cancel everything, end every stream and leave."""
+    host.leave()
+    return {"shutting_down": True}
+
+
+class AtOnce(NamedTuple):
+    """An action that is answered in the reader's own turn."""
+
+    params: type[msgspec.Struct]
+    run: Callable[[Host, Any], Any]
+
+
+class Task(NamedTuple):
+    """An action that waits: a function of `sidecar.tasks`, which is imported when the first of them runs."""
+
+    params: type[msgspec.Struct]
+    name: str
+
+    async def run(self, host: Host, entry: Entry, params: msgspec.Struct) -> None:
+        """Do it; it ends its entry itself, with `host.finish`."""
+        function: Callable[[Host, Entry, Any], Awaitable[None]] = getattr(
+            importlib.import_module("sidecar.tasks"), self.name
+        )
+        await function(host, entry, params)
+
+
+ACTIONS: dict[str, AtOnce | Task] = {
+    "initialize": AtOnce(Initialize, initialize),
+    "ping": AtOnce(Nothing, ping),
+    "list_providers": AtOnce(Nothing, list_providers),
+    "list_models": Task(ListModels, "list_models"),
+    "stream_chat": Task(Chat, "stream_chat"),
+    "generate": Task(Chat, "generate"),
+    "cancel": AtOnce(Cancel, cancel),
+    "shutdown": AtOnce(Nothing, shutdown),
+}

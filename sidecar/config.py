@@ -1,0 +1,83 @@
+"""The user's configuration: environment and one TOML file, read once into a frozen `Config`.
+
+The only module that reads the environment and files of configuration. The working directory
+is never looked at: a project must not be able to configure the process that holds the keys.
+"""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import platformdirs
+
+MAX_FILE_BYTES = 1024 * 1024
+
+
+class ConfigError(Exception):
+    """A configuration that cannot be used; one line for each mistake."""
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True):
+    """What the user has set. Frozen: the process is never half-configured."""
+
+    path: str
+    """Where the file is, or would be."""
+    providers: dict[str, dict[str, Any]] = {}
+    """The file's `[providers.*]` tables, checked."""
+    env: Mapping[str, str] = {}
+    log_level: str = "warn"
+    record_dir: str | None = None
+    replay_dir: str | None = None
+
+
+def load(
+    *, path: str | None = None, record_dir: str | None = None, log_level: str | None = None, env: Mapping[str, str] | None = None
+) -> Config:
+    """Return the configuration of *path*, or of the user's directory, under what the command line says.
+
+    Raises: ConfigError with every mistake of the file and its place.
+    """
+    env = dict(os.environ) if env is None else env
+    named = path or env.get("SIDECAR_CONFIG")
+    file = Path(named) if named else _default_path()
+    tables = _read(file, must_exist=named is not None)
+    log = tables.get("log") or {}
+    replay = tables.get("replay") or {}
+    return Config(
+        path=str(file),
+        providers=tables.get("providers") or {},
+        env=env,
+        log_level=log_level or env.get("SIDECAR_LOG") or log.get("level") or "warn",
+        record_dir=record_dir,
+        replay_dir=env.get("SIDECAR_REPLAY_DIR") or replay.get("dir"),
+    )
+
+
+def _default_path() -> Path:
+    return Path(platformdirs.user_config_dir("sidecar", appauthor=False)) / "config.toml"
+
+
+def _read(file: Path, *, must_exist: bool) -> dict[str, Any]:
+    try:
+        with file.open("rb") as opened:
+            content = opened.read(MAX_FILE_BYTES + 1)
+    except (FileNotFoundError, NotADirectoryError):
+        if must_exist:
+            raise ConfigError(f"{file}: there is no such file") from None
+        return {}
+    except OSError as error:
+        raise ConfigError(f"{file}: cannot be read: {error.strerror}") from None
+    if len(content) > MAX_FILE_BYTES:
+        raise ConfigError(f"{file}: is larger than {MAX_FILE_BYTES} bytes")
+    if not content.strip():
+        return {}
+    from sidecar import config_file  # Only a user who has a file pays for pydantic.
+
+    return config_file.parse(content, str(file))
+
+
+def provider_env(env: Mapping[str, str], provider: str, name: str) -> str | None:
+    """Return the environment's `SIDECAR_<PROVIDER>_<NAME>`, or None."""
+    return env.get(f"SIDECAR_{provider.upper().replace('-', '_')}_{name.upper()}") or None

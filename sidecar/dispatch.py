@@ -1,0 +1,122 @@
+"""Lines → actions: the single boundary where an exception becomes a line.
+
+Knows ids, the task and the cancel scope of a request. Must not know what an action does.
+"""
+
+import traceback
+from typing import Any
+
+import anyio
+import msgspec
+
+from protocol.requests import Envelope
+from sidecar import framing
+from sidecar.actions import ACTIONS, AtOnce, Task
+from sidecar.errors import SidecarError, invalid
+from sidecar.framing import TooLong
+from sidecar.host import Host
+from sidecar.inflight import Entry, duplicate
+from sidecar.log import log
+
+MAX_OPEN = 4096
+"""Requests that may be open at once."""
+
+
+def accept(host: Host, line: bytes | TooLong) -> None:
+    """Answer *line* at once, or open its request as a task. Never raises and never waits."""
+    if isinstance(line, TooLong):
+        error = invalid(
+            f"The line is longer than {framing.MAX_LINE_BYTES} bytes; the rest of it was skipped.", reason="line_too_long"
+        )
+        host.refuse(framing.sniff_id(line.head), error)
+        return
+    try:
+        envelope = framing.decode_envelope(line)
+    except SidecarError as error:
+        host.refuse(_id_of(line) if error.body.code != "parse_error" else None, error)
+        return
+    try:
+        _start(host, envelope)
+    except SidecarError as error:
+        host.refuse(envelope.id, error)
+    except Exception as error:  # noqa: BLE001 - nothing on stdin may end the process
+        host.refuse(envelope.id, _internal(error))
+
+
+def _id_of(line: bytes) -> Any:
+    """Return the id of a request whose envelope is wrong somewhere else, or null."""
+    raw = msgspec.json.decode(line)
+    value = raw.get("id") if isinstance(raw, dict) else None
+    try:
+        return msgspec.convert(value, framing.ID_TYPE)
+    except msgspec.ValidationError:
+        return None
+
+
+def _start(host: Host, envelope: Envelope) -> None:
+    action = ACTIONS.get(envelope.action)
+    if action is None:
+        raise invalid(f"`action` must be one of: {', '.join(ACTIONS)}.", "action")
+    if host.leaving and envelope.action != "shutdown":
+        raise SidecarError("shutting_down", "The process is leaving and takes no new work.")
+    if envelope.id in host.inflight and (envelope.id is not msgspec.UNSET or isinstance(action, Task)):
+        raise duplicate(envelope.id)
+    params = framing.decode_params(envelope.params, action.params)
+    if host.session.strict:
+        _refuse_unknown(envelope, params)
+    if isinstance(action, AtOnce):
+        host.reply(envelope.id, action.run(host, params))
+        return
+    if len(host.inflight) >= MAX_OPEN:
+        raise SidecarError("queue_full", "Too many requests are open.", retry_after_ms=1000)
+    entry = Entry(envelope, host.outbox.lane(envelope.id))
+    host.inflight.register(entry)
+    if envelope.timeout is not None:
+        entry.scope.deadline = anyio.current_time() + envelope.timeout / 1000
+    host.tasks.start_soon(_run, host, entry, action, params)
+
+
+def _refuse_unknown(envelope: Envelope, params: msgspec.Struct) -> None:
+    unknown = next(framing.unknown_fields(msgspec.json.decode(envelope.params), msgspec.to_builtins(params)), None)
+    if unknown:
+        raise invalid(f"`{unknown}` is not a field of {envelope.action}.", unknown)
+
+
+async def _run(host: Host, entry: Entry, action: Task, params: msgspec.Struct) -> None:
+    with entry.scope:
+        try:
+            await action.run(host, entry, params)
+        except SidecarError as error:
+            host.fail(entry, error)
+        except Exception as error:  # noqa: BLE001 - the one place where any failure of ours becomes a line
+            host.fail(entry, _unwrapped(error))
+    # Left without a terminal line: the scope was cancelled, whatever the task made of it.
+    if not entry.lane.closed:
+        host.fail(entry, _cancelled(entry))
+
+
+def _cancelled(entry: Entry) -> SidecarError:
+    if entry.reason == "timeout":
+        limit_ms = entry.envelope.timeout
+        return SidecarError("timeout", f"The request took longer than its timeout of {limit_ms} ms.", phase="total")
+    if entry.reason == "shutting_down":
+        return SidecarError("shutting_down", "The process is leaving.")
+    return SidecarError("cancelled", "The request was cancelled.")
+
+
+def _unwrapped(error: Exception) -> SidecarError:
+    """Return the one SidecarError in a group of exceptions, or an internal error."""
+    found: BaseException = error
+    while isinstance(found, BaseExceptionGroup) and len(found.exceptions) == 1:
+        found = found.exceptions[0]
+    return found if isinstance(found, SidecarError) else _internal(error)
+
+
+def _internal(error: Exception) -> SidecarError:
+    place = traceback.extract_tb(error.__traceback__)[-1:]
+    where = f"{place[0].name}:{place[0].lineno}" if place else "unknown"
+    # The exception's own text may hold content: only its type and place are told.
+    log("error", "internal_error", type=type(error).__name__, where=where)
+    return SidecarError(
+        "internal_error", "The sidecar failed to handle the request.", hint=f"Report {type(error).__name__} at {where}."
+    )

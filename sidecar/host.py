@@ -1,0 +1,86 @@
+"""What lives as long as the process: configuration, lanes, open requests, the HTTP client.
+
+Passed to everything that needs it; nothing of a single request is kept here.
+"""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from protocol.errors import ErrorBody
+from protocol.replies import Done, Event, Failed, ModelList, Reply, ReplyId, Streamed, Warn
+from protocol.requests import Initialize
+from sidecar.config import Config
+from sidecar.errors import SidecarError
+from sidecar.inflight import Entry, Inflight
+from sidecar.outbox import Outbox
+from sidecar.transport import Transport
+
+if TYPE_CHECKING:
+    from anyio.abc import TaskGroup
+
+
+class Host:
+    """The one long-lived object; `session` is what the host editor said of itself."""
+
+    def __init__(self, config: Config, outbox: Outbox, tasks: "TaskGroup") -> None:
+        self.config = config
+        self.outbox = outbox
+        self.tasks = tasks
+        self.http = Transport()
+        self.inflight = Inflight()
+        self.session = Initialize()
+        self.leaving = False
+        """Set once no new work is taken."""
+        self.leave: Callable[[], None] = lambda: None
+        """Begins the shutdown; `serve` puts it here."""
+        self.model_lists: dict[tuple[str, str, int], tuple[float, ModelList]] = {}
+        """(provider, base address, hash of the credential) → when, on the monotonic clock, and what."""
+
+    def reply(self, request_id: ReplyId, data: object) -> None:
+        """Write the one line of a request that needed no task."""
+        self.outbox.lane(request_id).close(Reply(request_id, True, data))  # noqa: FBT003 - a wire field
+
+    def refuse(self, request_id: ReplyId, error: SidecarError) -> None:
+        """Write the one line of a request that was never opened."""
+        self.outbox.lane(request_id).close(Failed(request_id, False, error.body))  # noqa: FBT003 - a wire field
+
+    def finish(self, entry: Entry, data: object) -> None:
+        """Write the terminal line of *entry*, which went well, and free its id. Only the first of `finish` and `fail` counts."""
+        lane = entry.lane
+        if not lane.closed:
+            if isinstance(data, Done):
+                lane.close(Streamed(lane.id, True, True, lane.next_seq, data))  # noqa: FBT003 - wire fields
+            else:
+                lane.close(Reply(lane.id, True, data))  # noqa: FBT003 - a wire field
+        self.inflight.release(entry)
+
+    def fail(self, entry: Entry, error: SidecarError) -> None:
+        """Write the terminal line of *entry*, which failed, and free its id."""
+        lane = entry.lane
+        if not lane.closed:
+            lane.close(Failed(lane.id, False, _complete(error.body, entry)))  # noqa: FBT003 - a wire field
+        self.inflight.release(entry)
+
+    def warn(self, warning: Warn) -> None:
+        """Write an unsolicited warning, for a host that asked for such."""
+        if "warnings" in self.session.events:
+            self.outbox.lane(None).close(Event(event="warning", data=warning))
+
+
+def _complete(body: ErrorBody, entry: Entry) -> ErrorBody:
+    progress, lane = entry.progress, entry.lane
+    partial = progress.delivered and lane.next_seq > 0
+    # What a cancelled request had still queued was dropped: only what went to the writer counts.
+    last_seq = lane.next_seq - 1 if lane.empty else lane.sent_seq
+    return msgspec.structs.replace(
+        body,
+        provider=body.provider or progress.provider,
+        model=body.model or progress.model,
+        attempts=progress.attempts or None,
+        partial=partial,
+        partial_seq=last_seq if partial else None,
+        usage=progress.usage,
+        elapsed_ms=entry.elapsed_ms,
+    )

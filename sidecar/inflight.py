@@ -1,0 +1,118 @@
+"""The requests that are open: id → cancel scope, lane and what is known of them so far.
+
+Knows that an id is live from its line to its terminal line. Must not know actions.
+"""
+
+import time
+from typing import Literal
+
+import anyio
+import msgspec
+
+from protocol.messages import Usage
+from protocol.requests import Envelope
+from sidecar.errors import SidecarError
+from sidecar.outbox import Lane
+
+CancelReason = Literal["cancelled", "shutting_down", "timeout"]
+
+Key = int | str | msgspec.UnsetType
+
+
+class Progress:
+    """How far a chat has come: what its terminal line says if it does not end well."""
+
+    __slots__ = ("attempts", "delivered", "first_chunk_ms", "model", "phase", "provider", "usage")
+
+    def __init__(self) -> None:
+        self.provider: str | None = None
+        self.model: str | None = None
+        self.phase: Literal["queue", "connect", "headers", "idle"] | None = None
+        self.attempts = 0
+        self.delivered = False
+        """Whether any content has gone to the lane."""
+        self.first_chunk_ms: int | None = None
+        self.usage: Usage | None = None
+
+
+class Entry:
+    """One open request."""
+
+    __slots__ = ("envelope", "lane", "progress", "reason", "scope", "started")
+
+    def __init__(self, envelope: Envelope, lane: Lane) -> None:
+        self.envelope = envelope
+        self.lane = lane
+        self.scope = anyio.CancelScope()
+        self.reason: CancelReason = "timeout"
+        self.progress = Progress()
+        self.started = time.monotonic()
+
+    def cancel(self, reason: CancelReason) -> None:
+        """Cancel the request's task; its terminal line will say *reason*."""
+        if not self.scope.cancel_called:
+            self.reason = reason
+            self.scope.cancel()
+
+    @property
+    def elapsed_ms(self) -> int:
+        """Milliseconds since the request's line was read."""
+        return int((time.monotonic() - self.started) * 1000)
+
+
+class Inflight:
+    """The table of open requests. A request without an id is open under the id UNSET: one at a time."""
+
+    def __init__(self) -> None:
+        self._entries: dict[Key, Entry] = {}
+        self._idle = anyio.Event()
+        self._idle.set()
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __contains__(self, key: Key) -> bool:
+        return key in self._entries
+
+    def register(self, entry: Entry) -> None:
+        """Open *entry* under its id.
+
+        Raises: SidecarError `invalid_request` while another request has that id.
+        """
+        key = entry.envelope.id
+        if key in self._entries:
+            raise duplicate(key)
+        if not self._entries:
+            self._idle = anyio.Event()
+        self._entries[key] = entry
+
+    def release(self, entry: Entry) -> None:
+        """Free the id of *entry*. Releasing twice does nothing."""
+        if self._entries.get(entry.envelope.id) is entry:
+            del self._entries[entry.envelope.id]
+            if not self._entries:
+                self._idle.set()
+
+    def cancel(self, key: Key) -> bool:
+        """Cancel the request *key* and return whether there is one."""
+        entry = self._entries.get(key)
+        if entry is None:
+            return False
+        entry.lane.drop()
+        entry.cancel("cancelled")
+        return True
+
+    def cancel_all(self, reason: CancelReason) -> None:
+        """Cancel every open request."""
+        for entry in self._entries.values():
+            entry.cancel(reason)
+
+    async def idle(self) -> None:
+        """Wait until no request is open."""
+        await self._idle.wait()
+
+
+def duplicate(key: Key) -> SidecarError:
+    """Return the failure for an id that is in use."""
+    text = "A request without an id is still open." if key is msgspec.UNSET else "A request with this id is still open."
+    return SidecarError("invalid_request", text, param="id", reason="duplicate_id")

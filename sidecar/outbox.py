@@ -1,0 +1,184 @@
+"""Lines waiting for the host: a lane for each request, served in turn, every queue bounded.
+
+Knows fairness, order and backpressure. Must not know descriptors or what a line says.
+A lane that is full makes its own producer wait (which stops reading the provider's socket);
+nothing here ever makes the reader of requests wait.
+"""
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import anyio
+import msgspec
+
+from protocol.replies import Chunk, ReplyId, Streamed
+from sidecar.framing import encoder
+
+BATCH_BYTES = 64 * 1024
+"""One write: as much as a pipe usually holds, so that a slow host is not far behind what we hold."""
+
+LANE_BYTES = 256 * 1024
+"""A lane with more than this is full."""
+
+TOTAL_BYTES = 32 * 1024 * 1024
+"""What all lanes may hold together before each is full at its share of it."""
+
+MAX_LANES = 100_000
+"""Requests with unread lines after which the host is taken for dead: it writes and never reads."""
+
+
+class _Segment(NamedTuple):
+    lines: bytes
+    last_seq: int | None
+
+
+class Lane:
+    """The lines of one request, in order."""
+
+    __slots__ = ("_outbox", "_room", "_segments", "closed", "id", "in_turn", "next_seq", "queued_bytes", "sent_seq", "waited")
+
+    def __init__(self, outbox: "Outbox", request_id: ReplyId) -> None:
+        self._outbox = outbox
+        self._segments: deque[_Segment] = deque()
+        self._room: anyio.Event | None = None
+        self.id = request_id
+        self.closed = False
+        self.in_turn = False
+        """Whether the lane stands in the outbox's queue of turns."""
+        self.queued_bytes = 0
+        self.next_seq = 0
+        self.sent_seq: int | None = None
+        """`seq` of the last chunk that went to the writer."""
+        self.waited = False
+        """Whether the host has ever been slower than this request."""
+
+    def send(self, chunks: Sequence[Chunk]) -> None:
+        """Queue *chunks* as lines, numbered on."""
+        if self.closed or not chunks:
+            return
+        lines, seq, encode_into = bytearray(), self.next_seq, encoder.encode_into
+        for chunk in chunks:
+            encode_into(Streamed(self.id, True, True, seq, chunk), lines, -1)  # noqa: FBT003 - wire fields
+            lines += b"\n"
+            seq += 1
+        self.next_seq = seq
+        self._push(_Segment(bytes(lines), seq - 1))
+
+    def close(self, line: msgspec.Struct) -> None:
+        """Queue the terminal *line*; whatever comes later is ignored."""
+        if not self.closed:
+            self.closed = True
+            self._push(_Segment(encoder.encode(line) + b"\n", None))
+
+    def drop(self) -> None:
+        """Forget the chunks that have not gone to the writer yet."""
+        self._outbox.forget(self)
+        self._segments.clear()
+        self.queued_bytes = 0
+        self._wake()
+
+    @property
+    def full(self) -> bool:
+        """Whether the producer should wait."""
+        return self.queued_bytes > self._outbox.lane_bytes
+
+    async def room(self) -> None:
+        """Wait until the lane is no longer full."""
+        while self.full:
+            self.waited = True
+            if self._room is None:
+                self._room = anyio.Event()
+            await self._room.wait()
+
+    def take(self) -> bytes:
+        """Return the first segment, for the writer."""
+        segment = self._segments.popleft()
+        self.queued_bytes -= len(segment.lines)
+        if segment.last_seq is not None:
+            self.sent_seq = segment.last_seq
+        if not self.full:
+            self._wake()
+        return segment.lines
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing is queued."""
+        return not self._segments
+
+    def _push(self, segment: _Segment) -> None:
+        self._segments.append(segment)
+        self.queued_bytes += len(segment.lines)
+        self._outbox.ready(self)
+
+    def _wake(self) -> None:
+        if self._room is not None:
+            self._room.set()
+            self._room = None
+
+
+class Outbox:
+    """All lanes, and the one write that is under way. Lives in the event loop's thread."""
+
+    def __init__(self, write: Callable[[bytes, Callable[[bool], None]], None]) -> None:
+        self._write = write
+        self._turns: deque[Lane] = deque()
+        self._writing = False
+        self._empty = anyio.Event()
+        self._empty.set()
+        self.gone = anyio.Event()
+        """Set when the host's end is closed, or the host is taken for dead."""
+
+    def lane(self, request_id: ReplyId) -> Lane:
+        """Return a new lane for the lines of one request."""
+        return Lane(self, request_id)
+
+    @property
+    def lane_bytes(self) -> int:
+        """What one lane may hold now."""
+        return min(LANE_BYTES, TOTAL_BYTES // max(1, len(self._turns)))
+
+    def ready(self, lane: Lane) -> None:
+        """Give *lane*, which has something to write, its place in the queue of turns."""
+        if not lane.in_turn:
+            lane.in_turn = True
+            self._turns.append(lane)
+            if len(self._turns) > MAX_LANES:
+                self.gone.set()
+        if not self._writing:
+            self._next()
+
+    def forget(self, lane: Lane) -> None:
+        """Take *lane* out of the queue of turns."""
+        if lane.in_turn:
+            lane.in_turn = False
+            self._turns.remove(lane)
+
+    async def flush(self) -> None:
+        """Wait until everything queued is written."""
+        await self._empty.wait()
+
+    def _next(self) -> None:
+        if not self._turns or self.gone.is_set():
+            self._empty.set()
+            return
+        batch: list[bytes] = []
+        size_bytes = 0
+        while self._turns and size_bytes < BATCH_BYTES:
+            lane = self._turns.popleft()
+            lines = lane.take()
+            batch.append(lines)
+            size_bytes += len(lines)
+            lane.in_turn = not lane.empty
+            if lane.in_turn:
+                self._turns.append(lane)
+        if self._empty.is_set():
+            self._empty = anyio.Event()
+        self._writing = True
+        self._write(b"".join(batch), self._written)
+
+    def _written(self, ok: bool) -> None:  # noqa: FBT001 - a callback's one argument
+        self._writing = False
+        if not ok:
+            self.gone.set()
+        self._next()

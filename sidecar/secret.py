@@ -1,0 +1,40 @@
+"""A secret that does not show itself. [pure]"""
+
+import re
+from typing import Literal
+
+from sidecar.errors import invalid
+
+Source = Literal["request", "configuration", "environment", "none"]
+
+_KEY = re.compile(r"[\x21-\x7e]{1,8192}")
+
+
+class Secret:
+    """A credential and where it came from. Its `repr` is masked, and it does not serialize."""
+
+    __slots__ = ("_value", "source")
+
+    def __init__(self, value: str, source: Source) -> None:
+        self._value = value
+        self.source: Source = source
+
+    def reveal(self) -> str:
+        """Return the secret itself, to be put into a header at once."""
+        return self._value
+
+    def __repr__(self) -> str:
+        return f"Secret('***', source={self.source!r})"
+
+    __str__ = __repr__
+
+
+def key(value: str, source: Source, where: str) -> Secret:
+    """Return *value*, trimmed, as a secret.
+
+    Raises: SidecarError `invalid_request` naming *where* for a key that no header can carry; it never says the key.
+    """
+    trimmed = value.strip()
+    if not _KEY.fullmatch(trimmed):
+        raise invalid(f"`{where}` is not a key: keys are printable ASCII without spaces.", where)
+    return Secret(trimmed, source)

@@ -1,0 +1,100 @@
+"""The composition root: descriptors, lanes, dispatch, one task group, and the ways to leave.
+
+Knows when the process ends: end of input, `shutdown`, a signal, a host that is gone.
+"""
+
+import os
+import signal
+
+import anyio
+import anyio.lowlevel
+
+from sidecar import dispatch, platforms, stdio
+from sidecar.config import Config
+from sidecar.framing import LineDecoder
+from sidecar.host import Host
+from sidecar.outbox import Outbox
+
+LEAVE_SECONDS = 1.0
+"""How long open requests get for their terminal lines once the process is leaving."""
+
+FLUSH_SECONDS = 0.5
+"""How long the host gets to read the last lines."""
+
+PARENT_CHECK_SECONDS = 0.5
+
+
+async def serve(config: Config, descriptors: stdio.Descriptors) -> int:
+    """Serve requests until there is nobody to serve, and return the exit code."""
+    output = stdio.Output(descriptors.stdout)
+    outbox = Outbox(output.write)
+    finished = anyio.Event()
+    async with anyio.create_task_group() as tasks:
+        host = Host(config, outbox, tasks)
+        host.leave = lambda: _begin_to_leave(host, finished)
+        _handle_signals(host)
+        tasks.start_soon(_read, host, descriptors.stdin, finished)
+        tasks.start_soon(_watch_parent, finished)
+        tasks.start_soon(_watch_output, outbox, finished)
+        await finished.wait()
+        host.leaving = True
+        host.inflight.cancel_all("shutting_down")
+        if not outbox.gone.is_set():
+            with anyio.move_on_after(FLUSH_SECONDS):
+                await outbox.flush()
+        tasks.cancel_scope.cancel()
+    return 0
+
+
+async def _read(host: Host, fd: int, finished: anyio.Event) -> None:
+    """Take requests until the end of input, then let what is open finish."""
+    decoder = LineDecoder()
+    async for data in stdio.Input(fd):
+        for line in decoder.feed(data):
+            dispatch.accept(host, line)
+    for line in decoder.end():
+        dispatch.accept(host, line)
+    await host.inflight.idle()
+    await host.outbox.flush()
+    if not host.leaving:
+        finished.set()
+
+
+def _begin_to_leave(host: Host, finished: anyio.Event) -> None:
+    """Refuse new work, cancel what is open and leave once every request has its terminal line. Twice is once."""
+    if not host.leaving:
+        host.leaving = True
+        host.inflight.cancel_all("shutting_down")
+        host.tasks.start_soon(_leave, host, finished)
+
+
+async def _leave(host: Host, finished: anyio.Event) -> None:
+    with anyio.move_on_after(LEAVE_SECONDS):
+        await host.inflight.idle()
+    finished.set()
+
+
+async def _watch_parent(finished: anyio.Event) -> None:
+    gone = platforms.watch_parent()
+    while not gone():
+        await anyio.sleep(PARENT_CHECK_SECONDS)
+    finished.set()
+
+
+async def _watch_output(outbox: Outbox, finished: anyio.Event) -> None:
+    await outbox.gone.wait()
+    finished.set()
+
+
+def _handle_signals(host: Host) -> None:
+    token = anyio.lowlevel.current_token()
+
+    def leave(number: int, frame: object) -> None:  # noqa: ARG001 - the shape of a handler
+        if host.leaving:
+            os._exit(0)
+        token.native_token.call_soon_threadsafe(host.leave)
+
+    for number in platforms.LEAVE_SIGNALS:
+        signal.signal(number, leave)
+    for number in platforms.IGNORED_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)

@@ -1,0 +1,218 @@
+"""HTTP: one client, one TLS context and one pool for the process.
+
+The only module that imports the HTTP client, on first use. Knows timeouts and how the
+client's exceptions read in the protocol's codes. Must not know providers or bodies.
+"""
+
+import ssl
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import msgspec
+
+from sidecar import __version__
+from sidecar.errors import SidecarError
+from sidecar.inflight import Progress
+from sidecar.wires.types import HttpRequest
+
+if TYPE_CHECKING:
+    import httpx2
+
+CONNECT_SECONDS = 5.0
+FIRST_BYTE_SECONDS = 120.0
+IDLE_SECONDS = 300.0
+WRITE_SECONDS = 30.0
+
+MAX_ERROR_BODY_BYTES = 64 * 1024
+ERROR_BODY_SECONDS = 5.0
+MAX_DOCUMENT_BYTES = 32 * 1024 * 1024
+
+DRAIN_SECONDS = 0.25
+"""How long the rest of a finished reply is waited for, so that its connection can serve again."""
+
+KEEPALIVE_CONNECTIONS = 128
+KEEPALIVE_SECONDS = 45.0
+
+_LOOPBACK = ("all://127.0.0.1", "all://localhost", "all://[::1]")
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """Time limits of one attempt, in seconds."""
+
+    connect: float = CONNECT_SECONDS
+    first_byte: float = FIRST_BYTE_SECONDS
+    idle: float = IDLE_SECONDS
+
+
+class Response(msgspec.Struct, frozen=True):
+    """A reply whose head has come. `headers` has lower-case names; `body` yields what comes."""
+
+    status: int
+    headers: dict[str, str]
+    body: AsyncIterator[bytes]
+
+
+@cache
+def _client() -> Any:
+    import httpx2
+
+    return httpx2
+
+
+class Transport:
+    """The process's HTTP client, made when first needed."""
+
+    def __init__(self) -> None:
+        self._http: httpx2.AsyncClient | None = None
+
+    @asynccontextmanager
+    async def send(
+        self, request: HttpRequest, auth: dict[str, str], limits: Limits, progress: Progress
+    ) -> AsyncIterator[Response]:
+        """Send *request* with the headers of *auth* and give its reply; leaving closes the connection unless it is done.
+
+        Raises: SidecarError `network_error`, `timeout`, `invalid_request` (a header that cannot be sent).
+        """
+        httpx2 = _client()
+        if self._http is None:
+            self._http = _make_client()
+        timeout = httpx2.Timeout(limits.idle, connect=limits.connect, write=WRITE_SECONDS, pool=None)
+        headers = {"user-agent": f"sidecar/{__version__}", "accept-encoding": "identity"} | request.headers | auth
+        progress.phase = "connect"
+        try:
+            built = self._http.build_request(
+                request.method, request.url, headers=headers, content=request.body or None, timeout=timeout
+            )
+            with anyio.fail_after(limits.first_byte):
+                progress.phase = "headers"
+                response = await self._http.send(built, stream=True)
+        except TimeoutError:
+            raise SidecarError("timeout", "The provider sent no reply in time.", phase="headers") from None
+        except (httpx2.HTTPError, httpx2.InvalidURL, ssl.SSLError) as error:
+            raise _failure(error, "headers") from None
+        try:
+            progress.phase = "idle"
+            head = {name.lower(): value for name, value in response.headers.items()}
+            yield Response(response.status_code, head, response.aiter_raw())
+        except httpx2.HTTPError as error:
+            # What breaks while the body is read: leaving the `async with` is where it passes.
+            raise _failure(error, "idle") from None
+        finally:
+            with anyio.CancelScope(shield=True), anyio.move_on_after(1):
+                await response.aclose()
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        if self._http is not None:
+            await self._http.aclose()
+
+
+def _make_client() -> "httpx2.AsyncClient":
+    httpx2 = _client()
+    return httpx2.AsyncClient(  # type: ignore[no-any-return]  # imported lazily
+        verify=_tls_context(),
+        limits=httpx2.Limits(
+            max_connections=None,
+            max_keepalive_connections=KEEPALIVE_CONNECTIONS,
+            keepalive_expiry=KEEPALIVE_SECONDS,
+        ),
+        follow_redirects=False,
+        trust_env=True,
+        # A proxy is for the world outside, never for a server on this machine.
+        mounts=dict.fromkeys(_LOOPBACK),
+    )
+
+
+def _tls_context() -> ssl.SSLContext:
+    """Return a context on the system's trust store, which corporate roots are in; it writes no key log."""
+    import truststore
+
+    context = truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context
+
+
+async def drain(response: Response) -> None:
+    """Read what is left of a finished reply, if that comes soon, so that its connection can serve again."""
+    with anyio.move_on_after(DRAIN_SECONDS):
+        async for _ in response.body:
+            pass
+
+
+async def read_body(response: Response, limit_bytes: int = MAX_DOCUMENT_BYTES) -> bytes:
+    """Return the whole body.
+
+    Raises: SidecarError `provider_error` when it is over *limit_bytes*.
+    """
+    body = bytearray()
+    async for data in response.body:
+        body += data
+        if len(body) > limit_bytes:
+            raise SidecarError("provider_error", "The provider's reply is too large.", reason="event_too_large")
+    return bytes(body)
+
+
+async def read_error_body(response: Response) -> bytes:
+    """Return the beginning of an error's body: what comes within a few seconds, at most 64 KiB of it."""
+    body = bytearray()
+    try:
+        with anyio.move_on_after(ERROR_BODY_SECONDS):
+            async for data in response.body:
+                body += data
+                if len(body) >= MAX_ERROR_BODY_BYTES:
+                    break
+    except _client().HTTPError:
+        # The status alone says enough.
+        pass
+    return bytes(body[:MAX_ERROR_BODY_BYTES])
+
+
+def _failure(error: Exception, phase: str) -> SidecarError:
+    httpx2 = _client()
+    if isinstance(error, httpx2.ConnectTimeout):
+        return SidecarError("timeout", "The provider could not be reached in time.", phase="connect")
+    if isinstance(error, httpx2.TimeoutException):
+        text = "The provider fell silent." if phase == "idle" else "The provider sent no reply in time."
+        return SidecarError("timeout", text, phase="idle" if phase == "idle" else "headers")
+    if isinstance(error, (httpx2.LocalProtocolError, httpx2.UnsupportedProtocol, httpx2.InvalidURL)):
+        # Its text may hold the header's value.
+        return SidecarError("invalid_request", "The request cannot be sent: a header or the address is malformed.")
+    if isinstance(error, httpx2.ProxyError):
+        return SidecarError("network_error", "The proxy refused the connection.", reason="proxy")
+    return _network_failure(error)
+
+
+def _network_failure(error: Exception) -> SidecarError:
+    causes = list(_chain(error))
+    if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in causes):
+        return SidecarError(
+            "network_error",
+            "The provider's TLS certificate is not trusted.",
+            reason="tls",
+            retryable=False,
+            hint="Add your organization's root certificate to the system's trust store, or set SSL_CERT_FILE.",
+        )
+    if any(isinstance(cause, ssl.SSLError) for cause in causes):
+        return SidecarError("network_error", "The TLS connection failed.", reason="tls")
+    if any(type(cause).__name__ == "gaierror" for cause in causes):
+        return SidecarError("network_error", "The provider's host name could not be resolved.", reason="dns")
+    if any(isinstance(cause, ConnectionRefusedError) for cause in causes):
+        return SidecarError("network_error", "The connection was refused.", reason="refused")
+    return SidecarError("network_error", "The connection broke.", reason="connection")
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    pending: list[BaseException | None] = [error]
+    seen: set[int] = set()
+    while pending:
+        current = pending.pop()
+        if current is None or id(current) in seen:
+            continue
+        seen.add(id(current))
+        yield current
+        pending += [current.__cause__, current.__context__]
+        if isinstance(current, BaseExceptionGroup):
+            pending += current.exceptions

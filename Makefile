@@ -24,7 +24,7 @@ help: ## list the targets
 run: $(VENV) ## stream a recorded chat from the `replay` provider: no key, no network
 	@printf '%s\n' \
 		'{"id":1,"action":"initialize"}' \
-		'{"id":2,"action":"stream_chat","provider":"replay","params":{"model":"default","messages":[{"role":"user","content":"Hello"}]}}' \
+		'{"id":2,"action":"stream_chat","provider":"replay","params":{"model":"anthropic_messages/text","messages":[{"role":"user","content":"Hello"}]}}' \
 		| $(BIN)/sidecar
 
 .PHONY: test

@@ -69,7 +69,7 @@ def _provider(config: Config, name: str, row: "ProviderRow") -> dict[str, Any]:
         "id": name,
         "name": row.name,
         "wire": row.wire,
-        "ready": problem is None and (source is not None or row.auth == "none"),
+        "ready": problem is None and (source is not None or row.auth_optional),
         "auth": row.auth,
         "credential_source": source,
         "env": row.env,

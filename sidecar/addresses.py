@@ -54,3 +54,43 @@ def _kind(host: str) -> str:
     if address.is_link_local or address.is_unspecified or address.is_multicast:
         return "link_local"
     return "private" if address.is_private else "public"
+
+
+def same_origin(one: str, other: str) -> bool:
+    """Return whether two checked addresses have the same scheme, host and port."""
+    return _origin(one) == _origin(other)
+
+
+def _origin(url: str) -> tuple[str, str | None, int]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname, parts.port or {"https": 443}.get(parts.scheme, 80)
+
+
+def from_host_variable(value: str, default_port: int) -> str:
+    """Return the address that a `host:port` variable of a local server names.
+
+    A server's variable is its bind address too, so "all interfaces" becomes this machine. Without a
+    scheme it is http at *default_port*; with one, the scheme's own port. Source: ollama fb307609 envconfig/config.go.
+    """
+    value = value.strip().strip("\"'")
+    scheme, found, rest = value.partition("://")
+    if not found:
+        scheme, rest = "http", value
+    authority, slash, path = rest.partition("/")
+    host, port = _host_and_port(authority)
+    host = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "127.0.0.1"}.get(host, host)  # noqa: S104 - what to replace
+    if host == "ollama.com" and not found:
+        scheme, default_port = "https", 443
+    if found:
+        default_port = 443 if scheme == "https" else 80
+    shown = f"[{host}]" if ":" in host else host
+    return f"{scheme}://{shown}:{port or default_port}{slash}{path}".rstrip("/")
+
+
+def _host_and_port(authority: str) -> tuple[str, int | None]:
+    if authority.startswith("["):
+        host, _, rest = authority[1:].partition("]")
+        port = rest.removeprefix(":")
+    else:
+        host, _, port = authority.rpartition(":") if authority.count(":") == 1 else (authority, "", "")
+    return host, int(port) if port.isdigit() and 0 < int(port) < 65_536 else None  # noqa: PLR2004 - the largest port

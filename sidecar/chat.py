@@ -1,11 +1,11 @@
-"""The straight path of a chat: resolve → encode → authorize → send → decode → lane.
+"""The straight path of a chat: resolve → encode → authorize → send → decode → sink.
 
 Knows the order of the steps and when a request counts as delivered. Must not know any wire,
 scheme or provider.
 """
 
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
 import msgspec
@@ -13,19 +13,20 @@ import msgspec
 from protocol.messages import ReasoningPart, TextPart, ToolCallPart
 from protocol.replies import Attempt, Chunk, Done, Start, Timings
 from protocol.requests import Chat
-from sidecar import auth, record, replay, resolve, transport, wires
-from sidecar.config import Config
+from sidecar import adapt, auth, model_lists, record, replay, resolve, settings, transport, wires
+from sidecar.auth import Call
 from sidecar.errors import SidecarError
+from sidecar.host import Host
 from sidecar.inflight import Entry, Progress
 from sidecar.reply import Reply
 from sidecar.resolve import Target
-from sidecar.transport import Limits, Response, Transport
+from sidecar.transport import Limits, Response
 from sidecar.wires import faults
 from sidecar.wires.types import HttpRequest, Outcome
 
 
 class Sink(Protocol):
-    """Where the chunks of a chat go."""
+    """Where a chat goes."""
 
     @property
     def full(self) -> bool:
@@ -37,57 +38,83 @@ class Sink(Protocol):
     async def room(self) -> None:
         """Wait until the sink is no longer full."""
 
-
-class Answer(msgspec.Struct, frozen=True):
-    """A finished chat, while its connection is still open."""
-
-    done: Done
-    response: Response
-
-    async def settle(self) -> None:
-        """Let the connection come to its end, so that it can serve the next request."""
-        await transport.drain(self.response)
+    def end(self, done: Done) -> None:
+        """Take the terminal chunk."""
 
 
-@asynccontextmanager
-async def stream(config: Config, http: Transport, entry: Entry, chat: Chat, sink: Sink) -> AsyncIterator[Answer]:
-    """Ask *chat* and give every chunk to *sink*; the answer comes once the provider has said its last word.
+async def stream(host: Host, entry: Entry, chat: Chat, sink: Sink) -> None:
+    """Ask *chat* and give every chunk to *sink*, the last one once the provider has said its last word.
 
     Raises: SidecarError with whatever keeps the chat from its end.
     """
-    target = resolve.chat_target(config, entry.envelope.provider, chat)
-    route, progress = target.route, entry.progress
-    progress.provider, progress.model, progress.attempts = route.provider, route.model, 1
+    provider, chat = resolve.with_preset(host.config, entry.envelope.provider, chat)
+    target = resolve.chat_target(host.config, provider, chat)
+    entry.progress.provider, entry.progress.model = target.route.provider, target.route.model
+    target = await _led(host, entry, target, chat)
+    plan = adapt.Plan(target=target, chat=chat)
+    while True:
+        try:
+            await _attempt(host, entry, plan, sink)
+        except SidecarError as error:
+            changed = None if entry.progress.delivered else await adapt.after(host, entry, plan, error)
+            if changed is None:
+                raise _as_seen_by_host(host, error, plan.target, entry.progress) from None
+            plan = changed
+        else:
+            return
+
+
+async def _led(host: Host, entry: Entry, target: Target, chat: Chat) -> Target:
+    """Return *target* with what its credential says of the address and the provider's list of the endpoint."""
+    target = await auth.prepare(Call(target=target, http=host.http, client=host.session.client))
+    if not target.row.wire_from_list or chat.options.wire:
+        return target
+    listed = await model_lists.find(host, target, entry.progress)
+    if listed is None or listed.wire is None:
+        return target
+    return with_wire(target, listed.wire)
+
+
+def with_wire(target: Target, wire: str) -> Target:
+    """Return *target* speaking *wire*."""
+    route, row = target.route, target.row
+    path = settings.path(row, route.provider, wire, route.model, route.settings, has_key=True)
+    return msgspec.structs.replace(target, route=msgspec.structs.replace(route, wire=wire, path=path))
+
+
+async def _attempt(host: Host, entry: Entry, plan: adapt.Plan, sink: Sink) -> None:
+    """Ask once."""
+    route, progress = plan.target.route, entry.progress
+    progress.attempts += 1
     wire = wires.load(route.wire)
-    encoded = wire.encode(chat, route)
-    try:
-        async with await _sending(config, http, target, encoded.request, chat, progress) as response:
-            if config.record_dir:
-                response = record.tee(config.record_dir, chat, route, encoded.request, response)
-            if response.status >= 300:
-                raise wire.classify(response.status, response.headers, await transport.read_error_body(response))
-            start = Start(
-                provider=route.provider,
-                model=route.model,
-                request_id=faults.request_id(response.headers),
-                warnings=encoded.warnings,
-            )
-            headers_ms = entry.elapsed_ms
-            outcome = await _receive(Reply(wire, route, response.headers), response, start, entry, sink)
-            timings = Timings(
-                headers_ms=headers_ms, first_chunk_ms=progress.first_chunk_ms, total_ms=entry.elapsed_ms
-            )
-            yield Answer(_done(start, outcome, timings), response)
-    except SidecarError as error:
-        raise _as_seen_by_host(error, progress) from None
+    encoded = wire.encode(plan.chat, route)
+    warnings = [*plan.warnings, *encoded.warnings]
+    request = plan.reshape(encoded.request)
+    async with await _sending(host, plan.target, request, plan.chat, progress) as response:
+        if host.config.record_dir:
+            response = record.tee(host.config.record_dir, plan.chat, route, request, response)
+        if response.status >= 300:
+            raise wire.classify(response.status, response.headers, await transport.read_error_body(response))
+        headers_ms = entry.elapsed_ms
+        start = Start(
+            provider=route.provider,
+            model=route.model,
+            request_id=faults.request_id(response.headers),
+            warnings=warnings,
+        )
+        outcome = await _receive(Reply(wire, route, response.headers), response, start, entry, sink)
+        timings = Timings(headers_ms=headers_ms, first_chunk_ms=progress.first_chunk_ms, total_ms=entry.elapsed_ms)
+        sink.end(_done(start, outcome, timings))
+        await transport.drain(response)
 
 
-async def _sending(  # noqa: PLR0913 - everything that one attempt needs
-    config: Config, http: Transport, target: Target, request: HttpRequest, chat: Chat, progress: Progress
+async def _sending(
+    host: Host, target: Target, request: HttpRequest, chat: Chat, progress: Progress
 ) -> AbstractAsyncContextManager[Response]:
     if target.row.transport == "replay":
-        return replay.send(config, target.route)
-    return http.send(request, await auth.headers(target, request), _limits(chat), progress)
+        return replay.send(host.config, target.route)
+    call = Call(target=target, http=host.http, request=request, chat=chat, client=host.session.client)
+    return host.http.send(request, await auth.headers(call), _limits(chat), progress)
 
 
 def _limits(chat: Chat) -> Limits:
@@ -151,23 +178,20 @@ def _cost(outcome: Outcome) -> dict[str, Any]:
     return {"usd": None, "reason": "no_price"}
 
 
-def _as_seen_by_host(error: SidecarError, progress: Progress) -> SidecarError:
-    """Return *error* as it reads once content was delivered: a connection that broke has interrupted a stream."""
-    if progress.delivered and error.body.code == "network_error":
-        return SidecarError("stream_interrupted", error.body.message, reason=error.body.reason)
+def _as_seen_by_host(host: Host, error: SidecarError, target: Target, progress: Progress) -> SidecarError:
+    """Return *error* as it reads to the host.
+
+    Once content was delivered a connection that broke has interrupted a stream; a model that is
+    not there comes with the names that are nearest to it.
+    """
+    body = error.body
+    if progress.delivered and body.code == "network_error":
+        return SidecarError("stream_interrupted", body.message, reason=body.reason)
+    if body.code == "model_not_found" and body.hint is None and (names := model_lists.nearest(host, target)):
+        return error.with_(hint=f"Nearest: {', '.join(names)}.")
+    if body.code == "network_error" and body.reason == "refused" and target.row.setup_hint:
+        return error.with_(hint=target.row.setup_hint)
     return error
-
-
-class Fold:
-    """A sink for an answer that is wanted whole: `done.message` has it all."""
-
-    full = False
-
-    def send(self, chunks: Sequence[Chunk]) -> None:
-        """Take *chunks*."""
-
-    async def room(self) -> None:
-        """Return at once."""
 
 
 def collect(done: Done) -> dict[str, Any]:
@@ -184,3 +208,4 @@ def collect(done: Done) -> dict[str, Any]:
             if isinstance(part, ToolCallPart)
         ],
     } | plain
+

@@ -26,6 +26,10 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     """Where the file is, or would be."""
     providers: dict[str, dict[str, Any]] = {}
     """The file's `[providers.*]` tables, checked."""
+    models: dict[str, dict[str, Any]] = {}
+    """The file's `[models.*]` presets, checked: `model`, `provider`, `options`."""
+    gateway: dict[str, Any] = {}
+    """The file's `[gateway]` table, checked."""
     env: Mapping[str, str] = {}
     log_level: str = "warn"
     record_dir: str | None = None
@@ -48,11 +52,19 @@ def load(
     return Config(
         path=str(file),
         providers=tables.get("providers") or {},
+        models=tables.get("models") or {},
+        gateway=_with_token(tables.get("gateway") or {}, env),
         env=env,
         log_level=log_level or env.get("SIDECAR_LOG") or log.get("level") or "warn",
         record_dir=record_dir,
         replay_dir=env.get("SIDECAR_REPLAY_DIR") or replay.get("dir"),
     )
+
+
+def _with_token(gateway: dict[str, Any], env: Mapping[str, str]) -> dict[str, Any]:
+    variable = gateway.get("token_env")
+    token = gateway.get("token") or (env.get(variable) if variable else None)
+    return gateway | {"token": token} if gateway else {}
 
 
 def _default_path() -> Path:

@@ -5,13 +5,33 @@ Uses pydantic, because people write this file by hand; imported only when there 
 
 import re
 import tomllib
+from collections.abc import Iterator
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+import msgspec
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 
+from protocol.requests import Options
+from sidecar import wires
+from sidecar.catalogue import providers
 from sidecar.config import ConfigError
+from sidecar.framing import validation_error
+from sidecar.listings import LISTINGS
+from sidecar.wires.types import Quirks
 
 _STRICT = ConfigDict(extra="forbid", hide_input_in_errors=True, strict=True)
+
+
+_VARIABLE = r"^[A-Za-z_][A-Za-z0-9_]*$"
+_PLAIN = r"^[\w.:@+-]{1,256}$"
+
+
+class DeploymentTable(BaseModel):
+    """`[providers.NAME.deployments.DEPLOYMENT]`: the model under a name of the user's own."""
+
+    model_config = _STRICT
+
+    base_model: str | None = None
 
 
 class ProviderTable(BaseModel):
@@ -20,14 +40,91 @@ class ProviderTable(BaseModel):
     model_config = _STRICT
 
     api_key: SecretStr | None = None
-    api_key_env: str | None = Field(None, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
+    api_key_env: str | None = Field(None, pattern=_VARIABLE)
+    access_token: SecretStr | None = None
+    access_token_env: str | None = Field(None, pattern=_VARIABLE)
     base_url: str | None = Field(None, max_length=2048)
     name: str | None = None
     wire: str | None = None
     auth_header: str | None = Field(None, pattern=r"^[A-Za-z0-9-]{1,64}$")
     headers: dict[str, str] = {}
     listing: str | None = None
+    auth_optional: bool | None = None
     quirks: dict[str, bool | str] = {}
+    region: str | None = Field(None, pattern=_PLAIN)
+    project: str | None = Field(None, pattern=_PLAIN)
+    location: str | None = Field(None, pattern=_PLAIN)
+    account_id: str | None = Field(None, pattern=_PLAIN)
+    gateway: str | None = Field(None, pattern=_PLAIN)
+    resource: str | None = Field(None, pattern=_PLAIN)
+    api_version: str | None = Field(None, pattern=_PLAIN)
+    profile: str | None = Field(None, pattern=_PLAIN)
+    domain: str | None = Field(None, pattern=_PLAIN)
+    deployments: dict[str, DeploymentTable] = {}
+
+    @field_validator("quirks")
+    @classmethod
+    def _known_quirks(cls, quirks: dict[str, bool | str]) -> dict[str, bool | str]:
+        return _converted(quirks, Quirks)
+
+    @field_validator("wire")
+    @classmethod
+    def _known_wire(cls, wire: str | None) -> str | None:
+        if wire is not None and wire not in wires.names():
+            raise ValueError(f"must be one of {', '.join(wires.names())}")
+        return wire
+
+    @field_validator("listing")
+    @classmethod
+    def _known_listing(cls, listing: str | None) -> str | None:
+        if listing is not None and listing not in LISTINGS:
+            raise ValueError(f"must be one of {', '.join(LISTINGS)}")
+        return listing
+
+
+class ModelTable(BaseModel):
+    """`[models.NAME]`: a preset, usable wherever a model is."""
+
+    model_config = _STRICT
+
+    model: str = Field(min_length=1, max_length=256)
+    provider: str | None = None
+    options: dict[str, Any] = {}
+
+    @field_validator("options")
+    @classmethod
+    def _known_options(cls, options: dict[str, Any]) -> dict[str, Any]:
+        return _converted(options, Options)
+
+
+class GatewayTable(BaseModel):
+    """`[gateway]`: Cloudflare AI Gateway by `account_id` and `gateway`, or any other by `prefix`."""
+
+    model_config = _STRICT
+
+    account_id: str | None = Field(None, pattern=_PLAIN)
+    gateway: str | None = Field(None, pattern=_PLAIN)
+    token: SecretStr | None = None
+    token_env: str | None = Field(None, pattern=_VARIABLE)
+    prefix: str | None = Field(None, max_length=2048, pattern=r"^https?://")
+    providers: list[str] = []
+
+    @model_validator(mode="after")
+    def _one_way(self) -> "GatewayTable":
+        if (self.prefix is None) == (self.account_id is None or self.gateway is None):
+            raise ValueError("needs `account_id` and `gateway`, or `prefix`")
+        return self
+
+
+def _converted(values: dict[str, Any], kind: type[msgspec.Struct]) -> dict[str, Any]:
+    unknown = [key for key in values if key not in kind.__struct_fields__]
+    if unknown:
+        raise ValueError(f"has no field {', '.join(unknown)}")
+    try:
+        msgspec.convert(values, kind)
+    except msgspec.ValidationError as error:
+        raise ValueError(validation_error(error, "").body.message) from None
+    return values
 
 
 class LogTable(BaseModel):
@@ -52,6 +149,8 @@ class File(BaseModel):
     model_config = _STRICT
 
     providers: dict[str, ProviderTable] = {}
+    models: dict[str, ModelTable] = {}
+    gateway: GatewayTable | None = None
     log: LogTable | None = None
     replay: ReplayTable | None = None
 
@@ -71,11 +170,24 @@ def parse(content: bytes, path: str) -> dict[str, Any]:
     except ValidationError as error:
         lines = [_mistake(path, text, each["loc"], each["msg"]) for each in error.errors(include_input=False)]
         raise ConfigError("\n".join(lines)) from None
-    tables = file.model_dump(exclude_unset=True)
-    for table in tables.get("providers", {}).values():
-        if table.get("api_key") is not None:
-            table["api_key"] = table["api_key"].get_secret_value()
+    if lacking := list(_lacking(file, path, text)):
+        raise ConfigError("\n".join(lacking))
+    tables: dict[str, Any] = _revealed(file.model_dump(exclude_unset=True))
     return tables
+
+
+def _lacking(file: File, path: str, text: str) -> Iterator[str]:
+    """Yield a mistake for each provider of the user's own that lacks what only a built-in one may leave out."""
+    for name, table in file.providers.items():
+        for key in ("wire", "base_url"):
+            if name not in providers() and getattr(table, key) is None:
+                yield _mistake(path, text, ("providers", name), f"Needs `{key}`: it is not a built-in provider")
+
+
+def _revealed(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _revealed(each) for key, each in value.items()}
+    return value.get_secret_value() if isinstance(value, SecretStr) else value
 
 
 def _mistake(path: str, text: str, loc: tuple[int | str, ...], problem: str) -> str:

@@ -27,9 +27,10 @@ RETRYABLE: frozenset[ErrorCode] = frozenset(
 """Codes after which the same request may succeed, unless the cause says otherwise."""
 
 _UNSAFE = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff]"
+    "[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\xad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f"
+    "\ufeff\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e007f]"
 )
-"""C0 and C1 controls, bidirectional and zero-width characters: never shown from a provider's text."""
+"""Controls that are no white space, bidirectional and invisible characters: never shown from a provider's text."""
 
 _SECRETS = re.compile(
     r"(?:sk|pk|rk|xai|gsk|csk|vck|hf|ghp|gho|ghu|ghs|glpat|AIza|ya29)[-_.][\w*.\-]{6,}"
@@ -82,8 +83,9 @@ class SidecarError(Exception):
 
 def clean(text: str) -> str:
     """Return *text* fit for an error message: one bounded line without controls, credentials or bidi tricks."""
-    text = _SECRETS.sub("[redacted]", text[: MESSAGE_MAX_CHARS * 4])
-    text = _UNSAFE.sub("", text).strip()
+    # What is invisible goes first: it could stand within a credential and hide it.
+    text = " ".join(_UNSAFE.sub("", text[: MESSAGE_MAX_CHARS * 4]).split())
+    text = _SECRETS.sub("[redacted]", text)
     if len(text) > MESSAGE_MAX_CHARS:
         text = text[: MESSAGE_MAX_CHARS - 1] + "…"
     return text

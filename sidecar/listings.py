@@ -12,10 +12,14 @@ MAX_PAGES = 20
 
 
 class Listing(NamedTuple):
-    """One shape. `path` is appended to the base address; `parse` gives the models and the path of the next page."""
+    """One shape."""
 
-    path: str
+    paths: tuple[str, ...]
+    """Appended to the list's base address, one after the other."""
     parse: Callable[[Any, str], tuple[list[ModelInfo], str | None]]
+    """Document and provider → models, and the path of the next page."""
+    built_in: Callable[[str, dict[str, Any]], list[ModelInfo]] | None = None
+    """Provider and settings → models, where there is nobody to ask."""
 
 
 def _objects(value: Any) -> Iterable[dict[str, Any]]:
@@ -104,6 +108,6 @@ def _anthropic(document: Any, provider: str) -> tuple[list[ModelInfo], str | Non
 
 
 LISTINGS: dict[str, Listing] = {
-    "openai": Listing("/models", _openai),
-    "anthropic": Listing("/v1/models?limit=1000", _anthropic),
+    "openai": Listing(("/models",), _openai),
+    "anthropic": Listing(("/v1/models?limit=1000",), _anthropic),
 }

@@ -18,9 +18,6 @@ from sidecar.errors import SidecarError
 from sidecar.transport import Response
 from sidecar.wires.types import Route
 
-DEFAULT_MODEL = "anthropic_messages/text"
-"""What the model `default` plays."""
-
 PIECE_BYTES = 160
 """About one event."""
 

@@ -1,20 +1,24 @@
 """Provider, model and settings of a request → a target: where it goes and with which credential.
 
-Knows precedence (request > configuration > environment > built-in) and to which origin a
-credential may be sent. Must not know wires' fields or HTTP.
+Knows presets, how a model names its provider, and to which origin a credential may be sent.
+Must not know wires' fields or HTTP.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
-from protocol.requests import Chat, ListModels
-from sidecar import addresses, catalogue, secret
+from protocol.requests import Chat, ListModels, Options
+from sidecar import addresses, catalogue, settings
 from sidecar.catalogue import ProviderRow, models
-from sidecar.config import Config, provider_env
+from sidecar.config import Config
 from sidecar.errors import SidecarError, invalid
-from sidecar.secret import Secret, Source
+from sidecar.secret import Secret, secret
+from sidecar.settings import Address
 from sidecar.wires.types import ModelFacts, Quirks, Route
+
+_ROW_COLUMNS = ("name", "wire", "auth_header", "listing", "auth_optional")
 
 
 class Target(msgspec.Struct, frozen=True, kw_only=True):
@@ -23,11 +27,11 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     row: ProviderRow
     route: Route
     credential: Secret | None
-
-
-class _Setting(msgspec.Struct, frozen=True):
-    value: str
-    source: Source
+    list_base_url: str
+    """The address of the provider's list of models."""
+    env: Mapping[str, str] = {}
+    """The environment, for schemes with a chain of their own."""
+    gateway_headers: dict[str, str] = {}
 
 
 def known_providers(config: Config) -> dict[str, ProviderRow]:
@@ -39,22 +43,28 @@ def known_providers(config: Config) -> dict[str, ProviderRow]:
 
 
 def _row(name: str, table: dict[str, Any], base: ProviderRow | None) -> ProviderRow:
-    columns = {key: table[key] for key in ("name", "wire", "auth_header", "listing") if key in table}
+    columns = {key: table[key] for key in _ROW_COLUMNS if key in table}
     if base is None:
-        missing = [key for key in ("wire", "base_url") if key not in table]
-        if missing:
-            raise invalid(
-                f"The configuration's [providers.{name}] needs {' and '.join(f'`{key}`' for key in missing)}.",
-                "provider",
-            )
-        # A server of unknown make: a finish reason is as good an end as `[DONE]`.
+        # A server of unknown make: a finish reason is as good an end as `[DONE]`, and a key may not be needed.
         base = ProviderRow(
-            name=name, wire="", base_url="", quirks=Quirks(done_marker=False), private_network=True, env=[]
+            name=name, wire="", base_url="", quirks=Quirks(done_marker=False), private_network=True, auth_optional=True
         )
-        columns["base_url"] = table["base_url"]
+        columns["base_url"] = table.get("base_url", "")
+    elif "wire" in table:
+        columns["wires"] = []
     quirks = msgspec.convert(msgspec.to_builtins(base.quirks) | table.get("quirks", {}), Quirks)
     headers = base.headers | table.get("headers", {})
     return msgspec.structs.replace(base, **columns, quirks=quirks, headers=headers)
+
+
+def with_preset(config: Config, provider: str | None, chat: Chat) -> tuple[str | None, Chat]:
+    """Return provider and chat with a preset of the user's put in the place of its name."""
+    preset = config.models.get(chat.model)
+    if preset is None:
+        return provider, chat
+    options = preset.get("options", {}) | msgspec.to_builtins(chat.options)
+    chosen = msgspec.structs.replace(chat, model=preset["model"], options=msgspec.convert(options, Options))
+    return preset.get("provider"), chosen
 
 
 def split_model(config: Config, provider: str | None, model: str) -> tuple[str, str]:
@@ -103,84 +113,117 @@ def provider_target(config: Config, provider: str, params: ListModels) -> Target
 
 def _target(config: Config, name: str, model: str, params: Chat | ListModels, wire: str | None) -> Target:
     row = known_providers(config)[name]
-    base = _base_url(config, name, row, params)
     credential = credential_of(config, name, row, params)
-    _guard(row, base, credential)
-    known = models.lookup(name, model) if model else None
-    if row.wire == "from_model":
+    has_key = credential is not None and credential.kind == "key"
+    given = settings.merged(config, name, row, params.settings)
+    base_url = params.base_url or (params.settings.base_url if params.settings else None)
+    base = settings.address(config, name, row, given, base_url, has_key=has_key)
+    credential = _fitting(row, base, credential)
+    if model == "default" and row.default_model:
+        model = row.default_model
+    if row.wire == "from_model" and model:
         wire, _, model = model.partition("/") if "/" in model else ("", "", model)
-    facts = models.facts(known) if known else ModelFacts()
+    wire, facts = _wire_and_facts(name, row, model, given, wire)
     route = Route(
         provider=name,
-        wire=wire or (known.wire if known and known.wire else catalogue.wire_of(row, model)),
+        wire=wire,
         model=model,
-        base_url=addresses.base_url(
-            base.value, _base_place(base.source), private_network=row.private_network or base.source == "configuration"
-        ),
+        base_url=base.url,
+        path=settings.path(row, name, wire, model, given, has_key=has_key) if model else None,
         quirks=row.quirks,
         facts=facts,
-        headers=row.headers,
+        headers=settings.headers(row, given),
+        settings=given,
     )
-    return Target(row=row, route=route, credential=credential)
+    return Target(
+        row=row,
+        route=route,
+        credential=credential,
+        list_base_url=settings.fill(row.list_base_url, name, row, given)
+        if row.list_base_url and base.source == "none"
+        else base.url,
+        env=config.env,
+        gateway_headers=_gateway_headers(config, base),
+    )
 
 
-def _base_url(config: Config, name: str, row: ProviderRow, params: Chat | ListModels) -> _Setting:
-    if params.base_url:
-        return _Setting(params.base_url, "request")
-    if params.settings and params.settings.base_url:
-        return _Setting(params.settings.base_url, "request")
-    table = config.providers.get(name, {})
-    if "base_url" in table:
-        return _Setting(table["base_url"], "configuration")
-    if from_env := provider_env(config.env, name, "base_url"):
-        return _Setting(from_env, "environment")
-    return _Setting(row.base_url, "none")
+def _wire_and_facts(
+    name: str, row: ProviderRow, model: str, given: dict[str, Any], wire: str | None
+) -> tuple[str, ModelFacts]:
+    deployment = given.get("deployments", {}).get(model) or {}
+    usual_name = deployment.get("base_model") or model
+    known = models.lookup(name, usual_name) if usual_name else None
+    facts = models.facts(known) if known else ModelFacts()
+    # A row whose own wire the user has set knows better than the catalogue.
+    from_catalogue = known.wire if known and row.wires else None
+    return wire or from_catalogue or catalogue.wire_of(row, usual_name), facts
 
 
-def _base_place(source: Source) -> str:
-    return {"request": "params.base_url", "environment": "SIDECAR_…_BASE_URL"}.get(source, "base_url")
+def _gateway_headers(config: Config, base: Address) -> dict[str, str]:
+    gateway = config.gateway
+    if not gateway or base.source != "none" or "gateway.ai.cloudflare.com" not in base.url:
+        return {}
+    headers = {"cf-aig-skip-cache": "true"}
+    if token := gateway.get("token"):
+        headers["cf-aig-authorization"] = f"Bearer {token}"
+    return headers
 
 
 def credential_of(config: Config, name: str, row: ProviderRow, params: Chat | ListModels | None) -> Secret | None:
-    """Return the provider's credential from the first place that has one, or None."""
+    """Return the provider's credential from the first place that has one, or None.
+
+    Raises: SidecarError `invalid_request` for a credential that cannot be one.
+    """
     if params is not None:
+        in_settings = params.settings
         if params.api_key is not None:
-            return secret.key(params.api_key, "request", "params.api_key")
-        if params.settings and params.settings.api_key is not None:
-            return secret.key(params.settings.api_key, "request", "params.settings.api_key")
+            return secret(params.api_key, "request", "params.api_key")
+        if in_settings and in_settings.api_key is not None:
+            return secret(in_settings.api_key, "request", "params.settings.api_key")
+        if in_settings and in_settings.access_token is not None:
+            return secret(in_settings.access_token, "request", "params.settings.access_token", "token")
     table = config.providers.get(name, {})
-    if value := table.get("api_key"):
-        return secret.key(value, "configuration", f"providers.{name}.api_key")
-    if variable := table.get("api_key_env"):
-        # Named in the user's own file, so it belongs to the address that stands beside it.
-        return secret.key(value, "configuration", variable) if (value := config.env.get(variable)) else None
+    for field in ("api_key", "access_token"):
+        kind = "key" if field == "api_key" else "token"
+        if value := table.get(field):
+            return secret(value, "configuration", f"providers.{name}.{field}", kind)  # type: ignore[arg-type]  # Kind
+        if variable := table.get(f"{field}_env"):
+            # Named in the user's own file, so it belongs to the address that stands beside it.
+            value = config.env.get(variable)
+            return secret(value, "configuration", variable, kind) if value else None  # type: ignore[arg-type]  # Kind
     for variable in row.env:
         if value := config.env.get(variable):
-            return secret.key(value, "environment", variable)
+            return secret(value, "environment", variable)
+    for variable in row.token_env:
+        if value := config.env.get(variable):
+            return secret(value, "environment", variable, "token")
     return None
 
 
-def _guard(row: ProviderRow, base: _Setting, credential: Secret | None) -> None:
-    """Refuse to send a credential to an origin that it was not given for."""
-    if credential is None:
-        if row.auth == "none" or (base.source == "configuration" and not row.env):
-            return
-        if base.source == "request":
-            raise invalid("A `params.base_url` needs its credential in the same request: add `params.api_key`.", "params.api_key")
-        raise SidecarError(
-            "auth_required",
-            f"There is no key for {row.name}.",
-            hint=_where_to_put_a_key(row),
-        )
-    if base.source in ("none", credential.source) or credential.source == "request":
-        return
-    if base.source == "request":
+def _fitting(row: ProviderRow, base: Address, credential: Secret | None) -> Secret | None:
+    """Return the credential that may go to *base*: one is never sent to an origin that it was not given for.
+
+    Raises: SidecarError `auth_required`, or `invalid_request` for an address of the request without a key of its own.
+    """
+    if credential is not None and (credential.source == "request" or _belongs(row, base, credential)):
+        return credential
+    if base.source == "request" and not (row.auth_optional and row.private_network):
         raise invalid("A `params.base_url` needs its credential in the same request: add `params.api_key`.", "params.api_key")
+    if row.auth_optional:
+        return None
+    if credential is None:
+        raise SidecarError("auth_required", f"There is no credential for {row.name}.", hint=_where_to_put_a_key(row))
     raise SidecarError(
         "auth_required",
-        f"The key for {row.name} was not given for the base address that is set in the {base.source}.",
+        f"The credential for {row.name} was not given for the base address that is set in the {base.source}.",
         hint="Put the key beside that base_url.",
     )
+
+
+def _belongs(row: ProviderRow, base: Address, credential: Secret) -> bool:
+    if credential.source == "environment" and row.key_base_url:
+        return addresses.same_origin(base.url, row.key_base_url)
+    return base.source in ("none", credential.source)
 
 
 def _where_to_put_a_key(row: ProviderRow) -> str:

@@ -6,6 +6,10 @@ from typing import Literal
 from sidecar.errors import invalid
 
 Source = Literal["request", "configuration", "environment", "none"]
+"""Where a setting came from, `none` being the program itself."""
+
+Kind = Literal["key", "token"]
+"""A long-lived key, or a bearer token that was minted elsewhere."""
 
 _KEY = re.compile(r"[\x21-\x7e]{1,8192}")
 
@@ -13,11 +17,12 @@ _KEY = re.compile(r"[\x21-\x7e]{1,8192}")
 class Secret:
     """A credential and where it came from. Its `repr` is masked, and it does not serialize."""
 
-    __slots__ = ("_value", "source")
+    __slots__ = ("_value", "kind", "source")
 
-    def __init__(self, value: str, source: Source) -> None:
+    def __init__(self, value: str, source: Source, kind: Kind = "key") -> None:
         self._value = value
         self.source: Source = source
+        self.kind: Kind = kind
 
     def reveal(self) -> str:
         """Return the secret itself, to be put into a header at once."""
@@ -29,12 +34,12 @@ class Secret:
     __str__ = __repr__
 
 
-def key(value: str, source: Source, where: str) -> Secret:
+def secret(value: str, source: Source, where: str, kind: Kind = "key") -> Secret:
     """Return *value*, trimmed, as a secret.
 
     Raises: SidecarError `invalid_request` naming *where* for a key that no header can carry; it never says the key.
     """
     trimmed = value.strip()
     if not _KEY.fullmatch(trimmed):
-        raise invalid(f"`{where}` is not a key: keys are printable ASCII without spaces.", where)
-    return Secret(trimmed, source)
+        raise invalid(f"`{where}` cannot be a credential: those are printable ASCII without spaces.", where)
+    return Secret(trimmed, source, kind)

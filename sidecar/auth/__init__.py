@@ -1,18 +1,57 @@
 """Credentials → headers: one module for each scheme, found by name and imported on first use.
 
-A module offers `async headers(target, request) -> dict[str, str]`; it may wait for a refresh.
+A module offers `async headers(call) -> dict[str, str]`, which may wait for a refresh. One whose
+credentials lead to an address or wear off offers two more, and its providers' tables say
+`auth_renews`: `async prepare(call) -> Target`, asked before a request is encoded, and
+`async renew(call, error) -> Target | None`, asked once after a refusal.
 """
 
 import importlib
+from typing import Any
 
+import msgspec
+
+from protocol.requests import Chat, ClientInfo
+from sidecar.errors import SidecarError
 from sidecar.resolve import Target
+from sidecar.transport import Transport
 from sidecar.wires.types import HttpRequest
 
 
-async def headers(target: Target, request: HttpRequest) -> dict[str, str]:
-    """Return the headers that authorize *request* at *target*."""
-    if target.credential is None:
+class Call(msgspec.Struct, frozen=True, kw_only=True):
+    """What a scheme may look at."""
+
+    target: Target
+    http: Transport
+    request: HttpRequest | None = None
+    chat: Chat | None = None
+    client: ClientInfo | None = None
+    """The host editor's own name and version."""
+
+
+def _scheme(target: Target) -> Any:
+    return importlib.import_module(f"sidecar.auth.{target.row.auth}")
+
+
+async def headers(call: Call) -> dict[str, str]:
+    """Return the headers that authorize the call's request."""
+    if call.target.row.auth == "none":
         return {}
-    scheme = importlib.import_module(f"sidecar.auth.{target.row.auth}")
-    made: dict[str, str] = await scheme.headers(target, request)
-    return made
+    made: dict[str, str] = await _scheme(call.target).headers(call)
+    return made | call.target.gateway_headers
+
+
+async def prepare(call: Call) -> Target:
+    """Return the call's target with what its credential knows of the address."""
+    if not call.target.row.auth_renews:
+        return call.target
+    prepared: Target = await _scheme(call.target).prepare(call)
+    return prepared
+
+
+async def renew(call: Call, error: SidecarError) -> Target | None:
+    """Return a target with a fresh credential after *error*, or None when there is no better one."""
+    if not call.target.row.auth_renews or error.body.provider_status not in (401, 403):
+        return None
+    renewed: Target | None = await _scheme(call.target).renew(call, error)
+    return renewed

@@ -1,13 +1,13 @@
 """A plain key in one header: `Authorization: Bearer …`, or the header that the provider's table names."""
 
-from sidecar.resolve import Target
-from sidecar.wires.types import HttpRequest
+from sidecar.auth import Call
 
 
-async def headers(target: Target, request: HttpRequest) -> dict[str, str]:  # noqa: ARG001 - the shape of a scheme
-    """Return the one header."""
-    if target.credential is None:
+async def headers(call: Call) -> dict[str, str]:
+    """Return the one header, or none for a provider that needs no key."""
+    credential = call.target.credential
+    if credential is None:
         return {}
-    name = target.row.auth_header
-    value = target.credential.reveal()
+    name = "authorization" if credential.kind == "token" else call.target.row.auth_header
+    value = credential.reveal()
     return {name: f"Bearer {value}" if name == "authorization" else value}

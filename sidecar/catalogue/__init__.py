@@ -19,33 +19,82 @@ class WireRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     wire: str
 
 
+class Setting(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A setting that a provider's addresses are made of."""
+
+    env: list[str] = []
+    """Environment variables it is read from, the first that is set wins."""
+    default: str | None = None
+    required: bool = True
+
+
+class Variant(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Other addresses for some settings: the first variant whose `when` all match is taken."""
+
+    when: dict[str, str]
+    """Setting → pattern of its value; `*` asks only that it is set. `api_key` counts as one."""
+    base_url: str | None = None
+    base_suffix: str | None = None
+    paths: dict[str, str] = {}
+
+
 class ProviderRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One provider."""
+    """One provider. In `base_url` and `paths`, `{name}` stands for a setting and `{model}` for the model."""
 
     name: str
     wire: str
     """Its usual wire; `from_model` where the model's name begins with it."""
     wires: list[WireRule] = []
     """Exceptions, the first that matches wins."""
+    wire_from_list: bool = False
+    """The provider's own list says which endpoints a model has. Default: false."""
     base_url: str
     """What the provider's own SDK means by it."""
+    base_suffix: str = ""
+    """Added to a base address of the user's that has no path. Default: nothing."""
+    list_base_url: str | None = None
+    """The address of the list of models, where it is another host. Default: `base_url`."""
+    paths: dict[str, str] = {}
+    """Wire → path, where it is not the wire's own."""
+    variants: list[Variant] = []
+    settings: dict[str, Setting] = {}
+    host_env: str | None = None
+    """An environment variable with the server's `host:port`."""
+    default_port: int = 443
+    """The port where `host_env` names none. Default: 443."""
+    gateway_path: str | None = None
+    """What stands for the base address behind Cloudflare AI Gateway; None: it cannot go there."""
     auth: str = "bearer"
     """The module of `sidecar.auth` that turns its credential into headers. Default: `bearer`."""
     auth_header: str = "authorization"
     """The header of a key; `authorization` gets `Bearer ` before it. Default: `authorization`."""
+    auth_renews: bool = False
+    """Its credentials lead to an address, or wear off and are renewed: the scheme has `prepare` and `renew`. Default: false."""
+    auth_optional: bool = False
+    """It can be asked without a credential of ours. Default: false."""
     env: list[str] = []
     """Environment variables of the key, the first that is set wins."""
+    token_env: list[str] = []
+    """Environment variables of an access token."""
+    key_base_url: str | None = None
+    """The address that a key of the environment belongs to. Default: `base_url`."""
     listing: str = "openai"
     """The shape of its list of models, a row of `sidecar.listings`. Default: `openai`."""
+    default_model: str | None = None
+    """What the model `default` stands for."""
     transport: str = "http"
     """`http`, or `replay` for recorded exchanges. Default: `http`."""
     headers: dict[str, str] = {}
     """Fixed headers of every request."""
+    setting_headers: dict[str, str] = {}
+    """Headers made of settings, sent when those are set."""
     quirks: Quirks = Quirks()
     aliases: list[str] = []
     """Other ids it is known under."""
     private_network: bool = False
     """Plain http to private addresses is fine: it runs at the user's place. Default: false."""
+    setup_hint: str | None = None
+    """What to do when there is no credential, beyond setting a key."""
 
 
 @cache
@@ -69,3 +118,11 @@ def wire_of(row: ProviderRow, model: str) -> str:
         if any(fnmatchcase(model, pattern) for pattern in rule.models):
             return rule.wire
     return row.wire
+
+
+def variant_of(row: ProviderRow, settings: dict[str, str]) -> Variant | None:
+    """Return the variant of *row* that these *settings* choose."""
+    for variant in row.variants:
+        if all(name in settings and fnmatchcase(settings[name], pattern) for name, pattern in variant.when.items()):
+            return variant
+    return None

@@ -25,8 +25,9 @@ class Codec:
 
     def __init__(self) -> None:
         self._pieces: list[bytes] = []
-        self._size_bytes = 0
+        self._pieces_bytes = 0
         self._data: list[bytes] = []
+        self._data_bytes = 0
         self._event = b""
         self._after_cr = False
         self._at_start = True
@@ -48,8 +49,10 @@ class Codec:
     def feed(self, data: bytes) -> list[Frame]:
         """Return the events that *data* completes.
 
-        Raises: SidecarError `provider_error` for an event over MAX_EVENT_BYTES.
+        Raises: SidecarError `provider_error` when an event has grown over MAX_EVENT_BYTES.
         """
+        if self._data_bytes + self._pieces_bytes > MAX_EVENT_BYTES:
+            raise _too_large()
         if b"\r" in data or self._after_cr:
             data = self._unify_line_ends(data)
         head, *rest = data.split(b"\n")
@@ -60,10 +63,10 @@ class Codec:
         if self._pieces:
             head = b"".join((*self._pieces, head))
             self._pieces.clear()
+            self._pieces_bytes = 0
         self._line(head, frames)
         for line in rest[:-1]:
             self._line(line, frames)
-        self._size_bytes = sum(map(len, self._data))
         self._keep(rest[-1])
         return frames
 
@@ -76,21 +79,19 @@ class Codec:
         return frames
 
     def _unify_line_ends(self, data: bytes) -> bytes:
+        if not data:
+            return data
+        ends_in_cr = data.endswith(b"\r")
         if self._after_cr and data.startswith(b"\n"):
+            # The second half of a CRLF whose first half ended a line already.
             data = data[1:]
-        self._after_cr = data.endswith(b"\r") or (self._after_cr and not data)
+        self._after_cr = ends_in_cr
         return data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
 
     def _keep(self, piece: bytes) -> None:
         if piece:
             self._pieces.append(piece)
-            self._size_bytes += len(piece)
-            if self._size_bytes > MAX_EVENT_BYTES:
-                raise SidecarError(
-                    "provider_error",
-                    f"The provider sent an event of more than {MAX_EVENT_BYTES} bytes.",
-                    reason="event_too_large",
-                )
+            self._pieces_bytes += len(piece)
 
     def _line(self, line: bytes, frames: list[Frame]) -> None:
         if self._at_start:
@@ -101,9 +102,11 @@ class Codec:
                 data = self._data[0] if len(self._data) == 1 else b"\n".join(self._data)
                 frames.append((self._event.decode("utf-8", "replace") if self._event else "", data))
                 self._data.clear()
+                self._data_bytes = 0
             self._event = b""
         elif line.startswith(b"data:"):
             self._data.append(line[6:] if line[5:6] == b" " else line[5:])
+            self._data_bytes += len(line)
         else:
             self._other_field(line)
 
@@ -115,6 +118,13 @@ class Codec:
             self._event = value.removeprefix(b" ")
         elif name == b"data":
             self._data.append(b"")
+            self._data_bytes += len(line)
         elif name not in _IGNORED and self._stray_bytes < MAX_STRAY_BYTES:
             self._stray.append(line[:MAX_STRAY_BYTES])
             self._stray_bytes += len(line)
+
+
+def _too_large() -> SidecarError:
+    return SidecarError(
+        "provider_error", f"The provider sent an event of more than {MAX_EVENT_BYTES} bytes.", reason="event_too_large"
+    )

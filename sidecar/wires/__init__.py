@@ -20,14 +20,27 @@ from typing import cast
 from sidecar.errors import invalid
 from sidecar.wires.types import Wire
 
-NOT_WIRES = frozenset({"types", "draft", "faults", "common", "anthropic_request", "responses_request"})
+NOT_WIRES = frozenset(
+    {
+        "anthropic_request",
+        "common",
+        "draft",
+        "faults",
+        "openai_chat_parts",
+        "openai_chat_request",
+        "responses_errors",
+        "responses_items",
+        "responses_request",
+        "types",
+    }
+)
+"""What the wires are made of."""
 
 
 @cache
 def names() -> tuple[str, ...]:
     """Return the names of all wires."""
-    found = (module.name for module in pkgutil.iter_modules(__path__))
-    return tuple(sorted(name for name in found if name not in _SHARED and not name.endswith("_request")))
+    return tuple(sorted(m.name for m in pkgutil.iter_modules(__path__) if m.name not in NOT_WIRES))
 
 
 @cache
@@ -41,4 +54,4 @@ def load(name: str) -> Wire:
             f"`params.options.wire` names no wire; there are: {', '.join(names())}.",
             "params.options.wire",
         )
-    return cast(Wire, importlib.import_module(f"sidecar.wires.{name}"))
+    return cast("Wire", importlib.import_module(f"sidecar.wires.{name}"))

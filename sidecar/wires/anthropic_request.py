@@ -72,7 +72,7 @@ def encode(chat: Chat, route: Route) -> Encoded:
     return Encoded(
         HttpRequest(
             method="POST",
-            url=f"{route.base_url}/v1/messages",
+            url=f"{route.base_url}{route.path or '/v1/messages'}",
             headers=headers,
             body=msgspec.json.encode(common.merge_provider_options(body, chat)),
         ),
@@ -222,10 +222,11 @@ def _thinking(body: dict[str, Any], options: Options, route: Route, warnings: li
     wanted = options.reasoning
     if wanted is None:
         return
+    unwanted = wanted.effort == "none" or wanted.budget_tokens == 0
     if route.facts.reasoning is False:
-        if wanted.effort != "none":
+        if not unwanted:
             warnings.append(common.left_out("reasoning", route))
-    elif wanted.effort == "none":
+    elif unwanted:
         body["thinking"] = {"type": "disabled"}
     elif route.facts.thinking == "budget":
         _thinking_budget(body, wanted, route, warnings)
@@ -234,9 +235,11 @@ def _thinking(body: dict[str, Any], options: Options, route: Route, warnings: li
 
 
 def _thinking_budget(body: dict[str, Any], wanted: ReasoningOptions, route: Route, warnings: list[Warn]) -> None:
-    budget = wanted.budget_tokens or BUDGET_OF_EFFORT[wanted.effort or "medium"]
-    budget = max(MIN_THINKING_TOKENS, min(budget, body["max_tokens"] - 1))
-    if budget < body["max_tokens"]:
+    max_tokens = body["max_tokens"]
+    # Thoughts and answer share the limit, so an effort leaves half of it to the answer.
+    budget = wanted.budget_tokens or min(BUDGET_OF_EFFORT[wanted.effort or "medium"], max_tokens // 2)
+    budget = max(MIN_THINKING_TOKENS, min(budget, max_tokens - 1))
+    if budget < max_tokens:
         body["thinking"] = {"type": "enabled", "budget_tokens": budget}
     else:
         warnings.append(common.left_out("reasoning", route))

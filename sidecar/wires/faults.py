@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from protocol.errors import ErrorCode
-from sidecar.errors import SidecarError
+from sidecar.errors import SidecarError, clean
 
 
 class Fault(msgspec.Struct, frozen=True, kw_only=True):
@@ -100,11 +100,12 @@ def judge(fault: Fault, status: int | None, headers: Mapping[str, str], table: T
         rule.code,
         message,
         retryable=rule.retryable if (told := _told_to_retry(headers)) is None else told,
-        retry_after_ms=fault.retry_after_ms or retry_after_ms(headers),
+        retry_after_ms=_bearable(fault.retry_after_ms) or retry_after_ms(headers),
         provider_status=status,
         provider_code=next((word for code in fault.codes if (word := _word(code))), None),
-        request_id=fault.request_id or request_id(headers),
-        param=fault.param,
+        request_id=_identifier(fault.request_id or "") or request_id(headers),
+        param=clean(fault.param) if fault.param else None,
+        reason="redirect" if status is not None and 300 <= status < 400 else None,
         hint=rule.hint,
     )
 
@@ -125,7 +126,7 @@ def _rule(fault: Fault, status: int | None, table: Table) -> Rule:
 
 
 def _word(code: str) -> str | None:
-    return re.sub(r"[^A-Za-z0-9_.:-]", "_", code)[:64] or None
+    return re.sub(r"[^A-Za-z0-9_.:-]", "_", clean(code))[:64] or None
 
 
 def _told_to_retry(headers: Mapping[str, str]) -> bool | None:
@@ -149,8 +150,16 @@ def request_id(headers: Mapping[str, str]) -> str | None:
     """Return the provider's id of the request, from the first header that has one."""
     for name in REQUEST_ID_HEADERS:
         if value := headers.get(name):
-            return re.sub(r"[^\x21-\x7e]", "", value)[:128] or None
+            return _identifier(value)
     return None
+
+
+def _identifier(value: str) -> str | None:
+    return re.sub(r"[^\x21-\x7e]", "", clean(value))[:128] or None
+
+
+MAX_RETRY_AFTER_MS = 366 * 86_400_000
+"""A year: whoever asks to wait for longer is not believed."""
 
 
 def retry_after_ms(headers: Mapping[str, str]) -> int | None:
@@ -163,9 +172,14 @@ def retry_after_ms(headers: Mapping[str, str]) -> int | None:
             wait = float(value) * unit
         except ValueError:
             wait = _until(value, headers.get("date"))
-        if math.isfinite(wait) and wait > 0:
-            return int(wait)
+        if told := _bearable(wait):
+            return told
     return None
+
+
+def _bearable(wait_ms: float | None) -> int | None:
+    # Written so that it is false for what is no number.
+    return math.ceil(wait_ms) if wait_ms is not None and 0 < wait_ms <= MAX_RETRY_AFTER_MS else None
 
 
 def _until(value: str, now: str | None) -> float:
@@ -174,7 +188,7 @@ def _until(value: str, now: str | None) -> float:
 
     try:
         return (parsedate_to_datetime(value) - parsedate_to_datetime(now or "")).total_seconds() * 1000
-    except (ValueError, TypeError, IndexError):
+    except (ValueError, TypeError, IndexError, OverflowError):
         return 0
 
 

@@ -1,23 +1,37 @@
 """OpenAI's Chat Completions, `POST /chat/completions`, and the many that imitate it. [pure]
 
-Knows its chunks, its whole replies and its error bodies, with what each imitation makes of them;
-the request is built by `openai_chat_request`. Sources: openai 3.52.0
-(`types/chat/chat_completion_chunk.py`, `types/completion_usage.py`), openrouter 1.3.84, groq
-1.7.0, cerebras_cloud_sdk 1.91.0, mistralai 3.7.0 and xAI's OpenAPI, read 2026-11.
+Knows its stream, its whole replies and its error bodies, with what each imitation makes of them;
+the request is built by `openai_chat_request`, what chunks are made of stands in `openai_chat_parts`.
+Sources: openai 3.52.0 (`types/chat/chat_completion_chunk.py`, `_exceptions.py`), openrouter 1.3.84,
+groq 1.7.0, cerebras_cloud_sdk 1.91.0, mistralai 3.7.0 and xAI's OpenAPI, read 2026-11.
 """
 
-from decimal import Decimal, InvalidOperation
+import re
 from typing import Any
 
 import msgspec
 
-from protocol.messages import Citation, FinishReason, State, Usage
+from protocol.messages import Citation, FinishReason, Usage
 from protocol.replies import Chunk
 from sidecar.codecs import Frame
 from sidecar.errors import SidecarError
 from sidecar.wires import faults
-from sidecar.wires.draft import Draft, parse_arguments
+from sidecar.wires.draft import Draft
 from sidecar.wires.faults import Rule
+from sidecar.wires.openai_chat_parts import (
+    CallDelta,
+    Calls,
+    ChatChunk,
+    Choice,
+    Delta,
+    Thoughts,
+    cost,
+    count,
+    joined,
+    state_of,
+    text_of,
+    usage,
+)
 from sidecar.wires.openai_chat_request import encode
 from sidecar.wires.types import Outcome, Route
 
@@ -37,85 +51,33 @@ FINISH_REASONS: dict[str, FinishReason] = {
     "error": "error",
 }
 
-TICKS_PER_USD_EXPONENT = 10
-"""`cost_in_usd_ticks` counts 10^-10 US dollars."""
 
+# --- stream ----------------------------------------------------------------------------------
 
-# --- chunks ----------------------------------------------------------------------------------
-
-# What has no fixed type among the imitations is `Any`, and looked at where it is used.
-
-
-class _Function(msgspec.Struct, gc=False):
-    name: Any = None
-    arguments: Any = None
-    thought_signature: Any = None
-
-
-class _Call(msgspec.Struct, gc=False):
-    index: Any = None
-    id: Any = None
-    type: Any = None
-    function: _Function | None = None
-    extra_content: Any = None
-
-
-class _Delta(msgspec.Struct, gc=False):
-    content: Any = None
-    tool_calls: list[_Call | None] | None = None
-    reasoning: Any = None
-    reasoning_content: Any = None
-    reasoning_text: Any = None
-    reasoning_opaque: Any = None
-    reasoning_details: Any = None
-    refusal: Any = None
-    annotations: Any = None
-    function_call: _Function | None = None
-
-
-class _Choice(msgspec.Struct, gc=False):
-    index: Any = None
-    delta: _Delta | None = None
-    message: _Delta | None = None
-    finish_reason: Any = None
-    error: Any = None
-
-
-class _Chunk(msgspec.Struct, gc=False):
-    choices: list[_Choice | None] | None = None
-    usage: Any = None
-    error: Any = None
-    id: Any = None
-    model: Any = None
-    object: Any = None
-    citations: Any = None
-    x_groq: Any = None
-
-
-_chunk = msgspec.json.Decoder(_Chunk)
+_chunk = msgspec.json.Decoder(ChatChunk)
 
 
 class Decoder:
-    """Chunks of one answer. Several choices are one answer when they share an index; of others only the calls count."""
+    """Chunks of one answer. Choices of one index are one answer; of choices with another only the calls count."""
 
     def __init__(self, route: Route) -> None:
         self.finished = False
         self._route = route
         self._draft = Draft()
-        self._calls = _Calls(self._draft, route)
-        self._thoughts = _Thoughts(self._draft, route)
+        self._calls = Calls(self._draft, route)
+        self._thoughts = Thoughts(self._draft, route)
         self._model = ""
         self._reply_id: str | None = None
         self._finish: str | None = None
-        self._usage: dict[str, Any] | None = None
+        self._usage: dict[str, Any] = {}
         self._citations: Any = None
-        self._cited: set[tuple[object, ...]] = set()
+        self._cited: set[tuple[str, int | None, int | None]] = set()
         self._choice: int | None = None
         """The index of the choice whose text counts."""
         self._spoken = False
         self._refused = False
         self._plain = False
-        """Whether the last chunk was text of choice 0, so that one with text alone needs no second look."""
+        """Whether the chunk before was of choice 0 and left no reasoning open: text alone needs no second look then."""
 
     @property
     def usage(self) -> Usage | None:
@@ -123,7 +85,10 @@ class Decoder:
         return usage(self._usage, outside=self._route.quirks.reasoning_outside_output) if self._usage else None
 
     def feed(self, frame: Frame, out: list[Chunk]) -> None:
-        """Append what one chunk says to *out*."""
+        """Append what one chunk says to *out*.
+
+        Raises: SidecarError for an error in any of its shapes, or for what is no chunk.
+        """
         data = frame[1]
         if self.finished or (data[:1] != b"{" and self._is_marker(data)):
             return
@@ -144,7 +109,7 @@ class Decoder:
     def end(self, out: list[Chunk]) -> Outcome:
         """Close what is open and return the outcome.
 
-        Raises: SidecarError `stream_interrupted` without a terminal marker; open calls then stay open.
+        Raises: SidecarError `stream_interrupted` without a terminal marker; a call that is open is not closed then.
         """
         if not self.finished and (self._route.quirks.done_marker or not self._finish):
             raise faults.interrupted()
@@ -159,7 +124,7 @@ class Decoder:
             message=self._draft.message(),
             model=self._model or self._route.model,
             request_id=self._reply_id,
-            provider_cost_usd=cost(self._usage or {}),
+            provider_cost_usd=cost(self._usage),
         )
 
     def _is_marker(self, data: bytes) -> bool:
@@ -167,9 +132,9 @@ class Decoder:
         self.finished = data == b"[DONE]"
         return self.finished or not data
 
-    def _take(self, chunk: _Chunk, out: list[Chunk]) -> None:
-        self._model = self._model or _text(chunk.model)
-        self._reply_id = self._reply_id or _text(chunk.id) or None
+    def _take(self, chunk: ChatChunk, out: list[Chunk]) -> None:
+        self._model = self._model or text_of(chunk.model)
+        self._reply_id = self._reply_id or text_of(chunk.id) or None
         self._citations = chunk.citations or self._citations
         reported = chunk.usage or (chunk.x_groq.get("usage") if isinstance(chunk.x_groq, dict) else None)
         # Some say 0 until they know, and a prompt is never empty.
@@ -180,7 +145,7 @@ class Decoder:
                 self._take_choice(choice, out)
         self._plain = self._choice == 0 and not self._thoughts.under_way
 
-    def _take_choice(self, choice: _Choice, out: list[Chunk]) -> None:
+    def _take_choice(self, choice: Choice, out: list[Chunk]) -> None:
         index = choice.index if isinstance(choice.index, int) else 0
         if self._choice is None or (index == 0 and not self._spoken):
             self._choice = index
@@ -192,61 +157,62 @@ class Decoder:
                 self._say(delta, out)
         if delta is None:
             return
-        for call in delta.tool_calls or ():
-            if call is not None:
-                self._calls.take(call, index, out)
-        if (function := delta.function_call) is not None:
-            self._calls.take(_Call(index="function_call", function=function), index, out)
+        pieces = [call for call in delta.tool_calls or () if call is not None]
+        if delta.function_call is not None:
+            pieces.append(CallDelta(index="function_call", function=delta.function_call))
+        for call in pieces:
+            self._calls.take(call, index, out)
+            self._thoughts.under_way = False
 
-    def _say(self, delta: _Delta, out: list[Chunk]) -> None:
+    def _say(self, delta: Delta, out: list[Chunk]) -> None:
         if self._thoughts.take(delta, out):
             self._spoken = True
         content = delta.content
-        if isinstance(content, str):
-            self._text(content, out)
-        elif isinstance(content, list):
+        if isinstance(content, list):
             for part in content:
                 self._part(part, out)
-        if refusal := _text(delta.refusal):
-            self._draft.text(refusal, out, refusal=True)
+        else:
+            self._text(text_of(content), out)
+        if refusal := text_of(delta.refusal):
+            self._text(refusal, out, refusal=True)
             if not self._refused:
                 # Marks whose refusal it is: nobody else has a field for it.
-                self._draft.text_state(_state(self._route, {}))
-            self._refused = self._spoken = True
+                self._draft.text_state(state_of(self._route, {}))
+            self._refused = True
         for each in delta.annotations if isinstance(delta.annotations, list) else ():
             if isinstance(each, dict):
                 self._cite(each.get("url_citation"), out)
 
-    def _text(self, text: str, out: list[Chunk]) -> None:
+    def _text(self, text: str, out: list[Chunk], *, refusal: bool = False) -> None:
         if text:
             self._thoughts.under_way = False
             self._spoken = True
-            self._draft.text(text, out)
+            self._draft.text(text, out, refusal=refusal)
 
     def _part(self, part: Any, out: list[Chunk]) -> None:
         kind = part.get("type") if isinstance(part, dict) else None
         if kind == "text":
-            self._text(_text(part.get("text")), out)
+            self._text(text_of(part.get("text")), out)
         elif kind in ("thinking", "reasoning"):
-            self._thoughts.say(_texts(part.get("thinking") or part.get("summary") or part.get("text")), out)
+            self._thoughts.say(joined(part.get("thinking") or part.get("summary") or part.get("text")), out)
             self._spoken = True
         elif kind:
             self._thoughts.under_way = False
-            self._draft.opaque(str(kind), _state(self._route, {"part": part}))
+            self._draft.opaque(str(kind), state_of(self._route, {"part": part}))
 
     def _cite(self, raw: Any, out: list[Chunk]) -> None:
         if not isinstance(raw, dict):
             return
-        url, start, end = raw.get("url"), _count(raw.get("start_index")), _count(raw.get("end_index"))
-        key = (str(url), start, end)
-        if key in self._cited:
+        url, start, end = text_of(raw.get("url")), count(raw.get("start_index")), count(raw.get("end_index"))
+        if (url, start, end) in self._cited:
             return
-        self._cited.add(key)
+        self._cited.add((url, start, end))
+        self._thoughts.under_way = False
         self._draft.citation(
             Citation(
-                url=_text(url) or None,
-                title=_text(raw.get("title")) or None,
-                cited_text=_text(raw.get("content")) or None,
+                url=url or None,
+                title=text_of(raw.get("title")) or None,
+                cited_text=text_of(raw.get("content")) or None,
                 # Whoever does not know the place says that it is 0 to 0.
                 start=start if end else None,
                 end=end or None,
@@ -261,7 +227,7 @@ class Decoder:
         return "refusal" if reason == "stop" and self._refused else reason
 
 
-def _is_text_alone(delta: _Delta, choice: _Choice, chunk: _Chunk) -> bool:
+def _is_text_alone(delta: Delta, choice: Choice, chunk: ChatChunk) -> bool:
     """Return whether a chunk is the ordinary one: some text, and nothing else."""
     return (
         type(delta.content) is str
@@ -286,25 +252,6 @@ def _is_text_alone(delta: _Delta, choice: _Choice, chunk: _Chunk) -> bool:
     )
 
 
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else ""
-
-
-def _texts(value: Any) -> str:
-    """Return the text of a list of text parts, or of a string."""
-    if isinstance(value, list):
-        return "".join(_text(each.get("text")) for each in value if isinstance(each, dict))
-    return _text(value)
-
-
-def _count(value: object) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
-
-
-def _state(route: Route, data: dict[str, Any]) -> State:
-    return State(provider=route.provider, wire=route.wire, model=route.model, data=data)
-
-
 def decode_whole(body: bytes, route: Route) -> tuple[Decoder, list[Chunk]]:
     """Return the decoder and the chunks of a reply that came as one JSON document.
 
@@ -313,7 +260,7 @@ def decode_whole(body: bytes, route: Route) -> tuple[Decoder, list[Chunk]]:
     try:
         chunk = _chunk.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        chunk = _Chunk(error=isinstance(faults.document(body), list))
+        raise faults.unexpected_body() from None
     if _tells_failure(chunk, ""):
         raise _in_stream(faults.document(body))
     if not chunk.choices:
@@ -322,3 +269,172 @@ def decode_whole(body: bytes, route: Route) -> tuple[Decoder, list[Chunk]]:
     decoder._take(chunk, out)  # noqa: SLF001 - same module
     decoder.finished = True
     return decoder, out
+
+
+# --- errors ----------------------------------------------------------------------------------
+
+_QUOTA = Rule("quota_exceeded", hint="Check the plan and the balance of the account.")
+_LOGIN = Rule("auth_failed", hint="Check the key, or log in again.")
+_CONTEXT = Rule("context_length_exceeded", hint="Shorten the conversation or ask for fewer tokens.")
+_BAD_CALL = Rule("provider_error", retryable=True, hint="The model wrote a tool call that is none; ask again.")
+
+ERRORS: dict[str, Rule] = {
+    "invalid_api_key": _LOGIN,
+    "wrong_api_key": _LOGIN,
+    "authentication_error": _LOGIN,
+    "unsupported_country_region_territory": Rule("permission_denied"),
+    "permission_error": Rule("permission_denied"),
+    "PermissionDenied": Rule("permission_denied"),
+    "extension_blocked": Rule("permission_denied"),
+    "insufficient_quota": _QUOTA,
+    "billing_hard_limit_reached": _QUOTA,
+    "billing_not_active": _QUOTA,
+    "billing_not_configured": _QUOTA,
+    "credit_balance_exhausted": _QUOTA,
+    "organization_spend_limit_exceeded": _QUOTA,
+    "project_spend_limit_exceeded": _QUOTA,
+    "organization_usage_limit_exceeded": _QUOTA,
+    "quota_exceeded": _QUOTA,
+    "free_quota_exceeded": _QUOTA,
+    "overage_limit_reached": _QUOTA,
+    "in_flight_budget": Rule("rate_limited"),
+    "slow_down": Rule("rate_limited"),
+    "rate_limited": Rule("rate_limited"),
+    "user_model_rate_limited": Rule("rate_limited"),
+    "user_global_rate_limited": Rule("rate_limited"),
+    "integration_rate_limited": Rule("rate_limited"),
+    "agent_mode_limit_exceeded": Rule("rate_limited"),
+    "token_quota_exceeded": Rule("rate_limited"),
+    "request_quota_exceeded": Rule("rate_limited"),
+    "server_is_overloaded": Rule("provider_overloaded"),
+    "overloaded_error": Rule("provider_overloaded"),
+    "overloaded": Rule("provider_overloaded"),
+    "model_overloaded": Rule("provider_overloaded"),
+    "queue_exceeded": Rule("provider_overloaded"),
+    "context_length_exceeded": _CONTEXT,
+    "content_filter": Rule("content_filtered"),
+    "content_policy_violation": Rule("content_filtered"),
+    "ResponsibleAIPolicyViolation": Rule("content_filtered"),
+    "invalid_prompt": Rule("content_filtered"),
+    "off_topic": Rule("content_filtered"),
+    "flagged_input": Rule("content_filtered"),
+    "model_not_found": Rule("model_not_found"),
+    "model_not_supported": Rule("model_not_found"),
+    "unknown_model": Rule("model_not_found"),
+    "DeploymentNotFound": Rule("model_not_found", hint="A deployment that is new takes some minutes to be found."),
+    "unsupported_api_for_model": Rule("invalid_request", hint="The model speaks another wire: see `options.wire`."),
+    "tool_use_failed": _BAD_CALL,
+    "json_validate_failed": _BAD_CALL,
+}
+"""By `error.code`, then the code inside, then `error.type`. Sources: openai 3.52.0, groq 1.7.0, vscode-copilot-chat
+`chatMLFetcher.ts`, learn.microsoft.com, 2026-11."""
+
+LIKELY_STATUSES: dict[str, int] = {
+    "rate_limit_exceeded": 429,
+    "rate_limit_error": 429,
+    "too_many_requests": 429,
+    "invalid_request_error": 400,
+    "not_found_error": 404,
+    "service_unavailable_error": 503,
+}
+"""The HTTP status that a word would have come with, for an error inside a stream."""
+
+PARAMS = {
+    "model": "params.model",
+    "max_completion_tokens": "params.options.max_tokens",
+    "max_tokens": "params.options.max_tokens",
+    "parallel_tool_calls": "params.options.parallel_tool_calls",
+    "random_seed": "params.options.seed",
+    "reasoning_effort": "params.options.reasoning.effort",
+    "response_format": "params.options.response_format",
+    "seed": "params.options.seed",
+    "stop": "params.options.stop",
+    "temperature": "params.options.temperature",
+    "tool_choice": "params.options.tool_choice",
+    "tools": "params.options.tools",
+    "top_p": "params.options.top_p",
+}
+"""The provider's `param` → the path of the host's own field."""
+
+_HTTP_ERROR = re.compile("[45][0-9][0-9]")
+
+MAX_DEPTH = 4
+"""How deep a message is looked for."""
+
+
+def classify(status: int, headers: dict[str, str], body: bytes) -> SidecarError:
+    """Return the failure of an HTTP error reply; a *status* of 0 stands for an error inside a stream."""
+    raw = faults.document(body)
+    if not status:
+        return _in_stream(raw)
+    fault = _fault(raw) if isinstance(raw, dict | list) else faults.Fault(message=faults.text(body))
+    return faults.judge(fault, status, headers, ERRORS)
+
+
+def _tells_failure(chunk: ChatChunk, event: str) -> bool:
+    """Return whether *chunk* is an error in one of the shapes that come with status 200."""
+    if _is_error(chunk.error) or chunk.object == "error" or (event == "error" and not chunk.choices):
+        return True
+    if isinstance(chunk.x_groq, dict) and _is_error(chunk.x_groq.get("error")):
+        return True
+    return any(choice is not None and _is_error(choice.error) for choice in chunk.choices or ())
+
+
+def _is_error(value: Any) -> bool:
+    return any(value.values()) if isinstance(value, dict) else bool(value)
+
+
+def _in_stream(raw: Any) -> SidecarError:
+    """Return the failure that an event or a document of status 200 stands for."""
+    fault = _fault(raw)
+    likely = (LIKELY_STATUSES.get(code) or (int(code) if _HTTP_ERROR.fullmatch(code) else None) for code in fault.codes)
+    status = next(filter(None, likely), None)
+    return faults.judge(fault, status, {}, ERRORS).with_(provider_status=None)
+
+
+def _fault(raw: Any) -> faults.Fault:
+    whole = raw[0] if isinstance(raw, list) and raw else raw
+    if not isinstance(whole, dict):
+        return faults.Fault(message=_said(raw))
+    found = _error_of(whole)
+    error = found if isinstance(found, dict) else whole
+    inner, metadata = (error[key] if isinstance(error.get(key), dict) else {} for key in ("innererror", "metadata"))
+    codes = faults.words(
+        error.get("code"),
+        inner.get("code"),
+        error.get("type"),
+        whole.get("error_type"),
+        "flagged_input" if "flagged_input" in metadata else None,
+        error.get("status_code"),
+        whole.get("status_code"),
+    )
+    # Codes may carry more behind a colon, such as the model or the wait.
+    codes = tuple(word for code in codes for word in dict.fromkeys((code, code.partition(":")[0])))
+    said, below = _said(found), _said(metadata.get("raw"))
+    param = error.get("param")
+    return faults.Fault(
+        message=f"{said}: {below}" if below else said,
+        codes=codes,
+        param=PARAMS.get(param) if isinstance(param, str) else None,
+        request_id=text_of(whole.get("request_id")) or text_of(whole.get("generationId")) or None,
+    )
+
+
+def _error_of(whole: dict[str, Any]) -> Any:
+    """Return the part of a document that tells the error: the document itself, when no part does."""
+    groq, choices, errors = whole.get("x_groq"), whole.get("choices"), whole.get("errors")
+    places = [whole, groq, *(choices if isinstance(choices, list) else ())]
+    for place in places:
+        if isinstance(place, dict) and _is_error(place.get("error")):
+            return place["error"]
+    return errors[0] if isinstance(errors, list) and errors else whole
+
+
+def _said(value: Any, depth: int = 0) -> str:
+    """Return the first sentence that *value* has for people, wherever it keeps it."""
+    if isinstance(value, list) and depth < MAX_DEPTH:
+        return "; ".join(filter(None, (_said(each, depth + 1) for each in value[:3])))
+    if isinstance(value, dict) and depth < MAX_DEPTH:
+        sentences = (_said(value.get(key), depth + 1) for key in ("message", "msg", "detail", "error"))
+        return next(filter(None, sentences), "")
+    return text_of(value)

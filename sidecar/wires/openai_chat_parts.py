@@ -15,8 +15,11 @@ from protocol.replies import Chunk
 from sidecar.wires.draft import Draft, parse_arguments
 from sidecar.wires.types import Route
 
-TICKS_PER_USD_EXPONENT = 10
+TICK_EXPONENT = -10
 """`cost_in_usd_ticks` counts 10^-10 US dollars."""
+
+MAX_COST_DIGITS = 20
+"""A cost with more digits before or behind its point is none."""
 
 # --- chunks ----------------------------------------------------------------------------------
 
@@ -141,15 +144,18 @@ class Calls:
             call.name = name
             self._draft.tool_rename(call.key, name)
         self._draft.tool_delta(call.key, arguments, out)
-        self._sign(call, piece)
+        if piece.extra_content or function.thought_signature:
+            self._sign(call, piece.extra_content, function.thought_signature)
 
     def _find(self, place: tuple[int, Any], given_id: str, name: str) -> _Open | None:
         """Return the call that goes on, or None for a new one."""
         found = self._places.get(place)
         if found is None:
             # The index drifts: an id that is known goes on, and so does a piece that names nothing.
-            other = self._ids.get(given_id) if given_id else self._places.get((place[0], None))
-            return other if other is not None and self._goes_on(other, name) else None
+            if given_id:
+                other = self._ids.get(given_id)
+                return other if other is not None and self._goes_on(other, name) else None
+            return None if name else self._places.get((place[0], None))
         if not given_id or not found.given_id:
             return found if self._goes_on(found, name) else None
         if given_id == found.given_id:
@@ -186,14 +192,13 @@ class Calls:
             self._ids[given_id] = call
         return call
 
-    def _sign(self, call: _Open, piece: CallDelta) -> None:
-        """Keep the signature of a call where it was found."""
-        if piece.function is not None and piece.function.thought_signature:
-            call.state["function"] = {"thought_signature": piece.function.thought_signature}
-        if piece.extra_content:
-            call.state["extra_content"] = piece.extra_content
-        if call.state:
-            self._draft.tool_state(call.key, state_of(self._route, call.state))
+    def _sign(self, call: _Open, extra_content: Any, signature: Any) -> None:
+        """Keep what must come back with the call, where it was found."""
+        if extra_content:
+            call.state["extra_content"] = extra_content
+        if signature:
+            call.state["function"] = {"thought_signature": signature}
+        self._draft.tool_state(call.key, state_of(self._route, call.state))
 
 
 def _id(value: object) -> str:
@@ -224,7 +229,8 @@ class Thoughts:
         self._kept: dict[str, Any] = {}
         """The state of the first part; filled until the end, wherever the pieces turn up."""
         self._is_kept = False
-        self._details: dict[tuple[Any, ...], dict[str, Any]] = {}
+        self._details: dict[tuple[str, ...], dict[str, Any]] = {}
+        self._pieces: dict[tuple[str, ...], dict[str, list[str]]] = {}
 
     def take(self, delta: Delta, out: list[Chunk]) -> bool:
         """Append the reasoning of *delta* to *out* and return whether there was any."""
@@ -256,24 +262,24 @@ class Thoughts:
         """Put the items together that came in pieces."""
         if self._details:
             self._kept["reasoning_details"] = [
-                {key: "".join(value) if key in _PIECES else value for key, value in item.items()}
-                for item in self._details.values()
+                item | {name: "".join(pieces) for name, pieces in self._pieces[key].items()}
+                for key, item in self._details.items()
             ]
 
     def _keep(self) -> None:
         """Mark the open part as this provider's; what is not text goes with the first."""
         self._draft.reasoning_state(state_of(self._route, {} if self._is_kept else self._kept))
-        self._is_kept = True
+        self._is_kept = self.under_way = True
 
-    def _add(self, piece: dict[str, Any]) -> None:
-        kind = piece.get("type")
+    def _add(self, detail: dict[str, Any]) -> None:
+        kind = str(detail.get("type"))
         # Encrypted items belong to calls, and share an index.
-        key = (str(kind), str(piece.get("index")), str(piece.get("id")) if kind == "reasoning.encrypted" else "")
-        item = self._details.setdefault(key, {})
-        for name, value in piece.items():
-            if name in _PIECES:
-                item.setdefault(name, []).append(text_of(value))
-            elif value is not None or name not in item:
+        key = (kind, str(detail.get("index")), str(detail.get("id")) if kind == "reasoning.encrypted" else "")
+        item, pieces = self._details.setdefault(key, {}), self._pieces.setdefault(key, {})
+        for name, value in detail.items():
+            if name in _PIECES and isinstance(value, str):
+                pieces.setdefault(name, []).append(value)
+            if value is not None or name not in item:
                 item[name] = value
 
 
@@ -316,7 +322,7 @@ def cost(raw: dict[str, Any]) -> str | None:
     """Return what the provider says that the request cost, in US dollars, exactly as it says it."""
     ticks = count(raw.get("cost_in_usd_ticks"))
     if ticks is not None:
-        return _plain(Decimal(ticks).scaleb(-TICKS_PER_USD_EXPONENT))
+        return _plain(Decimal(ticks).scaleb(TICK_EXPONENT))
     value = raw.get("cost")
     if isinstance(value, dict):
         value = value.get("total_cost")
@@ -326,7 +332,7 @@ def cost(raw: dict[str, Any]) -> str | None:
         amount = Decimal(str(value))
     except InvalidOperation:
         return None
-    return _plain(amount) if amount.is_finite() and amount >= 0 else None
+    return _plain(amount) if amount.is_finite() and amount >= 0 and abs(amount.adjusted()) <= MAX_COST_DIGITS else None
 
 
 def _plain(amount: Decimal) -> str:

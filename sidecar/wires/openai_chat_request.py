@@ -8,7 +8,6 @@ not know the answer. Sources: openai 3.52.0 (`types/chat/completion_create_param
 import hashlib
 import re
 from typing import Any
-from urllib.parse import quote
 
 import msgspec
 
@@ -56,18 +55,12 @@ def encode(chat: Chat, route: Route) -> Encoded:
     return Encoded(
         HttpRequest(
             method="POST",
-            url=_url(route),
+            url=route.base_url + (route.path or "/chat/completions"),
             headers={"content-type": "application/json"} | route.headers,
             body=msgspec.json.encode(common.merge_provider_options(body, chat)),
         ),
         warnings,
     )
-
-
-def _url(route: Route) -> str:
-    version = route.settings.get("api_version")
-    query = f"?api-version={quote(str(version), safe='')}" if version else ""
-    return f"{route.base_url}/chat/completions{query}"
 
 
 # --- messages --------------------------------------------------------------------------------
@@ -182,41 +175,59 @@ def _result(part: ToolResultPart, where: str) -> tuple[str, list[dict[str, Any]]
     return (f"Error: {text}" if part.is_error else text), media
 
 
+class _Turn(msgspec.Struct):
+    """The parts of an assistant message, by the fields that they go to."""
+
+    texts: list[str] = []
+    refusals: list[str] = []
+    thoughts: list[str] = []
+    opaque: list[dict[str, Any]] = []
+    calls: list[dict[str, Any]] = []
+    fields: dict[str, Any] = {}
+
+
 def _assistant(message: Message, route: Route, where: str, *, under_way: bool) -> dict[str, Any] | None:
     """Return an assistant message, or None when nothing of it can be said here."""
-    texts, refusals, thoughts = list[str](), list[str](), list[str]()
-    calls, opaque = list[dict[str, Any]](), list[dict[str, Any]]()
-    fields: dict[str, Any] = {}
+    turn = _Turn()
     for at, part in enumerate(common.parts(message)):
-        match part:
-            case TextPart():
-                own_refusal = part.refusal and _own(part.state, route) is not None
-                (refusals if own_refusal else texts).append(part.text)
-            case ReasoningPart():
-                if (state := _own(part.state, route)) is not None and _wanted_back(route, under_way=under_way):
-                    thoughts.append(part.content)
-                    fields |= state
-            case ToolCallPart():
-                calls.append(_call(part, route))
-            case OpaquePart():
-                # A call that the provider itself has answered does not go back: each call here needs its result.
-                if "part" in (state := _own(part.state, route) or {}):
-                    opaque.append(state["part"])
-            case _:
-                raise common.unsupported(f"{where}[{at}]", "an assistant message takes no such part on this wire")
-    text, thought, echo = "".join(texts), "".join(thoughts), route.quirks.reasoning_echo
-    before = [_thinking(thought)] if thought and echo == "thinking_parts" else []
-    if before or opaque:
-        content: Any = [*before, *([{"type": "text", "text": text}] if text else []), *opaque]
-    else:
-        content = text or None
+        if not isinstance(part, ReasoningPart):
+            _sort(part, turn, route, f"{where}[{at}]")
+        elif _wanted_back(route, under_way=under_way) and (state := _own(part.state, route)) is not None:
+            turn.thoughts.append(part.content)
+            turn.fields |= state
+    content = _assistant_content(turn, route)
+    if turn.refusals:
+        turn.fields["refusal"] = "".join(turn.refusals)
+    if turn.calls:
+        turn.fields["tool_calls"] = turn.calls
+    if not (content or turn.refusals or turn.calls):
+        return None
+    return {"role": "assistant", "content": content} | turn.fields
+
+
+def _sort(part: Part, turn: _Turn, route: Route, where: str) -> None:
+    match part:
+        case TextPart():
+            own_refusal = part.refusal and _own(part.state, route) is not None
+            (turn.refusals if own_refusal else turn.texts).append(part.text)
+        case ToolCallPart():
+            turn.calls.append(_call(part, route))
+        case OpaquePart():
+            # A call that the provider itself has answered does not go back: each call here needs its result.
+            if "part" in (state := _own(part.state, route) or {}):
+                turn.opaque.append(state["part"])
+        case _:
+            raise common.unsupported(where, "an assistant message takes no such part on this wire")
+
+
+def _assistant_content(turn: _Turn, route: Route) -> Any:
+    text, thought, echo = "".join(turn.texts), "".join(turn.thoughts), route.quirks.reasoning_echo
     if thought and echo in ECHOED_TEXTS:
-        fields[echo] = thought
-    if refusals:
-        fields["refusal"] = "".join(refusals)
-    if calls:
-        fields["tool_calls"] = calls
-    return {"role": "assistant", "content": content} | fields if content or refusals or calls else None
+        turn.fields[echo] = thought
+    before = [_thinking(thought)] if thought and echo == "thinking_parts" else []
+    if not before and not turn.opaque:
+        return text or None
+    return [*before, *([{"type": "text", "text": text}] if text else []), *turn.opaque]
 
 
 def _thinking(text: str) -> dict[str, Any]:
@@ -265,7 +276,8 @@ def _accepted(options: Options, route: Route, warnings: list[Warn]) -> Options:
         refused.add("seed")
     if route.facts.reasoning is False:
         refused.add("reasoning")
-    dropped = [name for name in options.__struct_fields__ if name in refused and getattr(options, name) not in (None, [])]
+    given = (name for name in options.__struct_fields__ if getattr(options, name) not in (None, []))
+    dropped = [name for name in given if name in refused]
     warnings.extend(common.left_out(name, route) for name in dropped)
     return common.replace(options, **{name: [] if name == "tools" else None for name in dropped})
 

@@ -1,25 +1,23 @@
 """OpenAI's Responses API, `POST /responses`. [pure]
 
-Knows its event stream, its whole replies and its error bodies; the request is built by
-`responses_request`. Sources: openai 3.52.0 (`types/responses/response_stream_event.py`,
-`response_output_item.py`, `response_error.py`), read 2026-11, and what servers of the same
-API are seen to leave out.
+Knows its event stream and its whole replies; the request is built by `responses_request`,
+failures are read by `responses_errors`. Sources: openai 3.52.0
+(`types/responses/response_stream_event.py`, `response.py`, `response_usage.py`), read
+2026-11, and what servers of the same API are seen to leave out.
 """
 
-import re
-from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
 import msgspec
 
-from protocol.messages import Citation, FinishReason, Message, Part, State, Usage
+from protocol.messages import FinishReason, Message, Part, State, Usage
 from protocol.replies import Chunk
 from sidecar.codecs import Frame
-from sidecar.errors import SidecarError
-from sidecar.wires import faults
+from sidecar.wires import common, faults
 from sidecar.wires.draft import Draft
-from sidecar.wires.faults import Rule
+from sidecar.wires.responses_errors import classify, in_stream
+from sidecar.wires.responses_items import Item, text_of
 from sidecar.wires.responses_request import encode
 from sidecar.wires.types import Outcome, Route
 
@@ -27,11 +25,9 @@ __all__ = ["CODEC", "Decoder", "classify", "decode_whole", "encode"]
 
 CODEC = "sse"
 
-# --- stream ----------------------------------------------------------------------------------
-
 
 class _Event(msgspec.Struct):
-    """The fields of all events. One name means several things, so what is not always text is `Any`."""
+    """The fields of all events. One name means several things, so what is not always the same is `Any`."""
 
     type: str | None = None
     delta: Any = None
@@ -51,47 +47,49 @@ class _Event(msgspec.Struct):
     message: Any = None
     param: Any = None
 
+    @property
+    def index(self) -> int:
+        """Where the piece stands in its item."""
+        return self.summary_index or self.content_index or 0
+
 
 _event = msgspec.json.Decoder(_Event)
 
-TERMINAL = {
-    "response.completed": "completed",
-    "response.incomplete": "incomplete",
-    "response.failed": "failed",
-    "response.cancelled": "cancelled",
+DELTAS = {
+    "response.output_text.delta": "text",
+    "response.refusal.delta": "refusal",
+    "response.reasoning_summary_text.delta": "summary",
+    "response.reasoning_text.delta": "thought",
 }
+WHOLES = {
+    "response.output_text.done": "text",
+    "response.refusal.done": "refusal",
+    "response.reasoning_summary_text.done": "summary",
+    "response.reasoning_text.done": "thought",
+}
+"""Kind of the piece that an event brings more of, or all of."""
+
+PARTS_DONE = frozenset(
+    {"response.content_part.done", "response.reasoning_part.done", "response.reasoning_summary_part.done"}
+)
+
+TERMINAL = {"response.completed": "completed", "response.incomplete": "incomplete", "response.failed": "failed"}
 """The status that a terminal event stands for, should its response not say it."""
 
 FINISH_REASONS: dict[str, FinishReason] = {
     "completed": "stop",
     "incomplete:max_output_tokens": "length",
     "incomplete:content_filter": "content_filter",
-    "failed": "error",
 }
 """By status and, of an incomplete response, its reason."""
 
+TICKS_PER_USD = 10**10
+
 _CALL_FIELDS = frozenset({"type", "id", "call_id", "name", "arguments", "status"})
-
-_Key = tuple[str, int]
-"""Kind and index of a piece within its item: two summaries and a text may have the same index."""
-
-
-class _Item:
-    """An output item under way. Items may be interleaved, so each has a draft of its own."""
-
-    __slots__ = ("chars", "draft", "head", "order")
-
-    def __init__(self, order: int, head: dict[str, Any]) -> None:
-        self.order = order
-        self.head = head
-        """The item as it was announced."""
-        self.draft = Draft()
-        self.chars: dict[_Key, int] = {}
-        """How much of each piece has come."""
 
 
 class Decoder:
-    """Events of one response. Tolerates deltas without their start, wholes without deltas and items without index."""
+    """Events of one response. Tolerates deltas without their start, wholes without deltas, items without index."""
 
     def __init__(self, route: Route) -> None:
         self.finished = False
@@ -100,12 +98,12 @@ class Decoder:
         self._response_id: str | None = None
         self._status: str | None = None
         self._usage: dict[str, Any] = {}
-        self._items: list[_Item] = []
-        self._by_index: dict[int | None, _Item] = {}
-        self._by_id: dict[object, _Item] = {}
+        self._items: list[Item] = []
+        self._by_index: dict[int | None, Item] = {}
+        self._by_id: dict[str, Item] = {}
         self._calls = Draft()
         """All function calls, keyed by their item: one draft, so that they are numbered together."""
-        self._refused = False
+        self._call_items: list[Item] = []
 
     @property
     def usage(self) -> Usage | None:
@@ -125,49 +123,55 @@ class Decoder:
             if frame[1].strip() == b"[DONE]":
                 return
             raise faults.bad_event() from None
-        if event.type == "response.output_text.delta":
-            item = self._by_index.get(event.output_index)
-            if item is not None and event.delta.__class__ is str:
-                key = ("text", event.content_index or 0)
-                if key in item.chars:
-                    item.chars[key] += len(event.delta)
-                    item.draft.text(event.delta, out)
-                    return
+        if event.type == "response.output_text.delta" and event.delta.__class__ is str:
+            # The beaten path: more of a piece that has begun.
+            item, piece = self._by_index.get(event.output_index), ("text", event.content_index or 0)
+            if item is not None and piece in item.chars:
+                item.chars[piece] += len(event.delta)
+                item.draft.text(event.delta, out)
+                return
         # The name on the event's own line stands in for a type that the payload lacks.
         self._other(event.type or frame[0], event, out)
 
     def _other(self, kind: str, event: _Event, out: list[Chunk]) -> None:
-        if (piece := _DELTAS.get(kind)) is not None:
-            self._delta(piece, event, out)
-        elif (piece := _WHOLES.get(kind)) is not None:
-            whole = event.refusal if piece == "refusal" else event.text
-            self._piece(self._item_of(event), (piece, _index(piece, event)), whole, out)
-        elif kind == "response.function_call_arguments.delta":
-            self._arguments(self._item_of(event), event.delta, out)
-        elif kind == "response.function_call_arguments.done":
-            self._rest_of_arguments(self._item_of(event), event.arguments, out)
+        if kind in DELTAS:
+            self._item(event).add((DELTAS[kind], event.index), text_of(event.delta), out)
+        elif kind in WHOLES:
+            whole = event.text if event.refusal is None else event.refusal
+            self._item(event).complete((WHOLES[kind], event.index), text_of(whole), out)
         elif kind == "response.output_item.added":
             self._open(event.output_index, event.item or {}, out)
         elif kind == "response.output_item.done":
-            self._close(event, out)
-        elif kind in ("response.content_part.done", "response.reasoning_part.done"):
-            self._part(self._item_of(event), event.content_index or 0, event.part, out)
-        elif kind == "response.output_text.annotation.added":
-            self._annotation(self._item_of(event), event.annotation, out)
+            self._close(event.output_index, event.item or {}, out)
         elif kind in TERMINAL:
             self._finish(event.response or {}, TERMINAL[kind], out)
         elif kind == "error" or event.error is not None:
-            raise _in_stream(_fault({"error": event.error or _flat(event)}))
+            flat = {"code": event.code, "message": event.message, "param": event.param}
+            raise in_stream({"error": event.error or flat})
         elif event.response is not None:
             self._head(event.response)
+        else:
+            self._within(kind, event, out)
+
+    def _within(self, kind: str, event: _Event, out: list[Chunk]) -> None:
+        if kind == "response.function_call_arguments.delta":
+            item = self._item(event)
+            if self._calls.tool_known(item):
+                self._calls.tool_delta(item, text_of(event.delta), out)
+        elif kind == "response.function_call_arguments.done":
+            self._complete_arguments(self._item(event), event.arguments, out)
+        elif kind in PARTS_DONE and isinstance(event.part, dict):
+            self._item(event).complete_part(event.index, event.part, out)
+        elif kind == "response.output_text.annotation.added":
+            self._item(event).cite(event.annotation, out)
 
     def end(self, out: list[Chunk]) -> Outcome:
         """Close what is open and return the outcome.
 
         Raises: SidecarError `stream_interrupted` before the response's own end.
         """
-        for item in self._items:
-            self._rest_of_arguments(item, item.head.get("arguments"), out)
+        for item in self._call_items:
+            self._complete_arguments(item, item.head.get("arguments"), out)
         self._calls.end(out)
         if not self.finished:
             raise faults.interrupted()
@@ -175,7 +179,7 @@ class Decoder:
             finish_reason=self._finish_reason(),
             provider_finish_reason=self._status,
             usage=self.usage,
-            message=Message(role="assistant", content=list(self._parts())),
+            message=Message(role="assistant", content=self._parts()),
             model=self._model,
             request_id=self._response_id,
             provider_cost_usd=cost_usd(self._usage),
@@ -187,12 +191,140 @@ class Decoder:
             return reason
         if self._calls.has_tool_calls:
             return "tool_calls"
-        return "refusal" if self._refused else "stop"
+        return "refusal" if any(item.refused for item in self._items) else "stop"
 
-    def _parts(self) -> Iterator[Part]:
-        calls = {part.id: part for part in self._calls.message().content if not isinstance(part, str)}
+    def _parts(self) -> list[Part]:
+        calls = dict(zip(self._call_items, common.parts(self._calls.message()), strict=True))
+        parts: list[Part] = []
         for item in sorted(self._items, key=lambda item: item.order):
-            if self._calls.tool_known(id(item)):
-                yield calls[self._calls.tool_id(id(item))]
-            else:
-                yield from (part for part in item.draft.message().content if not isinstance(part, str))
+            parts.extend([calls[item]] if item in calls else common.parts(item.draft.message()))
+        return parts
+
+    # --- items
+
+    def _item(self, event: _Event) -> Item:
+        """Return the item that *event* belongs to; where it names none, the last one."""
+        found = self._known(event.output_index, event.item_id)
+        if found is None and event.output_index is None and self._items:
+            found = self._items[-1]
+        return found or self._open(event.output_index, {"id": event.item_id}, [])
+
+    def _known(self, index: int | None, item_id: object) -> Item | None:
+        # The index goes first: there are servers that change the id with every event.
+        return self._by_id.get(text_of(item_id)) if index is None else self._by_index.get(index)
+
+    def _open(self, index: int | None, head: dict[str, Any], out: list[Chunk]) -> Item:
+        item = Item(len(self._items) if index is None else index, head)
+        self._items.append(item)
+        self._by_index[item.order] = item
+        if item_id := text_of(head.get("id")):
+            self._by_id[item_id] = item
+        self._begin_call(item, head, out)
+        return item
+
+    def _begin_call(self, item: Item, head: dict[str, Any], out: list[Chunk]) -> None:
+        if head.get("type") == "function_call" and not self._calls.tool_known(item):
+            call_id = text_of(head.get("call_id")) or text_of(head.get("id"))
+            self._call_items.append(item)
+            self._calls.tool_begin(item, call_id, text_of(head.get("name")), out)
+
+    def _close(self, index: int | None, whole: dict[str, Any], out: list[Chunk]) -> None:
+        """Take from the *whole* item what its events have left out."""
+        item = self._known(index, whole.get("id")) or self._open(index, whole, out)
+        item.head = whole
+        kind = text_of(whole.get("type"))
+        if kind == "message":
+            item.complete_all(whole.get("content"), out)
+            if item.chars and (phase := whole.get("phase")):
+                item.draft.text_state(self._state({"phase": phase}))
+        elif kind == "reasoning":
+            item.complete_all(item.thoughts(whole), out)
+            item.draft.reasoning_state(self._state(whole))
+        elif kind == "function_call":
+            self._close_call(item, whole, out)
+        elif kind:
+            item.draft.opaque(kind, self._state(whole))
+
+    def _close_call(self, item: Item, whole: dict[str, Any], out: list[Chunk]) -> None:
+        self._begin_call(item, whole, out)
+        self._complete_arguments(item, whole.get("arguments"), out)
+        if extra := {key: value for key, value in whole.items() if key not in _CALL_FIELDS and value is not None}:
+            self._calls.tool_state(item, self._state(extra))
+        self._calls.tool_end(item, out)
+
+    def _complete_arguments(self, item: Item, whole: object, out: list[Chunk]) -> None:
+        text = whole if isinstance(whole, str) else msgspec.json.encode(whole or {}).decode()
+        if self._calls.tool_known(item) and text.startswith(so_far := self._calls.tool_text(item)):
+            self._calls.tool_delta(item, text[len(so_far) :], out)
+
+    # --- the response
+
+    def _head(self, response: dict[str, Any]) -> None:
+        self._model = text_of(response.get("model")) or self._model
+        self._response_id = text_of(response.get("id")) or self._response_id
+        counts = response.get("usage")
+        self._usage = counts if isinstance(counts, dict) else self._usage
+
+    def _finish(self, response: dict[str, Any], status: str, out: list[Chunk]) -> None:
+        """Take from the whole *response* what its events have left out, and note how it ended.
+
+        Raises: SidecarError when it failed.
+        """
+        self._head(response)
+        status = text_of(response.get("status")) or status
+        if status == "failed" or response.get("error"):
+            raise in_stream(response)
+        output = response.get("output")
+        items = [item for item in output if isinstance(item, dict)] if isinstance(output, list) else []
+        if len(items) > len(self._items):
+            for index, item in enumerate(items):
+                if index not in self._by_index and self._known(None, item.get("id")) is None:
+                    self._close(index, item, out)
+        reason = _within(response, "incomplete_details", "reason")
+        self._status = f"{status}:{reason}" if status == "incomplete" and reason else status
+        self.finished = status in ("completed", "incomplete")
+
+    def _state(self, data: dict[str, Any]) -> State:
+        return State(provider=self._route.provider, wire=self._route.wire, model=self._model, data=data)
+
+
+def decode_whole(body: bytes, route: Route) -> tuple[Decoder, list[Chunk]]:
+    """Return the decoder and the chunks of a reply that came as one JSON document.
+
+    Raises: SidecarError for an error document or for anything that is no response.
+    """
+    raw = faults.document(body)
+    if not isinstance(raw, dict) or not (raw.get("error") or isinstance(raw.get("output"), list)):
+        raise faults.unexpected_body()
+    decoder, out = Decoder(route), list[Chunk]()
+    decoder._finish(raw, "completed", out)  # noqa: SLF001 - same module
+    return decoder, out
+
+
+def usage(raw: dict[str, Any]) -> Usage:
+    """Return the provider's counts in the protocol's meaning; they are totals already."""
+    return Usage(
+        input_tokens=_count(raw.get("input_tokens")),
+        output_tokens=_count(raw.get("output_tokens")),
+        cache_read_tokens=_count(_within(raw, "input_tokens_details", "cached_tokens")),
+        cache_write_tokens=_count(_within(raw, "input_tokens_details", "cache_write_tokens")),
+        reasoning_tokens=_count(_within(raw, "output_tokens_details", "reasoning_tokens")),
+    )
+
+
+def cost_usd(raw: dict[str, Any]) -> str | None:
+    """Return what the usage says that the request cost, in US dollars as a decimal string, or None."""
+    ticks, cost = _count(raw.get("cost_in_usd_ticks")), raw.get("cost")
+    if ticks is not None:
+        return format(Decimal(ticks) / TICKS_PER_USD, "f")
+    # By way of its text: the float itself is some other number.
+    return format(Decimal(str(cost)), "f") if isinstance(cost, int | float) and not isinstance(cost, bool) else None
+
+
+def _within(raw: dict[str, Any], group: str, key: str) -> object:
+    details = raw.get(group)
+    return details.get(key) if isinstance(details, dict) else None
+
+
+def _count(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None

@@ -61,7 +61,7 @@ def encode(chat: Chat, route: Route) -> Encoded:
     return Encoded(
         HttpRequest(
             method="POST",
-            url=f"{route.base_url}/responses",
+            url=f"{route.base_url}{route.path or '/responses'}",
             headers={"content-type": "application/json"} | route.headers,
             body=msgspec.json.encode(common.merge_provider_options(body, chat)),
         ),

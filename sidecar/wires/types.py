@@ -12,7 +12,7 @@ from sidecar.errors import SidecarError
 
 
 class Quirks(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a provider departs from Chat Completions: columns of its table, each with the usual default."""
+    """Where a provider departs from the wire it speaks: columns of its table, each with the usual default."""
 
     done_marker: bool = True
     """The stream ends in `[DONE]`, so that one without it was cut. False: a finish reason is the end. Default: true."""
@@ -42,6 +42,8 @@ class Quirks(msgspec.Struct, frozen=True, kw_only=True):
     ] = ""
     """The field of assistant messages in which the provider wants its reasoning back: `reasoning_content` in the
     turn under way only, `reasoning_text` beside `reasoning_opaque`, `thinking_parts` in `content`. Default: none."""
+    version_in_body: str = ""
+    """The Messages API's version, where the body carries it and the address the model. Default: neither does."""
     reasoning_outside_output: bool = False
     """`completion_tokens` leaves out the reasoning, where no `total_tokens` tells. Default: false."""
 
@@ -71,6 +73,8 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     model: str
     base_url: str
     """Without a trailing slash; what the provider's own SDK means by it."""
+    path: str | None = None
+    """What follows the base address, query included; None: the wire's usual path."""
     quirks: Quirks = Quirks()
     facts: ModelFacts = ModelFacts()
     headers: dict[str, str] = {}

@@ -1,0 +1,271 @@
+"""Structs → `schema.json`, JSON Schema 2020-12: `python -m protocol.schema` writes it, `--check` compares.
+
+One document: `$defs` has every request by its action, every reply, chunk and error, and all
+that they are made of; its root takes any line of either direction. A development tool: the
+program never imports it.
+"""
+
+import ast
+import json
+import sys
+from pathlib import Path
+from typing import Any, Literal, NotRequired, TypedDict
+
+import msgspec
+
+from protocol.messages import FinishReason, Message, ToolCall, Usage
+from protocol.replies import (
+    PROTOCOL_VERSION,
+    Attempt,
+    Event,
+    Failed,
+    ModelList,
+    Reply,
+    ReplyId,
+    Streamed,
+    Timings,
+    Warn,
+)
+from protocol.requests import PARAMS, Id, Provider, TimeoutMs
+
+PATH = Path(__file__).parent / "schema.json"
+
+# --- what the sidecar writes as plain objects ------------------------------------------------
+
+
+class LineLimits(TypedDict):
+    """Bounds that a host must keep."""
+
+    max_line_bytes: int
+    """The longest request line, in bytes."""
+
+
+class Initialized(TypedDict):
+    """The answer to `initialize`: what this sidecar is and can do."""
+
+    protocol_version: int
+    name: str
+    version: str
+    """The program's version, of no meaning for the protocol."""
+    actions: list[str]
+    providers: list[str]
+    wires: list[str]
+    """The values of `options.wire`."""
+    events: list[str]
+    """The values of `initialize.events`."""
+    limits: LineLimits
+
+
+class Pong(TypedDict):
+    """The answer to `ping`."""
+
+    pong: Literal[True]
+    in_flight: int
+    """Requests that are open."""
+
+
+class ProviderInfo(TypedDict):
+    """One provider and where its credential would come from; never what it is."""
+
+    id: str
+    name: str
+    wire: str
+    """Its usual wire; `from_model` where the model's name begins with it."""
+    ready: bool
+    """Whether a chat could be asked now, as far as one can tell without asking the provider."""
+    auth: str
+    """How it is authorized; `none` where nothing is needed."""
+    credential_source: Literal["request", "configuration", "environment"] | None
+    """Null where there is none."""
+    env: list[str]
+    """The environment variables of its key, the first that is set wins."""
+    built_in: bool
+    """False for a provider that the configuration alone knows."""
+    problem: NotRequired[str]
+    """Why the credential that was found cannot be used."""
+
+
+class ProviderList(TypedDict):
+    """The answer to `list_providers`."""
+
+    providers: list[ProviderInfo]
+
+
+class Cancelled(TypedDict):
+    """The answer to `cancel`."""
+
+    found: bool
+    """False when no request of that id was open; its terminal line is then written already."""
+
+
+class ShuttingDown(TypedDict):
+    """The answer to `shutdown`."""
+
+    shutting_down: Literal[True]
+
+
+class Cost(TypedDict):
+    """What an answer cost."""
+
+    usd: str | None
+    """US dollars as a decimal string; null when that is unknown, and then `reason` says why."""
+    parts: NotRequired[dict[str, str]]
+    """Of which, by kind of token, US dollars as decimal strings."""
+    source: NotRequired[Literal["catalogue", "provider"]]
+    """Who says so: our table of prices, or the provider in its reply."""
+    reason: NotRequired[str]
+
+
+class Answer(TypedDict):
+    """The answer to `generate`: `done` of a stream, with text, reasoning and tool calls pulled out of the message."""
+
+    content: str
+    """The text, all of it."""
+    reasoning: str
+    tool_calls: list[ToolCall]
+    finish_reason: FinishReason
+    provider_finish_reason: str | None
+    usage: Usage | None
+    cost: Cost
+    message: Message
+    provider: str
+    model: str
+    request_id: str | None
+    attempts: list[Attempt]
+    timings: Timings
+    warnings: list[Warn]
+
+
+ANSWERS: dict[str, Any] = {
+    "initialize": Initialized,
+    "ping": Pong,
+    "list_providers": ProviderList,
+    "list_models": ModelList,
+    "generate": Answer,
+    "cancel": Cancelled,
+    "shutdown": ShuttingDown,
+}
+"""The `data` of each unary action."""
+
+STREAMS = ("stream_chat",)
+"""The actions that are answered by a stream."""
+
+OPEN_FIELDS: dict[tuple[str, str], Any] = {
+    ("Done", "cost"): Cost,
+    ("ErrorBody", "cost"): Cost | None,
+    ("ErrorBody", "usage"): Usage | None,
+}
+"""Fields that the structs leave open, since what is put there is built as a plain object."""
+
+# --- the document ----------------------------------------------------------------------------
+
+
+def build() -> dict[str, Any]:
+    """Return the schema."""
+    requests = {f"{_camel(action)}Request": _request(action, params) for action, params in PARAMS.items()}
+    replies = {f"{_camel(action)}Reply": _reply(action, data) for action, data in ANSWERS.items()}
+    lines = {each.__name__: each for each in (Streamed, Reply, Failed, Event)}
+    kinds = [*requests.values(), *replies.values(), *lines.values(), *OPEN_FIELDS.values()]
+    schemas, defs = msgspec.json.schema_components(kinds)
+    for (struct, field), schema in zip(OPEN_FIELDS, schemas[-len(OPEN_FIELDS) :], strict=True):
+        defs[struct]["properties"][field] |= schema
+    _describe(defs)
+    defs["Request"] = _any_of("Any line that a host may send.", requests)
+    defs["Line"] = _any_of("Any line that the sidecar may write.", lines)
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": f"urn:sidecar:protocol:{PROTOCOL_VERSION}",
+        "title": f"The sidecar's protocol, version {PROTOCOL_VERSION}",
+        "description": "Generated from protocol/*.py by `make schema`. A host ignores fields that it does not know.",
+        "anyOf": [{"$ref": "#/$defs/Request"}, {"$ref": "#/$defs/Line"}],
+        "$defs": dict(sorted(defs.items())),
+    }
+
+
+def _request(action: str, params: type[msgspec.Struct]) -> type[msgspec.Struct]:
+    """Return the envelope with the parameters of *action*, which may be left out when none of them is required."""
+    literal: Any = Literal
+    required = any(field.required for field in msgspec.structs.fields(params))
+    return msgspec.defstruct(
+        f"{_camel(action)}Request",
+        [
+            ("id", Id | msgspec.UnsetType, msgspec.UNSET),
+            ("action", literal[action]),
+            ("provider", Provider | None, None),
+            ("params", params) if required else ("params", params | msgspec.UnsetType, msgspec.UNSET),
+            ("timeout", TimeoutMs | None, None),
+        ],
+        namespace={"__doc__": f"The request `{action}`."},
+        kw_only=True,
+    )
+
+
+def _reply(action: str, data: Any) -> type[msgspec.Struct]:
+    return msgspec.defstruct(
+        f"{_camel(action)}Reply",
+        [("id", ReplyId), ("success", Literal[True]), ("data", data)],
+        namespace={"__doc__": f"The reply to `{action}`."},
+    )
+
+
+def _camel(action: str) -> str:
+    return "".join(word.title() for word in action.split("_"))
+
+
+def _any_of(description: str, kinds: dict[str, Any]) -> dict[str, Any]:
+    return {"description": description, "anyOf": [{"$ref": f"#/$defs/{name}"} for name in kinds]}
+
+
+def _describe(defs: dict[str, Any]) -> None:
+    """Put the docstrings of classes and the strings beneath fields into *defs*, each as one line."""
+    docs = _field_docs()
+    for name, schema in defs.items():
+        schema["description"] = " ".join(schema["description"].split())
+        for field, own in schema["properties"].items():
+            if text := docs.get(name, {}).get(field):
+                own["description"] = text
+        if "id" in schema["properties"] and "success" in schema["properties"]:
+            # Absent when the request had none, which the struct says with a value that is no JSON.
+            schema["required"].remove("id")
+
+
+def _field_docs() -> dict[str, dict[str, str]]:
+    """Return class → field → the string that stands beneath the field in its module."""
+    trees = (ast.parse(file.read_bytes()) for file in sorted(Path(__file__).parent.glob("*.py")))
+    classes = (node for tree in trees for node in tree.body if isinstance(node, ast.ClassDef))
+    return {each.name: dict(_documented(each.body)) for each in classes}
+
+
+def _documented(body: list[ast.stmt]) -> list[tuple[str, str]]:
+    return [
+        (field.target.id, " ".join(doc.value.value.split()))
+        for field, doc in zip(body, body[1:], strict=False)
+        if isinstance(field, ast.AnnAssign)
+        and isinstance(field.target, ast.Name)
+        and isinstance(doc, ast.Expr)
+        and isinstance(doc.value, ast.Constant)
+        and isinstance(doc.value.value, str)
+    ]
+
+
+def render() -> str:
+    """Return the text of `schema.json`."""
+    return json.dumps(build(), indent=1, ensure_ascii=False) + "\n"
+
+
+def main(arguments: list[str]) -> int:
+    """Write the schema, or with `--check` say whether it is fresh; return the exit code."""
+    if arguments not in ([], ["--check"]):
+        print("usage: python -m protocol.schema [--check]", file=sys.stderr)
+        return 2
+    text = render()
+    if not arguments:
+        PATH.write_text(text, encoding="utf-8", newline="\n")
+    elif not PATH.exists() or PATH.read_text(encoding="utf-8") != text:
+        print(f"{PATH.name} is stale: run `make schema` and commit what it writes", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,123 @@
+"""Providers' lists of models: asked, remembered for a while, served stale when the provider fails.
+
+Knows the cache and the pages. Must not know a list's shape (`listings`) or an action.
+"""
+
+import difflib
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from protocol.replies import ModelInfo, ModelList, Warn
+from sidecar import auth, listings, replay, transport, wires
+from sidecar.auth import Call
+from sidecar.catalogue import models as catalogue
+from sidecar.errors import SidecarError
+from sidecar.host import Host
+from sidecar.inflight import Progress
+from sidecar.resolve import Target
+from sidecar.transport import Limits
+from sidecar.wires import faults
+from sidecar.wires.types import HttpRequest
+
+FRESH_SECONDS = 300.0
+"""How long a list is good."""
+
+SUGGESTIONS = 3
+
+
+def _key(target: Target) -> tuple[str, str, int]:
+    secret = target.credential.reveal() if target.credential else None
+    return target.route.provider, target.list_base_url, hash((secret, str(target.route.settings)))
+
+
+async def models(host: Host, target: Target, progress: Progress, *, refresh: bool = False) -> ModelList:
+    """Return the provider's models: remembered, fresh, or stale with a warning.
+
+    Raises: SidecarError when the provider fails and no list is remembered.
+    """
+    key = _key(target)
+    at, known = host.model_lists.get(key, (0.0, None))
+    if known and not refresh and time.monotonic() - at < FRESH_SECONDS:
+        return msgspec.structs.replace(known, source="cache")
+    try:
+        fresh = await _ask(host, target, progress)
+    except SidecarError as error:
+        if known is None:
+            raise
+        stale = Warn(code="stale_list", message=f"The provider's list could not be had: {error.body.message}")
+        return msgspec.structs.replace(known, source="stale", warnings=[stale])
+    host.model_lists[key] = (time.monotonic(), fresh)
+    return fresh
+
+
+async def find(host: Host, target: Target, progress: Progress) -> ModelInfo | None:
+    """Return what the provider's list says of the target's model, or None, also when there is no list to be had."""
+    try:
+        listed = await models(host, target, progress)
+    except SidecarError:
+        return None
+    return next((each for each in listed.models if each.id == target.route.model), None)
+
+
+def nearest(host: Host, target: Target) -> list[str]:
+    """Return the names nearest to the target's model, from the remembered list or else the catalogue."""
+    _, known = host.model_lists.get(_key(target), (0.0, None))
+    provider = target.route.provider
+    names = [each.id for each in known.models] if known else [*catalogue.of_provider(provider)]
+    return difflib.get_close_matches(target.route.model, names, SUGGESTIONS, 0.5)
+
+
+async def _ask(host: Host, target: Target, progress: Progress) -> ModelList:
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    provider = target.route.provider
+    if target.row.transport == "replay":
+        names = replay.models(host.config)
+        found = [ModelInfo(id=name, provider=provider, kind="chat") for name in names]
+        return ModelList(models=found, source="built_in", fetched_at=now)
+    listing = listings.LISTINGS[target.row.listing]
+    if listing.built_in is not None:
+        found = listing.built_in(provider, target.route.settings)
+        return ModelList(models=list(map(catalogue.complete, found)), source="built_in", fetched_at=now)
+    found = []
+    for first in listing.paths:
+        found += await _pages(host, target, progress, listing, first)
+    return ModelList(models=list(map(catalogue.complete, found)), source="provider", fetched_at=now)
+
+
+async def _pages(
+    host: Host, target: Target, progress: Progress, listing: listings.Listing, first: str
+) -> list[ModelInfo]:
+    found: list[ModelInfo] = []
+    path: str | None = first
+    for _ in range(listings.MAX_PAGES):
+        if path is None:
+            break
+        page, path = listing.parse(await get(host, target, progress, path), target.route.provider)
+        found += page
+    return found
+
+
+async def get(host: Host, target: Target, progress: Progress, path: str) -> Any:
+    """Return the JSON document at *path* of the provider's list address.
+
+    Raises: SidecarError as the wire's `classify` and the transport do.
+    """
+    call = Call(target=target, http=host.http, client=host.session.client)
+    target = await auth.prepare(call)
+    wire = wires.load(target.route.wire)
+    request = HttpRequest(
+        method="GET",
+        url=target.list_base_url + path,
+        headers=getattr(wire, "HEADERS", {}) | target.route.headers,
+    )
+    authorized = await auth.headers(msgspec.structs.replace(call, target=target, request=request))
+    async with host.http.send(request, authorized, Limits(), progress) as response:
+        if response.status >= 300:
+            raise wire.classify(response.status, response.headers, await transport.read_error_body(response))
+        document = faults.document(await transport.read_body(response))
+        if document is None:
+            raise faults.unexpected_body()
+        return document

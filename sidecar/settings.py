@@ -1,0 +1,152 @@
+"""The settings of a provider for one request: merged by precedence, and put into addresses. [pure]
+
+Precedence: request > configuration > environment > the provider's own table. Must not know
+credentials' schemes or HTTP.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote
+
+import msgspec
+
+from protocol.requests import Settings
+from sidecar import addresses, catalogue
+from sidecar.catalogue import ProviderRow
+from sidecar.config import Config, provider_env
+from sidecar.errors import invalid
+from sidecar.secret import Source
+
+
+class Address(msgspec.Struct, frozen=True):
+    """A base address and who set it."""
+
+    url: str
+    source: Source
+
+
+_PLAIN = re.compile(r"[\w.:@+-]{1,256}", re.ASCII)
+_SECRETS = frozenset({"api_key", "access_token", "base_url"})
+
+
+def merged(config: Config, name: str, row: ProviderRow, given: Settings | None) -> dict[str, Any]:
+    """Return the plain settings of provider *name*; `deployments` is a table, all others are strings.
+
+    Raises: SidecarError `invalid_request` for a value that has no business in an address.
+    """
+    settings: dict[str, Any] = {}
+    for key, setting in row.settings.items():
+        from_env = provider_env(config.env, name, key) or next(filter(None, map(config.env.get, setting.env)), None)
+        if value := from_env or setting.default:
+            settings[key] = value
+    settings |= {key: value for key, value in config.providers.get(name, {}).items() if key in _NAMES}
+    if given is not None:
+        settings |= {key: value for key, value in msgspec.to_builtins(given).items() if key in _NAMES and value}
+    for key, value in settings.items():
+        if isinstance(value, str) and not _PLAIN.fullmatch(value):
+            raise invalid(f"The setting `{key}` of {name} has characters that no address may have.", f"params.settings.{key}")
+    return settings
+
+
+_NAMES = frozenset(Settings.__struct_fields__) - _SECRETS
+
+
+def address(  # noqa: PLR0913 - one source of addresses each
+    config: Config, name: str, row: ProviderRow, settings: dict[str, Any], given: str | None, *, has_key: bool
+) -> Address:
+    """Return the base address of provider *name*: the request's, the user's, the gateway's or the built-in one."""
+    table = config.providers.get(name, {})
+    suffix = _suffix(row, settings, has_key=has_key)
+    if given:
+        return _checked(given, "request", "params.base_url", suffix, row)
+    if "base_url" in table:
+        return _checked(table["base_url"], "configuration", f"providers.{name}.base_url", suffix, row)
+    if from_env := provider_env(config.env, name, "base_url"):
+        return _checked(from_env, "environment", f"SIDECAR_{name.upper()}_BASE_URL", suffix, row)
+    if row.host_env and (host := config.env.get(row.host_env)):
+        url = addresses.from_host_variable(host, row.default_port)
+        return _checked(url, "environment", row.host_env, suffix, row)
+    if routed := _gateway(config, name, row, settings):
+        return Address(routed, "none")
+    variant = catalogue.variant_of(row, _choosing(settings, has_key=has_key))
+    template = (variant and variant.base_url) or row.base_url
+    return Address(fill(template, name, row, settings), "none")
+
+
+def path(row: ProviderRow, name: str, wire: str, model: str, settings: dict[str, Any], *, has_key: bool) -> str | None:
+    """Return the path of *wire* at this provider, or None for the wire's own."""
+    variant = catalogue.variant_of(row, _choosing(settings, has_key=has_key))
+    template = (variant.paths.get(wire) if variant else None) or row.paths.get(wire)
+    return fill(template, name, row, settings | {"model": model}) if template else None
+
+
+def headers(row: ProviderRow, settings: dict[str, Any]) -> dict[str, str]:
+    """Return the fixed headers of a provider, and those made of settings that are set."""
+    made = {
+        header: template.format_map(settings)
+        for header, template in row.setting_headers.items()
+        if all(key in settings for key in _FIELD.findall(template))
+    }
+    return row.headers | made
+
+
+_FIELD = re.compile(r"\{(\w+)\}")
+
+
+def fill(template: str, name: str, row: ProviderRow, settings: Mapping[str, Any]) -> str:
+    """Return *template* with its settings, percent-encoded.
+
+    Raises: SidecarError `invalid_request` that says which setting is missing and where to put it.
+    """
+
+    def value(match: re.Match[str]) -> str:
+        key = match[1]
+        if key not in settings:
+            raise _missing(key, name, row)
+        # A model's own slashes and `@` are part of paths at every provider that has the model there.
+        return quote(str(settings[key]), safe="@/" if key == "model" else "@")
+
+    return _FIELD.sub(value, template)
+
+
+def _missing(key: str, name: str, row: ProviderRow) -> Exception:
+    setting = row.settings.get(key)
+    variables = " or ".join(setting.env) if setting and setting.env else f"SIDECAR_{name.upper()}_{key.upper()}"
+    return invalid(
+        f"{row.name} needs the setting `{key}`.",
+        f"params.settings.{key}",
+        hint=f"Put `{key}` into [providers.{name}] of the configuration, set {variables}, or send `params.settings.{key}`.",
+    )
+
+
+def _choosing(settings: dict[str, Any], *, has_key: bool) -> dict[str, str]:
+    """Return what variants choose by: the settings that are strings, and whether there is a key."""
+    chosen = {key: value for key, value in settings.items() if isinstance(value, str)}
+    return chosen | {"api_key": "set"} if has_key else chosen
+
+
+def _suffix(row: ProviderRow, settings: dict[str, Any], *, has_key: bool) -> str:
+    variant = catalogue.variant_of(row, _choosing(settings, has_key=has_key))
+    return (variant and variant.base_suffix) or row.base_suffix
+
+
+def _checked(url: str, source: Source, where: str, suffix: str, row: ProviderRow) -> Address:
+    private = row.private_network or source == "configuration"
+    checked = addresses.base_url(url, where, private_network=private)
+    # The host alone was given: the path that the provider's own SDK would add is added.
+    bare = checked.count("/") == 2  # noqa: PLR2004 - the two of `://`
+    return Address(checked + suffix if bare else checked, source)
+
+
+def _gateway(config: Config, name: str, row: ProviderRow, settings: dict[str, Any]) -> str | None:
+    """Return the address behind the user's gateway, when it is for this provider."""
+    gateway = config.gateway
+    if not gateway or (gateway.get("providers") and name not in gateway["providers"]):
+        return None
+    if prefix := gateway.get("prefix"):
+        return str(prefix).rstrip("/").replace("{provider}", name)
+    if row.gateway_path is None:
+        return None
+    base = f"https://gateway.ai.cloudflare.com/v1/{gateway['account_id']}/{gateway['gateway']}"
+    return base + fill(row.gateway_path, name, row, settings)

@@ -1,0 +1,1 @@
+"""What the process costs, measured from outside against the least that could do the same: `python -m tests.bench`."""

@@ -1,0 +1,54 @@
+"""The command: measure all of it, or what is named, and print each figure beside its bar."""
+
+import argparse
+import compileall
+import sys
+import time
+from collections.abc import Callable, Iterator
+
+from tests.bench import load, processes, report, start, stops, stream
+from tests.bench.report import Figure
+
+MEASURES: dict[str, Callable[[], Iterator[Figure]]] = {
+    "ready": start.ready,
+    "cold": start.cold,
+    "warm": start.warm,
+    "cpu": stream.cpu,
+    "many": load.many,
+    "long": load.long,
+    "cancel": stops.cancel,
+    "leave": stops.leave,
+    "ping": start.ping,
+}
+
+
+def main() -> int:
+    """Measure and return the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(MEASURES)}; default: all")
+    parser.add_argument("--check", action="store_true", help="exit with 1 when a bar is missed")
+    parser.add_argument("--stall-seconds", type=float, default=5, metavar="S", help="how long the host does not read")
+    arguments = parser.parse_args()
+    unknown = set(arguments.names) - set(MEASURES)
+    if unknown:
+        parser.error(f"unknown: {', '.join(sorted(unknown))}")
+    if not sys.platform.startswith("linux"):
+        parser.error("memory and CPU of other processes are read as Linux tells them")
+
+    processes.raise_file_limit()
+    # As an installed package is: nothing is compiled when it starts.
+    for package in ("protocol", "sidecar"):
+        compileall.compile_dir(processes.ROOT / package, quiet=2)
+    measures = MEASURES | {"stall": lambda: stops.stall(arguments.stall_seconds)}
+    missed, begun = 0, time.monotonic()
+    for name in arguments.names or measures:
+        print(f"\n{name}: {measures[name].__doc__ or stops.stall.__doc__}", flush=True)
+        for figure in report.attempt(name, measures[name]()):
+            missed += figure.missed
+            print(report.line(figure), flush=True)
+    print(f"\n{missed} missed, {time.monotonic() - begun:.0f} s")
+    return int(arguments.check and missed > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

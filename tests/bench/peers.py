@@ -1,0 +1,126 @@
+"""What the sidecar is compared with, each in a process of its own: `python -m tests.bench.peers NAME PORT`.
+
+Reads a load a line and prints what it has cost. `httpx2` is the least that a client on the same
+HTTP library can do: it takes the bytes and counts the events in them. The SDKs are used as their
+own documentation does. All are warm: client and connection stay from load to load.
+"""
+
+import asyncio
+import json
+import re
+import sys
+import time
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+from tests.bench.processes import raise_file_limit
+from tests.bench.streams import STREAMS
+
+Client = Callable[[str, str], AsyncIterator[Any]]
+"""(wire, model) → what comes: bytes of a raw client, events of an SDK."""
+
+MESSAGES = [{"role": "user", "content": "Hello"}]
+
+STAMP = re.compile(rb'" (\d{9,})"')
+"""The text of a paced event: see `tests.bench.server`."""
+
+
+def _httpx2(port: int) -> Client:
+    import httpx2
+
+    client = httpx2.AsyncClient(timeout=60, limits=httpx2.Limits(max_connections=None))
+
+    async def ask(wire: str, model: str) -> AsyncIterator[bytes]:
+        body: dict[str, Any] = {"model": model, "stream": True, "messages": MESSAGES}
+        async with client.stream("POST", f"http://127.0.0.1:{port}{STREAMS[wire].path}", json=body) as response:
+            async for data in response.aiter_raw():
+                yield data
+
+    return ask
+
+
+def _openai(port: int) -> Client:
+    import openai
+
+    client = openai.AsyncOpenAI(api_key="k-test", base_url=f"http://127.0.0.1:{port}/v1")
+
+    async def ask(wire: str, model: str) -> AsyncIterator[Any]:
+        stream: Any
+        if wire == "openai_responses":
+            stream = await client.responses.create(model=model, input="Hello", stream=True)
+        else:
+            messages: Any = MESSAGES
+            stream = await client.chat.completions.create(
+                model=model, messages=messages, stream=True, stream_options={"include_usage": True}
+            )
+        async for event in stream:
+            yield event
+
+    return ask
+
+
+def _anthropic(port: int) -> Client:
+    import anthropic
+
+    client = anthropic.AsyncAnthropic(api_key="k-test", base_url=f"http://127.0.0.1:{port}")
+
+    async def ask(wire: str, model: str) -> AsyncIterator[Any]:  # noqa: ARG001 - it speaks one wire
+        messages: Any = MESSAGES
+        stream = await client.messages.create(model=model, messages=messages, max_tokens=100, stream=True)
+        async for event in stream:
+            yield event
+
+    return ask
+
+
+CLIENTS: dict[str, Callable[[int], Client]] = {"httpx2": _httpx2, "openai": _openai, "anthropic": _anthropic}
+
+
+async def _one(ask: Client, wire: str, model: str) -> dict[str, Any]:
+    cpu, start = time.process_time(), time.monotonic()
+    events, first = 0, 0.0
+    async for each in ask(wire, model):
+        first = first or time.monotonic()
+        events += each.count(b"data:") if isinstance(each, bytes) else 1
+    wall_s, cpu_s = time.monotonic() - start, time.process_time() - cpu
+    return {"cpu_s": cpu_s, "wall_s": wall_s, "first_s": first - start, "events": events}
+
+
+async def _stamped(ask: Client, wire: str, model: str) -> list[tuple[float, float]]:
+    """Return of each stamped event when it came and how many milliseconds it was on its way."""
+    seen: list[tuple[float, float]] = []
+    async for data in ask(wire, model):
+        now = time.monotonic()
+        seen += ((now, now * 1e3 - int(stamp) / 1e6) for stamp in STAMP.findall(data))
+    return seen
+
+
+async def _many(ask: Client, wire: str, model: str, streams: int) -> dict[str, Any]:
+    cpu, start = time.process_time(), time.monotonic()
+    seen = await asyncio.gather(*(_stamped(ask, wire, model) for _ in range(streams)))
+    wall_s, cpu_s = time.monotonic() - start, time.process_time() - cpu
+    firsts = [each[0][0] for each in seen]
+    return {
+        "cpu_s": cpu_s,
+        "wall_s": wall_s,
+        "first_s": min(firsts) - start,
+        "events": sum(map(len, seen)),
+        "all_first_s": max(firsts) - start,
+        "late_ms": [ms for each in seen for at, ms in each if at > max(firsts)],
+    }
+
+
+async def _main(name: str, port: int) -> None:
+    ask = CLIENTS[name](port)
+    # Nothing else runs while it waits for the next line: reading may block.
+    while line := sys.stdin.readline():
+        load = json.loads(line)
+        model = f"n={load['n']},us={load['us']}"
+        streams = load.get("streams", 0)
+        result = _many(ask, load["wire"], model, streams) if streams else _one(ask, load["wire"], model)
+        print(json.dumps(await result), flush=True)
+
+
+if __name__ == "__main__":
+    raise_file_limit()
+    asyncio.run(_main(sys.argv[1], int(sys.argv[2])))

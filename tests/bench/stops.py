@@ -1,0 +1,94 @@
+"""How it stops: a request that is cancelled, a process that is told to leave, a host that does not read."""
+
+import time
+from collections.abc import Iterator
+from statistics import median
+
+from tests.bench import processes
+from tests.bench.host import TERMINAL, Host, hosting
+from tests.bench.processes import EndedError, Server
+from tests.bench.report import Bar, Figure
+
+WIRE = "anthropic_messages"
+
+STREAMS_AT_ONCE = 50
+
+STALL_EVENTS = 4_000
+"""Events of each stream while the host does not read: together far more than may be held."""
+
+
+def cancel() -> Iterator[Figure]:
+    """Measure a cancel: to its terminal line, and to the provider's socket closed."""
+    loads = {"slow": {"n": 100_000, "us": 2_000}, "silent": {"n": 1, "us": 1_000, "hang": 1}, "fast": {"n": 1_000_000}}
+    with processes.serving() as server, hosting(server.port) as host:
+        for name, load in loads.items():
+            answered, closed = [], []
+            for _ in range(20):
+                answered_ms, closed_ms = _cancel(host, server, load)
+                answered.append(answered_ms)
+                closed.append(closed_ms)
+            what = f"cancel of a {name} stream"
+            for of, values in (("median", median(answered)), ("highest", max(answered))):
+                yield Figure(what=f"{what} to its last line, {of}", value=values, unit="ms", bars=(Bar(50),))
+            for of, values in (("median", median(closed)), ("highest", max(closed))):
+                yield Figure(what=f"{what} to the socket closed, {of}", value=values, unit="ms", bars=(Bar(250),))
+
+
+def _cancel(host: Host, server: Server, load: dict[str, int]) -> tuple[float, float]:
+    request_id = host.chat(WIRE, **load)
+    host.wait(request_id, "content")
+    start = time.monotonic()
+    host.send("cancel", params={"id": request_id})
+    end = host.wait(request_id, "failed")
+    closed_at = server.closed_at(request_id)
+    if closed_at is None or end.content["error"]["code"] != "cancelled":
+        raise EndedError(f"cancelled, it ended in {end.line[:300]!r}; socket closed: {closed_at is not None}")
+    return (end.at - start) * 1e3, (closed_at - start) * 1e3
+
+
+def leave() -> Iterator[Figure]:
+    """Measure a SIGTERM while many streams are under way."""
+    with processes.serving() as server, hosting(server.port) as host:
+        ids = {host.chat(WIRE, n=100_000, us=5_000) for _ in range(STREAMS_AT_ONCE)}
+        for request_id in ids:
+            host.wait(request_id, "content", "start")
+        start = time.monotonic()
+        host.terminate()
+        ended: dict[int, float] = {}
+        while len(ended) < len(ids):
+            ended |= {seen.id: seen.at for seen in host.read() if seen.kind in TERMINAL}
+        lines_ms = (max(ended.values()) - start) * 1e3
+        code = host.process.wait(10)
+        exit_ms = (time.monotonic() - start) * 1e3
+    yield Figure(what=f"SIGTERM to the last lines of {len(ids)} streams", value=lines_ms, unit="ms", bars=(Bar(500),))
+    yield Figure(what="SIGTERM to exit", value=exit_ms, unit="ms", bars=(Bar(2000),), note=f"exit code {code}")
+
+
+def stall(seconds: float) -> Iterator[Figure]:
+    """Measure a host that does not read for *seconds* while many fast streams come."""
+    with processes.serving() as server, hosting(server.port) as host:
+        host.run(WIRE, n=100)
+        before_mb = processes.memory_mb(host.pid)
+        ids = {host.chat(WIRE, n=STALL_EVENTS) for _ in range(STREAMS_AT_ONCE)}
+        cancelled = host.chat(WIRE, n=STALL_EVENTS * 10)
+        time.sleep(seconds / 2)
+        start = time.monotonic()
+        cancel_id = host.send("cancel", params={"id": cancelled})
+        closed_at = server.closed_at(cancelled, seconds=2)
+        time.sleep(max(0.0, seconds / 2 - (time.monotonic() - start)))
+        held_mb = processes.memory_mb(host.pid, "VmHWM") - before_mb
+
+        resumed = time.monotonic()
+        lines = host.finish(ids)
+        answer = next((seen for seen in lines if seen.id == cancel_id), None)
+        counts = dict.fromkeys(ids, 0)
+        for seen in lines:
+            if seen.kind == "content" and seen.id in counts:
+                counts[seen.id] += 1
+    yield Figure(what=f"memory added by {seconds:g} s without reading", value=held_mb, unit="MB", bars=(Bar(64),))
+    closed_ms = (closed_at - start) * 1e3 if closed_at else float("inf")
+    yield Figure(what="cancel meanwhile, to the socket closed", value=closed_ms, unit="ms", bars=(Bar(250),))
+    answered_ms = (answer.at - resumed) * 1e3 if answer else float("inf")
+    yield Figure(what="… reading again, to its answer", value=answered_ms, unit="ms")
+    missing = sum(STALL_EVENTS - count for count in counts.values())
+    yield Figure(what=f"events missing of {STALL_EVENTS * len(ids):,}", value=missing, unit="", bars=(Bar(0),))

@@ -1,0 +1,410 @@
+"""The finished program, spawned as an editor would, and what must be true of it whatever happens.
+
+Three threads serve the test: one writes to stdin, one reads stdout, one reads stderr; none is
+ever waited for without a limit. `Sidecar` as a context manager ends the process and asserts
+the invariants.
+"""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from itertools import count
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any, NamedTuple, Self
+
+from tests.e2e import probes
+from tests.e2e.provider import WAIT_SECONDS, Provider
+from tests.e2e.shapes import ANTHROPIC, Shape
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+CANARY = "sk-CANARY-5f2e7c90d1"
+"""The key of every request. It must never be seen again."""
+
+READ_BYTES = 64 * 1024
+MAX_GROWTH_BYTES = 64 * 1024 * 1024
+MAX_EXTRA_DESCRIPTORS = 2
+PING_SECONDS = 0.1
+EXIT_SECONDS = 2.0
+
+ABSENT = object()
+"""The id of a request that has none."""
+
+Id = Any
+Object = dict[str, Any]
+
+_CONTROLS = re.compile(b"[\x00-\x1f\x7f]|\xc2[\x80-\x9f]|\xe2\x80[\xa8\xa9]|\xef\xbb\xbf")
+"""C0, DEL and C1, what some readers of lines take for line ends, and the byte order mark."""
+
+_TROUBLE = re.compile(r"Traceback|Task exception was never retrieved|was never awaited|Exception ignored|ResourceWarning")
+
+
+class Line(NamedTuple):
+    """One line of stdout, and when it was read."""
+
+    at: float
+    data: Object
+
+    @property
+    def id(self) -> Id:
+        return self.data.get("id", ABSENT)
+
+    @property
+    def terminal(self) -> bool:
+        """Whether it ends its request."""
+        return "streaming" not in self.data or self.data["data"]["type"] == "done"
+
+    @property
+    def code(self) -> str | None:
+        """The error code."""
+        return None if self.data["success"] else str(self.data["error"]["code"])
+
+    @property
+    def refuses_duplicate(self) -> bool:
+        """Whether it answers a second request under an id that was in use."""
+        return self.code is not None and self.data["error"].get("reason") == "duplicate_id"
+
+
+def environment(home: Path, **more: str) -> dict[str, str]:
+    """Return an environment that shows nothing of the user's."""
+    places = {f"XDG_{kind}_HOME": str(home / kind.lower()) for kind in ("CONFIG", "CACHE", "DATA", "STATE")}
+    kept = {name: os.environ[name] for name in ("PATH", "SYSTEMROOT", "TEMP") if name in os.environ}
+    return kept | places | {"HOME": str(home), "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "error"} | more
+
+
+class Sidecar:
+    """One process. Requests get ids of their own unless a test gives them."""
+
+    def __init__(  # noqa: PLR0913 - the ways to spawn it
+        self,
+        home: Path,
+        provider: Provider | None = None,
+        *,
+        arguments: Sequence[str] = (),
+        launcher: Sequence[str] = (),
+        env: Mapping[str, str] | None = None,
+        stdin: int = subprocess.PIPE,
+        stdout: int = subprocess.PIPE,
+        ready: bool = True,
+    ) -> None:
+        self.provider = provider
+        self.home = home
+        self.expected_exit = 0
+        self.expects_answers = True
+        """False when the host is not there to hear the ends of its requests."""
+        self.max_growth_bytes = MAX_GROWTH_BYTES
+        self.lines: list[Line] = []
+        self.problems: list[str] = []
+        self.stderr = b""
+        self.exited_at: float | None = None
+        self._sent: Counter[Id] = Counter()
+        self._taken: Counter[Id] = Counter()
+        self._of: dict[Id, list[Line]] = defaultdict(list)
+        self._ids = count(1)
+        self._changed = threading.Condition()
+        self._reading = threading.Event()
+        self._reading.set()
+        self._read_bytes, self._read_pause = READ_BYTES, 0.0
+        self._writes: SimpleQueue[bytes | None] = SimpleQueue()
+        self._wait_until_ready = ready
+        self._baseline: dict[int, str] = {}
+        self._baseline_rss = 0
+        self.spawned_at = time.monotonic()
+        self.process = subprocess.Popen(
+            [*launcher, sys.executable, "-m", "sidecar", *arguments],
+            stdin=stdin,
+            stdout=stdout,
+            stderr=subprocess.PIPE,
+            cwd=home,
+            env=environment(home) if env is None else dict(env),
+            start_new_session=True,
+            bufsize=0,
+        )
+        self._threads = [self._thread(self._wait_for_exit), self._thread(self._read_stderr)]
+        if self.process.stdin:
+            self._thread(self._write_stdin)
+        if self.process.stdout:
+            self._threads.append(self._thread(self._read_stdout))
+
+    def __enter__(self) -> Self:
+        if self._wait_until_ready:
+            self.ping()
+            self.note_baseline()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            if kind is None:
+                self.end()
+        finally:
+            self.process.kill()
+            self._reading.set()
+            self._writes.put(None)
+            for thread in self._threads:
+                thread.join(WAIT_SECONDS)
+            for stream in (self.process.stdout, self.process.stderr):
+                if stream:
+                    stream.close()
+        if kind is None:
+            self._check_lines()
+
+    # --- to the process ---------------------------------------------------------------------
+
+    def write(self, data: bytes) -> None:
+        """Write *data* to stdin, in its time."""
+        self._writes.put(data)
+
+    def close_stdin(self) -> None:
+        """Tell the process that no request follows."""
+        self._writes.put(None)
+
+    def line(self, request: Object) -> bytes:
+        """Return *request* as a line and expect an answer to it."""
+        self._sent[request.get("id", ABSENT)] += 1
+        return json.dumps(request).encode() + b"\n"
+
+    def request(self, action: str, params: Object | None = None, **envelope: Any) -> Object:
+        """Return a request; `id=ABSENT` for one without an id."""
+        request = {"id": next(self._ids), "action": action} | envelope
+        if request["id"] is ABSENT:
+            del request["id"]
+        return request if params is None else request | {"params": params}
+
+    def send(self, action: str, params: Object | None = None, **envelope: Any) -> Id:
+        """Send a request and return its id."""
+        request = self.request(action, params, **envelope)
+        self.write(self.line(request))
+        return request.get("id", ABSENT)
+
+    def chat(self, model: str, shape: Shape = ANTHROPIC, action: str = "stream_chat", **envelope: Any) -> Id:
+        """Send a chat to the provider, which plays the script *model*, and return its id."""
+        return self.send(action, self.params(model, shape), provider=shape.provider, **envelope)
+
+    def params(self, model: str, shape: Shape = ANTHROPIC, **more: Any) -> Object:
+        """Return the params of a chat."""
+        assert self.provider
+        return {
+            "model": model,
+            "messages": [{"role": "user", "content": "Hi"}],
+            "api_key": CANARY,
+            "base_url": self.provider.url + shape.base,
+            "options": {"wire": shape.wire},
+        } | more
+
+    # --- from the process -------------------------------------------------------------------
+
+    def lines_of(self, request_id: Id) -> list[Line]:
+        """Return what has come for the id, so far."""
+        with self._changed:
+            return list(self._of[request_id])
+
+    def stream(self, request_id: Id, seconds: float = WAIT_SECONDS) -> list[Line]:
+        """Return the lines of the next request of that id, terminal line and all, waiting for it."""
+        start = self._taken[request_id]
+        found: list[Line] = []
+
+        def ended() -> bool:
+            lines = self._of[request_id][start:]
+            ends = (index for index, line in enumerate(lines, 1) if line.terminal and not line.refuses_duplicate)
+            end = next(ends, 0)
+            found[:] = lines[:end]
+            return bool(found)
+
+        self._wait(ended, f"the end of {request_id!r}", seconds)
+        self._taken[request_id] += len(found)
+        return found
+
+    def reply(self, request_id: Id, seconds: float = WAIT_SECONDS) -> Object:
+        """Return the terminal line of the next request of that id, waiting for it."""
+        return self.stream(request_id, seconds)[-1].data
+
+    def ask(self, action: str, params: Object | None = None, **envelope: Any) -> Object:
+        """Send a request and return its terminal line."""
+        return self.reply(self.send(action, params, **envelope))
+
+    def refusal(self, raw: bytes, request_id: Id = None) -> Object:
+        """Write a line that is no good and return the error that it is answered with."""
+        self._sent[request_id] += request_id is not None
+        self.write(raw)
+        error: Object = self.reply(request_id)["error"]
+        return error
+
+    def chunk(self, request_id: Id, index: int = 0) -> Line:
+        """Return the line of that index for the id, waiting for it."""
+        self._wait(lambda: len(self._of[request_id]) > index, f"line {index} of {request_id!r}")
+        return self._of[request_id][index]
+
+    def ping(self) -> float:
+        """Return how many seconds a ping takes."""
+        start = time.monotonic()
+        lines = self.stream(self.send("ping"))
+        return lines[-1].at - start
+
+    def pause(self) -> None:
+        """Stop reading stdout."""
+        self._reading.clear()
+
+    def resume(self, read_bytes: int = READ_BYTES, pause_seconds: float = 0.0) -> None:
+        """Read stdout, so many bytes at a time."""
+        self._read_bytes, self._read_pause = read_bytes, pause_seconds
+        self._reading.set()
+
+    def exit(self, seconds: float = EXIT_SECONDS) -> float:
+        """Wait for the end of the process and return when it was."""
+        self._wait(lambda: self.exited_at is not None, "the process to leave", seconds)
+        assert self.exited_at is not None
+        return self.exited_at
+
+    def _wait(self, happened: Callable[[], bool], what: str, seconds: float = WAIT_SECONDS) -> None:
+        with self._changed:
+            if not self._changed.wait_for(happened, seconds):
+                raise AssertionError(f"waited in vain for {what}; stderr: {self.stderr[-2000:].decode(errors='replace')}")
+
+    # --- what must always be true -----------------------------------------------------------
+
+    def note_baseline(self) -> None:
+        """Remember what the process has open and what memory it takes, before anything happens to it."""
+        if probes.LINUX:
+            self._baseline = probes.descriptors(self.process.pid)
+            self._baseline_rss = probes.rss_bytes(self.process.pid)
+
+    def end(self) -> None:
+        """Let the process leave in the normal way, if it still runs, and assert that it leaves clean."""
+        if self.exited_at is None:
+            if self.process.stdin and self._wait_until_ready:
+                self._check_alive()
+            self.close_stdin()
+        self.exit()
+        assert self.process.returncode == self.expected_exit
+
+    def _check_alive(self) -> None:
+        self.resume()
+        assert min(self.ping() for _ in range(3)) < PING_SECONDS
+        assert self.provider is None or self.provider.quiet(), "a connection to the provider is still in use"
+        if probes.LINUX:
+            assert not probes.children(self.process.pid)
+            assert probes.rss_bytes(self.process.pid) - self._baseline_rss < self.max_growth_bytes
+            self._check_descriptors()
+        assert self.ask("ping")["data"]["in_flight"] == 0
+
+    def _check_descriptors(self) -> None:
+        deadline = time.monotonic() + 2
+        while True:
+            # A connection that waits for the next request is no leak.
+            idle = len(self.provider.open) if self.provider else 0
+            now = probes.descriptors(self.process.pid)
+            if len(now) <= len(self._baseline) + idle + MAX_EXTRA_DESCRIPTORS:
+                return
+            assert time.monotonic() < deadline, f"still open: {set(now.values()) - set(self._baseline.values())}"
+            self.ping()
+
+    def _check_lines(self) -> None:
+        assert not self.problems, self.problems
+        text = self.stderr.decode()
+        assert not _TROUBLE.search(text), text
+        assert "CANARY" not in text
+        for path in self.home.rglob("*"):
+            assert not path.is_file() or b"CANARY" not in path.read_bytes(), path
+        for request_id, lines in self._of.items():
+            open_at_end = _check_sequence(request_id, lines)
+            ends = sum(line.terminal for line in lines)
+            if self.expects_answers and request_id is not None:
+                assert not open_at_end, f"{request_id!r} has no end"
+                assert ends == self._sent[request_id], f"{request_id!r}: {ends} ends for {self._sent[request_id]}"
+        if self.expects_answers:
+            assert self._sent.keys() <= self._of.keys(), f"no answer: {self._sent.keys() - self._of.keys()}"
+
+    # --- threads ----------------------------------------------------------------------------
+
+    def _thread(self, run: Callable[[], None]) -> threading.Thread:
+        thread = threading.Thread(target=run, name=run.__name__, daemon=True)
+        thread.start()
+        return thread
+
+    def _write_stdin(self) -> None:
+        assert self.process.stdin
+        with self.process.stdin as pipe:
+            while (data := self._writes.get()) is not None:
+                try:
+                    rest = memoryview(data)
+                    while rest:
+                        rest = rest[pipe.write(rest) or 0 :]
+                except OSError:
+                    return
+
+    def _read_stdout(self) -> None:
+        assert self.process.stdout
+        fd, pieces = self.process.stdout.fileno(), list[bytes]()
+        while True:
+            self._reading.wait()
+            data = os.read(fd, self._read_bytes)
+            at = time.monotonic()
+            if not data:
+                break
+            *whole, rest = data.split(b"\n")
+            for tail in whole:
+                self._take(at, b"".join((*pieces, tail)))
+                pieces.clear()
+            if rest:
+                pieces.append(rest)
+            if self._read_pause:
+                time.sleep(self._read_pause)
+        if pieces and self.expects_answers:
+            self.problems.append(f"stdout ends within a line: {b''.join(pieces)[:200]!r}")
+
+    def _take(self, at: float, raw: bytes) -> None:
+        try:
+            data = json.loads(raw.decode(), parse_constant=lambda name: self.problems.append(f"{name} on stdout"))
+            line = Line(at, data)
+            assert isinstance(data["success"], bool)
+        except (ValueError, KeyError, AssertionError) as error:
+            self.problems.append(f"{error!r}: {raw[:200]!r}")
+            return
+        if _CONTROLS.search(raw):
+            self.problems.append(f"a control character: {raw[:200]!r}")
+        if b"CANARY" in raw:
+            self.problems.append(f"a secret: {raw[:200]!r}")
+        with self._changed:
+            self.lines.append(line)
+            self._of[line.id].append(line)
+            self._changed.notify_all()
+
+    def _read_stderr(self) -> None:
+        assert self.process.stderr
+        fd = self.process.stderr.fileno()
+        while data := os.read(fd, READ_BYTES):
+            self.stderr += data
+
+    def _wait_for_exit(self) -> None:
+        self.process.wait()
+        with self._changed:
+            self.exited_at = time.monotonic()
+            self._changed.notify_all()
+
+
+def _check_sequence(request_id: Id, lines: list[Line]) -> bool:
+    """Assert that `seq` has no gap, and return whether a stream was begun and not ended."""
+    expected = 0
+    for line in lines:
+        if "streaming" in line.data:
+            assert line.data["seq"] == expected, f"{request_id!r}: seq {line.data['seq']} after {expected - 1}"
+            expected += 1
+        if line.terminal and not line.refuses_duplicate:
+            expected = 0
+    return expected > 0
+
+
+def text(lines: Sequence[Line]) -> str:
+    """Return the text of a stream's chunks."""
+    return "".join(
+        line.data["data"]["content"]
+        for line in lines
+        if "streaming" in line.data and line.data["data"]["type"] == "content"
+    )

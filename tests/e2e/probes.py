@@ -1,0 +1,55 @@
+"""What the system says of a process: memory, descriptors, children. Linux, through /proc."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+LINUX = sys.platform == "linux"
+
+linux_only = pytest.mark.skipif(not LINUX, reason="looks into /proc")
+posix_only = pytest.mark.skipif(sys.platform == "win32", reason="signals, terminals and descriptors of POSIX")
+
+
+def rss_bytes(pid: int) -> int:
+    """Return the memory that the process has now."""
+    return _status(pid, "VmRSS")
+
+
+def peak_rss_bytes(pid: int) -> int:
+    """Return the most memory it has had since it started or `forget_peak`."""
+    return _status(pid, "VmHWM")
+
+
+def forget_peak(pid: int) -> None:
+    """Count the peak from now on."""
+    Path(f"/proc/{pid}/clear_refs").write_text("5", encoding="ascii")
+
+
+def _status(pid: int, name: str) -> int:
+    for line in Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines():
+        if line.startswith(f"{name}:"):
+            return int(line.split()[1]) * 1024
+    raise AssertionError(f"no {name} of {pid}")
+
+
+def descriptors(pid: int) -> dict[int, str]:
+    """Return the open descriptors and what each is."""
+    found: dict[int, str] = {}
+    for link in Path(f"/proc/{pid}/fd").iterdir():
+        try:
+            found[int(link.name)] = str(link.readlink())
+        except FileNotFoundError:
+            continue
+    return found
+
+
+def children(pid: int) -> list[int]:
+    """Return the child processes."""
+    tasks = Path(f"/proc/{pid}/task").glob("*/children")
+    return [int(child) for task in tasks for child in task.read_text(encoding="ascii").split()]
+
+
+def command_line(pid: int) -> bytes:
+    """Return the command line, as anybody on the machine sees it."""
+    return Path(f"/proc/{pid}/cmdline").read_bytes()

@@ -1,0 +1,242 @@
+"""A provider on 127.0.0.1 that plays byte scripts and notes what arrives and when the other side hangs up.
+
+It runs in a thread of its own. A script is a list of steps: bytes are sent as they are, the
+rest is below. What makes HTTP and a provider's events of them is in `tests.e2e.shapes`.
+"""
+
+import asyncio
+import json
+import socket
+import struct
+import threading
+import time
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from enum import Enum
+from typing import Any, NamedTuple, Self
+
+WAIT_SECONDS = 10.0
+"""How long a test waits for anything before it fails."""
+
+
+class Act(Enum):
+    """Steps without a parameter."""
+
+    STALL = "send nothing more, until the other side hangs up"
+    RESET = "end the connection with RST"
+    CLOSE = "end the connection with FIN"
+
+
+STALL, RESET, CLOSE = Act
+
+
+class Repeat(NamedTuple):
+    """Send *data* so many times, as fast as it is taken."""
+
+    data: bytes
+    times: int
+
+
+class Pause(NamedTuple):
+    """Let some time pass: what a model does between two tokens."""
+
+    seconds: float
+
+
+class Gate:
+    """Go on when the test says so. `Provider.gate` makes one."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self.is_open = asyncio.Event()
+
+    def open(self) -> None:
+        """Let every script that waits here go on."""
+        self._loop.call_soon_threadsafe(self.is_open.set)
+
+
+Step = bytes | Act | Repeat | Pause | Gate
+
+
+class Call:
+    """One request that came, and what became of it."""
+
+    def __init__(self, connection: int, target: str, headers: dict[str, str], body: bytes) -> None:
+        self.connection = connection
+        """Which connection it came on, counted from 0."""
+        self.target = target
+        """Method and path, such as `POST /v1/messages`."""
+        self.headers = headers
+        self.body = body
+        self.name = str(self.json["model"]) if body else target.split()[1]
+        """What its script is found by: the model that it asks for, else its path."""
+        self.at = time.monotonic()
+        self.sent_at: list[float] = []
+        """When each step of bytes was handed to the socket."""
+        self.sent_bytes = 0
+        self.played = False
+        """Whether the script has come to its end."""
+        self.closed_at: float | None = None
+        """When the other side hung up before that."""
+
+    @property
+    def json(self) -> Any:
+        """The body as JSON."""
+        return json.loads(self.body)
+
+
+class Provider:
+    """The server. Everything but its own thread reads it under `changed`, which tells of every event."""
+
+    def __init__(self) -> None:
+        self.changed = threading.Condition()
+        self.connections = 0
+        """How many have been accepted."""
+        self.open: set[int] = set()
+        """Those that neither side has closed."""
+        self.port = 0
+        self._calls: list[Call] = []
+        self._scripts: dict[str, list[Step]] = {}
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._run, name="provider", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        self._wait(lambda: self.port > 0, "the provider to listen")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(WAIT_SECONDS)
+
+    @property
+    def url(self) -> str:
+        """Its base address."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def forget(self) -> None:
+        """Begin anew, once all connections are closed."""
+        self._wait(lambda: not self.open, "the connections to be closed")
+        self._calls.clear()
+        self._scripts.clear()
+        self.connections = 0
+
+    def gate(self) -> Gate:
+        """Return a step that waits until it is opened."""
+        return Gate(self._loop)
+
+    def play(self, name: str, steps: Iterable[Step]) -> str:
+        """Answer every request for the model, or path, *name* with *steps*, and return *name*."""
+        self._scripts[name] = list(steps)
+        return name
+
+    def calls(self, name: str) -> list[Call]:
+        """Return the requests for *name* so far."""
+        with self.changed:
+            return [call for call in self._calls if call.name == name]
+
+    def call(self, name: str, index: int = 0) -> Call:
+        """Return the request for *name* of that index, waiting for it."""
+        self._wait(lambda: len(self.calls(name)) > index, f"request {index} for {name}")
+        return self.calls(name)[index]
+
+    def closed(self, call: Call) -> float:
+        """Return when the other side hung up on *call*, waiting for it."""
+        self._wait(lambda: call.closed_at is not None, f"the end of the connection of {call.name}")
+        assert call.closed_at is not None
+        return call.closed_at
+
+    def sent(self, call: Call, steps: int) -> None:
+        """Wait until so many *steps* of bytes of the script have been sent."""
+        self._wait(lambda: len(call.sent_at) >= steps, f"step {steps} of {call.name}")
+
+    def quiet(self, seconds: float = 2.0) -> bool:
+        """Return whether, within *seconds*, every connection is closed or idle between two requests."""
+        with self.changed:
+            return self.changed.wait_for(lambda: not self._busy(), seconds)
+
+    def _busy(self) -> list[Call]:
+        return [call for call in self._calls if not call.played and call.closed_at is None]
+
+    def _wait(self, happened: Callable[[], bool], what: str) -> None:
+        with self.changed:
+            assert self.changed.wait_for(happened, WAIT_SECONDS), f"waited in vain for {what}"
+
+    def _note(self, change: Callable[[], object]) -> None:
+        with self.changed:
+            change()
+            self.changed.notify_all()
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        server = self._loop.run_until_complete(asyncio.start_server(self._serve, "127.0.0.1", 0, backlog=1024))
+        self._note(lambda: setattr(self, "port", server.sockets[0].getsockname()[1]))
+        self._loop.run_forever()
+        server.close()
+        self._loop.run_until_complete(_end(asyncio.all_tasks(self._loop)))
+        self._loop.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        number = self.connections
+        self._note(lambda: (setattr(self, "connections", number + 1), self.open.add(number)))
+        with suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            # The byte that is read ahead is the next request's first, or tells that there will be none.
+            ahead = asyncio.ensure_future(reader.read(1))
+            while first := await ahead:
+                call = await _read_call(number, first, reader)
+                ahead = asyncio.ensure_future(reader.read(1))
+                ahead.add_done_callback(lambda done, call=call: self._hung_up(call, done))
+                self._note(lambda call=call: self._calls.append(call))
+                await self._answer(call, writer, ahead)
+                self._note(lambda call=call: setattr(call, "played", True))
+        writer.close()
+        self._note(lambda: self.open.discard(number))
+
+    def _hung_up(self, call: Call, read: "asyncio.Future[bytes]") -> None:
+        gone = read.cancelled() or read.exception() is not None or not read.result()
+        if gone and not call.played:
+            self._note(lambda: setattr(call, "closed_at", time.monotonic()))
+
+    async def _answer(self, call: Call, writer: asyncio.StreamWriter, hung_up: "asyncio.Future[bytes]") -> None:
+        for step in self._scripts.get(call.name, [b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n"]):
+            match step:
+                case bytes():
+                    await self._send(call, writer, step)
+                case Repeat(data, times):
+                    for _ in range(times):
+                        await self._send(call, writer, data)
+                case Pause(seconds):
+                    await asyncio.sleep(seconds)
+                case Gate():
+                    await step.is_open.wait()
+                case Act.STALL:
+                    await asyncio.wait([hung_up])
+                    raise ConnectionError
+                case Act.RESET:
+                    linger = struct.pack("ii", 1, 0)
+                    writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+                    call.played = True
+                    writer.transport.abort()
+                    raise ConnectionError
+                case Act.CLOSE:
+                    call.played = True
+                    raise ConnectionError
+
+    async def _send(self, call: Call, writer: asyncio.StreamWriter, data: bytes) -> None:
+        writer.write(data)
+        self._note(lambda: (call.sent_at.append(time.monotonic()), setattr(call, "sent_bytes", call.sent_bytes + len(data))))
+        await writer.drain()
+
+
+async def _end(tasks: "set[asyncio.Task[Any]]") -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _read_call(connection: int, first: bytes, reader: asyncio.StreamReader) -> Call:
+    head = (first + await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+    target, *lines = head.rstrip("\r\n").split("\r\n")
+    headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    body = await reader.readexactly(int(headers.get("content-length", 0)))
+    return Call(connection, target.rpartition(" ")[0], headers, body)

@@ -20,7 +20,6 @@ from protocol.replies import (
     Event,
     Failed,
     ModelList,
-    Reply,
     ReplyId,
     Streamed,
     Timings,
@@ -162,16 +161,16 @@ OPEN_FIELDS: dict[tuple[str, str], Any] = {
 
 def build() -> dict[str, Any]:
     """Return the schema."""
-    requests = {f"{_camel(action)}Request": _request(action, params) for action, params in PARAMS.items()}
-    replies = {f"{_camel(action)}Reply": _reply(action, data) for action, data in ANSWERS.items()}
-    lines = {each.__name__: each for each in (Streamed, Reply, Failed, Event)}
-    kinds = [*requests.values(), *replies.values(), *lines.values(), *OPEN_FIELDS.values()]
+    requests = {f"{camel(action)}Request": _request(action, params) for action, params in PARAMS.items()}
+    replies = {f"{camel(action)}Reply": _reply(action, data) for action, data in ANSWERS.items()}
+    lines = {each.__name__: each for each in (Streamed, Failed, Event)} | replies
+    kinds = [*requests.values(), *lines.values(), *OPEN_FIELDS.values()]
     schemas, defs = msgspec.json.schema_components(kinds)
     for (struct, field), schema in zip(OPEN_FIELDS, schemas[-len(OPEN_FIELDS) :], strict=True):
         defs[struct]["properties"][field] |= schema
     _describe(defs)
     defs["Request"] = _any_of("Any line that a host may send.", requests)
-    defs["Line"] = _any_of("Any line that the sidecar may write.", lines)
+    defs["Line"] = _any_of("Any line that the sidecar may write; the answers of unary actions differ in `data`.", lines)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$id": f"urn:sidecar:protocol:{PROTOCOL_VERSION}",
@@ -187,7 +186,7 @@ def _request(action: str, params: type[msgspec.Struct]) -> type[msgspec.Struct]:
     literal: Any = Literal
     required = any(field.required for field in msgspec.structs.fields(params))
     return msgspec.defstruct(
-        f"{_camel(action)}Request",
+        f"{camel(action)}Request",
         [
             ("id", Id | msgspec.UnsetType, msgspec.UNSET),
             ("action", literal[action]),
@@ -202,13 +201,14 @@ def _request(action: str, params: type[msgspec.Struct]) -> type[msgspec.Struct]:
 
 def _reply(action: str, data: Any) -> type[msgspec.Struct]:
     return msgspec.defstruct(
-        f"{_camel(action)}Reply",
+        f"{camel(action)}Reply",
         [("id", ReplyId), ("success", Literal[True]), ("data", data)],
         namespace={"__doc__": f"The reply to `{action}`."},
     )
 
 
-def _camel(action: str) -> str:
+def camel(action: str) -> str:
+    """Return the name of *action* as names of definitions begin."""
     return "".join(word.title() for word in action.split("_"))
 
 

@@ -1,13 +1,17 @@
 """Command line and exit codes: 0 after a normal end, 1 for a failure of ours, 2 for a start that cannot succeed."""
 
 import os
+import signal
 import sys
 
-from sidecar import stdio
+from sidecar import platforms, stdio
 
 
 def main() -> None:
     """Run the process and leave it."""
+    # Until `serve` has handlers of its own there is nothing to finish.
+    for number in platforms.LEAVE_SIGNALS:
+        signal.signal(number, lambda *_: os._exit(0))
     os._exit(_run(sys.argv[1:]))
 
 
@@ -53,7 +57,7 @@ stdin ends. Try:
 def _serve(arguments: list[str], descriptors: stdio.Descriptors) -> int:
     import anyio
 
-    from sidecar import config, log, platforms
+    from sidecar import config, log
     from sidecar.serve import serve
 
     try:

@@ -12,7 +12,7 @@ import msgspec
 from protocol.replies import Warn
 from protocol.requests import Chat
 from sidecar import auth, model_lists, wires
-from sidecar.auth import Call
+from sidecar.auth import call_of
 from sidecar.errors import SidecarError
 from sidecar.host import Host
 from sidecar.inflight import Entry
@@ -24,6 +24,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """What to ask, and how it has been changed so far."""
 
     target: Target
+    origin: Target
+    """The target as it was resolved."""
     chat: Chat
     warnings: list[Warn] = []
     whole: bool = False
@@ -48,7 +50,7 @@ async def after(host: Host, entry: Entry, plan: Plan, error: SidecarError) -> Pl
 
 
 async def _renew(host: Host, entry: Entry, plan: Plan, error: SidecarError) -> Plan | None:  # noqa: ARG001 - a change
-    call = Call(target=plan.target, http=host.http, chat=plan.chat, client=host.session.client)
+    call = msgspec.structs.replace(call_of(host, plan.target), chat=plan.chat, origin=plan.origin)
     target = await auth.renew(call, error)
     return None if target is None else msgspec.structs.replace(plan, target=target)
 

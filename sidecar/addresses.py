@@ -61,6 +61,11 @@ def same_origin(one: str, other: str) -> bool:
     return _origin(one) == _origin(other)
 
 
+def host_of(url: str) -> str:
+    """Return the host of a checked address."""
+    return urlsplit(url).hostname or ""
+
+
 def _origin(url: str) -> tuple[str, str | None, int]:
     parts = urlsplit(url)
     return parts.scheme, parts.hostname, parts.port or {"https": 443}.get(parts.scheme, 80)

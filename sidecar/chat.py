@@ -14,7 +14,7 @@ from protocol.messages import ReasoningPart, TextPart, ToolCallPart
 from protocol.replies import Attempt, Chunk, Done, Start, Timings
 from protocol.requests import Chat
 from sidecar import adapt, auth, model_lists, record, replay, resolve, settings, transport, wires
-from sidecar.auth import Call
+from sidecar.auth import call_of
 from sidecar.errors import SidecarError
 from sidecar.host import Host
 from sidecar.inflight import Entry, Progress
@@ -50,8 +50,7 @@ async def stream(host: Host, entry: Entry, chat: Chat, sink: Sink) -> None:
     provider, chat = resolve.with_preset(host.config, entry.envelope.provider, chat)
     target = resolve.chat_target(host.config, provider, chat)
     entry.progress.provider, entry.progress.model = target.route.provider, target.route.model
-    target = await _led(host, entry, target, chat)
-    plan = adapt.Plan(target=target, chat=chat)
+    plan = adapt.Plan(target=await _led(host, entry, target, chat), origin=target, chat=chat)
     while True:
         try:
             await _attempt(host, entry, plan, sink)
@@ -66,7 +65,7 @@ async def stream(host: Host, entry: Entry, chat: Chat, sink: Sink) -> None:
 
 async def _led(host: Host, entry: Entry, target: Target, chat: Chat) -> Target:
     """Return *target* with what its credential says of the address and the provider's list of the endpoint."""
-    target = await auth.prepare(Call(target=target, http=host.http, client=host.session.client))
+    target = await auth.prepare(call_of(host, target))
     if not target.row.wire_from_list or chat.options.wire:
         return target
     listed = await model_lists.find(host, target, entry.progress)
@@ -113,7 +112,7 @@ async def _sending(
 ) -> AbstractAsyncContextManager[Response]:
     if target.row.transport == "replay":
         return replay.send(host.config, target.route)
-    call = Call(target=target, http=host.http, request=request, chat=chat, client=host.session.client)
+    call = msgspec.structs.replace(call_of(host, target), request=request, chat=chat)
     return host.http.send(request, await auth.headers(call), _limits(chat), progress)
 
 

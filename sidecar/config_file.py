@@ -16,7 +16,6 @@ from sidecar import wires
 from sidecar.catalogue import providers
 from sidecar.config import ConfigError
 from sidecar.framing import validation_error
-from sidecar.listings import LISTINGS
 from sidecar.wires.types import Quirks
 
 _STRICT = ConfigDict(extra="forbid", hide_input_in_errors=True, strict=True)
@@ -48,7 +47,6 @@ class ProviderTable(BaseModel):
     wire: str | None = None
     auth_header: str | None = Field(None, pattern=r"^[A-Za-z0-9-]{1,64}$")
     headers: dict[str, str] = {}
-    listing: str | None = None
     auth_optional: bool | None = None
     quirks: dict[str, bool | str] = {}
     region: str | None = Field(None, pattern=_PLAIN)
@@ -73,13 +71,6 @@ class ProviderTable(BaseModel):
         if wire is not None and wire not in wires.names():
             raise ValueError(f"must be one of {', '.join(wires.names())}")
         return wire
-
-    @field_validator("listing")
-    @classmethod
-    def _known_listing(cls, listing: str | None) -> str | None:
-        if listing is not None and listing not in LISTINGS:
-            raise ValueError(f"must be one of {', '.join(LISTINGS)}")
-        return listing
 
 
 class ModelTable(BaseModel):

@@ -4,11 +4,11 @@ Knows ids, the task and the cancel scope of a request. Must not know what an act
 """
 
 import traceback
-from typing import Any
 
 import anyio
 import msgspec
 
+from protocol.replies import ReplyId
 from protocol.requests import Envelope
 from sidecar import framing
 from sidecar.actions import ACTIONS, AtOnce, Task
@@ -36,24 +36,26 @@ def accept(host: Host, line: bytes | TooLong) -> None:
         host.refuse(_id_of(line) if error.body.code != "parse_error" else None, error)
         return
     try:
-        _start(host, envelope)
+        _start(host, envelope, line)
     except SidecarError as error:
-        host.refuse(envelope.id, error)
+        host.refuse(None if error.body.code == "parse_error" else envelope.id, error)
     except Exception as error:  # noqa: BLE001 - nothing on stdin may end the process
         host.refuse(envelope.id, _internal(error))
 
 
-def _id_of(line: bytes) -> Any:
-    """Return the id of a request whose envelope is wrong somewhere else, or null."""
+def _id_of(line: bytes) -> ReplyId:
+    """Return the id of a request whose envelope is wrong somewhere else; null where there is no telling."""
     raw = msgspec.json.decode(line)
-    value = raw.get("id") if isinstance(raw, dict) else None
+    if not isinstance(raw, dict):
+        return None
     try:
-        return msgspec.convert(value, framing.ID_TYPE)
+        found: ReplyId = msgspec.convert(raw["id"], framing.ID_TYPE) if "id" in raw else msgspec.UNSET
     except msgspec.ValidationError:
         return None
+    return found
 
 
-def _start(host: Host, envelope: Envelope) -> None:
+def _start(host: Host, envelope: Envelope, line: bytes) -> None:
     action = ACTIONS.get(envelope.action)
     if action is None:
         raise invalid(f"`action` must be one of: {', '.join(ACTIONS)}.", "action")
@@ -63,7 +65,7 @@ def _start(host: Host, envelope: Envelope) -> None:
         raise duplicate(envelope.id)
     params = framing.decode_params(envelope.params, action.params)
     if host.session.strict:
-        _refuse_unknown(envelope, params)
+        _refuse_unknown(line, msgspec.structs.replace(envelope, params=params))
     if isinstance(action, AtOnce):
         host.reply(envelope.id, action.run(host, params))
         return
@@ -76,10 +78,10 @@ def _start(host: Host, envelope: Envelope) -> None:
     host.tasks.start_soon(_run, host, entry, action, params)
 
 
-def _refuse_unknown(envelope: Envelope, params: msgspec.Struct) -> None:
-    unknown = next(framing.unknown_fields(msgspec.json.decode(envelope.params), msgspec.to_builtins(params)), None)
+def _refuse_unknown(line: bytes, known: Envelope) -> None:
+    unknown = next(framing.unknown_fields(msgspec.json.decode(line), known), None)
     if unknown:
-        raise invalid(f"`{unknown}` is not a field of {envelope.action}.", unknown)
+        raise invalid(f"`{unknown}` is not a field of {known.action}.", unknown)
 
 
 async def _run(host: Host, entry: Entry, action: Task, params: msgspec.Struct) -> None:

@@ -88,11 +88,15 @@ class LineDecoder:
         return line.strip(b" \t\r")
 
     def _refuse(self) -> TooLong:
-        head = b"".join(self._pieces)[:SNIFF_BYTES]
+        head = bytearray()
+        for piece in self._pieces:
+            head += piece[: SNIFF_BYTES - len(head)]
+            if len(head) == SNIFF_BYTES:
+                break
         self._pieces.clear()
         self._size_bytes = 0
         self._at_start = False
-        return TooLong(head)
+        return TooLong(bytes(head))
 
 
 _envelope = msgspec.json.Decoder(Envelope)
@@ -209,25 +213,44 @@ def _id_of(token: bytes) -> int | str | None:
         return None
 
 
-def unknown_fields(given: object, known: object, path: str = "params") -> Iterator[str]:
-    """Yield the paths of the object keys in *given* that its decoded form *known* does not have."""
-    if isinstance(given, dict) and isinstance(known, dict):
+_PLAIN_KEY = re.compile(r"[\w$@-]{1,64}", re.ASCII)
+
+
+def unknown_fields(given: object, known: object, path: str = "") -> Iterator[str]:
+    """Yield the paths of the object keys in *given* that the struct *known*, which was decoded from it, has no field for."""
+    if isinstance(given, dict) and isinstance(known, msgspec.Struct):
+        tag = known.__struct_config__.tag_field
         for key, value in given.items():
-            if key not in known:
-                yield f"{path}.{key}"
-            else:
-                yield from unknown_fields(value, known[key], f"{path}.{key}")
+            place = f"{path}.{key if _PLAIN_KEY.fullmatch(key) else '…'}".removeprefix(".")
+            if key in known.__struct_fields__:
+                yield from unknown_fields(value, getattr(known, key), place)
+            elif key != tag:
+                yield place
     elif isinstance(given, list) and isinstance(known, list):
-        for index, (a, b) in enumerate(zip(given, known, strict=False)):
+        for index, (a, b) in enumerate(zip(given, known, strict=True)):
             yield from unknown_fields(a, b, f"{path}[{index}]")
 
 
 encoder = msgspec.json.Encoder()
 
+_LINE_BREAKERS = re.compile(b"\x7f|\xc2[\x80-\x9f]|\xe2\x80[\xa8\xa9]|\xef\xbb\xbf")
+"""In UTF-8: DEL, the C1 controls, U+2028, U+2029 and U+FEFF."""
+
 
 def encode_line(line: msgspec.Struct) -> bytes:
     """Return *line* as one line of compact JSON with its LF."""
-    buffer = bytearray()
-    encoder.encode_into(line, buffer)
-    buffer += b"\n"
-    return bytes(buffer)
+    return escape_breakers(encoder.encode(line)) + b"\n"
+
+
+def escape_breakers(lines: bytes | bytearray) -> bytes:
+    """Return JSON *lines* with those characters escaped that JSON allows in a string and some hosts end a line at.
+
+    Node's `readline` and Python's `splitlines` do, and terminals obey C1 controls.
+    """
+    if lines.isascii() and b"\x7f" not in lines:
+        return bytes(lines)
+    return _LINE_BREAKERS.sub(_escaped, lines)
+
+
+def _escaped(match: re.Match[bytes]) -> bytes:
+    return b"\\u%04x" % ord(match[0].decode())

@@ -4,7 +4,7 @@ Passed to everything that needs it; nothing of a single request is kept here.
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -38,6 +38,9 @@ class Host:
         self.model_lists: dict[tuple[str, str, int], tuple[float, ModelList]] = {}
         """(provider, base address, hash of the credential) → when, on the monotonic clock, and what."""
 
+        self.sessions: dict[Any, Any] = {}
+        """What schemes of `sidecar.auth` remember."""
+
     def reply(self, request_id: ReplyId, data: object) -> None:
         """Write the one line of a request that needed no task."""
         self.outbox.lane(request_id).close(Reply(request_id, True, data))  # noqa: FBT003 - a wire field
@@ -47,8 +50,13 @@ class Host:
         self.outbox.lane(request_id).close(Failed(request_id, False, error.body))  # noqa: FBT003 - a wire field
 
     def finish(self, entry: Entry, data: object) -> None:
-        """Write the terminal line of *entry*, which went well, and free its id. Only the first of `finish` and `fail` counts."""
+        """Write the terminal line of *entry*, which went well, and free its id. Only the first of `finish` and `fail` counts.
+
+        A request that the host has cancelled meanwhile stays open: what it was told is that it was cancelled.
+        """
         lane = entry.lane
+        if lane.dropped:
+            return
         if not lane.closed:
             if isinstance(data, Done):
                 lane.close(Streamed(lane.id, True, True, lane.next_seq, data))  # noqa: FBT003 - wire fields
@@ -70,17 +78,15 @@ class Host:
 
 
 def _complete(body: ErrorBody, entry: Entry) -> ErrorBody:
-    progress, lane = entry.progress, entry.lane
-    partial = progress.delivered and lane.next_seq > 0
-    # What a cancelled request had still queued was dropped: only what went to the writer counts.
-    last_seq = lane.next_seq - 1 if lane.empty else lane.sent_seq
+    progress = entry.progress
+    last_seq = entry.lane.delivered_seq if progress.delivered else None
     return msgspec.structs.replace(
         body,
         provider=body.provider or progress.provider,
         model=body.model or progress.model,
         attempts=progress.attempts or None,
-        partial=partial,
-        partial_seq=last_seq if partial else None,
+        partial=last_seq is not None,
+        partial_seq=last_seq,
         usage=progress.usage,
         elapsed_ms=entry.elapsed_ms,
     )

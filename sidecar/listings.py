@@ -1,113 +1,198 @@
-"""The shapes of providers' lists of models: where to ask and how to read the answer. [pure]
+"""Providers' lists of models, read as their tables say. [pure]
 
-One row a shape, named by the column `listing` of a provider's table.
+A provider's `lists` in `providers.toml` say where to ask and where in the answer each fact
+stands, as paths (see `find`). Entries are read leniently: a strange one costs itself alone.
 """
 
-from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+import re
+from collections.abc import Iterator
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+import msgspec
 
 from protocol.replies import ModelInfo
 
 MAX_PAGES = 20
 
 
-class Listing(NamedTuple):
-    """One shape."""
+class Listing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One list. The defaults are what most compatible servers answer. Facts are paths into an entry, the first that leads to something wins."""
 
-    paths: tuple[str, ...]
-    """Appended to the list's base address, one after the other."""
-    parse: Callable[[Any, str], tuple[list[ModelInfo], str | None]]
-    """Document and provider → models, and the path of the next page."""
-    built_in: Callable[[str, dict[str, Any]], list[ModelInfo]] | None = None
-    """Provider and settings → models, where there is nobody to ask."""
+    path: str = "/models"
+    """Appended to the list's base address."""
+    entries: str = "data"
+    """Where the entries stand in the document, which may also be the bare list."""
+    id: tuple[str, ...] = ("id",)
+    id_prefix: str = ""
+    """Cut off the id: the provider's API takes it without."""
+    name: tuple[str, ...] = ("name", "display_name")
+    kind: tuple[str, ...] = ()
+    """What the entry says of its kind, through `kinds`; without it the id's words tell."""
+    kinds: dict[str, str] = {}
+    """The provider's word → `chat`, `embedding`, …"""
+    context_length: tuple[str, ...] = ("context_length", "context_window", "max_model_len", "max_context_length")
+    max_input: tuple[str, ...] = ("max_input_tokens",)
+    max_output: tuple[str, ...] = ("max_completion_tokens", "max_output_tokens")
+    prices: dict[str, str] = {}
+    """Our name of a price → its path."""
+    price_factor: str = "1000000"
+    """What makes a price US dollars per million tokens."""
+    price_batch: str | None = None
+    """The path of a number of tokens that the prices are for."""
+    capabilities: dict[str, str] = {}
+    """Our name of a capability → its path; `list~word` asks whether a list has the word."""
+    status: tuple[str, ...] = ()
+    statuses: dict[str, str] = {}
+    """The provider's word → `active`, `deprecated`, `retired`, `preview`."""
+    retires_on: tuple[str, ...] = ("shutdown_date",)
+    endpoints: str | None = None
+    """The path of a list of endpoints."""
+    endpoint_wires: tuple[tuple[str, str], ...] = ()
+    """Endpoint and its wire, the preferred first."""
+    next_token: str | None = None
+    """The path of the token of the next page in the document."""
+    next_if: str | None = None
+    """The path of what says whether there is a next page, where a token alone does not."""
+    next_parameter: str = "pageToken"
 
 
-def _objects(value: Any) -> Iterable[dict[str, Any]]:
-    """Yield the entries of a list that are usable; a strange one costs itself alone."""
-    for each in value if isinstance(value, list) else ():
-        if isinstance(each, dict) and isinstance(each.get("id"), str):
-            yield each
+def parse(listing: Listing, document: Any, provider: str) -> tuple[list[ModelInfo], str | None]:
+    """Return the models of one page and the path of the next."""
+    models = [model for entry in _entries(listing, document) if (model := _model(listing, entry, provider))]
+    return models, _next(listing, document)
 
 
-def _openai(document: Any, provider: str) -> tuple[list[ModelInfo], str | None]:
-    # Source: openai 3.52.0 types/model.py: one page; `shutdown_date` is new.
-    data = document.get("data") if isinstance(document, dict) else document
-    return [
-        ModelInfo(
-            id=each["id"],
-            provider=provider,
-            kind=_kind(each["id"]),
-            retires_on=_date(each.get("shutdown_date")),
-        )
-        for each in _objects(data)
-    ], None
+def _entries(listing: Listing, document: Any) -> Iterator[dict[str, Any]]:
+    found = document if isinstance(document, list) else find(document, listing.entries)
+    for entry in found if isinstance(found, list) else ():
+        if isinstance(entry, dict):
+            yield entry
+
+
+def _model(listing: Listing, entry: dict[str, Any], provider: str) -> ModelInfo | None:
+    name = _text(_first(entry, listing.id))
+    if name is None:
+        return None
+    name = name.removeprefix(listing.id_prefix)
+    told = _first(entry, listing.kind)
+    capabilities = {ours: bool(value) for ours, path in listing.capabilities.items() if (value := find(entry, path)) is not None}
+    status = _text(_first(entry, listing.status))
+    return ModelInfo(
+        id=name,
+        provider=provider,
+        name=_text(_first(entry, listing.name)),
+        kind=_kind_told(listing, told) or kind_of(name),
+        context_length=_count(_first(entry, listing.context_length)),
+        max_input=_count(_first(entry, listing.max_input)),
+        max_output=_count(_first(entry, listing.max_output)),
+        cost=_prices(listing, entry),
+        capabilities=capabilities or None,
+        status=listing.statuses.get(status or "", status),
+        retires_on=_date(_first(entry, listing.retires_on)),
+        wire=_wire(listing, entry),
+    )
+
+
+def _next(listing: Listing, document: Any) -> str | None:
+    if listing.next_token is None or (listing.next_if and not find(document, listing.next_if)):
+        return None
+    token = _text(find(document, listing.next_token))
+    if token is None:
+        return None
+    separator = "&" if "?" in listing.path else "?"
+    return f"{listing.path}{separator}{listing.next_parameter}={token}"
+
+
+_STEP = re.compile(r"(\w+)(?:\[(\w+)=([\w.-]+)\])?")
+
+
+def find(value: Any, path: str) -> Any:
+    """Return what stands at *path*, or None.
+
+    `a.b` goes into objects; `a[key=word]` finds the entry of a list whose *key* is *word*;
+    `a~word` says whether the list or text at `a` has *word*.
+    """
+    path, has_word, word = path.partition("~")
+    for step in path.split("."):
+        match = _STEP.fullmatch(step)
+        value = value.get(match[1]) if match and isinstance(value, dict) else None
+        if match and match[2]:
+            entries = value if isinstance(value, list) else ()
+            value = next((each for each in entries if isinstance(each, dict) and each.get(match[2]) == match[3]), None)
+    if not has_word:
+        return value
+    return word in value if isinstance(value, (list, str)) else None
+
+
+def _first(entry: dict[str, Any], paths: tuple[str, ...]) -> Any:
+    return next((value for path in paths if (value := find(entry, path)) is not None), None)
+
+
+def _wire(listing: Listing, entry: dict[str, Any]) -> str | None:
+    if listing.endpoints is None:
+        return None
+    offered = find(entry, listing.endpoints)
+    if not isinstance(offered, list):
+        # An entry that names no endpoints has the oldest, which stands last.
+        return listing.endpoint_wires[-1][1]
+    return next((wire for endpoint, wire in listing.endpoint_wires if endpoint in offered), None)
+
+
+def _prices(listing: Listing, entry: dict[str, Any]) -> dict[str, Any] | None:
+    """Return USD per million tokens as decimal strings; a negative price means that it varies."""
+    batch = _count(find(entry, listing.price_batch)) if listing.price_batch else None
+    factor = Decimal(listing.price_factor) / (batch or 1)
+    found: dict[str, Any] = {}
+    for ours, path in listing.prices.items():
+        try:
+            price = Decimal(str(find(entry, path))) * factor
+        except InvalidOperation:
+            continue
+        if price.is_finite() and price >= 0:
+            found[ours] = format(price.normalize(), "f")
+    return found or None
+
+
+def _kind_told(listing: Listing, told: Any) -> str | None:
+    """Return the kind that the entry's own words tell, which may be a list of them."""
+    words = told if isinstance(told, list) else [told]
+    return next((kind for word, kind in listing.kinds.items() if word in words), None) or (
+        told if isinstance(told, str) else None
+    )
 
 
 _KINDS = (
     ("embed", "embedding"),
     ("moderation", "moderation"),
+    ("guard", "moderation"),
     ("whisper", "audio"),
     ("tts", "audio"),
     ("transcribe", "audio"),
     ("realtime", "audio"),
     ("dall-e", "image"),
     ("image", "image"),
+    ("veo-", "video"),
     ("sora", "video"),
     ("davinci", "completion"),
     ("babbage", "completion"),
 )
 
 
-def _kind(model: str) -> str | None:
-    """Return what a list that mixes all kinds has under this name, where the name says it."""
+def kind_of(model: str) -> str | None:
+    """Return the kind that the words of a name tell, where a list mixes all kinds; None: not told."""
     return next((kind for word, kind in _KINDS if word in model), None)
+
+
+def _count(value: Any) -> int | None:
+    if isinstance(value, str) and value.isdigit():
+        value = int(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) and value else None
 
 
 def _date(value: Any) -> str | None:
     return value[:10] if isinstance(value, str) and value else None
-
-
-_ANTHROPIC_CAPABILITIES = {
-    "image_input": "images",
-    "pdf_input": "pdf",
-    "thinking": "reasoning",
-    "structured_outputs": "structured",
-    "citations": "citations",
-    "batch": "batch",
-    "code_execution": "code_execution",
-}
-
-
-def _anthropic(document: Any, provider: str) -> tuple[list[ModelInfo], str | None]:
-    # Source: anthropic 2.11.0 types/model_info.py and pagination.py.
-    document = document if isinstance(document, dict) else {}
-    models = []
-    for each in _objects(document.get("data")):
-        given = each.get("capabilities")
-        given = given if isinstance(given, dict) else {}
-        capabilities: dict[str, Any] = {
-            ours: bool(given[theirs].get("supported"))
-            for theirs, ours in _ANTHROPIC_CAPABILITIES.items()
-            if isinstance(given.get(theirs), dict)
-        }
-        models.append(
-            ModelInfo(
-                id=each["id"],
-                provider=provider,
-                name=each.get("display_name"),
-                kind="chat",
-                max_input=each.get("max_input_tokens"),
-                max_output=each.get("max_tokens"),
-                capabilities=capabilities or None,
-                status=each.get("lifecycle"),
-                retires_on=_date(each.get("retires_at")),
-            )
-        )
-    last = document.get("last_id")
-    return models, f"/v1/models?limit=1000&after_id={last}" if document.get("has_more") and last else None
-
-
-LISTINGS: dict[str, Listing] = {
-    "openai": Listing(("/models",), _openai),
-    "anthropic": Listing(("/v1/models?limit=1000",), _anthropic),
-}

@@ -12,7 +12,7 @@ import msgspec
 
 from protocol.replies import ModelInfo, ModelList, Warn
 from sidecar import auth, listings, replay, transport, wires
-from sidecar.auth import Call
+from sidecar.auth import call_of
 from sidecar.catalogue import models as catalogue
 from sidecar.errors import SidecarError
 from sidecar.host import Host
@@ -77,25 +77,31 @@ async def _ask(host: Host, target: Target, progress: Progress) -> ModelList:
         names = replay.models(host.config)
         found = [ModelInfo(id=name, provider=provider, kind="chat") for name in names]
         return ModelList(models=found, source="built_in", fetched_at=now)
-    listing = listings.LISTINGS[target.row.listing]
-    if listing.built_in is not None:
-        found = listing.built_in(provider, target.route.settings)
-        return ModelList(models=list(map(catalogue.complete, found)), source="built_in", fetched_at=now)
+    if target.row.lists_deployments:
+        deployments: dict[str, Any] = target.route.settings.get("deployments", {})
+        found = [
+            _deployment(name, provider, (table or {}).get("base_model")) for name, table in deployments.items()
+        ]
+        return ModelList(models=found, source="built_in", fetched_at=now)
     found = []
-    for first in listing.paths:
-        found += await _pages(host, target, progress, listing, first)
+    for listing in target.row.lists:
+        found += await _pages(host, target, progress, listing)
     return ModelList(models=list(map(catalogue.complete, found)), source="provider", fetched_at=now)
 
 
-async def _pages(
-    host: Host, target: Target, progress: Progress, listing: listings.Listing, first: str
-) -> list[ModelInfo]:
+def _deployment(name: str, provider: str, base_model: str | None) -> ModelInfo:
+    """Return a deployment with what the catalogue knows of the model behind it."""
+    known = catalogue.complete(ModelInfo(id=base_model or name, provider=provider, kind="chat"))
+    return msgspec.structs.replace(known, id=name)
+
+
+async def _pages(host: Host, target: Target, progress: Progress, listing: listings.Listing) -> list[ModelInfo]:
     found: list[ModelInfo] = []
-    path: str | None = first
+    path: str | None = listing.path
     for _ in range(listings.MAX_PAGES):
         if path is None:
             break
-        page, path = listing.parse(await get(host, target, progress, path), target.route.provider)
+        page, path = listings.parse(listing, await get(host, target, progress, path), target.route.provider)
         found += page
     return found
 
@@ -105,7 +111,7 @@ async def get(host: Host, target: Target, progress: Progress, path: str) -> Any:
 
     Raises: SidecarError as the wire's `classify` and the transport do.
     """
-    call = Call(target=target, http=host.http, client=host.session.client)
+    call = call_of(host, target)
     target = await auth.prepare(call)
     wire = wires.load(target.route.wire)
     request = HttpRequest(

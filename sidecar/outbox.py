@@ -13,7 +13,7 @@ import anyio
 import msgspec
 
 from protocol.replies import Chunk, ReplyId, Streamed
-from sidecar.framing import encoder
+from sidecar.framing import encode_line, encoder, escape_breakers
 
 BATCH_BYTES = 64 * 1024
 """One write: as much as a pipe usually holds, so that a slow host is not far behind what we hold."""
@@ -36,7 +36,18 @@ class _Segment(NamedTuple):
 class Lane:
     """The lines of one request, in order."""
 
-    __slots__ = ("_outbox", "_room", "_segments", "closed", "id", "in_turn", "next_seq", "queued_bytes", "sent_seq", "waited")
+    __slots__ = (
+        "_outbox",
+        "_room",
+        "_segments",
+        "closed",
+        "dropped",
+        "id",
+        "in_turn",
+        "next_seq",
+        "queued_bytes",
+        "sent_seq",
+    )
 
     def __init__(self, outbox: "Outbox", request_id: ReplyId) -> None:
         self._outbox = outbox
@@ -44,18 +55,18 @@ class Lane:
         self._room: anyio.Event | None = None
         self.id = request_id
         self.closed = False
+        self.dropped = False
+        """Whether the host wants no more of it: only the terminal line is still taken."""
         self.in_turn = False
         """Whether the lane stands in the outbox's queue of turns."""
         self.queued_bytes = 0
         self.next_seq = 0
         self.sent_seq: int | None = None
         """`seq` of the last chunk that went to the writer."""
-        self.waited = False
-        """Whether the host has ever been slower than this request."""
 
     def send(self, chunks: Sequence[Chunk]) -> None:
         """Queue *chunks* as lines, numbered on."""
-        if self.closed or not chunks:
+        if self.closed or self.dropped or not chunks:
             return
         lines, seq, encode_into = bytearray(), self.next_seq, encoder.encode_into
         for chunk in chunks:
@@ -63,20 +74,28 @@ class Lane:
             lines += b"\n"
             seq += 1
         self.next_seq = seq
-        self._push(_Segment(bytes(lines), seq - 1))
+        self._push(_Segment(escape_breakers(lines), seq - 1))
 
     def close(self, line: msgspec.Struct) -> None:
         """Queue the terminal *line*; whatever comes later is ignored."""
         if not self.closed:
             self.closed = True
-            self._push(_Segment(encoder.encode(line) + b"\n", None))
+            self._push(_Segment(encode_line(line), None))
 
     def drop(self) -> None:
-        """Forget the chunks that have not gone to the writer yet."""
+        """Forget the chunks that have not gone to the writer yet, and those that are still to come."""
+        self.dropped = True
         self._outbox.forget(self)
         self._segments.clear()
         self.queued_bytes = 0
         self._wake()
+
+    @property
+    def delivered_seq(self) -> int | None:
+        """`seq` of the last chunk that the host gets before a terminal line that is queued now."""
+        if self.dropped:
+            return self.sent_seq
+        return self.next_seq - 1 if self.next_seq else None
 
     @property
     def full(self) -> bool:
@@ -86,7 +105,6 @@ class Lane:
     async def room(self) -> None:
         """Wait until the lane is no longer full."""
         while self.full:
-            self.waited = True
             if self._room is None:
                 self._room = anyio.Event()
             await self._room.wait()

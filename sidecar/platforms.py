@@ -42,6 +42,16 @@ def wait_writable(fd: int) -> None:
         select.select([], [fd], [])
 
 
+def reader_gone(fd: int) -> bool:
+    """Return whether *fd* is a pipe, socket or terminal whose other end is closed. Windows tells only who writes."""
+    if sys.platform == "win32":
+        return False
+    waiting = select.poll()
+    waiting.register(fd, 0)
+    # POLLNVAL is what macOS says of every device.
+    return any(event & (select.POLLERR | select.POLLHUP) for _, event in waiting.poll(0))
+
+
 def raise_file_limit() -> None:
     """Raise the soft limit of open files to the hard one, for a socket per stream."""
     if sys.platform != "win32":

@@ -18,7 +18,7 @@ from sidecar.secret import Secret, secret
 from sidecar.settings import Address
 from sidecar.wires.types import ModelFacts, Quirks, Route
 
-_ROW_COLUMNS = ("name", "wire", "auth_header", "listing", "auth_optional")
+_ROW_COLUMNS = ("name", "wire", "auth_header", "auth_optional")
 
 
 class Target(msgspec.Struct, frozen=True, kw_only=True):

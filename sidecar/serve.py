@@ -7,7 +7,6 @@ import os
 import signal
 
 import anyio
-import anyio.lowlevel
 
 from sidecar import dispatch, platforms, stdio
 from sidecar.config import Config
@@ -21,7 +20,11 @@ LEAVE_SECONDS = 1.0
 FLUSH_SECONDS = 0.5
 """How long the host gets to read the last lines."""
 
-PARENT_CHECK_SECONDS = 0.5
+HOST_CHECK_SECONDS = 0.5
+"""How often it is looked whether the host is still there, for one that dies while nothing is said."""
+
+LAST_WRITE_SECONDS = 0.05
+"""How long a second signal waits for the write that is under way."""
 
 
 async def serve(config: Config, descriptors: stdio.Descriptors) -> int:
@@ -32,9 +35,9 @@ async def serve(config: Config, descriptors: stdio.Descriptors) -> int:
     async with anyio.create_task_group() as tasks:
         host = Host(config, outbox, tasks)
         host.leave = lambda: _begin_to_leave(host, finished)
-        _handle_signals(host)
+        _handle_signals(host, output)
         tasks.start_soon(_read, host, descriptors.stdin, finished)
-        tasks.start_soon(_watch_parent, finished)
+        tasks.start_soon(_watch_host, output, finished)
         tasks.start_soon(_watch_output, outbox, finished)
         await finished.wait()
         host.leaving = True
@@ -74,10 +77,10 @@ async def _leave(host: Host, finished: anyio.Event) -> None:
     finished.set()
 
 
-async def _watch_parent(finished: anyio.Event) -> None:
-    gone = platforms.watch_parent()
-    while not gone():
-        await anyio.sleep(PARENT_CHECK_SECONDS)
+async def _watch_host(output: stdio.Output, finished: anyio.Event) -> None:
+    parent_gone = platforms.watch_parent()
+    while not parent_gone() and not output.reader_gone:
+        await anyio.sleep(HOST_CHECK_SECONDS)
     finished.set()
 
 
@@ -86,13 +89,14 @@ async def _watch_output(outbox: Outbox, finished: anyio.Event) -> None:
     finished.set()
 
 
-def _handle_signals(host: Host) -> None:
-    token = anyio.lowlevel.current_token()
+def _handle_signals(host: Host, output: stdio.Output) -> None:
+    in_loop = stdio.loop_caller()
 
     def leave(number: int, frame: object) -> None:  # noqa: ARG001 - the shape of a handler
         if host.leaving:
+            output.settle(LAST_WRITE_SECONDS)
             os._exit(0)
-        token.native_token.call_soon_threadsafe(host.leave)
+        in_loop(host.leave)
 
     for number in platforms.LEAVE_SIGNALS:
         signal.signal(number, leave)

@@ -73,6 +73,11 @@ def _open_null_as(fd: int) -> None:
         os.close(null)
 
 
+def loop_caller() -> Callable[[Callable[[], None]], object]:
+    """Return what runs a function in this event loop's next turn; any thread and any signal handler may call it."""
+    return asyncio.get_running_loop().call_soon_threadsafe
+
+
 class Input:
     """stdin as an async iterator of bytes. At most one read is under way: the next waits until this one is taken."""
 
@@ -127,16 +132,29 @@ class Output:
         self._fd = fd
         self._loop = asyncio.get_running_loop()
         self._batches: SimpleQueue[tuple[bytes, Callable[[bool], None]]] = SimpleQueue()
+        self._idle = threading.Event()
+        self._idle.set()
         threading.Thread(target=self._write, name="stdout", daemon=True).start()
 
     def write(self, batch: bytes, written: Callable[[bool], None]) -> None:
         """Write *batch*, then call *written* in the loop: false when the reader is gone."""
+        self._idle.clear()
         self._batches.put((batch, written))
+
+    def settle(self, seconds: float) -> None:
+        """Wait, at most *seconds*, until the batch under way is written: no line is torn by leaving now."""
+        self._idle.wait(seconds)
+
+    @property
+    def reader_gone(self) -> bool:
+        """Whether nobody can read what is written any more."""
+        return platforms.reader_gone(self._fd)
 
     def _write(self) -> None:
         while True:
             batch, written = self._batches.get()
             ok = _write_all(self._fd, batch)
+            self._idle.set()
             try:
                 self._loop.call_soon_threadsafe(written, ok)
             except RuntimeError:

@@ -13,6 +13,7 @@ import msgspec
 
 from protocol.requests import Chat, ClientInfo
 from sidecar.errors import SidecarError
+from sidecar.host import Host
 from sidecar.resolve import Target
 from sidecar.transport import Transport
 from sidecar.wires.types import HttpRequest
@@ -27,6 +28,15 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     chat: Chat | None = None
     client: ClientInfo | None = None
     """The host editor's own name and version."""
+    sessions: dict[Any, Any] = {}
+    """What schemes remember for as long as the process lives."""
+    origin: Target | None = None
+    """The target as it was resolved, before `prepare`."""
+
+
+def call_of(host: Host, target: Target) -> Call:
+    """Return the call that concerns *target* as such."""
+    return Call(target=target, http=host.http, client=host.session.client, sessions=host.sessions)
 
 
 def _scheme(target: Target) -> Any:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 
+from sidecar.listings import Listing
 from sidecar.wires.types import Quirks
 
 
@@ -78,8 +79,10 @@ class ProviderRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """Environment variables of an access token."""
     key_base_url: str | None = None
     """The address that a key of the environment belongs to. Default: `base_url`."""
-    listing: str = "openai"
-    """The shape of its list of models, a row of `sidecar.listings`. Default: `openai`."""
+    lists: tuple[Listing, ...] = (Listing(),)
+    """Its lists of models. Default: one of the usual shape."""
+    lists_deployments: bool = False
+    """Its models are the deployments that the user has set: a key alone cannot ask for them. Default: false."""
     default_model: str | None = None
     """What the model `default` stands for."""
     transport: str = "http"

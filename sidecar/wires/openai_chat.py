@@ -1,12 +1,11 @@
 """OpenAI's Chat Completions, `POST /chat/completions`, and the many that imitate it. [pure]
 
-Knows its stream, its whole replies and its error bodies, with what each imitation makes of them;
-the request is built by `openai_chat_request`, what chunks are made of stands in `openai_chat_parts`.
-Sources: openai 3.52.0 (`types/chat/chat_completion_chunk.py`, `_exceptions.py`), openrouter 1.3.84,
+Knows its stream and its whole replies, with what each imitation makes of them. The request is built
+by `openai_chat_request`, what chunks are made of stands in `openai_chat_parts`, failures are told by
+`openai_chat_errors`. Sources: openai 3.52.0 (`types/chat/chat_completion_chunk.py`), openrouter 1.3.84,
 groq 1.7.0, cerebras_cloud_sdk 1.91.0, mistralai 3.7.0 and xAI's OpenAPI, read 2026-11.
 """
 
-import re
 from typing import Any
 
 import msgspec
@@ -14,10 +13,9 @@ import msgspec
 from protocol.messages import Citation, FinishReason, Usage
 from protocol.replies import Chunk
 from sidecar.codecs import Frame
-from sidecar.errors import SidecarError
 from sidecar.wires import faults
 from sidecar.wires.draft import Draft
-from sidecar.wires.faults import Rule
+from sidecar.wires.openai_chat_errors import classify, in_stream, tells_failure
 from sidecar.wires.openai_chat_parts import (
     CallDelta,
     Calls,
@@ -27,6 +25,7 @@ from sidecar.wires.openai_chat_parts import (
     Thoughts,
     cost,
     count,
+    extensions,
     joined,
     state_of,
     text_of,
@@ -102,9 +101,10 @@ class Decoder:
             if delta is not None and not choice.index and _is_text_alone(delta, choice, chunk):
                 self._draft.text(delta.content, out)
                 return
-        self._take(chunk, out)
-        if _tells_failure(chunk, frame[0]):
-            raise _in_stream(faults.document(data))
+        own = extensions(faults.document(data)) if b'"x_' in data else []
+        self._take(chunk, own, out)
+        if tells_failure(chunk, frame[0], own):
+            raise in_stream(faults.document(data))
 
     def end(self, out: list[Chunk]) -> Outcome:
         """Close what is open and return the outcome.
@@ -132,14 +132,14 @@ class Decoder:
         self.finished = data == b"[DONE]"
         return self.finished or not data
 
-    def _take(self, chunk: ChatChunk, out: list[Chunk]) -> None:
+    def _take(self, chunk: ChatChunk, own: list[dict[str, Any]], out: list[Chunk]) -> None:
         self._model = self._model or text_of(chunk.model)
         self._reply_id = self._reply_id or text_of(chunk.id) or None
         self._citations = chunk.citations or self._citations
-        reported = chunk.usage or (chunk.x_groq.get("usage") if isinstance(chunk.x_groq, dict) else None)
-        # Some say 0 until they know, and a prompt is never empty.
-        if isinstance(reported, dict) and (reported.get("prompt_tokens") or reported.get("completion_tokens")):
-            self._usage = reported
+        for reported in (*(extension.get("usage") for extension in own), chunk.usage):
+            # Some say 0 until they know, and a prompt is never empty.
+            if isinstance(reported, dict) and (reported.get("prompt_tokens") or reported.get("completion_tokens")):
+                self._usage = reported
         for choice in chunk.choices or ():
             if choice is not None:
                 self._take_choice(choice, out)
@@ -246,7 +246,6 @@ def _is_text_alone(delta: Delta, choice: Choice, chunk: ChatChunk) -> bool:
             or delta.refusal
             or delta.annotations
             or delta.function_call
-            or chunk.x_groq
             or choice.error
         )
     )
@@ -261,180 +260,12 @@ def decode_whole(body: bytes, route: Route) -> tuple[Decoder, list[Chunk]]:
         chunk = _chunk.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise faults.unexpected_body() from None
-    if _tells_failure(chunk, ""):
-        raise _in_stream(faults.document(body))
+    own = extensions(faults.document(body))
+    if tells_failure(chunk, "", own):
+        raise in_stream(faults.document(body))
     if not chunk.choices:
         raise faults.unexpected_body()
     decoder, out = Decoder(route), list[Chunk]()
-    decoder._take(chunk, out)  # noqa: SLF001 - same module
+    decoder._take(chunk, own, out)  # noqa: SLF001 - same module
     decoder.finished = True
     return decoder, out
-
-
-# --- errors ----------------------------------------------------------------------------------
-
-_QUOTA = Rule("quota_exceeded", hint="Check the plan and the balance of the account.")
-_LOGIN = Rule("auth_failed", hint="Check the key, or log in again.")
-_CONTEXT = Rule("context_length_exceeded", hint="Shorten the conversation or ask for fewer tokens.")
-_BAD_CALL = Rule("provider_error", retryable=True, hint="The model wrote a tool call that is none; ask again.")
-
-ERRORS: dict[str, Rule] = {
-    "invalid_api_key": _LOGIN,
-    "wrong_api_key": _LOGIN,
-    "authentication_error": _LOGIN,
-    "unsupported_country_region_territory": Rule("permission_denied"),
-    "permission_error": Rule("permission_denied"),
-    "PermissionDenied": Rule("permission_denied"),
-    "extension_blocked": Rule("permission_denied"),
-    "insufficient_quota": _QUOTA,
-    "billing_hard_limit_reached": _QUOTA,
-    "billing_not_active": _QUOTA,
-    "billing_not_configured": _QUOTA,
-    "credit_balance_exhausted": _QUOTA,
-    "organization_spend_limit_exceeded": _QUOTA,
-    "project_spend_limit_exceeded": _QUOTA,
-    "organization_usage_limit_exceeded": _QUOTA,
-    "quota_exceeded": _QUOTA,
-    "free_quota_exceeded": _QUOTA,
-    "overage_limit_reached": _QUOTA,
-    "in_flight_budget": Rule("rate_limited"),
-    "slow_down": Rule("rate_limited"),
-    "rate_limited": Rule("rate_limited"),
-    "user_model_rate_limited": Rule("rate_limited"),
-    "user_global_rate_limited": Rule("rate_limited"),
-    "integration_rate_limited": Rule("rate_limited"),
-    "agent_mode_limit_exceeded": Rule("rate_limited"),
-    "token_quota_exceeded": Rule("rate_limited"),
-    "request_quota_exceeded": Rule("rate_limited"),
-    "server_is_overloaded": Rule("provider_overloaded"),
-    "overloaded_error": Rule("provider_overloaded"),
-    "overloaded": Rule("provider_overloaded"),
-    "model_overloaded": Rule("provider_overloaded"),
-    "queue_exceeded": Rule("provider_overloaded"),
-    "context_length_exceeded": _CONTEXT,
-    "content_filter": Rule("content_filtered"),
-    "content_policy_violation": Rule("content_filtered"),
-    "ResponsibleAIPolicyViolation": Rule("content_filtered"),
-    "invalid_prompt": Rule("content_filtered"),
-    "off_topic": Rule("content_filtered"),
-    "flagged_input": Rule("content_filtered"),
-    "model_not_found": Rule("model_not_found"),
-    "model_not_supported": Rule("model_not_found"),
-    "unknown_model": Rule("model_not_found"),
-    "DeploymentNotFound": Rule("model_not_found", hint="A deployment that is new takes some minutes to be found."),
-    "unsupported_api_for_model": Rule("invalid_request", hint="The model speaks another wire: see `options.wire`."),
-    "tool_use_failed": _BAD_CALL,
-    "json_validate_failed": _BAD_CALL,
-}
-"""By `error.code`, then the code inside, then `error.type`. Sources: openai 3.52.0, groq 1.7.0, vscode-copilot-chat
-`chatMLFetcher.ts`, learn.microsoft.com, 2026-11."""
-
-LIKELY_STATUSES: dict[str, int] = {
-    "rate_limit_exceeded": 429,
-    "rate_limit_error": 429,
-    "too_many_requests": 429,
-    "invalid_request_error": 400,
-    "not_found_error": 404,
-    "service_unavailable_error": 503,
-}
-"""The HTTP status that a word would have come with, for an error inside a stream."""
-
-PARAMS = {
-    "model": "params.model",
-    "max_completion_tokens": "params.options.max_tokens",
-    "max_tokens": "params.options.max_tokens",
-    "parallel_tool_calls": "params.options.parallel_tool_calls",
-    "random_seed": "params.options.seed",
-    "reasoning_effort": "params.options.reasoning.effort",
-    "response_format": "params.options.response_format",
-    "seed": "params.options.seed",
-    "stop": "params.options.stop",
-    "temperature": "params.options.temperature",
-    "tool_choice": "params.options.tool_choice",
-    "tools": "params.options.tools",
-    "top_p": "params.options.top_p",
-}
-"""The provider's `param` → the path of the host's own field."""
-
-_HTTP_ERROR = re.compile("[45][0-9][0-9]")
-
-MAX_DEPTH = 4
-"""How deep a message is looked for."""
-
-
-def classify(status: int, headers: dict[str, str], body: bytes) -> SidecarError:
-    """Return the failure of an HTTP error reply; a *status* of 0 stands for an error inside a stream."""
-    raw = faults.document(body)
-    if not status:
-        return _in_stream(raw)
-    fault = _fault(raw) if isinstance(raw, dict | list) else faults.Fault(message=faults.text(body))
-    return faults.judge(fault, status, headers, ERRORS)
-
-
-def _tells_failure(chunk: ChatChunk, event: str) -> bool:
-    """Return whether *chunk* is an error in one of the shapes that come with status 200."""
-    if _is_error(chunk.error) or chunk.object == "error" or (event == "error" and not chunk.choices):
-        return True
-    if isinstance(chunk.x_groq, dict) and _is_error(chunk.x_groq.get("error")):
-        return True
-    return any(choice is not None and _is_error(choice.error) for choice in chunk.choices or ())
-
-
-def _is_error(value: Any) -> bool:
-    return any(value.values()) if isinstance(value, dict) else bool(value)
-
-
-def _in_stream(raw: Any) -> SidecarError:
-    """Return the failure that an event or a document of status 200 stands for."""
-    fault = _fault(raw)
-    likely = (LIKELY_STATUSES.get(code) or (int(code) if _HTTP_ERROR.fullmatch(code) else None) for code in fault.codes)
-    status = next(filter(None, likely), None)
-    return faults.judge(fault, status, {}, ERRORS).with_(provider_status=None)
-
-
-def _fault(raw: Any) -> faults.Fault:
-    whole = raw[0] if isinstance(raw, list) and raw else raw
-    if not isinstance(whole, dict):
-        return faults.Fault(message=_said(raw))
-    found = _error_of(whole)
-    error = found if isinstance(found, dict) else whole
-    inner, metadata = (error[key] if isinstance(error.get(key), dict) else {} for key in ("innererror", "metadata"))
-    codes = faults.words(
-        error.get("code"),
-        inner.get("code"),
-        error.get("type"),
-        whole.get("error_type"),
-        "flagged_input" if "flagged_input" in metadata else None,
-        error.get("status_code"),
-        whole.get("status_code"),
-    )
-    # Codes may carry more behind a colon, such as the model or the wait.
-    codes = tuple(word for code in codes for word in dict.fromkeys((code, code.partition(":")[0])))
-    said, below = _said(found), _said(metadata.get("raw"))
-    param = error.get("param")
-    return faults.Fault(
-        message=f"{said}: {below}" if below else said,
-        codes=codes,
-        param=PARAMS.get(param) if isinstance(param, str) else None,
-        request_id=text_of(whole.get("request_id")) or text_of(whole.get("generationId")) or None,
-    )
-
-
-def _error_of(whole: dict[str, Any]) -> Any:
-    """Return the part of a document that tells the error: the document itself, when no part does."""
-    groq, choices, errors = whole.get("x_groq"), whole.get("choices"), whole.get("errors")
-    places = [whole, groq, *(choices if isinstance(choices, list) else ())]
-    for place in places:
-        if isinstance(place, dict) and _is_error(place.get("error")):
-            return place["error"]
-    return errors[0] if isinstance(errors, list) and errors else whole
-
-
-def _said(value: Any, depth: int = 0) -> str:
-    """Return the first sentence that *value* has for people, wherever it keeps it."""
-    if isinstance(value, list) and depth < MAX_DEPTH:
-        return "; ".join(filter(None, (_said(each, depth + 1) for each in value[:3])))
-    if isinstance(value, dict) and depth < MAX_DEPTH:
-        sentences = (_said(value.get(key), depth + 1) for key in ("message", "msg", "detail", "error"))
-        return next(filter(None, sentences), "")
-    return text_of(value)

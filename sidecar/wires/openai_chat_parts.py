@@ -79,7 +79,12 @@ class ChatChunk(msgspec.Struct, gc=False):
     model: Any = None
     object: Any = None
     citations: Any = None
-    x_groq: Any = None
+
+
+def extensions(document: object) -> list[dict[str, Any]]:
+    """Return the objects under the `x_…` of a chunk, where providers put what has no place in Chat Completions."""
+    fields = document.items() if isinstance(document, dict) else ()
+    return [value for name, value in fields if name.startswith("x_") and isinstance(value, dict)]
 
 
 def text_of(value: object) -> str:

@@ -124,24 +124,20 @@ def _joined(content: list[dict[str, Any]]) -> str | list[dict[str, Any]]:
 
 
 def _plain(message: Message, where: str) -> str:
-    texts = []
-    for at, part in enumerate(common.parts(message)):
-        if not isinstance(part, TextPart):
-            raise common.unsupported(f"{where}[{at}]", "a system message is text on this wire")
-        texts.append(part.text)
-    return "\n\n".join(texts)
+    parts = common.parts(message)
+    if at := [at for at, part in enumerate(parts) if not isinstance(part, TextPart)]:
+        raise common.unsupported(f"{where}[{at[0]}]", "a system message is text on this wire")
+    return "\n\n".join(part.text for part in parts if isinstance(part, TextPart))
 
 
 def _content(part: Part, where: str) -> dict[str, Any]:
-    match part:
-        case TextPart():
-            return {"type": "text", "text": part.text}
-        case ImagePart():
-            return _image(part, where)
-        case FilePart():
-            return _file(part, where)
-        case _:
-            raise common.unsupported(where, "a user message takes `text`, `image`, `file` and `tool_result` parts")
+    if isinstance(part, TextPart):
+        return {"type": "text", "text": part.text}
+    if isinstance(part, ImagePart):
+        return _image(part, where)
+    if isinstance(part, FilePart):
+        return _file(part, where)
+    raise common.unsupported(where, "a user message takes `text`, `image`, `file` and `tool_result` parts")
 
 
 def _image(part: ImagePart, where: str) -> dict[str, Any]:
@@ -224,14 +220,10 @@ def _assistant_content(turn: _Turn, route: Route) -> Any:
     text, thought, echo = "".join(turn.texts), "".join(turn.thoughts), route.quirks.reasoning_echo
     if thought and echo in ECHOED_TEXTS:
         turn.fields[echo] = thought
-    before = [_thinking(thought)] if thought and echo == "thinking_parts" else []
-    if not before and not turn.opaque:
-        return text or None
-    return [*before, *([{"type": "text", "text": text}] if text else []), *turn.opaque]
-
-
-def _thinking(text: str) -> dict[str, Any]:
-    return {"type": "thinking", "thinking": [{"type": "text", "text": text}]}
+    said = [{"type": "text", "text": text}] if text else []
+    if thought and echo == "thinking_parts":
+        return [{"type": "thinking", "thinking": [{"type": "text", "text": thought}]}, *said, *turn.opaque]
+    return [*said, *turn.opaque] if turn.opaque else text or None
 
 
 def _wanted_back(route: Route, *, under_way: bool) -> bool:
@@ -252,9 +244,9 @@ def _call(part: ToolCallPart, route: Route) -> dict[str, Any]:
     if text is None or not text.strip():
         text = msgspec.json.encode(part.arguments or {}).decode()
     state = _own(part.state, route) or {}
-    function = {"name": part.name, "arguments": text} | state.get("function", {})
-    call = {"id": _tool_id(part.id, route), "type": "function", "function": function}
-    return call | {key: value for key, value in state.items() if key != "function"}
+    signature = state.get("function")
+    function = {"name": part.name, "arguments": text} | (signature if isinstance(signature, dict) else {})
+    return state | {"id": _tool_id(part.id, route), "type": "function", "function": function}
 
 
 def _tool_id(call_id: str, route: Route) -> str:
@@ -285,9 +277,7 @@ def _accepted(options: Options, route: Route, warnings: list[Warn]) -> Options:
 def _stream(route: Route) -> dict[str, Any]:
     if "stream" in route.facts.refuses:
         return {"stream": False}
-    wanted: dict[str, bool] = {}
-    if route.quirks.usage_option:
-        wanted["include_usage"] = True
+    wanted = {"include_usage": True} if route.quirks.usage_option else {}
     if route.quirks.obfuscation_option:
         wanted["include_obfuscation"] = False
     return {"stream": True, "stream_options": wanted} if wanted else {"stream": True}
@@ -319,12 +309,9 @@ def _tools(options: Options) -> dict[str, Any]:
 
 
 def _tool(tool: Tool) -> dict[str, Any]:
-    function: dict[str, Any] = {"name": tool.name, "parameters": tool.parameters}
-    if tool.description is not None:
-        function["description"] = tool.description
-    if tool.strict is not None:
-        function["strict"] = tool.strict
-    return {"type": "function", "function": function}
+    optional = {"description": tool.description, "strict": tool.strict}
+    given = {name: value for name, value in optional.items() if value is not None}
+    return {"type": "function", "function": {"name": tool.name, "parameters": tool.parameters} | given}
 
 
 def _response_format(body: dict[str, Any], options: Options, route: Route, warnings: list[Warn]) -> None:
@@ -335,9 +322,8 @@ def _response_format(body: dict[str, Any], options: Options, route: Route, warni
     if wanted.type == "json" or wanted.schema is None:
         return
     if route.quirks.json_schema:
-        schema: dict[str, Any] = {"name": wanted.name, "schema": wanted.schema}
-        if wanted.strict is not None:
-            schema["strict"] = wanted.strict
+        strict = {} if wanted.strict is None else {"strict": wanted.strict}
+        schema = {"name": wanted.name, "schema": wanted.schema} | strict
         body["response_format"] = {"type": "json_schema", "json_schema": schema}
         return
     text = f"Answer with one JSON object that obeys this JSON Schema:\n{msgspec.json.encode(wanted.schema).decode()}"
@@ -349,9 +335,6 @@ def _response_format(body: dict[str, Any], options: Options, route: Route, warni
             param="params.options.response_format",
         )
     )
-
-
-# --- reasoning -------------------------------------------------------------------------------
 
 
 def _reasoning(wanted: ReasoningOptions | None, route: Route, warnings: list[Warn]) -> dict[str, Any]:
@@ -380,14 +363,12 @@ def _reasoning(wanted: ReasoningOptions | None, route: Route, warnings: list[War
 
 
 def _reasoning_object(effort: str | None, budget: int | None, *, hidden: bool) -> dict[str, Any]:
-    fields: dict[str, Any]
-    if effort == "none":
-        fields = {"enabled": False}
-    elif budget is not None:
+    fields: dict[str, Any] = {"enabled": effort != "none"}
+    if effort != "none" and budget is not None:
         # Effort and budget exclude each other, and the budget says more.
         fields = {"max_tokens": budget}
-    else:
-        fields = {"enabled": True} if effort is None else {"effort": effort}
+    elif effort not in (None, "none"):
+        fields = {"effort": effort}
     return fields | ({"exclude": True} if hidden else {})
 
 

@@ -231,7 +231,7 @@ class Decoder:
     def _close(self, index: int | None, whole: dict[str, Any], out: list[Chunk]) -> None:
         """Take from the *whole* item what its events have left out."""
         item = self._known(index, whole.get("id")) or self._open(index, whole, out)
-        item.head = whole
+        item.head, item.closed = whole, True
         kind = text_of(whole.get("type"))
         if kind == "message":
             item.complete_all(whole.get("content"), out)
@@ -275,14 +275,23 @@ class Decoder:
         if status == "failed" or response.get("error"):
             raise in_stream(response)
         output = response.get("output")
-        items = [item for item in output if isinstance(item, dict)] if isinstance(output, list) else []
-        if len(items) > len(self._items):
-            for index, item in enumerate(items):
-                if index not in self._by_index and self._known(None, item.get("id")) is None:
-                    self._close(index, item, out)
+        self._take([item for item in output if isinstance(item, dict)] if isinstance(output, list) else [], out)
         reason = _within(response, "incomplete_details", "reason")
         self._status = f"{status}:{reason}" if status == "incomplete" and reason else status
         self.finished = status in ("completed", "incomplete")
+
+    def _take(self, output: list[dict[str, Any]], out: list[Chunk]) -> None:
+        """Close what the events have left open of the *output*, and open what they have left out."""
+        more = len(output) > len(self._items)
+        for index, whole in enumerate(output):
+            item, kind = self._by_index.get(index), whole.get("type")
+            if item is None:
+                # The ids are looked at because there are servers that number the output otherwise in the events.
+                missing = more and self._known(None, whole.get("id")) is None
+            else:
+                missing = not item.closed and item.head.get("type", kind) == kind
+            if missing:
+                self._close(index, whole, out)
 
     def _state(self, data: dict[str, Any]) -> State:
         return State(provider=self._route.provider, wire=self._route.wire, model=self._model, data=data)

@@ -22,12 +22,13 @@ Piece = tuple[str, int]
 class Item:
     """An output item under way. Items may be interleaved, so each has a draft of its own."""
 
-    __slots__ = ("_citations", "chars", "draft", "head", "order")
+    __slots__ = ("_citations", "chars", "closed", "draft", "head", "order")
 
     def __init__(self, order: int, head: dict[str, Any]) -> None:
         self.order = order
         self.head = head
         """The item as it was announced or, at its end, as it is."""
+        self.closed = False
         self.draft = Draft()
         self.chars: dict[Piece, int] = {}
         """How much has come of each piece."""

@@ -124,9 +124,10 @@ def _add_content(items: list[dict[str, Any]], part: Part, role: str, route: Rout
     if content is None:
         return
     own = common.own_state(part.state, route) if isinstance(part, TextPart) and role == "assistant" else None
-    # A commentary and the final answer are told apart by this, and the model does worse when it is dropped.
-    phase = {"phase": own["phase"]} if isinstance(own, dict) and own.get("phase") else {}
-    head = {"type": "message", "role": role} | phase
+    head = {"type": "message", "role": role} | ({"status": "completed"} if role == "assistant" else {})
+    if isinstance(own, dict) and own.get("phase"):
+        # It tells a commentary from the final answer, and the model does worse when it is dropped.
+        head["phase"] = own["phase"]
     last = items[-1] if items else {}
     if {key: value for key, value in last.items() if key != "content"} == head:
         last["content"].append(content)

@@ -18,6 +18,7 @@ MEASURES: dict[str, Callable[[], Iterator[Figure]]] = {
     "long": load.long,
     "cancel": stops.cancel,
     "leave": stops.leave,
+    "stall": stops.stall,
     "ping": start.ping,
 }
 
@@ -39,11 +40,12 @@ def main() -> int:
     # As an installed package is: nothing is compiled when it starts.
     for package in ("protocol", "sidecar"):
         compileall.compile_dir(processes.ROOT / package, quiet=2)
-    measures = MEASURES | {"stall": lambda: stops.stall(arguments.stall_seconds)}
     missed, begun = 0, time.monotonic()
-    for name in arguments.names or measures:
-        print(f"\n{name}: {measures[name].__doc__ or stops.stall.__doc__}", flush=True)
-        for figure in report.attempt(name, measures[name]()):
+    for name in arguments.names or MEASURES:
+        measure = MEASURES[name]
+        print(f"\n{name}: {measure.__doc__}", flush=True)
+        figures = stops.stall(arguments.stall_seconds) if measure is stops.stall else measure()
+        for figure in report.attempt(name, figures):
             missed += figure.missed
             print(report.line(figure), flush=True)
     print(f"\n{missed} missed, {time.monotonic() - begun:.0f} s")

@@ -73,11 +73,12 @@ def _all_begun(lines: list[Seen]) -> float:
 
 
 def _late_ms(lines: list[Seen], since: float) -> list[float]:
-    """Return how long each chunk after *since* was on its way, by the moment that its text is."""
+    """Return how long each chunk that was sent after *since* was on its way: its text is the moment of that."""
     late = []
     for seen in lines:
-        if seen.at > since and seen.kind == "content" and (stamp := STAMP.search(seen.line)):
-            late.append(seen.at * 1e3 - int(stamp[1]) / 1e6)
+        stamp = STAMP.search(seen.line) if seen.kind == "content" else None
+        if stamp and (sent := int(stamp[1]) / 1e9) > since:
+            late.append((seen.at - sent) * 1e3)
     return late
 
 

@@ -58,11 +58,21 @@ def end(process: subprocess.Popen[bytes], seconds: float = 10) -> int:
     for pipe in (process.stdin, process.stdout, process.stderr):
         if pipe is not None:
             pipe.close()
+    return wait(process, seconds)
+
+
+def wait(process: subprocess.Popen[bytes], seconds: float = 10) -> int:
+    """Return the exit code of *process*, at the moment it is there; kill it when that takes longer than *seconds*."""
+    if process.returncode is not None:
+        return process.returncode
+    # `Popen.wait` with a limit looks every 50 ms; a descriptor of the process is readable when it ends.
+    ended = os.pidfd_open(process.pid)
     try:
-        return process.wait(seconds)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        return process.wait()
+        if not select.select([ended], [], [], seconds)[0]:
+            process.kill()
+    finally:
+        os.close(ended)
+    return process.wait()
 
 
 def read_some(pipe: IO[bytes], seconds: float) -> bytes:
@@ -130,7 +140,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     all_first_s: float = 0.0
     """From the first request to when every stream had begun."""
     late_ms: list[float] = []
-    """Of each event after that, how long it was on its way."""
+    """Of each event that was sent after that, how long it was on its way."""
 
 
 class Peer:

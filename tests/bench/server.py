@@ -99,10 +99,12 @@ class Connection(asyncio.Protocol):
         write(b"0\r\n\r\n")
 
     async def _fast(self, template: tuple[bytes, bytes], count: int) -> str:
-        write = self._transport.write
+        write, is_closing = self._transport.write, self._transport.is_closing
         ready = cycle([_framed(word.encode().join(template)) for word in WORDS])
         for start in range(0, count, DRAIN_EVERY):
             for event in islice(ready, min(DRAIN_EVERY, count - start)):
+                if is_closing():
+                    break
                 write(event)
             # Other connections have their turn even if this one could go on.
             await asyncio.sleep(0)

@@ -24,6 +24,7 @@ async def main():
             async for line in response.aiter_lines():
                 if line.startswith("data:") and "text_delta" in line:
                     print(json.loads(line[5:])["delta"]["text"], flush=True)
+                    return
 asyncio.run(main())
 """
 """A script that somebody writes in a minute: no protocol, no errors, one chat."""

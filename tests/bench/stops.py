@@ -58,13 +58,13 @@ def leave() -> Iterator[Figure]:
         while len(ended) < len(ids):
             ended |= {seen.id: seen.at for seen in host.read() if seen.kind in TERMINAL}
         lines_ms = (max(ended.values()) - start) * 1e3
-        code = host.process.wait(10)
+        code = processes.wait(host.process)
         exit_ms = (time.monotonic() - start) * 1e3
     yield Figure(what=f"SIGTERM to the last lines of {len(ids)} streams", value=lines_ms, unit="ms", bars=(Bar(500),))
     yield Figure(what="SIGTERM to exit", value=exit_ms, unit="ms", bars=(Bar(2000),), note=f"exit code {code}")
 
 
-def stall(seconds: float) -> Iterator[Figure]:
+def stall(seconds: float = 5) -> Iterator[Figure]:
     """Measure a host that does not read for *seconds* while many fast streams come."""
     with processes.serving() as server, hosting(server.port) as host:
         host.run(WIRE, n=100)

@@ -101,6 +101,7 @@ class Sidecar:
         """False when the host is not there to hear the ends of its requests."""
         self.max_growth_bytes = MAX_GROWTH_BYTES
         self.lines: list[Line] = []
+        self.events: list[Object] = []
         self.problems: list[str] = []
         self.stderr = b""
         self.exited_at: float | None = None
@@ -363,8 +364,8 @@ class Sidecar:
         try:
             data = json.loads(raw.decode(), parse_constant=lambda name: self.problems.append(f"{name} on stdout"))
             line = Line(at, data)
-            assert isinstance(data["success"], bool)
-        except (ValueError, KeyError, AssertionError) as error:
+            assert isinstance(data.get("success"), bool) or "event" in data
+        except (ValueError, AttributeError, AssertionError) as error:
             self.problems.append(f"{error!r}: {raw[:200]!r}")
             return
         if _CONTROLS.search(raw):
@@ -372,8 +373,11 @@ class Sidecar:
         if b"CANARY" in raw:
             self.problems.append(f"a secret: {raw[:200]!r}")
         with self._changed:
-            self.lines.append(line)
-            self._of[line.id].append(line)
+            if "event" in data:
+                self.events.append(data)
+            else:
+                self.lines.append(line)
+                self._of[line.id].append(line)
             self._changed.notify_all()
 
     def _read_stderr(self) -> None:

@@ -146,6 +146,10 @@ class Provider:
         assert call.closed_at is not None
         return call.closed_at
 
+    def closes(self, connection: int) -> None:
+        """Wait until the *connection* is closed on this side."""
+        self._wait(lambda: connection not in self.open, f"connection {connection} to be closed")
+
     def sent(self, call: Call, steps: int) -> None:
         """Wait until so many *steps* of bytes of the script have been sent."""
         self._wait(lambda: len(call.sent_at) >= steps, f"step {steps} of {call.name}")
@@ -190,6 +194,8 @@ class Provider:
                 await self._answer(call, writer, ahead)
                 self._note(lambda call=call: setattr(call, "played", True))
         writer.close()
+        with suppress(ConnectionError, asyncio.CancelledError):
+            await writer.wait_closed()
         self._note(lambda: self.open.discard(number))
 
     def _hung_up(self, call: Call, read: "asyncio.Future[bytes]") -> None:

@@ -1,0 +1,197 @@
+"""GitHub Copilot: a GitHub token, used as it is, and exchanged for a session where the API asks for that.
+
+Knows the exchange, the address that a session names, and the headers that say who asks and for
+whom. The host editor is named as what it is; no other product is impersonated. The API is not
+documented: what public clients do, read 2026-11 (`copilot_internal/v2/token`).
+"""
+
+import time
+from typing import Any
+
+import msgspec
+
+from protocol.messages import ImagePart, Message, ToolResultPart
+from protocol.requests import ClientInfo
+from sidecar import __version__, addresses, transport
+from sidecar.auth import Call
+from sidecar.errors import SidecarError
+from sidecar.inflight import Progress
+from sidecar.resolve import Target
+from sidecar.secret import Secret
+from sidecar.transport import Limits
+from sidecar.wires import faults
+from sidecar.wires.types import HttpRequest
+
+API_VERSION = "2025-05-01"
+"""`X-GitHub-Api-Version`: newer ones change the shape of the list of models."""
+
+REFRESH_EARLY_SECONDS = 300.0
+"""A session is renewed this long before it wears off."""
+
+MIN_SESSION_SECONDS = 60.0
+"""The shortest life that a reply is believed to mean: a wrong clock must not cause a storm."""
+
+EXCHANGE_SECONDS = 15.0
+
+
+class Session(msgspec.Struct, frozen=True):
+    """What a GitHub token was exchanged for. `until` is on the monotonic clock."""
+
+    token: Secret
+    base_url: str | None
+    until: float
+
+
+async def prepare(call: Call) -> Target:
+    """Return the target with the session of its token, when one was needed before, and the session's own address."""
+    target = call.target
+    if target.credential is None:
+        return target
+    session: Session | None = call.sessions.get(_key(target))
+    if session is None:
+        return _at(target, _address_in(target.credential.reveal()))
+    if session.until <= time.monotonic():
+        session = await _exchange(call)
+    return _with_session(target, session)
+
+
+async def renew(call: Call, error: SidecarError) -> Target | None:  # noqa: ARG001 - the shape of a scheme
+    """Exchange the GitHub token after a refusal; None when it cannot be exchanged."""
+    if call.target.credential is None:
+        return None
+    # What was refused may be a session's token: the GitHub token that it came from is the origin's own.
+    origin = call.origin or call.target
+    try:
+        session = await _exchange(msgspec.structs.replace(call, target=origin))
+    except SidecarError as failure:
+        if failure.body.code in ("auth_failed", "permission_denied", "model_not_found"):
+            return None
+        raise
+    return _with_session(origin, session)
+
+
+async def headers(call: Call) -> dict[str, str]:
+    """Return the bearer and the headers of a conversation."""
+    credential = call.target.credential
+    if credential is None:
+        return {}
+    made = {
+        "authorization": f"Bearer {credential.reveal()}",
+        "editor-version": _editor(call.client),
+        "editor-plugin-version": f"sidecar/{__version__}",
+        "x-github-api-version": API_VERSION,
+    }
+    if call.chat is not None:
+        messages = call.chat.messages
+        # Follow-ups of an agent are billed otherwise than what a person asks.
+        made["x-initiator"] = "user" if messages[-1].role == "user" else "agent"
+        made["openai-intent"] = "conversation-edits"
+        if any(map(_has_image, messages)):
+            made["copilot-vision-request"] = "true"
+    return made
+
+
+def _has_image(message: Message) -> bool:
+    if isinstance(message.content, str):
+        return False
+    return any(
+        isinstance(part, ImagePart)
+        or (isinstance(part, ToolResultPart) and any(isinstance(each, ImagePart) for each in part.content))
+        for part in message.content
+    )
+
+
+def _editor(client: ClientInfo | None) -> str:
+    if client is None:
+        return f"sidecar/{__version__}"
+    name = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "-" for c in client.name)
+    version = "".join(c for c in client.version if c.isascii() and (c.isalnum() or c in "._+-"))
+    return f"{name}/{version or '0'}"
+
+
+def _key(target: Target) -> tuple[str, int]:
+    token = target.credential.reveal() if target.credential else ""
+    return target.route.base_url, hash(token)
+
+
+def _with_session(target: Target, session: Session) -> Target:
+    return _at(msgspec.structs.replace(target, credential=session.token), session.base_url)
+
+
+def _at(target: Target, base_url: str | None) -> Target:
+    """Return *target* at *base_url*, unless the user has set an address."""
+    if base_url is None or target.route.base_url != target.row.base_url:
+        return target
+    route = msgspec.structs.replace(target.route, base_url=base_url)
+    return msgspec.structs.replace(target, route=route, list_base_url=base_url)
+
+
+def _address_in(token: str) -> str | None:
+    """Return the address that a session token names in its `proxy-ep`, or None."""
+    fields = dict(field.partition("=")[::2] for field in token.partition(":")[0].split(";"))
+    host = fields.get("proxy-ep", "")
+    return _checked(f"https://{host.replace('proxy.', 'api.', 1)}") if host.startswith("proxy.") else None
+
+
+def _checked(url: Any) -> str | None:
+    """Return *url* when a session may lead there: https, at the API's own domain."""
+    try:
+        address = addresses.base_url(str(url), "endpoints.api", private_network=False)
+    except SidecarError:
+        return None
+    host = addresses.host_of(address)
+    return address if host.endswith((".githubcopilot.com", ".ghe.com")) else None
+
+
+async def _exchange(call: Call) -> Session:
+    """Exchange the call's GitHub token, at the origin that it was given for.
+
+    Raises: SidecarError as the API refuses.
+    """
+    target = call.target
+    request = HttpRequest(
+        method="GET",
+        url=_exchange_url(target),
+        headers={"accept": "application/json", "x-github-api-version": API_VERSION, "editor-version": _editor(call.client)},
+    )
+    token = target.credential.reveal() if target.credential else ""
+    limits = Limits(first_byte=EXCHANGE_SECONDS, idle=EXCHANGE_SECONDS)
+    async with call.http.send(request, {"authorization": f"token {token}"}, limits, Progress()) as response:
+        if response.status >= 300:
+            raise _refused(response.status, response.headers, await transport.read_error_body(response))
+        reply = faults.document(await transport.read_body(response))
+    session = _session(reply)
+    call.sessions[_key(target)] = session
+    return session
+
+
+def _exchange_url(target: Target) -> str:
+    if target.route.base_url != target.row.base_url and target.credential and target.credential.source == "request":
+        # A token that came with an address of its own goes nowhere else.
+        return f"{target.route.base_url}/copilot_internal/v2/token"
+    domain = target.route.settings.get("domain", "github.com")
+    return f"https://api.{domain}/copilot_internal/v2/token"
+
+
+def _session(reply: Any) -> Session:
+    if not isinstance(reply, dict) or not isinstance(reply.get("token"), str):
+        raise faults.unexpected_body()
+    life = reply.get("refresh_in")
+    seconds = float(life) if isinstance(life, (int, float)) and not isinstance(life, bool) else 1500.0
+    endpoints = reply.get("endpoints")
+    return Session(
+        token=Secret(reply["token"], "none", "token"),
+        base_url=_checked(endpoints.get("api")) if isinstance(endpoints, dict) else None,
+        until=time.monotonic() + max(MIN_SESSION_SECONDS, seconds),
+    )
+
+
+def _refused(status: int, headers: dict[str, str], body: bytes) -> SidecarError:
+    raw = faults.document(body)
+    said = raw if isinstance(raw, dict) else {}
+    details = said.get("error_details")
+    message = (details.get("message") if isinstance(details, dict) else None) or said.get("message") or faults.text(body)
+    error = faults.judge(faults.Fault(message=str(message or "")), status, headers, {})
+    hint = "Does this account have Copilot?" if status in (403, 404) else "Log in to GitHub again."
+    code = "permission_denied" if status == 404 else error.body.code
+    return error.with_(code=code, hint=hint)

@@ -1,0 +1,313 @@
+"""What the documents say is so: every example is run or checked, every name, link, test and flag exists."""
+
+import ast
+import re
+import shutil
+import tomllib
+from pathlib import Path
+from typing import Any, get_args
+
+import msgspec
+import pytest
+from jsonschema import Draft202012Validator
+
+import sidecar
+from protocol import schema
+from protocol.errors import ErrorCode, Phase
+from protocol.requests import PARAMS
+from sidecar import catalogue, config, framing, resolve, wires
+from sidecar.__main__ import USAGE
+from sidecar.errors import RETRYABLE
+from tests import documents
+from tests.documents import DOCUMENTS, ROOT, Block
+
+PROTOCOL = "protocol/PROTOCOL.md"
+DEFS: dict[str, Any] = msgspec.json.decode(schema.PATH.read_bytes())["$defs"]
+
+MARKS = {
+    "json": {"run", "output", "request", "reply", *DEFS},
+    "toml": {"config"},
+    "console": {"", "worked example"},
+    "js": {"host"},
+    "text": {""},
+}
+"""Every kind of block that a document may have, beside those of worked examples (`path=…`, `append=…`)."""
+
+
+def strict(value: Any) -> Any:
+    """Return a schema that takes no property beyond those it names: an example has no business with others."""
+    if isinstance(value, dict):
+        closed = {"additionalProperties": False} if isinstance(value.get("properties"), dict) else {}
+        return {key: strict(each) for key, each in value.items()} | closed
+    return [strict(each) for each in value] if isinstance(value, list) else value
+
+
+STRICT_DEFS = strict(DEFS)
+
+
+def check(value: Any, name: str) -> None:
+    """Assert that *value* is a *name* of the schema."""
+    Draft202012Validator({"$ref": f"#/$defs/{name}", "$defs": STRICT_DEFS}).validate(value)
+
+
+def id_of(block: Block) -> str:
+    return str(block)
+
+
+# --- examples --------------------------------------------------------------------------------
+
+
+def test_every_block_has_a_known_kind() -> None:
+    """Ours: a block without a mark would be an example that nobody checks."""
+    found = [block for document in DOCUMENTS for block in documents.blocks(document)]
+    unknown = [f"{block}: {block.info}" for block in found if not _is_known(block)]
+    assert len(found) > 30
+    assert not unknown
+
+
+def _is_known(block: Block) -> bool:
+    return block.mark.startswith(("path=", "append=", "patch")) or block.mark in MARKS.get(block.language, ())
+
+
+@pytest.mark.parametrize(("before", "after"), documents.pairs("json", "run"), ids=id_of)
+def test_what_is_run_gives_what_is_shown(before: Block, after: Block, tmp_path: Path) -> None:
+    """Protocol. After a change that is meant: `python -m tests.documents`."""
+    assert after.info == "json output"
+    output = documents.run(before.text, tmp_path)
+    assert documents.settled(output) == documents.settled(after.text)
+    for line in output.splitlines():
+        check(msgspec.json.decode(line), "Line")
+
+
+@pytest.mark.parametrize("block", documents.all_blocks("json", "request"), ids=id_of)
+def test_a_request_is_one_by_the_schema_and_for_the_program(block: Block) -> None:
+    for line in block.lines:
+        check(msgspec.json.decode(line), "Request")
+        envelope = framing.decode_envelope(line.encode())
+        framing.decode_params(envelope.params, PARAMS[envelope.action])
+
+
+@pytest.mark.parametrize("block", documents.all_blocks("json", "reply"), ids=id_of)
+def test_a_reply_is_one_by_the_schema(block: Block) -> None:
+    for line in block.lines:
+        check(msgspec.json.decode(line), "Line")
+
+
+@pytest.mark.parametrize("block", [b for b in documents.all_blocks("json") if b.mark in DEFS], ids=id_of)
+def test_an_object_is_what_its_block_says(block: Block) -> None:
+    for line in block.lines:
+        check(msgspec.json.decode(line), block.mark)
+
+
+@pytest.mark.parametrize("block", documents.all_blocks("toml", "config"), ids=id_of)
+def test_a_configuration_is_taken(block: Block, tmp_path: Path) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text(block.text, encoding="utf-8")
+    loaded = config.load(path=str(file), env={})
+    assert resolve.known_providers(loaded).keys() >= loaded.providers.keys()
+    assert loaded.providers
+
+
+@pytest.mark.parametrize("block", documents.all_blocks("console", ""), ids=id_of)
+def test_a_command_prints_what_is_shown(block: Block, tmp_path: Path) -> None:
+    for command, shown in documents.commands(block):
+        printed = documents.sh(command, tmp_path)
+        if printed.startswith("{"):
+            assert documents.settled(printed) == documents.settled(shown)
+        else:
+            assert printed.strip() == shown.strip()
+
+
+@pytest.mark.parametrize("block", documents.all_blocks("js", "host"), ids=id_of)
+@pytest.mark.skipif(shutil.which("node") is None, reason="the example is for node")
+def test_the_host_in_another_language_works(block: Block, tmp_path: Path) -> None:
+    following = {str(before): after for before, after in documents.pairs("js", "host")}
+    (tmp_path / "host.mjs").write_text(block.text, encoding="utf-8")
+    assert documents.sh("node host.mjs", tmp_path) == following[str(block)].text
+
+
+# --- names -----------------------------------------------------------------------------------
+
+
+def words(document: str) -> set[str]:
+    """Return every word that *document* sets as code."""
+    text = re.sub(r"^```.*?^```$", "", documents.read(document), flags=re.MULTILINE | re.DOTALL)
+    return {word for span in re.findall(r"`([^`]+)`", text) for word in re.findall(r"[\w.-]+", span)}
+
+
+def headings(document: str) -> set[str]:
+    """Return the anchors of *document*."""
+    text = re.sub(r"^```.*?^```$", "", documents.read(document), flags=re.MULTILINE | re.DOTALL)
+    titles = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", title.lower()).strip().replace(" ", "-") for title in titles}
+
+
+def table(heading: str) -> dict[str, list[str]]:
+    """Return the rows of the first table of PROTOCOL.md whose first column is called *heading*, by that column."""
+    lines = documents.read(PROTOCOL).splitlines()
+    start = next(at for at, line in enumerate(lines) if line.startswith(f"| {heading} |"))
+    rows: dict[str, list[str]] = {}
+    for line in lines[start + 2 :]:
+        if not line.startswith("|"):
+            break
+        first, *rest = (cell.strip() for cell in line.strip("|").split(" | "))
+        rows |= {name: rest for name in re.findall(r"`(\w+)`", first)}
+    return rows
+
+
+def test_every_field_of_the_schema_is_described() -> None:
+    """Ours: a field that the protocol does not explain is one that no host can use."""
+    fields = {field for name, each in DEFS.items() if name != "Request" for field in each.get("properties", {})}
+    assert not fields - words(PROTOCOL)
+
+
+def test_every_action_has_its_section() -> None:
+    assert not set(PARAMS) - headings(PROTOCOL)
+
+
+def test_every_chunk_has_its_section() -> None:
+    chunks = DEFS["Streamed"]["properties"]["data"]["discriminator"]["mapping"]
+    assert not set(chunks) - headings(PROTOCOL)
+
+
+def test_the_table_of_codes_is_that_of_the_program() -> None:
+    rows = table("code")
+    assert set(rows) == set(get_args(ErrorCode))
+    assert {code for code, cells in rows.items() if cells[-1] == "yes"} == RETRYABLE
+    assert {cells[-1] for cells in rows.values()} == {"yes", "no"}
+
+
+def test_every_value_that_a_field_may_have_is_described() -> None:
+    values = {value for each in _walk(DEFS) for value in each.get("enum", ()) if isinstance(value, str)}
+    assert not values - words(PROTOCOL)
+    assert set(get_args(Phase)) <= values
+
+
+def _walk(value: Any) -> list[dict[str, Any]]:
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    own = [value] if isinstance(value, dict) and isinstance(value.get("enum", ()), list) else []
+    return own + [found for each in inner for found in _walk(each)]
+
+
+def test_every_reason_that_the_program_gives_is_described() -> None:
+    trees = (ast.parse(file.read_bytes()) for file in (ROOT / "sidecar").rglob("*.py"))
+    given = {
+        keyword.value.value
+        for tree in trees
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("SidecarError", "invalid")
+        for keyword in node.keywords
+        if keyword.arg == "reason" and isinstance(keyword.value, ast.Constant)
+    }
+    assert {"duplicate_id", "line_too_long"} <= given
+    assert not given - set(table("reason"))
+
+
+# --- the user's side -------------------------------------------------------------------------
+
+
+def test_every_flag_is_described() -> None:
+    assert not set(re.findall(r"--[a-z-]+", USAGE)) - words("README.md")
+
+
+def test_every_variable_of_the_program_is_described() -> None:
+    source = "".join(file.read_text(encoding="utf-8") for file in (ROOT / "sidecar").glob("config*.py"))
+    read = set(re.findall(r"SIDECAR_[A-Z]+(?:_[A-Z]+)*\b", source))
+    assert "SIDECAR_CONFIG" in read
+    assert not read - words("README.md")
+
+
+def test_the_readme_names_every_built_in_provider_that_works_and_no_other() -> None:
+    """Ours: a row of the table of providers is a promise once its wire and its scheme are there."""
+    schemes = {path.stem for path in (ROOT / "sidecar/auth").glob("*.py")} | {"none"}
+    known = {*wires.names(), "from_model"}
+    rows = catalogue.providers()
+    working = {name for name, row in rows.items() if row.wire in known and row.auth in schemes}
+    section = documents.read("README.md").partition("## Providers")[2].partition("\n## ")[0]
+    named = set(re.findall(r"`([\w-]+)`", section))
+    assert named & set(rows) == working
+
+
+def test_every_make_target_exists() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    targets = set(re.findall(r"^([a-z]+):", makefile, re.MULTILINE))
+    named = {target for document in DOCUMENTS for target in re.findall(r"\bmake ([a-z]+)\b`", documents.read(document))}
+    assert {"run", "test"} <= named
+    assert not named - targets
+
+
+def test_the_version_heads_the_changelog() -> None:
+    versions = re.findall(r"^## \[?([\w.]+)\]?(?: - Unreleased)?", documents.read("CHANGELOG.md"), re.MULTILINE)
+    assert sidecar.__version__ in versions[:2]
+
+
+# --- links, paths and tests ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_every_link_leads_somewhere(document: str) -> None:
+    text = re.sub(r"^```.*?^```$", "", documents.read(document), flags=re.MULTILINE | re.DOTALL)
+    lost = []
+    for target in re.findall(r"\]\((?!https?://)([^)\s]+)\)", text):
+        path, _, anchor = target.partition("#")
+        file = ((ROOT / document).parent / path).resolve() if path else ROOT / document
+        if not file.exists():
+            lost.append(target)
+        elif anchor and anchor not in headings(file.relative_to(ROOT).as_posix()):
+            lost.append(target)
+    assert not lost
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_every_path_and_every_test_that_is_named_exists(document: str) -> None:
+    text = re.sub(r"^```.*?^```$", "", documents.read(document), flags=re.MULTILINE | re.DOTALL)
+    named = re.findall(r"`((?:protocol|sidecar|tests|fixtures)/[\w/.-]*)(?:::(\w+))?`", text)
+    lost = [path for path, _ in named if not (ROOT / path).exists()]
+    lost += [
+        f"{path}::{test}"
+        for path, test in named
+        if test and not re.search(rf"^(?:async )?def {test}\(", (ROOT / path).read_text(encoding="utf-8"), re.MULTILINE)
+    ]
+    assert not lost
+
+
+def test_the_architecture_maps_every_module() -> None:
+    """Ours: a module that the map does not know is one that a newcomer does not find."""
+    there = {path.relative_to(ROOT / "sidecar").as_posix() for path in (ROOT / "sidecar").glob("*.py")}
+    there |= {f"{path.parent.name}/" for path in (ROOT / "sidecar").glob("*/__init__.py")}
+    text = documents.read("ARCHITECTURE.md")
+    assert not {name for name in there - {"__init__.py"} if f"{name}`" not in text}
+
+
+@pytest.mark.parametrize(("document", "limit"), [("README.md", 150), ("ARCHITECTURE.md", 250)])
+def test_a_document_is_short(document: str, limit: int) -> None:
+    assert len(documents.read(document).splitlines()) <= limit
+
+
+# --- worked examples -------------------------------------------------------------------------
+
+
+def test_the_worked_examples_work(tmp_path: Path) -> None:
+    """CONTRIBUTING.md is followed to the letter in a copy of the repository: files, changes, commands."""
+    copy = tmp_path / "sidecar"
+    for name in ("protocol", "sidecar", "tests", "fixtures"):
+        shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", copy)
+    ran = 0
+    for block in documents.blocks("CONTRIBUTING.md"):
+        verb, _, path = block.mark.partition("=")
+        if verb == "path":
+            (copy / path).parent.mkdir(parents=True, exist_ok=True)
+            (copy / path).write_text(block.text, encoding="utf-8")
+        elif verb == "append":
+            with (copy / path).open("a", encoding="utf-8") as file:
+                file.write("\n" + block.text)
+        elif verb == "patch":
+            (tmp_path / "patch").write_text(block.text, encoding="utf-8")
+            assert documents.sh("git apply --unidiff-zero ../patch", tmp_path, copy) == "", str(block)
+        elif block.mark == "worked example":
+            for command, shown in documents.commands(block):
+                printed = documents.sh(command, tmp_path, copy)
+                assert shown.strip() in printed, f"{block}: {printed}"
+                ran += 1
+    assert ran >= 4

@@ -1,0 +1,139 @@
+"""The Messages wire beyond its fixtures: spoilt streams, what goes back, what may be sent."""
+
+import json
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+
+from protocol.messages import Message
+from protocol.requests import Chat, Options
+from sidecar.errors import SidecarError
+from sidecar.wires import anthropic_messages as wire
+from sidecar.wires.types import Outcome, Route
+from tests import fixtures
+from tests.fixtures import Case
+from tests.wires import mangled
+
+ROUTE = Route(provider="mylab", wire="anthropic_messages", model="m", base_url="https://provider.test")
+CASES = [pytest.param(case, id=case.name) for case in fixtures.cases("anthropic_messages")]
+
+
+def case(name: str) -> Case:
+    return Case(fixtures.ROOT / "anthropic_messages" / name)
+
+
+def body(messages: list[Message], route: Route, options: Options | None = None) -> dict[str, Any]:
+    encoded = wire.encode(Chat(model="m", messages=messages, options=options or Options()), route)
+    decoded: dict[str, Any] = json.loads(encoded.request.body)
+    return decoded
+
+
+@given(mangled.mangled("anthropic_messages"))
+def test_no_stream_makes_it_fail_with_anything_but_an_error_of_ours(stream: tuple[Route, list[bytes]]) -> None:
+    assert isinstance(mangled.outcome("anthropic_messages", stream), Outcome | SidecarError)
+
+
+@pytest.mark.parametrize("name", ["thinking", "redacted_thinking", "citations", "server_tools", "compaction"])
+def test_the_message_of_an_answer_goes_back_as_the_blocks_that_it_came_in(name: str) -> None:
+    answer, own = case(name), fixtures.route(case(name))
+    message = msgspec.convert(fixtures.chunks(answer, [answer.body])[-1]["message"], Message)
+    (turn,) = body([message], own)["messages"]
+    assert turn["content"] == blocks(answer)
+
+    foreign = msgspec.structs.replace(own, provider="another")
+    for block in body([message], foreign)["messages"][0]["content"]:
+        assert block["type"] in {"text", "tool_use"}
+        assert "citations" not in block
+
+
+def blocks(answer: Case) -> list[dict[str, Any]]:
+    """Return the blocks of a stream as the SDK accumulates them, less what stands empty."""
+    from anthropic.lib.streaming._beta_messages import accumulate_event
+    from anthropic.types.beta import BetaRawMessageStreamEvent
+    from httpx2 import Headers
+    from pydantic import TypeAdapter
+
+    event_type: TypeAdapter[Any] = TypeAdapter(BetaRawMessageStreamEvent)
+    message: Any = None
+    buffers: dict[int, bytes] = {}
+    for event in mangled.events(answer):
+        message = accumulate_event(
+            event=event_type.validate_python(event),
+            current_snapshot=message,
+            json_bufs=buffers,
+            request_headers=Headers(),
+        )
+    dumped: list[dict[str, Any]] = [block.to_dict() for block in message.content]
+    return [{key: value for key, value in block.items() if value not in ([], None)} for block in dumped]
+
+
+def test_a_state_that_is_no_longer_what_it_was_is_left_out() -> None:
+    for data in (7, "x", None, [], {}, {"signature": None}, {"signature": ""}):
+        state = {"provider": "mylab", "wire": "anthropic_messages", "data": data}
+        parts = [
+            {"type": "reasoning", "content": "Hm.", "state": state},
+            {"type": "opaque", "kind": "server_tool_use", "state": state | {"provider": "another"}},
+            {"type": "text", "text": "Hello."},
+        ]
+        message = msgspec.convert({"role": "assistant", "content": parts}, Message)
+        assert body([message], ROUTE)["messages"][0]["content"] == [{"type": "text", "text": "Hello."}]
+
+
+@pytest.mark.parametrize(
+    ("event", "expected"),
+    [
+        ({"type": "error", "error": {"type": "rate_limit_error", "message": "Slow down."}}, "rate_limited"),
+        ({"type": "error", "error": {"type": "api_error", "message": "It failed."}}, "provider_error"),
+        ({"type": "error", "error": {"type": "invalid_request_error", "message": "No."}}, "invalid_request"),
+        ({"type": "error", "error": {}}, "provider_error"),
+        ({"type": "error", "message": "It failed."}, "provider_error"),
+        ({"type": "error"}, "provider_error"),
+        ({"error": {"type": "overloaded_error"}}, "provider_overloaded"),
+    ],
+)
+def test_an_error_inside_a_stream_is_judged_by_its_type(event: dict[str, Any], expected: str) -> None:
+    with pytest.raises(SidecarError) as caught:
+        wire.Decoder(ROUTE).feed(("", json.dumps(event).encode()), [])
+    assert caught.value.body.code == expected
+    assert caught.value.body.provider_status is None
+
+
+def test_the_name_of_an_event_stands_in_for_its_type() -> None:
+    decoder = wire.Decoder(ROUTE)
+    decoder.feed(("message_stop", b"{}"), [])
+    assert decoder.finished
+
+
+@pytest.mark.parametrize("document", [b"[]", b'{"type":"list"}', b'{"type":"message","content":7}', b"{"])
+def test_a_document_that_is_no_message_is_refused(document: bytes) -> None:
+    with pytest.raises(SidecarError) as caught:
+        wire.decode_whole(document, ROUTE)
+    assert caught.value.body.reason == "unexpected_content_type"
+
+
+@pytest.mark.parametrize("document", [b"", b"<html>502</html>", b"null", b"[1]", b'{"error":[1]}', b'{"message":[]}'])
+def test_any_body_of_an_error_is_classified(document: bytes) -> None:
+    assert wire.classify(502, {}, document).body.code == "provider_error"
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_encoding_twice_gives_the_same_bytes(case: Case) -> None:
+    chat, route = msgspec.convert(case.call["params"], Chat), fixtures.route(case)
+    assert wire.encode(chat, route) == wire.encode(chat, route)
+    assert msgspec.to_builtins(chat) == msgspec.to_builtins(msgspec.convert(case.call["params"], Chat))
+
+
+def test_every_request_is_one_that_the_sdk_has_types_for() -> None:
+    """The SDK has none for the sampling options, which only the old version of the API takes."""
+    from anthropic.types.message_create_params import MessageCreateParamsStreaming
+    from pydantic import TypeAdapter
+
+    adapter: TypeAdapter[Any] = TypeAdapter(MessageCreateParamsStreaming)
+    for each in fixtures.cases("anthropic_messages"):
+        sent = each.expected_request["body"]
+        accepted = adapter.dump_python(adapter.validate_python(sent), mode="json", warnings=False)
+        if each.expected_request["headers"]["anthropic-version"] == "2023-06-01":
+            sent = {key: value for key, value in sent.items() if key not in {"temperature", "top_p"}}
+        assert {key: accepted[key] for key in sent} == sent, each.name

@@ -8,6 +8,7 @@ program never imports it.
 import ast
 import json
 import sys
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, NotRequired, TypedDict
 
@@ -239,7 +240,7 @@ def _field_docs() -> dict[str, dict[str, str]]:
 def _documented(body: list[ast.stmt]) -> list[tuple[str, str]]:
     return [
         (field.target.id, " ".join(doc.value.value.split()))
-        for field, doc in zip(body, body[1:], strict=False)
+        for field, doc in pairwise(body)
         if isinstance(field, ast.AnnAssign)
         and isinstance(field.target, ast.Name)
         and isinstance(doc, ast.Expr)

@@ -4,11 +4,14 @@ Knows URLs and networks. Must not know providers.
 """
 
 import ipaddress
+import re
 from urllib.parse import urlsplit
 
 from sidecar.errors import invalid
 
 MAX_URL_CHARS = 2048
+
+_PORT = re.compile(r"[0-9]{1,5}")
 
 
 def base_url(url: str, where: str, *, private_network: bool) -> str:
@@ -28,7 +31,7 @@ def base_url(url: str, where: str, *, private_network: bool) -> str:
         raise invalid(f"`{where}` is not a URL.", where) from None
     if parts.scheme not in ("https", "http") or not host:
         raise invalid(f"`{where}` must be an https: URL with a host.", where)
-    if parts.username is not None or parts.password is not None or parts.query or parts.fragment:
+    if parts.username is not None or parts.password is not None or "?" in url or "#" in url:
         raise invalid(f"`{where}` must have no user name, query or fragment.", where)
     kind = _kind(host)
     if kind == "link_local":
@@ -47,11 +50,12 @@ def _kind(host: str) -> str:
         # A number that is no plain address is another spelling of one, such as 2852039166 or 0x7f.1.
         last = host.rstrip(".").rpartition(".")[2]
         return "link_local" if last.isdigit() or last.startswith("0x") else "name"
-    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
-        address = address.ipv4_mapped
+    if isinstance(address, ipaddress.IPv6Address):
+        address = address.ipv4_mapped or address.sixtofour or address
     if address.is_loopback:
         return "loopback"
-    if address.is_link_local or address.is_unspecified or address.is_multicast:
+    # Reserved are also the networks in which IPv6 spells an IPv4 address.
+    if address.is_link_local or address.is_unspecified or address.is_multicast or address.is_reserved:
         return "link_local"
     return "private" if address.is_private else "public"
 
@@ -71,11 +75,12 @@ def _origin(url: str) -> tuple[str, str | None, int]:
     return parts.scheme, parts.hostname, parts.port or {"https": 443}.get(parts.scheme, 80)
 
 
-def from_host_variable(value: str, default_port: int) -> str:
+def from_host_variable(value: str, default_port: int, hosted: str | None) -> str:
     """Return the address that a `host:port` variable of a local server names.
 
     A server's variable is its bind address too, so "all interfaces" becomes this machine. Without a
-    scheme it is http at *default_port*; with one, the scheme's own port. Source: ollama fb307609 envconfig/config.go.
+    scheme it is http at *default_port*, but https for the *hosted* service; with one, the scheme's own
+    port. Source: ollama fb307609 envconfig/config.go.
     """
     value = value.strip().strip("\"'")
     scheme, found, rest = value.partition("://")
@@ -84,7 +89,7 @@ def from_host_variable(value: str, default_port: int) -> str:
     authority, slash, path = rest.partition("/")
     host, port = _host_and_port(authority)
     host = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "127.0.0.1"}.get(host, host)  # noqa: S104 - what to replace
-    if host == "ollama.com" and not found:
+    if hosted and host == host_of(hosted) and not found:
         scheme, default_port = "https", 443
     if found:
         default_port = 443 if scheme == "https" else 80
@@ -98,4 +103,4 @@ def _host_and_port(authority: str) -> tuple[str, int | None]:
         port = rest.removeprefix(":")
     else:
         host, _, port = authority.rpartition(":") if authority.count(":") == 1 else (authority, "", "")
-    return host, int(port) if port.isdigit() and 0 < int(port) < 65_536 else None  # noqa: PLR2004 - the largest port
+    return host, int(port) if _PORT.fullmatch(port) and 0 < int(port) < 65_536 else None

@@ -7,10 +7,12 @@ is never looked at: a project must not be able to configure the process that hol
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 import platformdirs
+
+from sidecar.log import Level
 
 MAX_FILE_BYTES = 1024 * 1024
 
@@ -35,6 +37,10 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     record_dir: str | None = None
     replay_dir: str | None = None
 
+    def __repr__(self) -> str:
+        # The tables and the environment hold secrets.
+        return f"Config(path={self.path!r})"
+
 
 def load(
     *, path: str | None = None, record_dir: str | None = None, log_level: str | None = None, env: Mapping[str, str] | None = None
@@ -46,7 +52,8 @@ def load(
     env = dict(os.environ) if env is None else env
     named = path or env.get("SIDECAR_CONFIG")
     file = Path(named) if named else _default_path()
-    tables = _read(file, must_exist=named is not None)
+    # Without a home, or with a relative one, the user's directory would be the working directory.
+    tables = _read(file, must_exist=named is not None) if named or file.is_absolute() else {}
     log = tables.get("log") or {}
     replay = tables.get("replay") or {}
     return Config(
@@ -55,10 +62,16 @@ def load(
         models=tables.get("models") or {},
         gateway=_with_token(tables.get("gateway") or {}, env),
         env=env,
-        log_level=log_level or env.get("SIDECAR_LOG") or log.get("level") or "warn",
+        log_level=_level(log_level or env.get("SIDECAR_LOG") or log.get("level") or "warn"),
         record_dir=record_dir,
         replay_dir=env.get("SIDECAR_REPLAY_DIR") or replay.get("dir"),
     )
+
+
+def _level(name: str) -> str:
+    if name not in get_args(Level):
+        raise ConfigError(f"the log level must be one of {', '.join(get_args(Level))}")
+    return name
 
 
 def _with_token(gateway: dict[str, Any], env: Mapping[str, str]) -> dict[str, Any]:

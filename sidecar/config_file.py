@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, f
 
 from protocol.requests import Options
 from sidecar import wires
-from sidecar.catalogue import providers
+from sidecar.catalogue import gateways, providers
 from sidecar.config import ConfigError
 from sidecar.framing import validation_error
 from sidecar.wires.types import Quirks
@@ -22,7 +22,7 @@ _STRICT = ConfigDict(extra="forbid", hide_input_in_errors=True, strict=True)
 
 
 _VARIABLE = r"^[A-Za-z_][A-Za-z0-9_]*$"
-_PLAIN = r"^[\w.:@+-]{1,256}$"
+_PLAIN = r"^[A-Za-z0-9_.:@+-]{1,256}$"
 
 
 class DeploymentTable(BaseModel):
@@ -89,10 +89,11 @@ class ModelTable(BaseModel):
 
 
 class GatewayTable(BaseModel):
-    """`[gateway]`: Cloudflare AI Gateway by `account_id` and `gateway`, or any other by `prefix`."""
+    """`[gateway]`: a gateway of a known `kind`, or any other by the `prefix` of its addresses."""
 
     model_config = _STRICT
 
+    kind: str | None = None
     account_id: str | None = Field(None, pattern=_PLAIN)
     gateway: str | None = Field(None, pattern=_PLAIN)
     token: SecretStr | None = None
@@ -102,8 +103,12 @@ class GatewayTable(BaseModel):
 
     @model_validator(mode="after")
     def _one_way(self) -> "GatewayTable":
-        if (self.prefix is None) == (self.account_id is None or self.gateway is None):
-            raise ValueError("needs `account_id` and `gateway`, or `prefix`")
+        if self.kind is not None and self.kind not in gateways():
+            raise ValueError(f"`kind` must be one of {', '.join(gateways())}")
+        if (self.prefix is None) == (self.kind is None):
+            raise ValueError("needs either `kind` or `prefix`")
+        if self.kind is not None and (self.account_id is None or self.gateway is None):
+            raise ValueError("needs `account_id` and `gateway` beside `kind`")
         return self
 
 
@@ -154,7 +159,10 @@ def parse(content: bytes, path: str) -> dict[str, Any]:
     try:
         text = content.decode("utf-8-sig")
         raw = tomllib.loads(text)
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except RecursionError:
+        raise ConfigError(f"{path}: is nested too deeply") from None
+    except ValueError as error:
+        # No UTF-8, no TOML, or a number of thousands of digits.
         raise ConfigError(f"{path}: is not TOML: {error}") from None
     try:
         file = File.model_validate(raw)
@@ -195,7 +203,7 @@ _KEY = re.compile(r"^\s*([\w.\"'-]+)\s*=")
 def _line_of(text: str, names: list[str]) -> int | None:
     """Return the line of the longest part of *names* that the file spells out."""
     best, best_length, table = None, 0, list[str]()
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.split("\n"), 1):
         if match := _HEADER.match(line):
             table = _split(match[1])
             path = table

@@ -143,7 +143,7 @@ def _target(config: Config, name: str, model: str, params: Chat | ListModels, wi
         if row.list_base_url and base.source == "none"
         else base.url,
         env=config.env,
-        gateway_headers=_gateway_headers(config, base),
+        gateway_headers=settings.gateway_headers(config, base),
     )
 
 
@@ -157,16 +157,6 @@ def _wire_and_facts(
     # A row whose own wire the user has set knows better than the catalogue.
     from_catalogue = known.wire if known and row.wires else None
     return wire or from_catalogue or catalogue.wire_of(row, usual_name), facts
-
-
-def _gateway_headers(config: Config, base: Address) -> dict[str, str]:
-    gateway = config.gateway
-    if not gateway or base.source != "none" or "gateway.ai.cloudflare.com" not in base.url:
-        return {}
-    headers = {"cf-aig-skip-cache": "true"}
-    if token := gateway.get("token"):
-        headers["cf-aig-authorization"] = f"Bearer {token}"
-    return headers
 
 
 def credential_of(config: Config, name: str, row: ProviderRow, params: Chat | ListModels | None) -> Secret | None:
@@ -223,7 +213,7 @@ def _fitting(row: ProviderRow, base: Address, credential: Secret | None) -> Secr
 def _belongs(row: ProviderRow, base: Address, credential: Secret) -> bool:
     if credential.source == "environment" and row.key_base_url:
         return addresses.same_origin(base.url, row.key_base_url)
-    return base.source in ("none", credential.source)
+    return base.source in ("none", "gateway", credential.source)
 
 
 def _where_to_put_a_key(row: ProviderRow) -> str:

@@ -6,7 +6,7 @@ credentials' schemes or HTTP.
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import quote
 
 import msgspec
@@ -23,7 +23,7 @@ class Address(msgspec.Struct, frozen=True):
     """A base address and who set it."""
 
     url: str
-    source: Source
+    source: Source | Literal["gateway"]
 
 
 _PLAIN = re.compile(r"[\w.:@+-]{1,256}", re.ASCII)
@@ -65,10 +65,10 @@ def address(  # noqa: PLR0913 - one source of addresses each
     if from_env := provider_env(config.env, name, "base_url"):
         return _checked(from_env, "environment", f"SIDECAR_{name.upper()}_BASE_URL", suffix, row)
     if row.host_env and (host := config.env.get(row.host_env)):
-        url = addresses.from_host_variable(host, row.default_port)
+        url = addresses.from_host_variable(host, row.default_port, row.key_base_url)
         return _checked(url, "environment", row.host_env, suffix, row)
     if routed := _gateway(config, name, row, settings):
-        return Address(routed, "none")
+        return Address(routed, "gateway")
     variant = catalogue.variant_of(row, _choosing(settings, has_key=has_key))
     template = (variant and variant.base_url) or row.base_url
     return Address(fill(template, name, row, settings), "none")
@@ -148,5 +148,14 @@ def _gateway(config: Config, name: str, row: ProviderRow, settings: dict[str, An
         return str(prefix).rstrip("/").replace("{provider}", name)
     if row.gateway_path is None:
         return None
-    base = f"https://gateway.ai.cloudflare.com/v1/{gateway['account_id']}/{gateway['gateway']}"
-    return base + fill(row.gateway_path, name, row, settings)
+    base = catalogue.gateways()[gateway["kind"]].base_url
+    return fill(base, name, row, gateway) + fill(row.gateway_path, name, row, settings)
+
+
+def gateway_headers(config: Config, base: Address) -> dict[str, str]:
+    """Return what a request that goes through the user's gateway says to the gateway itself."""
+    if not config.gateway or base.source != "gateway" or "kind" not in config.gateway:
+        return {}
+    row = catalogue.gateways()[config.gateway["kind"]]
+    token = config.gateway.get("token")
+    return row.headers | ({row.token_header: f"Bearer {token}"} if token else {})

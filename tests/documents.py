@@ -19,6 +19,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -85,9 +86,7 @@ def pairs(language: str, mark: str) -> list[tuple[Block, Block]]:
     for document in DOCUMENTS:
         inside = blocks(document)
         found += [
-            (block, after)
-            for block, after in zip(inside, inside[1:], strict=False)
-            if (block.language, block.mark) == (language, mark)
+            (block, after) for block, after in pairwise(inside) if (block.language, block.mark) == (language, mark)
         ]
     return found
 
@@ -147,7 +146,7 @@ def commands(block: Block) -> Iterator[tuple[str, str]]:
 
 
 def settled(text: str) -> list[Any]:
-    """Return the JSON lines of *text* without what changes from run to run, sorted by id where requests ran together."""
+    """Return the JSON lines of *text* without what changes from run to run, in the order of the ids."""
     return sorted((_settled(json.loads(line)) for line in text.splitlines()), key=lambda line: str(line.get("id", "")))
 
 
@@ -170,7 +169,7 @@ def rewrite(home: Path) -> None:
             lines = read(after.document).splitlines(keepends=True)
             lines[after.line : after.line + len(after.lines)] = output
             (ROOT / after.document).write_text("".join(lines), encoding="utf-8")
-            print(after)
+            sys.stdout.write(f"{after}\n")
 
 
 if __name__ == "__main__":

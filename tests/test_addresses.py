@@ -4,7 +4,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from sidecar.addresses import base_url
+from sidecar.addresses import base_url, from_host_variable, host_of, same_origin
 from sidecar.errors import SidecarError
 
 WHERE = "params.base_url"
@@ -182,3 +182,62 @@ def test_no_text_raises_anything_else_or_is_repeated(url: str, private_network: 
     assert kept.lower().startswith(("https://", "http://"))
     assert "169.254" not in kept.partition("//")[2].partition("/")[0]
     assert "@" not in kept.partition("//")[2].partition("/")[0]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("https://h.example", "https://h.example/v1/deep", True),
+        ("https://h.example", "https://h.example:443", True),
+        ("HTTPS://H.EXAMPLE", "https://h.example", True),
+        ("http://localhost", "http://localhost:80/", True),
+        ("https://h.example", "https://h.example:8443", False),
+        ("https://h.example", "http://h.example", False),
+        ("https://h.example", "https://h.example.evil.example", False),
+        ("https://h.example", "https://api.h.example", False),
+        ("https://h.example", "https://h.example.", False),
+    ],
+)
+def test_an_origin_is_scheme_host_and_port(one: str, other: str, same: bool) -> None:
+    assert same_origin(one, other) is same
+    assert same_origin(other, one) is same
+
+
+def test_the_host_of_an_address() -> None:
+    assert host_of("https://H.example:8443/v1") == "h.example"
+    assert host_of("http://[::1]:1/") == "::1"
+
+
+@pytest.mark.parametrize(
+    ("value", "address"),
+    [
+        ("", "http://127.0.0.1:11434"),
+        ("0.0.0.0", "http://127.0.0.1:11434"),
+        ("0.0.0.0:1234", "http://127.0.0.1:1234"),
+        (":1234", "http://127.0.0.1:1234"),
+        ("[::]:1234", "http://127.0.0.1:1234"),
+        ("[::1]", "http://[::1]:11434"),
+        ("[::1]:1234", "http://[::1]:1234"),
+        ("::1", "http://[::1]:11434"),
+        ("box.local", "http://box.local:11434"),
+        (' "box.local:1234" ', "http://box.local:1234"),
+        ("box.local/base/", "http://box.local:11434/base"),
+        ("http://box.local", "http://box.local:80"),
+        ("https://box.local", "https://box.local:443"),
+        ("https://box.local:1234/base", "https://box.local:1234/base"),
+        ("box.local:0", "http://box.local:11434"),
+        ("box.local:99999", "http://box.local:11434"),
+        ("box.local:\u00b2", "http://box.local:11434"),
+        ("box.local:" + "9" * 5000, "http://box.local:11434"),
+        ("hosted.example", "https://hosted.example:443"),
+        ("http://hosted.example", "http://hosted.example:80"),
+    ],
+)
+def test_the_variable_of_a_local_server(value: str, address: str) -> None:
+    assert from_host_variable(value, 11434, "https://hosted.example") == address
+
+
+@settings(max_examples=100)
+@given(st.text(max_size=30) | st.lists(st.sampled_from(["[", "]", ":", "/", "//", "1", "::", "h", "https", "\u00b2"]), max_size=8).map("".join))
+def test_no_variable_raises(value: str) -> None:
+    assert from_host_variable(value, 11434, None).partition("://")[1]

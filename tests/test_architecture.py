@@ -7,112 +7,47 @@ import ast
 import re
 import subprocess
 import sys
-import threading
 import tomllib
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from functools import cache
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import msgspec
 import pytest
 
-from protocol.requests import Chat
-from sidecar import secret
 from sidecar.catalogue import providers
 from sidecar.resolve import Target
+from sidecar.secret import Secret
 from sidecar.wires.types import Route
-
-ROOT = Path(__file__).resolve().parent.parent
-
-BUILD = "sidecar/catalogue/build.py"
-"""The script that makes the table of models: no part of the program, and made of providers' names."""
+from tests.e2e.harness import Sidecar, environment
+from tests.e2e.provider import Provider
+from tests.e2e.shapes import stream
+from tests.source import (
+    ROOT,
+    Use,
+    attributes,
+    files,
+    imports,
+    our_file,
+    program,
+    report,
+    strings_and_names,
+    tree_of,
+    within,
+)
 
 MAX_FILE_LINES = 400
 MAX_FUNCTION_LINES = 60
 
 
-class Use(NamedTuple):
-    """Something that stands at a line of a file."""
-
-    file: str
-    line: int
-    what: str
-
-    def __str__(self) -> str:
-        return f"{self.file}:{self.line}: {self.what}"
-
-
-# --- reading the source ----------------------------------------------------------------------
-
-
-@cache
-def tree_of(file: str) -> ast.Module:
-    """Return the syntax tree of *file*, a path below the root."""
-    return ast.parse((ROOT / file).read_bytes())
-
-
-def files(*folders: str) -> list[str]:
-    """Return the Python files below *folders*."""
-    return sorted(path.relative_to(ROOT).as_posix() for folder in folders for path in (ROOT / folder).rglob("*.py"))
-
-
-def program() -> list[str]:
-    """Return the files of the program itself."""
-    return [file for file in files("sidecar") if file != BUILD]
-
-
-def imports(file: str) -> Iterator[Use]:
-    """Yield the dotted name of everything that *file* imports, wherever in the file."""
-    for node in ast.walk(tree_of(file)):
-        if isinstance(node, ast.Import):
-            yield from (Use(file, node.lineno, alias.name) for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            yield from (Use(file, node.lineno, f"{node.module}.{alias.name}") for alias in node.names)
-
-
-def within(name: str, packages: Iterable[str]) -> bool:
-    """Return whether the dotted *name* is one of *packages* or something in it."""
-    return any(name == package or name.startswith(f"{package}.") for package in packages)
-
-
-def attributes(file: str) -> Iterator[Use]:
-    """Yield every attribute access of a plain name, as `os.read`, and every call of a plain name, as `print`."""
-    for node in ast.walk(tree_of(file)):
-        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
-            yield Use(file, node.lineno, f"{node.value.id}.{node.attr}")
-        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-            yield Use(file, node.lineno, node.func.id)
-
-
-def strings_and_names(file: str) -> Iterator[Use]:
-    """Yield every string that is no docstring, and every identifier."""
-    tree = tree_of(file)
-    prose = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
-    for node in ast.walk(tree):
-        line = getattr(node, "lineno", 0)
-        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in prose:
-            yield Use(file, line, node.value)
-        for field in ("id", "attr", "name", "arg", "asname", "module"):
-            if isinstance(name := getattr(node, field, None), str):
-                yield Use(file, line, name)
-
-
-def report(uses: Iterable[Use]) -> str:
-    return "\n" + "\n".join(map(str, uses))
-
-
 # --- layers ----------------------------------------------------------------------------------
 
-OF_THE_SCHEMA = ("ast", "json", "pathlib", "sys")
+OF_THE_SCHEMA = ("ast", "itertools", "json", "pathlib", "sys")
 """What `protocol/schema.py`, a development tool, needs beyond the contract."""
 
 PURE = (
-    *("base64", "binascii", "collections", "datetime", "email.utils", "enum", "functools", "hashlib", "importlib"),
-    *("io.StringIO", "itertools", "json", "math", "pkgutil", "re", "string", "struct", "typing", "urllib.parse", "zlib"),
-    *("msgspec", "protocol"),
+    *("base64", "binascii", "collections", "datetime", "decimal", "email.utils", "enum", "fnmatch", "functools"),
+    *("hashlib", "importlib", "io.StringIO", "itertools", "math", "pkgutil", "re", "string", "struct", "typing"),
+    *("urllib.parse", "uuid.UUID", "zlib", "msgspec", "protocol"),
 )
 """What sans-IO modules may import: nothing here reads, writes, waits, asks the clock or draws lots by itself."""
 
@@ -152,19 +87,6 @@ def test_wires_and_codecs_are_sans_io() -> None:
     wrong += [use for file in sorted(reached) for use in attributes(file) if use.what in IMPURE_CALLS]
     assert len(reached) > 8
     assert not wrong, report(wrong)
-
-
-def our_file(name: str) -> str | None:
-    """Return the file of `sidecar` that importing the dotted *name* runs, or None for what is not ours."""
-    parts = name.split(".")
-    if parts[0] != "sidecar":
-        return None
-    for length in (len(parts), len(parts) - 1):
-        stem = "/".join(parts[:length])
-        for file in (f"{stem}.py", f"{stem}/__init__.py"):
-            if (ROOT / file).is_file():
-                return file
-    return None
 
 
 def test_importing_every_wire_and_codec_loads_no_event_loop_and_no_socket() -> None:
@@ -287,7 +209,9 @@ def test_only_dispatch_catches_every_exception() -> None:
 def _catches_everything(handler: ast.ExceptHandler) -> bool:
     if handler.type is None:
         return True
-    return any(isinstance(node, ast.Name) and node.id in ("Exception", "BaseException") for node in ast.walk(handler.type))
+    return any(
+        isinstance(node, ast.Name) and node.id in ("Exception", "BaseException") for node in ast.walk(handler.type)
+    )
 
 
 MODULE_STATE: dict[tuple[str, str], str] = {
@@ -301,7 +225,9 @@ MODULE_STATE: dict[tuple[str, str], str] = {
 }
 """Everything that outlives a request at the level of a module, with why it is bounded."""
 
-CHANGES = frozenset({"add", "append", "appendleft", "clear", "extend", "insert", "pop", "popitem", "remove", "setdefault"})
+CHANGES = frozenset(
+    {"add", "append", "appendleft", "clear", "extend", "insert", "pop", "popitem", "remove", "setdefault"}
+)
 
 
 def test_modules_keep_no_state_but_what_is_listed() -> None:
@@ -316,13 +242,15 @@ def _module_state(file: str) -> Iterator[Use]:
     """Yield the names of *file*'s module that some function rebinds or changes, its counters and its caches."""
     tree = tree_of(file)
     names = {target.id for node in tree.body for target in _targets(node) if isinstance(target, ast.Name)}
-    for node in tree.body:
-        if isinstance(node, (ast.Assign, ast.AnnAssign)) and _is_counter(node.value):
-            yield from (Use(file, node.lineno, target.id) for target in _targets(node) if isinstance(target, ast.Name))
+    for statement in tree.body:
+        if isinstance(statement, (ast.Assign, ast.AnnAssign)) and _is_counter(statement.value):
+            targets = (target for target in _targets(statement) if isinstance(target, ast.Name))
+            yield from (Use(file, statement.lineno, target.id) for target in targets)
     for node in ast.walk(tree):
         if isinstance(node, ast.Global):
             yield from (Use(file, node.lineno, name) for name in node.names)
         elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and _is_cached(node) and _arguments(node):
+            # Without arguments it is a constant that is made late, and no state.
             yield Use(file, node.lineno, node.name)
         elif (name := _changed(node)) in names:
             yield Use(file, getattr(node, "lineno", 0), name)
@@ -335,11 +263,13 @@ def _targets(node: ast.AST) -> list[ast.expr]:
 
 
 def _is_counter(value: ast.expr | None) -> bool:
-    return isinstance(value, ast.Call) and isinstance(value.func, ast.Name) and value.func.id in ("count", "cycle", "iter")
+    return (
+        isinstance(value, ast.Call) and isinstance(value.func, ast.Name) and value.func.id in ("count", "cycle", "iter")
+    )
 
 
 def _is_cached(node: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
-    """A cached function without arguments is a constant that is made late: no state."""
+    """Return whether *node* remembers its results."""
     return any("cache" in ast.unparse(decorator) for decorator in node.decorator_list)
 
 
@@ -406,73 +336,29 @@ SDKS = ("anthropic", "boto3", "botocore", "google", "openai", "pydantic", "reque
 
 
 def test_a_plain_chat_loads_no_sdk(tmp_path: Path) -> None:
-    """Invariant 6: a key, a stream over HTTP, and none of the slow packages; `-X importtime` tells what is loaded."""
-    with provider() as base_url:
-        chat = {"model": "m", "messages": [{"role": "user", "content": "Hi"}], "api_key": "k" * 20, "base_url": base_url}
-        line = {"id": 1, "action": "stream_chat", "provider": "anthropic", "params": chat}
-        done = subprocess.run(
-            [sys.executable, "-X", "importtime", "-m", "sidecar"],
-            input=msgspec.json.encode(line),
-            env={"HOME": str(tmp_path), "PYTHONPATH": str(ROOT)},
-            cwd=tmp_path,
-            capture_output=True,
-            check=True,
-            timeout=60,
-        )
-    last = msgspec.json.decode(done.stdout.splitlines()[-1])
-    assert last["data"]["type"] == "done"
-    loaded = re.findall(rb"^import time: +\d+ \| +\d+ \| +([\w.]+)$", done.stderr, re.MULTILINE)
-    assert b"httpx2" in loaded
-    assert not [name for name in map(bytes.decode, loaded) if within(name, SDKS)]
-
-
-class _Provider(BaseHTTPRequestHandler):
-    """Answers everything with one recorded stream."""
-
-    def do_POST(self) -> None:
-        self.rfile.read(int(self.headers["content-length"]))
-        self.send_response(200)
-        self.send_header("content-type", "text/event-stream")
-        self.end_headers()
-        self.wfile.write((ROOT / "fixtures/anthropic_messages/text/response.sse").read_bytes())
-
-    def log_message(self, *_: object) -> None:
-        """Say nothing."""
-
-
-@contextmanager
-def provider() -> Iterator[str]:
-    """Serve `_Provider` and give its base address."""
-    with HTTPServer(("127.0.0.1", 0), _Provider) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
+    """Invariant 6: a key, a stream over HTTP, and none of the slow packages, as the interpreter lists them."""
+    recorded = (ROOT / "fixtures/anthropic_messages/text/response.sse").read_bytes()
+    listing = environment(tmp_path, PYTHONPROFILEIMPORTTIME="1")
+    with Provider() as provider, Sidecar(tmp_path, provider, env=listing) as sidecar:
+        end = sidecar.reply(sidecar.chat(provider.play("text", stream([recorded]))))
+        assert end["data"]["type"] == "done"
+    loaded = re.findall(r"^import time: +\d+ \| +\d+ \| +([\w.]+)$", sidecar.stderr.decode(), re.MULTILINE)
+    assert "httpx2" in loaded
+    assert not [name for name in loaded if within(name, SDKS)]
 
 
 def test_a_secret_does_not_show_itself() -> None:
     """Invariant 9."""
-    value = "sk-canary-0123456789"
-    hidden = secret.key(value, "request", "params.api_key")
+    hidden = Secret("sk-canary-0123456789", "request")
     target = Target(
         row=next(iter(providers().values())),
         route=Route(provider="p", wire="w", model="m", base_url="https://provider.test"),
         credential=hidden,
+        list_base_url="https://provider.test",
     )
-    assert hidden.reveal() == value
-    for shown in (repr(hidden), str(hidden), f"{hidden}", f"{hidden!r:>40}", "%s" % hidden, repr(target), repr([hidden])):
+    assert "canary" in hidden.reveal()
+    for shown in (repr(hidden), str(hidden), f"{hidden}", f"{hidden!r:>40}", repr(target), repr([hidden])):
         assert "canary" not in shown
         assert "***" in shown
     with pytest.raises(TypeError):
         msgspec.json.encode(hidden)
-
-
-def test_a_request_says_what_it_refuses_without_repeating_the_secret() -> None:
-    """Invariant 9: a message names the field, never its value."""
-    from sidecar.errors import SidecarError
-    from sidecar.framing import decode_params
-
-    body = b'{"model":"m","messages":[{"role":"user","content":"x"}],"api_key":["sk-canary-0123456789"]}'
-    with pytest.raises(SidecarError) as caught:
-        decode_params(body, Chat)
-    assert caught.value.body.param == "params.api_key"
-    assert "canary" not in repr(msgspec.to_builtins(caught.value.body))

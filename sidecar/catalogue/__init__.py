@@ -64,7 +64,7 @@ class ProviderRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     default_port: int = 443
     """The port where `host_env` names none. Default: 443."""
     gateway_path: str | None = None
-    """What stands for the base address behind Cloudflare AI Gateway; None: it cannot go there."""
+    """What stands for the base address behind a gateway; None: it cannot go there."""
     auth: str = "bearer"
     """The module of `sidecar.auth` that turns its credential into headers. Default: `bearer`."""
     auth_header: str = "authorization"
@@ -98,6 +98,25 @@ class ProviderRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """Plain http to private addresses is fine: it runs at the user's place. Default: false."""
     setup_hint: str | None = None
     """What to do when there is no credential, beyond setting a key."""
+
+
+class GatewayRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One kind of gateway; what it calls a provider is that provider's `gateway_path`."""
+
+    base_url: str
+    """With the keys of the configuration's `[gateway]` in braces."""
+    token_header: str
+    """The header of the gateway's own token, as bearer."""
+    headers: dict[str, str] = {}
+
+
+@cache
+def gateways() -> dict[str, GatewayRow]:
+    """Return the kinds of gateways by name."""
+    import tomllib
+
+    with (Path(__file__).parent / "gateways.toml").open("rb") as file:
+        return msgspec.convert(tomllib.load(file), dict[str, GatewayRow])
 
 
 @cache

@@ -26,7 +26,13 @@ _OVERHEAD_BYTES = _PRELUDE.size + _CRC.size
 
 HeaderValue = bool | int | bytes | str | UUID
 
-_NUMBERS = {2: struct.Struct(">b"), 3: struct.Struct(">h"), 4: struct.Struct(">i"), 5: struct.Struct(">q"), 8: struct.Struct(">q")}
+_NUMBERS = {
+    2: struct.Struct(">b"),
+    3: struct.Struct(">h"),
+    4: struct.Struct(">i"),
+    5: struct.Struct(">q"),
+    8: struct.Struct(">q"),
+}
 """The header types that are numbers of a fixed size; 8 is a time in milliseconds since 1970."""
 _LENGTH = struct.Struct(">H")
 
@@ -170,4 +176,6 @@ def _value(block: bytes, at: int, kind: int) -> tuple[HeaderValue, int]:
 
 
 def _bad_frame() -> SidecarError:
-    return SidecarError("stream_interrupted", "The stream was damaged on its way: a checksum is wrong.", reason="bad_crc")
+    return SidecarError(
+        "stream_interrupted", "The stream was damaged on its way: a checksum is wrong.", reason="bad_crc"
+    )

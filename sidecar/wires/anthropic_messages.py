@@ -174,7 +174,8 @@ class Decoder:
         if kind == "text":
             self._citations = []
             draft.text(_text(block.get("text")), out)
-            for citation in block.get("citations") or ():
+            citations = block.get("citations")
+            for citation in citations if isinstance(citations, list) else ():
                 self._citation(citation, out)
         elif kind == "thinking":
             draft.reasoning(_text(block.get("thinking")), out)
@@ -319,6 +320,9 @@ ERRORS: dict[str, Rule] = {
 def classify(status: int, headers: dict[str, str], body: bytes) -> SidecarError:
     """Return the failure of an HTTP error reply."""
     raw = faults.document(body)
+    if isinstance(raw, list) and raw:
+        # So do platforms that host the models where they fail themselves.
+        raw = raw[0]
     fault = _fault(raw) if isinstance(raw, dict) else faults.Fault(message=faults.text(body))
     return faults.judge(fault, status, headers, ERRORS)
 

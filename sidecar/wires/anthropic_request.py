@@ -48,7 +48,6 @@ def encode(chat: Chat, route: Route) -> Encoded:
     options = common.accepted(chat.options, route, warnings)
     system, messages = _conversation(chat.messages, route)
     body: dict[str, Any] = {
-        "model": route.model,
         "max_tokens": options.max_tokens or min(route.facts.max_output or DEFAULT_MAX_TOKENS, DEFAULT_MAX_TOKENS),
         "messages": messages,
         "stream": True,
@@ -68,12 +67,17 @@ def encode(chat: Chat, route: Route) -> Encoded:
         warnings.append(common.left_out("seed", route))
     if options.cache == "auto":
         _mark_cache(body)
-    headers = {"anthropic-version": version, "content-type": "application/json"} | route.headers
+    headers = {"content-type": "application/json"}
+    if route.quirks.version_in_body:
+        body = {"anthropic_version": route.quirks.version_in_body} | body
+    else:
+        headers["anthropic-version"] = version
+        body = {"model": route.model} | body
     return Encoded(
         HttpRequest(
             method="POST",
             url=f"{route.base_url}{route.path or '/v1/messages'}",
-            headers=headers,
+            headers=headers | route.headers,
             body=msgspec.json.encode(common.merge_provider_options(body, chat)),
         ),
         warnings,

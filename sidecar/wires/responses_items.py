@@ -77,7 +77,8 @@ class Item:
             seen[kind] -= known
             if text[known:]:
                 self.add((kind, index), text[known:], out)
-        self._cite([note for part in whole for note in part.get("annotations") or ()], out)
+        notes = (part.get("annotations") for part in whole)
+        self._cite([note for each in notes if isinstance(each, list) for note in each], out)
 
     def thoughts(self, whole: dict[str, Any]) -> object:
         """Return the parts of the *whole* reasoning item that are shown: as it was streamed, or else its summary."""

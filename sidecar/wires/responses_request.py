@@ -46,9 +46,10 @@ def encode(chat: Chat, route: Route) -> Encoded:
         "input": _input(chat.messages, route),
         "store": False,
         "stream": True,
-        # The padding hides lengths from who watches the line, at the price of half the bytes.
-        "stream_options": {"include_obfuscation": False},
     }
+    if route.quirks.obfuscation_option:
+        # The padding hides lengths from who watches the line, at the price of half the bytes.
+        body["stream_options"] = {"include_obfuscation": False}
     if route.facts.reasoning is not False:
         body["include"] = ["reasoning.encrypted_content"]
     if options.max_tokens is not None:

@@ -116,8 +116,9 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 class StreamDecoder(Protocol):
     """Frames → chunks, for one stream. Never raises anything but SidecarError."""
 
-    finished: bool
-    """Set by the provider's own terminal marker."""
+    @property
+    def finished(self) -> bool:
+        """Whether the provider's own terminal marker has come."""
 
     @property
     def usage(self) -> Usage | None:

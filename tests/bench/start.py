@@ -15,12 +15,12 @@ WIRE = "anthropic_messages"
 BARE = "import asyncio, msgspec"
 """The least that any such process imports."""
 
-NAIVE = f"""\
+NAIVE = """\
 import asyncio, httpx2, json, sys
+body = {"model": "n=3,us=0", "max_tokens": 100, "stream": True, "messages": [{"role": "user", "content": "Hello"}]}
 async def main():
-    body = {{"model": "n=3,us=0", "max_tokens": 100, "stream": True, "messages": [{{"role": "user", "content": "Hello"}}]}}
     async with httpx2.AsyncClient() as client:
-        async with client.stream("POST", f"http://127.0.0.1:{{sys.argv[1]}}{STREAMS[WIRE].path}", json=body) as response:
+        async with client.stream("POST", sys.argv[1], json=body) as response:
             async for line in response.aiter_lines():
                 if line.startswith("data:") and "text_delta" in line:
                     print(json.loads(line[5:])["delta"]["text"], flush=True)
@@ -47,8 +47,8 @@ def ready() -> Iterator[Figure]:
         start = time.monotonic()
         processes.end(processes.spawn(*COMMAND))
         at_once.append(_ms(start))
-    beside = {"bare": median(bare)}
-    yield Figure(what="spawn to the answer of a ping", value=median(ping), unit="ms", beside=beside, bars=(Bar(2, "bare"),))
+    beside, bars = {"bare": median(bare)}, (Bar(2, "bare"),)
+    yield Figure(what="spawn to the answer of a ping", value=median(ping), unit="ms", beside=beside, bars=bars)
     yield Figure(what="spawn with nothing to read to exit", value=median(at_once), unit="ms", beside=beside)
     yield Figure(what="end of input to exit", value=median(after_eof), unit="ms")
 
@@ -60,7 +60,7 @@ def cold() -> Iterator[Figure]:
         for _ in range(8):
             bare.append(_bare_ms())
             start = time.monotonic()
-            script = processes.spawn("-c", NAIVE, str(server.port))
+            script = processes.spawn("-c", NAIVE, f"http://127.0.0.1:{server.port}{STREAMS[WIRE].path}")
             assert script.stdout is not None
             processes.read_some(script.stdout, 10)
             naive.append(_ms(start))
@@ -85,8 +85,8 @@ def warm() -> Iterator[Figure]:
             theirs.append(peers["httpx2"].run(WIRE, n=3, us=0).first_s * 1e3)
             ours.append(host.run(WIRE, n=3).first_s * 1e3)
     ours, theirs = ours[5:], theirs[5:]
-    later = median(ours) - median(theirs)
-    yield Figure(what="request to first content, warm", value=median(ours), unit="ms", beside={"httpx2": median(theirs)})
+    beside, later = {"httpx2": median(theirs)}, median(ours) - median(theirs)
+    yield Figure(what="request to first content, warm", value=median(ours), unit="ms", beside=beside)
     yield Figure(what="… later than httpx2 has its first bytes", value=later, unit="ms", bars=(Bar(5),))
 
 

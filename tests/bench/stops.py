@@ -70,7 +70,8 @@ def stall(seconds: float = 5) -> Iterator[Figure]:
         host.run(WIRE, n=100)
         before_mb = processes.memory_mb(host.pid)
         ids = {host.chat(WIRE, n=STALL_EVENTS) for _ in range(STREAMS_AT_ONCE)}
-        cancelled = host.chat(WIRE, n=STALL_EVENTS * 10)
+        # More than the sockets' own buffers take: its provider is still sending when it is cancelled.
+        cancelled = host.chat(WIRE, n=1_000_000)
         time.sleep(seconds / 2)
         start = time.monotonic()
         cancel_id = host.send("cancel", params={"id": cancelled})

@@ -48,7 +48,7 @@ def _named(payload: dict[str, Any]) -> Event:
 
 
 def _anthropic_first() -> Iterable[Event]:
-    message = {
+    message: dict[str, Any] = {
         "model": "claude-bench",
         "id": "msg_01BenchBenchBenchBench",
         "type": "message",

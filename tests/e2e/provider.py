@@ -18,6 +18,9 @@ from typing import Any, NamedTuple, Self
 WAIT_SECONDS = 10.0
 """How long a test waits for anything before it fails."""
 
+SEND_BUFFER_BYTES = 64 * 1024
+"""What the system holds for a reader that is slow: little, so that the provider notices soon."""
+
 
 class Act(Enum):
     """Steps without a parameter."""
@@ -74,6 +77,7 @@ class Call:
         self.sent_at: list[float] = []
         """When each step of bytes was handed to the socket."""
         self.sent_bytes = 0
+        self.transport: asyncio.WriteTransport | None = None
         self.played = False
         """Whether the script has come to its end."""
         self.closed_at: float | None = None
@@ -146,6 +150,10 @@ class Provider:
         assert call.closed_at is not None
         return call.closed_at
 
+    def hung_up(self, name: str, count: int) -> None:
+        """Wait until the other side has hung up on so many requests for *name*."""
+        self._wait(lambda: sum(call.closed_at is not None for call in self.calls(name)) >= count, f"{count} ends of {name}")
+
     def closes(self, connection: int) -> None:
         """Wait until the *connection* is closed on this side."""
         self._wait(lambda: connection not in self.open, f"connection {connection} to be closed")
@@ -153,6 +161,16 @@ class Provider:
     def sent(self, call: Call, steps: int) -> None:
         """Wait until so many *steps* of bytes of the script have been sent."""
         self._wait(lambda: len(call.sent_at) >= steps, f"step {steps} of {call.name}")
+
+    def stuck(self, seconds: float) -> None:
+        """Wait until nothing has been sent for so long: every script has ended, or is not listened to."""
+        with self.changed:
+            while self.changed.wait(seconds):
+                pass
+
+    def reset(self, call: Call) -> None:
+        """End the connection of *call* with RST, wherever its script is."""
+        self._loop.call_soon_threadsafe(_reset, call)
 
     def quiet(self, seconds: float = 2.0) -> bool:
         """Return whether, within *seconds*, every connection is closed or idle between two requests."""
@@ -182,12 +200,14 @@ class Provider:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         number = self.connections
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
         self._note(lambda: (setattr(self, "connections", number + 1), self.open.add(number)))
         with suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
             # The byte that is read ahead is the next request's first, or tells that there will be none.
             ahead = asyncio.ensure_future(reader.read(1))
             while first := await ahead:
                 call = await _read_call(number, first, reader)
+                call.transport = writer.transport
                 ahead = asyncio.ensure_future(reader.read(1))
                 ahead.add_done_callback(lambda done, call=call: self._hung_up(call, done))
                 self._note(lambda call=call: self._calls.append(call))
@@ -219,10 +239,7 @@ class Provider:
                     await asyncio.wait([hung_up])
                     raise ConnectionError
                 case Act.RESET:
-                    linger = struct.pack("ii", 1, 0)
-                    writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
-                    call.played = True
-                    writer.transport.abort()
+                    _reset(call)
                     raise ConnectionError
                 case Act.CLOSE:
                     call.played = True
@@ -232,6 +249,14 @@ class Provider:
         writer.write(data)
         self._note(lambda: (call.sent_at.append(time.monotonic()), setattr(call, "sent_bytes", call.sent_bytes + len(data))))
         await writer.drain()
+
+
+def _reset(call: Call) -> None:
+    assert call.transport
+    linger = struct.pack("ii", 1, 0)
+    call.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+    call.played = True
+    call.transport.abort()
 
 
 async def _end(tasks: "set[asyncio.Task[Any]]") -> None:

@@ -1,4 +1,4 @@
-"""What the fixtures of Chat Completions do not show: the rules behind them, over many inputs."""
+"""What the fixtures of Chat Completions do not show of its streams."""
 
 import json
 from typing import Any
@@ -8,214 +8,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocol.errors import ErrorCode
 from protocol.messages import OpaquePart, ReasoningPart, TextPart, ToolCallPart
-from protocol.replies import Chunk
-from protocol.requests import Chat
+from protocol.replies import Chunk, Content, ToolCallChunk
 from sidecar.errors import SidecarError
 from sidecar.wires import openai_chat
 from sidecar.wires.openai_chat_parts import cost, usage
-from sidecar.wires.types import ModelFacts, Outcome, Quirks, Route
-from tests import fixtures
-
-DONE = b"[DONE]"
-
-
-def route(**columns: Any) -> Route:
-    return Route(
-        provider="somebody",
-        wire="openai_chat",
-        model="m-1",
-        base_url="https://provider.test/v1",
-        quirks=Quirks(**columns.pop("quirks", {})),
-        facts=ModelFacts(**columns.pop("facts", {})),
-        **columns,
-    )
-
-
-def encoded(messages: list[dict[str, Any]] | None = None, to: Route | None = None, **options: Any) -> dict[str, Any]:
-    params = {"model": "m-1", "messages": messages or [{"role": "user", "content": "Hi"}], "options": options}
-    built = openai_chat.encode(msgspec.convert(params, Chat), to or route())
-    body: dict[str, Any] = json.loads(built.request.body)
-    return body | {"warned": [warning.param for warning in built.warnings]}
-
-
-def delta(**fields: Any) -> dict[str, Any]:
-    return {"choices": [{"index": 0, "delta": fields}]}
-
-
-def played(*events: dict[str, Any] | bytes, to: Route | None = None) -> tuple[list[Chunk], Outcome]:
-    decoder, out = openai_chat.Decoder(to or route()), list[Chunk]()
-    for event in events:
-        decoder.feed(("", event if isinstance(event, bytes) else json.dumps(event).encode()), out)
-    return out, decoder.end(out)
-
-
-def failure(*events: dict[str, Any] | bytes, to: Route | None = None) -> SidecarError:
-    with pytest.raises(SidecarError) as raised:
-        played(*events, to=to)
-    return raised.value
+from sidecar.wires.types import Outcome
+from tests.wires.openai_chats import DONE, body_of, delta, played, route_to
 
 
 def calls_of(outcome: Outcome) -> list[tuple[str, str, str | None]]:
-    return [(p.id, p.name, p.arguments_text) for p in outcome.message.content if isinstance(p, ToolCallPart)]
-
-
-# --- request ---------------------------------------------------------------------------------
-
-STANDARD = [case for case in fixtures.cases("openai_chat") if case.call["provider"] == "openai"]
-
-
-@pytest.mark.parametrize("case", [pytest.param(case, id=case.name) for case in STANDARD])
-def test_the_sdk_of_the_provider_knows_every_field_of_a_request(case: fixtures.Case) -> None:
-    from openai.types.chat.completion_create_params import CompletionCreateParamsStreaming
-    from pydantic import TypeAdapter
-
-    body = fixtures.request(case)["body"]
-    known: Any = TypeAdapter(CompletionCreateParamsStreaming).validate_python(body)
-    assert unwound(known) == body
-
-
-def unwound(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: unwound(each) for name, each in value.items()}
-    return value if value is None or isinstance(value, str | int | float) else [unwound(each) for each in value]
-
-
-@pytest.mark.parametrize(
-    ("taken", "asked", "sent"),
-    [
-        ((), "max", "max"),
-        (("low", "high"), "high", "high"),
-        (("low", "high"), "max", "high"),
-        (("low", "high"), "minimal", "low"),
-        (("none", "default"), "high", "default"),
-        (("none", "default"), "none", "none"),
-        (("low", "high"), "none", None),
-        (("none",), "high", None),
-    ],
-)
-def test_an_effort_that_the_model_lacks_becomes_the_nearest_one_with_a_warning(
-    taken: tuple[str, ...], asked: str, sent: str | None
-) -> None:
-    body = encoded(to=route(facts={"efforts": taken}), reasoning={"effort": asked})
-    assert body.get("reasoning_effort") == sent
-    assert body["warned"] == ([] if sent == asked else ["params.options.reasoning.effort"])
-
-
-@pytest.mark.parametrize(
-    ("wanted", "sent"),
-    [
-        ({"effort": "low"}, {"effort": "low"}),
-        ({"effort": "low", "budget_tokens": 900}, {"max_tokens": 900}),
-        ({"effort": "none", "budget_tokens": 900}, {"enabled": False}),
-        ({}, {"enabled": True}),
-        ({"include": False}, {"enabled": True, "exclude": True}),
-    ],
-)
-def test_reasoning_is_asked_for_as_an_object_where_the_column_says_so(
-    wanted: dict[str, Any], sent: dict[str, Any]
-) -> None:
-    assert encoded(to=route(quirks={"reasoning_option": "reasoning"}), reasoning=wanted)["reasoning"] == sent
-
-
-@pytest.mark.parametrize(
-    ("option", "value", "facts", "gone"),
-    [
-        ("temperature", 0, {"sampling": False}, "temperature"),
-        ("top_p", 0.5, {"refuses": {"top_p"}}, "top_p"),
-        ("stop", ["a"], {"refuses": {"stop"}}, "stop"),
-        ("max_tokens", 5, {"refuses": {"max_tokens"}}, "max_completion_tokens"),
-        ("tools", [{"name": "f"}], {"refuses": {"tools"}}, "tools"),
-        ("response_format", {"type": "json"}, {"refuses": {"response_format"}}, "response_format"),
-        ("reasoning", {"effort": "low"}, {"reasoning": False}, "reasoning_effort"),
-    ],
-)
-def test_an_option_is_left_out_with_a_warning_only_where_it_is_known_to_be_refused(
-    option: str, value: Any, facts: dict[str, Any], gone: str
-) -> None:
-    assert gone in encoded(**{option: value})
-    body = encoded(to=route(facts=facts), **{option: value})
-    assert gone not in body
-    assert body["warned"] == [f"params.options.{option}"]
-
-
-def test_what_belongs_to_tools_is_not_sent_without_them() -> None:
-    assert not {"tool_choice", "parallel_tool_calls"} & encoded(tool_choice="none", parallel_tool_calls=False).keys()
-
-
-def test_the_path_of_the_route_replaces_the_usual_one() -> None:
-    chat = msgspec.convert({"model": "m", "messages": [{"role": "user", "content": "Hi"}]}, Chat)
-    to = route(path="/deployments/d/chat/completions?api-version=2024-10-21", headers={"x-title": "T"})
-    built = openai_chat.encode(chat, to).request
-    assert built.url == "https://provider.test/v1/deployments/d/chat/completions?api-version=2024-10-21"
-    assert built.headers == {"content-type": "application/json", "x-title": "T"}
-
-
-@given(st.text(max_size=64))
-def test_ids_of_nine_letters_and_digits_are_made_the_same_for_call_and_result(call_id: str) -> None:
-    messages = [
-        {"role": "assistant", "content": [{"type": "tool_call", "id": call_id, "name": "f"}]},
-        {"role": "tool", "content": [{"type": "tool_result", "id": call_id, "content": "x"}]},
+    return [
+        (part.id, part.name, part.arguments_text) for part in outcome.message.content if isinstance(part, ToolCallPart)
     ]
-    turns = encoded(messages, route(quirks={"tool_ids": "nine"}))["messages"]
-    sent = turns[0]["tool_calls"][0]["id"]
-    assert turns[1]["tool_call_id"] == sent
-    assert len(sent) == 9
-    assert sent.isascii()
-    assert sent.isalnum()
-
-
-@pytest.mark.parametrize(
-    ("message", "param"),
-    [
-        ({"role": "system", "content": [{"type": "image", "url": "https://a.test"}]}, "content[0]"),
-        ({"role": "user", "content": [{"type": "reasoning", "content": "x"}]}, "content[0]"),
-        ({"role": "user", "content": [{"type": "file", "url": "https://a.test/b.pdf"}]}, "content[0].url"),
-        ({"role": "assistant", "content": [{"type": "image", "url": "https://a.test"}]}, "content[0]"),
-    ],
-)
-def test_content_that_has_no_place_is_refused_by_its_path(message: dict[str, Any], param: str) -> None:
-    with pytest.raises(SidecarError) as raised:
-        encoded([message])
-    assert raised.value.body.code == "invalid_request"
-    assert raised.value.body.param == f"params.messages[0].{param}"
-
-
-@pytest.mark.parametrize(
-    "echo", ["reasoning", "reasoning_content", "reasoning_text", "reasoning_details", "thinking_parts"]
-)
-def test_a_message_goes_back_the_way_it_came(echo: str) -> None:
-    to = route(quirks={"reasoning_echo": echo})
-    details = [{"type": "reasoning.text", "text": "So.", "signature": "s", "index": 0}]
-    asked = [{"id": "c", "index": 0, "function": {"name": "f", "arguments": "{}"}, "extra_content": {"k": 1}}]
-    answer = delta(reasoning="So.", reasoning_opaque="o", reasoning_details=details, content="Hi", tool_calls=asked)
-    _, outcome = played(answer, delta(content=[{"type": "reference", "n": 1}]), DONE, to=to)
-    prompt = {"role": "user", "content": "Hi"}
-    kept = json.loads(msgspec.json.encode(outcome.message))
-    sent = encoded([prompt, kept], to)["messages"][1]
-    thought = {"type": "thinking", "thinking": [{"type": "text", "text": "So."}]}
-    before = [thought] if echo == "thinking_parts" else []
-    assert sent["content"] == [*before, {"type": "text", "text": "Hi"}, {"type": "reference", "n": 1}]
-    assert sent["tool_calls"][0]["extra_content"] == {"k": 1}
-    fields = {name: value for name, value in sent.items() if name.startswith("reasoning")}
-    assert (
-        fields
-        == {
-            "reasoning": {"reasoning": "So."},
-            "reasoning_content": {"reasoning_content": "So."},
-            "reasoning_text": {"reasoning_text": "So.", "reasoning_opaque": "o"},
-            "reasoning_details": {"reasoning_details": details},
-            "thinking_parts": {},
-        }[echo]
-    )
-    elsewhere = encoded([prompt, kept], msgspec.structs.replace(to, model="m-2"))["messages"][1]
-    assert elsewhere["content"] == "Hi"
-    assert not [name for name in elsewhere if name.startswith("reasoning")]
-    assert "extra_content" not in elsewhere["tool_calls"][0]
-
-
-# --- stream ----------------------------------------------------------------------------------
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.text(max_size=5)), max_size=30))
@@ -225,7 +30,7 @@ def test_calls_that_are_told_apart_by_index_come_together_however_they_are_mixed
     out, outcome = played(delta(tool_calls=begun), *rest, DONE)
     wanted = ["".join(text for index, text in pieces if index == at) for at in range(4)]
     assert calls_of(outcome) == [(f"c{at}", f"f{at}", text) for at, text in enumerate(wanted)]
-    whole = [chunk.tool_call for chunk in out if chunk.__class__.__name__ == "ToolCallChunk"]  # type: ignore[union-attr]
+    whole = [chunk.tool_call for chunk in out if isinstance(chunk, ToolCallChunk)]
     assert [call.arguments_text for call in whole] == wanted
 
 
@@ -287,16 +92,30 @@ def test_finish_reasons(finish: str | None, fields: dict[str, Any], wanted: str)
     assert (outcome.finish_reason, outcome.provider_finish_reason) == (wanted, finish)
 
 
-def test_the_end_is_done_or_where_the_column_says_so_a_finish_reason() -> None:
-    lenient = route(quirks={"done_marker": False})
-    finish: dict[str, Any] = {"choices": [{"delta": {}, "finish_reason": "stop"}]}
-    assert failure(delta(content="x"), finish).body.code == "stream_interrupted"
-    assert played(delta(content="x"), finish, to=lenient)[1].finish_reason == "stop"
-    assert failure(delta(content="x"), to=lenient).body.code == "stream_interrupted"
-    assert (
-        played(delta(content="x"), b" [DONE] ", delta(content="y"), to=lenient)[0]
-        == played(delta(content="x"), DONE)[0]
-    )
+@pytest.mark.parametrize("events", [[], [{"choices": [{"delta": {}, "finish_reason": "stop"}]}]])
+def test_without_done_a_stream_was_cut_unless_the_column_says_that_a_finish_reason_is_enough(
+    events: list[dict[str, Any]],
+) -> None:
+    call = delta(tool_calls=[{"index": 0, "id": "a", "function": {"name": "f", "arguments": "{}"}}])
+    decoder, out = openai_chat.Decoder(route_to()), list[Chunk]()
+    for event in (call, *events):
+        decoder.feed(("", json.dumps(event).encode()), out)
+    with pytest.raises(SidecarError) as raised:
+        decoder.end(out)
+    assert raised.value.body.code == "stream_interrupted"
+    assert not [chunk for chunk in out if isinstance(chunk, ToolCallChunk)]
+    lenient = route_to(quirks={"done_marker": False})
+    if events:
+        assert played(call, *events, to=lenient)[1].finish_reason == "tool_calls"
+    else:
+        with pytest.raises(SidecarError):
+            played(call, to=lenient)
+
+
+def test_nothing_counts_after_done() -> None:
+    chunks, outcome = played(delta(content="x"), b"", b" [DONE] ", delta(content="y"), b"{")
+    assert chunks == [Content("x")]
+    assert outcome.message.content == [TextPart("x")]
 
 
 def test_only_a_choice_whose_index_never_is_0_may_stand_in_for_it() -> None:
@@ -323,7 +142,7 @@ def test_reasoning_is_read_once_from_the_first_field_that_has_it(fields: dict[st
 
 
 def test_every_part_of_reasoning_is_marked_and_the_state_goes_with_the_first() -> None:
-    to = route(quirks={"reasoning_echo": "reasoning_text"})
+    to = route_to(quirks={"reasoning_echo": "reasoning_text"})
     call = {"index": 0, "id": "a", "function": {"name": "f", "arguments": "{}"}}
     events = (delta(reasoning_text="one"), delta(tool_calls=[call]), delta(reasoning_text="two", reasoning_opaque="o"))
     parts = [part for part in played(*events, DONE, to=to)[1].message.content if isinstance(part, ReasoningPart)]
@@ -342,13 +161,43 @@ def test_a_call_that_the_provider_answers_is_no_call_of_the_host() -> None:
         delta(tool_calls=[first]), delta(tool_calls=[{"index": 0, "function": {"arguments": "}"}}]), DONE
     )
     assert out == []
-    (part,) = outcome.message.content
+    part = outcome.message.content[0]
     assert isinstance(part, OpaquePart)
     assert part.state.data["tool_call"]["function"] == {"name": "g", "arguments": "{}"}
     assert outcome.finish_reason == "stop"
 
 
-# --- counts ----------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    "echo", ["reasoning", "reasoning_content", "reasoning_text", "reasoning_details", "thinking_parts"]
+)
+def test_a_message_goes_back_the_way_it_came(echo: str) -> None:
+    to = route_to(quirks={"reasoning_echo": echo})
+    details = [{"type": "reasoning.text", "text": "So.", "signature": "s", "index": 0}]
+    asked = [{"id": "c", "index": 0, "function": {"name": "f", "arguments": "{}"}, "extra_content": {"k": 1}}]
+    answer = delta(reasoning="So.", reasoning_opaque="o", reasoning_details=details, content="Hi", tool_calls=asked)
+    _, outcome = played(answer, delta(content=[{"type": "reference", "n": 1}]), DONE, to=to)
+    prompt = {"role": "user", "content": "Hi"}
+    kept = json.loads(msgspec.json.encode(outcome.message))
+    sent = body_of([prompt, kept], to)["messages"][1]
+    thought = {"type": "thinking", "thinking": [{"type": "text", "text": "So."}]}
+    before = [thought] if echo == "thinking_parts" else []
+    assert sent["content"] == [*before, {"type": "text", "text": "Hi"}, {"type": "reference", "n": 1}]
+    assert sent["tool_calls"][0]["extra_content"] == {"k": 1}
+    fields = {name: value for name, value in sent.items() if name.startswith("reasoning")}
+    assert (
+        fields
+        == {
+            "reasoning": {"reasoning": "So."},
+            "reasoning_content": {"reasoning_content": "So."},
+            "reasoning_text": {"reasoning_text": "So.", "reasoning_opaque": "o"},
+            "reasoning_details": {"reasoning_details": details},
+            "thinking_parts": {},
+        }[echo]
+    )
+    elsewhere = body_of([prompt, kept], msgspec.structs.replace(to, model="m-2"))["messages"][1]
+    assert elsewhere["content"] == "Hi"
+    assert not [name for name in elsewhere if name.startswith("reasoning")]
+    assert "extra_content" not in elsewhere["tool_calls"][0]
 
 
 @pytest.mark.parametrize(
@@ -392,7 +241,7 @@ def test_the_cost_is_the_very_decimal_that_was_sent(raw: dict[str, Any], usd: st
 
 
 def test_the_usage_before_an_error_is_kept() -> None:
-    decoder = openai_chat.Decoder(route())
+    decoder = openai_chat.Decoder(route_to())
     event = {"error": {"message": "no"}, "usage": {"prompt_tokens": 3, "completion_tokens": 1}}
     with pytest.raises(SidecarError):
         decoder.feed(("", json.dumps(event).encode()), [])

@@ -1,0 +1,256 @@
+"""Workers AI's native API, `POST /ai/run/{model}`, answered in its own dialect or in OpenAI's. [pure]
+
+Knows its request, both dialects of its stream, its envelope and its error numbers. Source:
+workers-ai-provider 4.0.0 `src/streaming.ts` and cloudflare-docs workers-ai/platform/errors.mdx, read 2026-11.
+"""
+
+from typing import Any
+
+import msgspec
+
+from protocol.messages import FinishReason, Message, ToolCallPart, ToolResultPart, Usage
+from protocol.replies import Chunk, Warn
+from protocol.requests import Chat, Options
+from sidecar.codecs import Frame
+from sidecar.errors import SidecarError
+from sidecar.wires import common, faults, openai_chat, openai_chat_parts
+from sidecar.wires.draft import Draft
+from sidecar.wires.faults import Rule
+from sidecar.wires.types import Encoded, HttpRequest, Outcome, Route, StreamDecoder
+
+CODEC = "sse"
+
+DEFAULT_MAX_TOKENS = 4096
+"""Always sent: the API's own default cuts answers at 256."""
+
+# --- request ---------------------------------------------------------------------------------
+
+
+def encode(chat: Chat, route: Route) -> Encoded:
+    """Return the request for *chat*: a stream, but for JSON answers, which the API cannot stream."""
+    warnings: list[Warn] = []
+    options = common.accepted(chat.options, route, warnings)
+    body: dict[str, Any] = {
+        "messages": [turn for index, each in enumerate(chat.messages) for turn in _turns(each, index)],
+        "max_tokens": options.max_tokens or min(route.facts.max_output or DEFAULT_MAX_TOKENS, DEFAULT_MAX_TOKENS),
+        "stream": True,
+    }
+    body |= {name: value for name in ("temperature", "top_p", "seed") if (value := getattr(options, name)) is not None}
+    if options.tools and options.tool_choice != "none":
+        body["tools"] = [
+            {"name": tool.name, "description": tool.description or "", "parameters": tool.parameters}
+            for tool in options.tools
+        ]
+    for name in ("stop", "reasoning", "tool_choice", "parallel_tool_calls"):
+        if getattr(options, name) not in (None, "auto", "none"):
+            warnings.append(common.left_out(name, route))
+    _response_format(body, options)
+    request = HttpRequest(
+        method="POST",
+        url=route.base_url + (route.path or f"/run/{route.model}"),
+        headers={"content-type": "application/json"} | route.headers,
+        body=msgspec.json.encode(common.merge_provider_options(body, chat)),
+    )
+    return Encoded(request, warnings)
+
+
+def _response_format(body: dict[str, Any], options: Options) -> None:
+    wanted = options.response_format
+    if wanted is None or wanted.type == "text":
+        return
+    body["stream"] = False
+    if wanted.type == "json_schema" and wanted.schema is not None:
+        body["response_format"] = {"type": "json_schema", "json_schema": wanted.schema}
+    else:
+        body["response_format"] = {"type": "json_object"}
+
+
+def _turns(message: Message, index: int) -> list[dict[str, Any]]:
+    parts = common.parts(message)
+    results = [
+        {"role": "tool", "tool_call_id": part.id, "content": _plain(part.content, f"params.messages[{index}].content")}
+        for part in parts
+        if isinstance(part, ToolResultPart)
+    ]
+    calls = [
+        {"id": part.id, "name": part.name, "arguments": part.arguments or {}}
+        for part in parts
+        if isinstance(part, ToolCallPart)
+    ]
+    others = [part for part in parts if not isinstance(part, (ToolResultPart, ToolCallPart))]
+    turn: dict[str, Any] = {"role": message.role, "content": _plain(others, f"params.messages[{index}].content")}
+    if calls:
+        turn["tool_calls"] = calls
+    return [*results, turn] if others or calls else results
+
+
+def _plain(content: Any, where: str) -> str:
+    if isinstance(content, str):
+        return content
+    texts: list[str] = []
+    for at, part in enumerate(content):
+        if part.__struct_config__.tag in ("image", "file"):
+            raise common.unsupported(f"{where}[{at}]", "this wire takes text alone; `openai_chat` takes images")
+        if part.__struct_config__.tag == "text":
+            texts.append(part.text)
+    return "\n".join(texts)
+
+
+# --- stream ----------------------------------------------------------------------------------
+
+FINISH_REASONS: dict[str, FinishReason] = {"stop": "stop", "length": "length", "model_length": "length"}
+
+
+class Decoder:
+    """Events of one answer. The first with `choices` hands the stream over to the other dialect's decoder."""
+
+    def __init__(self, route: Route) -> None:
+        self._route = route
+        self._draft = Draft()
+        self._other: StreamDecoder | None = None
+        self._done = False
+        self._reason: str | None = None
+        self._usage: dict[str, Any] = {}
+
+    @property
+    def finished(self) -> bool:
+        """Whether `[DONE]` has come."""
+        return self._other.finished if self._other else self._done
+
+    @property
+    def usage(self) -> Usage | None:
+        """The usage known so far."""
+        if self._other:
+            return self._other.usage
+        return openai_chat_parts.usage(self._usage) if self._usage else None
+
+    def feed(self, frame: Frame, out: list[Chunk]) -> None:
+        """Append what one event says to *out*."""
+        if self._other:
+            self._other.feed(frame, out)
+            return
+        if self._done:
+            return
+        if frame[1].strip() == b"[DONE]":
+            self._done = True
+            return
+        event = faults.document(frame[1])
+        if not isinstance(event, dict):
+            raise faults.bad_event()
+        if "choices" in event:
+            self._other = openai_chat.Decoder(self._route)
+            self._other.feed(frame, out)
+            return
+        self._native(event, out)
+
+    def end(self, out: list[Chunk]) -> Outcome:
+        """Close what is open and return the outcome.
+
+        Raises: SidecarError `stream_interrupted` before `[DONE]`.
+        """
+        if self._other:
+            return self._other.end(out)
+        self._draft.end(out)
+        if not self._done:
+            raise faults.interrupted()
+        finish = FINISH_REASONS.get(self._reason or "stop", "other")
+        return Outcome(
+            finish_reason="tool_calls" if finish == "stop" and self._draft.has_tool_calls else finish,
+            provider_finish_reason=self._reason,
+            usage=self.usage,
+            message=self._draft.message(),
+            model=self._route.model,
+        )
+
+    def take(self, result: dict[str, Any], out: list[Chunk]) -> None:
+        """Take a whole result as the only event of its stream."""
+        self._native(result, out)
+        self._done = True
+
+    def _native(self, event: dict[str, Any], out: list[Chunk]) -> None:
+        if event.get("error") or event.get("errors"):
+            raise faults.judge(_fault(event), None, {}, ERRORS)
+        text = event.get("response")
+        if text is not None:
+            # In JSON mode it is an object, and some models send numbers.
+            self._draft.text(text if isinstance(text, str) else msgspec.json.encode(text).decode(), out)
+        self._reason = event.get("finish_reason") or self._reason
+        if isinstance(event.get("usage"), dict):
+            self._usage = event["usage"]
+        for call in event.get("tool_calls") or ():
+            if isinstance(call, dict):
+                self._call(call, out)
+
+    def _call(self, call: dict[str, Any], out: list[Chunk]) -> None:
+        function = call["function"] if isinstance(call.get("function"), dict) else call
+        name, arguments, draft = function.get("name"), function.get("arguments"), self._draft
+        if not (call.get("id") or name or arguments):
+            return  # The sentinel that closes a call says nothing.
+        key = call.get("index")
+        if key is None or (name and draft.tool_known(key)):
+            key = object() if name else key
+        if not draft.tool_known(key):
+            draft.tool_begin(key, str(call.get("id") or ""), str(name or ""), out)
+        draft.tool_delta(key, arguments if isinstance(arguments, str) else msgspec.json.encode(arguments or {}).decode(), out)
+
+
+def decode_whole(body: bytes, route: Route) -> tuple[StreamDecoder, list[Chunk]]:
+    """Return the decoder and the chunks of a reply that came as one document: the envelope, or what it holds."""
+    document = faults.document(body)
+    if not isinstance(document, dict):
+        raise faults.unexpected_body()
+    if document.get("success") is False or document.get("error"):
+        raise faults.judge(_fault(document), None, {}, ERRORS)
+    result = document.get("result", document)
+    if isinstance(result, dict) and "choices" in result:
+        return _other_dialect(result, route)
+    if not isinstance(result, dict) or not ("response" in result or "tool_calls" in result):
+        raise faults.unexpected_body()
+    decoder, out = Decoder(route), list[Chunk]()
+    decoder.take(result, out)
+    return decoder, out
+
+
+def _other_dialect(result: dict[str, Any], route: Route) -> tuple[StreamDecoder, list[Chunk]]:
+    decoder, out = openai_chat.decode_whole(msgspec.json.encode(result), route)
+    return decoder, out
+
+
+# --- errors ----------------------------------------------------------------------------------
+
+_ACCOUNT = Rule("permission_denied")
+
+ERRORS: dict[str, Rule] = {
+    "5007": Rule("model_not_found"),
+    "3042": Rule("model_not_found"),
+    "5016": Rule("permission_denied", hint="Agree to the model's licence in the dashboard first."),
+    "5018": _ACCOUNT,
+    "3041": _ACCOUNT,
+    "3023": _ACCOUNT,
+    "3036": Rule("quota_exceeded", hint="The day's free allowance is used up; it returns at 00:00 UTC."),
+    "3040": Rule("provider_overloaded"),
+    "3007": Rule("provider_error"),
+    "3008": Rule("provider_error"),
+    "10000": Rule("auth_failed"),
+    "7003": Rule("invalid_request", hint="Check `account_id`."),
+    "7000": Rule("invalid_request", hint="Check `account_id` and the model's name."),
+}
+"""By the number of the error."""
+
+
+def classify(status: int, headers: dict[str, str], body: bytes) -> SidecarError:
+    """Return the failure of an HTTP error reply."""
+    raw = faults.document(body)
+    fault = _fault(raw) if isinstance(raw, dict) else faults.Fault(message=faults.text(body))
+    return faults.judge(fault, status, headers, ERRORS)
+
+
+def _fault(raw: dict[str, Any]) -> faults.Fault:
+    errors = raw.get("errors") or raw.get("error")
+    first = errors[0] if isinstance(errors, list) and errors else errors
+    if not isinstance(first, dict):
+        return faults.Fault(message=str(first or raw.get("message") or ""))
+    message = str(first.get("message") or "")
+    # The number may stand in the text alone: `5007: No such model…`, `AiError: 3040: …`.
+    number = next((word.rstrip(":") for word in message.split()[:2] if word.rstrip(":").isdigit()), None)
+    return faults.Fault(message=message, codes=faults.words(number, first.get("code")))

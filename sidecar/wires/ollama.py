@@ -1,0 +1,291 @@
+"""Ollama's own API, `POST /api/chat`, answered in NDJSON. [pure]
+
+Knows its request, its lines and its error bodies. Source: ollama fb307609 (`api/types.go`,
+`server/routes.go`), read 2026-11. Its OpenAI-compatible endpoints cannot set the context length.
+"""
+
+from typing import Any
+
+import msgspec
+
+from protocol.messages import (
+    FilePart,
+    FinishReason,
+    ImagePart,
+    Message,
+    ReasoningPart,
+    State,
+    TextPart,
+    ToolCallPart,
+    ToolResultPart,
+    Usage,
+)
+from protocol.replies import Chunk, Warn
+from protocol.requests import Chat, NamedTool, Options
+from sidecar.codecs import Frame
+from sidecar.errors import SidecarError
+from sidecar.wires import common, faults
+from sidecar.wires.draft import Draft
+from sidecar.wires.faults import Rule
+from sidecar.wires.types import Encoded, HttpRequest, Outcome, Route
+
+CODEC = "ndjson"
+
+PATH = "/api/chat"
+
+# --- request ---------------------------------------------------------------------------------
+
+
+def encode(chat: Chat, route: Route) -> Encoded:
+    """Return the streaming request for *chat*."""
+    warnings: list[Warn] = []
+    options = common.accepted(chat.options, route, warnings)
+    body: dict[str, Any] = {"model": route.model, "messages": _messages(chat.messages, route), "stream": True}
+    if options.tools and options.tool_choice != "none":
+        body["tools"] = [
+            {
+                "type": "function",
+                "function": {"name": t.name, "description": t.description or "", "parameters": t.parameters},
+            }
+            for t in options.tools
+        ]
+    if options.tool_choice == "required" or isinstance(options.tool_choice, NamedTool):
+        warnings.append(common.left_out("tool_choice", route))
+    if options.parallel_tool_calls is not None:
+        warnings.append(common.left_out("parallel_tool_calls", route))
+    if settings := _model_options(options, route):
+        body["options"] = settings
+    _think(body, options)
+    wanted = options.response_format
+    if wanted is not None and wanted.type != "text":
+        body["format"] = wanted.schema if wanted.type == "json_schema" and wanted.schema is not None else "json"
+    request = HttpRequest(
+        method="POST",
+        url=route.base_url + (route.path or PATH),
+        headers={"content-type": "application/json"} | route.headers,
+        body=msgspec.json.encode(common.merge_provider_options(body, chat)),
+    )
+    return Encoded(request, warnings)
+
+
+def _model_options(options: Options, route: Route) -> dict[str, Any]:
+    named = {
+        "num_predict": options.max_tokens,
+        "temperature": options.temperature,
+        "top_p": options.top_p,
+        "seed": options.seed,
+        "stop": common.stop_list(options) or None,
+        # Without it the server cuts a long prompt from its old end without a word.
+        "num_ctx": route.facts.context_length,
+    }
+    return {name: value for name, value in named.items() if value is not None}
+
+
+def _think(body: dict[str, Any], options: Options) -> None:
+    wanted = options.reasoning
+    if wanted is None:
+        return
+    level = {"none": False, "minimal": "low", "xhigh": "high"}.get(wanted.effort or "", wanted.effort)
+    body["think"] = True if level is None else level
+
+
+def _messages(messages: list[Message], route: Route) -> list[dict[str, Any]]:
+    names = {
+        part.id: part.name for message in messages for part in common.parts(message) if isinstance(part, ToolCallPart)
+    }
+    encoded: list[dict[str, Any]] = []
+    for index, message in enumerate(messages):
+        where = f"params.messages[{index}].content"
+        results = [part for part in common.parts(message) if isinstance(part, ToolResultPart)]
+        encoded += [_tool_result(part, names, where) for part in results]
+        if len(results) < len(common.parts(message)) or not results:
+            encoded.append(_message(message, route, where))
+    return encoded
+
+
+def _message(message: Message, route: Route, where: str) -> dict[str, Any]:
+    texts: list[str] = []
+    images: list[str] = []
+    calls: list[dict[str, Any]] = []
+    thinking: list[str] = []
+    for at, part in enumerate(common.parts(message)):
+        match part:
+            case TextPart(text):
+                texts.append(text)
+            case ImagePart():
+                images.append(_image(part, f"{where}[{at}]"))
+            case FilePart():
+                raise common.unsupported(f"{where}[{at}]", "this provider takes no files")
+            case ToolCallPart():
+                calls.append(_call(part, len(calls)))
+            case ReasoningPart(content) if common.own_state(part.state, route) is not None:
+                thinking.append(content)
+            case _:
+                continue
+    encoded: dict[str, Any] = {"role": message.role, "content": "\n".join(texts) if len(texts) > 1 else "".join(texts)}
+    if images:
+        encoded["images"] = images
+    if calls:
+        encoded["tool_calls"] = calls
+    if thinking:
+        encoded["thinking"] = "".join(thinking)
+    return encoded
+
+
+def _call(part: ToolCallPart, index: int) -> dict[str, Any]:
+    function = {"index": index, "name": part.name, "arguments": part.arguments or {}}
+    return {"id": part.id, "function": function}
+
+
+def _tool_result(part: ToolResultPart, names: dict[str, str], where: str) -> dict[str, Any]:
+    text, images = part.content if isinstance(part.content, str) else "", list[str]()
+    if not isinstance(part.content, str):
+        text = "\n".join(each.text for each in part.content if isinstance(each, TextPart))
+        images = [_image(each, where) for each in part.content if isinstance(each, ImagePart)]
+    encoded: dict[str, Any] = {"role": "tool", "content": text, "tool_call_id": part.id}
+    if name := names.get(part.id):
+        encoded["tool_name"] = name
+    if images:
+        encoded["images"] = images
+    return encoded
+
+
+def _image(part: ImagePart, where: str) -> str:
+    data = common.inline(part, where)
+    if data is None:
+        raise common.unsupported(f"{where}.url", "this provider takes images as base64 `data` alone")
+    return data[1]
+
+
+# --- stream ----------------------------------------------------------------------------------
+
+
+class _Message(msgspec.Struct):
+    content: str | None = None
+    thinking: str | None = None
+    tool_calls: list[dict[str, Any]] | None = None
+
+
+class _Line(msgspec.Struct):
+    model: str | None = None
+    message: _Message | None = None
+    response: str | None = None
+    """What `/api/generate` says in the place of `message.content`."""
+    thinking: str | None = None
+    done: bool = False
+    done_reason: str | None = None
+    prompt_eval_count: int | None = None
+    eval_count: int | None = None
+    error: Any = None
+    signin_url: str | None = None
+
+
+_line = msgspec.json.Decoder(_Line)
+
+FINISH_REASONS: dict[str, FinishReason] = {"stop": "stop", "length": "length"}
+
+
+class Decoder:
+    """Lines of one answer. A call comes whole; that there were any is said nowhere else."""
+
+    def __init__(self, route: Route) -> None:
+        self.finished = False
+        self._route = route
+        self._draft = Draft()
+        self._model = route.model
+        self._reason: str | None = None
+        self._usage: Usage | None = None
+
+    @property
+    def usage(self) -> Usage | None:
+        """The usage, once the last line has come."""
+        return self._usage
+
+    def feed(self, frame: Frame, out: list[Chunk]) -> None:
+        """Append what one line says to *out*."""
+        if self.finished:
+            return
+        try:
+            line = _line.decode(frame[1])
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            raise faults.bad_event() from None
+        if line.error is not None:
+            raise faults.judge(faults.Fault(message=_said(line.error)), None, {}, ERRORS)
+        message = line.message or _Message(content=line.response, thinking=line.thinking)
+        if message.thinking:
+            self._draft.reasoning(message.thinking, out)
+            self._draft.reasoning_state(self._state())
+        if message.content:
+            self._draft.text(message.content, out)
+        for call in message.tool_calls or ():
+            self._call(call, out)
+        if line.done:
+            self._finish(line)
+
+    def end(self, out: list[Chunk]) -> Outcome:
+        """Close what is open and return the outcome.
+
+        Raises: SidecarError `stream_interrupted` before the line that says `done`.
+        """
+        self._draft.end(out)
+        if not self.finished:
+            raise faults.interrupted()
+        finish = FINISH_REASONS.get(self._reason or "stop", "other")
+        if finish == "stop" and self._draft.has_tool_calls:
+            finish = "tool_calls"
+        return Outcome(
+            finish_reason=finish,
+            provider_finish_reason=self._reason,
+            usage=self._usage,
+            message=self._draft.message(),
+            model=self._model,
+        )
+
+    def _call(self, call: dict[str, Any], out: list[Chunk]) -> None:
+        function = call.get("function")
+        function = function if isinstance(function, dict) else {}
+        key = object()
+        self._draft.tool_begin(key, str(call.get("id") or ""), str(function.get("name") or ""), out)
+        arguments = function.get("arguments")
+        text = arguments if isinstance(arguments, str) else msgspec.json.encode(arguments or {}).decode()
+        self._draft.tool_delta(key, text, out)
+        self._draft.tool_end(key, out)
+
+    def _finish(self, line: _Line) -> None:
+        self.finished = True
+        self._model = line.model or self._model
+        self._reason = line.done_reason or None
+        # What is missing was zero or served from a cache: unknown, and not 0.
+        self._usage = Usage(input_tokens=line.prompt_eval_count, output_tokens=line.eval_count)
+
+    def _state(self) -> State:
+        return State(provider=self._route.provider, wire=self._route.wire, model=self._model, data={})
+
+
+def decode_whole(body: bytes, route: Route) -> tuple[Decoder, list[Chunk]]:
+    """Return the decoder and the chunks of a reply that came as one JSON document."""
+    decoder, out = Decoder(route), list[Chunk]()
+    decoder.feed(("", body), out)
+    return decoder, out
+
+
+# --- errors ----------------------------------------------------------------------------------
+
+ERRORS: dict[str, Rule] = {}
+"""The API has no machine codes: statuses and words must do."""
+
+
+def classify(status: int, headers: dict[str, str], body: bytes) -> SidecarError:
+    """Return the failure of an HTTP error reply."""
+    raw = faults.document(body)
+    message = _said(raw.get("error")) if isinstance(raw, dict) else faults.text(body)
+    error = faults.judge(faults.Fault(message=message), status, headers, ERRORS)
+    if isinstance(raw, dict) and raw.get("signin_url"):
+        return error.with_(code="auth_required", hint="Sign in with `ollama signin`.")
+    if status == 404:
+        return error.with_(hint="Get the model with `ollama pull` first.")
+    return error
+
+
+def _said(error: Any) -> str:
+    return str(error.get("message") or "") if isinstance(error, dict) else str(error or "")

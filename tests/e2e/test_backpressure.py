@@ -1,0 +1,168 @@
+"""A host that reads slowly, not at all or no longer: nothing is lost, nothing grows, nothing hangs."""
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.e2e import probes
+from tests.e2e.harness import CANARY, Sidecar, text
+from tests.e2e.provider import STALL, Pause, Provider, Repeat
+from tests.e2e.shapes import ANTHROPIC, stream
+
+KIBIBYTE = 1024
+MEBIBYTE = 1024 * KIBIBYTE
+
+STREAMS = 50
+PIECE_BYTES = 8 * KIBIBYTE
+HELD_BYTES = 64 * MEBIBYTE
+"""What all streams may take together while the host does not read."""
+
+LANE_BYTES = 256 * KIBIBYTE
+
+SYSTEM_BYTES = 512 * KIBIBYTE
+"""What the system's own buffers may hold of one connection."""
+
+CLOSED_SECONDS = 0.25
+
+
+@probes.linux_only
+@pytest.mark.parametrize(
+    ("stream_bytes", "seconds"),
+    [(MEBIBYTE, 2.0), pytest.param(10 * MEBIBYTE, 60.0, marks=pytest.mark.slow)],
+    ids=["short", "full"],
+)
+def test_a_host_that_stops_reading_stops_the_providers_and_loses_nothing(
+    sidecar: Sidecar, provider: Provider, stream_bytes: int, seconds: float
+) -> None:  # B01
+    pieces = [f"{number:08}" * (PIECE_BYTES // 8) for number in range(stream_bytes // PIECE_BYTES)]
+    steps = [ANTHROPIC.text(piece) for piece in pieces]
+    provider.play("m", stream([ANTHROPIC.opening, *steps, ANTHROPIC.closing]))
+    sidecar.stream(sidecar.chat(provider.play("warm", ANTHROPIC.answer("up"))))
+    probes.forget_peak(sidecar.process.pid)
+    before = probes.rss_bytes(sidecar.process.pid)
+
+    sidecar.pause()
+    ids = [sidecar.chat("m") for _ in range(STREAMS)]
+    provider.call("m", STREAMS - 1)
+    provider.stuck(seconds)
+
+    assert probes.peak_rss_bytes(sidecar.process.pid) - before <= HELD_BYTES
+    for call in provider.calls("m"):
+        assert not call.played
+        assert call.sent_bytes <= LANE_BYTES + SYSTEM_BYTES
+
+    # The request of a host that does not read is still obeyed.
+    sidecar.send("cancel", {"id": ids[0]})
+    asked_at = time.monotonic()
+    provider.hung_up("m", 1)
+    assert time.monotonic() - asked_at <= CLOSED_SECONDS
+
+    # What a finished chat holds is its own whole text, for `done.message`.
+    sidecar.max_growth_bytes += 3 * STREAMS * stream_bytes
+    sidecar.resume()
+    assert sidecar.reply(ids[0])["error"]["code"] == "cancelled"
+    for request_id in ids[1:]:
+        lines = sidecar.stream(request_id, 60)
+        assert lines[-1].code is None
+        assert text(lines) == "".join(pieces)
+
+
+def test_a_provider_that_gives_up_on_a_slow_host_is_not_blamed(sidecar: Sidecar, provider: Provider) -> None:  # B02
+    event = ANTHROPIC.text("x" * PIECE_BYTES)
+    provider.play("m", stream([ANTHROPIC.opening, Repeat(event, 1000), ANTHROPIC.closing]))
+    sidecar.pause()
+    request_id = sidecar.chat("m")
+    call = provider.call("m")
+    provider.stuck(0.3)
+    provider.reset(call)
+    sidecar.resume()
+    lines = sidecar.stream(request_id)
+    error = lines[-1].data["error"]
+    assert (error["code"], error["reason"]) == ("stream_interrupted", "host_backpressure")
+    assert error["partial"] is True
+    assert error["partial_seq"] == lines[-2].data["seq"]
+
+
+@probes.posix_only
+def test_a_host_that_never_reads_does_not_hold_up_the_end(sidecar: Sidecar, provider: Provider) -> None:  # B03
+    provider.play("m", stream([ANTHROPIC.opening, Repeat(ANTHROPIC.text("x" * PIECE_BYTES), 1000)]))
+    sidecar.expects_answers = False
+    sidecar.pause()
+    for _ in range(STREAMS):
+        sidecar.chat("m")
+    provider.call("m", STREAMS - 1)
+    provider.stuck(0.3)
+    start = time.monotonic()
+    sidecar.process.send_signal(signal.SIGTERM)
+    assert sidecar.exit() - start <= 2
+
+
+@contextmanager
+def hearing(home: Path, provider: Provider) -> Iterator[tuple[Sidecar, int]]:
+    """Yield a process and the descriptor that its stdout is read from."""
+    ours, theirs = os.pipe()
+    with Sidecar(home, provider, stdout=theirs, ready=False) as sidecar:
+        os.close(theirs)
+        sidecar.expects_answers = False
+        yield sidecar, ours
+
+
+@probes.posix_only
+def test_when_nobody_reads_any_more_every_stream_is_stopped(tmp_path: Path, provider: Provider) -> None:  # B04
+    lively = [Pause(0.005), ANTHROPIC.text("x")] * 10_000
+    provider.play("m", stream([ANTHROPIC.opening, *lively]))
+    provider.play("silent", ANTHROPIC.begun("x", STALL))
+    with hearing(tmp_path, provider) as (sidecar, stdout):
+        for model in ("m", "silent") * 10:
+            sidecar.chat(model)
+        provider.call("silent", 9)
+        provider.sent(provider.call("m", 9), 5)
+        os.read(stdout, 65536)
+        closed_at = time.monotonic()
+        os.close(stdout)
+        provider.hung_up("m", 10)
+        provider.hung_up("silent", 10)
+        ends = [call.closed_at or 0 for model in ("m", "silent") for call in provider.calls(model)]
+        assert max(ends) - closed_at <= 0.1
+        assert sidecar.exit() - closed_at <= 1
+    assert len(provider.calls("m") + provider.calls("silent")) == 20
+
+
+@probes.posix_only
+def test_a_silent_process_notices_that_nobody_reads_any_more(tmp_path: Path, provider: Provider) -> None:  # B04
+    provider.play("silent", ANTHROPIC.begun("x", STALL))
+    with hearing(tmp_path, provider) as (sidecar, stdout):
+        sidecar.chat("silent")
+        heard = b""
+        while heard.count(b"\n") < 2:
+            heard += os.read(stdout, 65536)
+        closed_at = time.monotonic()
+        os.close(stdout)
+        assert sidecar.exit() - closed_at <= 1
+    assert provider.call("silent").closed_at
+
+
+def test_a_slow_reader_gets_everything_and_can_still_cancel(sidecar: Sidecar, provider: Provider) -> None:  # B11
+    event = ANTHROPIC.text("x" * PIECE_BYTES)
+    provider.play("m", stream([ANTHROPIC.opening, Repeat(event, 1000), ANTHROPIC.closing]))
+    sidecar.resume(read_bytes=1, pause_seconds=0.01)
+    request_id = sidecar.chat("m")
+    call = provider.call("m")
+    provider.stuck(0.3)
+    start = time.monotonic()
+    sidecar.send("cancel", {"id": request_id})
+    assert provider.closed(call) - start <= 0.1
+
+    sidecar.resume()
+    lines = sidecar.stream(request_id)
+    error = lines[-1].data["error"]
+    assert error["code"] == "cancelled"
+    assert error["partial_seq"] == lines[-2].data["seq"]
+    # What was queued is dropped: no more comes than was on its way in the pipe and in the write to it.
+    assert len(text(lines)) <= 4 * 64 * KIBIBYTE

@@ -134,6 +134,7 @@ async def _receive(reply: Reply, response: Response, start: Start, entry: Entry,
             if reply.finished:
                 break
             if sink.full:
+                entry.progress.held_up = True
                 await sink.room()
         outcome = reply.end(out)
     finally:
@@ -184,8 +185,10 @@ def _as_seen_by_host(host: Host, error: SidecarError, target: Target, progress: 
     not there comes with the names that are nearest to it.
     """
     body = error.body
-    if progress.delivered and body.code == "network_error":
-        return SidecarError("stream_interrupted", body.message, reason=body.reason)
+    if progress.delivered and body.code in ("network_error", "stream_interrupted"):
+        # A provider that was kept waiting hangs up, and is not to blame.
+        reason = "host_backpressure" if progress.held_up else body.reason
+        return SidecarError("stream_interrupted", body.message, reason=reason)
     if body.code == "model_not_found" and body.hint is None and (names := model_lists.nearest(host, target)):
         return error.with_(hint=f"Nearest: {', '.join(names)}.")
     if body.code == "network_error" and body.reason == "refused" and target.row.setup_hint:

@@ -22,7 +22,7 @@ Key = int | str | msgspec.UnsetType
 class Progress:
     """How far a chat has come: what its terminal line says if it does not end well."""
 
-    __slots__ = ("attempts", "delivered", "first_chunk_ms", "model", "phase", "provider", "usage")
+    __slots__ = ("attempts", "delivered", "first_chunk_ms", "held_up", "model", "phase", "provider", "usage")
 
     def __init__(self) -> None:
         self.provider: str | None = None
@@ -32,6 +32,8 @@ class Progress:
         self.delivered = False
         """Whether any content has gone to the lane."""
         self.first_chunk_ms: int | None = None
+        self.held_up = False
+        """Whether the provider has ever had to wait for a host that reads slowly."""
         self.usage: Usage | None = None
 
 

@@ -19,6 +19,7 @@ from sidecar.resolve import Target
 from sidecar.secret import Secret
 from sidecar.wires.types import Route
 from tests.e2e.harness import Sidecar, environment
+from tests.e2e.probes import descriptors, linux_only
 from tests.e2e.provider import Provider
 from tests.e2e.shapes import stream
 from tests.source import (
@@ -345,6 +346,27 @@ def test_a_plain_chat_loads_no_sdk(tmp_path: Path) -> None:
     loaded = re.findall(r"^import time: +\d+ \| +\d+ \| +([\w.]+)$", sidecar.stderr.decode(), re.MULTILINE)
     assert "httpx2" in loaded
     assert not [name for name in loaded if within(name, SDKS)]
+
+
+@linux_only
+def test_a_process_listens_nowhere(tmp_path: Path) -> None:
+    """Ours: whoever wants something of the process has its pipes, and nobody else gets near the keys."""
+    recorded = (ROOT / "fixtures/anthropic_messages/text/response.sse").read_bytes()
+    with Provider() as provider, Sidecar(tmp_path, provider) as sidecar:
+        sidecar.reply(sidecar.chat(provider.play("text", stream([recorded]))))
+        opened = descriptors(sidecar.process.pid).values()
+        listening = _listening(sidecar.process.pid)
+    assert any(each.startswith("socket:") for each in opened)
+    assert not listening & set(opened)
+
+
+def _listening(pid: int) -> set[str]:
+    """Return the sockets of the process's network that take connections: TCP in state LISTEN, Unix with that flag."""
+    found = set[str]()
+    for table, column, listens, inode in (("tcp", 3, "0A", 9), ("tcp6", 3, "0A", 9), ("unix", 3, "00010000", 6)):
+        rows = Path(f"/proc/{pid}/net/{table}").read_text(encoding="utf-8").splitlines()[1:]
+        found |= {f"socket:[{row.split()[inode]}]" for row in rows if row.split()[column] == listens}
+    return found
 
 
 def test_a_secret_does_not_show_itself() -> None:

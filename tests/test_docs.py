@@ -308,6 +308,8 @@ def test_the_worked_examples_work(tmp_path: Path) -> None:
         elif block.mark == "worked example":
             for command, shown in documents.commands(block):
                 printed = documents.sh(command, tmp_path, copy)
-                assert shown.strip() in printed, f"{block}: {printed}"
+                # Of a run of tests only that it went well is shown.
+                passed = shown.strip() == "passed" and " passed" in printed and "failed" not in printed
+                assert passed or printed.strip() == shown.strip(), f"{block}: {printed}"
                 ran += 1
     assert ran >= 4

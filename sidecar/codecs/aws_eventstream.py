@@ -133,10 +133,14 @@ def _sizes(prelude: memoryview) -> tuple[int, int]:
 def _head_of(headers: dict[str, HeaderValue]) -> _Head:
     kind = headers.get(":message-type", "event")
     if kind == "exception":
-        return _Head(f"exception:{headers.get(':exception-type', '')}", None)
+        return _Head(f"exception:{_text(headers.get(':exception-type'))}", None)
     if kind == "error":
-        return _Head(f"error:{headers.get(':error-code', '')}", str(headers.get(":error-message", "")).encode())
-    return _Head(str(headers.get(":event-type", "")), None)
+        return _Head(f"error:{_text(headers.get(':error-code'))}", _text(headers.get(":error-message")).encode())
+    return _Head(_text(headers.get(":event-type")), None)
+
+
+def _text(value: HeaderValue | None) -> str:
+    return value if isinstance(value, str) else ""
 
 
 def headers_of(block: bytes) -> dict[str, HeaderValue]:

@@ -46,20 +46,7 @@ def encode(chat: Chat, route: Route) -> Encoded:
     """Return the streaming request for *chat*."""
     warnings: list[Warn] = []
     options = common.accepted(chat.options, route, warnings)
-    system, messages = _conversation(chat.messages, route)
-    body: dict[str, Any] = {
-        "max_tokens": options.max_tokens or min(route.facts.max_output or DEFAULT_MAX_TOKENS, DEFAULT_MAX_TOKENS),
-        "messages": messages,
-        "stream": True,
-    }
-    if system:
-        body["system"] = system
-    if options.tools:
-        body["tools"] = [_tool(tool) for tool in options.tools]
-        if choice := _tool_choice(options):
-            body["tool_choice"] = choice
-    if stops := common.stop_list(options):
-        body["stop_sequences"] = stops
+    body = _body(chat.messages, options, route)
     _thinking(body, options, route, warnings)
     version = _sampling(body, options, route, warnings)
     _response_format(body, options, warnings)
@@ -82,6 +69,25 @@ def encode(chat: Chat, route: Route) -> Encoded:
         ),
         warnings,
     )
+
+
+def _body(messages: list[Message], options: Options, route: Route) -> dict[str, Any]:
+    """Return the body as far as every model takes it."""
+    system, turns = _conversation(messages, route)
+    body: dict[str, Any] = {
+        "max_tokens": options.max_tokens or min(route.facts.max_output or DEFAULT_MAX_TOKENS, DEFAULT_MAX_TOKENS),
+        "messages": turns,
+        "stream": True,
+    }
+    if system:
+        body["system"] = system
+    if options.tools:
+        body["tools"] = [_tool(tool) for tool in options.tools]
+        if choice := _tool_choice(options):
+            body["tool_choice"] = choice
+    if stops := common.stop_list(options):
+        body["stop_sequences"] = stops
+    return body
 
 
 # --- messages --------------------------------------------------------------------------------

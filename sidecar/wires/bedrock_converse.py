@@ -1,30 +1,34 @@
 """Amazon Bedrock's Converse API, `POST /model/{id}/converse-stream`. [pure]
 
-Knows its events, its whole replies, its errors and its inference profiles; the request is built by
-`bedrock_converse_request`. Source: botocore 1.44.5 (`bedrock-runtime/2023-09-30/service-2.json`,
-`bedrock/2023-04-20/service-2.json`, `parsers.py`), read 2026-11.
+Knows its events and its whole replies; the request is built by `bedrock_converse_request`. Source:
+botocore 1.44.5 (`bedrock-runtime/2023-09-30/service-2.json`), read 2026-11.
 """
 
 import binascii
-import re
-from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
-from protocol.errors import ErrorCode
 from protocol.messages import Citation, FinishReason, State, Usage
 from protocol.replies import Chunk
 from sidecar.codecs import Frame
-from sidecar.errors import RETRYABLE, SidecarError
 from sidecar.wires import faults
 from sidecar.wires.bedrock_converse_request import encode, whole_request
-from sidecar.wires.bedrock_turns_request import pick_profile
+from sidecar.wires.bedrock_errors import classify, in_stream, no_message
+from sidecar.wires.bedrock_models import PROFILES_PATH, pick_profile
 from sidecar.wires.draft import Draft
-from sidecar.wires.faults import Rule
 from sidecar.wires.types import Outcome, Route
 
-__all__ = ["CODEC", "Decoder", "classify", "decode_whole", "encode", "pick_profile", "whole_request"]
+__all__ = [
+    "CODEC",
+    "PROFILES_PATH",
+    "Decoder",
+    "classify",
+    "decode_whole",
+    "encode",
+    "pick_profile",
+    "whole_request",
+]
 
 CODEC = "aws_eventstream"
 
@@ -114,7 +118,7 @@ class Decoder:
         name, data = frame
         kind, colon, code = name.partition(":")
         if colon and kind in ("exception", "error"):
-            raise _in_stream(code, data)
+            raise in_stream(code, data)
         try:
             event = _event.decode(data)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -323,146 +327,7 @@ def decode_whole(body: bytes, route: Route) -> tuple[Decoder, list[Chunk]]:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise faults.unexpected_body() from None
     if not isinstance(whole.output, dict) or "message" not in whole.output:
-        raise _no_message(body)
+        raise no_message(body)
     decoder, out = Decoder(route), list[Chunk]()
     decoder._read_whole(whole, out)  # noqa: SLF001 - same module
     return decoder, out
-
-
-# --- errors ----------------------------------------------------------------------------------
-
-_LOGIN = "Log in to AWS again, with `aws sso login` where you use it."
-
-ERRORS: dict[str, Rule] = {
-    "AccessDeniedException": Rule(
-        "permission_denied", hint="Ask for access to the model in the Bedrock console, and look at the IAM policy."
-    ),
-    "ExpiredTokenException": Rule("auth_required", hint=_LOGIN),
-    "ExpiredToken": Rule("auth_required", hint=_LOGIN),
-    "MissingAuthenticationTokenException": Rule("auth_required"),
-    "UnrecognizedClientException": Rule("auth_failed", hint="Check the credentials: AWS does not know them."),
-    "InvalidClientTokenId": Rule("auth_failed", hint="Check the credentials: AWS does not know them."),
-    "IncompleteSignatureException": Rule("auth_failed"),
-    "InvalidSignatureException": Rule("auth_failed", hint="Check the secret key and the region."),
-    "SignatureDoesNotMatch": Rule("auth_failed", hint="Check the secret key and the region."),
-    "RequestTimeTooSkewed": Rule("auth_failed"),
-    "RequestExpired": Rule("auth_failed"),
-    "ThrottlingException": Rule("rate_limited"),
-    "TooManyRequestsException": Rule("rate_limited"),
-    "ServiceQuotaExceededException": Rule("quota_exceeded", hint="Ask for a higher quota in the AWS console."),
-    "ModelNotReadyException": Rule("provider_overloaded"),
-    "ServiceUnavailableException": Rule("provider_overloaded"),
-    "ModelTimeoutException": Rule("provider_error"),
-    "ModelErrorException": Rule("provider_error"),
-    "ModelStreamErrorException": Rule("provider_error"),
-    "InternalServerException": Rule("provider_error"),
-    "InternalFailure": Rule("provider_error"),
-    "ResourceNotFoundException": Rule("model_not_found"),
-    "UnknownOperationException": Rule("invalid_request", hint="Is the base_url that of a Bedrock runtime?"),
-}
-"""By exception. What is not here, a ValidationException above all, is judged by its message and its status."""
-
-
-class _Case(NamedTuple):
-    """A message that says more than its exception, where the failure was judged to be one of `of`."""
-
-    of: frozenset[ErrorCode]
-    pattern: re.Pattern[str]
-    code: ErrorCode
-    reason: str | None = None
-    hint: str | None = None
-
-
-def _case(
-    of: tuple[ErrorCode, ...], pattern: str, code: ErrorCode, reason: str | None = None, hint: str | None = None
-) -> _Case:
-    return _Case(frozenset(of), re.compile(pattern, re.IGNORECASE), code, reason, hint)
-
-
-_CASES = (
-    _case(
-        ("invalid_request",),
-        r"on-demand throughput isn.{1,3}t supported",
-        "invalid_request",
-        "needs_inference_profile",
-        "Ask for the model through an inference profile, such as `us.` or `global.` before its id.",
-    ),
-    _case(("invalid_request",), r"model identifier is invalid", "model_not_found"),
-    _case(("invalid_request",), r"tool use in streaming mode", "invalid_request", "no_streaming_tools"),
-    _case(("invalid_request",), r"too many input tokens", "context_length_exceeded"),
-    _case(
-        ("permission_denied", "invalid_request"),
-        r"did not allow prompt caching",
-        "invalid_request",
-        "no_prompt_caching",
-        "Leave out `cache`: the model has none.",
-    ),
-    _case(("permission_denied",), r"api key is (?:in)?valid|bearer token has expired", "auth_failed"),
-    _case(("rate_limited",), r"tokens per day", "quota_exceeded", None, "Wait for tomorrow or ask for a higher quota."),
-    _case(
-        ("auth_failed",), r"signature expired|signature not yet current|time.{1,20}skewed", "auth_failed", "clock_skew"
-    ),
-)
-"""The first that fits counts."""
-
-
-def classify(status: int, headers: dict[str, str], body: bytes) -> SidecarError:
-    """Return the failure of an HTTP error reply."""
-    raw = faults.document(body)
-    if not isinstance(raw, dict):
-        return _judged(
-            faults.Fault(message=faults.text(body), codes=_codes(headers.get("x-amzn-errortype"))), status, headers
-        )
-    return _judged(_fault(raw, headers.get("x-amzn-errortype")), status, headers)
-
-
-def _in_stream(code: str, data: bytes) -> SidecarError:
-    """Return the failure of an exception, or of an error, which has a text for a payload."""
-    raw = faults.document(data)
-    fault = _fault(raw, code) if isinstance(raw, dict) else faults.Fault(message=faults.text(data), codes=_codes(code))
-    # This exception says no more than the status that usually comes with it, so it is judged as that status is.
-    status = 400 if "ValidationException" in fault.codes else None
-    return _judged(fault, status, {}).with_(provider_status=None)
-
-
-def _no_message(body: bytes) -> SidecarError:
-    raw = _object(faults.document(body))
-    fault = _fault(raw, None)
-    return _judged(fault, None, {}) if fault.codes or fault.message else faults.unexpected_body()
-
-
-def _fault(raw: dict[str, Any], code: str | None) -> faults.Fault:
-    output = _object(raw.get("Output"))
-    return faults.Fault(
-        message=next((text for key in ("message", "Message", "originalMessage") if (text := _text(raw.get(key)))), ""),
-        codes=_codes(code, raw.get("__type"), raw.get("code"), raw.get("Code"), output.get("__type")),
-    )
-
-
-def _codes(*raw: object) -> tuple[str, ...]:
-    """Return exceptions' names as the service model has them: without addresses, and with a capital."""
-    names = (word.partition(":")[0].rpartition("#")[2] for word in faults.words(*raw))
-    return tuple(name[:1].upper() + name[1:] for name in names if name)
-
-
-def _judged(fault: faults.Fault, status: int | None, headers: dict[str, str]) -> SidecarError:
-    error = faults.judge(fault, status, headers, ERRORS)
-    for case in _CASES:
-        if error.body.code in case.of and case.pattern.search(fault.message):
-            hint = _clock_hint(fault.message) if case.reason == "clock_skew" else case.hint
-            return error.with_(code=case.code, retryable=case.code in RETRYABLE, reason=case.reason, hint=hint)
-    return error
-
-
-_SIGNED_AND_RECEIVED = re.compile(r"(\d{8}T\d{6})Z.*?\((\d{8}T\d{6})Z")
-
-
-def _clock_hint(message: str) -> str:
-    """Return what to do about a wrong clock; the message has the time of the signature and that of its receipt."""
-    if (found := _SIGNED_AND_RECEIVED.search(message)) is None:
-        return "The system clock is wrong: set it."
-    try:
-        signed, received = (datetime.strptime(each + "+0000", "%Y%m%dT%H%M%S%z") for each in found.groups())
-    except ValueError:
-        return "The system clock is wrong: set it."
-    return f"The system clock is off by {round(abs((received - signed).total_seconds()) / 60)} min: set it."

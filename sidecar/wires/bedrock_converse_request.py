@@ -1,7 +1,7 @@
 """A chat → the request of Amazon Bedrock's Converse API, `POST /model/{id}/converse-stream`. [pure]
 
 Knows the request's options, which are the same for all families of models; the turns are built by
-`bedrock_turns_request`. Must not know the answer. Source: botocore 1.44.5
+`bedrock_turns`. Must not know the answer. Source: botocore 1.44.5
 (`bedrock-runtime/2023-09-30/service-2.json`), read 2026-11.
 """
 
@@ -17,7 +17,8 @@ from protocol.requests import Chat, NamedTool, Options, ReasoningOptions
 from sidecar.errors import invalid
 from sidecar.wires import common
 from sidecar.wires.anthropic_request import BUDGET_OF_EFFORT, MIN_THINKING_TOKENS
-from sidecar.wires.bedrock_turns_request import conversation, family
+from sidecar.wires.bedrock_models import family
+from sidecar.wires.bedrock_turns import conversation
 from sidecar.wires.types import Encoded, HttpRequest, Route
 
 STREAM_PATH = "/converse-stream"
@@ -51,9 +52,8 @@ def encode(chat: Chat, route: Route) -> Encoded:
     )
 
 
-def whole_request(encoded: Encoded) -> Encoded:
-    """Return *encoded* as a request that is answered in one document, for models that cannot stream tool calls."""
-    request = encoded.request
+def whole_request(request: HttpRequest) -> HttpRequest:
+    """Return *request* as one that is answered in one document, for models that cannot stream tool calls."""
     body = request.body
     if b'"streamProcessingMode"' in body:
         # Only a stream can be guarded piece by piece.
@@ -62,7 +62,7 @@ def whole_request(encoded: Encoded) -> Encoded:
         body = msgspec.json.encode(sent)
     head, found, tail = request.url.rpartition(STREAM_PATH)
     url = f"{head}/converse{tail}" if found else request.url
-    return Encoded(msgspec.structs.replace(request, url=url, body=body), encoded.warnings)
+    return msgspec.structs.replace(request, url=url, body=body)
 
 
 def _with_provider_options(body: dict[str, Any], options: Options) -> dict[str, Any]:

@@ -40,8 +40,9 @@ ABSENT = object()
 Id = Any
 Object = dict[str, Any]
 
-_CONTROLS = re.compile(b"[\x00-\x1f\x7f]|\xc2[\x80-\x9f]|\xe2\x80[\xa8\xa9]|\xef\xbb\xbf")
-"""C0, DEL and C1, what some readers of lines take for line ends, and the byte order mark."""
+_CONTROLS = bytes([*range(32), 127])
+_WIDE_CONTROLS = re.compile(b"\xc2[\x80-\x9f]|\xe2\x80[\xa8\xa9]|\xef\xbb\xbf")
+"""In UTF-8: C1, what some readers of lines take for line ends, and the byte order mark."""
 
 _TROUBLE = re.compile(r"Traceback|Task exception was never retrieved|was never awaited|Exception ignored|ResourceWarning")
 
@@ -368,7 +369,7 @@ class Sidecar:
         except (ValueError, AttributeError, AssertionError) as error:
             self.problems.append(f"{error!r}: {raw[:200]!r}")
             return
-        if _CONTROLS.search(raw):
+        if len(raw.translate(None, _CONTROLS)) < len(raw) or (not raw.isascii() and _WIDE_CONTROLS.search(raw)):
             self.problems.append(f"a control character: {raw[:200]!r}")
         if b"CANARY" in raw:
             self.problems.append(f"a secret: {raw[:200]!r}")

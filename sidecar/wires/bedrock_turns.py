@@ -1,14 +1,12 @@
-"""Messages → the system blocks and turns of Amazon Bedrock's Converse API; what its families of models take. [pure]
+"""Messages → the system blocks and turns of Amazon Bedrock's Converse API. [pure]
 
 Must not know the options or the answer. Sources: botocore 1.44.5 (`bedrock-runtime/2023-09-30/
-service-2.json`) and the Bedrock user guide, "Prompt caching" and "Tool use", read 2026-11.
+service-2.json`), read 2026-11.
 """
 
 import re
 import zlib
-from collections.abc import Iterable
-from fnmatch import fnmatchcase
-from typing import Any, NamedTuple
+from typing import Any
 
 from protocol.messages import (
     FilePart,
@@ -25,76 +23,9 @@ from protocol.messages import (
 from protocol.replies import Warn
 from sidecar.errors import invalid
 from sidecar.wires import common
+from sidecar.wires.bedrock_models import base_model, family
 from sidecar.wires.draft import parse_arguments
 from sidecar.wires.types import Route
-
-
-class Family(NamedTuple):
-    """What the models whose id, less its region, matches `models` take."""
-
-    models: str
-    cached: tuple[str, ...] = ()
-    """Where cache points may stand: `system`, `tools`, `messages`. One elsewhere is an error."""
-    tool_status: bool = False
-    """A tool's result may be marked as an error."""
-    thinking: bool = False
-    """Reasoning is asked for with Anthropic's own `thinking`."""
-
-
-_EVERYWHERE = ("system", "tools", "messages")
-FAMILIES: tuple[Family, ...] = (
-    Family("anthropic.claude-v2*"),
-    Family("anthropic.claude-instant*"),
-    Family("anthropic.claude-3-haiku*", tool_status=True),
-    Family("anthropic.claude-3-opus*", tool_status=True),
-    Family("anthropic.claude-3-sonnet*", tool_status=True),
-    Family("anthropic.claude-3-5-sonnet-20240620*", tool_status=True),
-    Family("anthropic.claude-3-5-*", cached=_EVERYWHERE, tool_status=True),
-    Family("anthropic.claude-*", cached=_EVERYWHERE, tool_status=True, thinking=True),
-    Family("amazon.nova-*", cached=("system", "messages"), tool_status=True),
-)
-"""The first that matches counts."""
-
-_PLAIN = Family("*")
-
-_REGION = re.compile(r"(?:[a-z]{2,6}(?:-[a-z]+)?)\.(?=[a-z][a-z0-9]*\.[a-z])")
-"""The geography of an inference profile's id. New ones appear, so it is known by what follows: `maker.model`."""
-
-
-def base_model(model: str) -> str:
-    """Return the id of the foundation model in *model*, an id or ARN of a model or an inference profile.
-
-    The ARNs of application profiles and of provisioned models do not name one: what follows their last slash is
-    returned.
-    """
-    name = model.rpartition("/")[2] if model.startswith("arn:") else model
-    found = _REGION.match(name)
-    return name[found.end() :] if found else name
-
-
-def family(model: str) -> Family:
-    """Return what is known of *model*'s family."""
-    base = base_model(model)
-    return next((each for each in FAMILIES if fnmatchcase(base, each.models)), _PLAIN)
-
-
-def pick_profile(profiles: Iterable[dict[str, Any]], model: str, region: str) -> str | None:
-    """Return the id of the inference profile in *profiles*, as ListInferenceProfiles has them, to ask *model* through.
-
-    One that stays in the geography of *region* goes before one that may go anywhere, the provider's own before the
-    user's. None: there is none for the model.
-    """
-    wanted = base_model(model)
-    found: list[tuple[bool, bool, bool, str]] = []
-    for profile in profiles:
-        name = profile.get("inferenceProfileId", "")
-        arns = [each.get("modelArn", "") for each in profile.get("models") or ()]
-        served = [arn.split(":")[3] for arn in arns if arn.count(":") >= 5 and base_model(arn) == wanted]
-        if name and served and profile.get("status", "ACTIVE") == "ACTIVE":
-            own = profile.get("type", "SYSTEM_DEFINED") != "SYSTEM_DEFINED"
-            found.append((own, "" in served or name.startswith("global."), region not in served, name))
-    return min(found)[3] if found else None
-
 
 IMAGE_FORMATS = {
     "image/png": "png",

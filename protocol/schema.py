@@ -113,6 +113,8 @@ class Cost(TypedDict):
     """Of which, by kind of token, US dollars as decimal strings."""
     source: NotRequired[Literal["catalogue", "provider"]]
     """Who says so: our table of prices, or the provider in its reply."""
+    priced_at: NotRequired[str | None]
+    """The time whose prices were taken, ISO 8601 in UTC; null where the provider named the cost."""
     reason: NotRequired[str]
 
 

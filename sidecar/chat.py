@@ -6,14 +6,15 @@ scheme or provider.
 
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
+from datetime import UTC, datetime
 from typing import Any, Protocol
 
 import msgspec
 
-from protocol.messages import ReasoningPart, TextPart, ToolCallPart
+from protocol.messages import ReasoningPart, TextPart, ToolCallPart, Usage
 from protocol.replies import Attempt, Chunk, Done, Start, Timings
 from protocol.requests import Chat
-from sidecar import adapt, auth, model_lists, record, replay, resolve, settings, transport, wires
+from sidecar import adapt, auth, catalogue, cost, model_lists, record, replay, resolve, settings, transport, wires
 from sidecar.auth import call_of
 from sidecar.errors import SidecarError
 from sidecar.host import Host
@@ -101,9 +102,12 @@ async def _attempt(host: Host, entry: Entry, plan: adapt.Plan, sink: Sink) -> No
             request_id=faults.request_id(response.headers),
             warnings=warnings,
         )
-        outcome = await _receive(Reply(wire, route, response.headers), response, start, entry, sink)
+        try:
+            outcome = await _receive(Reply(wire, route, response.headers), response, start, entry, sink)
+        finally:
+            progress.cost = _cost(plan, progress.usage) if progress.usage else None
         timings = Timings(headers_ms=headers_ms, first_chunk_ms=progress.first_chunk_ms, total_ms=entry.elapsed_ms)
-        sink.end(_done(start, outcome, timings))
+        sink.end(_done(plan, start, outcome, timings))
         await transport.drain(response)
 
 
@@ -156,12 +160,13 @@ def _deliver(out: list[Chunk], entry: Entry, sink: Sink) -> list[Chunk]:
     return []
 
 
-def _done(start: Start, outcome: Outcome, timings: Timings) -> Done:
+def _done(plan: adapt.Plan, start: Start, outcome: Outcome, timings: Timings) -> Done:
+    reported = outcome.provider_cost_usd
     return Done(
         finish_reason=outcome.finish_reason,
         provider_finish_reason=outcome.provider_finish_reason,
         usage=outcome.usage,
-        cost=_cost(outcome),
+        cost=_cost(plan, outcome.usage) if reported is None else cost.reported(reported),
         message=outcome.message,
         provider=start.provider,
         model=outcome.model or start.model,
@@ -172,10 +177,11 @@ def _done(start: Start, outcome: Outcome, timings: Timings) -> Done:
     )
 
 
-def _cost(outcome: Outcome) -> dict[str, Any]:
-    if outcome.provider_cost_usd is not None:
-        return {"usd": outcome.provider_cost_usd, "parts": {}, "source": "provider"}
-    return {"usd": None, "reason": "no_price"}
+def _cost(plan: adapt.Plan, usage: Usage | None) -> dict[str, Any]:
+    target, passed = plan.target, plan.chat.options.provider_options
+    factors = catalogue.price_factors(target.row, target.route.settings, passed)
+    mode = passed.get("service_tier") or passed.get("speed")
+    return cost.cost(usage, target.model_row, datetime.now(UTC), mode=mode, factors=factors)
 
 
 def _as_seen_by_host(host: Host, error: SidecarError, target: Target, progress: Progress) -> SidecarError:
@@ -188,7 +194,7 @@ def _as_seen_by_host(host: Host, error: SidecarError, target: Target, progress: 
     if progress.delivered and body.code in ("network_error", "stream_interrupted"):
         # A provider that was kept waiting hangs up, and is not to blame.
         reason = "host_backpressure" if progress.held_up else body.reason
-        return SidecarError("stream_interrupted", body.message, reason=reason)
+        return error.with_(code="stream_interrupted", retryable=True, reason=reason)
     if body.code == "model_not_found" and body.hint is None and (names := model_lists.nearest(host, target)):
         return error.with_(hint=f"Nearest: {', '.join(names)}.")
     if body.code == "network_error" and body.reason == "refused" and target.row.setup_hint:

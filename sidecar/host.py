@@ -88,5 +88,6 @@ def _complete(body: ErrorBody, entry: Entry) -> ErrorBody:
         partial=last_seq is not None,
         partial_seq=last_seq,
         usage=progress.usage,
+        cost=progress.cost,
         elapsed_ms=entry.elapsed_ms,
     )

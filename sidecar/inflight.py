@@ -4,7 +4,7 @@ Knows that an id is live from its line to its terminal line. Must not know actio
 """
 
 import time
-from typing import Literal
+from typing import Any, Literal
 
 import anyio
 import msgspec
@@ -22,7 +22,7 @@ Key = int | str | msgspec.UnsetType
 class Progress:
     """How far a chat has come: what its terminal line says if it does not end well."""
 
-    __slots__ = ("attempts", "delivered", "first_chunk_ms", "held_up", "model", "phase", "provider", "usage")
+    __slots__ = ("attempts", "cost", "delivered", "first_chunk_ms", "held_up", "model", "phase", "provider", "usage")
 
     def __init__(self) -> None:
         self.provider: str | None = None
@@ -35,6 +35,8 @@ class Progress:
         self.held_up = False
         """Whether the provider has ever had to wait for a host that reads slowly."""
         self.usage: Usage | None = None
+        self.cost: dict[str, Any] | None = None
+        """What that usage has cost."""
 
 
 class Entry:

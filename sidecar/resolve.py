@@ -12,6 +12,7 @@ import msgspec
 from protocol.requests import Chat, ListModels, Options
 from sidecar import addresses, catalogue, settings
 from sidecar.catalogue import ProviderRow, models
+from sidecar.catalogue.models import ModelRow
 from sidecar.config import Config
 from sidecar.errors import SidecarError, invalid
 from sidecar.secret import Secret, secret
@@ -29,6 +30,8 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     credential: Secret | None
     list_base_url: str
     """The address of the provider's list of models."""
+    model_row: ModelRow | None = None
+    """What the catalogue knows of the model."""
     env: Mapping[str, str] = {}
     """The environment, for schemes with a chain of their own."""
     gateway_headers: dict[str, str] = {}
@@ -50,8 +53,7 @@ def _row(name: str, table: dict[str, Any], base: ProviderRow | None) -> Provider
             name=name, wire="", base_url="", quirks=Quirks(done_marker=False), private_network=True, auth_optional=True
         )
         columns["base_url"] = table.get("base_url", "")
-    elif "wire" in table:
-        columns["wires"] = []
+    columns["wire_fixed"] = "wire" in table
     quirks = msgspec.convert(msgspec.to_builtins(base.quirks) | table.get("quirks", {}), Quirks)
     headers = base.headers | table.get("headers", {})
     return msgspec.structs.replace(base, **columns, quirks=quirks, headers=headers)
@@ -123,7 +125,9 @@ def _target(config: Config, name: str, model: str, params: Chat | ListModels, wi
         model = row.default_model
     if row.wire == "from_model" and model:
         wire, _, model = model.partition("/") if "/" in model else ("", "", model)
-    wire, facts = _wire_and_facts(name, row, model, given, wire)
+    known = _known(name, model, given)
+    facts = models.facts(known) if known else ModelFacts()
+    wire = wire or (known.wire if known and not row.wire_fixed else None) or catalogue.wire_of(row, model)
     route = Route(
         provider=name,
         wire=wire,
@@ -142,21 +146,17 @@ def _target(config: Config, name: str, model: str, params: Chat | ListModels, wi
         list_base_url=settings.fill(row.list_base_url, name, row, given)
         if row.list_base_url and base.source == "none"
         else base.url,
+        model_row=known,
         env=config.env,
         gateway_headers=settings.gateway_headers(config, base),
     )
 
 
-def _wire_and_facts(
-    name: str, row: ProviderRow, model: str, given: dict[str, Any], wire: str | None
-) -> tuple[str, ModelFacts]:
+def _known(name: str, model: str, given: dict[str, Any]) -> ModelRow | None:
+    """Return what the catalogue knows of *model*, or of the model behind the user's own name for it."""
     deployment = given.get("deployments", {}).get(model) or {}
     usual_name = deployment.get("base_model") or model
-    known = models.lookup(name, usual_name) if usual_name else None
-    facts = models.facts(known) if known else ModelFacts()
-    # A row whose own wire the user has set knows better than the catalogue.
-    from_catalogue = known.wire if known and row.wires else None
-    return wire or from_catalogue or catalogue.wire_of(row, usual_name), facts
+    return models.lookup(name, usual_name) if usual_name else None
 
 
 def credential_of(config: Config, name: str, row: ProviderRow, params: Chat | ListModels | None) -> Secret | None:

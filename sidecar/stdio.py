@@ -12,6 +12,8 @@ import os
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable
+from contextvars import copy_context
+from functools import partial
 from queue import Full, Queue, SimpleQueue
 from typing import NamedTuple
 
@@ -73,9 +75,14 @@ def _open_null_as(fd: int) -> None:
         os.close(null)
 
 
-def loop_caller() -> Callable[[Callable[[], None]], object]:
-    """Return what runs a function in this event loop's next turn; any thread and any signal handler may call it."""
-    return asyncio.get_running_loop().call_soon_threadsafe
+def loop_caller() -> Callable[..., object]:
+    """Return what runs a function with its arguments in this event loop's next turn, for threads and signal handlers.
+
+    In the context of this task: what runs elsewhere, or interrupts what does, does not know which loop it is in.
+
+    Raises: RuntimeError, when called, once the loop is closed.
+    """
+    return partial(asyncio.get_running_loop().call_soon_threadsafe, context=copy_context())
 
 
 class Input:
@@ -83,7 +90,7 @@ class Input:
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
-        self._loop = asyncio.get_running_loop()
+        self._in_loop = loop_caller()
         self._arrived = anyio.Event()
         self._data = b""
         self._taken = threading.Semaphore(0)
@@ -102,7 +109,7 @@ class Input:
         while True:
             data = _read_some(self._fd)
             try:
-                self._loop.call_soon_threadsafe(self._hand_over, data)
+                self._in_loop(self._hand_over, data)
             except RuntimeError:
                 return
             if not data:
@@ -130,7 +137,7 @@ class Output:
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
-        self._loop = asyncio.get_running_loop()
+        self._in_loop = loop_caller()
         self._batches: SimpleQueue[tuple[bytes, Callable[[bool], None]]] = SimpleQueue()
         self._idle = threading.Event()
         self._idle.set()
@@ -156,7 +163,7 @@ class Output:
             ok = _write_all(self._fd, batch)
             self._idle.set()
             try:
-                self._loop.call_soon_threadsafe(written, ok)
+                self._in_loop(written, ok)
             except RuntimeError:
                 return
             if not ok:

@@ -11,6 +11,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import anyio
+import anyio.to_thread
 import msgspec
 
 from sidecar import __version__
@@ -62,11 +63,39 @@ def _client() -> Any:
     return httpx2
 
 
+class _Handshake:
+    """The connection of a request while it is made: the client leaves it open when it is cancelled within TLS."""
+
+    def __init__(self) -> None:
+        self._stream: Any = None
+
+    async def note(self, event: str, info: dict[str, Any]) -> None:
+        """Take one of the client's trace events, such as `connection.start_tls.complete`."""
+        if event.endswith("connect_tcp.complete"):
+            self._stream = info["return_value"]
+        elif event.endswith("start_tls.complete"):
+            self._stream = None
+
+    async def abandon(self) -> None:
+        """Close the connection, if it has come no further."""
+        if self._stream is not None:
+            with anyio.CancelScope(shield=True):
+                await self._stream.aclose()
+
+
 class Transport:
     """The process's HTTP client, made when first needed."""
 
     def __init__(self) -> None:
         self._http: httpx2.AsyncClient | None = None
+        self._making = anyio.Lock()
+
+    async def _ready(self) -> "httpx2.AsyncClient":
+        async with self._making:
+            if self._http is None:
+                # A tenth of a second of imports, for which the loop, and a `cancel` in it, need not wait.
+                self._http = await anyio.to_thread.run_sync(_make_client, abandon_on_cancel=True)
+        return self._http
 
     @asynccontextmanager
     async def send(
@@ -76,23 +105,27 @@ class Transport:
 
         Raises: SidecarError `network_error`, `timeout`, `invalid_request` (a header that cannot be sent).
         """
-        httpx2 = _client()
-        if self._http is None:
-            self._http = _make_client()
-        timeout = httpx2.Timeout(limits.idle, connect=limits.connect, write=WRITE_SECONDS, pool=None)
+        http, httpx2, handshake = await self._ready(), _client(), _Handshake()
+        timeout = {"connect": limits.connect, "read": None, "write": WRITE_SECONDS, "pool": None}
         headers = {"user-agent": f"sidecar/{__version__}", "accept-encoding": "identity"} | request.headers | auth
         progress.phase = "connect"
         try:
-            built = self._http.build_request(
-                request.method, request.url, headers=headers, content=request.body or None, timeout=timeout
+            built = http.build_request(
+                request.method,
+                request.url,
+                headers=headers,
+                content=request.body or None,
+                extensions={"timeout": timeout, "trace": handshake.note},
             )
             with anyio.fail_after(limits.first_byte):
                 progress.phase = "headers"
-                response = await self._http.send(built, stream=True)
+                response = await _answered(http, built, handshake)
         except TimeoutError:
             raise SidecarError("timeout", "The provider sent no reply in time.", phase="headers") from None
-        except (httpx2.HTTPError, httpx2.InvalidURL, ssl.SSLError) as error:
+        except (httpx2.HTTPError, httpx2.InvalidURL, ssl.SSLError, UnicodeEncodeError) as error:
             raise _failure(error, "headers") from None
+        # From here on only: a head may take longer than any pause of a body.
+        timeout["read"] = limits.idle
         try:
             progress.phase = "idle"
             head = {name.lower(): value for name, value in response.headers.items()}
@@ -110,7 +143,17 @@ class Transport:
             await self._http.aclose()
 
 
+async def _answered(http: "httpx2.AsyncClient", request: "httpx2.Request", handshake: _Handshake) -> "httpx2.Response":
+    try:
+        return await http.send(request, stream=True)
+    except BaseException:
+        await handshake.abandon()
+        raise
+
+
 def _make_client() -> "httpx2.AsyncClient":
+    from http.cookiejar import CookieJar, DefaultCookiePolicy  # As slow as the client, which imports it too.
+
     httpx2 = _client()
     return httpx2.AsyncClient(  # type: ignore[no-any-return]  # imported lazily
         verify=_tls_context(),
@@ -120,6 +163,8 @@ def _make_client() -> "httpx2.AsyncClient":
             keepalive_expiry=KEEPALIVE_SECONDS,
         ),
         follow_redirects=False,
+        # A cookie would tie together what different keys and conversations ask.
+        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
         trust_env=True,
         # A proxy is for the world outside, never for a server on this machine.
         mounts=dict.fromkeys(_LOOPBACK),
@@ -177,7 +222,7 @@ def _failure(error: Exception, phase: str) -> SidecarError:
     if isinstance(error, httpx2.TimeoutException):
         text = "The provider fell silent." if phase == "idle" else "The provider sent no reply in time."
         return SidecarError("timeout", text, phase="idle" if phase == "idle" else "headers")
-    if isinstance(error, (httpx2.LocalProtocolError, httpx2.UnsupportedProtocol, httpx2.InvalidURL)):
+    if isinstance(error, (httpx2.LocalProtocolError, httpx2.UnsupportedProtocol, httpx2.InvalidURL, UnicodeEncodeError)):
         # Its text may hold the header's value.
         return SidecarError("invalid_request", "The request cannot be sent: a header or the address is malformed.")
     if isinstance(error, httpx2.ProxyError):

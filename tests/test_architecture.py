@@ -208,6 +208,10 @@ def test_only_dispatch_catches_every_exception() -> None:
 
 
 def _catches_everything(handler: ast.ExceptHandler) -> bool:
+    last = handler.body[-1]
+    if isinstance(last, ast.Raise) and last.exc is None:
+        # It tidies up and lets the failure pass as it is.
+        return False
     if handler.type is None:
         return True
     return any(

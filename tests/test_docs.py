@@ -9,16 +9,19 @@ from typing import Any, get_args
 import msgspec
 import pytest
 from jsonschema import Draft202012Validator
+from pydantic import BaseModel
 
 import sidecar
 from protocol import schema
 from protocol.errors import ErrorCode, Phase
-from protocol.requests import PARAMS
-from sidecar import catalogue, config, framing, resolve, wires
+from protocol.requests import MAX_TIMEOUT_MS, PARAMS
+from sidecar import catalogue, config, config_file, dispatch, framing, resolve, transport, wires
 from sidecar.__main__ import USAGE
-from sidecar.errors import RETRYABLE
+from sidecar.errors import MESSAGE_MAX_CHARS, RETRYABLE
+from sidecar.wires import draft
 from tests import documents
 from tests.documents import DOCUMENTS, ROOT, Block
+from tests.source import program, tree_of
 
 PROTOCOL = "protocol/PROTOCOL.md"
 DEFS: dict[str, Any] = msgspec.json.decode(schema.PATH.read_bytes())["$defs"]
@@ -190,17 +193,61 @@ def _walk(value: Any) -> list[dict[str, Any]]:
 
 
 def test_every_reason_that_the_program_gives_is_described() -> None:
-    trees = (ast.parse(file.read_bytes()) for file in (ROOT / "sidecar").rglob("*.py"))
-    given = {
-        keyword.value.value
-        for tree in trees
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("SidecarError", "invalid")
-        for keyword in node.keywords
-        if keyword.arg == "reason" and isinstance(keyword.value, ast.Constant) and isinstance(keyword.value.value, str)
-    }
-    assert {"duplicate_id", "line_too_long"} <= given
+    given = keywords({"SidecarError", "invalid"}, "reason")
+    assert {"duplicate_id", "line_too_long", "redirect"} <= given
     assert not sorted(given - set(table("reason")))
+
+
+def test_what_is_said_to_be_missing_is_missing() -> None:
+    """Ours: whoever makes the program send these takes the sentence away."""
+    source = "".join((ROOT / file).read_text(encoding="utf-8") for file in program())
+    assert ("This version does not send it yet" in documents.read(PROTOCOL)) is (" Status(" not in source)
+    assert ("This version has none to send yet" in documents.read(PROTOCOL)) is ("host.warn(" not in source)
+
+
+def test_the_limits_that_are_named_are_those_of_the_program() -> None:
+    text = documents.read(PROTOCOL)
+    for limit in (
+        f"{framing.MAX_LINE_BYTES // 2**20} MiB",
+        f"1 to {MAX_TIMEOUT_MS},",
+        f"`connect_ms` (default {transport.CONNECT_SECONDS * 1000:.0f})",
+        f"(until the reply begins, {transport.FIRST_BYTE_SECONDS * 1000:.0f})",
+        f"(between two pieces of it, {transport.IDLE_SECONDS * 1000:.0f})",
+        f"At most {dispatch.MAX_OPEN} requests",
+        f"at most {draft.MAX_PIECE_CHARS // 1024} Ki characters",
+        f"at most {MESSAGE_MAX_CHARS} characters",
+    ):
+        assert limit in text
+
+
+@pytest.mark.parametrize("name", wires.names())
+def test_a_wire_has_the_five_things_that_are_asked_of_it(name: str) -> None:
+    """CONTRIBUTING.md. What is a part of a wire and no wire stands in `NOT_WIRES`."""
+    wire = wires.load(name)
+    assert not [
+        thing for thing in ("CODEC", "encode", "Decoder", "decode_whole", "classify") if not hasattr(wire, thing)
+    ]
+    assert (ROOT / "sidecar/codecs" / f"{wire.CODEC}.py").is_file()
+    assert list((ROOT / "fixtures" / name).glob("*/call.json"))
+
+
+def test_every_warning_that_the_program_gives_is_described() -> None:
+    given = keywords({"Warn"}, "code")
+    assert "option_left_out" in given
+    assert set(table("warning")) == given
+
+
+def keywords(functions: set[str], name: str) -> set[str]:
+    """Return the strings that the program writes down for the keyword *name* of calls of these *functions*."""
+    calls = (
+        node
+        for file in program()
+        for node in ast.walk(tree_of(file))
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") in functions
+    )
+    values = (keyword.value for call in calls for keyword in call.keywords if keyword.arg == name)
+    constants = (node.value for value in values for node in ast.walk(value) if isinstance(node, ast.Constant))
+    return {each for each in constants if isinstance(each, str)}
 
 
 # --- the user's side -------------------------------------------------------------------------
@@ -210,6 +257,12 @@ def test_every_flag_is_described() -> None:
     assert not sorted(set(re.findall(r"--[a-z-]+", USAGE)) - words("README.md"))
 
 
+def test_the_example_of_the_help_works(tmp_path: Path) -> None:
+    command = next(line for line in USAGE.splitlines() if "| sidecar" in line)
+    lines = documents.sh(command, tmp_path).splitlines()
+    assert msgspec.json.decode(lines[-1])["data"]["type"] == "done"
+
+
 def test_every_variable_of_the_program_is_described() -> None:
     source = "".join(file.read_text(encoding="utf-8") for file in (ROOT / "sidecar").glob("config*.py"))
     read = set(re.findall(r"SIDECAR_[A-Z]+(?:_[A-Z]+)*\b", source))
@@ -217,10 +270,20 @@ def test_every_variable_of_the_program_is_described() -> None:
     assert not sorted(read - words("README.md"))
 
 
+def test_every_key_of_the_configuration_is_described() -> None:
+    tables = vars(config_file).values()
+    models = [
+        each for each in tables if isinstance(each, type) and issubclass(each, BaseModel) and each is not BaseModel
+    ]
+    keys = {key for model in models for key in model.model_fields}
+    assert {"api_key_env", "base_url", "level"} <= keys
+    assert not sorted(keys - words("README.md") - words(PROTOCOL))
+
+
 def test_the_readme_names_every_built_in_provider_that_works_and_no_other() -> None:
-    """Ours: a row of the table of providers is a promise once its wire and its scheme are there."""
+    """Ours: a row of the table of providers is a promise once its scheme is there, and its wire with its fixtures."""
     schemes = {path.stem for path in (ROOT / "sidecar/auth").glob("*.py")} | {"none"}
-    known = {*wires.names(), "from_model"}
+    known = {name for name in wires.names() if list((ROOT / "fixtures" / name).glob("*/call.json"))} | {"from_model"}
     rows = catalogue.providers()
     working = {name for name, row in rows.items() if row.wire in known and row.auth in schemes}
     section = documents.read("README.md").partition("## Providers")[2].partition("\n## ")[0]

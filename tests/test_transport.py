@@ -78,7 +78,7 @@ async def test_what_is_sent(http: Transport, provider: Provider) -> None:
     request = HttpRequest(
         method="POST",
         url=provider.url + "/v1/chat?x=1",
-        headers={"content-type": "application/json", "x-own": "é".encode().decode("latin-1")[:0] + "yes"},
+        headers={"content-type": "application/json", "x-own": "yes"},
         body=b'{"model":"model-of-the-body"}',
     )
     await whole(http, request)
@@ -409,7 +409,7 @@ async def test_a_header_that_no_request_can_carry(http: Transport, provider: Pro
     assert provider.connections - before <= 1
 
 
-@pytest.mark.parametrize("url", ["http://127.0.0.1:99999/", "http://", "ftp://127.0.0.1/", "http://127.0.0.1/\x00", "http://[::1"])
+@pytest.mark.parametrize("url", ["http://", "ftp://127.0.0.1/", "http://127.0.0.1/\x00", "http://[::1"])
 async def test_an_address_that_is_none(http: Transport, url: str) -> None:
     body = (await failure(http, get(url))).body
     assert (body.code, body.retryable) == ("invalid_request", False)

@@ -6,6 +6,7 @@ Must not know requests, credentials or the environment.
 from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -39,6 +40,17 @@ class Variant(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     paths: dict[str, str] = {}
 
 
+class PriceFactor(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """When a multiplier of the model's row applies: for a setting, or an option passed through to the provider."""
+
+    name: str
+    """The multiplier's name in `models.json`."""
+    setting: str | None = None
+    option: str | None = None
+    equals: str | None = None
+    unless: str | None = None
+
+
 class ProviderRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One provider. In `base_url` and `paths`, `{name}` stands for a setting and `{model}` for the model."""
 
@@ -47,6 +59,8 @@ class ProviderRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """Its usual wire; `from_model` where the model's name begins with it."""
     wires: list[WireRule] = []
     """Exceptions, the first that matches wins."""
+    wire_fixed: bool = False
+    """The user has named the wire: neither the catalogue nor `wires` say otherwise. Default: false."""
     wire_from_list: bool = False
     """The provider's own list says which endpoints a model has. Default: false."""
     base_url: str
@@ -96,6 +110,7 @@ class ProviderRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """Other ids it is known under."""
     private_network: bool = False
     """Plain http to private addresses is fine: it runs at the user's place. Default: false."""
+    price_factors: tuple[PriceFactor, ...] = ()
     setup_hint: str | None = None
     """What to do when there is no credential, beyond setting a key."""
 
@@ -136,7 +151,7 @@ def aliases() -> dict[str, str]:
 
 def wire_of(row: ProviderRow, model: str) -> str:
     """Return the wire that *row*'s own table gives *model*."""
-    for rule in row.wires:
+    for rule in () if row.wire_fixed else row.wires:
         if any(fnmatchcase(model, pattern) for pattern in rule.models):
             return rule.wire
     return row.wire
@@ -148,3 +163,15 @@ def variant_of(row: ProviderRow, settings: dict[str, str]) -> Variant | None:
         if all(name in settings and fnmatchcase(settings[name], pattern) for name, pattern in variant.when.items()):
             return variant
     return None
+
+
+def price_factors(row: ProviderRow, settings: dict[str, Any], options: dict[str, Any]) -> list[str]:
+    """Return the names of the multipliers that apply to a request with these settings and passed-through options."""
+    return [each.name for each in row.price_factors if _applies(each, settings, options)]
+
+
+def _applies(factor: PriceFactor, settings: dict[str, Any], options: dict[str, Any]) -> bool:
+    value = settings.get(factor.setting) if factor.setting else options.get(factor.option or "")
+    if value is None:
+        return False
+    return value == factor.equals if factor.equals is not None else value != factor.unless

@@ -95,7 +95,7 @@ def judge(fault: Fault, status: int | None, headers: Mapping[str, str], table: T
     """Return the failure for *fault*, said with HTTP *status* or, where that is None or 0, inside a stream."""
     status = status or None
     rule = _rule(fault, status, table)
-    message = fault.message or (f"The provider answered with status {status}." if status else "The provider failed.")
+    message = clean(fault.message) or (f"The provider answered with status {status}." if status else "The provider failed.")
     return SidecarError(
         rule.code,
         message,

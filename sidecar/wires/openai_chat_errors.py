@@ -112,9 +112,9 @@ def classify(status: int, headers: dict[str, str], body: bytes) -> SidecarError:
 
 def tells_failure(chunk: ChatChunk, event: str, own: list[dict[str, Any]]) -> bool:
     """Return whether *chunk*, with its extensions *own*, is an error in one of the shapes that come with status 200."""
-    if _is_error(chunk.error) or chunk.object == "error" or (event == "error" and not chunk.choices):
+    if (chunk.error and _is_error(chunk.error)) or chunk.object == "error" or (event == "error" and not chunk.choices):
         return True
-    if any(_is_error(extension.get("error")) for extension in own):
+    if own and any(_is_error(extension.get("error")) for extension in own):
         return True
     return any(choice is not None and _is_error(choice.error) for choice in chunk.choices or ())
 

@@ -239,10 +239,11 @@ class Thoughts:
 
     def take(self, delta: Delta, out: list[Chunk]) -> bool:
         """Append the reasoning of *delta* to *out* and return whether there was any."""
-        details = [each for each in _list(delta.reasoning_details) if isinstance(each, dict)]
-        text = text_of(delta.reasoning) or text_of(delta.reasoning_content) or text_of(delta.reasoning_text)
+        details = _objects(delta.reasoning_details) if delta.reasoning_details else ()
         # Some send the same text in several fields.
-        text = text or "".join(text_of(each.get("text")) or text_of(each.get("summary")) for each in details)
+        text = text_of(delta.reasoning) or text_of(delta.reasoning_content) or text_of(delta.reasoning_text)
+        if details and not text:
+            text = "".join(text_of(each.get("text")) or text_of(each.get("summary")) for each in details)
         self.say(text, out)
         if self._echo == "reasoning_text" and delta.reasoning_opaque:
             self._kept["reasoning_opaque"] = delta.reasoning_opaque
@@ -288,8 +289,8 @@ class Thoughts:
                 item[name] = value
 
 
-def _list(value: object) -> list[Any]:
-    return value if isinstance(value, list) else []
+def _objects(value: object) -> list[dict[str, Any]]:
+    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
 
 
 # --- counts ----------------------------------------------------------------------------------

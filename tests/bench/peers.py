@@ -11,15 +11,16 @@ import re
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
 from tests.bench.processes import raise_file_limit
 from tests.bench.streams import STREAMS
 
-Client = Callable[[str, str], AsyncIterator[Any]]
-"""(wire, model) → what comes: bytes of a raw client, events of an SDK."""
+Client = Callable[[str, str], AbstractAsyncContextManager[AsyncIterator[Any]]]
+"""(wire, model) → what comes: bytes of a raw client, events of an SDK. Nothing of ours stands in between."""
 
-MESSAGES = [{"role": "user", "content": "Hello"}]
+MESSAGES: Any = [{"role": "user", "content": "Hello"}]
 
 STAMP = re.compile(rb'" (\d{9,})"')
 """The text of a paced event: see `tests.bench.server`."""
@@ -30,11 +31,11 @@ def _httpx2(port: int) -> Client:
 
     client = httpx2.AsyncClient(timeout=60, limits=httpx2.Limits(max_connections=None))
 
-    async def ask(wire: str, model: str) -> AsyncIterator[bytes]:
-        body: dict[str, Any] = {"model": model, "stream": True, "messages": MESSAGES}
+    @asynccontextmanager
+    async def ask(wire: str, model: str) -> AsyncIterator[AsyncIterator[Any]]:
+        body = {"model": model, "stream": True, "messages": MESSAGES}
         async with client.stream("POST", f"http://127.0.0.1:{port}{STREAMS[wire].path}", json=body) as response:
-            async for data in response.aiter_raw():
-                yield data
+            yield response.aiter_raw()
 
     return ask
 
@@ -44,17 +45,15 @@ def _openai(port: int) -> Client:
 
     client = openai.AsyncOpenAI(api_key="k-test", base_url=f"http://127.0.0.1:{port}/v1")
 
-    async def ask(wire: str, model: str) -> AsyncIterator[Any]:
-        stream: Any
+    @asynccontextmanager
+    async def ask(wire: str, model: str) -> AsyncIterator[AsyncIterator[Any]]:
         if wire == "openai_responses":
-            stream = await client.responses.create(model=model, input="Hello", stream=True)
+            yield aiter(await client.responses.create(model=model, input="Hello", stream=True))
         else:
-            messages: Any = MESSAGES
-            stream = await client.chat.completions.create(
-                model=model, messages=messages, stream=True, stream_options={"include_usage": True}
+            usage: Any = {"include_usage": True}
+            yield aiter(
+                await client.chat.completions.create(model=model, messages=MESSAGES, stream=True, stream_options=usage)
             )
-        async for event in stream:
-            yield event
 
     return ask
 
@@ -64,11 +63,9 @@ def _anthropic(port: int) -> Client:
 
     client = anthropic.AsyncAnthropic(api_key="k-test", base_url=f"http://127.0.0.1:{port}")
 
-    async def ask(wire: str, model: str) -> AsyncIterator[Any]:  # noqa: ARG001 - it speaks one wire
-        messages: Any = MESSAGES
-        stream = await client.messages.create(model=model, messages=messages, max_tokens=100, stream=True)
-        async for event in stream:
-            yield event
+    @asynccontextmanager
+    async def ask(wire: str, model: str) -> AsyncIterator[AsyncIterator[Any]]:  # noqa: ARG001 - it speaks one wire
+        yield aiter(await client.messages.create(model=model, messages=MESSAGES, max_tokens=100, stream=True))
 
     return ask
 
@@ -79,9 +76,10 @@ CLIENTS: dict[str, Callable[[int], Client]] = {"httpx2": _httpx2, "openai": _ope
 async def _one(ask: Client, wire: str, model: str) -> dict[str, Any]:
     cpu, start = time.process_time(), time.monotonic()
     events, first = 0, 0.0
-    async for each in ask(wire, model):
-        first = first or time.monotonic()
-        events += each.count(b"data:") if isinstance(each, bytes) else 1
+    async with ask(wire, model) as stream:
+        async for each in stream:
+            first = first or time.monotonic()
+            events += each.count(b"data:") if isinstance(each, bytes) else 1
     wall_s, cpu_s = time.monotonic() - start, time.process_time() - cpu
     return {"cpu_s": cpu_s, "wall_s": wall_s, "first_s": first - start, "events": events}
 
@@ -89,9 +87,10 @@ async def _one(ask: Client, wire: str, model: str) -> dict[str, Any]:
 async def _stamped(ask: Client, wire: str, model: str) -> list[tuple[float, float]]:
     """Return of each stamped event when it was sent and when it came."""
     seen: list[tuple[float, float]] = []
-    async for data in ask(wire, model):
-        now = time.monotonic()
-        seen += ((int(stamp) / 1e9, now) for stamp in STAMP.findall(data))
+    async with ask(wire, model) as stream:
+        async for data in stream:
+            now = time.monotonic()
+            seen += ((int(stamp) / 1e9, now) for stamp in STAMP.findall(data))
     return seen
 
 

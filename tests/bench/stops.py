@@ -13,25 +13,37 @@ WIRE = "anthropic_messages"
 
 STREAMS_AT_ONCE = 50
 
+ENDLESS = 10_000_000
+"""Events that no stream comes to the end of here."""
+
 STALL_EVENTS = 4_000
 """Events of each stream while the host does not read: together far more than may be held."""
 
 
+CANCELLED = {
+    "slow": {"n": 100_000, "us": 2_000},
+    "silent": {"n": 1, "us": 1_000, "hang": 1},
+    "fast": {"n": ENDLESS},
+}
+
+
 def cancel() -> Iterator[Figure]:
     """Measure a cancel: to its terminal line, and to the provider's socket closed."""
-    loads = {"slow": {"n": 100_000, "us": 2_000}, "silent": {"n": 1, "us": 1_000, "hang": 1}, "fast": {"n": 1_000_000}}
-    with processes.serving() as server, hosting(server.port) as host:
-        for name, load in loads.items():
-            answered, closed = [], []
-            for _ in range(20):
-                answered_ms, closed_ms = _cancel(host, server, load)
-                answered.append(answered_ms)
-                closed.append(closed_ms)
-            what = f"cancel of a {name} stream"
-            for of, values in (("median", median(answered)), ("highest", max(answered))):
-                yield Figure(what=f"{what} to its last line, {of}", value=values, unit="ms", bars=(Bar(50),))
-            for of, values in (("median", median(closed)), ("highest", max(closed))):
-                yield Figure(what=f"{what} to the socket closed, {of}", value=values, unit="ms", bars=(Bar(250),))
+    with processes.serving() as server:
+        with hosting(server.port) as host:
+            for name, load in CANCELLED.items():
+                yield from _cancels(f"cancel of a {name} stream", host, server, load)
+        with hosting(server.port) as host:
+            for _ in range(STREAMS_AT_ONCE):
+                host.chat(WIRE, n=ENDLESS)
+            yield from _cancels(f"cancel beside {STREAMS_AT_ONCE} fast ones", host, server, CANCELLED["slow"])
+
+
+def _cancels(what: str, host: Host, server: Server, load: dict[str, int]) -> Iterator[Figure]:
+    answered, closed = zip(*(_cancel(host, server, load) for _ in range(20)), strict=True)
+    for of, pick in (("median", median), ("highest", max)):
+        yield Figure(what=f"{what}: last line, {of}", value=pick(answered), unit="ms", bars=(Bar(50),))
+        yield Figure(what=f"{what}: socket closed, {of}", value=pick(closed), unit="ms", bars=(Bar(250),))
 
 
 def _cancel(host: Host, server: Server, load: dict[str, int]) -> tuple[float, float]:
@@ -71,7 +83,7 @@ def stall(seconds: float = 5) -> Iterator[Figure]:
         before_mb = processes.memory_mb(host.pid)
         ids = {host.chat(WIRE, n=STALL_EVENTS) for _ in range(STREAMS_AT_ONCE)}
         # More than the sockets' own buffers take: its provider is still sending when it is cancelled.
-        cancelled = host.chat(WIRE, n=1_000_000)
+        cancelled = host.chat(WIRE, n=ENDLESS)
         time.sleep(seconds / 2)
         start = time.monotonic()
         cancel_id = host.send("cancel", params={"id": cancelled})

@@ -80,6 +80,17 @@ def environment(home: Path, **more: str) -> dict[str, str]:
     return kept | places | {"HOME": str(home), "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "error"} | more
 
 
+def params(provider: Provider, model: str, shape: Shape = ANTHROPIC) -> Object:
+    """Return the params of a chat with *provider*, which plays the script *model*."""
+    return {
+        "model": model,
+        "messages": [{"role": "user", "content": "Hi"}],
+        "api_key": CANARY,
+        "base_url": provider.url + shape.base,
+        "options": {"wire": shape.wire},
+    }
+
+
 class Sidecar:
     """One process. Requests get ids of their own unless a test gives them."""
 
@@ -100,6 +111,8 @@ class Sidecar:
         self.expected_exit = 0
         self.expects_answers = True
         """False when the host is not there to hear the ends of its requests."""
+        self.may_tear = False
+        """True when the process is ended while a write waits for the host."""
         self.max_growth_bytes = MAX_GROWTH_BYTES
         self.lines: list[Line] = []
         self.events: list[Object] = []
@@ -190,15 +203,9 @@ class Sidecar:
         return self.send(action, self.params(model, shape), provider=shape.provider, **envelope)
 
     def params(self, model: str, shape: Shape = ANTHROPIC, **more: Any) -> Object:
-        """Return the params of a chat."""
+        """Return the params of a chat with the provider."""
         assert self.provider
-        return {
-            "model": model,
-            "messages": [{"role": "user", "content": "Hi"}],
-            "api_key": CANARY,
-            "base_url": self.provider.url + shape.base,
-            "options": {"wire": shape.wire},
-        } | more
+        return params(self.provider, model, shape) | more
 
     # --- from the process -------------------------------------------------------------------
 
@@ -358,7 +365,7 @@ class Sidecar:
                 pieces.append(rest)
             if self._read_pause:
                 time.sleep(self._read_pause)
-        if pieces and self.expects_answers:
+        if pieces and not self.may_tear:
             self.problems.append(f"stdout ends within a line: {b''.join(pieces)[:200]!r}")
 
     def _take(self, at: float, raw: bytes) -> None:

@@ -120,7 +120,7 @@ class Provider:
 
     def forget(self) -> None:
         """Begin anew, once all connections are closed."""
-        self._wait(lambda: not self.open, "the connections to be closed")
+        self.disconnected()
         self._calls.clear()
         self._scripts.clear()
         self.connections = 0
@@ -144,6 +144,10 @@ class Provider:
         self._wait(lambda: len(self.calls(name)) > index, f"request {index} for {name}")
         return self.calls(name)[index]
 
+    def accepted(self, count: int) -> None:
+        """Wait until so many connections have been made."""
+        self._wait(lambda: self.connections >= count, f"connection {count}")
+
     def closed(self, call: Call) -> float:
         """Return when the other side hung up on *call*, waiting for it."""
         self._wait(lambda: call.closed_at is not None, f"the end of the connection of {call.name}")
@@ -153,6 +157,10 @@ class Provider:
     def hung_up(self, name: str, count: int) -> None:
         """Wait until the other side has hung up on so many requests for *name*."""
         self._wait(lambda: sum(call.closed_at is not None for call in self.calls(name)) >= count, f"{count} ends of {name}")
+
+    def disconnected(self) -> None:
+        """Wait until no connection is open."""
+        self._wait(lambda: not self.open, "the connections to be closed")
 
     def closes(self, connection: int) -> None:
         """Wait until the *connection* is closed on this side."""

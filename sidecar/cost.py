@@ -1,0 +1,103 @@
+"""Usage × rates → US dollars, in decimals to the last digit. [pure]
+
+Knows disjoint buckets, long-context tiers, dated changes, off-peak hours, modes and factors.
+Must not know wires or HTTP. An unknown price is null with a reason, never 0.
+"""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+from protocol.messages import Usage
+from sidecar.catalogue.models import ModelRow, OffPeak, Rates, price_on
+
+_MILLION = Decimal(1_000_000)
+
+
+def cost(
+    usage: Usage | None, row: ModelRow | None, at: datetime, *, mode: str | None = None, factors: Iterable[str] = ()
+) -> dict[str, Any]:
+    """Return the `cost` object of *usage* with the model *row* at the time *at*.
+
+    *mode* is a way to be served (`flex`, `priority`, …), *factors* the names of multipliers that apply.
+    """
+    if row is None:
+        return unknown("model_unknown")
+    if usage is None or usage.input_tokens is None or usage.output_tokens is None:
+        return unknown("usage_unknown")
+    rates = rates_for(row, usage.input_tokens, at, mode)
+    if rates is None:
+        return unknown("price_unknown")
+    factor = _factor(row, factors)
+    parts = {name: tokens * rate * factor / _MILLION for name, tokens, rate in _buckets(usage, rates)}
+    if any(tokens < 0 for _, tokens, _ in _buckets(usage, rates)):
+        return unknown("usage_contradicts_itself")
+    return {
+        "usd": plain(sum(parts.values(), Decimal(0))),
+        "parts": {name: plain(amount) for name, amount in parts.items()},
+        "source": "catalogue",
+        "priced_at": at.astimezone(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def reported(usd: str) -> dict[str, Any]:
+    """Return the `cost` object for what the provider itself says a request cost."""
+    return {"usd": usd, "parts": {}, "source": "provider", "priced_at": None}
+
+
+def unknown(reason: str) -> dict[str, Any]:
+    """Return the `cost` object for a price that is not known."""
+    return {"usd": None, "reason": reason}
+
+
+def rates_for(row: ModelRow, prompt_tokens: int, at: datetime, mode: str | None = None) -> Rates | None:
+    """Return the rates of a request with *prompt_tokens*, cached ones included; None: unknown.
+
+    A tier reprices the whole request. A mode's rates hold below the first tier; beyond it they are unknown.
+    """
+    tier = next((tier for tier in reversed(row.tiers) if prompt_tokens > tier.over_tokens), None)
+    if mode is not None and mode in row.modes:
+        return None if tier else row.modes[mode]
+    if tier is not None:
+        return tier.price
+    if row.off_peak and not _is_peak(row.off_peak, at):
+        return row.off_peak.price
+    return price_on(row, at.astimezone(UTC).date())
+
+
+def _buckets(usage: Usage, rates: Rates) -> list[tuple[str, int, Decimal]]:
+    """Return the disjoint parts of the usage, each with its rate; a rate that is absent is its next of kin's."""
+    read, write, hour = usage.cache_read_tokens or 0, usage.cache_write_tokens or 0, usage.cache_write_1h_tokens or 0
+    write_rate = rates.input if rates.cache_write is None else rates.cache_write
+    buckets = [
+        ("input", (usage.input_tokens or 0) - read - write, rates.input),
+        ("cache_read", read, rates.input if rates.cache_read is None else rates.cache_read),
+        ("cache_write", write - hour, write_rate),
+        ("cache_write_1h", hour, write_rate if rates.cache_write_1h is None else rates.cache_write_1h),
+    ]
+    output, reasoning = usage.output_tokens or 0, usage.reasoning_tokens or 0
+    if rates.reasoning is None:
+        return [*buckets, ("output", output, rates.output)]
+    return [*buckets, ("output", output - reasoning, rates.output), ("reasoning", reasoning, rates.reasoning)]
+
+
+def _factor(row: ModelRow, factors: Iterable[str]) -> Decimal:
+    factor = Decimal(1)
+    for name in factors:
+        factor *= row.multipliers.get(name, Decimal(1))
+    return factor
+
+
+def _is_peak(off_peak: OffPeak, at: datetime) -> bool:
+    now = at.astimezone(UTC)
+    if off_peak.weekdays_only and now.weekday() >= 5:  # noqa: PLR2004 - Saturday
+        return False
+    clock = now.strftime("%H:%M")
+    return any(start <= clock < end for start, _, end in (hours.partition("-") for hours in off_peak.peak_utc))
+
+
+def plain(amount: Decimal) -> str:
+    """Return *amount* without an exponent and without idle zeros."""
+    text = format(amount, "f")
+    return text.rstrip("0").rstrip(".") if "." in text else text

@@ -1,0 +1,463 @@
+"""The AWS scheme: bearer keys without the SDK, signatures equal to the SDK's, and what a missing login leads to."""
+
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from sidecar import catalogue
+from sidecar.auth import Call, aws
+from sidecar.errors import SidecarError
+from sidecar.resolve import Target
+from sidecar.secret import Secret
+from sidecar.transport import Transport
+from sidecar.wires import bedrock_converse
+from sidecar.wires.types import HttpRequest, Route
+
+AT = datetime(2026, 11, 20, 12, 0, 0, tzinfo=UTC)
+KEYS = {"AWS_ACCESS_KEY_ID": "AKIDENVIRONMENT", "AWS_SECRET_ACCESS_KEY": "made/up+secret"}
+REQUEST = HttpRequest(
+    method="POST",
+    url="https://bedrock-runtime.eu-west-1.amazonaws.com/model/a.b%3A0/converse-stream",
+    headers={"content-type": "application/json"},
+    body=b'{"messages":[]}',
+)
+
+
+@pytest.fixture(autouse=True)
+def _nobodys_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Keep the keys and logins of whoever runs the tests out of them."""
+    import os
+
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> dict[str, str]:
+    """Return the environment that names two files of AWS's, both empty."""
+    for name in ("config", "credentials"):
+        (tmp_path / name).write_text("")
+    return {
+        "AWS_CONFIG_FILE": str(tmp_path / "config"),
+        "AWS_SHARED_CREDENTIALS_FILE": str(tmp_path / "credentials"),
+    }
+
+
+def write(files: dict[str, str], **texts: str) -> None:
+    for name, text in texts.items():
+        variable = {"config": "AWS_CONFIG_FILE", "credentials": "AWS_SHARED_CREDENTIALS_FILE"}[name]
+        Path(files[variable]).write_text(text)
+
+
+def call(
+    env: Mapping[str, str],
+    *,
+    bearer: str | None = None,
+    sessions: dict[Any, Any] | None = None,
+    request: HttpRequest | None = REQUEST,
+    **settings: str,
+) -> Call:
+    route = Route(
+        provider="bedrock",
+        wire="bedrock_converse",
+        model="a.b:0",
+        base_url="https://bedrock-runtime.eu-west-1.amazonaws.com",
+        settings={"region": "eu-west-1"} | settings,
+    )
+    target = Target(
+        row=catalogue.providers()["bedrock"],
+        route=route,
+        credential=Secret(bearer, "environment") if bearer else None,
+        list_base_url="https://bedrock.eu-west-1.amazonaws.com",
+        env=env,
+    )
+    return Call(target=target, http=Transport(), request=request, sessions={} if sessions is None else sessions)
+
+
+async def refusal(made: Call) -> SidecarError:
+    with pytest.raises(SidecarError) as caught:
+        await aws.headers(made)
+    return caught.value
+
+
+def signer_of(headers: dict[str, str]) -> str:
+    found = re.search(r"Credential=([^/]+)/", headers["authorization"])
+    assert found
+    return found[1]
+
+
+# --- a bearer key ----------------------------------------------------------------------------
+
+
+async def test_a_bearer_key_goes_before_keys_that_sign() -> None:
+    assert await aws.headers(call(KEYS, bearer="bedrock-api-key-abc")) == {
+        "authorization": "Bearer bedrock-api-key-abc"
+    }
+
+
+def test_a_bearer_key_imports_no_sdk() -> None:
+    program = (
+        "import anyio, sys\n"
+        "from tests.auth.test_aws import aws, call\n"
+        "anyio.run(aws.headers, call({}, bearer='key'))\n"
+        "print([name for name in sys.modules if name.startswith(('boto', 'anthropic', 'openai'))])\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    assert ran.stdout == "[]\n"
+
+
+# --- the signature ---------------------------------------------------------------------------
+
+
+def sent_by_sdk(monkeypatch: pytest.MonkeyPatch, service: str, token: str | None, operation: str, **params: Any) -> Any:
+    """Return the request that botocore's own client would send at AT."""
+    import botocore.auth
+    from botocore.awsrequest import AWSResponse
+    from botocore.session import Session
+
+    monkeypatch.setattr(botocore.auth, "get_current_datetime", lambda: AT.replace(tzinfo=None))
+    client = Session().create_client(
+        service,
+        region_name="eu-west-1",
+        aws_access_key_id="AKIDEXAMPLE",
+        aws_secret_access_key="made/up+secret",
+        aws_session_token=token,
+    )
+    sent: list[Any] = []
+
+    class Raw:
+        def read(self, *_: object) -> bytes:
+            return b"{}"
+
+        def stream(self, **_: object) -> Any:
+            yield b"{}"
+
+    def keep(request: Any, **_: object) -> AWSResponse:
+        sent.append(request)
+        return AWSResponse(request.url, 200, {"content-type": "application/json"}, Raw())
+
+    client.meta.events.register("before-send", keep)
+    getattr(client, operation)(**params)
+    return sent[0]
+
+
+MODELS = (
+    "anthropic.claude-haiku-4-5-20251001-v1:0",
+    "us.deepseek.v3.2",
+    "arn:aws:bedrock:eu-west-1:123456789012:application-inference-profile/abc123xyz",
+)
+
+
+@pytest.mark.parametrize("token", [None, "made-up-session-token=="])
+@pytest.mark.parametrize("model", MODELS)
+def test_a_signature_is_the_one_that_the_sdk_makes(
+    monkeypatch: pytest.MonkeyPatch, model: str, token: str | None
+) -> None:
+    theirs = sent_by_sdk(
+        monkeypatch, "bedrock-runtime", token, "converse", modelId=model, messages=[{"role": "user", "content": []}]
+    )
+    request = HttpRequest(
+        method="POST", url=theirs.url, headers={"content-type": "application/json", "accept": "*/*"}, body=theirs.body
+    )
+    ours = aws.sign(request, aws.Keys("AKIDEXAMPLE", "made/up+secret", token), "eu-west-1", AT)
+    assert ours["authorization"] == theirs.headers["Authorization"].decode()
+    assert ours["x-amz-date"] == "20261120T120000Z"
+    assert ours.get("x-amz-security-token") == token
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_the_address_that_is_signed_is_the_one_that_the_wire_makes(monkeypatch: pytest.MonkeyPatch, model: str) -> None:
+    from protocol.messages import Message
+    from protocol.requests import Chat
+
+    theirs = sent_by_sdk(
+        monkeypatch, "bedrock-runtime", None, "converse", modelId=model, messages=[{"role": "user", "content": []}]
+    )
+    chat = Chat(model=model, messages=[Message(role="user", content="Hi")])
+    route = Route(
+        provider="bedrock",
+        wire="bedrock_converse",
+        model=model,
+        base_url="https://bedrock-runtime.eu-west-1.amazonaws.com",
+    )
+    ours = bedrock_converse.whole_request(bedrock_converse.encode(chat, route).request)
+    assert ours.url == theirs.url
+
+
+def test_a_request_of_the_control_plane_is_signed_as_the_sdk_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    theirs = sent_by_sdk(
+        monkeypatch, "bedrock", None, "list_inference_profiles", maxResults=1000, typeEquals="SYSTEM_DEFINED"
+    )
+    request = HttpRequest(method="GET", url=theirs.url, headers={})
+    ours = aws.sign(request, aws.Keys("AKIDEXAMPLE", "made/up+secret", None), "eu-west-1", AT)
+    assert "type=SYSTEM_DEFINED" in theirs.url
+    assert ours["authorization"] == theirs.headers["Authorization"].decode()
+
+
+async def test_the_keys_of_the_environment_sign_for_the_region_now() -> None:
+    made = await aws.headers(call(KEYS | {"AWS_SESSION_TOKEN": "a-token"}))
+    day = datetime.now(UTC)
+    assert re.match(
+        rf"AWS4-HMAC-SHA256 Credential=AKIDENVIRONMENT/({day:%Y%m%d}|{day - timedelta(days=1):%Y%m%d})/eu-west-1/"
+        r"bedrock/aws4_request, SignedHeaders=content-type;host;x-amz-date;x-amz-security-token, "
+        r"Signature=[0-9a-f]{64}\Z",
+        made["authorization"],
+    )
+    assert made["x-amz-security-token"] == "a-token"
+    assert set(made) == {"authorization", "x-amz-date", "x-amz-security-token"}
+
+
+async def test_half_a_pair_of_keys_is_named() -> None:
+    error = await refusal(call({"AWS_ACCESS_KEY_ID": "AKIDENVIRONMENT"}))
+    assert error.body.code == "auth_required"
+    assert error.body.hint == "Set AWS_SECRET_ACCESS_KEY as well, or neither."
+
+
+async def test_without_a_region_nothing_is_signed() -> None:
+    error = await refusal(call(KEYS, region=""))
+    assert (error.body.code, error.body.param) == ("invalid_request", "params.settings.region")
+
+
+# --- the chain -------------------------------------------------------------------------------
+
+
+def pair(profile: str, key: str) -> str:
+    return f"[{profile}]\naws_access_key_id = {key}\naws_secret_access_key = made/up+secret\n"
+
+
+async def test_the_default_profile_of_the_files_signs(files: dict[str, str]) -> None:
+    write(files, credentials=pair("default", "AKIDFILE"))
+    assert signer_of(await aws.headers(call(files))) == "AKIDFILE"
+
+
+@pytest.mark.parametrize(
+    ("env", "profile", "signer"),
+    [
+        ({}, "work", "AKIDWORK"),
+        (KEYS, "work", "AKIDWORK"),
+        (KEYS | {"AWS_PROFILE": "work"}, "work", "AKIDENVIRONMENT"),
+        ({"AWS_PROFILE": "work"}, "work", "AKIDWORK"),
+    ],
+    ids=["profile", "a chosen profile before keys", "keys before a profile of the environment", "that profile"],
+)
+async def test_which_credentials_win(files: dict[str, str], env: dict[str, str], profile: str, signer: str) -> None:
+    write(files, credentials=pair("default", "AKIDFILE") + pair("work", "AKIDWORK"))
+    assert signer_of(await aws.headers(call(files | env, profile=profile))) == signer
+
+
+async def test_keys_that_another_program_writes_are_seen(
+    files: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sessions: dict[Any, Any] = {}
+    write(files, credentials=pair("default", "AKIDOLD"))
+    assert signer_of(await aws.headers(call(files, sessions=sessions))) == "AKIDOLD"
+    write(files, credentials=pair("default", "AKIDNEW"))
+    assert signer_of(await aws.headers(call(files, sessions=sessions))) == "AKIDOLD"
+    monkeypatch.setattr(aws, "REREAD_SECONDS", -1.0)
+    assert signer_of(await aws.headers(call(files, sessions=sessions))) == "AKIDNEW"
+
+
+def program(tmp_path: Path, source: str) -> str:
+    (tmp_path / "program.py").write_text(source)
+    return f'credential_process = "{sys.executable}" "{tmp_path / "program.py"}"\n'
+
+
+async def test_a_program_is_asked_once_for_as_long_as_its_credentials_are_good(
+    files: dict[str, str], tmp_path: Path
+) -> None:
+    source = (
+        "import json, pathlib\n"
+        f"with open({str(tmp_path / 'asked')!r}, 'a') as file: file.write('x')\n"
+        "print(json.dumps({'Version': 1, 'AccessKeyId': 'AKIDPROGRAM', 'SecretAccessKey': 's',"
+        " 'SessionToken': 't', 'Expiration': '2099-01-01T00:00:00Z'}))\n"
+    )
+    write(files, config="[default]\n" + program(tmp_path, source))
+    sessions: dict[Any, Any] = {}
+    async with anyio.create_task_group() as tasks:
+        for _ in range(20):
+            tasks.start_soon(aws.headers, call(files, sessions=sessions))
+    made = await aws.headers(call(files, sessions=sessions))
+    assert signer_of(made) == "AKIDPROGRAM"
+    assert made["x-amz-security-token"] == "t"
+    assert (tmp_path / "asked").read_text() == "x"
+
+
+async def test_what_a_program_prints_when_it_fails_is_not_shown(files: dict[str, str], tmp_path: Path) -> None:
+    source = "import sys; sys.exit('the secret is CANARY')\n"
+    write(files, config="[profile work]\n" + program(tmp_path, source))
+    error = await refusal(call(files, profile="work"))
+    assert error.body.code == "auth_required"
+    assert error.body.hint == "Run `aws sts get-caller-identity --profile work`."
+    assert "CANARY" not in repr(error.body)
+
+
+async def test_a_role_that_asks_for_a_code_does_not_prompt_for_it(files: dict[str, str]) -> None:
+    write(files, credentials=pair("base", "AKIDBASE"))
+    write(
+        files,
+        config="[profile admin]\nrole_arn = arn:aws:iam::123456789012:role/admin\nsource_profile = base\n"
+        "mfa_serial = arn:aws:iam::123456789012:mfa/ada\n",
+    )
+    error = await refusal(call(files, profile="admin"))
+    assert error.body.code == "auth_required"
+    assert "code" in error.body.message
+
+
+SSO = "sso_account_id = 123456789012\nsso_role_name = dev\n"
+SSO_START = "sso_region = eu-west-1\nsso_start_url = https://corp.test/start\n"
+CONFIGURATIONS = {
+    "sso session": (
+        f"[profile dev]\nsso_session = corp\n{SSO}[sso-session corp]\n{SSO_START}",
+        "Run `aws sso login --profile dev`.",
+    ),
+    "sso without session": (
+        f"[profile dev]\n{SSO}{SSO_START}",
+        "Run `aws sso login --profile dev`.",
+    ),
+    "aws login without its package": (
+        "[profile dev]\nlogin_session = arn:aws:iam::123456789012:user/ada\n",
+        "Run `pip install 'botocore[crt]'`.",
+    ),
+    "no such profile": ("[profile other]\n", "Run `aws configure --profile dev`."),
+    "half a pair": ("[profile dev]\naws_access_key_id = AKIDHALF\n", "Run `aws configure --profile dev`."),
+    "no configuration": ("[profile dev\n", "Run `aws configure list --profile dev`."),
+    "nothing in it": ("[profile dev]\noutput = json\n", "Run `aws sso login --profile dev`."),
+}
+
+
+@pytest.mark.parametrize("name", CONFIGURATIONS)
+async def test_a_login_that_is_missing_is_told_with_the_command_that_mends_it(files: dict[str, str], name: str) -> None:
+    configuration, hint = CONFIGURATIONS[name]
+    write(files, config=configuration)
+    error = await refusal(call(files, profile="dev"))
+    assert (error.body.code, error.body.retryable) == ("auth_required", False)
+    assert error.body.hint == hint
+
+
+async def test_a_login_that_was_made_meanwhile_is_found(files: dict[str, str]) -> None:
+    sessions: dict[Any, Any] = {}
+    assert (await refusal(call(files, sessions=sessions))).body.code == "auth_required"
+    write(files, credentials=pair("default", "AKIDFILE"))
+    assert signer_of(await aws.headers(call(files, sessions=sessions))) == "AKIDFILE"
+
+
+@pytest.mark.parametrize(("setting", "asked"), [({}, 0), ({"AWS_EC2_METADATA_DISABLED": "false"}, 1)])
+async def test_the_machines_own_role_is_asked_for_only_where_the_user_says_so(
+    files: dict[str, str], monkeypatch: pytest.MonkeyPatch, setting: dict[str, str], asked: int
+) -> None:
+    from botocore.utils import InstanceMetadataFetcher
+
+    times: list[object] = []
+
+    def ask(fetcher: object) -> dict[str, str]:
+        times.append(fetcher)
+        return {}
+
+    monkeypatch.setattr(InstanceMetadataFetcher, "retrieve_iam_role_credentials", ask)
+    assert (await refusal(call(files | setting))).body.code == "auth_required"
+    assert len(times) == asked
+
+
+async def test_a_login_out_of_reach_may_be_tried_again(files: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    from botocore.exceptions import EndpointConnectionError
+
+    def unreachable(*_: object) -> None:
+        raise EndpointConnectionError(endpoint_url="https://oidc.test")
+
+    monkeypatch.setattr(aws, "_load", unreachable)
+    error = await refusal(call(files))
+    assert (error.body.code, error.body.retryable) == ("network_error", True)
+
+
+async def test_credentials_that_hang_hold_one_thread_and_no_request_for_longer_than_the_limit(
+    files: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release, threads = threading.Event(), list[None]()
+
+    def hang(*_: object) -> None:
+        threads.append(None)
+        release.wait(30)
+
+    monkeypatch.setattr(aws, "_load", hang)
+    monkeypatch.setattr(aws, "LIMIT_SECONDS", 0.05)
+    sessions: dict[Any, Any] = {}
+    try:
+        for _ in range(3):
+            error = await refusal(call(files, sessions=sessions, profile="slow"))
+            assert (error.body.code, error.body.reason) == ("auth_required", "timeout")
+            assert error.body.hint == "Run `aws sts get-caller-identity --profile slow`."
+        assert len(threads) == 1
+    finally:
+        release.set()
+
+
+# --- after a refusal -------------------------------------------------------------------------
+
+
+def refused(exception: str, message: str) -> SidecarError:
+    body = f'{{"message":"{message}"}}'.encode()
+    return bedrock_converse.classify(403, {"x-amzn-errortype": exception}, body)
+
+
+def date_of(headers: dict[str, str]) -> datetime:
+    return datetime.strptime(headers["x-amz-date"] + "+0000", "%Y%m%dT%H%M%SZ%z")
+
+
+async def test_a_wrong_clock_is_set_right_by_what_aws_says() -> None:
+    sessions: dict[Any, Any] = {}
+    made = call(KEYS, sessions=sessions)
+    before = date_of(await aws.headers(made))
+    error = refused(
+        "InvalidSignatureException",
+        "Signature expired: 20261120T120000Z is now earlier than 20261120T120500Z (20261120T121000Z - 5 min.)",
+    )
+    assert error.body.hint == "The system clock is off by 10 min: set it."
+    assert await aws.renew(made, error) is made.target
+    after = date_of(await aws.headers(call(KEYS, sessions=sessions)))
+    assert timedelta(minutes=10) <= after - before < timedelta(minutes=11)
+
+
+async def test_a_clock_is_not_touched_by_a_refusal_that_names_no_time() -> None:
+    sessions: dict[Any, Any] = {}
+    made = call(KEYS, sessions=sessions)
+    assert await aws.renew(made, refused("RequestTimeTooSkewed", "The time is too skewed.")) is None
+    assert sessions == {}
+
+
+async def test_refused_credentials_of_a_file_are_read_again(files: dict[str, str]) -> None:
+    made = call(files, sessions={})
+    write(files, credentials=pair("default", "AKIDOLD"))
+    await aws.headers(made)
+    write(files, credentials=pair("default", "AKIDNEW"))
+    assert await aws.renew(made, refused("ExpiredTokenException", "expired")) is made.target
+    assert signer_of(await aws.headers(made)) == "AKIDNEW"
+
+
+async def test_what_cannot_be_renewed_is_not_tried_again() -> None:
+    expired = refused("ExpiredTokenException", "expired")
+    assert await aws.renew(call({}, bearer="key"), expired) is None
+    made = call(KEYS, sessions={})
+    await aws.headers(made)
+    assert await aws.renew(made, expired) is None
+
+
+async def test_a_right_that_is_missing_is_not_asked_for_again(files: dict[str, str]) -> None:
+    write(files, credentials=pair("default", "AKIDFILE"))
+    made = call(files, sessions={})
+    await aws.headers(made)
+    assert await aws.renew(made, refused("AccessDeniedException", "no access")) is None
+
+
+async def test_credentials_lead_to_no_other_address() -> None:
+    made = call(KEYS)
+    assert await aws.prepare(made) is made.target

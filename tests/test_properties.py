@@ -1,0 +1,333 @@
+"""What holds for every wire whatever a provider sends: no reply raises anything but the one error, none is half believed."""
+
+import json
+import random
+import re
+from collections.abc import Callable, Iterable
+from functools import cache
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from protocol.errors import ErrorBody
+from protocol.replies import Failed, Streamed
+from sidecar import wires
+from sidecar.errors import MESSAGE_MAX_CHARS, SidecarError
+from sidecar.framing import encode_line
+from sidecar.reply import play
+from sidecar.wires import faults
+from sidecar.wires.types import Outcome
+from tests import fixtures
+from tests.codecs.test_sse import reference
+from tests.fixtures import Case
+
+CASES = [case for case in fixtures.cases() if case.has_reply and case.head["status"] == 200]
+STREAMS = [case for case in CASES if case.body.lstrip()[:1] not in (b"{", b"[", b"<") or case.wire == "ollama"]
+WIRES = sorted({case.wire for case in fixtures.cases()})
+BY_CASE = pytest.mark.parametrize("case", [pytest.param(case, id=case.name) for case in STREAMS])
+
+SMALL_BYTES = 1600
+"""Longest reply that is cut at every byte; a longer one is cut around its line ends and at random."""
+
+
+class Played(msgspec.Struct, frozen=True):
+    """What came of a reply."""
+
+    chunks: list[Any]
+    outcome: Outcome | None
+    error: ErrorBody | None
+
+
+def played(case: Case, pieces: Iterable[bytes]) -> Played:
+    """Return what comes of *pieces*; all that a host would be sent must be writable."""
+    out: list[Any] = []
+    try:
+        outcome = play(fixtures.route(case), 200, case.head["headers"], pieces, out.extend)
+    except SidecarError as error:
+        encode_line(Failed(1, False, error.body))  # noqa: FBT003 - a wire field
+        assert len(error.body.message) <= MESSAGE_MAX_CHARS
+        result = Played(out, None, error.body)
+    else:
+        msgspec.json.encode(outcome)
+        result = Played(out, outcome, None)
+    for seq, chunk in enumerate(out):
+        encode_line(Streamed(1, True, True, seq, chunk))  # noqa: FBT003 - wire fields
+    return result
+
+
+@cache
+def whole(path: Any) -> Played:
+    return played(Case(path), [Case(path).body])
+
+
+# --- cut streams -----------------------------------------------------------------------------
+
+
+def _finish_reason(payload: bytes) -> bool:
+    chunk = faults.document(payload)
+    return isinstance(chunk, dict) and any(choice.get("finish_reason") for choice in chunk.get("choices") or ())
+
+
+def _type(*names: str) -> Callable[[Case, bytes], bool]:
+    def is_one(case: Case, payload: bytes) -> bool:  # noqa: ARG001 - the shape of a marker
+        event = faults.document(payload)
+        return isinstance(event, dict) and event.get("type") in names
+
+    return is_one
+
+
+def _done_marker(case: Case, payload: bytes) -> bool:
+    return payload.strip() == b"[DONE]" or (not fixtures.route(case).quirks.done_marker and _finish_reason(payload))
+
+
+def _done_line(case: Case, payload: bytes) -> bool:  # noqa: ARG001 - the shape of a marker
+    line = faults.document(payload)
+    return isinstance(line, dict) and line.get("done") is True
+
+
+MARKERS: dict[str, Callable[[Case, bytes], bool]] = {
+    "anthropic_messages": _type("message_stop"),
+    "openai_chat": _done_marker,
+    "openai_responses": _type("response.completed", "response.incomplete"),
+    "cloudflare": _done_marker,
+    "ollama": _done_line,
+}
+"""By wire: whether the payload of an event is the provider's word that the reply is complete."""
+
+
+TRACES = {
+    "anthropic_messages": rb"message_stop",
+    "openai_chat": rb"\[DONE\]|finish_reason",
+    "openai_responses": rb"response\.(?:completed|incomplete)",
+    "cloudflare": rb"\[DONE\]|finish_reason",
+    "ollama": rb"done.*true",
+}
+"""By wire: what no reply that ends well is without, however spoilt its JSON is elsewhere."""
+
+
+def is_marked(case: Case, body: bytes) -> bool:
+    """Return whether the terminal marker stands whole in *body*, read without the wire's own decoder."""
+    payloads = body.split(b"\n") if case.wire == "ollama" else [data for _, data in reference(body + b"\n\n")]
+    return any(MARKERS[case.wire](case, payload) for payload in payloads)
+
+
+def places(body: bytes) -> list[int]:
+    """Return where to cut *body*."""
+    if len(body) <= SMALL_BYTES:
+        return list(range(len(body)))
+    ends = [at for at, byte in enumerate(body) if byte == 10]
+    chance = random.Random(len(body))
+    around = {at + step for at in ends for step in (-2, -1, 0, 1, 2)}
+    return sorted({at for at in around if 0 <= at < len(body)} | {chance.randrange(len(body)) for _ in range(100)})
+
+
+@BY_CASE
+def test_a_cut_stream_is_never_believed_to_be_whole(case: Case) -> None:
+    body, full = case.body, whole(case.path)
+    for at in places(body):
+        cut = played(case, [body[:at]])
+        assert cut.chunks == full.chunks[: len(cut.chunks)], at
+        if case.wire in MARKERS:
+            assert (cut.outcome is not None) <= is_marked(case, body[:at]), at
+        if cut.outcome is None:
+            assert cut.error is not None
+            assert cut.error.code in ("stream_interrupted", "provider_error") or cut.error == full.error, at
+        elif full.outcome is not None:
+            assert cut.outcome.finish_reason == full.outcome.finish_reason, at
+            assert cut.outcome.message == full.outcome.message, at
+
+
+@BY_CASE
+def test_a_marker_without_its_line_end_counts(case: Case) -> None:
+    body, full = case.body.rstrip(), whole(case.path)
+    if full.outcome is not None and case.wire in MARKERS and is_marked(case, body):
+        assert played(case, [body]).outcome == full.outcome
+
+
+@BY_CASE
+def test_what_follows_the_end_changes_nothing(case: Case) -> None:
+    full = whole(case.path)
+    if full.outcome is not None and fixtures.route(case).quirks.done_marker:
+        after = played(case, [case.body + b"\n\n", case.body, b"data: {not json\n\n", b"<html>"])
+        assert (after.chunks, after.outcome) == (full.chunks, full.outcome)
+
+
+# --- spoilt streams --------------------------------------------------------------------------
+
+SPOIL = st.lists(
+    st.tuples(
+        st.sampled_from(["drop", "double", "swap", "truncate", "corrupt", "insert", "value"]),
+        st.integers(0, 10_000),
+        st.integers(0, 10_000),
+    ),
+    min_size=1,
+    max_size=4,
+)
+ODD_VALUES: list[Any] = [None, True, 0, -1, 1.5, 1e308, 10**30, "", "x", "\x00\u202e😀", [], [None], [[]], {}, {"a": None}, "\ud83d"]
+ODD_LINES = [b"data:", b"data: null", b"data: []", b"data: 7", b'data: "x"', b"data: {}", b": comment", b"event: error", b"\xff\xfe", b"{}", b"null"]
+
+
+def spoilt(lines: list[bytes], what: str, where: int, how: int) -> list[bytes]:
+    at, other = where % len(lines), how % len(lines)
+    line = lines[at]
+    match what:
+        case "drop":
+            return lines[:at] + lines[at + 1 :]
+        case "double":
+            return lines[: at + 1] + lines[at:]
+        case "swap":
+            lines = list(lines)
+            lines[at], lines[other] = lines[other], lines[at]
+            return lines
+        case "truncate":
+            return [*lines[:at], line[: how % (len(line) + 1)], *lines[at + 1 :]]
+        case "corrupt":
+            place = how % (len(line) + 1)
+            return [*lines[:at], line[:place] + bytes([how % 256]) + line[place + 1 :], *lines[at + 1 :]]
+        case "insert":
+            return [*lines[:at], ODD_LINES[how % len(ODD_LINES)], *lines[at:]]
+        case _:
+            return [*lines[:at], odd(line, how), *lines[at + 1 :]]
+
+
+def odd(line: bytes, how: int) -> bytes:
+    """Return *line* with one value of its JSON replaced by one that has no business there."""
+    prefix, payload = (line[:6], line[6:]) if line.startswith(b"data: ") else (b"", line)
+    event = faults.document(payload)
+    chance = random.Random(how)
+    found = list(slots(event))
+    if not found:
+        return line
+    holder, key = chance.choice(found)
+    holder[key] = chance.choice(ODD_VALUES)
+    return prefix + json.dumps(event).encode()
+
+
+def slots(value: Any) -> Iterable[tuple[Any, Any]]:
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, each in list(items):
+        yield value, key
+        yield from slots(each)
+
+
+TEXTS = [case for case in STREAMS if b"\x00" not in case.body]
+
+
+@settings(max_examples=600)
+@given(st.sampled_from(TEXTS), SPOIL)
+def test_a_spoilt_stream_raises_only_the_one_error(case: Case, changes: list[tuple[str, int, int]]) -> None:
+    lines = case.body.split(b"\n")
+    for change in changes:
+        lines = spoilt(lines, *change) or [b""]
+    body = b"\n".join(lines)
+    result = played(case, [body])
+    assert (result.outcome is None) != (result.error is None)
+    if result.outcome is not None:
+        assert re.search(TRACES.get(case.wire, b""), body)
+
+
+@BY_CASE
+def test_every_value_may_be_another(case: Case) -> None:
+    """Theirs loose: whatever stands in place of any one value, the reply is decoded or refused, and nothing else."""
+    lines = case.body.split(b"\n")
+    chance = random.Random(case.name)
+    for at, line in enumerate(lines):
+        for _ in range(6):
+            played(case, [b"\n".join([*lines[:at], odd(line, chance.randrange(10**6)), *lines[at + 1 :]])])
+
+
+@settings(max_examples=150)
+@given(st.sampled_from(CASES), st.binary(max_size=200), st.integers(0, 10_000))
+def test_random_bytes_are_no_reply(case: Case, noise: bytes, where: int) -> None:
+    body = case.body
+    place = where % (len(body) + 1)
+    for spoiled in (noise, body[:place] + noise, body[:place] + noise + body[place:]):
+        played(case, [spoiled])
+
+
+@pytest.mark.parametrize("name", WIRES)
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param(b"", id="nothing"),
+        pytest.param(b"\n\n\n", id="blank lines"),
+        pytest.param(b"\xef\xbb\xbf", id="byte order mark"),
+        pytest.param(b"<!DOCTYPE html><title>Log in to the hotel</title>", id="captive portal"),
+        pytest.param(b"{}", id="empty object"),
+        pytest.param(b"[]", id="empty list"),
+        pytest.param(b"{", id="half an object"),
+        pytest.param(b"null", id="null"),
+        pytest.param(b": keep-alive\n\n" * 100, id="comments"),
+        pytest.param(b"data: [DONE]\n", id="nothing but the end, cut"),
+        pytest.param(b'{"error":{"message":"no","type":"api_error"}}', id="an error as a document"),
+        pytest.param(b"[" * 10_000, id="deep"),
+        pytest.param(b"\x00" * 64, id="zeros"),
+        pytest.param(b"\xff" * 64, id="ones"),
+    ],
+)
+def test_what_is_no_answer_at_all(name: str, body: bytes) -> None:
+    case = next((each for each in CASES if each.wire == name), None)
+    if case is None:
+        pytest.skip("no exchange of this wire")
+    for pieces in ([body], [body[at : at + 1] for at in range(len(body))]):
+        result = played(case, pieces)
+        if body.startswith(b"data: [DONE]"):
+            continue
+        assert result.outcome is None
+        assert result.error is not None
+        assert result.chunks == []
+
+
+# --- failures --------------------------------------------------------------------------------
+
+CANARY = "sk-CANARY-5f2e7c90d1"
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=20) | st.just(CANARY) | st.just(f"Incorrect API key provided: {CANARY}."),
+    lambda each: st.lists(each, max_size=4)
+    | st.dictionaries(
+        st.sampled_from(["error", "message", "type", "code", "param", "detail", "details", "errors", "status", "request_id", "innererror", "metadata", "raw", CANARY]),
+        each,
+        max_size=5,
+    ),
+    max_leaves=12,
+)
+BODIES = (
+    st.binary(max_size=200)
+    | JSON.map(lambda value: json.dumps(value).encode())
+    | JSON.map(lambda value: json.dumps({"error": value}).encode())
+    | st.text(max_size=60).map(lambda text: (text + CANARY).encode("utf-8", "replace"))
+)
+HEADERS = st.dictionaries(
+    st.sampled_from(["retry-after", "retry-after-ms", "date", "x-should-retry", "request-id", "x-request-id", "content-type", "x-amzn-errortype"]),
+    st.text(max_size=20) | st.just(CANARY),
+    max_size=4,
+)
+
+
+@pytest.mark.parametrize("name", WIRES)
+def test_no_failure_raises_or_shows_a_secret(name: str) -> None:
+    wire = wires.load(name)
+
+    @settings(max_examples=120)
+    @given(st.integers(100, 599), HEADERS, BODIES)
+    def classified(status: int, headers: dict[str, str], body: bytes) -> None:
+        error = wire.classify(status, headers, body)
+        assert isinstance(error, SidecarError)
+        line = encode_line(Failed(1, False, error.body))  # noqa: FBT003 - a wire field
+        assert b"CANARY" not in line
+        assert 0 < len(error.body.message) <= MESSAGE_MAX_CHARS
+        assert error.body.provider_status == status
+        assert error.body.partial is False
+
+    classified()
+
+
+@pytest.mark.parametrize("name", WIRES)
+@pytest.mark.parametrize("status", [400, 401, 429, 500])
+def test_a_huge_failure_is_bounded(name: str, status: int) -> None:
+    for body in (b"x" * 65536, b'{"error":{"message":"' + b"y " * 30_000 + b'"}}', b'{"error":' * 7000, b"[" * 65536):
+        error = wires.load(name).classify(status, {}, body)
+        assert len(encode_line(Failed(1, False, error.body))) < 4096  # noqa: FBT003 - a wire field

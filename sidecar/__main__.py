@@ -4,7 +4,7 @@ import os
 import signal
 import sys
 
-from sidecar import platforms, stdio
+from sidecar import log, platforms, stdio
 
 
 def main() -> None:
@@ -27,6 +27,9 @@ def _run(arguments: list[str]) -> int:
     stderr = stdio.redirect_prints(descriptors.stderr)
     try:
         return _serve(arguments, descriptors)
+    except Exception as error:  # noqa: BLE001 - the last words of a process that fails
+        log.log("error", "crashed", **log.origin(error))
+        return 1
     finally:
         stderr.settle(0.2)
 
@@ -57,7 +60,7 @@ stdin ends. Try:
 def _serve(arguments: list[str], descriptors: stdio.Descriptors) -> int:
     import anyio
 
-    from sidecar import config, log
+    from sidecar import config
     from sidecar.serve import serve
 
     try:

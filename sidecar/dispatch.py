@@ -3,8 +3,6 @@
 Knows ids, the task and the cancel scope of a request. Must not know what an action does.
 """
 
-import traceback
-
 import anyio
 import msgspec
 
@@ -16,7 +14,7 @@ from sidecar.errors import SidecarError, invalid
 from sidecar.framing import TooLong
 from sidecar.host import Host
 from sidecar.inflight import Entry, duplicate
-from sidecar.log import log
+from sidecar.log import log, origin
 
 MAX_OPEN = 4096
 """Requests that may be open at once."""
@@ -115,10 +113,10 @@ def _unwrapped(error: Exception) -> SidecarError:
 
 
 def _internal(error: Exception) -> SidecarError:
-    place = traceback.extract_tb(error.__traceback__)[-1:]
-    where = f"{place[0].name}:{place[0].lineno}" if place else "unknown"
-    # The exception's own text may hold content: only its type and place are told.
-    log("error", "internal_error", type=type(error).__name__, where=where)
+    found = origin(error)
+    log("error", "internal_error", **found)
     return SidecarError(
-        "internal_error", "The sidecar failed to handle the request.", hint=f"Report {type(error).__name__} at {where}."
+        "internal_error",
+        "The sidecar failed to handle the request.",
+        hint=f"Report {found['type']} at {found['where']}.",
     )

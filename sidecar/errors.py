@@ -33,7 +33,7 @@ _UNSAFE = re.compile(
 """Controls that are no white space, bidirectional and invisible characters: never shown from a provider's text."""
 
 _SECRETS = re.compile(
-    r"(?:sk|pk|rk|xai|gsk|csk|vck|hf|ghp|gho|ghu|ghs|glpat|AIza|ya29)[-_.][\w*.\-]{6,}"
+    r"(?:sk|pk|rk|gsk|csk|vck|hf|ghp|gho|ghu|ghs|glpat|AIza|ya29)[-_.][\w*.\-]{6,}|\b[a-z]{3}-[A-Za-z0-9*]{20,}"
     r"|github_pat_\w{6,}|AIza[\w-]{20,}|AKIA[A-Z0-9]{12,}|eyJ[\w-]{10,}\.[\w-]{10,}(?:\.[\w-]*)?"
     r"|(?i:bearer|basic)\s+[\w.~+/=-]{8,}"
 )

@@ -5,6 +5,7 @@ Knows levels and escaping. Must not know what is logged. Writing never blocks (s
 
 import sys
 import time
+import traceback
 from typing import Literal
 
 Level = Literal["debug", "info", "warn", "error", "off"]
@@ -27,3 +28,11 @@ def log(level: Level, event: str, **fields: object) -> None:
 
     line = {"time": round(time.time(), 3), "level": level, "event": event} | fields
     sys.stderr.write(json.dumps(line, default=repr) + "\n")
+
+
+def origin(error: BaseException) -> dict[str, str]:
+    """Return the type of *error*, of the first one in a group, and where it was raised: its text may hold content."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    place = traceback.extract_tb(error.__traceback__)[-1:]
+    return {"type": type(error).__name__, "where": f"{place[0].name}:{place[0].lineno}" if place else "unknown"}

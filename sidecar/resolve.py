@@ -5,6 +5,7 @@ Must not know wires' fields or HTTP.
 """
 
 from collections.abc import Mapping
+from secrets import token_hex
 from typing import Any
 
 import msgspec
@@ -79,7 +80,7 @@ def split_model(config: Config, provider: str | None, model: str) -> tuple[str, 
     elif provider is None:
         first, slash, rest = model.partition("/")
         if not slash or not is_known(config, first):
-            raise invalid("`provider` is required, unless the model names it as in `openrouter/…`.", "provider")
+            raise invalid("`provider` is required, unless the model names it: `provider/model`.", "provider")
         provider, model = first, rest
     name = catalogue.aliases().get(provider, provider)
     if not is_known(config, name):
@@ -120,6 +121,8 @@ def _target(config: Config, name: str, model: str, params: Chat | ListModels, wi
     given = settings.merged(config, name, row, params.settings)
     base_url = params.base_url or (params.settings.base_url if params.settings else None)
     base = settings.address(config, name, row, given, base_url, has_key=has_key)
+    if settings.rebound(config, name, row, params.settings):
+        base = settings.Address(base.url, "request")
     credential = _fitting(row, base, credential)
     if model == "default" and row.default_model:
         model = row.default_model
@@ -137,6 +140,7 @@ def _target(config: Config, name: str, model: str, params: Chat | ListModels, wi
         quirks=row.quirks,
         facts=facts,
         headers=settings.headers(row, given),
+        seed=f"{token_hex(3)}_",
         settings=given,
     )
     return Target(
@@ -198,7 +202,7 @@ def _fitting(row: ProviderRow, base: Address, credential: Secret | None) -> Secr
     if credential is not None and (credential.source == "request" or _belongs(row, base, credential)):
         return credential
     if base.source == "request" and not (row.auth_optional and row.private_network):
-        raise invalid("A `params.base_url` needs its credential in the same request: add `params.api_key`.", "params.api_key")
+        raise invalid("An address of the request's own needs its credential beside it: add `params.api_key`.", "params.api_key")
     if row.auth_optional:
         return None
     if credential is None:

@@ -27,6 +27,7 @@ class Address(msgspec.Struct, frozen=True):
 
 
 _PLAIN = re.compile(r"[\w.:@+-]{1,256}", re.ASCII)
+_LABEL = re.compile(r"[A-Za-z0-9-]{1,63}", re.ASCII)
 _SECRETS = frozenset({"api_key", "access_token", "base_url"})
 
 
@@ -50,6 +51,15 @@ def merged(config: Config, name: str, row: ProviderRow, given: Settings | None) 
 
 
 _NAMES = frozenset(Settings.__struct_fields__) - _SECRETS
+
+
+def rebound(config: Config, name: str, row: ProviderRow, given: Settings | None) -> bool:
+    """Return whether a request points a provider at another server by a setting than the user has."""
+    if given is None:
+        return False
+    own = merged(config, name, row, None)
+    asked = msgspec.to_builtins(given)
+    return any(setting.binds and asked.get(key) not in (None, own.get(key)) for key, setting in row.settings.items())
 
 
 def address(  # noqa: PLR0913 - one source of addresses each
@@ -100,10 +110,14 @@ def fill(template: str, name: str, row: ProviderRow, settings: Mapping[str, Any]
     Raises: SidecarError `invalid_request` that says which setting is missing and where to put it.
     """
 
+    host_end = template.find("/", len("https://")) % (len(template) + 1) if "://" in template else 0
+
     def value(match: re.Match[str]) -> str:
         key = match[1]
         if key not in settings:
             raise _missing(key, name, row)
+        if match.start() < host_end and not _LABEL.fullmatch(str(settings[key])):
+            raise invalid(f"The setting `{key}` of {name} is no part of a host name.", f"params.settings.{key}")
         # A model's own slashes and `@` are part of paths at every provider that has the model there.
         return quote(str(settings[key]), safe="@/" if key == "model" else "@")
 

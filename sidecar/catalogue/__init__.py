@@ -28,6 +28,8 @@ class Setting(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """Environment variables it is read from, the first that is set wins."""
     default: str | None = None
     required: bool = True
+    binds: bool = False
+    """It names whose server is asked: a stored credential goes to the user's own value of it alone. Default: false."""
 
 
 class Variant(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -174,4 +176,4 @@ def _applies(factor: PriceFactor, settings: dict[str, Any], options: dict[str, A
     value = settings.get(factor.setting) if factor.setting else options.get(factor.option or "")
     if value is None:
         return False
-    return value == factor.equals if factor.equals is not None else value != factor.unless
+    return bool(value == factor.equals if factor.equals is not None else value != factor.unless)

@@ -81,7 +81,7 @@ class Decoder:
     def __init__(self, route: Route) -> None:
         self.finished = False
         self._route = route
-        self._draft = Draft()
+        self._draft = Draft(route.seed)
         self._model = route.model
         self._message_id: str | None = None
         self._stop_reason: str | None = None
@@ -138,11 +138,12 @@ class Decoder:
 
         Raises: SidecarError `stream_interrupted` before `message_stop`.
         """
+        # A call that was cut is never given out as whole.
+        if not self.finished:
+            raise faults.interrupted()
         for index in list(self._blocks):
             self._block_stop(index, out)
         self._draft.end(out)
-        if not self.finished:
-            raise faults.interrupted()
         reason = self._stop_reason
         return Outcome(
             finish_reason=FINISH_REASONS.get(reason or "", "other"),

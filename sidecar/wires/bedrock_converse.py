@@ -69,6 +69,17 @@ class _Whole(msgspec.Struct, rename="camel"):
 _event = msgspec.json.Decoder(_Event)
 _whole = msgspec.json.Decoder(_Whole)
 
+_EVENTS = frozenset({"contentBlockStart", "contentBlockStop", "messageStop", "metadata"})
+"""The events that say something, beside the deltas."""
+
+
+def _read(data: bytes) -> _Event:
+    try:
+        return _event.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise faults.bad_event() from None
+
+
 FINISH_REASONS: dict[str, FinishReason] = {
     "end_turn": "stop",
     "stop_sequence": "stop",
@@ -90,7 +101,7 @@ class Decoder:
     def __init__(self, route: Route) -> None:
         self.finished = False
         self._route = route
-        self._draft = Draft()
+        self._draft = Draft(route.seed)
         self._model = route.model
         self._stopped = False
         self._stop_reason: str | None = None
@@ -116,18 +127,14 @@ class Decoder:
         if self.finished:
             return
         name, data = frame
-        kind, colon, code = name.partition(":")
-        if colon and kind in ("exception", "error"):
-            raise in_stream(code, data)
-        try:
-            event = _event.decode(data)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            raise faults.bad_event() from None
         if name == "contentBlockDelta":
+            event = _read(data)
             if event.delta is not None:
                 self._delta(event.content_block_index or 0, event.delta, out)
-        else:
-            self._other(name, event, out)
+        elif name in _EVENTS:
+            self._other(name, _read(data), out)
+        elif (kind := name.partition(":"))[0] in ("exception", "error"):
+            raise in_stream(kind[2], data)
 
     def _other(self, name: str, event: _Event, out: list[Chunk]) -> None:
         if name == "contentBlockStart":
@@ -137,7 +144,7 @@ class Decoder:
         elif name == "messageStop":
             self._stopped = True
             self._stop_reason = event.stop_reason or self._stop_reason
-        elif name == "metadata":
+        else:
             self._metadata(event.usage, event.trace)
             # It follows the stop, and with it everything is said.
             self.finished = self._stopped
@@ -147,11 +154,12 @@ class Decoder:
 
         Raises: SidecarError `stream_interrupted` before `messageStop`.
         """
+        # A call that was cut is never given out as whole.
+        if not self._stopped:
+            raise faults.interrupted()
         for index in list(self._own):
             self._block_stop(index, out)
         self._draft.end(out)
-        if not self._stopped:
-            raise faults.interrupted()
         reason = self._stop_reason
         return Outcome(
             finish_reason=FINISH_REASONS.get(reason or "", "other"),
@@ -175,12 +183,12 @@ class Decoder:
     def _block_start(self, index: int, start: dict[str, Any], out: list[Chunk]) -> None:
         self._enter(index)
         for kind, value in start.items():
-            if kind == "toolUse" and _object(value).get("type") in (None, "tool_use"):
-                call = _object(value)
-                self._draft.tool_begin(index, _text(call.get("toolUseId")), _text(call.get("name")), out)
-            elif isinstance(value, dict):
+            block = _object(value)
+            if kind == "toolUse" and block and block.get("type") in (None, "tool_use"):
+                self._draft.tool_begin(index, _text(block.get("toolUseId")), _text(block.get("name")), out)
+            elif block:
                 # A tool that runs at the provider, its result, an image.
-                self._own[index] = {kind: dict(value)}
+                self._own[index] = {kind: dict(block)}
 
     def _delta(self, index: int, delta: _Delta, out: list[Chunk]) -> None:
         self._enter(index)
@@ -198,10 +206,8 @@ class Decoder:
     def _tool_delta(self, index: int, fragment: str, out: list[Chunk]) -> None:
         if index in self._own:
             self._own_input.setdefault(index, []).append(fragment)
-            return
-        if not self._draft.tool_known(index):
-            self._draft.tool_begin(index, "", "", out)
-        self._draft.tool_delta(index, fragment, out)
+        elif self._draft.tool_known(index):
+            self._draft.tool_delta(index, fragment, out)
 
     def _reasoning(self, raw: dict[str, Any], out: list[Chunk]) -> None:
         if text := _text(raw.get("text")):

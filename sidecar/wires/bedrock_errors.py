@@ -83,7 +83,12 @@ _CASES = (
         "no_prompt_caching",
         "Leave out `cache`: the model has none.",
     ),
-    _case(("permission_denied",), r"api key is (?:in)?valid|invalid api key|bearer token has expired", "auth_failed"),
+    _case(
+        ("permission_denied",),
+        r"api key is (?:in)?valid|invalid api key|bearer token has expired",
+        "auth_failed",
+        hint="Check the Bedrock key, or make a new one: short-term keys last 12 hours.",
+    ),
     _case(("rate_limited",), r"tokens per day", "quota_exceeded", None, "Wait for tomorrow or ask for a higher quota."),
     _case(
         ("auth_failed",), r"signature expired|signature not yet current|time.{1,20}skewed", "auth_failed", CLOCK_SKEW

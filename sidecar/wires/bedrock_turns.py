@@ -52,8 +52,8 @@ MAX_DOCUMENT_NAME_CHARS = 200
 NO_OUTPUT = "(no output)"
 """Stands for the empty result of a tool: a blank text is refused."""
 
-FIRST_TURN = "."
-"""The text of the user turn that is put before a conversation which the assistant begins."""
+FILLER = "."
+"""The text of a turn that must have one and has none: what is blank would be refused."""
 
 
 def conversation(
@@ -78,13 +78,21 @@ def conversation(
     if not turns:
         raise invalid("`params.messages` needs a turn with content beside the system text.", "params.messages")
     if turns[0]["role"] == "assistant":
-        turns.insert(0, {"role": "user", "content": [{"text": FIRST_TURN}]})
+        turns.insert(0, {"role": "user", "content": [{"text": FILLER}]})
         warnings.append(_FIRST_TURN_WARNING)
     for turn in turns:
         if turn["role"] == "user":
             # The results of an assistant turn must come before anything else in the next user turn.
             turn["content"].sort(key=lambda block: "toolResult" not in block)
+            _accompany(turn["content"])
     return system, turns
+
+
+def _accompany(content: list[dict[str, Any]]) -> None:
+    """Put a text before the first document of a turn that has none: documents go with a text."""
+    first = next((at for at, block in enumerate(content) if "document" in block), None)
+    if first is not None and not any("text" in block for block in content):
+        content.insert(first, {"text": FILLER})
 
 
 class _Blocks:
@@ -197,8 +205,9 @@ def tool_id(call_id: str) -> str:
     """Return *call_id*, or another for it when it has letters or a length that the API refuses."""
     if _TOOL_ID.fullmatch(call_id):
         return call_id
+    kept = re.sub(r"[^a-zA-Z0-9_.:-]", "_", call_id)[:55] or "call"
     # The checksum keeps ids apart that differ only in what is lost.
-    return f"{re.sub(r'[^a-zA-Z0-9_.:-]', '_', call_id)[:55]}-{zlib.crc32(call_id.encode('utf-8', 'replace')):08x}"
+    return f"{kept}-{zlib.crc32(call_id.encode('utf-8', 'replace')):08x}"
 
 
 def _tool_use(part: ToolCallPart) -> dict[str, Any]:

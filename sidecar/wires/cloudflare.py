@@ -106,7 +106,7 @@ class Decoder:
 
     def __init__(self, route: Route) -> None:
         self._route = route
-        self._draft = Draft()
+        self._draft = Draft(route.seed)
         self._other: StreamDecoder | None = None
         self._done = False
         self._reason: str | None = None
@@ -150,9 +150,10 @@ class Decoder:
         """
         if self._other:
             return self._other.end(out)
-        self._draft.end(out)
+        # A call that was cut is never given out as whole.
         if not self._done:
             raise faults.interrupted()
+        self._draft.end(out)
         finish = FINISH_REASONS.get(self._reason or "stop", "other")
         return Outcome(
             finish_reason="tool_calls" if finish == "stop" and self._draft.has_tool_calls else finish,

@@ -65,7 +65,8 @@ class _Tool:
 class Draft:
     """One assistant message. Methods append the chunks to *out* and keep the parts in order of arrival."""
 
-    def __init__(self) -> None:
+    def __init__(self, seed: str = "") -> None:
+        self._seed = seed
         self._parts: list[_Text | _Tool | OpaquePart] = []
         self._tools: dict[Hashable, _Tool] = {}
         self._text: _Text | None = None
@@ -119,9 +120,12 @@ class Draft:
         self._parts.append(OpaquePart(kind=kind, state=state))
 
     def tool_begin(self, key: Hashable, call_id: str, name: str, out: list[Chunk]) -> None:
-        """Begin the tool call that later fragments name by *key*; an empty *call_id* is given one."""
+        """Begin the tool call that later fragments name by *key*; an empty *call_id* is given one.
+
+        Its seed tells the turns of a conversation apart: some wires refuse an id that comes twice.
+        """
         self.close_block()
-        call_id = call_id or f"call_{self._tool_count}"
+        call_id = call_id or f"call_{self._seed}{self._tool_count}"
         tool = _Tool(self._tool_count, call_id, name)
         self._tool_count += 1
         self._tools[key] = tool

@@ -55,6 +55,8 @@ STATUSES: dict[int, Rule] = {
     429: Rule("rate_limited"),
     431: Rule("invalid_request"),
     451: Rule("permission_denied"),
+    466: Rule("permission_denied", hint="The provider asks for a newer client."),
+    498: Rule("provider_overloaded"),
     499: Rule("provider_error"),
     503: Rule("provider_overloaded"),
     529: Rule("provider_overloaded"),

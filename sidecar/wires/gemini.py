@@ -145,7 +145,7 @@ class Decoder:
 
     def __init__(self, route: Route) -> None:
         self._route = route
-        self._draft = Draft()
+        self._draft = Draft(route.seed)
         self._model = route.model
         self._response_id: str | None = None
         self._reason = ""

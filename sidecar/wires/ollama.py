@@ -191,7 +191,7 @@ class Decoder:
     def __init__(self, route: Route) -> None:
         self.finished = False
         self._route = route
-        self._draft = Draft()
+        self._draft = Draft(route.seed)
         self._model = route.model
         self._reason: str | None = None
         self._usage: Usage | None = None
@@ -227,9 +227,10 @@ class Decoder:
 
         Raises: SidecarError `stream_interrupted` before the line that says `done`.
         """
-        self._draft.end(out)
+        # A call that was cut is never given out as whole.
         if not self.finished:
             raise faults.interrupted()
+        self._draft.end(out)
         finish = FINISH_REASONS.get(self._reason or "stop", "other")
         if finish == "stop" and self._draft.has_tool_calls:
             finish = "tool_calls"

@@ -62,7 +62,7 @@ class Decoder:
     def __init__(self, route: Route) -> None:
         self.finished = False
         self._route = route
-        self._draft = Draft()
+        self._draft = Draft(route.seed)
         self._calls = Calls(self._draft, route)
         self._thoughts = Thoughts(self._draft, route)
         self._model = ""

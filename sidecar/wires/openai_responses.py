@@ -101,7 +101,7 @@ class Decoder:
         self._items: list[Item] = []
         self._by_index: dict[int | None, Item] = {}
         self._by_id: dict[str, Item] = {}
-        self._calls = Draft()
+        self._calls = Draft(route.seed)
         """All function calls, keyed by their item: one draft, so that they are numbered together."""
         self._call_items: list[Item] = []
 

@@ -78,6 +78,8 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     quirks: Quirks = Quirks()
     facts: ModelFacts = ModelFacts()
     headers: dict[str, str] = {}
+    seed: str = ""
+    """Makes the ids of calls that the provider left without one unique to this request."""
     settings: dict[str, Any] = {}
     """The merged table of the provider, for what only some wires and schemes need (region, project, …)."""
 

@@ -119,6 +119,8 @@ class Sidecar:
         self.problems: list[str] = []
         self.stderr = b""
         self.exited_at: float | None = None
+        self._ended = False
+        """Whether the process has left and all that it wrote is read."""
         self._sent: Counter[Id] = Counter()
         self._taken: Counter[Id] = Counter()
         self._of: dict[Id, list[Line]] = defaultdict(list)
@@ -142,11 +144,12 @@ class Sidecar:
             start_new_session=True,
             bufsize=0,
         )
-        self._threads = [self._thread(self._wait_for_exit), self._thread(self._read_stderr)]
+        self._readers = [self._thread(self._read_stderr)]
+        if self.process.stdout:
+            self._readers.append(self._thread(self._read_stdout))
         if self.process.stdin:
             self._thread(self._write_stdin)
-        if self.process.stdout:
-            self._threads.append(self._thread(self._read_stdout))
+        self._end = self._thread(self._wait_for_exit)
 
     def __enter__(self) -> Self:
         if self._wait_until_ready:
@@ -162,8 +165,7 @@ class Sidecar:
             self.process.kill()
             self._reading.set()
             self._writes.put(None)
-            for thread in self._threads:
-                thread.join(WAIT_SECONDS)
+            self._end.join(WAIT_SECONDS)
             for stream in (self.process.stdout, self.process.stderr):
                 if stream:
                     stream.close()
@@ -273,8 +275,10 @@ class Sidecar:
 
     def _wait(self, happened: Callable[[], bool], what: str, seconds: float = WAIT_SECONDS) -> None:
         with self._changed:
-            if not self._changed.wait_for(happened, seconds):
-                raise AssertionError(f"waited in vain for {what}; stderr: {self.stderr[-2000:].decode(errors='replace')}")
+            self._changed.wait_for(lambda: happened() or self._ended, seconds)
+            if not happened():
+                state = f"exit code {self.process.returncode}" if self._ended else "it runs"
+                raise AssertionError(f"waited in vain for {what}; {state}; stderr: {self.stderr[-2000:]!r}")
 
     # --- what must always be true -----------------------------------------------------------
 
@@ -398,6 +402,11 @@ class Sidecar:
         self.process.wait()
         with self._changed:
             self.exited_at = time.monotonic()
+            self._changed.notify_all()
+        for reader in self._readers:
+            reader.join(WAIT_SECONDS)
+        with self._changed:
+            self._ended = True
             self._changed.notify_all()
 
 

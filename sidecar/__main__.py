@@ -48,7 +48,7 @@ usage: sidecar [--config FILE] [--record DIR] [--log-level LEVEL]
 Reads one JSON request a line from stdin and writes one JSON reply a line to stdout, until
 stdin ends. Try:
 
-  echo '{"id":1,"action":"stream_chat","provider":"replay","params":{"model":"default","messages":[{"role":"user","content":"Hi"}]}}' | sidecar
+  echo '{"action":"stream_chat","params":{"model":"replay/default","messages":[{"role":"user","content":"Hi"}]}}' | sidecar
 
   --config FILE      read this configuration, not the one in the user's directory
   --record DIR       write every exchange to DIR, for the provider `replay` to play
@@ -65,7 +65,9 @@ def _serve(arguments: list[str], descriptors: stdio.Descriptors) -> int:
 
     try:
         options = _parse(arguments)
-        settings = config.load(**options)
+        settings = config.load(
+            path=options.get("--config"), record_dir=options.get("--record"), log_level=options.get("--log-level")
+        )
     except (config.ConfigError, ValueError) as error:
         sys.stderr.write("".join(f"sidecar: {line}\n" for line in str(error).splitlines()))
         return 2
@@ -74,7 +76,7 @@ def _serve(arguments: list[str], descriptors: stdio.Descriptors) -> int:
     return anyio.run(serve, settings, descriptors)
 
 
-_FLAGS = {"--config": "path", "--record": "record_dir", "--log-level": "log_level"}
+_OPTIONS = frozenset({"--config", "--record", "--log-level"})
 
 
 def _parse(arguments: list[str]) -> dict[str, str]:
@@ -83,12 +85,12 @@ def _parse(arguments: list[str]) -> dict[str, str]:
     rest = iter(arguments)
     for argument in rest:
         flag, equals, value = argument.partition("=")
-        if flag not in _FLAGS:
+        if flag not in _OPTIONS:
             raise ValueError(f"unknown option {flag!r}; see sidecar --help")
         given = value if equals else next(rest, None)
         if given is None:
             raise ValueError(f"{flag} needs a value")
-        options[_FLAGS[flag]] = given
+        options[flag] = given
     return options
 
 

@@ -58,7 +58,7 @@ async def stream(host: Host, entry: Entry, chat: Chat, sink: Sink) -> None:
         except SidecarError as error:
             changed = None if entry.progress.delivered else await adapt.after(host, entry, plan, error)
             if changed is None:
-                raise _as_seen_by_host(host, error, plan.target, entry.progress) from None
+                raise _as_seen_by_host(host, auth.hide(error, plan.target), plan.target, entry.progress) from None
             plan = changed
         else:
             return

@@ -23,9 +23,8 @@ MAX_OPEN = 4096
 def accept(host: Host, line: bytes | TooLong) -> None:
     """Answer *line* at once, or open its request as a task. Never raises and never waits."""
     if isinstance(line, TooLong):
-        error = invalid(
-            f"The line is longer than {framing.MAX_LINE_BYTES} bytes; the rest of it was skipped.", reason="line_too_long"
-        )
+        text = f"The line is longer than {framing.MAX_LINE_BYTES} bytes; the rest of it was skipped."
+        error = invalid(text, reason="line_too_long")
         host.refuse(framing.sniff_id(line.head), error)
         return
     try:

@@ -208,16 +208,16 @@ def sniff_id(head: bytes) -> int | str | None:
 def _id_of(token: bytes) -> int | str | None:
     try:
         found: int | str = msgspec.json.decode(token, type=ID_TYPE)
-        return found
     except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError):
         return None
+    return found
 
 
 _PLAIN_KEY = re.compile(r"[\w$@-]{1,64}", re.ASCII)
 
 
 def unknown_fields(given: object, known: object, path: str = "") -> Iterator[str]:
-    """Yield the paths of the object keys in *given* that the struct *known*, which was decoded from it, has no field for."""
+    """Yield the paths of the keys in *given* that the struct *known*, which was decoded from it, has no field for."""
     if isinstance(given, dict) and isinstance(known, msgspec.Struct):
         tag = known.__struct_config__.tag_field
         for key, value in given.items():

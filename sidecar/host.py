@@ -50,9 +50,10 @@ class Host:
         self.outbox.lane(request_id).close(Failed(request_id, False, error.body))  # noqa: FBT003 - a wire field
 
     def finish(self, entry: Entry, data: object) -> None:
-        """Write the terminal line of *entry*, which went well, and free its id. Only the first of `finish` and `fail` counts.
+        """Write the terminal line of *entry*, which went well, and free its id.
 
-        A request that the host has cancelled meanwhile stays open: what it was told is that it was cancelled.
+        Only the first of `finish` and `fail` counts. A request that the host has cancelled meanwhile stays open:
+        what the host was told is that it ends as cancelled.
         """
         lane = entry.lane
         if lane.dropped:

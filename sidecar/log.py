@@ -14,8 +14,8 @@ _RANKS: dict[str, int] = {"debug": 10, "info": 20, "warn": 30, "error": 40, "off
 _threshold = _RANKS["warn"]
 
 
-def set_level(level: Level) -> None:
-    """Write nothing below *level* from now on."""
+def set_level(level: str) -> None:
+    """Write nothing below *level*, one of `Level`, from now on."""
     global _threshold  # noqa: PLW0603 - the one setting of the module
     _threshold = _RANKS[level]
 

@@ -122,8 +122,9 @@ async def get(host: Host, target: Target, progress: Progress, path: str) -> Any:
     authorized = await auth.headers(msgspec.structs.replace(call, target=target, request=request))
     async with host.http.send(request, authorized, Limits(), progress) as response:
         if response.status >= 300:
-            raise wire.classify(response.status, response.headers, await transport.read_error_body(response))
+            error = wire.classify(response.status, response.headers, await transport.read_error_body(response))
+            raise auth.hide(error, target)
         document = faults.document(await transport.read_body(response))
-        if document is None:
+        if not isinstance(document, (dict, list)):
             raise faults.unexpected_body()
         return document

@@ -82,7 +82,7 @@ def _watch_parent_windows() -> Callable[[], bool]:
 
     synchronize, wait_timeout = 0x00100000, 0x102
     kernel = getattr(ctypes, "windll").kernel32  # noqa: B009 - the attribute exists on Windows alone
-    handle = kernel.OpenProcess(synchronize, False, os.getppid())
+    handle = kernel.OpenProcess(synchronize, False, os.getppid())  # noqa: FBT003 - an argument of Windows
     if not handle:
         return lambda: False
     return lambda: bool(kernel.WaitForSingleObject(handle, 0) != wait_timeout)

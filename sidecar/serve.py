@@ -79,7 +79,7 @@ async def _leave(host: Host, finished: anyio.Event) -> None:
 
 async def _watch_host(output: stdio.Output, finished: anyio.Event) -> None:
     parent_gone = platforms.watch_parent()
-    while not parent_gone() and not output.reader_gone:
+    while not parent_gone() and not output.reader_gone:  # noqa: ASYNC110 - no system tells, all can be asked
         await anyio.sleep(HOST_CHECK_SECONDS)
     finished.set()
 

@@ -222,7 +222,8 @@ def _failure(error: Exception, phase: str) -> SidecarError:
     if isinstance(error, httpx2.TimeoutException):
         text = "The provider fell silent." if phase == "idle" else "The provider sent no reply in time."
         return SidecarError("timeout", text, phase="idle" if phase == "idle" else "headers")
-    if isinstance(error, (httpx2.LocalProtocolError, httpx2.UnsupportedProtocol, httpx2.InvalidURL, UnicodeEncodeError)):
+    malformed = (httpx2.LocalProtocolError, httpx2.UnsupportedProtocol, httpx2.InvalidURL, UnicodeEncodeError)
+    if isinstance(error, malformed):
         # Its text may hold the header's value.
         return SidecarError("invalid_request", "The request cannot be sent: a header or the address is malformed.")
     if isinstance(error, httpx2.ProxyError):

@@ -146,7 +146,12 @@ def test_the_working_directory_is_never_read(
     assert here != home
     hostile = '[log]\nlevel = "debug"\n'
     for folder in (here, here / ".config", here / "relative" / "home", here / "relative" / "home" / ".config"):
-        for file in (folder / "config.toml", folder / "sidecar.toml", folder / "sidecar" / "config.toml", folder / ".env"):
+        for file in (
+            folder / "config.toml",
+            folder / "sidecar.toml",
+            folder / "sidecar" / "config.toml",
+            folder / ".env",
+        ):
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(hostile)
     if variable == "HOME":
@@ -163,7 +168,9 @@ def test_the_working_directory_is_never_read(
 # --- what cannot be read ---------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("content", [b"", b"\n\n  \n", b"# nothing but a comment\n", b"\xef\xbb\xbf", b"\xef\xbb\xbf[log]\n", b"[log]\r\n"])
+@pytest.mark.parametrize(
+    "content", [b"", b"\n\n  \n", b"# nothing but a comment\n", b"\xef\xbb\xbf", b"\xef\xbb\xbf[log]\n", b"[log]\r\n"]
+)
 def test_a_file_may_be_empty(tmp_path: Path, content: bytes) -> None:
     file = tmp_path / "config.toml"
     file.write_bytes(content)
@@ -293,11 +300,9 @@ def test_a_mistake_never_repeats_the_value(tmp_path: Path, content: str) -> None
 @pytest.mark.parametrize("where", ["flag", "environment"])
 def test_a_log_level_that_is_none_is_a_mistake(home: Path, where: str) -> None:
     assert home.exists()
+    flag, env = ("loud", {}) if where == "flag" else (None, {"SIDECAR_LOG": "loud"})
     with pytest.raises(ConfigError, match="debug, info, warn, error, off"):
-        if where == "flag":
-            config.load(log_level="loud", env={})
-        else:
-            config.load(env={"SIDECAR_LOG": "loud"})
+        config.load(log_level=flag, env=env)
 
 
 def test_secrets_do_not_show(home: Path) -> None:
@@ -318,7 +323,27 @@ def test_a_configuration_cannot_be_changed() -> None:
 @given(
     st.binary(max_size=80)
     | st.lists(
-        st.sampled_from(["[providers.x]", "[log]", "level", "=", '"', "'", "\n", "{", "}", "[", "]", ".", "wire", "1", "true", "#", "\\u"]),
+        st.sampled_from(
+            [
+                "[providers.x]",
+                "[log]",
+                "level",
+                "=",
+                '"',
+                "'",
+                "\n",
+                "{",
+                "}",
+                "[",
+                "]",
+                ".",
+                "wire",
+                "1",
+                "true",
+                "#",
+                "\\u",
+            ]
+        ),
         max_size=20,
     ).map(lambda words: " ".join(words).encode())
 )

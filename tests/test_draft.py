@@ -76,7 +76,8 @@ def test_parts_without_text_and_state_are_left_out() -> None:
     draft.text_state(STATE)
     draft.close_block()
     draft.citation(Citation(url="https://example.test"), out)
-    assert out and all(chunk.__class__.__name__ == "CitationChunk" for chunk in out)
+    assert out
+    assert all(chunk.__class__.__name__ == "CitationChunk" for chunk in out)
     assert [part["type"] for part in parts(draft)] == ["reasoning", "text", "text"]
 
 
@@ -106,7 +107,9 @@ def test_opaque_parts_keep_their_place() -> None:
 
 
 @pytest.mark.parametrize("letter", ["x", "é", "😀", "\u2028"])
-@pytest.mark.parametrize("chars", [1, MAX_PIECE_CHARS - 1, MAX_PIECE_CHARS, MAX_PIECE_CHARS + 1, 3 * MAX_PIECE_CHARS + 7])
+@pytest.mark.parametrize(
+    "chars", [1, MAX_PIECE_CHARS - 1, MAX_PIECE_CHARS, MAX_PIECE_CHARS + 1, 3 * MAX_PIECE_CHARS + 7]
+)
 def test_a_long_delta_becomes_several_chunks_on_code_points(letter: str, chars: int) -> None:
     text = letter * chars
     cut = pieces(text)
@@ -127,7 +130,8 @@ def test_every_kind_of_delta_is_cut() -> None:
         said = [chunk[field] for chunk in plain(out) if chunk["type"] == kind]
         assert "".join(said) == text
         assert max(map(len, said)) == MAX_PIECE_CHARS
-    assert [len(part.get("text", part.get("content", part.get("arguments_text")))) for part in parts(draft)] == [len(text)] * 3
+    fields = {"text": "text", "reasoning": "content", "tool_call": "arguments_text"}
+    assert [part[fields[part["type"]]] for part in parts(draft)] == [text, text, text]
 
 
 # --- tool calls ------------------------------------------------------------------------------
@@ -246,7 +250,10 @@ def test_arguments_are_parsed_or_flagged_and_never_altered(text: str, arguments:
 
 
 @settings(max_examples=150)
-@given(st.text(max_size=40) | st.recursive(st.none() | st.integers() | st.text(max_size=5), st.lists, max_leaves=4).map(repr))
+@given(
+    st.text(max_size=40)
+    | st.recursive(st.none() | st.integers() | st.text(max_size=5), st.lists, max_leaves=4).map(repr)
+)
 def test_no_arguments_raise(text: str) -> None:
     assert parse_arguments(text) is None or isinstance(parse_arguments(text), dict)
 
@@ -259,11 +266,11 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=150)
-@given(STEPS)
-def test_chunks_and_message_say_the_same(steps: list[tuple[str, str]]) -> None:
-    draft, out, opened = Draft(), list[Chunk](), 0
+def take(draft: Draft, steps: list[tuple[str, str]], out: list[Chunk]) -> int:
+    """Take *steps*, where delta and end concern the newest call, and return how many calls were begun."""
+    opened, ended = 0, set[int]()
     for kind, text in steps:
+        newest = opened - 1
         if kind in ("text", "refusal"):
             draft.text(text, out, refusal=kind == "refusal")
         elif kind == "reasoning":
@@ -273,21 +280,29 @@ def test_chunks_and_message_say_the_same(steps: list[tuple[str, str]]) -> None:
         elif kind == "begin":
             draft.tool_begin(opened, f"c{opened}", "tool", out)
             opened += 1
-        elif opened and kind == "delta" and not any(
-            chunk["type"] == "tool_call" and chunk["tool_call"]["id"] == f"c{opened - 1}" for chunk in plain(out)
-        ):
-            draft.tool_delta(opened - 1, text, out)
-        elif opened and kind == "end":
-            draft.tool_end(opened - 1, out)
+        elif kind == "delta" and opened and newest not in ended:
+            draft.tool_delta(newest, text, out)
+        elif kind == "end" and opened:
+            draft.tool_end(newest, out)
+            ended.add(newest)
     draft.end(out)
+    return opened
+
+
+@settings(max_examples=150)
+@given(STEPS)
+def test_chunks_and_message_say_the_same(steps: list[tuple[str, str]]) -> None:
+    draft, out = Draft(), list[Chunk]()
+    opened = take(draft, steps, out)
     chunks, kept = plain(out), parts(draft)
     for kind, field, part in (("content", "text", "text"), ("reasoning", "content", "reasoning")):
         said = "".join(chunk["content"] for chunk in chunks if chunk["type"] == kind)
         assert said == "".join(each[field] for each in kept if each["type"] == part)
-    whole = {chunk["tool_call"]["id"]: chunk["tool_call"]["arguments_text"] for chunk in chunks if chunk["type"] == "tool_call"}
+    calls = [chunk["tool_call"] for chunk in chunks if chunk["type"] == "tool_call"]
+    whole = {call["id"]: call["arguments_text"] for call in calls}
     in_pieces: dict[str, str] = {}
     for chunk in chunks:
         if chunk["type"] == "tool_call_delta":
             in_pieces[chunk["id"]] = in_pieces.get(chunk["id"], "") + chunk["arguments_delta"]
     assert whole == in_pieces == {part["id"]: part["arguments_text"] for part in kept if part["type"] == "tool_call"}
-    assert len([chunk for chunk in chunks if chunk["type"] == "tool_call"]) == opened
+    assert len(calls) == opened

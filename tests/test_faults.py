@@ -1,6 +1,5 @@
-"""Providers' failures → codes: headers that say when to retry, ids, and the rows of each provider's own documentation."""
+"""Providers' failures → codes: when to retry, ids, and the rows of each provider's own documentation."""
 
-import unicodedata
 from typing import Any
 
 import msgspec
@@ -8,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from protocol.errors import ErrorBody, ErrorCode
+from protocol.errors import ErrorCode
 from sidecar import wires
-from sidecar.errors import MESSAGE_MAX_CHARS, RETRYABLE, SidecarError, clean
+from sidecar.errors import RETRYABLE, SidecarError, clean
 from sidecar.reply import play
 from sidecar.wires import faults
 from sidecar.wires.faults import Fault, Rule, judge, request_id, retry_after_ms
@@ -104,10 +103,21 @@ def test_a_provider_may_say_itself_whether_to_retry(status: int, told: str | Non
 
 @pytest.mark.parametrize(
     "name",
-    ["request-id", "x-request-id", "x-amzn-requestid", "apim-request-id", "x-github-request-id", "x-generation-id", "cf-ray"],
+    [
+        "request-id",
+        "x-request-id",
+        "x-amzn-requestid",
+        "apim-request-id",
+        "x-github-request-id",
+        "x-generation-id",
+        "cf-ray",
+    ],
 )
 def test_the_request_id_is_found_under_every_name(name: str) -> None:
-    assert request_id({"content-type": "text/plain", name: "req_011CdeLVBnxFhKCgRGu6DHqy"}) == "req_011CdeLVBnxFhKCgRGu6DHqy"
+    assert (
+        request_id({"content-type": "text/plain", name: "req_011CdeLVBnxFhKCgRGu6DHqy"})
+        == "req_011CdeLVBnxFhKCgRGu6DHqy"
+    )
 
 
 @pytest.mark.parametrize(
@@ -131,7 +141,17 @@ def test_the_request_id_of_a_body_is_held_to_the_same_shape() -> None:
 
 
 def test_machine_words_keep_to_their_alphabet() -> None:
-    body = judge(Fault(codes=("", "a b\x00\u202e/" + "c" * 100,)), 400, {}, {}).body
+    body = judge(
+        Fault(
+            codes=(
+                "",
+                "a b\x00\u202e/" + "c" * 100,
+            )
+        ),
+        400,
+        {},
+        {},
+    ).body
     assert body.provider_code is not None
     assert set(body.provider_code) <= set("abc_")
     assert len(body.provider_code) == 64
@@ -148,7 +168,10 @@ def test_the_machine_code_goes_before_the_message_and_the_message_before_the_sta
     table = {"known": Rule("permission_denied")}
     fault = Fault(codes=("unknown", "known"), message="prompt is too long")
     assert judge(fault, 400, {}, table).body.code == "permission_denied"
-    assert judge(Fault(codes=("unknown",), message="prompt is too long"), 400, {}, table).body.code == "context_length_exceeded"
+    assert (
+        judge(Fault(codes=("unknown",), message="prompt is too long"), 400, {}, table).body.code
+        == "context_length_exceeded"
+    )
     assert judge(Fault(codes=("unknown",), message="it was strange"), 400, {}, table).body.code == "invalid_request"
 
 
@@ -158,7 +181,9 @@ def test_a_message_does_not_outweigh_a_status_that_means_one_thing(status: int) 
     assert judge(Fault(message="prompt is too long; 429; overloaded"), status, {}, {}).body.code == expected
 
 
-@pytest.mark.parametrize("text", ["429 Too Many Requests", "I have 429 apples", "rate limit: see our docs", "error 503"])
+@pytest.mark.parametrize(
+    "text", ["429 Too Many Requests", "I have 429 apples", "rate limit: see our docs", "error 503"]
+)
 def test_numbers_in_a_message_are_no_status(text: str) -> None:
     assert judge(Fault(message=text), 400, {}, {}).body.code == "invalid_request"
 
@@ -227,7 +252,11 @@ def azure(code: str, message: str = "no more is said", inner: str | None = None)
 
 ANTHROPIC_ROWS: list[tuple[int, dict[str, Any], ErrorCode]] = [
     (400, anthropic("invalid_request_error"), "invalid_request"),
-    (400, anthropic("invalid_request_error", "prompt is too long: 215000 tokens > 200000 maximum"), "context_length_exceeded"),
+    (
+        400,
+        anthropic("invalid_request_error", "prompt is too long: 215000 tokens > 200000 maximum"),
+        "context_length_exceeded",
+    ),
     (
         400,
         anthropic("invalid_request_error", "input length and `max_tokens` exceed context limit: 1 + 2 > 3"),
@@ -235,7 +264,11 @@ ANTHROPIC_ROWS: list[tuple[int, dict[str, Any], ErrorCode]] = [
     ),
     (400, anthropic("invalid_request_error", "Your credit balance is too low to access the API."), "quota_exceeded"),
     (400, anthropic("invalid_request_error", "You have reached your specified spend limit."), "quota_exceeded"),
-    (400, anthropic("invalid_request_error", "This model does not support assistant message prefill."), "invalid_request"),
+    (
+        400,
+        anthropic("invalid_request_error", "This model does not support assistant message prefill."),
+        "invalid_request",
+    ),
     (401, anthropic("authentication_error", "invalid x-api-key"), "auth_failed"),
     (402, anthropic("billing_error"), "quota_exceeded"),
     (403, anthropic("permission_error"), "permission_denied"),
@@ -338,67 +371,3 @@ def test_a_body_that_says_nothing_leaves_the_status_to_speak(wire: str, body: by
 def test_plain_text_is_the_message() -> None:
     error = wires.load("openai_chat").classify(429, {}, b"  slow down, please\n").body
     assert (error.code, error.message) == ("rate_limited", "slow down, please")
-
-
-# --- text that is safe to show ---------------------------------------------------------------
-
-CANARIES = [
-    "sk-CANARY-0123456789",
-    "sk-ant-api03-CANARY_0123456789",
-    "sk-proj-CANARY0123456789",
-    "xai-CANARY0123456789",
-    "gsk_CANARY0123456789",
-    "ghu_CANARY0123456789",
-    "github_pat_CANARY0123456789",
-    "AIzaCANARY0123456789abcdefghijkl",
-    "AKIACANARY0123456789",
-    "eyJCANARYhbGciOiJIUzI1.eyJzdWIiOiIxMjM0.c2lnbmF0dXJl",
-    "Bearer CANARY0123456789",
-    "ya29.CANARY0123456789",
-]
-INVISIBLE = ["\u200b", "\u2060", "\ufeff", "\x00", "\x7f", "\u202e", "\xad"]
-
-
-@pytest.mark.parametrize("canary", CANARIES)
-def test_a_credential_is_not_shown(canary: str) -> None:
-    assert "CANARY" not in clean(f"Incorrect API key provided: {canary}. You can find your key in your account.")
-
-
-@pytest.mark.parametrize("hidden", INVISIBLE)
-def test_a_credential_cannot_hide_behind_what_is_invisible(hidden: str) -> None:
-    assert "CANARY" not in clean(f"key: s{hidden}k-CAN{hidden}ARY-01{hidden}23456789")
-
-
-def test_every_field_that_repeats_a_provider_is_clean() -> None:
-    canary = "sk-CANARY-0123456789"
-    fault = Fault(message=canary, codes=(canary,), param=f"\x1b[2J{canary}\n", request_id=canary)
-    body = judge(fault, 400, {"x-request-id": canary}, {}).body
-    assert b"CANARY" not in msgspec.json.encode(body)
-    assert body.param == "[2J[redacted]"
-
-
-@settings(max_examples=200)
-@given(st.text(max_size=3 * MESSAGE_MAX_CHARS) | st.lists(st.sampled_from([*CANARIES, *INVISIBLE, " ", "\n", "x" * 200]), max_size=20).map("".join))
-def test_clean_is_idempotent_and_bounded_and_one_line(text: str) -> None:
-    once = clean(text)
-    assert clean(once) == once
-    assert len(once) <= MESSAGE_MAX_CHARS
-    assert not [c for c in once if unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp")]
-    assert not set(once) & set(INVISIBLE)
-    assert once.strip() == once
-
-
-def test_clean_leaves_ordinary_text_alone() -> None:
-    text = "Ungültige Anfrage: «model» – 模型不存在 🙂 {0.__class__} %s ${jndi:}"
-    assert clean(text) == text
-    assert clean("two\nlines\tand   more") == "two lines and more"
-
-
-def test_a_long_message_ends_in_an_ellipsis() -> None:
-    assert clean("word " * 1000).endswith("…")
-    assert len(clean("x" * 10_000_000)) == MESSAGE_MAX_CHARS
-
-
-def test_an_error_of_any_origin_is_clean() -> None:
-    body = SidecarError("internal_error", "a\x1b[31m\nb sk-CANARY-0123456789").body
-    assert body == ErrorBody(code="internal_error", message="a[31m b [redacted]", retryable=True, partial=False)

@@ -1,33 +1,25 @@
 """HTTP against a real server on this machine: how every failure reads, what is never followed, kept or sent."""
 
-import datetime
-import ipaddress
 import os
 import socket
-import ssl
 import sys
-import threading
 from collections.abc import AsyncIterator, Iterator
-from contextlib import suppress
-from pathlib import Path
 
 import anyio
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
+from protocol.errors import ErrorBody
 from sidecar import __version__, transport
 from sidecar.errors import SidecarError
 from sidecar.inflight import Progress
 from sidecar.transport import Limits, Response, Transport, drain, read_body, read_error_body
 from sidecar.wires.types import HttpRequest
 from tests.e2e import shapes
-from tests.e2e.provider import CLOSE, RESET, STALL, WAIT_SECONDS, Pause, Provider, Repeat, Step
+from tests.e2e.provider import CLOSE, RESET, STALL, WAIT_SECONDS, Act, Pause, Provider, Repeat, Step
 
 CANARY = "sk-CANARY-0123456789"
 AUTH = {"authorization": f"Bearer {CANARY}"}
+PATIENT = Limits()
 QUICK = Limits(connect=2.0, first_byte=0.15, idle=0.15)
 
 
@@ -53,17 +45,31 @@ def get(url: str, **headers: str) -> HttpRequest:
     return HttpRequest(method="GET", url=url, headers=headers)
 
 
-async def whole(http: Transport, request: HttpRequest, limits: Limits = Limits()) -> tuple[Response, bytes]:
+async def whole(http: Transport, request: HttpRequest, limits: Limits = PATIENT) -> tuple[Response, bytes]:
     async with http.send(request, AUTH, limits, Progress()) as response:
         return response, b"".join([data async for data in response.body])
 
 
-async def failure(http: Transport, request: HttpRequest, limits: Limits = Limits()) -> SidecarError:
+async def failure(http: Transport, request: HttpRequest, limits: Limits = PATIENT) -> SidecarError:
     with pytest.raises(SidecarError) as caught, anyio.fail_after(WAIT_SECONDS):
         await whole(http, request, limits)
     assert "CANARY" not in repr(caught.value)
     assert caught.value.__suppress_context__ or caught.value.__context__ is None
     return caught.value
+
+
+async def broken(http: Transport, request: HttpRequest, limits: Limits) -> tuple[bytes, ErrorBody]:
+    """Return what came of a body before it failed, and how it failed."""
+    got = bytearray()
+
+    async def read() -> None:
+        async with http.send(request, AUTH, limits, Progress()) as response:
+            async for data in response.body:
+                got.extend(data)
+
+    with pytest.raises(SidecarError) as caught:
+        await read()
+    return bytes(got), caught.value.body
 
 
 def here(provider: Provider, path: str, steps: list[Step]) -> HttpRequest:
@@ -171,12 +177,7 @@ async def test_a_reply_that_never_begins(http: Transport, provider: Provider, na
     ],
 )
 async def test_a_body_that_breaks_off(http: Transport, provider: Provider, name: str, steps: list[Step]) -> None:
-    request, got = here(provider, "/" + name.replace(" ", "-"), steps), b""
-    with pytest.raises(SidecarError) as caught:
-        async with http.send(request, AUTH, Limits(), Progress()) as response:
-            async for data in response.body:
-                got += data
-    body = caught.value.body
+    got, body = await broken(http, here(provider, "/" + name.replace(" ", "-"), steps), PATIENT)
     assert (body.code, body.reason) == ("network_error", "connection")
     # A reset may overtake what was sent before it.
     assert got in (b"first", b"")
@@ -199,7 +200,8 @@ async def test_an_error_of_the_reader_passes_unchanged(http: Transport, provider
 
 
 @pytest.mark.parametrize(
-    ("name", "steps"), [("silent", [STALL]), ("half-a-head", [b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\n", STALL])]
+    ("name", "steps"),
+    [("silent", [STALL]), ("half-a-head", [b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\n", STALL])],
 )
 async def test_no_head_in_time(http: Transport, provider: Provider, name: str, steps: list[Step]) -> None:
     body = (await failure(http, here(provider, f"/{name}", steps), QUICK)).body
@@ -216,13 +218,9 @@ async def test_a_head_that_trickles_is_no_sign_of_life(http: Transport, provider
 
 
 async def test_a_body_that_falls_silent(http: Transport, provider: Provider) -> None:
-    request, got = here(provider, "/falls-silent", [*shapes.opened([b"first"]), STALL]), b""
-    with pytest.raises(SidecarError) as caught:
-        async with http.send(request, AUTH, QUICK, Progress()) as response:
-            async for data in response.body:
-                got += data
+    got, body = await broken(http, here(provider, "/falls-silent", [*shapes.opened([b"first"]), STALL]), QUICK)
     assert got == b"first"
-    assert (caught.value.body.code, caught.value.body.phase) == ("timeout", "idle")
+    assert (body.code, body.phase) == ("timeout", "idle")
     provider.closed(provider.call("/falls-silent"))
 
 
@@ -247,7 +245,9 @@ async def test_a_server_that_does_not_accept(http: Transport) -> None:
             for each in waiting:
                 each.setblocking(False)
                 each.connect_ex(address)
-            body = (await failure(http, get(f"http://127.0.0.1:{address[1]}/"), Limits(connect=0.15, first_byte=5))).body
+            body = (
+                await failure(http, get(f"http://127.0.0.1:{address[1]}/"), Limits(connect=0.15, first_byte=5))
+            ).body
         finally:
             for each in waiting:
                 each.close()
@@ -294,8 +294,8 @@ async def test_an_error_body_without_end_is_left(
 
 
 @pytest.mark.parametrize("end", [RESET, CLOSE])
-async def test_an_error_body_that_breaks_off_is_no_other_error(http: Transport, provider: Provider, end: Step) -> None:
-    request = here(provider, f"/broken-error-{end}", [shapes.head(429, content_length="100"), end])
+async def test_an_error_body_that_breaks_off_is_no_other_error(http: Transport, provider: Provider, end: Act) -> None:
+    request = here(provider, f"/broken-error-{end.name}", [shapes.head(429, content_length="100"), end])
     async with http.send(request, AUTH, Limits(), Progress()) as response:
         assert response.status == 429
         assert await read_error_body(response) == b""
@@ -330,7 +330,9 @@ async def test_a_stale_connection_is_replaced(http: Transport, provider: Provide
         provider.closes(provider.calls("/stale")[-1].connection)
 
 
-async def test_a_drain_does_not_wait_for_ever(http: Transport, provider: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_drain_does_not_wait_for_ever(
+    http: Transport, provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(transport, "DRAIN_SECONDS", 0.05)
     request = here(provider, "/undrained", [*shapes.opened([b"x"]), STALL])
     with anyio.fail_after(1):
@@ -396,7 +398,10 @@ async def test_a_proxy_that_refuses(
 # --- what cannot be sent ---------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("value", [f"{CANARY}\n", f"{CANARY}\r\nx-evil: 1", f"{CANARY}\x00", f"{CANARY}é", f"{CANARY}\u2028", f" {CANARY}\x7f\x01"])
+@pytest.mark.parametrize(
+    "value",
+    [f"{CANARY}\n", f"{CANARY}\r\nx-evil: 1", f"{CANARY}\x00", f"{CANARY}é", f"{CANARY}\u2028", f" {CANARY}\x7f\x01"],
+)
 async def test_a_header_that_no_request_can_carry(http: Transport, provider: Provider, value: str) -> None:
     before = provider.connections
     with pytest.raises(SidecarError) as caught:
@@ -413,103 +418,3 @@ async def test_a_header_that_no_request_can_carry(http: Transport, provider: Pro
 async def test_an_address_that_is_none(http: Transport, url: str) -> None:
     body = (await failure(http, get(url))).body
     assert (body.code, body.retryable) == ("invalid_request", False)
-
-
-# --- TLS -------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a file with a key and a certificate for this machine that nobody has signed."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
-    now = datetime.datetime.now(datetime.UTC)
-    made = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    file = tmp_path_factory.mktemp("tls") / "both.pem"
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    file.write_bytes(private + made.public_bytes(serialization.Encoding.PEM))
-    return file
-
-
-class Tls:
-    """A server that ends TLS, or answers plainly where it has no certificate, and says the same to everybody."""
-
-    def __init__(self, certificate: Path | None, newest: ssl.TLSVersion | None = None) -> None:
-        self._server = socket.create_server(("127.0.0.1", 0))
-        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER) if certificate else None
-        if self._context and certificate:
-            self._context.load_cert_chain(certificate)
-            if newest:
-                self._context.minimum_version, self._context.maximum_version = ssl.TLSVersion.MINIMUM_SUPPORTED, newest
-        self.url = f"https://127.0.0.1:{self._server.getsockname()[1]}/"
-        self.requests: list[bytes] = []
-        self._thread = threading.Thread(target=self._run, daemon=True)
-
-    def __enter__(self) -> "Tls":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        # What `accept` waits for.
-        with suppress(OSError), socket.create_connection(self._server.getsockname()[:2], 1):
-            pass
-        self._thread.join(WAIT_SECONDS)
-        self._server.close()
-
-    def _run(self) -> None:
-        plain, _ = self._server.accept()
-        plain.settimeout(WAIT_SECONDS)
-        with plain, suppress(OSError):
-            if self._context is None:
-                plain.recv(65536)
-                plain.sendall(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n")
-                return
-            with self._context.wrap_socket(plain, server_side=True) as secure:
-                self.requests.append(secure.recv(65536))
-                secure.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
-
-
-async def test_a_certificate_that_nobody_has_signed(http: Transport, certificate: Path) -> None:
-    with Tls(certificate) as server:
-        body = (await failure(http, get(server.url))).body
-        assert (body.code, body.reason, body.retryable) == ("network_error", "tls", False)
-        assert body.hint
-        assert "verif" not in body.hint
-    assert server.requests == []
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the system's own store decides")
-async def test_a_certificate_of_the_system_and_no_key_log(
-    http: Transport, certificate: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    log = certificate.parent / "keys.log"
-    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
-    monkeypatch.setenv("SSLKEYLOGFILE", str(log))
-    with Tls(certificate) as server:
-        assert (await whole(http, get(server.url)))[1] == b"ok"
-    assert server.requests[0].startswith(b"GET / HTTP/1.1")
-    assert not log.exists()
-
-
-@pytest.mark.filterwarnings("ignore:ssl.TLSVersion:DeprecationWarning")
-async def test_tls_of_the_last_century(http: Transport, certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
-    with Tls(certificate, ssl.TLSVersion.TLSv1_1) as server:
-        body = (await failure(http, get(server.url))).body
-    assert (body.code, body.reason) == ("network_error", "tls")
-    assert server.requests == []
-
-
-async def test_a_server_that_speaks_no_tls(http: Transport) -> None:
-    with Tls(None) as server:
-        body = (await failure(http, get(server.url))).body
-    assert (body.code, body.reason) == ("network_error", "tls")

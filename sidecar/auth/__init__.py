@@ -19,6 +19,10 @@ from sidecar.transport import Transport
 from sidecar.wires.types import HttpRequest
 
 
+MIN_HIDDEN_CHARS = 8
+"""The shortest credential that is looked for in a text; a shorter one may be a part of any word."""
+
+
 class Call(msgspec.Struct, frozen=True, kw_only=True):
     """What a scheme may look at."""
 
@@ -65,3 +69,11 @@ async def renew(call: Call, error: SidecarError) -> Target | None:
         return None
     renewed: Target | None = await _scheme(call.target).renew(call, error)
     return renewed
+
+
+def hide(error: SidecarError, target: Target) -> SidecarError:
+    """Return *error* without the target's credential, which some providers repeat to whoever asked with it."""
+    key = target.credential.reveal() if target.credential else ""
+    if len(key) < MIN_HIDDEN_CHARS or key not in error.body.message:
+        return error
+    return error.with_(message=error.body.message.replace(key, "[redacted]"))

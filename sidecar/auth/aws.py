@@ -7,7 +7,6 @@ and not at all for a bearer key. Sources: botocore 1.44.5 `credentials.py`, `aut
 """
 
 import shlex
-import threading
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -19,11 +18,9 @@ import anyio.to_thread
 from sidecar.auth import Call
 from sidecar.errors import SidecarError, invalid
 from sidecar.resolve import Target
-from sidecar.wires.bedrock_errors import CLOCK_SKEW, clock_behind_seconds
+from sidecar.wires.bedrock_errors import CLOCK_SKEW, signed_and_received
+from sidecar.wires.bedrock_models import SIGNING_NAME
 from sidecar.wires.types import HttpRequest
-
-SERVICE = "bedrock"
-"""The name that requests are signed for, those of the control plane too."""
 
 LIMIT_SECONDS = 10.0
 """How long credentials are waited for: a login page, a role or a program of the user's may be behind them."""
@@ -66,14 +63,14 @@ class _Chain:
 
     def __init__(self) -> None:
         self.turn = anyio.Lock()
-        self.asking = threading.Lock()
-        """Held by a thread that asks, even when nobody waits for it any more."""
+        self.asking = False
+        """Whether a thread asks, even when nobody waits for it any more."""
         self.credentials: Any = None
         self.read_at = 0.0
 
 
 _CLOCK = ("aws", "clock")
-"""Where the sessions have the seconds that our clock is behind."""
+"""Where the sessions have the time that our clock is behind."""
 
 
 async def prepare(call: Call) -> Target:
@@ -86,10 +83,10 @@ async def renew(call: Call, error: SidecarError) -> Target | None:
     if call.target.credential is not None:
         return None
     if error.body.reason == CLOCK_SKEW:
-        behind = clock_behind_seconds(error.body.message)
-        if behind is None:
+        times = signed_and_received(error.body.message)
+        if times is None:
             return None
-        call.sessions[_CLOCK] = call.sessions.get(_CLOCK, 0.0) + behind
+        call.sessions[_CLOCK] = times[1] - datetime.now(UTC)
         return call.target
     source = _source(call.target)
     if error.body.code not in ("auth_failed", "auth_required") or (
@@ -115,7 +112,7 @@ async def headers(call: Call) -> dict[str, str]:
         raise invalid("A request to AWS is signed for a region: set `region`.", "params.settings.region")
     source = _source(target)
     chain = call.sessions.setdefault(_chain_key(source), _Chain())
-    at = datetime.now(UTC) + timedelta(seconds=call.sessions.get(_CLOCK, 0.0))
+    at = datetime.now(UTC) + call.sessions.get(_CLOCK, timedelta())
 
     def signed() -> dict[str, str]:
         keys = (None if source.chosen else environment_keys(target.env)) or _chain_keys(chain, source, region)
@@ -176,7 +173,7 @@ def sign(request: HttpRequest, keys: Keys, region: str, at: datetime) -> dict[st
     sent = {name: value for name, value in request.headers.items() if name.lower() in _SIGNED_HEADERS}
     aws_request = AWSRequest(method=request.method, url=request.url, data=request.body, headers=sent | made)
     aws_request.context["timestamp"] = made["x-amz-date"]
-    signer = SigV4Auth(keys, SERVICE, region)
+    signer = SigV4Auth(keys, SIGNING_NAME, region)
     text = signer.string_to_sign(aws_request, signer.canonical_request(aws_request))
     names = signer.signed_headers(signer.headers_to_sign(aws_request))
     made["authorization"] = (
@@ -191,20 +188,24 @@ def _chain_keys(chain: _Chain, source: _Source, region: str) -> Keys:
 
     Raises: SidecarError `auth_required` or `network_error`, TimeoutError while another thread hangs.
     """
-    if not chain.asking.acquire(blocking=False):
+    if chain.asking:
         raise TimeoutError
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    chain.asking = True
     try:
         if chain.credentials is None or _is_old(chain):
             chain.credentials = _load(source, region)
             chain.read_at = time.monotonic()
         frozen = chain.credentials and chain.credentials.get_frozen_credentials()
-    except Exception as error:  # noqa: BLE001 - a login, a program or a file of the user's may fail in any way
+    except (BotoCoreError, ClientError, OSError, ValueError, LookupError, RuntimeError) as error:
+        # What a login, a program or a file of the user's may fail with; only the first two are promised.
         chain.credentials = None
         raise _failure(error, source) from None
     finally:
-        chain.asking.release()
+        chain.asking = False
     if frozen is None:
-        raise _none(source, "There are no credentials for AWS: no Bedrock key, no pair of keys, no login.", _ANY_LOGIN)
+        raise _none(source, "There are no credentials for AWS: neither a key nor a login.", _ANY_LOGIN)
     return Keys(frozen.access_key, frozen.secret_key, frozen.token)
 
 
@@ -237,7 +238,7 @@ def _no_prompt(_: str) -> str:
     raise _NeedsCodeError
 
 
-class _NeedsCodeError(Exception):
+class _NeedsCodeError(RuntimeError):
     """A role asks for a code of a second factor."""
 
 

@@ -111,7 +111,7 @@ class Codec:
             self._other_field(line)
 
     def _other_field(self, line: bytes) -> None:
-        name, colon, value = line.partition(b":")
+        name, _, value = line.partition(b":")
         if not name:
             self.comments += 1
         elif name == b"event":

@@ -23,6 +23,10 @@ from sidecar.wires.types import Wire
 NOT_WIRES = frozenset(
     {
         "anthropic_request",
+        "bedrock_converse_request",
+        "bedrock_errors",
+        "bedrock_models",
+        "bedrock_turns",
         "common",
         "draft",
         "faults",
@@ -30,6 +34,7 @@ NOT_WIRES = frozenset(
         "gemini_parts",
         "gemini_request",
         "gemini_turns",
+        "openai_chat_errors",
         "openai_chat_parts",
         "openai_chat_request",
         "responses_errors",

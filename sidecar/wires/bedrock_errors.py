@@ -161,18 +161,18 @@ def _judged(fault: faults.Fault, status: int | None, headers: dict[str, str]) ->
 _SIGNED_AND_RECEIVED = re.compile(r"(\d{8}T\d{6})Z.*?\((\d{8}T\d{6})Z")
 
 
-def clock_behind_seconds(message: str) -> float | None:
-    """Return by how much our clock is behind, from the times of signature and receipt in *message*; None: not said."""
+def signed_and_received(message: str) -> tuple[datetime, datetime] | None:
+    """Return when, by *message*, a refused request was signed and when it was received; None when it does not say."""
     if (found := _SIGNED_AND_RECEIVED.search(message)) is None:
         return None
     try:
         signed, received = (datetime.strptime(f"{each}+0000", "%Y%m%dT%H%M%S%z") for each in found.groups())
     except ValueError:
         return None
-    return (received - signed).total_seconds()
+    return signed, received
 
 
 def _clock_hint(message: str) -> str:
-    behind = clock_behind_seconds(message)
-    off = "wrong" if behind is None else f"off by {round(abs(behind) / 60)} min"
+    times = signed_and_received(message)
+    off = f"off by {round(abs(times[1] - times[0]).total_seconds() / 60)} min" if times else "wrong"
     return f"The system clock is {off}: set it."

@@ -8,6 +8,9 @@ import re
 from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
+SIGNING_NAME = "bedrock"
+"""The service that requests are signed for, those of the control plane too."""
+
 PROFILES_PATH = "/inference-profiles?maxResults=1000"
 """Where the control plane lists the inference profiles that the account can use."""
 
@@ -26,15 +29,15 @@ class Family(NamedTuple):
 
 _EVERYWHERE = ("system", "tools", "messages")
 FAMILIES: tuple[Family, ...] = (
-    Family("anthropic.claude-v2*"),
-    Family("anthropic.claude-instant*"),
-    Family("anthropic.claude-3-haiku*", tool_status=True),
-    Family("anthropic.claude-3-opus*", tool_status=True),
-    Family("anthropic.claude-3-sonnet*", tool_status=True),
-    Family("anthropic.claude-3-5-sonnet-20240620*", tool_status=True),
-    Family("anthropic.claude-3-5-*", cached=_EVERYWHERE, tool_status=True),
-    Family("anthropic.claude-*", cached=_EVERYWHERE, tool_status=True, thinking=True),
-    Family("amazon.nova-*", cached=("system", "messages"), tool_status=True),
+    Family("*.claude-v2*"),
+    Family("*.claude-instant*"),
+    Family("*.claude-3-haiku*", tool_status=True),
+    Family("*.claude-3-opus*", tool_status=True),
+    Family("*.claude-3-sonnet*", tool_status=True),
+    Family("*.claude-3-5-sonnet-20240620*", tool_status=True),
+    Family("*.claude-3-5-*", cached=_EVERYWHERE, tool_status=True),
+    Family("*.claude-*", cached=_EVERYWHERE, tool_status=True, thinking=True),
+    Family("*.nova-*", cached=("system", "messages"), tool_status=True),
 )
 """The first that matches counts."""
 

@@ -3,6 +3,7 @@
 import re
 import time
 from collections.abc import Iterable
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -78,15 +79,15 @@ STREAMS = st.one_of(
         st.one_of(st.just(b""), LINES),
     ),
     st.binary(max_size=60),
-    st.lists(st.sampled_from([b"d", b"data:", b":", b" ", b"\r", b"\n", b"x", b"\xef", b"\xbb", b"\xbf"]), max_size=40).map(
-        b"".join
-    ),
+    st.lists(
+        st.sampled_from([b"d", b"data:", b":", b" ", b"\r", b"\n", b"x", b"\xef", b"\xbb", b"\xbf"]), max_size=40
+    ).map(b"".join),
 )
 
 
 def cut(stream: bytes, places: Iterable[int]) -> list[bytes]:
     edges = [0, *sorted(place % (len(stream) + 1) for place in places), len(stream)]
-    return [stream[a:b] for a, b in zip(edges, edges[1:], strict=False)]
+    return [stream[a:b] for a, b in pairwise(edges)]
 
 
 @settings(max_examples=150)
@@ -139,7 +140,11 @@ def test_finish_adds_at_most_the_event_that_lacks_its_blank_line(stream: bytes) 
         pytest.param(b"data: a\n", [], id="without its blank line"),
         pytest.param(b"data: a\r\n\ndata: b\n\r\n", [("", b"a"), ("", b"b")], id="mixed line ends"),
         pytest.param(b"data: a\r\r\n\n", [("", b"a")], id="CR, CRLF, LF"),
-        pytest.param("data: \u2028\u2029\x85\x0b\x0c\n\n".encode(), [("", "\u2028\u2029\x85\x0b\x0c".encode())], id="no line ends"),
+        pytest.param(
+            "data: \u2028\u2029\x85\x0b\x0c\n\n".encode(),
+            [("", "\u2028\u2029\x85\x0b\x0c".encode())],
+            id="no line ends",
+        ),
         pytest.param(b"data: a\x00b\n\n", [("", b"a\x00b")], id="NUL"),
     ],
 )
@@ -187,10 +192,15 @@ def test_an_event_without_end_is_refused_and_not_stored(line: bytes) -> None:
     codec = Codec()
     codec.feed(b"data: ")
     fed = 0
-    with pytest.raises(SidecarError) as caught:
+
+    def feed_on() -> None:
+        nonlocal fed
         while fed < 2 * MAX_EVENT_BYTES:
             fed += len(line)
             assert codec.feed(line) == []
+
+    with pytest.raises(SidecarError) as caught:
+        feed_on()
     assert caught.value.body.code == "provider_error"
     assert caught.value.body.reason == "event_too_large"
     assert fed <= MAX_EVENT_BYTES + 2 * len(line)

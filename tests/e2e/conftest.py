@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.harness import Sidecar
-from tests.e2e.provider import Provider
+from tests.e2e.provider import CLOSE, Provider
 from tests.e2e.services import Services
+from tests.e2e.shapes import ANTHROPIC
 
 
 @pytest.fixture(scope="session")
@@ -20,6 +21,8 @@ def listening() -> Iterator[Provider]:
 @pytest.fixture
 def provider(listening: Provider) -> Provider:
     """Return the server as if nothing had come yet."""
+    listening.disconnected()
+    listening.connections = 0
     listening.forget()
     return listening
 
@@ -43,3 +46,18 @@ def services(internet: Services) -> Services:
     """Return the internet as if nothing had been asked yet."""
     internet.forget()
     return internet
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sidecar]:
+    """Yield a process, with a provider of its own, for a module of tests that leave it as it was."""
+    with Provider() as provider, Sidecar(tmp_path_factory.mktemp("home"), provider) as process:
+        yield process
+
+
+@pytest.fixture
+def warm(sidecar: Sidecar, provider: Provider) -> Sidecar:
+    """Return a process that has everything imported, and no connection: what is measured is the work itself."""
+    sidecar.stream(sidecar.chat(provider.play("warm", [*ANTHROPIC.answer("up"), CLOSE])))
+    provider.disconnected()
+    return sidecar

@@ -17,16 +17,16 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import count
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 from tests.e2e import probes
+from tests.e2e.lines import ABSENT, CANARY, SECRET, Id, Line, Object, check_sequence, read_line, text
 from tests.e2e.provider import WAIT_SECONDS, Provider
 from tests.e2e.shapes import ANTHROPIC, Shape
 
-ROOT = Path(__file__).resolve().parent.parent.parent
+__all__ = ["ABSENT", "CANARY", "ROOT", "Id", "Line", "Object", "Sidecar", "environment", "params", "text"]
 
-CANARY = "sk-CANARY-5f2e7c90d1"
-"""The key of every request. It must never be seen again."""
+ROOT = Path(__file__).resolve().parent.parent.parent
 
 READ_BYTES = 64 * 1024
 MAX_GROWTH_BYTES = 64 * 1024 * 1024
@@ -34,43 +34,10 @@ MAX_EXTRA_DESCRIPTORS = 2
 PING_SECONDS = 0.1
 EXIT_SECONDS = 2.0
 
-ABSENT = object()
-"""The id of a request that has none."""
 
-Id = Any
-Object = dict[str, Any]
-
-_CONTROLS = bytes([*range(32), 127])
-_WIDE_CONTROLS = re.compile(b"\xc2[\x80-\x9f]|\xe2\x80[\xa8\xa9]|\xef\xbb\xbf")
-"""In UTF-8: C1, what some readers of lines take for line ends, and the byte order mark."""
-
-_TROUBLE = re.compile(r"Traceback|Task exception was never retrieved|was never awaited|Exception ignored|ResourceWarning")
-
-
-class Line(NamedTuple):
-    """One line of stdout, and when it was read."""
-
-    at: float
-    data: Object
-
-    @property
-    def id(self) -> Id:
-        return self.data.get("id", ABSENT)
-
-    @property
-    def terminal(self) -> bool:
-        """Whether it ends its request."""
-        return "streaming" not in self.data or self.data["data"]["type"] == "done"
-
-    @property
-    def code(self) -> str | None:
-        """The error code."""
-        return None if self.data["success"] else str(self.data["error"]["code"])
-
-    @property
-    def refuses_duplicate(self) -> bool:
-        """Whether it answers a second request under an id that was in use."""
-        return self.code is not None and self.data["error"].get("reason") == "duplicate_id"
+_TROUBLE = re.compile(
+    r"Traceback|Task exception was never retrieved|was never awaited|Exception ignored|ResourceWarning"
+)
 
 
 def environment(home: Path, **more: str) -> dict[str, str]:
@@ -94,7 +61,7 @@ def params(provider: Provider, model: str, shape: Shape = ANTHROPIC) -> Object:
 class Sidecar:
     """One process. Requests get ids of their own unless a test gives them."""
 
-    def __init__(  # noqa: PLR0913 - the ways to spawn it
+    def __init__(
         self,
         home: Path,
         provider: Provider | None = None,
@@ -248,7 +215,8 @@ class Sidecar:
         return error
 
     def chunk(self, request_id: Id, index: int = 0) -> Line:
-        """Return the line of that index for the id, waiting for it."""
+        """Return the line of that index of the next request of that id, waiting for it."""
+        index += self._taken[request_id]
         self._wait(lambda: len(self._of[request_id]) > index, f"line {index} of {request_id!r}")
         return self._of[request_id][index]
 
@@ -320,13 +288,13 @@ class Sidecar:
 
     def _check_lines(self) -> None:
         assert not self.problems, self.problems
-        text = self.stderr.decode()
-        assert not _TROUBLE.search(text), text
-        assert "CANARY" not in text
+        said = self.stderr.decode()
+        assert not _TROUBLE.search(said), said
+        assert SECRET not in self.stderr
         for path in self.home.rglob("*"):
-            assert not path.is_file() or b"CANARY" not in path.read_bytes(), path
+            assert not path.is_file() or SECRET not in path.read_bytes(), path
         for request_id, lines in self._of.items():
-            open_at_end = _check_sequence(request_id, lines)
+            open_at_end = check_sequence(request_id, lines)
             ends = sum(line.terminal for line in lines)
             if self.expects_answers and request_id is not None:
                 assert not open_at_end, f"{request_id!r} has no end"
@@ -374,19 +342,13 @@ class Sidecar:
 
     def _take(self, at: float, raw: bytes) -> None:
         try:
-            data = json.loads(raw.decode(), parse_constant=lambda name: self.problems.append(f"{name} on stdout"))
-            line = Line(at, data)
-            assert isinstance(data.get("success"), bool) or "event" in data
-        except (ValueError, AttributeError, AssertionError) as error:
-            self.problems.append(f"{error!r}: {raw[:200]!r}")
+            line = read_line(at, raw)
+        except ValueError as error:
+            self.problems.append(f"{error}: {raw[:200]!r}")
             return
-        if len(raw.translate(None, _CONTROLS)) < len(raw) or (not raw.isascii() and _WIDE_CONTROLS.search(raw)):
-            self.problems.append(f"a control character: {raw[:200]!r}")
-        if b"CANARY" in raw:
-            self.problems.append(f"a secret: {raw[:200]!r}")
         with self._changed:
-            if "event" in data:
-                self.events.append(data)
+            if "event" in line.data:
+                self.events.append(line.data)
             else:
                 self.lines.append(line)
                 self._of[line.id].append(line)
@@ -408,24 +370,3 @@ class Sidecar:
         with self._changed:
             self._ended = True
             self._changed.notify_all()
-
-
-def _check_sequence(request_id: Id, lines: list[Line]) -> bool:
-    """Assert that `seq` has no gap, and return whether a stream was begun and not ended."""
-    expected = 0
-    for line in lines:
-        if "streaming" in line.data:
-            assert line.data["seq"] == expected, f"{request_id!r}: seq {line.data['seq']} after {expected - 1}"
-            expected += 1
-        if line.terminal and not line.refuses_duplicate:
-            expected = 0
-    return expected > 0
-
-
-def text(lines: Sequence[Line]) -> str:
-    """Return the text of a stream's chunks."""
-    return "".join(
-        line.data["data"]["content"]
-        for line in lines
-        if "streaming" in line.data and line.data["data"]["type"] == "content"
-    )

@@ -10,9 +10,10 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from enum import Enum
+from functools import partial
 from typing import Any, NamedTuple, Self
 
 WAIT_SECONDS = 10.0
@@ -64,7 +65,9 @@ Step = bytes | Act | Repeat | Pause | Gate
 class Call:
     """One request that came, and what became of it."""
 
-    def __init__(self, connection: int, target: str, headers: dict[str, str], body: bytes) -> None:
+    def __init__(
+        self, connection: int, target: str, headers: dict[str, str], body: bytes, transport: asyncio.WriteTransport
+    ) -> None:
         self.connection = connection
         """Which connection it came on, counted from 0."""
         self.target = target
@@ -77,7 +80,7 @@ class Call:
         self.sent_at: list[float] = []
         """When each step of bytes was handed to the socket."""
         self.sent_bytes = 0
-        self.transport: asyncio.WriteTransport | None = None
+        self.transport = transport
         self.played = False
         """Whether the script has come to its end."""
         self.closed_at: float | None = None
@@ -119,11 +122,9 @@ class Provider:
         return f"http://127.0.0.1:{self.port}"
 
     def forget(self) -> None:
-        """Begin anew, once all connections are closed."""
-        self.disconnected()
+        """Begin anew: no script and no call so far. Connections stay."""
         self._calls.clear()
         self._scripts.clear()
-        self.connections = 0
 
     def gate(self) -> Gate:
         """Return a step that waits until it is opened."""
@@ -156,7 +157,9 @@ class Provider:
 
     def hung_up(self, name: str, count: int) -> None:
         """Wait until the other side has hung up on so many requests for *name*."""
-        self._wait(lambda: sum(call.closed_at is not None for call in self.calls(name)) >= count, f"{count} ends of {name}")
+        self._wait(
+            lambda: sum(call.closed_at is not None for call in self.calls(name)) >= count, f"{count} ends of {name}"
+        )
 
     def disconnected(self) -> None:
         """Wait until no connection is open."""
@@ -192,44 +195,50 @@ class Provider:
         with self.changed:
             assert self.changed.wait_for(happened, WAIT_SECONDS), f"waited in vain for {what}"
 
-    def _note(self, change: Callable[[], object]) -> None:
+    @contextmanager
+    def _changing(self) -> Iterator[None]:
         with self.changed:
-            change()
+            yield
             self.changed.notify_all()
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
         server = self._loop.run_until_complete(asyncio.start_server(self._serve, "127.0.0.1", 0, backlog=1024))
-        self._note(lambda: setattr(self, "port", server.sockets[0].getsockname()[1]))
+        with self._changing():
+            self.port = server.sockets[0].getsockname()[1]
         self._loop.run_forever()
         server.close()
         self._loop.run_until_complete(_end(asyncio.all_tasks(self._loop)))
         self._loop.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        number = self.connections
         writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
-        self._note(lambda: (setattr(self, "connections", number + 1), self.open.add(number)))
+        with self._changing():
+            number, self.connections = self.connections, self.connections + 1
+            self.open.add(number)
         with suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
             # The byte that is read ahead is the next request's first, or tells that there will be none.
             ahead = asyncio.ensure_future(reader.read(1))
             while first := await ahead:
-                call = await _read_call(number, first, reader)
-                call.transport = writer.transport
+                call = await _read_call(number, first, reader, writer)
                 ahead = asyncio.ensure_future(reader.read(1))
-                ahead.add_done_callback(lambda done, call=call: self._hung_up(call, done))
-                self._note(lambda call=call: self._calls.append(call))
+                ahead.add_done_callback(partial(self._hung_up, call))
+                with self._changing():
+                    self._calls.append(call)
                 await self._answer(call, writer, ahead)
-                self._note(lambda call=call: setattr(call, "played", True))
+                with self._changing():
+                    call.played = True
         writer.close()
         with suppress(ConnectionError, asyncio.CancelledError):
             await writer.wait_closed()
-        self._note(lambda: self.open.discard(number))
+        with self._changing():
+            self.open.discard(number)
 
     def _hung_up(self, call: Call, read: "asyncio.Future[bytes]") -> None:
         gone = read.cancelled() or read.exception() is not None or not read.result()
         if gone and not call.played:
-            self._note(lambda: setattr(call, "closed_at", time.monotonic()))
+            with self._changing():
+                call.closed_at = time.monotonic()
 
     async def _answer(self, call: Call, writer: asyncio.StreamWriter, hung_up: "asyncio.Future[bytes]") -> None:
         for step in self._scripts.get(call.name, [b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n"]):
@@ -255,12 +264,13 @@ class Provider:
 
     async def _send(self, call: Call, writer: asyncio.StreamWriter, data: bytes) -> None:
         writer.write(data)
-        self._note(lambda: (call.sent_at.append(time.monotonic()), setattr(call, "sent_bytes", call.sent_bytes + len(data))))
+        with self._changing():
+            call.sent_at.append(time.monotonic())
+            call.sent_bytes += len(data)
         await writer.drain()
 
 
 def _reset(call: Call) -> None:
-    assert call.transport
     linger = struct.pack("ii", 1, 0)
     call.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
     call.played = True
@@ -273,9 +283,9 @@ async def _end(tasks: "set[asyncio.Task[Any]]") -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _read_call(connection: int, first: bytes, reader: asyncio.StreamReader) -> Call:
+async def _read_call(connection: int, first: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Call:
     head = (first + await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
     target, *lines = head.rstrip("\r\n").split("\r\n")
     headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
     body = await reader.readexactly(int(headers.get("content-length", 0)))
-    return Call(connection, target.rpartition(" ")[0], headers, body)
+    return Call(connection, target.rpartition(" ")[0], headers, body, writer.transport)

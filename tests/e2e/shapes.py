@@ -9,7 +9,7 @@ from tests.e2e.provider import Repeat, Step
 SSE = "text/event-stream"
 
 
-def head(status: int = 200, **headers: str) -> bytes:
+def head(status: int = 200, /, **headers: str) -> bytes:
     """Return a status line and headers; `content_type` is written `content-type`."""
     lines = [f"HTTP/1.1 {status} Whatever", *(f"{name.replace('_', '-')}: {value}" for name, value in headers.items())]
     return ("\r\n".join(lines) + "\r\n\r\n").encode()
@@ -17,7 +17,8 @@ def head(status: int = 200, **headers: str) -> bytes:
 
 def whole(body: bytes, status: int = 200, content_type: str = "application/json", **headers: str) -> list[Step]:
     """Return a reply that has a length."""
-    return [head(status, content_type=content_type, content_length=str(len(body)), **headers) + body]
+    described = {"content_type": content_type, "content_length": str(len(body))} | headers
+    return [head(status, **described) + body]
 
 
 def document(value: object, status: int = 200, **headers: str) -> list[Step]:

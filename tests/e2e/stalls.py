@@ -13,9 +13,10 @@ Phase = Literal["connect", "tls", "headers", "error", "body"]
 PHASES: tuple[Phase, ...] = get_args(Phase)
 
 
-def lively(shape: Shape = ANTHROPIC) -> list[Step]:
+def lively(shape: Shape = ANTHROPIC, pause_seconds: float = 0.01) -> list[Step]:
     """Return a reply that goes on and on."""
-    return stream([shape.opening, *[Pause(0.01), shape.text("x")] * 10_000])
+    on_and_on: list[Step] = [Pause(pause_seconds), shape.text("x")]
+    return stream([shape.opening, *on_and_on * 10_000])
 
 
 @contextmanager
@@ -33,11 +34,12 @@ def stalled(
             params["base_url"] = f"http://127.0.0.1:{port}"
         if phase == "tls":
             params["base_url"] = provider.url.replace("http:", "https:")
+        connections = provider.connections
         request_id = sidecar.send("stream_chat", params, provider="anthropic", **envelope)
         if phase == "connect":
             sidecar.ping()
         elif phase == "tls":
-            provider.accepted(1)
+            provider.accepted(connections + 1)
         else:
             provider.call(phase)
         if phase == "body":

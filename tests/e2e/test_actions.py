@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.harness import ABSENT, CANARY, Sidecar, environment, text
+from tests.e2e.harness import ABSENT, CANARY, Object, Sidecar, environment, text
 from tests.e2e.provider import Provider
 from tests.e2e.shapes import ANTHROPIC, OPENAI, SHAPES, Shape, document, whole
 
@@ -25,8 +25,11 @@ def test_generate_gives_the_folded_stream_in_one_line(sidecar: Sidecar, provider
     assert answer["tool_calls"] == []
 
 
-LISTS = {
-    "anthropic": ("/v1/models?limit=1000", {"data": [{"id": "a-1", "type": "model"}, {"id": "a-2"}], "has_more": False}),
+LISTS: dict[str, tuple[str, Object]] = {
+    "anthropic": (
+        "/v1/models?limit=1000",
+        {"data": [{"id": "a-1", "type": "model"}, {"id": "a-2"}], "has_more": False},
+    ),
     "openai": ("/v1/models", {"object": "list", "data": [{"id": "a-1", "object": "model"}, {"id": "a-2"}]}),
 }
 
@@ -123,7 +126,9 @@ def test_the_first_chat_holds_nobody_up(sidecar: Sidecar, provider: Provider) ->
 
 def test_replay_needs_no_key_and_no_network(sidecar: Sidecar, provider: Provider) -> None:
     messages = [{"role": "user", "content": "Hi"}]
-    line = sidecar.stream(sidecar.send("stream_chat", {"model": "default", "messages": messages}, provider="replay"))[-1]
+    line = sidecar.stream(sidecar.send("stream_chat", {"model": "default", "messages": messages}, provider="replay"))[
+        -1
+    ]
     assert line.data["data"]["finish_reason"] == "stop"
     assert sidecar.ask("list_models", {}, provider="replay", id=ABSENT)["data"]["models"]
     assert provider.connections == 0

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from tests.e2e import probes
-from tests.e2e.harness import CANARY, Sidecar, text
-from tests.e2e.provider import STALL, Pause, Provider, Repeat
+from tests.e2e.harness import Sidecar, text
+from tests.e2e.provider import STALL, Provider, Repeat
 from tests.e2e.shapes import ANTHROPIC, stream
+from tests.e2e.stalls import lively
 
 KIBIBYTE = 1024
 MEBIBYTE = 1024 * KIBIBYTE
@@ -39,33 +39,32 @@ def pieces_of(size_bytes: int) -> list[str]:
 @probes.linux_only
 @pytest.mark.parametrize("seconds", [1.0, pytest.param(60.0, marks=pytest.mark.slow)])
 def test_a_host_that_stops_reading_stops_the_providers(
-    sidecar: Sidecar, provider: Provider, seconds: float
+    warm: Sidecar, provider: Provider, seconds: float
 ) -> None:  # B01, G06
     provider.play("m", ANTHROPIC.answer(*pieces_of(10 * MEBIBYTE)))
-    sidecar.stream(sidecar.chat(provider.play("warm", ANTHROPIC.answer("up"))))
-    probes.forget_peak(sidecar.process.pid)
-    before = probes.rss_bytes(sidecar.process.pid)
+    probes.forget_peak(warm.process.pid)
+    before = probes.rss_bytes(warm.process.pid)
 
-    sidecar.pause()
-    ids = [sidecar.chat("m") for _ in range(STREAMS)]
+    warm.pause()
+    ids = [warm.chat("m") for _ in range(STREAMS)]
     provider.call("m", STREAMS - 1)
     provider.stuck(seconds)
-    assert probes.peak_rss_bytes(sidecar.process.pid) - before <= HELD_BYTES
+    assert probes.peak_rss_bytes(warm.process.pid) - before <= HELD_BYTES
     for call in provider.calls("m"):
         assert not call.played
         assert call.sent_bytes <= LANE_BYTES + SYSTEM_BYTES
 
     # The requests of a host that does not read are still obeyed.
     asked_at = time.monotonic()
-    sidecar.send("cancel", {"id": ids[0]})
+    warm.send("cancel", {"id": ids[0]})
     provider.hung_up("m", 1)
     assert time.monotonic() - asked_at <= CLOSED_SECONDS
     for request_id in ids[1:]:
-        sidecar.send("cancel", {"id": request_id})
+        warm.send("cancel", {"id": request_id})
     provider.hung_up("m", STREAMS)
-    sidecar.resume()
+    warm.resume()
     for request_id in ids:
-        assert sidecar.reply(request_id)["error"]["code"] == "cancelled"
+        assert warm.reply(request_id)["error"]["code"] == "cancelled"
 
 
 @pytest.mark.parametrize(
@@ -134,8 +133,7 @@ def hearing(home: Path, provider: Provider) -> Iterator[tuple[Sidecar, int]]:
 
 @probes.posix_only
 def test_when_nobody_reads_any_more_every_stream_is_stopped(tmp_path: Path, provider: Provider) -> None:  # B04
-    lively = [Pause(0.005), ANTHROPIC.text("x")] * 10_000
-    provider.play("m", stream([ANTHROPIC.opening, *lively]))
+    provider.play("m", lively(pause_seconds=0.005))
     provider.play("silent", ANTHROPIC.begun("x", STALL))
     with hearing(tmp_path, provider) as (sidecar, stdout):
         for model in ("m", "silent") * 10:

@@ -1,4 +1,4 @@
-"""Recorded exchanges of real providers through the whole process: what comes out is what an independent reader found."""
+"""Recorded exchanges of real providers through the whole process come out as an independent reader found them."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -37,7 +37,7 @@ CODES = {
 }
 """The provider's most specific word → the code that a host must see."""
 
-LATER = {api: "the action count_tokens comes later" for api in ("anthropic.count_tokens", "openai.count_tokens")}
+LATER = dict.fromkeys(("anthropic.count_tokens", "openai.count_tokens"), "the action count_tokens comes later")
 """Why exchanges of an API are not played."""
 
 

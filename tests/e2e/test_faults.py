@@ -15,6 +15,20 @@ RETRIED_SECONDS = 20.0
 """How long it may take until a request that is tried again gives up."""
 
 
+@pytest.fixture
+def sidecar(shared: Sidecar) -> Sidecar:
+    """Return one process for all tests: what went wrong before must not matter."""
+    return shared
+
+
+@pytest.fixture
+def provider(shared: Sidecar) -> Provider:
+    """Return its provider as if nothing had come yet."""
+    assert shared.provider
+    shared.provider.forget()
+    return shared.provider
+
+
 def failed(sidecar: Sidecar, model: str, shape: Shape = ANTHROPIC, action: str = "stream_chat") -> Object:
     """Return the error that a chat ends with."""
     error: Object = sidecar.reply(sidecar.chat(model, shape, action), RETRIED_SECONDS)["error"]
@@ -124,7 +138,7 @@ def test_generate_does_not_give_half_an_answer(sidecar: Sidecar, provider: Provi
     assert error["partial"] is False
 
 
-ODD = {
+ODD: dict[str, list[Step]] = {
     "a page": whole(b"<!doctype html><title>Log in</title>", 200, "text/html; charset=utf-8"),
     "a page that is called a stream": whole(b"\n <html>", 200, SSE),
     "text": whole(b"Hello", 200, "text/plain"),
@@ -159,7 +173,9 @@ def test_an_error_within_the_stream_ends_it_with_what_came_before(
 ) -> None:  # E16
     said = {"type": "error", "error": {"type": "overloaded_error", "code": "server_error", "message": "Overloaded"}}
     event = b"event: error\ndata: %s\n\n" % json.dumps(said).encode()
-    lines = sidecar.stream(sidecar.chat(provider.play("m", stream([shape.opening, shape.text("so far"), event])), shape))
+    lines = sidecar.stream(
+        sidecar.chat(provider.play("m", stream([shape.opening, shape.text("so far"), event])), shape)
+    )
     error = lines[-1].data["error"]
     assert text(lines) == "so far"
     assert error["code"] in {"provider_overloaded", "provider_error"}
@@ -178,6 +194,6 @@ def test_a_connection_that_breaks_before_the_reply_is_a_network_error(
 def test_after_every_fault_the_next_chat_works(sidecar: Sidecar, provider: Provider) -> None:  # I6
     provider.play("fine", OPENAI.answer("fine"))
     for name, steps in ODD.items():
-        provider.play(name, [*steps, CLOSE])
+        provider.play(name, steps)
         failed(sidecar, name, OPENAI)
         assert text(sidecar.stream(sidecar.chat("fine", OPENAI))) == "fine"

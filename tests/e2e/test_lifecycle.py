@@ -61,7 +61,9 @@ def test_a_signal_ends_every_stream_and_then_the_process(
 
 @probes.linux_only
 @pytest.mark.parametrize("phase", PHASES)
-def test_a_signal_ends_a_request_whatever_it_waits_for(sidecar: Sidecar, provider: Provider, phase: Phase) -> None:  # C02
+def test_a_signal_ends_a_request_whatever_it_waits_for(
+    sidecar: Sidecar, provider: Provider, phase: Phase
+) -> None:  # C02
     with stalled(sidecar, provider, phase) as request_id:
         start = time.monotonic()
         sidecar.process.send_signal(signal.SIGTERM)
@@ -116,7 +118,9 @@ def test_the_end_of_input_ends_an_idle_process(sidecar: Sidecar, provider: Provi
 
 def test_the_end_of_input_lets_what_is_open_finish(sidecar: Sidecar, provider: Provider) -> None:  # C07
     gate = provider.gate()
-    provider.play("m", stream([ANTHROPIC.opening, ANTHROPIC.text("on"), gate, ANTHROPIC.text("ward"), ANTHROPIC.closing]))
+    provider.play(
+        "m", stream([ANTHROPIC.opening, ANTHROPIC.text("on"), gate, ANTHROPIC.text("ward"), ANTHROPIC.closing])
+    )
     ids = [sidecar.chat("m") for _ in range(5)]
     sidecar.close_stdin()
     for request_id in ids:
@@ -128,7 +132,7 @@ def test_the_end_of_input_lets_what_is_open_finish(sidecar: Sidecar, provider: P
     for request_id in ids:
         lines = sidecar.stream(request_id)
         assert (text(lines), lines[-1].code) == ("onward", None)
-    assert sidecar.exit() - lines[-1].at <= 0.5
+    assert sidecar.exit() - sidecar.lines[-1].at <= 0.5
 
 
 @probes.posix_only
@@ -150,7 +154,9 @@ child.wait()
 
 @probes.linux_only
 @pytest.mark.parametrize("pipes_stay", [False, True], ids=["pipes close", "a sibling holds the pipes"])
-def test_when_the_host_is_killed_the_process_leaves(tmp_path: Path, provider: Provider, pipes_stay: bool) -> None:  # C08, C09
+def test_when_the_host_is_killed_the_process_leaves(
+    tmp_path: Path, provider: Provider, pipes_stay: bool
+) -> None:  # C08, C09
     provider.play("silent", ANTHROPIC.begun("x", STALL))
     request = {"id": 1, "action": "stream_chat", "provider": "anthropic", "params": params(provider, "silent")}
     host = subprocess.Popen(

@@ -118,9 +118,7 @@ def test_a_chat_goes_where_it_belongs_with_the_one_key_that_belongs_there(
 
 @pytest.mark.parametrize("name", ROWS)
 def test_a_refused_key_is_told_and_not_shown(sidecar: Sidecar, services: Services, name: str) -> None:
-    services.answer(
-        "*", Answer(b'{"error":{"message":"No. You sent CANARY-x."}}', 401, {"content-type": "application/json"})
-    )
+    services.answer("*", document({"error": {"message": f"CANARY-{name} is no key of ours."}}, 401))
     error = sidecar.ask("stream_chat", params(), provider=name)["error"]
     assert (error["code"], error["provider"], error["provider_status"]) == ("auth_failed", name, 401)
     assert all(secrets(seen) == {f"CANARY-{name}"} for seen in services.asked())
@@ -230,11 +228,15 @@ SETTINGS: list[tuple[str, Object, str]] = [
         {"account_id": "other"},
         "https://api.cloudflare.com/client/v4/accounts/other/ai/v1/chat/completions",
     ),
-    ("azure", {"resource": "other"}, "https://other.openai.azure.com/openai/v1/chat/completions"),
     (
         "azure",
-        {"resource": "other", "api_version": "2024-10-21"},
-        f"https://other.openai.azure.com/openai/deployments/{MODEL}/chat/completions?api-version=2024-10-21",
+        {"resource": "other", "api_key": "CANARY-other"},
+        "https://other.openai.azure.com/openai/v1/chat/completions",
+    ),
+    (
+        "azure",
+        {"resource": "my-resource", "api_version": "2024-10-21"},
+        f"https://my-resource.openai.azure.com/openai/deployments/{MODEL}/chat/completions?api-version=2024-10-21",
     ),
     (
         "vertex",

@@ -18,6 +18,7 @@ from tests.e2e.shapes import ANTHROPIC, SHAPES, Shape, stream
 
 PING = b'{"id":"p","action":"ping"}\n'
 
+
 @probes.posix_only
 @pytest.mark.parametrize(("closed", "name"), [("0<&-", "stdin"), ("1>&-", "stdout")])
 def test_without_stdin_or_stdout_there_is_nothing_to_start_for(tmp_path: Path, closed: str, name: str) -> None:  # B05
@@ -72,7 +73,7 @@ def test_what_libraries_and_children_print_lands_on_stderr(tmp_path: Path, provi
     assert "stolen" not in sidecar.stderr.decode()
 
 
-ODD = "\n \r \r\n \u2028 \u2029 \0 \x1b[31m \ufeff \x7f \x85 \x9b \u200b \u202e \t \\ \" / \u00e9 \U0001f600 \uffff"
+ODD = '\n \r \r\n \u2028 \u2029 \0 \x1b[31m \ufeff \x7f \x85 \x9b \u200b \u202e \t \\ " / \u00e9 \U0001f600 \uffff'
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.wire)
@@ -156,15 +157,14 @@ def test_stdout_may_be_anything_and_is_left_as_it_was(
         assert fcntl.fcntl(stdout, fcntl.F_GETFL) == flags
 
 
-def test_every_chunk_is_passed_on_at_once(sidecar: Sidecar, provider: Provider) -> None:  # B14
-    sidecar.stream(sidecar.chat(provider.play("warm", ANTHROPIC.answer("up"))))
+def test_every_chunk_is_passed_on_at_once(warm: Sidecar, provider: Provider) -> None:  # B14
     pieces = [f"{number} " for number in range(200)]
     steps = [step for piece in pieces for step in (Pause(0.002), ANTHROPIC.text(piece))]
     provider.play("m", stream([ANTHROPIC.opening, *steps, ANTHROPIC.closing]))
     # The machine may be busy with other things: once in three times is proof enough of what the process can do.
     measured = []
     for turn in range(3):
-        measured.append(_delays(sidecar, provider.call, turn))
+        measured.append(_delays(warm, provider.call, turn))
         median, p99 = measured[-1]
         if median <= 0.002 and p99 <= 0.010:
             return

@@ -8,10 +8,12 @@ import pytest
 from protocol.messages import ReasoningPart, TextPart, ToolCallPart
 from sidecar.codecs.sse import Codec
 from sidecar.errors import SidecarError
+from sidecar.reply import play
 from sidecar.wires.gemini import FINISH_REASONS, NUMBERED
-from sidecar.wires.types import Outcome
+from sidecar.wires.types import Outcome, Route
 from tests.wires.recordings import Expected, Played, Recording, opaque_kinds, recordings, replay
 
+ROUTE = Route(provider="mylab", wire="gemini", model="m", base_url="https://provider.test")
 STREAMS = recordings("gemini.stream")
 WHOLE = recordings("gemini.generate")
 
@@ -149,29 +151,27 @@ def sent_parts(body: bytes) -> list[dict[str, Any]]:
     ]
 
 
-@pytest.mark.parametrize("recording", [each for each in STREAMS if each.values[0] is not None])
+@pytest.mark.parametrize("recording", STREAMS)
 def test_a_stream_that_is_cut_is_never_taken_for_an_answer_without_a_reason(recording: Recording) -> None:
-    body = recording.body
-    if len(body) > 1 << 15:
-        body = body[-(1 << 15) :]
-        body = body[body.find(b"data:") :]
-    first = min((at for at in (body.find(b'"finishReason"'),) if at >= 0), default=len(body))
+    body, headers = last_events(recording.body, 1 << 15), recording.meta["response"].get("headers", {})
+    reason = body.find(b'"finishReason"')
+    answers = 0
     for length in range(0, len(body), 7 if len(body) > 1 << 13 else 1):
-        result = cut(recording, body[:length])
-        assert isinstance(result, SidecarError) or length > first
+        try:
+            play(ROUTE, 200, headers, [body[:length]], lambda _: None)
+        except SidecarError:
+            continue
+        answers += 1
+        assert 0 <= reason < length
+    assert answers == 0 or isinstance(replay(recording, "gemini", 1 << 22).result, Outcome)
 
 
-def cut(recording: Recording, body: bytes) -> Outcome | SidecarError:
-    from sidecar.reply import play
-    from sidecar.wires.types import Route
-
-    route = Route(provider="mylab", wire="gemini", model="m", base_url="https://provider.test")
-    try:
-        return play(route, 200, recording.meta["response"].get("headers", {}), [body], lambda _: None)
-    except SidecarError as error:
-        return error
+def last_events(body: bytes, limit_bytes: int) -> bytes:
+    """Return the end of a stream, from the beginning of an event on."""
+    return body if len(body) <= limit_bytes else body[body.index(b"data:", len(body) - limit_bytes) :]
 
 
+@pytest.mark.skip(reason="this wire does not count tokens")
 @pytest.mark.parametrize("recording", recordings("gemini.count_tokens"))
 def test_a_recorded_count_of_tokens(recording: Recording) -> None:
-    pytest.skip("this wire does not count tokens")
+    raise AssertionError(recording.name)

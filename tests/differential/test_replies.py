@@ -1,74 +1,23 @@
-"""The official SDKs as oracles: the same bytes mean the same to them, the same call is the same request.
-
-Both sides talk to one server on this machine. The SDKs are slow to import: once for all tests.
-"""
+"""The same bytes, read by the official SDKs and by our decoders, mean the same."""
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import msgspec
 import pytest
 
-from sidecar import auth, catalogue
-from sidecar.auth import Call
-from sidecar.errors import SidecarError
-from sidecar.framing import decode_params
-from sidecar.inflight import Progress
-from sidecar.reply import play
-from sidecar.resolve import Target
-from sidecar.secret import Secret
-from sidecar.transport import Limits, Transport, read_body
-from sidecar.wires.types import Outcome, Route
 from protocol.messages import Message, ReasoningPart, TextPart, ToolCallPart
-from protocol.requests import Chat
-from sidecar import wires
+from sidecar.errors import SidecarError
+from sidecar.reply import play
+from sidecar.wires.types import Outcome, Route
 from tests import corpus, fixtures
+from tests.differential import BASES, HELLO, QUIET
 from tests.e2e import shapes
-from tests.e2e.provider import Call as Arrived
 from tests.e2e.provider import Provider
 from tests.fixtures import Case
 
-# Whatever the SDKs say of models, blocks and their own future.
-pytestmark = [pytest.mark.filterwarnings("ignore::UserWarning"), pytest.mark.filterwarnings("ignore::DeprecationWarning")]
-
-KEY = "sk-CANARY-0123456789"
-BASES = {"anthropic_messages": "", "openai_chat": "/v1", "openai_responses": "/v1"}
-"""By wire: what follows the origin in the SDK's own base address."""
-
-HELLO: list[dict[str, Any]] = [{"role": "user", "content": "Hello"}]
-
-
-@pytest.fixture(scope="session")
-def sdks() -> dict[str, Any]:
-    """Return the SDK of each wire, imported."""
-    import anthropic
-    import openai
-
-    return {"anthropic_messages": anthropic, "openai_chat": openai, "openai_responses": openai}
-
-
-@pytest.fixture(scope="module")
-def provider() -> Iterator[Provider]:
-    """Yield the server that both sides talk to."""
-    with Provider() as listening:
-        yield listening
-
-
-@pytest.fixture(scope="module")
-def clients(sdks: dict[str, Any], provider: Provider) -> Iterator[dict[str, Any]]:
-    """Yield a client of the SDK for each wire."""
-    kinds = {"": sdks["anthropic_messages"].Anthropic, "/v1": sdks["openai_chat"].OpenAI}
-    with ExitStack() as stack:
-        by_base = {
-            base: stack.enter_context(kind(api_key=KEY, base_url=provider.url + base, max_retries=0, timeout=10))
-            for base, kind in kinds.items()
-        }
-        yield {wire: by_base[base] for wire, base in BASES.items()}
-
-
-# --- what a reply means ----------------------------------------------------------------------
+pytestmark = QUIET
 
 
 class Meaning(NamedTuple):
@@ -156,11 +105,11 @@ def by_openai_responses(client: Any, ask: dict[str, Any]) -> Meaning:
         elif event.type in ("response.completed", "response.incomplete", "response.failed"):
             response = event.response
         elif event.type == "error" or (event.model_extra or {}).get("error") is not None:
-            raise Refused(event.model_extra.get("message"), getattr(event, "code", None))
+            raise RefusedError(event.model_extra.get("message"), getattr(event, "code", None))
     if response is None:
         return Meaning("", "", [], None, None)
     if response.error is not None:
-        raise Refused(response.error.message, response.error.code)
+        raise RefusedError(response.error.message, response.error.code)
     output = response.output or [item for _, item in sorted(items.items())]
     parts = [part for item in output if item.type == "message" for part in item.content]
     thoughts = [item for item in output if item.type == "reasoning"]
@@ -174,7 +123,7 @@ def by_openai_responses(client: Any, ask: dict[str, Any]) -> Meaning:
     )
 
 
-class Refused(Exception):
+class RefusedError(Exception):
     """An error inside a stream that the SDK gives as an event."""
 
     def __init__(self, message: str, code: str | None) -> None:
@@ -241,7 +190,9 @@ def by_them(case: Case, client: Any, provider: Provider, body: bytes) -> Meaning
 
 
 @BY_REPLY
-def test_a_reply_means_the_same_to_the_sdk(case: Case, clients: dict[str, Any], sdks: dict[str, Any], provider: Provider) -> None:
+def test_a_reply_means_the_same_to_the_sdk(
+    case: Case, clients: dict[str, Any], sdks: dict[str, Any], provider: Provider
+) -> None:
     ours: Meaning | SidecarError
     theirs: Any
     try:
@@ -250,7 +201,7 @@ def test_a_reply_means_the_same_to_the_sdk(case: Case, clients: dict[str, Any], 
         ours = error
     try:
         theirs = by_them(case, clients[case.wire], provider, case.body)
-    except (sdks[case.wire].APIError, Refused, ValueError) as error:
+    except (sdks[case.wire].APIError, RefusedError, ValueError) as error:
         theirs = error
     if isinstance(ours, SidecarError):
         check_failure(ours, theirs)
@@ -294,68 +245,3 @@ def test_a_reply_means_the_same_however_it_is_spelt(
     ours = by_us(fixtures.route(case), 200, case.head["headers"], body)
     assert ours == by_us(fixtures.route(case), 200, case.head["headers"], case.body)
     assert ours == by_them(case, clients[case.wire], provider, body)
-
-
-# --- what a call is sent as ------------------------------------------------------------------
-
-TRANSPORT_HEADERS = {"accept", "accept-encoding", "connection", "content-length", "host", "user-agent"}
-"""Headers that are the client's own affair, beside the SDKs' `x-stainless-*`."""
-
-CALLS = [case for case in fixtures.cases(*BASES) if case.call["provider"] in ("anthropic", "openai")]
-
-
-def sent_headers(call: Arrived) -> dict[str, str]:
-    return {
-        name: value
-        for name, value in call.headers.items()
-        if name not in TRANSPORT_HEADERS and not name.startswith("x-stainless-")
-    }
-
-
-async def send_ours(case: Case, provider: Provider) -> None:
-    """Send the request that the case's call is encoded to, with the credential in its place."""
-    route = msgspec.structs.replace(fixtures.route(case), base_url=provider.url + BASES[case.wire])
-    chat = decode_params(json.dumps(case.call["params"]).encode(), Chat)
-    request = wires.load(case.wire).encode(chat, route).request
-    row = catalogue.providers()[case.call["provider"]]
-    target = Target(row=row, route=route, credential=Secret(KEY, "request"), list_base_url=route.base_url)
-    http = Transport()
-    headers = await auth.headers(Call(target=target, http=http, request=request, chat=chat))
-    async with http.send(request, headers, Limits(), Progress()) as response:
-        await read_body(response)
-    await http.aclose()
-
-
-CREATE: dict[str, Callable[[Any], Callable[..., Any]]] = {
-    "anthropic_messages": lambda client: client.messages.create,
-    "openai_chat": lambda client: client.chat.completions.create,
-    "openai_responses": lambda client: client.responses.create,
-}
-
-OLD_FIELDS = ("temperature", "top_p")
-"""What Anthropic's API takes in its older version alone, and its SDK no longer."""
-OLD_VERSION = {"anthropic-version": "2023-06-01"}
-
-
-def send_theirs(case: Case, client: Any, body: dict[str, Any]) -> None:
-    """Make the same call with the SDK, which takes no field that it does not know."""
-    old = {name: body[name] for name in OLD_FIELDS if name in body and case.wire == "anthropic_messages"}
-    known = {name: value for name, value in body.items() if name not in old}
-    more = {"extra_body": old, "extra_headers": OLD_VERSION} if old else {}
-    CREATE[case.wire](client)(**known, **more)
-
-
-@pytest.mark.parametrize("case", [pytest.param(case, id=case.name) for case in CALLS])
-async def test_a_call_is_the_request_that_the_sdk_sends(
-    case: Case, clients: dict[str, Any], sdks: dict[str, Any], provider: Provider
-) -> None:
-    body = case.expected_request["body"]
-    model = provider.play(body["model"], shapes.document({"error": {"message": "enough"}}, 400))
-    before = len(provider.calls(model))
-    await send_ours(case, provider)
-    with pytest.raises(sdks[case.wire].BadRequestError):
-        send_theirs(case, clients[case.wire], body)
-    ours, theirs = (provider.call(model, before + index) for index in (0, 1))
-    assert ours.target == theirs.target
-    assert ours.json == theirs.json
-    assert sent_headers(ours) == sent_headers(theirs)

@@ -1,0 +1,149 @@
+"""GitHub Copilot through the whole process: who asks, which wire, and what a refused token is exchanged for."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.harness import Object, Sidecar
+from tests.e2e.rows import params, secrets, text_of
+from tests.e2e.services import Answer, Services, document, online
+
+COPILOT = "https://api.githubcopilot.com"
+SESSIONS = "https://api.github.com/copilot_internal/v2/token"
+IMAGE = {"type": "image", "data": "iVBORw0KGgo=", "media_type": "image/png"}
+CALL = {"type": "tool_call", "id": "call_1", "name": "look", "arguments": {}, "arguments_text": "{}"}
+
+
+def ask(sidecar: Sidecar, wire: str | None = None, **more: Any) -> Object:
+    """Ask a chat and return its `done`."""
+    reply = sidecar.ask("stream_chat", params(wire, **more), provider="copilot")
+    assert reply["success"], reply
+    done: Object = reply["data"]
+    return done
+
+
+def models(**endpoints: list[str]) -> Answer:
+    """Return a list of models with those endpoints."""
+    entries = [
+        {"id": name.replace("_", "-"), "capabilities": {"type": "chat"}, "supported_endpoints": paths}
+        for name, paths in endpoints.items()
+    ]
+    return document({"data": [*entries, {"id": "old", "capabilities": {"type": "chat"}}, {"id": None}, 5]})
+
+
+@pytest.mark.parametrize(
+    ("messages", "initiator", "vision"),
+    [
+        ([{"role": "user", "content": "Hi"}], "user", False),
+        ([{"role": "user", "content": [{"type": "text", "text": "What?"}, IMAGE]}], "user", True),
+        (
+            [
+                {"role": "user", "content": "Look."},
+                {"role": "assistant", "content": [CALL]},
+                {"role": "tool", "content": [{"type": "tool_result", "id": "call_1", "content": "seen"}]},
+            ],
+            "agent",
+            False,
+        ),
+        (
+            [
+                {"role": "user", "content": "Look."},
+                {"role": "assistant", "content": [CALL]},
+                {"role": "tool", "content": [{"type": "tool_result", "id": "call_1", "content": [IMAGE]}]},
+            ],
+            "agent",
+            True,
+        ),
+    ],
+    ids=["user", "image", "agent", "agent with an image"],
+)
+def test_copilot_is_told_who_asks(
+    services: Services, tmp_path: Path, messages: list[Any], initiator: str, vision: bool
+) -> None:
+    services.answer(f"GET {COPILOT}/models", models())
+    services.answer("POST *", text_of("openai_chat"))
+    with online(services, tmp_path, GH_COPILOT_TOKEN="CANARY-github") as sidecar:
+        sidecar.ask("initialize", {"client": {"name": "my editor", "version": "3.2"}})
+        ask(sidecar, messages=messages)
+    headers = services.only("POST *").headers
+    assert headers["authorization"] == "Bearer CANARY-github"
+    assert headers["x-initiator"] == initiator
+    assert headers.get("copilot-vision-request") == ("true" if vision else None)
+    assert headers["editor-version"] == "my-editor/3.2"
+    assert headers["editor-plugin-version"].startswith("sidecar/")
+    assert "copilot-integration-id" not in headers
+
+
+def test_copilots_own_list_chooses_the_wire(services: Services, tmp_path: Path) -> None:
+    every = {
+        "both": ["/chat/completions", "/responses"],
+        "claude_x": ["/chat/completions", "/v1/messages"],
+        "chat": ["/chat/completions"],
+    }
+    services.answer(f"GET {COPILOT}/models", models(**every))
+    paths = {
+        "both": "responses",
+        "claude-x": "v1/messages",
+        "chat": "chat/completions",
+        "old": "chat/completions",
+        "unlisted": "chat/completions",
+    }
+    wires = {"responses": "openai_responses", "v1/messages": "anthropic_messages", "chat/completions": "openai_chat"}
+    with online(services, tmp_path, GH_COPILOT_TOKEN="CANARY-github") as sidecar:
+        for model, path in paths.items():
+            services.answer("POST *", text_of(wires[path]))
+            ask(sidecar, model=model)
+        services.answer("POST *", text_of("openai_chat"))
+        ask(sidecar, "openai_chat", model="both")
+    posted = [seen.url for seen in services.asked("POST *")]
+    assert posted == [f"{COPILOT}/{path}" for path in paths.values()] + [f"{COPILOT}/chat/completions"]
+    assert len(services.asked("GET *")) == 1
+
+
+def session(token: str = "CANARY-session", **more: Any) -> Answer:
+    """Return a reply of the exchange."""
+    return document({"token": token, "expires_at": int(time.time()) + 1800, "refresh_in": 1500} | more)
+
+
+def test_a_refused_github_token_is_exchanged_once_and_the_session_is_kept(services: Services, tmp_path: Path) -> None:
+    own = "https://api.individual.githubcopilot.com"
+    services.answer(f"* {COPILOT}/*", document({"message": "token expired"}, 401))
+    services.answer(f"GET {SESSIONS}", session(endpoints={"api": own}))
+    services.answer(f"GET {own}/models", models())
+    services.answer(f"POST {own}/*", text_of("openai_chat"))
+    with online(services, tmp_path, GH_COPILOT_TOKEN="CANARY-github") as sidecar:
+        for _ in range(3):
+            assert ask(sidecar)["finish_reason"] == "stop"
+    exchange = services.only(f"GET {SESSIONS}")
+    assert exchange.headers["authorization"] == "token CANARY-github"
+    assert len(services.asked(f"POST {own}/*")) == 3
+    assert all(secrets(seen) == {"CANARY-session"} for seen in services.asked(f"* {own}/*"))
+    assert len(services.asked(f"POST {COPILOT}/*")) == 1
+
+
+def test_a_refused_session_is_exchanged_once_more_and_then_told(services: Services, tmp_path: Path) -> None:
+    services.answer("* https://api.*githubcopilot.com/*", document({"error": {"message": "unauthorized"}}, 401))
+    services.answer(f"GET {SESSIONS}", session("CANARY-session"))
+    with online(services, tmp_path, GH_COPILOT_TOKEN="CANARY-github") as sidecar:
+        error = sidecar.ask("stream_chat", params("openai_chat"), provider="copilot")["error"]
+        assert (error["code"], error["provider_status"], error["attempts"]) == ("auth_failed", 401, 2)
+    assert len(services.asked(f"GET {SESSIONS}")) == 1
+    assert [secrets(seen) for seen in services.asked("POST *")] == [{"CANARY-github"}, {"CANARY-session"}]
+
+
+def test_an_exchange_that_is_refused_tells_the_first_refusal(services: Services, tmp_path: Path) -> None:
+    services.answer("POST *", document({"error": {"message": "bad token"}}, 401))
+    services.answer(f"GET {SESSIONS}", document({"message": "Bad credentials"}, 401))
+    with online(services, tmp_path, GH_COPILOT_TOKEN="CANARY-github") as sidecar:
+        error = sidecar.ask("stream_chat", params("openai_chat"), provider="copilot")["error"]
+    assert (error["code"], error["message"]) == ("auth_failed", "bad token")
+
+
+def test_an_address_of_a_session_must_be_the_apis_own(services: Services, tmp_path: Path) -> None:
+    services.answer(f"POST {COPILOT}/*", document({}, 401), text_of("openai_chat"))
+    services.answer(f"GET {SESSIONS}", session(endpoints={"api": "https://githubcopilot.com.evil.example"}))
+    with online(services, tmp_path, GH_COPILOT_TOKEN="CANARY-github") as sidecar:
+        ask(sidecar, "openai_chat")
+    assert not services.asked("*evil*")

@@ -13,6 +13,7 @@ import msgspec
 import pytest
 
 from tests.bench import streams
+from tests.bench.report import Bar, Figure
 from tests.bench.streams import STREAMS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -92,3 +93,18 @@ def test_a_chat_with_a_plain_key_imports_no_sdk(wire: str, port: int, tmp_path: 
     assert reply["data"]["message"]["content"][0]["text"] == " Hi"
     assert "httpx2" in imported
     assert not imported & SLOW
+
+
+@pytest.mark.parametrize(
+    ("value", "bar", "missed"),
+    [
+        (50.0, Bar(50), False),
+        (50.1, Bar(50), True),
+        (20.0, Bar(2, "reference"), False),
+        (20.1, Bar(2, "reference"), True),
+        (float("inf"), Bar(0), True),
+    ],
+)
+def test_a_figure_over_its_bar_is_missed(value: float, bar: Bar, missed: bool) -> None:
+    """Ours: the bench is believed when it says that every bar was kept."""
+    assert Figure(what="it", value=value, unit="ms", beside={"reference": 10.0}, bars=(bar,)).missed is missed

@@ -1,5 +1,6 @@
 """Providers' failures → codes: when to retry, ids, and the rows of each provider's own documentation."""
 
+import time
 from typing import Any
 
 import msgspec
@@ -179,6 +180,14 @@ def test_the_machine_code_goes_before_the_message_and_the_message_before_the_sta
 def test_a_message_does_not_outweigh_a_status_that_means_one_thing(status: int) -> None:
     expected = faults.STATUSES[status].code
     assert judge(Fault(message="prompt is too long; 429; overloaded"), status, {}, {}).body.code == expected
+
+
+def test_a_message_is_judged_by_its_beginning() -> None:
+    long = "y " * 8_000_000
+    started = time.perf_counter()
+    assert judge(Fault(message=f"prompt is too long {long}"), None, {}, {}).body.code == "context_length_exceeded"
+    assert judge(Fault(message=f"{long} prompt is too long"), None, {}, {}).body.code == "provider_error"
+    assert time.perf_counter() - started < 1
 
 
 @pytest.mark.parametrize(

@@ -353,48 +353,6 @@ async def test_a_redirect_is_not_followed(http: Transport, provider: Provider, s
     assert not provider.calls("/target")
 
 
-# --- proxies ---------------------------------------------------------------------------------
-
-PROXIES = ("http_proxy", "https_proxy", "all_proxy")
-
-
-@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
-async def test_this_machine_is_never_asked_through_a_proxy(
-    provider: Provider, http: Transport, monkeypatch: pytest.MonkeyPatch, host: str
-) -> None:
-    with Provider() as proxy:
-        for name in PROXIES:
-            monkeypatch.setenv(name.upper(), proxy.url)
-        provider.play(f"/direct-{host}", shapes.document({}))
-        assert (await whole(http, get(f"http://{host}:{provider.port}/direct-{host}")))[1] == b"{}"
-        assert proxy.connections == 0
-
-
-async def test_the_world_outside_is_asked_through_the_proxy(http: Transport, monkeypatch: pytest.MonkeyPatch) -> None:
-    with Provider() as proxy:
-        monkeypatch.setenv("HTTP_PROXY", proxy.url)
-        proxy.play("http://provider.invalid/x", shapes.document({}))
-        assert (await whole(http, get("http://provider.invalid/x")))[1] == b"{}"
-        await http.aclose()
-
-
-@pytest.mark.parametrize(
-    ("name", "steps"),
-    [("407", shapes.whole(b"", 407)), ("502", shapes.whole(b"", 502)), ("closed", [CLOSE]), ("reset", [RESET])],
-)
-async def test_a_proxy_that_refuses(
-    http: Transport, monkeypatch: pytest.MonkeyPatch, name: str, steps: list[Step]
-) -> None:
-    with Provider() as proxy:
-        monkeypatch.setenv("HTTPS_PROXY", proxy.url.replace("//", f"//user:{CANARY}@"))
-        proxy.play("provider.invalid:443", steps)
-        body = (await failure(http, get("https://provider.invalid/x"))).body
-        assert body.code == "network_error"
-        assert name not in ("407", "502") or body.reason == "proxy"
-        assert not [call for call in proxy.calls("provider.invalid:443") if CANARY in repr(call.headers)]
-        await http.aclose()
-
-
 # --- what cannot be sent ---------------------------------------------------------------------
 
 

@@ -66,6 +66,9 @@ STATUSES: dict[int, Rule] = {
 _AMBIGUOUS = frozenset({None, 400, 403, 413, 422, 424, 429, 500})
 """Where the message is looked at, None being an error inside a stream."""
 
+MAX_JUDGED_CHARS = 8 * 1024
+"""How much of a message is looked at: some repeat the whole prompt."""
+
 _CONTEXT = Rule("context_length_exceeded", hint="Shorten the conversation or ask for fewer tokens.")
 _QUOTA = Rule("quota_exceeded", hint="Check the plan and the balance of the account.")
 _MESSAGES: tuple[tuple[re.Pattern[str], Rule], ...] = tuple(
@@ -117,8 +120,9 @@ def _rule(fault: Fault, status: int | None, table: Table) -> Rule:
         if rule := table.get(code):
             return rule
     if status in _AMBIGUOUS:
+        said = fault.message[:MAX_JUDGED_CHARS]
         for pattern, rule in _MESSAGES:
-            if pattern.search(fault.message):
+            if pattern.search(said):
                 return rule
     if status is None:
         return Rule("provider_error")

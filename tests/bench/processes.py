@@ -12,6 +12,7 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import IO, Any
 
@@ -26,12 +27,14 @@ class EndedError(Exception):
     """A process did not do what it was measured for."""
 
 
-_HOME = tempfile.TemporaryDirectory(prefix="sidecar-bench-")
+@cache
+def _home() -> tempfile.TemporaryDirectory[str]:
+    return tempfile.TemporaryDirectory(prefix="sidecar-bench-")
 
 
 def environment() -> dict[str, str]:
     """Return an environment without the user's keys, proxies and configuration."""
-    return {"PATH": os.environ.get("PATH", ""), "HOME": _HOME.name, "LANG": "C.UTF-8"}
+    return {"PATH": os.environ.get("PATH", ""), "HOME": _home().name, "LANG": "C.UTF-8"}
 
 
 def raise_file_limit() -> None:

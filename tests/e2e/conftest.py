@@ -7,7 +7,8 @@ import pytest
 
 from tests.e2e.harness import Sidecar
 from tests.e2e.provider import CLOSE, Provider
-from tests.e2e.services import Services
+from tests.e2e.rows import every_key, every_setting
+from tests.e2e.services import Services, online
 from tests.e2e.shapes import ANTHROPIC
 
 
@@ -61,3 +62,28 @@ def warm(sidecar: Sidecar, provider: Provider) -> Sidecar:
     sidecar.stream(sidecar.chat(provider.play("warm", [*ANTHROPIC.answer("up"), CLOSE])))
     provider.disconnected()
     return sidecar
+
+
+@pytest.fixture(scope="session")
+def _keyed(internet: Services, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sidecar]:
+    env = every_key() | every_setting() | {"OLLAMA_HOST": "ollama.com"}
+    with online(internet, tmp_path_factory.mktemp("keyed"), **env) as process:
+        yield process
+
+
+@pytest.fixture
+def keyed(services: Services, _keyed: Sidecar) -> Sidecar:  # noqa: ARG001 - begun anew
+    """Return the one process of the session that holds a key and the settings of every provider, and is online."""
+    return _keyed
+
+
+@pytest.fixture(scope="session")
+def _bare(internet: Services, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sidecar]:
+    with online(internet, tmp_path_factory.mktemp("bare")) as process:
+        yield process
+
+
+@pytest.fixture
+def bare(services: Services, _bare: Sidecar) -> Sidecar:  # noqa: ARG001 - begun anew
+    """Return the one process of the session that is online and has no key at all."""
+    return _bare

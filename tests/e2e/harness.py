@@ -24,7 +24,7 @@ from tests.e2e.lines import ABSENT, CANARY, SECRET, Id, Line, Object, check_sequ
 from tests.e2e.provider import WAIT_SECONDS, Provider
 from tests.e2e.shapes import ANTHROPIC, Shape
 
-__all__ = ["ABSENT", "CANARY", "ROOT", "Id", "Line", "Object", "Sidecar", "environment", "params", "text"]
+__all__ = ["ABSENT", "CANARY", "ROOT", "Id", "Line", "Object", "Sidecar", "environment", "in_time", "params", "text"]
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -38,6 +38,19 @@ EXIT_SECONDS = 2.0
 _TROUBLE = re.compile(
     r"Traceback|Task exception was never retrieved|was never awaited|Exception ignored|ResourceWarning"
 )
+
+
+def in_time(measure: Callable[[], float], limit_seconds: float) -> None:
+    """Assert that *measure* gives no more than the limit.
+
+    Once in three times is proof enough of what the process can do: the machine may be busy with other things.
+    """
+    measured: list[float] = []
+    while len(measured) < 3:
+        measured.append(measure())
+        if measured[-1] <= limit_seconds:
+            return
+    raise AssertionError(f"{limit_seconds} seconds allowed, measured: {measured}")
 
 
 def environment(home: Path, **more: str) -> dict[str, str]:

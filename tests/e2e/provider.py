@@ -99,6 +99,8 @@ class Provider:
         self.changed = threading.Condition()
         self.connections = 0
         """How many have been accepted."""
+        self.begun = 0
+        """How many requests, or handshakes, have begun to come."""
         self.open: set[int] = set()
         """Those that neither side has closed."""
         self.port = 0
@@ -145,9 +147,9 @@ class Provider:
         self._wait(lambda: len(self.calls(name)) > index, f"request {index} for {name}")
         return self.calls(name)[index]
 
-    def accepted(self, count: int) -> None:
-        """Wait until so many connections have been made."""
-        self._wait(lambda: self.connections >= count, f"connection {count}")
+    def hears(self, count: int) -> None:
+        """Wait until so many requests, or handshakes, have begun to come."""
+        self._wait(lambda: self.begun >= count, f"the beginning of request {count}")
 
     def closed(self, call: Call) -> float:
         """Return when the other side hung up on *call*, waiting for it."""
@@ -220,6 +222,8 @@ class Provider:
             # The byte that is read ahead is the next request's first, or tells that there will be none.
             ahead = asyncio.ensure_future(reader.read(1))
             while first := await ahead:
+                with self._changing():
+                    self.begun += 1
                 call = await _read_call(number, first, reader, writer)
                 ahead = asyncio.ensure_future(reader.read(1))
                 ahead.add_done_callback(partial(self._hung_up, call))

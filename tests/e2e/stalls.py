@@ -34,14 +34,14 @@ def stalled(
             params["base_url"] = f"http://127.0.0.1:{port}"
         if phase == "tls":
             params["base_url"] = provider.url.replace("http:", "https:")
-        connections = provider.connections
+        begun, calls = provider.begun, len(provider.calls(phase))
         request_id = sidecar.send("stream_chat", params, provider="anthropic", **envelope)
         if phase == "connect":
             sidecar.ping()
         elif phase == "tls":
-            provider.accepted(connections + 1)
+            provider.hears(begun + 1)
         else:
-            provider.call(phase)
+            provider.call(phase, calls)
         if phase == "body":
             sidecar.chunk(request_id, 1)
         yield request_id

@@ -5,7 +5,7 @@ import time
 import pytest
 
 from tests.e2e import probes
-from tests.e2e.harness import Id, Sidecar, text
+from tests.e2e.harness import Id, Sidecar, in_time, text
 from tests.e2e.provider import STALL, Pause, Provider
 from tests.e2e.shapes import ANTHROPIC, SHAPES, Shape, stream
 from tests.e2e.stalls import PHASES, Phase, lively, stalled
@@ -14,37 +14,44 @@ ENDED_SECONDS = 0.05
 CLOSED_SECONDS = 0.25
 
 
-def cancel(sidecar: Sidecar, request_id: Id) -> float:
-    """Cancel a request, assert that its end comes in time, and return when it was asked for."""
+def cancel(sidecar: Sidecar, request_id: Id) -> tuple[float, float]:
+    """Cancel a request, and return when it was asked for and how many seconds its end took."""
     asked_at = time.monotonic()
     acknowledgement = sidecar.send("cancel", {"id": request_id})
     end = sidecar.stream(request_id)[-1]
     assert end.code == "cancelled"
-    assert end.at - asked_at <= ENDED_SECONDS
     assert sidecar.reply(acknowledgement)["data"] == {"found": True}
-    return asked_at
+    return asked_at, end.at - asked_at
 
 
 @probes.linux_only
 @pytest.mark.parametrize("phase", PHASES)
 def test_a_request_is_cancelled_whatever_it_waits_for(warm: Sidecar, provider: Provider, phase: Phase) -> None:  # G03
-    with stalled(warm, provider, phase) as request_id:
-        asked_at = cancel(warm, request_id)
-        if phase != "connect":
+    def measure() -> float:
+        with stalled(warm, provider, phase) as request_id:
+            asked_at, seconds = cancel(warm, request_id)
             provider.disconnected()
             assert time.monotonic() - asked_at <= CLOSED_SECONDS
+        return seconds
+
+    in_time(measure, ENDED_SECONDS)
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.wire)
 def test_a_stream_in_full_flow_is_cancelled(warm: Sidecar, provider: Provider, shape: Shape) -> None:  # G04, G12
-    request_id = warm.chat(provider.play("m", lively(shape)), shape)
-    warm.chunk(request_id, 5)
-    asked_at = cancel(warm, request_id)
-    assert provider.closed(provider.call("m")) - asked_at <= CLOSED_SECONDS
-    *chunks, end = warm.lines_of(request_id)
-    error = end.data["error"]
-    assert (error["partial"], error["partial_seq"], error["retryable"]) == (True, chunks[-1].data["seq"], False)
-    assert (error.get("usage") or {}).get("input_tokens") == (10 if shape is ANTHROPIC else None)
+    def measure() -> float:
+        provider.forget()
+        request_id = warm.chat(provider.play("m", lively(shape)), shape)
+        warm.chunk(request_id, 5)
+        asked_at, seconds = cancel(warm, request_id)
+        assert provider.closed(provider.call("m")) - asked_at <= CLOSED_SECONDS
+        *chunks, end = warm.lines_of(request_id)
+        error = end.data["error"]
+        assert (error["partial"], error["partial_seq"], error["retryable"]) == (True, chunks[-1].data["seq"], False)
+        assert (error.get("usage") or {}).get("input_tokens") == (10 if shape is ANTHROPIC else None)
+        return seconds
+
+    in_time(measure, ENDED_SECONDS)
 
 
 def test_generate_is_cancelled_with_nothing_delivered(warm: Sidecar, provider: Provider) -> None:
@@ -59,7 +66,7 @@ def test_a_listing_is_cancelled(warm: Sidecar, provider: Provider) -> None:
     key_and_place = {name: warm.params("m")[name] for name in ("api_key", "base_url")}
     request_id = warm.send("list_models", key_and_place, provider="anthropic")
     call = provider.call("/v1/models?limit=1000")
-    asked_at = cancel(warm, request_id)
+    asked_at, _ = cancel(warm, request_id)
     assert provider.closed(call) - asked_at <= CLOSED_SECONDS
 
 
@@ -124,15 +131,18 @@ def test_a_cancelled_id_can_be_used_at_once(sidecar: Sidecar, provider: Provider
 @probes.linux_only
 @pytest.mark.parametrize("phase", PHASES)
 def test_the_timeout_of_a_request_is_over_everything(warm: Sidecar, provider: Provider, phase: Phase) -> None:  # I01
-    start = time.monotonic()
-    with stalled(warm, provider, phase, timeout=300) as request_id:
-        end = warm.stream(request_id)[-1]
-    assert 0.3 <= end.at - start <= 0.4
-    error = end.data["error"]
-    assert (error["code"], error["phase"], error["retryable"]) == ("timeout", "total", True)
-    assert error["partial"] is (phase == "body")
-    if phase != "connect":
+    def measure() -> float:
+        start = time.monotonic()
+        with stalled(warm, provider, phase, timeout=300) as request_id:
+            end = warm.stream(request_id)[-1]
+        error = end.data["error"]
+        assert (error["code"], error["phase"], error["retryable"]) == ("timeout", "total", True)
+        assert error["partial"] is (phase == "body")
+        assert end.at - start >= 0.3
         provider.disconnected()
+        return end.at - start
+
+    in_time(measure, 0.4)
 
 
 @probes.linux_only

@@ -4,8 +4,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from tests.e2e.harness import Object, Sidecar
 from tests.e2e.rows import params, secrets, text_of
 from tests.e2e.services import Answer, Services, document, online
@@ -33,50 +31,38 @@ def models(**endpoints: list[str]) -> Answer:
     return document({"data": [*entries, {"id": "old", "capabilities": {"type": "chat"}}, {"id": None}, 5]})
 
 
-@pytest.mark.parametrize(
-    ("messages", "initiator", "vision"),
-    [
-        ([{"role": "user", "content": "Hi"}], "user", False),
-        ([{"role": "user", "content": [{"type": "text", "text": "What?"}, IMAGE]}], "user", True),
-        (
-            [
-                {"role": "user", "content": "Look."},
-                {"role": "assistant", "content": [CALL]},
-                {"role": "tool", "content": [{"type": "tool_result", "id": "call_1", "content": "seen"}]},
-            ],
-            "agent",
-            False,
-        ),
-        (
-            [
-                {"role": "user", "content": "Look."},
-                {"role": "assistant", "content": [CALL]},
-                {"role": "tool", "content": [{"type": "tool_result", "id": "call_1", "content": [IMAGE]}]},
-            ],
-            "agent",
-            True,
-        ),
-    ],
-    ids=["user", "image", "agent", "agent with an image"],
-)
-def test_copilot_is_told_who_asks(
-    services: Services, tmp_path: Path, messages: list[Any], initiator: str, vision: bool
-) -> None:
+LOOK: list[Object] = [{"role": "user", "content": "Look."}, {"role": "assistant", "content": [CALL]}]
+
+
+def seen_as(content: Any) -> Object:
+    """Return the message with a tool's result."""
+    return {"role": "tool", "content": [{"type": "tool_result", "id": "call_1", "content": content}]}
+
+
+def test_the_api_is_told_who_asks_and_for_what(services: Services, tmp_path: Path) -> None:
+    conversations: list[tuple[list[Object], str, str | None]] = [
+        ([{"role": "user", "content": "Hi"}], "user", None),
+        ([{"role": "user", "content": [{"type": "text", "text": "What?"}, IMAGE]}], "user", "true"),
+        ([*LOOK, seen_as("seen")], "agent", None),
+        ([*LOOK, seen_as([IMAGE])], "agent", "true"),
+        ([*LOOK, seen_as("seen"), {"role": "user", "content": "Thanks."}], "user", None),
+    ]
     services.answer(f"GET {COPILOT}/models", models())
     services.answer("POST *", text_of("openai_chat"))
     with online(services, tmp_path, GH_COPILOT_TOKEN="CANARY-github") as sidecar:
         sidecar.ask("initialize", {"client": {"name": "my editor", "version": "3.2"}})
-        ask(sidecar, messages=messages)
-    headers = services.only("POST *").headers
-    assert headers["authorization"] == "Bearer CANARY-github"
-    assert headers["x-initiator"] == initiator
-    assert headers.get("copilot-vision-request") == ("true" if vision else None)
-    assert headers["editor-version"] == "my-editor/3.2"
-    assert headers["editor-plugin-version"].startswith("sidecar/")
-    assert "copilot-integration-id" not in headers
+        for messages, _, _ in conversations:
+            ask(sidecar, messages=messages)
+    for seen, (_, initiator, vision) in zip(services.asked("POST *"), conversations, strict=True):
+        assert seen.headers["authorization"] == "Bearer CANARY-github"
+        assert seen.headers["x-initiator"] == initiator
+        assert seen.headers.get("copilot-vision-request") == vision
+        assert seen.headers["editor-version"] == "my-editor/3.2"
+        assert seen.headers["editor-plugin-version"].startswith("sidecar/")
+        assert "copilot-integration-id" not in seen.headers
 
 
-def test_copilots_own_list_chooses_the_wire(services: Services, tmp_path: Path) -> None:
+def test_the_providers_own_list_chooses_the_wire(services: Services, tmp_path: Path) -> None:
     every = {
         "both": ["/chat/completions", "/responses"],
         "claude_x": ["/chat/completions", "/v1/messages"],

@@ -4,7 +4,6 @@
 stands in the table alone is held to its own row, so that a new one is tested from its first day.
 """
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -86,26 +85,18 @@ USUAL_PATHS = {
 """Wire → what follows the base address of a provider that says nothing else."""
 
 
-@pytest.fixture(scope="module")
-def sidecar(internet: Services, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sidecar]:
-    """Yield one process that holds the keys of all providers."""
-    env = every_key() | every_setting() | {"OLLAMA_HOST": "ollama.com"}
-    with online(internet, tmp_path_factory.mktemp("online"), **env) as process:
-        yield process
-
-
 SPOKEN = [(name, wire) for name, row in ROWS.items() for wire in wires_of(row)]
 
 
 @pytest.mark.parametrize(("name", "wire"), SPOKEN)
 @pytest.mark.parametrize("cases", [TEXTS, TOOLS], ids=["text", "tools"])
 def test_a_chat_goes_where_it_belongs_with_the_one_key_that_belongs_there(
-    sidecar: Sidecar, services: Services, name: str, wire: str, cases: tuple[str, ...]
+    keyed: Sidecar, services: Services, name: str, wire: str, cases: tuple[str, ...]
 ) -> None:
     row, case = ROWS[name], case_of(wire, cases)
     address = ENDPOINTS.get((name, wire)) or row.base_url + (row.paths.get(wire) or USUAL_PATHS[wire])
     services.answer(f"POST {address}", reply_of(case))
-    lines = sidecar.stream(sidecar.send("stream_chat", params(wire), provider=name))
+    lines = keyed.stream(keyed.send("stream_chat", params(wire), provider=name))
     assert [seen.url for seen in services.asked()] == [address]
     seen = services.only()
     check_chunks(lines, case)
@@ -117,19 +108,19 @@ def test_a_chat_goes_where_it_belongs_with_the_one_key_that_belongs_there(
 
 
 @pytest.mark.parametrize("name", ROWS)
-def test_a_refused_key_is_told_and_not_shown(sidecar: Sidecar, services: Services, name: str) -> None:
+def test_a_refused_key_is_told_and_not_shown(keyed: Sidecar, services: Services, name: str) -> None:
     services.answer("*", document({"error": {"message": f"CANARY-{name} is no key of ours."}}, 401))
-    error = sidecar.ask("stream_chat", params(), provider=name)["error"]
+    error = keyed.ask("stream_chat", params(), provider=name)["error"]
     assert (error["code"], error["provider"], error["provider_status"]) == ("auth_failed", name, 401)
     assert all(secrets(seen) == {f"CANARY-{name}"} for seen in services.asked())
 
 
-def test_the_double_plays_text_and_tools(sidecar: Sidecar) -> None:
+def test_the_double_plays_text_and_tools(keyed: Sidecar) -> None:
     for wire in USUAL_PATHS:
         for cases in (TEXTS, TOOLS):
             case = case_of(wire, cases)
             chat = params() | {"model": case.name}
-            check_chunks(sidecar.stream(sidecar.send("stream_chat", chat, provider="replay")), case)
+            check_chunks(keyed.stream(keyed.send("stream_chat", chat, provider="replay")), case)
 
 
 # --- base addresses and keys -------------------------------------------------------------------
@@ -155,13 +146,12 @@ def test_a_base_address_and_a_key_from_the_configuration(services: Services, tmp
             assert secrets(services.only("POST *")) == {f"CANARY-config-{name}"}
 
 
-def test_a_base_address_and_a_key_from_the_request(services: Services, tmp_path: Path) -> None:
-    with online(services, tmp_path, **every_key(), **every_setting()) as sidecar:
-        for name in ROWS:
-            given = {"base_url": f"{services.url}/{name}", "api_key": f"CANARY-request-{name}"}
-            for where in (given, {"settings": given}):
-                check_base(sidecar, services, name, f"/{name}", where)
-                assert secrets(services.only("POST *")) == {f"CANARY-request-{name}"}
+def test_a_base_address_and_a_key_from_the_request(keyed: Sidecar, services: Services) -> None:
+    for name in ROWS:
+        given = {"base_url": f"{services.url}/{name}", "api_key": f"CANARY-request-{name}"}
+        for where in (given, {"settings": given}):
+            check_base(keyed, services, name, f"/{name}", where)
+            assert secrets(services.only("POST *")) == {f"CANARY-request-{name}"}
 
 
 def check_base(sidecar: Sidecar, services: Services, name: str, base: str, where: Object) -> None:
@@ -200,16 +190,17 @@ LACKING = [(name, setting) for name, row in ROWS.items() for setting in needed(r
 
 @pytest.mark.parametrize(("name", "setting"), LACKING)
 def test_a_setting_that_is_missing_is_named_with_all_places_for_it(
-    services: Services, tmp_path: Path, name: str, setting: str
+    bare: Sidecar, services: Services, name: str, setting: str
 ) -> None:
-    with online(services, tmp_path, **every_key()) as sidecar:
-        given = {key: value for key, value in needed(ROWS[name]).items() if key != setting}
-        error = sidecar.ask("stream_chat", params(settings=given), provider=name)["error"]
-        assert (error["code"], error["param"]) == ("invalid_request", f"params.settings.{setting}")
-        assert f"`{setting}`" in error["message"]
-        for place in (ROWS[name].settings[setting].env[0], f"[providers.{name}]", f"`params.settings.{setting}`"):
-            assert place in error["hint"]
-        assert not services.asked()
+    # A key would do in the place of some settings, where there are keys.
+    credential = {"api_key" if ROWS[name].env else "access_token": "CANARY-key"}
+    given = {key: value for key, value in needed(ROWS[name]).items() if key != setting} | credential
+    error = bare.ask("stream_chat", params(settings=given), provider=name)["error"]
+    assert (error["code"], error["param"]) == ("invalid_request", f"params.settings.{setting}")
+    assert f"`{setting}`" in error["message"]
+    for place in (ROWS[name].settings[setting].env[0], f"[providers.{name}]", f"`params.settings.{setting}`"):
+        assert place in error["hint"]
+    assert not services.asked()
 
 
 SETTINGS: list[tuple[str, Object, str]] = [
@@ -258,10 +249,10 @@ SETTINGS: list[tuple[str, Object, str]] = [
 
 @pytest.mark.parametrize(("name", "settings", "address"), SETTINGS, ids=lambda value: str(value)[:40])
 def test_settings_of_a_request_go_before_those_of_the_environment(
-    sidecar: Sidecar, services: Services, name: str, settings: Object, address: str
+    keyed: Sidecar, services: Services, name: str, settings: Object, address: str
 ) -> None:
     services.answer("*", text_of(ROWS[name].wire))
-    assert sidecar.ask("stream_chat", params(settings=settings), provider=name)["success"]
+    assert keyed.ask("stream_chat", params(settings=settings), provider=name)["success"]
     assert services.only().url == address
 
 
@@ -277,10 +268,10 @@ def test_settings_of_the_configuration_go_before_those_of_the_environment(servic
     ]
 
 
-def test_a_setting_cannot_lead_to_another_host(sidecar: Sidecar, services: Services) -> None:
+def test_a_setting_cannot_lead_to_another_host(keyed: Sidecar, services: Services) -> None:
     for name, setting in LACKING:
         for value in ("evil.example/", "evil.example#", "a\\b", "a/../b", "a?b"):
-            error = sidecar.ask("stream_chat", params(settings={setting: value}), provider=name)["error"]
+            error = keyed.ask("stream_chat", params(settings={setting: value}), provider=name)["error"]
             assert (error["code"], error["param"]) == ("invalid_request", f"params.settings.{setting}")
             assert "evil" not in error["message"]
     assert not services.asked()

@@ -1,4 +1,4 @@
-"""How a request finds its way: what the model names, presets, providers of the user's own, gateways, and whose key goes where."""
+"""How a request finds its way: names, presets, providers of the user's own, gateways, and whose key goes where."""
 
 from pathlib import Path
 from typing import Any
@@ -7,8 +7,8 @@ import pytest
 
 from sidecar import catalogue
 from tests.e2e.harness import Object, Sidecar
-from tests.e2e.rows import ROWS, case_of, check_chunks, every_key, every_setting, needed, params, secrets, text_of
-from tests.e2e.services import Seen, Services, online
+from tests.e2e.rows import ROWS, case_of, check_chunks, every_key, every_setting, params, secrets, text_of
+from tests.e2e.services import Answer, Seen, Services, online
 
 GATEWAY = "https://gateway.ai.cloudflare.com/v1/my-account/my-gateway"
 KINDS = """
@@ -23,7 +23,8 @@ BEHIND = {
     "anthropic": "/anthropic/v1/messages",
     "openai": "/openai/chat/completions",
     "bedrock": "/aws-bedrock/bedrock-runtime/eu-west-1/model/some-model/converse-stream",
-    "vertex": "/google-vertex-ai/v1beta1/projects/my-project/locations/global/publishers/google/models/some-model:streamGenerateContent?alt=sse",
+    "vertex": "/google-vertex-ai/v1beta1/projects/my-project/locations/global/publishers/google/models/some-model"
+    ":streamGenerateContent?alt=sse",
     "gemini": "/google-ai-studio/v1beta/models/some-model:streamGenerateContent?alt=sse",
     "xai": "/grok/v1/chat/completions",
     "openrouter": "/openrouter/v1/chat/completions",
@@ -61,28 +62,25 @@ def ask(sidecar: Sidecar, provider: str | None = None, **more: Any) -> Object:
     ],
 )
 def test_a_model_may_name_its_provider(
-    services: Services, tmp_path: Path, provider: str | None, model: str, asked: tuple[str, str]
+    keyed: Sidecar, services: Services, provider: str | None, model: str, asked: tuple[str, str]
 ) -> None:
     services.answer("*", text_of("openai_chat"))
-    with online(services, tmp_path, **every_key()) as sidecar:
-        done = ask(sidecar, provider, model=model)
+    done = ask(keyed, provider, model=model)
     seen = services.only()
     assert (done["provider"], seen.json["model"]) == asked
     assert seen.url.startswith(ROWS[asked[0]].base_url)
     assert secrets(seen) == {f"CANARY-{asked[0]}"}
 
 
-def test_every_alias_is_its_provider(services: Services, tmp_path: Path) -> None:
-    with online(services, tmp_path, **every_key(), **every_setting()) as sidecar:
-        for alias, name in catalogue.aliases().items():
-            services.answer("POST *", text_of(ROWS[name].wire))
-            assert ask(sidecar, alias, options={"wire": ROWS[name].wire})["provider"] == name
+def test_every_alias_is_its_provider(keyed: Sidecar, services: Services) -> None:
+    for alias, name in catalogue.aliases().items():
+        services.answer("POST *", text_of(ROWS[name].wire))
+        assert ask(keyed, alias, options={"wire": ROWS[name].wire})["provider"] == name
 
 
 @pytest.mark.parametrize("model", ["some-model", "maker/model", "[", "[]model", "[openrouter]"])
-def test_without_a_provider_a_request_is_refused(services: Services, tmp_path: Path, model: str) -> None:
-    with online(services, tmp_path, **every_key()) as sidecar:
-        error = sidecar.ask("stream_chat", params() | {"model": model})["error"]
+def test_without_a_provider_a_request_is_refused(keyed: Sidecar, services: Services, model: str) -> None:
+    error = keyed.ask("stream_chat", params() | {"model": model})["error"]
     assert error["code"] in ("invalid_request", "unknown_provider")
     assert error["param"] in ("provider", "params.model")
     assert not services.asked()
@@ -100,15 +98,14 @@ def test_without_a_provider_a_request_is_refused(services: Services, tmp_path: P
     ],
 )
 def test_a_models_name_chooses_the_wire_and_an_option_forces_it(
-    services: Services, tmp_path: Path, provider: str, model: str, path: str
+    keyed: Sidecar, services: Services, provider: str, model: str, path: str
 ) -> None:
     wires = {"/v1/responses": "openai_responses", "/v1/chat/completions": "openai_chat"}
     for each, wire in wires.items():
         services.answer(f"POST *{each}", text_of(wire))
-    with online(services, tmp_path, **every_key()) as sidecar:
-        ask(sidecar, provider, model=model)
-        for wire in wires.values():
-            ask(sidecar, provider, model=model, options={"wire": wire})
+    ask(keyed, provider, model=model)
+    for wire in wires.values():
+        ask(keyed, provider, model=model, options={"wire": wire})
     assert [seen.path for seen in services.asked()] == [path, *wires]
 
 
@@ -190,7 +187,7 @@ def test_a_stream_of_ones_own_server_may_end_without_its_marker(services: Servic
     recorded = text_of("openai_chat")
     whole = recorded.body.replace(b"data: [DONE]\n\n", b"")
     cut = whole[: whole.index(b'"finish_reason":"stop"') - 200]
-    answers = [type(recorded)(body, headers=recorded.headers) for body in (whole, cut)]
+    answers = [Answer(body, headers=recorded.headers) for body in (whole, cut)]
     services.answer("*", *answers)
     with online(services, tmp_path, OWN.format(url=services.url), MYLAB_KEY="CANARY-mylab") as sidecar:
         assert ask(sidecar, "mylab")["finish_reason"] == "stop"
@@ -276,20 +273,16 @@ def test_a_base_address_goes_before_the_gateway(services: Services, tmp_path: Pa
 # --- whose key goes where ----------------------------------------------------------------------
 
 
-def test_a_redirect_does_not_take_the_key_along(services: Services, tmp_path: Path) -> None:
-    services.answer(
-        "*", type(text_of("openai_chat"))(b"", 307, {"location": "https://evil.example/v1/chat/completions"})
-    )
-    with online(services, tmp_path, **every_key(), **every_setting()) as sidecar:
-        for name, row in ROWS.items():
-            if not row.auth_optional or needed(row):
-                error = sidecar.ask("stream_chat", params(row.wire), provider=name)["error"]
-                assert (error["code"], error["reason"]) == ("provider_error", "redirect")
+def test_a_redirect_does_not_take_the_key_along(keyed: Sidecar, services: Services) -> None:
+    services.answer("*", Answer(b"", 307, {"location": "https://evil.example/v1/chat/completions"}))
+    for name, row in ROWS.items():
+        error = keyed.ask("stream_chat", params(row.wire), provider=name)["error"]
+        assert (error["code"], error["reason"]) == ("provider_error", "redirect"), name
     assert not services.asked("*evil*")
 
 
 def test_a_proxy_sees_names_and_no_keys(services: Services, tmp_path: Path) -> None:
-    """What is sent to a host goes to it alone: a certificate that is not its own ends the attempt before the request."""
+    """A certificate that nobody vouches for ends the attempt before the request."""
     with online(services, tmp_path, SSL_CERT_FILE="", **every_key(), **every_setting()) as sidecar:
         error = sidecar.ask("stream_chat", params(), provider="groq")["error"]
     assert (error["code"], error["reason"], error["retryable"]) == ("network_error", "tls", False)

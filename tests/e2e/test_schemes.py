@@ -1,7 +1,6 @@
 """Providers whose credential is more than a key in a header, through the whole process."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +54,7 @@ CLASSIC = {"api_version": "2024-10-21"}
 )
 def test_azure_in_both_families_of_addresses(
     services: Services,
-    online_bare: Sidecar,
+    bare: Sidecar,
     wire: str,
     settings: Object,
     address: str,
@@ -63,7 +62,7 @@ def test_azure_in_both_families_of_addresses(
     header: tuple[str, str],
 ) -> None:
     services.answer("*", text_of(wire))
-    done = ask(online_bare, "azure", wire, settings={"resource": "res"} | settings | credential)
+    done = ask(bare, "azure", wire, settings={"resource": "res"} | settings | credential)
     seen = services.only()
     assert seen.url == address
     assert seen.headers[header[0]] == header[1]
@@ -142,7 +141,7 @@ PLACE = "projects/p/locations/europe-west4/publishers"
 )
 def test_vertex_by_model_and_credential(
     services: Services,
-    online_bare: Sidecar,
+    bare: Sidecar,
     model: str,
     wire: str,
     settings: Object,
@@ -150,7 +149,7 @@ def test_vertex_by_model_and_credential(
     header: tuple[str, str],
 ) -> None:
     services.answer("*", text_of(wire))
-    ask(online_bare, "vertex", model=model, settings=settings)
+    ask(bare, "vertex", model=model, settings=settings)
     seen = services.only()
     assert seen.url == address
     assert seen.headers[header[0]] == header[1]
@@ -164,11 +163,11 @@ def test_vertex_by_model_and_credential(
 # --- Cloudflare, OpenRouter, Ollama ------------------------------------------------------------
 
 
-def test_cloudflares_account_and_gateway(services: Services, online_bare: Sidecar) -> None:
+def test_cloudflares_account_and_gateway(services: Services, bare: Sidecar) -> None:
     services.answer("*", text_of("openai_chat"))
     settings = {"api_key": "CANARY-key", "account_id": "acc"}
-    ask(online_bare, "cloudflare", model="@cf/meta/llama-x", settings=settings)
-    ask(online_bare, "cloudflare", model="@cf/meta/llama-x", settings=settings | {"gateway": "mine"})
+    ask(bare, "cloudflare", model="@cf/meta/llama-x", settings=settings)
+    ask(bare, "cloudflare", model="@cf/meta/llama-x", settings=settings | {"gateway": "mine"})
     plain, routed = services.asked()
     assert plain.url == routed.url == "https://api.cloudflare.com/client/v4/accounts/acc/ai/v1/chat/completions"
     assert plain.json["model"] == "@cf/meta/llama-x"
@@ -179,7 +178,7 @@ def event(**fields: Any) -> bytes:
     return b"data: " + json.dumps({"id": "gen-1", "model": "maker/model"} | fields).encode() + b"\n\n"
 
 
-def test_openrouters_own_cost_counts_and_its_comments_do_not(services: Services, online_bare: Sidecar) -> None:
+def test_openrouters_own_cost_counts_and_its_comments_do_not(services: Services, bare: Sidecar) -> None:
     usage = {"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7, "cost": 0.00012}
     body = (
         b": OPENROUTER PROCESSING\n\n" * 3
@@ -190,7 +189,7 @@ def test_openrouters_own_cost_counts_and_its_comments_do_not(services: Services,
         + b"data: [DONE]\n\n"
     )
     services.answer("*", Answer(body, headers={"content-type": "text/event-stream", "x-generation-id": "gen-1"}))
-    done = ask(online_bare, "openrouter", model="maker/model", api_key="CANARY-key")
+    done = ask(bare, "openrouter", model="maker/model", api_key="CANARY-key")
     assert (done["cost"]["usd"], done["cost"]["source"]) == ("0.00012", "provider")
     assert (done["usage"]["input_tokens"], done["usage"]["output_tokens"]) == (5, 2)
     assert done["request_id"] == "gen-1"
@@ -199,7 +198,7 @@ def test_openrouters_own_cost_counts_and_its_comments_do_not(services: Services,
 
 @pytest.mark.parametrize("delivered", [False, True])
 def test_openrouters_error_inside_of_a_good_reply_is_an_error(
-    services: Services, online_bare: Sidecar, delivered: bool
+    services: Services, bare: Sidecar, delivered: bool
 ) -> None:
     begun = event(choices=[{"index": 0, "delta": {"role": "assistant", "content": "Half"}}]) if delivered else b""
     error = {
@@ -209,9 +208,7 @@ def test_openrouters_error_inside_of_a_good_reply_is_an_error(
     }
     broken = event(error=error, choices=[{"index": 0, "delta": {"content": ""}, "finish_reason": "error"}])
     services.answer("*", Answer(begun + broken, headers={"content-type": "text/event-stream"}))
-    failed = online_bare.ask("stream_chat", params(api_key="CANARY-key", model="maker/model"), provider="openrouter")[
-        "error"
-    ]
+    failed = bare.ask("stream_chat", params(api_key="CANARY-key", model="maker/model"), provider="openrouter")["error"]
     assert failed["code"] == "rate_limited"
     assert failed["partial"] is delivered
 
@@ -262,16 +259,3 @@ def test_a_server_that_does_not_run_is_told_with_what_to_do(services: Services, 
         error = sidecar.ask("stream_chat", params(), provider="ollama")["error"]
     assert (error["code"], error["reason"]) == ("network_error", "refused")
     assert "ollama serve" in error["hint"]
-
-
-@pytest.fixture(scope="module")
-def bare(internet: Services, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sidecar]:
-    """Yield one process without any key."""
-    with online(internet, tmp_path_factory.mktemp("bare")) as process:
-        yield process
-
-
-@pytest.fixture
-def online_bare(bare: Sidecar, services: Services) -> Sidecar:  # noqa: ARG001 - begun anew
-    """Return the process without any key, its internet as if nothing had been asked yet."""
-    return bare

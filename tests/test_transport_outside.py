@@ -1,4 +1,4 @@
-"""TLS against a real server on this machine: what is trusted, what is not, and that no key is logged."""
+"""The ways to the world outside: proxies, and TLS that trusts what the system trusts and logs no key."""
 
 import datetime as dt
 import ipaddress
@@ -17,10 +17,55 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from sidecar.transport import Transport
-from tests.e2e.provider import WAIT_SECONDS
-from tests.test_transport import failure, get, http, whole
+from tests.e2e import shapes
+from tests.e2e.provider import CLOSE, RESET, WAIT_SECONDS, Provider, Step
+from tests.test_transport import CANARY, failure, get, http, provider, whole
 
-__all__ = ["http"]
+__all__ = ["http", "provider"]
+
+# --- proxies ---------------------------------------------------------------------------------
+
+PROXIES = ("http_proxy", "https_proxy", "all_proxy")
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+async def test_this_machine_is_never_asked_through_a_proxy(
+    provider: Provider, http: Transport, monkeypatch: pytest.MonkeyPatch, host: str
+) -> None:
+    with Provider() as proxy:
+        for name in PROXIES:
+            monkeypatch.setenv(name.upper(), proxy.url)
+        provider.play(f"/direct-{host}", shapes.document({}))
+        assert (await whole(http, get(f"http://{host}:{provider.port}/direct-{host}")))[1] == b"{}"
+        assert proxy.connections == 0
+
+
+async def test_the_world_outside_is_asked_through_the_proxy(http: Transport, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Provider() as proxy:
+        monkeypatch.setenv("HTTP_PROXY", proxy.url)
+        proxy.play("http://provider.invalid/x", shapes.document({}))
+        assert (await whole(http, get("http://provider.invalid/x")))[1] == b"{}"
+        await http.aclose()
+
+
+@pytest.mark.parametrize(
+    ("name", "steps"),
+    [("407", shapes.whole(b"", 407)), ("502", shapes.whole(b"", 502)), ("closed", [CLOSE]), ("reset", [RESET])],
+)
+async def test_a_proxy_that_refuses(
+    http: Transport, monkeypatch: pytest.MonkeyPatch, name: str, steps: list[Step]
+) -> None:
+    with Provider() as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", proxy.url.replace("//", f"//user:{CANARY}@"))
+        proxy.play("provider.invalid:443", steps)
+        body = (await failure(http, get("https://provider.invalid/x"))).body
+        assert body.code == "network_error"
+        assert name not in ("407", "502") or body.reason == "proxy"
+        assert not [call for call in proxy.calls("provider.invalid:443") if CANARY in repr(call.headers)]
+        await http.aclose()
+
+
+# --- TLS -------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")

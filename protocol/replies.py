@@ -111,6 +111,62 @@ class ModelList(msgspec.Struct, frozen=True, kw_only=True):
     warnings: list[Warn] = []
 
 
+Storage = Literal["keychain", "file", "memory"]
+"""Where a stored credential is: the system's keychain, a file of the user's alone, or this process."""
+
+Method = Literal["api_key", "access_token", "device", "chain"]
+"""How a provider is authorized; `chain`: by the credentials that this machine has for the provider's own tools."""
+
+CredentialSource = Literal["request", "configuration", "store", "environment"]
+
+
+class DeviceFlow(msgspec.Struct, frozen=True, tag_field="type", tag="device_flow", kw_only=True):
+    """Show the user this code and the address to type it in; the sidecar opens no browser."""
+
+    user_code: str
+    verification_uri: str
+    expires_in: int
+    """Seconds that the code is good for."""
+    interval: float
+    """Seconds between two questions whether it was typed in."""
+
+
+class LoggedIn(msgspec.Struct, frozen=True, tag_field="type", tag="done", kw_only=True):
+    """The end of a login: the credential is stored."""
+
+    provider: str
+    method: Method
+    account: str | None
+    """Whose login it is, where the provider says so."""
+    storage: Storage
+    expires_at: str | None
+    """When the credential wears off, ISO 8601 in UTC."""
+    warnings: list[Warn] = []
+
+
+class Authentication(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """How a provider is authorized, after `status`, `validate` or `logout`; never the secret."""
+
+    provider: str
+    ready: bool
+    """Whether a chat could be asked now, as far as one can tell without asking the provider."""
+    logins: list[Literal["api_key", "device"]]
+    """What `login` takes: a key, a code that the user types in a browser."""
+    method: Method | None = None
+    source: CredentialSource | None = None
+    account: str | None = None
+    storage: Storage | None = None
+    """Where the credential is, when its source is `store`."""
+    expires_at: str | None = None
+    problem: str | None = None
+    """Why the credential that was found cannot be used."""
+    valid: bool | None = None
+    """Of `validate`: true. A credential that is refused is an error."""
+    removed: bool | None = None
+    """Of `logout`: whether there was a stored credential."""
+    warnings: list[Warn] = []
+
+
 class Timings(msgspec.Struct, frozen=True, kw_only=True):
     """Milliseconds since the request line was read."""
 
@@ -126,7 +182,13 @@ class Attempt(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     model: str
     code: str | None = None
     """The error code it ended with; absent when it succeeded."""
+    provider_status: int | None = None
+    wait_ms: int | None = None
+    """How long the next try waited."""
     ms: int | None = None
+    """How long it took."""
+    usage: Usage | None = None
+    cost: dict[str, Any] | None = None
 
 
 class Done(msgspec.Struct, frozen=True, tag_field="type", tag="done", kw_only=True):
@@ -150,6 +212,9 @@ Chunk = (
 )
 
 
+LoginChunk = DeviceFlow | Status | LoggedIn
+
+
 class Streamed(msgspec.Struct, frozen=True):
     """One line of a stream."""
 
@@ -158,6 +223,16 @@ class Streamed(msgspec.Struct, frozen=True):
     streaming: Literal[True]
     seq: int
     data: Chunk
+
+
+class StreamedLogin(msgspec.Struct, frozen=True):
+    """One line of a login."""
+
+    id: ReplyId
+    success: Literal[True]
+    streaming: Literal[True]
+    seq: int
+    data: LoginChunk
 
 
 class Reply(msgspec.Struct, frozen=True):

@@ -13,6 +13,7 @@ ACTIONS = (
     "list_models",
     "stream_chat",
     "generate",
+    "authenticate",
     "cancel",
     "shutdown",
 )
@@ -109,6 +110,14 @@ class ListModels(msgspec.Struct, frozen=True, kw_only=True):
     settings: Settings | None = None
 
 
+class Authenticate(msgspec.Struct, frozen=True, kw_only=True):
+    """Log in to a provider, say how it is authorized, try that, or log out. `login` is answered by a stream."""
+
+    op: Literal["login", "status", "validate", "logout"]
+    api_key: Secret | None = None
+    """`login`: the key to store, in place of a login of the provider's own. `validate`: the key to try."""
+
+
 class NamedTool(msgspec.Struct, frozen=True):
     """Force the tool of that name."""
 
@@ -138,6 +147,16 @@ class Timeouts(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     connect_ms: TimeoutMs | None = None
     first_byte_ms: TimeoutMs | None = None
     idle_ms: TimeoutMs | None = None
+    progress_ms: TimeoutMs | None = None
+    """Without content, whatever else the provider sends to show that it is alive."""
+    total_ms: TimeoutMs | None = None
+    """Over everything, as the request's `timeout`; the shorter counts."""
+
+
+class Retry(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """How often to ask the same provider in all; 1 never asks again."""
+
+    max_attempts: Annotated[int, msgspec.Meta(ge=1, le=5)] | None = None
 
 
 class Options(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -156,6 +175,11 @@ class Options(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     cache: Literal["auto", "off"] | None = None
     wire: PlainText | None = None
     timeouts: Timeouts | None = None
+    retry: Retry | None = None
+    fallbacks: Annotated[list[Model], msgspec.Meta(max_length=8)] = []
+    """Models, each naming its provider, to ask in order when the one before is down, before anything was delivered."""
+    priority: Literal["interactive", "background"] = "interactive"
+    """The lane to wait in when the provider's limits make requests wait."""
     provider_options: dict[str, Any] = {}
     """Merged into the provider's request body untouched."""
 
@@ -178,6 +202,7 @@ PARAMS: dict[str, type[msgspec.Struct]] = {
     "list_models": ListModels,
     "stream_chat": Chat,
     "generate": Chat,
+    "authenticate": Authenticate,
     "cancel": Cancel,
     "shutdown": Nothing,
 }

@@ -18,11 +18,14 @@ from protocol.messages import FinishReason, Message, ToolCall, Usage
 from protocol.replies import (
     PROTOCOL_VERSION,
     Attempt,
+    Authentication,
+    CredentialSource,
     Event,
     Failed,
     ModelList,
     ReplyId,
     Streamed,
+    StreamedLogin,
     Timings,
     Warn,
 )
@@ -75,8 +78,10 @@ class ProviderInfo(TypedDict):
     """Whether a chat could be asked now, as far as one can tell without asking the provider."""
     auth: str
     """How it is authorized; `none` where nothing is needed."""
-    credential_source: Literal["request", "configuration", "environment"] | None
+    credential_source: CredentialSource | None
     """Null where there is none."""
+    logins: list[Literal["api_key", "device"]]
+    """What `login` of `authenticate` takes."""
     env: list[str]
     """The environment variables of its key, the first that is set wins."""
     built_in: bool
@@ -144,13 +149,14 @@ ANSWERS: dict[str, Any] = {
     "list_providers": ProviderList,
     "list_models": ModelList,
     "generate": Answer,
+    "authenticate": Authentication,
     "cancel": Cancelled,
     "shutdown": ShuttingDown,
 }
 """The `data` of each unary action."""
 
-STREAMS = ("stream_chat",)
-"""The actions that are answered by a stream."""
+STREAMS = ("stream_chat", "authenticate")
+"""The actions that are answered by a stream; `authenticate` is in both, for its `login`."""
 
 OPEN_FIELDS: dict[tuple[str, str], Any] = {
     ("Done", "cost"): Cost,
@@ -166,7 +172,7 @@ def build() -> dict[str, Any]:
     """Return the schema."""
     requests = {f"{camel(action)}Request": _request(action, params) for action, params in PARAMS.items()}
     replies = {f"{camel(action)}Reply": _reply(action, data) for action, data in ANSWERS.items()}
-    lines = {each.__name__: each for each in (Streamed, Failed, Event)} | replies
+    lines = {each.__name__: each for each in (Streamed, StreamedLogin, Failed, Event)} | replies
     kinds = [*requests.values(), *lines.values(), *OPEN_FIELDS.values()]
     schemas, defs = msgspec.json.schema_components(kinds)
     for (struct, field), schema in zip(OPEN_FIELDS, schemas[-len(OPEN_FIELDS) :], strict=True):

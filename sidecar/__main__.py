@@ -3,8 +3,12 @@
 import os
 import signal
 import sys
+from collections.abc import Callable
 
 from sidecar import log, platforms, stdio
+
+STDERR_SECONDS = 0.2
+"""How long a host that is slow to read stderr holds up the end."""
 
 
 def main() -> None:
@@ -25,13 +29,18 @@ def _run(arguments: list[str]) -> int:
         os.write(2, f"sidecar: {error} is closed: nothing to talk to\n".encode())
         return 2
     stderr = stdio.redirect_prints(descriptors.stderr)
+
+    def leave(code: int) -> None:
+        stderr.settle(STDERR_SECONDS)
+        os._exit(code)
+
     try:
-        return _serve(arguments, descriptors)
+        return _serve(arguments, descriptors, leave)
     except Exception as error:  # noqa: BLE001 - the last words of a process that fails
         log.log("error", "crashed", **log.origin(error))
         return 1
     finally:
-        stderr.settle(0.2)
+        stderr.settle(STDERR_SECONDS)
 
 
 def _tell(flag: str) -> int:
@@ -54,10 +63,10 @@ stdin ends. Try:
   --record DIR       write every exchange to DIR, for the provider `replay` to play
   --log-level LEVEL  debug, info, warn (default), error or off; logs are JSON lines on stderr
   --version          say the version
-"""
+"""  # noqa: E501 - a line to copy
 
 
-def _serve(arguments: list[str], descriptors: stdio.Descriptors) -> int:
+def _serve(arguments: list[str], descriptors: stdio.Descriptors, leave: Callable[[int], None]) -> int:
     import anyio
 
     from sidecar import config
@@ -73,7 +82,8 @@ def _serve(arguments: list[str], descriptors: stdio.Descriptors) -> int:
         return 2
     log.set_level(settings.log_level)
     platforms.raise_file_limit()
-    return anyio.run(serve, settings, descriptors)
+    anyio.run(serve, settings, descriptors, leave)
+    return 0
 
 
 _OPTIONS = frozenset({"--config", "--record", "--log-level"})

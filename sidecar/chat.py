@@ -1,67 +1,156 @@
-"""The straight path of a chat: resolve → encode → authorize → send → decode → sink.
+"""A chat from its request to its last word: resolve, ask, ask again, ask another.
 
-Knows the order of the steps and when a request counts as delivered. Must not know any wire,
-scheme or provider.
+The one place of retries, changes after a refusal, and fallbacks, all of them only while nothing
+was delivered. Must not know any wire, scheme or provider.
 """
 
-from collections.abc import Sequence
-from contextlib import AbstractAsyncContextManager
-from datetime import UTC, datetime
-from typing import Any, Protocol
+import time
+from typing import Any
 
+import anyio
 import msgspec
 
-from protocol.messages import ReasoningPart, TextPart, ToolCallPart, Usage
-from protocol.replies import Attempt, Chunk, Done, Start, Timings
+from protocol.messages import ReasoningPart, TextPart, ToolCallPart
+from protocol.replies import Attempt, Done, Status
 from protocol.requests import Chat
-from sidecar import adapt, auth, catalogue, cost, model_lists, record, replay, resolve, settings, transport, wires
+from sidecar import adapt, attempt, auth, model_lists, resolve, retry, settings
+from sidecar.adapt import Plan
+from sidecar.attempt import Sink
 from sidecar.auth import call_of
 from sidecar.errors import SidecarError
 from sidecar.host import Host
 from sidecar.inflight import Entry, Progress
-from sidecar.reply import Reply
+from sidecar.limits import CONCURRENCY, QUEUE_LENGTH, Gate
 from sidecar.resolve import Target
-from sidecar.transport import Limits, Response
-from sidecar.wires import faults
-from sidecar.wires.types import HttpRequest, Outcome
 
-
-class Sink(Protocol):
-    """Where a chat goes."""
-
-    @property
-    def full(self) -> bool:
-        """Whether the producer should wait."""
-
-    def send(self, chunks: Sequence[Chunk]) -> None:
-        """Take *chunks*."""
-
-    async def room(self) -> None:
-        """Wait until the sink is no longer full."""
-
-    def end(self, done: Done) -> None:
-        """Take the terminal chunk."""
+FALLBACK_CODES = frozenset(
+    {
+        "provider_overloaded",
+        "rate_limited",
+        "quota_exceeded",
+        "provider_error",
+        "network_error",
+        "timeout",
+        "stream_interrupted",
+        "queue_full",
+        "model_not_found",
+        "auth_required",
+    }
+)
+"""Failures after which another model may do better; a request that is wrong is wrong everywhere."""
 
 
 async def stream(host: Host, entry: Entry, chat: Chat, sink: Sink) -> None:
-    """Ask *chat* and give every chunk to *sink*, the last one once the provider has said its last word.
+    """Ask *chat*, then its fallbacks in turn, and give every chunk to *sink*.
 
-    Raises: SidecarError with whatever keeps the chat from its end.
+    Raises: SidecarError with whatever kept the last of them from its end.
     """
-    provider, chat = resolve.with_preset(host.config, entry.envelope.provider, chat)
-    target = resolve.chat_target(host.config, provider, chat)
-    entry.progress.provider, entry.progress.model = target.route.provider, target.route.model
-    plan = adapt.Plan(target=await _led(host, entry, target, chat), origin=target, chat=chat)
-    while True:
+    total_ms = chat.options.timeouts.total_ms if chat.options.timeouts else None
+    if total_ms is not None:
+        entry.limit(total_ms)
+    provider = entry.envelope.provider
+    candidates = [(provider, chat)] + [(None, _instead(chat, model)) for model in chat.options.fallbacks]
+    for number, candidate in enumerate(candidates, 1):
+        last = number == len(candidates)
         try:
-            await _attempt(host, entry, plan, sink)
+            await _ask_one(host, entry, *candidate, sink, has_alternative=not last)
         except SidecarError as error:
-            changed = None if entry.progress.delivered else await adapt.after(host, entry, plan, error)
-            if changed is None:
-                raise _as_seen_by_host(host, auth.hide(error, plan.target), plan.target, entry.progress) from None
-            plan = changed
+            if last or entry.progress.delivered or error.body.code not in FALLBACK_CODES:
+                raise
+            _tell(host, sink, Status(state="falling_back", attempt=number, code=error.body.code))
         else:
             return
+
+
+def _instead(chat: Chat, model: str) -> Chat:
+    """Return *chat* for a fallback: another provider has no use for the credentials and settings of the first."""
+    return msgspec.structs.replace(chat, model=model, api_key=None, base_url=None, settings=None)
+
+
+async def _ask_one(  # noqa: PLR0913 - a chat and where it may go
+    host: Host, entry: Entry, provider: str | None, chat: Chat, sink: Sink, *, has_alternative: bool
+) -> None:
+    """Ask one model until it answers or there is no sense in asking again."""
+    provider, chat = resolve.with_preset(host.config, provider, chat)
+    target = resolve.chat_target(host.config, provider, chat)
+    progress = entry.progress
+    progress.provider, progress.model = target.route.provider, target.route.model
+    gate = gate_of(host, target)
+    if has_alternative and gate.broken:
+        raise SidecarError("provider_overloaded", "The provider has been failing; it is left alone for a while.")
+    plan = Plan(target=await _led(host, entry, target, chat), origin=target, chat=chat)
+    tried, paid = 0, 0
+    while True:
+        tried += 1
+        began = time.monotonic()
+        try:
+            progress.phase = "queue"
+            if not gate.free:
+                _tell(host, sink, Status(state="queued", wait_ms=gate.state.retry_after_ms))
+            async with gate.slot(chat.options.priority):
+                progress.tries += 1
+                await attempt.ask(host, entry, plan, gate, sink)
+        except SidecarError as error:
+            gate.failed(error.body)
+            seen = _as_seen_by_host(host, auth.hide(error, plan.target), plan.target, progress)
+            changed = None if progress.delivered else await adapt.after(host, entry, plan, error)
+            wait_ms = None
+            if changed is None:
+                wait_ms, paid = _wait(entry, gate, seen, tried, _max_attempts(host, chat))
+            progress.attempts.append(_failed(plan, seen, began, wait_ms))
+            if changed is None and wait_ms is None:
+                raise seen from None
+            plan = changed or plan
+        else:
+            gate.budget.give_back(paid)
+            return
+        if wait_ms is not None:
+            _tell(host, sink, Status(state="retrying", attempt=tried, wait_ms=wait_ms, code=seen.body.code))
+            await anyio.sleep(wait_ms / 1000)
+
+
+def _max_attempts(host: Host, chat: Chat) -> int:
+    wanted = chat.options.retry.max_attempts if chat.options.retry else None
+    return wanted or host.config.limits.get("max_attempts") or retry.MAX_ATTEMPTS
+
+
+def _wait(entry: Entry, gate: Gate, error: SidecarError, tried: int, max_attempts: int) -> tuple[int | None, int]:
+    """Return how long to wait before the next attempt, None for no such, and what it costs of the budget."""
+    if entry.progress.delivered:
+        return None, 0
+    wait_ms = retry.wait_ms(error.body, tried, max_attempts, entry.remaining_ms)
+    cost = gate.budget.take(error.body) if wait_ms is not None else None
+    return (None, 0) if cost is None else (wait_ms, cost)
+
+
+def _failed(plan: Plan, error: SidecarError, began: float, wait_ms: int | None) -> Attempt:
+    return Attempt(
+        provider=plan.target.route.provider,
+        model=plan.target.route.model,
+        code=error.body.code,
+        provider_status=error.body.provider_status,
+        wait_ms=wait_ms,
+        ms=int((time.monotonic() - began) * 1000),
+    )
+
+
+def _tell(host: Host, sink: Sink, status: Status) -> None:
+    """Say what the request waits for, to a host that asked to hear it."""
+    if "status" in host.session.events:
+        sink.send([status])
+
+
+def gate_of(host: Host, target: Target) -> Gate:
+    """Return the gate of a target's provider, address and credential."""
+    secret = target.credential.reveal() if target.credential else None
+    key = (target.route.provider, target.route.base_url, hash(secret))
+    gate = host.gates.get(key)
+    if gate is None:
+        limits = host.config.limits
+        gate = host.gates[key] = Gate(
+            limits.get("concurrency", CONCURRENCY), limits.get("queue_length", QUEUE_LENGTH)
+        )
+    return gate
 
 
 async def _led(host: Host, entry: Entry, target: Target, chat: Chat) -> Target:
@@ -80,108 +169,6 @@ def with_wire(target: Target, wire: str) -> Target:
     route, row = target.route, target.row
     path = settings.path(row, route.provider, wire, route.model, route.settings, has_key=True)
     return msgspec.structs.replace(target, route=msgspec.structs.replace(route, wire=wire, path=path))
-
-
-async def _attempt(host: Host, entry: Entry, plan: adapt.Plan, sink: Sink) -> None:
-    """Ask once."""
-    route, progress = plan.target.route, entry.progress
-    progress.attempts += 1
-    wire = wires.load(route.wire)
-    encoded = wire.encode(plan.chat, route)
-    warnings = [*plan.warnings, *encoded.warnings]
-    request = plan.reshape(encoded.request)
-    async with await _sending(host, plan.target, request, plan.chat, progress) as response:
-        if host.config.record_dir:
-            response = record.tee(host.config.record_dir, plan.chat, route, request, response)
-        if response.status >= 300:
-            raise wire.classify(response.status, response.headers, await transport.read_error_body(response))
-        headers_ms = entry.elapsed_ms
-        start = Start(
-            provider=route.provider,
-            model=route.model,
-            request_id=faults.request_id(response.headers),
-            warnings=warnings,
-        )
-        try:
-            outcome = await _receive(Reply(wire, route, response.headers), response, start, entry, sink)
-        finally:
-            progress.cost = _cost(plan, progress.usage) if progress.usage else None
-        timings = Timings(headers_ms=headers_ms, first_chunk_ms=progress.first_chunk_ms, total_ms=entry.elapsed_ms)
-        sink.end(_done(plan, start, outcome, timings))
-        await transport.drain(response)
-
-
-async def _sending(
-    host: Host, target: Target, request: HttpRequest, chat: Chat, progress: Progress
-) -> AbstractAsyncContextManager[Response]:
-    if target.row.transport == "replay":
-        return replay.send(host.config, target.route)
-    call = msgspec.structs.replace(call_of(host, target), request=request, chat=chat)
-    return host.http.send(request, await auth.headers(call), _limits(chat), progress)
-
-
-def _limits(chat: Chat) -> Limits:
-    wanted = chat.options.timeouts
-    if wanted is None:
-        return Limits()
-    given = {"connect": wanted.connect_ms, "first_byte": wanted.first_byte_ms, "idle": wanted.idle_ms}
-    return Limits(**{name: ms / 1000 for name, ms in given.items() if ms is not None})
-
-
-async def _receive(reply: Reply, response: Response, start: Start, entry: Entry, sink: Sink) -> Outcome:
-    """Decode the body and give its chunks to *sink* as they come, whatever happens."""
-    out: list[Chunk] = [start]
-    try:
-        async for data in response.body:
-            reply.feed(data, out)
-            out = _deliver(out, entry, sink)
-            if reply.finished:
-                break
-            if sink.full:
-                entry.progress.held_up = True
-                await sink.room()
-        outcome = reply.end(out)
-    finally:
-        entry.progress.usage = reply.usage
-        out = _deliver(out, entry, sink)
-    sink.send(out)
-    return outcome
-
-
-def _deliver(out: list[Chunk], entry: Entry, sink: Sink) -> list[Chunk]:
-    """Give *out* to *sink* and return a new list; a start alone is held back, for it binds the host to this attempt."""
-    progress = entry.progress
-    if not progress.delivered:
-        if len(out) < 2:  # noqa: PLR2004 - the start and something
-            return out
-        progress.delivered = True
-        progress.first_chunk_ms = entry.elapsed_ms
-    sink.send(out)
-    return []
-
-
-def _done(plan: adapt.Plan, start: Start, outcome: Outcome, timings: Timings) -> Done:
-    reported = outcome.provider_cost_usd
-    return Done(
-        finish_reason=outcome.finish_reason,
-        provider_finish_reason=outcome.provider_finish_reason,
-        usage=outcome.usage,
-        cost=_cost(plan, outcome.usage) if reported is None else cost.reported(reported),
-        message=outcome.message,
-        provider=start.provider,
-        model=outcome.model or start.model,
-        request_id=start.request_id or outcome.request_id,
-        attempts=[Attempt(provider=start.provider, model=start.model, ms=timings.total_ms)],
-        timings=timings,
-        warnings=start.warnings,
-    )
-
-
-def _cost(plan: adapt.Plan, usage: Usage | None) -> dict[str, Any]:
-    target, passed = plan.target, plan.chat.options.provider_options
-    factors = catalogue.price_factors(target.row, target.route.settings, passed)
-    mode = passed.get("service_tier") or passed.get("speed")
-    return cost.cost(usage, target.model_row, datetime.now(UTC), mode=mode, factors=factors)
 
 
 def _as_seen_by_host(host: Host, error: SidecarError, target: Target, progress: Progress) -> SidecarError:
@@ -216,4 +203,3 @@ def collect(done: Done) -> dict[str, Any]:
             if isinstance(part, ToolCallPart)
         ],
     } | plain
-

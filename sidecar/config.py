@@ -32,6 +32,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     """The file's `[models.*]` presets, checked: `model`, `provider`, `options`."""
     gateway: dict[str, Any] = {}
     """The file's `[gateway]` table, checked."""
+    limits: dict[str, int] = {}
+    """The file's `[limits]` table, checked: `max_attempts`, `concurrency`, `queue_length`."""
     env: Mapping[str, str] = {}
     log_level: str = "warn"
     record_dir: str | None = None
@@ -43,7 +45,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def load(
-    *, path: str | None = None, record_dir: str | None = None, log_level: str | None = None, env: Mapping[str, str] | None = None
+    *,
+    path: str | None = None,
+    record_dir: str | None = None,
+    log_level: str | None = None,
+    env: Mapping[str, str] | None = None,
 ) -> Config:
     """Return the configuration of *path*, or of the user's directory, under what the command line says.
 
@@ -61,11 +67,18 @@ def load(
         providers=tables.get("providers") or {},
         models=tables.get("models") or {},
         gateway=_with_token(tables.get("gateway") or {}, env),
+        limits=(tables.get("limits") or {}) | _limits(env),
         env=env,
         log_level=_level(log_level or env.get("SIDECAR_LOG") or log.get("level") or "warn"),
         record_dir=record_dir,
         replay_dir=env.get("SIDECAR_REPLAY_DIR") or replay.get("dir"),
     )
+
+
+def _limits(env: Mapping[str, str]) -> dict[str, int]:
+    """Return the limits that the environment sets, such as SIDECAR_MAX_ATTEMPTS."""
+    named = {name: env.get(f"SIDECAR_{name.upper()}", "") for name in ("max_attempts", "concurrency", "queue_length")}
+    return {name: int(value) for name, value in named.items() if value.isdigit() and int(value) > 0}
 
 
 def _level(name: str) -> str:

@@ -123,6 +123,16 @@ def _converted(values: dict[str, Any], kind: type[msgspec.Struct]) -> dict[str, 
     return values
 
 
+class LimitsTable(BaseModel):
+    """`[limits]`: how often to ask, and how many at once, for each provider and credential."""
+
+    model_config = _STRICT
+
+    max_attempts: int | None = Field(None, ge=1, le=5)
+    concurrency: int | None = Field(None, ge=1, le=65536)
+    queue_length: int | None = Field(None, ge=1, le=65536)
+
+
 class LogTable(BaseModel):
     """`[log]`."""
 
@@ -147,6 +157,7 @@ class File(BaseModel):
     providers: dict[str, ProviderTable] = {}
     models: dict[str, ModelTable] = {}
     gateway: GatewayTable | None = None
+    limits: LimitsTable | None = None
     log: LogTable | None = None
     replay: ReplayTable | None = None
 

@@ -14,6 +14,7 @@ from protocol.requests import Initialize
 from sidecar.config import Config
 from sidecar.errors import SidecarError
 from sidecar.inflight import Entry, Inflight
+from sidecar.limits import Gate
 from sidecar.outbox import Outbox
 from sidecar.transport import Transport
 
@@ -38,6 +39,8 @@ class Host:
         self.model_lists: dict[tuple[str, str, int], tuple[float, ModelList]] = {}
         """(provider, base address, hash of the credential) → when, on the monotonic clock, and what."""
 
+        self.gates: dict[tuple[str, str, int], Gate] = {}
+        """(provider, base address, hash of the credential) → who may ask it now."""
         self.sessions: dict[Any, Any] = {}
         """What schemes of `sidecar.auth` remember."""
 
@@ -85,7 +88,7 @@ def _complete(body: ErrorBody, entry: Entry) -> ErrorBody:
         body,
         provider=body.provider or progress.provider,
         model=body.model or progress.model,
-        attempts=progress.attempts or None,
+        attempts=progress.tries or None,
         partial=last_seq is not None,
         partial_seq=last_seq,
         usage=progress.usage,

@@ -10,6 +10,7 @@ import anyio
 import msgspec
 
 from protocol.messages import Usage
+from protocol.replies import Attempt
 from protocol.requests import Envelope
 from sidecar.errors import SidecarError
 from sidecar.outbox import Lane
@@ -22,13 +23,16 @@ Key = int | str | msgspec.UnsetType
 class Progress:
     """How far a chat has come: what its terminal line says if it does not end well."""
 
-    __slots__ = ("attempts", "cost", "delivered", "first_chunk_ms", "held_up", "model", "phase", "provider", "usage")
+    __slots__ = ("attempts", "cost", "delivered", "first_chunk_ms", "held_up", "model", "phase", "provider", "tries", "usage")
 
     def __init__(self) -> None:
         self.provider: str | None = None
         self.model: str | None = None
         self.phase: Literal["queue", "connect", "headers", "idle"] | None = None
-        self.attempts = 0
+        self.attempts: list[Attempt] = []
+        """The tries that have failed so far."""
+        self.tries = 0
+        """The tries begun."""
         self.delivered = False
         """Whether any content has gone to the lane."""
         self.first_chunk_ms: int | None = None
@@ -57,6 +61,16 @@ class Entry:
         if not self.scope.cancel_called:
             self.reason = reason
             self.scope.cancel()
+
+    def limit(self, ms: int) -> None:
+        """End the request *ms* after its line was read, unless it ends before."""
+        left = ms / 1000 - (time.monotonic() - self.started)
+        self.scope.deadline = min(self.scope.deadline, anyio.current_time() + left)
+
+    @property
+    def remaining_ms(self) -> float:
+        """Milliseconds until the request's deadline; infinite without one."""
+        return (self.scope.deadline - anyio.current_time()) * 1000
 
     @property
     def elapsed_ms(self) -> int:

@@ -6,6 +6,7 @@ The only module that asks which system it runs on. Must not know the protocol.
 import os
 import select
 import signal
+import stat
 import sys
 from collections.abc import Callable
 
@@ -66,6 +67,47 @@ def raise_file_limit() -> None:
         except (ValueError, OSError):
             # macOS refuses more than its kernel's own maximum: what there is must do.
             return
+
+
+def try_lock(fd: int) -> bool:
+    """Take the lock of the file *fd* for this process, and return whether that went well; closing the file gives it back."""
+    try:
+        if sys.platform == "win32":
+            import msvcrt
+
+            os.lseek(fd, 0, os.SEEK_SET)
+            msvcrt.locking(fd, msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+PRIVATE_OPEN = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
+"""Flags for a file of our own: no link is followed, no pipe waited for, no child inherits it."""
+
+
+def is_foreign(status: os.stat_result) -> bool:
+    """Return whether a file or folder belongs to another user. Windows keeps others out of the user's folders itself."""
+    return not WINDOWS and status.st_uid != os.geteuid()
+
+
+def is_open_to_others(status: os.stat_result) -> bool:
+    """Return whether others than its owner may read or change a file or folder."""
+    return not WINDOWS and bool(stat.S_IMODE(status.st_mode) & 0o077)
+
+
+def sync_folder(path: str) -> None:
+    """Wait until what was renamed in the folder *path* is on the disk, where a folder can be asked for that."""
+    if not WINDOWS:
+        fd = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
 
 
 def watch_parent() -> Callable[[], bool]:

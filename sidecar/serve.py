@@ -5,6 +5,7 @@ Knows when the process ends: end of input, `shutdown`, a signal, a host that is 
 
 import os
 import signal
+from collections.abc import Callable
 
 import anyio
 
@@ -14,11 +15,14 @@ from sidecar.framing import LineDecoder
 from sidecar.host import Host
 from sidecar.outbox import Outbox
 
-LEAVE_SECONDS = 1.0
+LEAVE_SECONDS = 0.7
 """How long open requests get for their terminal lines once the process is leaving."""
 
 FLUSH_SECONDS = 0.5
 """How long the host gets to read the last lines."""
+
+GIVE_UP_SECONDS = 0.25
+"""How long the rest of the work gets to end; a name lookup in a thread, say, cannot be cancelled."""
 
 HOST_CHECK_SECONDS = 0.5
 """How often it is looked whether the host is still there, for one that dies while nothing is said."""
@@ -27,8 +31,8 @@ LAST_WRITE_SECONDS = 0.05
 """How long a second signal waits for the write that is under way."""
 
 
-async def serve(config: Config, descriptors: stdio.Descriptors) -> int:
-    """Serve requests until there is nobody to serve, and return the exit code."""
+async def serve(config: Config, descriptors: stdio.Descriptors, leave: Callable[[int], None]) -> None:
+    """Serve requests until there is nobody to serve, then call *leave* with the exit code, which ends the process."""
     output = stdio.Output(descriptors.stdout)
     outbox = Outbox(output.write)
     finished = anyio.Event()
@@ -45,8 +49,9 @@ async def serve(config: Config, descriptors: stdio.Descriptors) -> int:
         if not outbox.gone.is_set():
             with anyio.move_on_after(FLUSH_SECONDS):
                 await outbox.flush()
+        stdio.call_later(GIVE_UP_SECONDS, leave, 0)
         tasks.cancel_scope.cancel()
-    return 0
+    leave(0)
 
 
 async def _read(host: Host, fd: int, finished: anyio.Event) -> None:

@@ -85,6 +85,11 @@ def loop_caller() -> Callable[..., object]:
     return partial(asyncio.get_running_loop().call_soon_threadsafe, context=copy_context())
 
 
+def call_later(seconds: float, function: Callable[..., object], *arguments: object) -> None:
+    """Call *function* in this event loop after so many *seconds*, whatever its tasks do."""
+    asyncio.get_running_loop().call_later(seconds, function, *arguments)
+
+
 class Input:
     """stdin as an async iterator of bytes. At most one read is under way: the next waits until this one is taken."""
 
@@ -188,8 +193,6 @@ class Stderr(io.TextIOBase):
     def __init__(self, fd: int) -> None:
         self._fd = fd
         self._lines: Queue[str] = Queue(MAX_STDERR_LINES)
-        self._idle = threading.Event()
-        self._idle.set()
         self._started = False
         self._dropped = 0
 
@@ -206,7 +209,6 @@ class Stderr(io.TextIOBase):
         if not self._started:
             self._started = True
             threading.Thread(target=self._drain, name="stderr", daemon=True).start()
-        self._idle.clear()
         try:
             self._lines.put_nowait(text)
         except Full:
@@ -215,20 +217,22 @@ class Stderr(io.TextIOBase):
 
     def settle(self, seconds: float) -> None:
         """Wait until what is queued is written, at most *seconds*."""
-        self._idle.wait(seconds)
+        with self._lines.all_tasks_done:
+            self._lines.all_tasks_done.wait_for(lambda: not self._lines.unfinished_tasks, seconds)
 
     def _drain(self) -> None:
         while True:
             pieces = [self._lines.get()]
             while len(pieces) < MAX_STDERR_LINES and not self._lines.empty():
                 pieces.append(self._lines.get())
+            taken = len(pieces)
             if dropped := self._dropped:
                 self._dropped = 0
                 pieces.append(f"{dropped} writes were dropped: stderr was not read\n")
             if not _write_all(self._fd, "".join(pieces).encode("utf-8", "backslashreplace")):
                 return
-            if self._lines.empty():
-                self._idle.set()
+            for _ in range(taken):
+                self._lines.task_done()
 
 
 def redirect_prints(fd: int) -> Stderr:

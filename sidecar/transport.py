@@ -101,7 +101,7 @@ class Transport:
     async def send(
         self, request: HttpRequest, auth: dict[str, str], limits: Limits, progress: Progress
     ) -> AsyncIterator[Response]:
-        """Send *request* with the headers of *auth* and give its reply; leaving closes the connection unless it is done.
+        """Send *request* with the headers of *auth* and give its reply; leaving closes a connection that is not done.
 
         Raises: SidecarError `network_error`, `timeout`, `invalid_request` (a header that cannot be sent).
         """

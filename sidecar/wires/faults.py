@@ -75,21 +75,38 @@ _MESSAGES: tuple[tuple[re.Pattern[str], Rule], ...] = tuple(
     (re.compile(pattern, re.IGNORECASE), rule)
     for pattern, rule in (
         (
-            r"prompt is too long|exceed(?:s|ed)? (?:the )?(?:context limit|context window|model'?s context)"
-            r"|maximum context l(?:ength|imit)|longer than the model'?s context length"
-            r"|input tokens exceed|inputs` tokens \+ `max_new_tokens` must be"
-            r"|exceeds the available context size|exceeds the maximum number of tokens allowed"
-            r"|current length is .{1,40} while limit is|maximum input length is"
-            r"|input is too long|too many tokens|request too large for|context_length_exceeded",
+            (
+                r"prompt is too long|exceed(?:s|ed)? (?:the )?(?:context limit|context window|model'?s context)"
+                r"|maximum context l(?:ength|imit)|longer than the model'?s context length"
+                r"|input tokens exceed|inputs` tokens \+ `max_new_tokens` must be"
+                r"|exceeds the available context size|exceeds the maximum number of tokens allowed"
+                r"|current length is .{1,40} while limit is|maximum input length is"
+                r"|input is too long|too many tokens|request too large for|context_length_exceeded"
+            ),
             _CONTEXT,
         ),
-        (r"credit balance is too low|spend(?:ing)? limit|exceeded your current quota|insufficient (?:balance|quota)", _QUOTA),
-        (r"(?:incorrect|invalid|no valid|missing) (?:x-)?api[ -]?key|api key (?:is )?(?:not valid|invalid)|invalid authentication", Rule("auth_failed")),
+        (
+            r"credit balance is too low|spend(?:ing)? limit|exceeded your current quota|insufficient (?:balance|quota)",
+            _QUOTA,
+        ),
+        (
+            (
+                r"(?:incorrect|invalid|no valid|missing) (?:x-)?api[ -]?key|api key (?:is )?(?:not valid|invalid)"
+                r"|invalid authentication"
+            ),
+            Rule("auth_failed"),
+        ),
         (
             r"does not support assistant message prefill",
             Rule("invalid_request", hint="End the messages with a user turn."),
         ),
-        (r"model `?[\w./:@-]+`? (?:does not exist|not found|is not found)|no such model|do(?:es)? not have access to model", Rule("model_not_found")),
+        (
+            (
+                r"model `?[\w./:@-]+`? (?:does not exist|not found|is not found)|no such model"
+                r"|do(?:es)? not have access to model"
+            ),
+            Rule("model_not_found"),
+        ),
         (r"\boverloaded\b|at capacity|out of capacity|no capacity", Rule("provider_overloaded")),
         (r"content (?:management )?policy|safety system|usage policies|responsible ?ai", Rule("content_filtered")),
     )
@@ -100,7 +117,9 @@ def judge(fault: Fault, status: int | None, headers: Mapping[str, str], table: T
     """Return the failure for *fault*, said with HTTP *status* or, where that is None or 0, inside a stream."""
     status = status or None
     rule = _rule(fault, status, table)
-    message = clean(fault.message) or (f"The provider answered with status {status}." if status else "The provider failed.")
+    message = clean(fault.message) or (
+        f"The provider answered with status {status}." if status else "The provider failed."
+    )
     return SidecarError(
         rule.code,
         message,

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e import probes
-from tests.e2e.harness import Object, Sidecar, environment, params, text
+from tests.e2e.harness import ROOT, Object, Sidecar, environment, params, text
 from tests.e2e.provider import STALL, Provider
 from tests.e2e.shapes import ANTHROPIC, stream
 from tests.e2e.stalls import PHASES, Phase, lively, stalled
@@ -68,6 +68,27 @@ def test_a_signal_ends_a_request_whatever_it_waits_for(
         start = time.monotonic()
         sidecar.process.send_signal(signal.SIGTERM)
         check_left(sidecar, [request_id], start)
+
+
+DEAF_RESOLVER = """
+import socket, threading
+socket.getaddrinfo = lambda *args, **more: threading.Event().wait()
+"""
+
+
+@probes.posix_only
+def test_a_name_lookup_that_hangs_holds_up_neither_a_cancel_nor_the_end(tmp_path: Path) -> None:  # C02
+    (tmp_path / "sitecustomize.py").write_text(DEAF_RESOLVER, encoding="ascii")
+    env = environment(tmp_path, PYTHONPATH=os.pathsep.join((str(tmp_path), str(ROOT))))
+    with Sidecar(tmp_path, env=env) as sidecar:
+        params = {"model": "m", "messages": [{"role": "user", "content": "Hi"}], "api_key": "k"}
+        ids = [sidecar.send("stream_chat", params, provider="anthropic") for _ in range(3)]
+        sidecar.ping()
+        assert sidecar.ask("cancel", {"id": ids[0]})["data"] == {"found": True}
+        assert sidecar.reply(ids[0])["error"]["code"] == "cancelled"
+        start = time.monotonic()
+        sidecar.process.send_signal(signal.SIGTERM)
+        check_left(sidecar, ids[1:], start)
 
 
 @probes.posix_only

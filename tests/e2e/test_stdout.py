@@ -62,6 +62,29 @@ sys.meta_path.insert(0, Finder())
 """A library that talks, in the moment in which it is imported."""
 
 
+TALKATIVE = """
+import sys
+
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == "httpx2":
+            for number in range(20_000):
+                print(number, "x" * 100)
+
+sys.meta_path.insert(0, Finder())
+"""
+
+
+@probes.posix_only
+def test_a_host_that_never_reads_stderr_misses_nothing_else(tmp_path: Path, provider: Provider) -> None:  # B06
+    (tmp_path / "sitecustomize.py").write_text(TALKATIVE, encoding="ascii")
+    env = environment(tmp_path, PYTHONPATH=os.pathsep.join((str(tmp_path), str(ROOT))))
+    provider.play("m", ANTHROPIC.answer("fine"))
+    with Sidecar(tmp_path, provider, env=env, hears_stderr=False) as sidecar:
+        for _ in range(3):
+            assert text(sidecar.stream(sidecar.chat("m"))) == "fine"
+
+
 @probes.posix_only
 def test_what_libraries_and_children_print_lands_on_stderr(tmp_path: Path, provider: Provider) -> None:  # B07
     (tmp_path / "sitecustomize.py").write_text(STRAY, encoding="ascii")

@@ -1,0 +1,183 @@
+"""One try at one provider: encode → authorize → send → decode → sink.
+
+Knows the order of the steps and when a request counts as delivered. Must not know any wire,
+scheme or provider, nor whether there will be another try.
+"""
+
+import time
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+import msgspec
+
+from protocol.messages import Usage
+from protocol.replies import Attempt, Chunk, Done, Start, Timings
+from protocol.requests import Chat
+from sidecar import auth, catalogue, cost, record, replay, transport, wires
+from sidecar.adapt import Plan
+from sidecar.auth import call_of
+from sidecar.errors import SidecarError
+from sidecar.host import Host
+from sidecar.inflight import Entry, Progress
+from sidecar.limits import Gate
+from sidecar.reply import Reply
+from sidecar.resolve import Target
+from sidecar.transport import Limits, Response
+from sidecar.wires import faults
+from sidecar.wires.types import HttpRequest, Outcome
+
+PROGRESS_SECONDS = 300.0
+"""Longest time without content from a provider that shows only that it is alive."""
+
+
+class Sink(Protocol):
+    """Where a chat goes."""
+
+    @property
+    def full(self) -> bool:
+        """Whether the producer should wait."""
+
+    def send(self, chunks: Sequence[Chunk]) -> None:
+        """Take *chunks*."""
+
+    async def room(self) -> None:
+        """Wait until the sink is no longer full."""
+
+    def end(self, done: Done) -> None:
+        """Take the terminal chunk."""
+
+
+async def ask(host: Host, entry: Entry, plan: Plan, gate: Gate, sink: Sink) -> None:
+    """Ask once and give every chunk to *sink*, the last one once the provider has said its last word.
+
+    Raises: SidecarError with whatever keeps the chat from its end.
+    """
+    route, progress, began = plan.target.route, entry.progress, time.monotonic()
+    wire = wires.load(route.wire)
+    encoded = wire.encode(plan.chat, route)
+    request = plan.reshape(encoded.request)
+    async with await _sending(host, plan.target, request, plan.chat, progress) as response:
+        if host.config.record_dir:
+            response = record.tee(host.config.record_dir, plan.chat, route, request, response)
+        gate.learn(response.headers)
+        if response.status >= 300:
+            raise wire.classify(response.status, response.headers, await transport.read_error_body(response))
+        headers_ms = entry.elapsed_ms
+        start = Start(
+            provider=route.provider,
+            model=route.model,
+            request_id=faults.request_id(response.headers),
+            warnings=[*plan.warnings, *encoded.warnings],
+        )
+        try:
+            reply = Reply(wire, route, response.headers)
+            outcome = await _receive(reply, response, start, entry, sink, _progress_seconds(plan.chat))
+        finally:
+            progress.cost = _cost(plan, progress.usage) if progress.usage else None
+        gate.succeeded()
+        timings = Timings(headers_ms=headers_ms, first_chunk_ms=progress.first_chunk_ms, total_ms=entry.elapsed_ms)
+        sink.end(_done(plan, start, outcome, timings, progress, began))
+        await transport.drain(response)
+
+
+async def _sending(
+    host: Host, target: Target, request: HttpRequest, chat: Chat, progress: Progress
+) -> AbstractAsyncContextManager[Response]:
+    if target.row.transport == "replay":
+        return replay.send(host.config, target.route)
+    call = msgspec.structs.replace(call_of(host, target), request=request, chat=chat)
+    return host.http.send(request, await auth.headers(call), _limits(chat), progress)
+
+
+def _limits(chat: Chat) -> Limits:
+    wanted = chat.options.timeouts
+    if wanted is None:
+        return Limits()
+    given = {"connect": wanted.connect_ms, "first_byte": wanted.first_byte_ms, "idle": wanted.idle_ms}
+    return Limits(**{name: ms / 1000 for name, ms in given.items() if ms is not None})
+
+
+def _progress_seconds(chat: Chat) -> float:
+    wanted = chat.options.timeouts
+    return wanted.progress_ms / 1000 if wanted and wanted.progress_ms else PROGRESS_SECONDS
+
+
+async def _receive(  # noqa: PLR0913 - one loop over everything that one attempt has
+    reply: Reply, response: Response, start: Start, entry: Entry, sink: Sink, progress_seconds: float
+) -> Outcome:
+    """Decode the body and give its chunks to *sink* as they come, whatever happens."""
+    out: list[Chunk] = [start]
+    advanced = time.monotonic()
+    try:
+        async for data in response.body:
+            reply.feed(data, out)
+            left = _deliver(out, entry, sink)
+            if left is not out:
+                out, advanced = left, time.monotonic()
+            elif time.monotonic() - advanced > progress_seconds:
+                raise SidecarError("timeout", "The provider is alive but sends no content.", phase="progress")
+            if reply.finished:
+                break
+            if sink.full:
+                entry.progress.held_up = True
+                await sink.room()
+                advanced = time.monotonic()
+        outcome = reply.end(out)
+    finally:
+        entry.progress.usage = reply.usage
+        out = _deliver(out, entry, sink)
+    sink.send(out)
+    return outcome
+
+
+def _deliver(out: list[Chunk], entry: Entry, sink: Sink) -> list[Chunk]:
+    """Give *out* to *sink* and return a new list, or *out* itself when there was nothing to give.
+
+    A start alone is held back, for it binds the host to this attempt.
+    """
+    progress = entry.progress
+    if not out:
+        return out
+    if not progress.delivered:
+        if len(out) < 2:  # noqa: PLR2004 - the start and something
+            return out
+        progress.delivered = True
+        progress.first_chunk_ms = entry.elapsed_ms
+    sink.send(out)
+    return []
+
+
+def _done(  # noqa: PLR0913 - the fields of the chunk
+    plan: Plan, start: Start, outcome: Outcome, timings: Timings, progress: Progress, began: float
+) -> Done:
+    reported = outcome.provider_cost_usd
+    price = _cost(plan, outcome.usage) if reported is None else cost.reported(reported)
+    this = Attempt(
+        provider=start.provider,
+        model=start.model,
+        ms=int((time.monotonic() - began) * 1000),
+        usage=outcome.usage,
+        cost=price,
+    )
+    return Done(
+        finish_reason=outcome.finish_reason,
+        provider_finish_reason=outcome.provider_finish_reason,
+        usage=outcome.usage,
+        cost=price,
+        message=outcome.message,
+        provider=start.provider,
+        model=outcome.model or start.model,
+        request_id=start.request_id or outcome.request_id,
+        attempts=[*progress.attempts, this],
+        timings=timings,
+        warnings=start.warnings,
+    )
+
+
+def _cost(plan: Plan, usage: Usage | None) -> dict[str, Any]:
+    target, passed = plan.target, plan.chat.options.provider_options
+    factors = catalogue.price_factors(target.row, target.route.settings, passed)
+    mode = passed.get("service_tier") or passed.get("speed")
+    return cost.cost(usage, target.model_row, datetime.now(UTC), mode=mode, factors=factors)

@@ -51,6 +51,14 @@ schema: $(VENV) ## write protocol/schema.json from the structs
 bench: $(VENV) ## measure start-up, overhead and memory
 	$(BIN)/python -m tests.bench
 
+.PHONY: peers
+peers: $(VENV) ## ask a mock of the providers that others wrote, where Node is installed
+	@$(BIN)/python -m tests.peers $(ARGS)
+
+.PHONY: live
+live: $(VENV) ## ask the real services of which there is a credential; ARGS="groq mistral" for some
+	@$(BIN)/python -m tests.live $(ARGS)
+
 .PHONY: lock
 lock: $(UV) ## write the locks from pyproject.toml; UPGRADE=--upgrade for newer versions
 	$(LOCK) --output-file requirements.lock

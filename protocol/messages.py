@@ -148,6 +148,4 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
     """Of the output: reasoning, shown or not."""
 
 
-FinishReason = Literal[
-    "stop", "length", "tool_calls", "content_filter", "refusal", "paused", "error", "other"
-]
+FinishReason = Literal["stop", "length", "tool_calls", "content_filter", "refusal", "paused", "error", "other"]

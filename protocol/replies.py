@@ -111,6 +111,42 @@ class ModelList(msgspec.Struct, frozen=True, kw_only=True):
     warnings: list[Warn] = []
 
 
+class UsageGroup(msgspec.Struct, frozen=True, kw_only=True):
+    """Attempts of one group: sums, and latencies of those that ended well. Null: nothing is known."""
+
+    group: dict[str, str | None]
+    """What they have in common, by the words of `by`; empty for `totals`."""
+    requests: int
+    """Attempts, the failed ones and the retries too."""
+    succeeded: int
+    success_rate: float | None
+    p50_latency_ms: int | None = None
+    p95_latency_ms: int | None = None
+    p50_first_chunk_ms: int | None = None
+    p95_first_chunk_ms: int | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cache_read_tokens: int | None = None
+    cache_write_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    cost_usd: str
+    """US dollars as a decimal string, of the attempts whose cost is known."""
+    unpriced: int
+    """Attempts whose cost is not known."""
+
+
+class UsageTable(msgspec.Struct, frozen=True, kw_only=True):
+    """The answer to `usage_report`."""
+
+    rows: list[UsageGroup]
+    """At most 1000 of them."""
+    totals: UsageGroup
+    since: str | None
+    until: str | None
+    truncated: bool
+    """Whether there are more rows."""
+
+
 Storage = Literal["keychain", "file", "memory"]
 """Where a stored credential is: the system's keychain, a file of the user's alone, or this process."""
 
@@ -207,9 +243,7 @@ class Done(msgspec.Struct, frozen=True, tag_field="type", tag="done", kw_only=Tr
     warnings: list[Warn] = []
 
 
-Chunk = (
-    Start | Content | Reasoning | ToolCallDelta | ToolCallChunk | CitationChunk | Status | Done
-)
+Chunk = Start | Content | Reasoning | ToolCallDelta | ToolCallChunk | CitationChunk | Status | Done
 
 
 LoginChunk = DeviceFlow | Status | LoggedIn

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from protocol.messages import Message, Name, PlainText, Tool
+from protocol.messages import Message, Name, PlainText, Tool, Usage
 
 ACTIONS = (
     "initialize",
@@ -13,7 +13,10 @@ ACTIONS = (
     "list_models",
     "stream_chat",
     "generate",
+    "count_tokens",
+    "calculate_cost",
     "authenticate",
+    "usage_report",
     "cancel",
     "shutdown",
 )
@@ -31,6 +34,10 @@ Provider = Annotated[str, msgspec.Meta(min_length=1, max_length=64, pattern=r"^[
 Secret = Annotated[str, msgspec.Meta(max_length=16384)]
 Url = Annotated[str, msgspec.Meta(max_length=2048)]
 Text = str
+Usd = (
+    Annotated[str, msgspec.Meta(pattern=r"^[0-9]{1,9}(\.[0-9]{1,12})?$")] | Annotated[float, msgspec.Meta(ge=0, le=1e9)]
+)
+"""US dollars, as a decimal string or a number."""
 
 
 class Envelope(msgspec.Struct, frozen=True, kw_only=True):
@@ -178,6 +185,10 @@ class Options(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     retry: Retry | None = None
     fallbacks: Annotated[list[Model], msgspec.Meta(max_length=8)] = []
     """Models, each naming its provider, to ask in order when the one before is down, before anything was delivered."""
+    token_limit: Annotated[int, msgspec.Meta(ge=1, le=100_000_000)] | None = None
+    """Output tokens after which the sidecar ends the answer itself."""
+    budget_usd: Usd | None = None
+    """US dollars at which it does, and refuses a prompt that alone costs more."""
     priority: Literal["interactive", "background"] = "interactive"
     """The lane to wait in when the provider's limits make requests wait."""
     provider_options: dict[str, Any] = {}
@@ -195,6 +206,48 @@ class Chat(msgspec.Struct, frozen=True, kw_only=True):
     settings: Settings | None = None
 
 
+class CountTokens(msgspec.Struct, frozen=True, kw_only=True):
+    """How many tokens a prompt is: either `messages`, with what `options` add to them, or `text` alone."""
+
+    model: Model
+    messages: Annotated[list[Message], msgspec.Meta(min_length=1, max_length=100_000)] | None = None
+    text: Text | None = None
+    options: Options = Options()
+    exact: bool = False
+    """Have the provider count, where it can."""
+    api_key: Secret | None = None
+    base_url: Url | None = None
+    settings: Settings | None = None
+
+
+class CalculateCost(msgspec.Struct, frozen=True, kw_only=True):
+    """What a usage costs, at a time."""
+
+    model: Model
+    usage: Usage
+    at: Annotated[str, msgspec.Meta(max_length=64)] | None = None
+    """ISO 8601, in UTC where it names no zone; default: now."""
+    mode: Literal["batch", "fast", "flex", "priority"] | None = None
+    """How it was served, where that has a price of its own."""
+    settings: Settings | None = None
+    """The place, where that has one."""
+
+
+class UsageReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What was asked and what it cost, from the ledger."""
+
+    by: Annotated[
+        list[Literal["provider", "model", "kind", "outcome", "code", "finish_reason", "day", "month"]],
+        msgspec.Meta(max_length=8),
+    ] = []
+    """What to group by; nothing: totals alone. Days and months are in UTC."""
+    since: Annotated[str, msgspec.Meta(max_length=40)] | None = None
+    """A date or a time in ISO 8601, in UTC unless it says otherwise."""
+    until: Annotated[str, msgspec.Meta(max_length=40)] | None = None
+    """Likewise; that moment itself does not count."""
+    provider: Provider | None = None
+
+
 PARAMS: dict[str, type[msgspec.Struct]] = {
     "initialize": Initialize,
     "ping": Nothing,
@@ -202,7 +255,10 @@ PARAMS: dict[str, type[msgspec.Struct]] = {
     "list_models": ListModels,
     "stream_chat": Chat,
     "generate": Chat,
+    "count_tokens": CountTokens,
+    "calculate_cost": CalculateCost,
     "authenticate": Authenticate,
+    "usage_report": UsageReport,
     "cancel": Cancel,
     "shutdown": Nothing,
 }

@@ -27,6 +27,7 @@ from protocol.replies import (
     Streamed,
     StreamedLogin,
     Timings,
+    UsageTable,
     Warn,
 )
 from protocol.requests import PARAMS, Id, Provider, TimeoutMs
@@ -67,6 +68,20 @@ class Pong(TypedDict):
     """Requests that are open."""
 
 
+class GateInfo(TypedDict):
+    """What keeps requests with one credential from a provider."""
+
+    state: Literal["limited", "open", "half_open"]
+    """`limited`: the provider asked to wait, or few may try after that. `open`: it has been failing, and a request
+    with a fallback goes there. `half_open`: one may try it again."""
+    active: int
+    """Requests under way."""
+    queued: int
+    """Requests that wait."""
+    retry_after_ms: NotRequired[int]
+    """How long the provider has asked to wait yet."""
+
+
 class ProviderInfo(TypedDict):
     """One provider and where its credential would come from; never what it is."""
 
@@ -88,6 +103,8 @@ class ProviderInfo(TypedDict):
     """False for a provider that the configuration alone knows."""
     problem: NotRequired[str]
     """Why the credential that was found cannot be used."""
+    gates: NotRequired[list[GateInfo]]
+    """One for each credential whose requests are held up now."""
 
 
 class ProviderList(TypedDict):
@@ -116,11 +133,28 @@ class Cost(TypedDict):
     """US dollars as a decimal string; null when that is unknown, and then `reason` says why."""
     parts: NotRequired[dict[str, str]]
     """Of which, by kind of token, US dollars as decimal strings."""
-    source: NotRequired[Literal["catalogue", "provider"]]
-    """Who says so: our table of prices, or the provider in its reply."""
+    source: NotRequired[Literal["catalogue", "provider", "estimate"]]
+    """Who says so: our table of prices, the provider in its reply, or that table and our own count of tokens."""
     priced_at: NotRequired[str | None]
     """The time whose prices were taken, ISO 8601 in UTC; null where the provider named the cost."""
     reason: NotRequired[str]
+    credits: NotRequired[str]
+    """The same in the provider's own credits, as a decimal string, where it bills in such."""
+
+
+class TokenCount(TypedDict):
+    """The answer to `count_tokens`."""
+
+    tokens: int
+    exact: bool
+    """Whether it is the number that would be billed, or for a `text` that of its tokens."""
+    method: Literal["provider", "vocabulary", "estimate", "bytes"]
+    """Who counted: the provider, the model's own vocabulary, one that stands in for it, or nobody."""
+    basis: NotRequired[str]
+    """What was counted, and by which vocabulary and factor; absent where the provider counted all of it."""
+    error_band_pct: NotRequired[int]
+    """By how many percent the number may be off, up or down; absent when it is exact."""
+    warnings: list[Warn]
 
 
 class Answer(TypedDict):
@@ -149,7 +183,10 @@ ANSWERS: dict[str, Any] = {
     "list_providers": ProviderList,
     "list_models": ModelList,
     "generate": Answer,
+    "count_tokens": TokenCount,
+    "calculate_cost": Cost,
     "authenticate": Authentication,
+    "usage_report": UsageTable,
     "cancel": Cancelled,
     "shutdown": ShuttingDown,
 }

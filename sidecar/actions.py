@@ -6,21 +6,27 @@ Adding an action is a struct in `protocol/requests.py`, a function and a row her
 
 import importlib
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
 from protocol.replies import PROTOCOL_VERSION
-from protocol.requests import Cancel, Chat, Initialize, ListModels, Nothing
+from protocol.requests import (
+    Authenticate,
+    CalculateCost,
+    Cancel,
+    Chat,
+    CountTokens,
+    Initialize,
+    ListModels,
+    Nothing,
+    UsageReport,
+)
 from sidecar import __version__
-from sidecar.config import Config
-from sidecar.errors import SidecarError, invalid
+from sidecar.errors import invalid
 from sidecar.framing import MAX_LINE_BYTES
 from sidecar.host import Host
 from sidecar.inflight import Entry
-
-if TYPE_CHECKING:
-    from sidecar.catalogue import ProviderRow
 
 
 def initialize(host: Host, params: Initialize) -> dict[str, Any]:
@@ -45,36 +51,6 @@ def initialize(host: Host, params: Initialize) -> dict[str, Any]:
 def ping(host: Host, params: Nothing) -> dict[str, Any]:  # noqa: ARG001 - the shape of an action
     """Say that the process is there, and how many requests are open."""
     return {"pong": True, "in_flight": len(host.inflight)}
-
-
-def list_providers(host: Host, params: Nothing) -> dict[str, Any]:  # noqa: ARG001 - the shape of an action
-    """Name the providers and say where the credential of each would come from, never what it is."""
-    from sidecar import resolve
-
-    rows = resolve.known_providers(host.config)
-    return {"providers": [_provider(host.config, name, row) for name, row in sorted(rows.items())]}
-
-
-def _provider(config: Config, name: str, row: "ProviderRow") -> dict[str, Any]:
-    from sidecar import resolve
-
-    problem: str | None = None
-    source: str | None = None
-    try:
-        credential = resolve.credential_of(config, name, row, None)
-        source = credential.source if credential else None
-    except SidecarError as error:
-        problem = error.body.message
-    return {
-        "id": name,
-        "name": row.name,
-        "wire": row.wire,
-        "ready": problem is None and (source is not None or row.auth_optional),
-        "auth": row.auth,
-        "credential_source": source,
-        "env": row.env,
-        "built_in": name not in config.providers or bool(row.env),
-    } | ({"problem": problem} if problem else {})
 
 
 def cancel(host: Host, params: Cancel) -> dict[str, Any]:
@@ -112,10 +88,14 @@ class Task(NamedTuple):
 ACTIONS: dict[str, AtOnce | Task] = {
     "initialize": AtOnce(Initialize, initialize),
     "ping": AtOnce(Nothing, ping),
-    "list_providers": AtOnce(Nothing, list_providers),
+    "list_providers": Task(Nothing, "list_providers"),
     "list_models": Task(ListModels, "list_models"),
     "stream_chat": Task(Chat, "stream_chat"),
     "generate": Task(Chat, "generate"),
+    "count_tokens": Task(CountTokens, "count_tokens"),
+    "calculate_cost": Task(CalculateCost, "calculate_cost"),
+    "authenticate": Task(Authenticate, "authenticate"),
+    "usage_report": Task(UsageReport, "usage_report"),
     "cancel": AtOnce(Cancel, cancel),
     "shutdown": AtOnce(Nothing, shutdown),
 }

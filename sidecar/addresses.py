@@ -62,7 +62,7 @@ def _kind(host: str) -> str:
 
 def same_origin(one: str, other: str) -> bool:
     """Return whether two checked addresses have the same scheme, host and port."""
-    return _origin(one) == _origin(other)
+    return origin(one) == origin(other)
 
 
 def host_of(url: str) -> str:
@@ -70,9 +70,15 @@ def host_of(url: str) -> str:
     return urlsplit(url).hostname or ""
 
 
-def _origin(url: str) -> tuple[str, str | None, int]:
+def path_of(url: str) -> str:
+    """Return the path of a checked address."""
+    return urlsplit(url).path
+
+
+def origin(url: str) -> str:
+    """Return the scheme, host and port of a checked address, always spelt alike."""
     parts = urlsplit(url)
-    return parts.scheme, parts.hostname, parts.port or {"https": 443}.get(parts.scheme, 80)
+    return f"{parts.scheme}://{parts.hostname}:{parts.port or {'https': 443}.get(parts.scheme, 80)}"
 
 
 def from_host_variable(value: str, default_port: int, hosted: str | None) -> str:

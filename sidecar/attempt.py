@@ -8,6 +8,7 @@ import time
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any, Protocol
 
 import msgspec
@@ -15,13 +16,14 @@ import msgspec
 from protocol.messages import Usage
 from protocol.replies import Attempt, Chunk, Done, Start, Timings
 from protocol.requests import Chat
-from sidecar import auth, catalogue, cost, record, replay, transport, wires
+from sidecar import account, allowance, auth, catalogue, cost, record, replay, transport, wires
 from sidecar.adapt import Plan
+from sidecar.allowance import Allowance
 from sidecar.auth import call_of
 from sidecar.errors import SidecarError
 from sidecar.host import Host
 from sidecar.inflight import Entry, Progress
-from sidecar.limits import Gate
+from sidecar.limits import Turn
 from sidecar.reply import Reply
 from sidecar.resolve import Target
 from sidecar.transport import Limits, Response
@@ -49,7 +51,7 @@ class Sink(Protocol):
         """Take the terminal chunk."""
 
 
-async def ask(host: Host, entry: Entry, plan: Plan, gate: Gate, sink: Sink) -> None:
+async def ask(host: Host, entry: Entry, plan: Plan, turn: Turn, sink: Sink) -> None:
     """Ask once and give every chunk to *sink*, the last one once the provider has said its last word.
 
     Raises: SidecarError with whatever keeps the chat from its end.
@@ -58,28 +60,34 @@ async def ask(host: Host, entry: Entry, plan: Plan, gate: Gate, sink: Sink) -> N
     wire = wires.load(route.wire)
     encoded = wire.encode(plan.chat, route)
     request = plan.reshape(encoded.request)
-    async with await _sending(host, plan.target, request, plan.chat, progress) as response:
-        if host.config.record_dir:
-            response = record.tee(host.config.record_dir, plan.chat, route, request, response)
-        gate.learn(response.headers)
-        if response.status >= 300:
-            raise wire.classify(response.status, response.headers, await transport.read_error_body(response))
-        headers_ms = entry.elapsed_ms
-        start = Start(
-            provider=route.provider,
-            model=route.model,
-            request_id=faults.request_id(response.headers),
-            warnings=[*plan.warnings, *encoded.warnings],
-        )
-        try:
-            reply = Reply(wire, route, response.headers)
-            outcome = await _receive(reply, response, start, entry, sink, _progress_seconds(plan.chat))
-        finally:
-            progress.cost = _cost(plan, progress.usage) if progress.usage else None
-        gate.succeeded()
-        timings = Timings(headers_ms=headers_ms, first_chunk_ms=progress.first_chunk_ms, total_ms=entry.elapsed_ms)
-        sink.end(_done(plan, start, outcome, timings, progress, began))
-        await transport.drain(response)
+    allowed, cautions = allowance.of(plan.chat, lambda used: _usd(plan, used))
+    with account.noted(host, entry, plan) as note:
+        async with await _sending(host, plan.target, request, plan.chat, progress) as arrived:
+            folder = host.config.record_dir
+            response = record.tee(folder, plan.chat, route, request, arrived) if folder else arrived
+            turn.learn(response.headers)
+            if response.status >= 300:
+                raise wire.classify(response.status, response.headers, await transport.read_error_body(response))
+            headers_ms = entry.elapsed_ms
+            start = Start(
+                provider=route.provider,
+                model=route.model,
+                request_id=faults.request_id(response.headers),
+                warnings=[*plan.warnings, *encoded.warnings, *cautions],
+            )
+            try:
+                reply = Reply(wire, route, response.headers)
+                outcome = await _receive(
+                    reply, response, start, entry, turn, sink, _progress_seconds(plan.chat), allowed
+                )
+            finally:
+                progress.cost = _cost(plan, progress.usage) if progress.usage else None
+            timings = Timings(headers_ms=headers_ms, first_chunk_ms=progress.first_chunk_ms, total_ms=entry.elapsed_ms)
+            done = _done(plan, start, outcome, timings, progress, began)
+            note.done(done)
+            sink.end(done)
+            if outcome.estimate is None:
+                await transport.drain(response)
 
 
 async def _sending(
@@ -105,31 +113,54 @@ def _progress_seconds(chat: Chat) -> float:
 
 
 async def _receive(  # noqa: PLR0913 - one loop over everything that one attempt has
-    reply: Reply, response: Response, start: Start, entry: Entry, sink: Sink, progress_seconds: float
+    reply: Reply,
+    response: Response,
+    start: Start,
+    entry: Entry,
+    turn: Turn,
+    sink: Sink,
+    progress_seconds: float,
+    allowed: Allowance | None,
 ) -> Outcome:
     """Decode the body and give its chunks to *sink* as they come, whatever happens."""
     out: list[Chunk] = [start]
-    advanced = time.monotonic()
+    advanced, used_up = time.monotonic(), None
     try:
         async for data in response.body:
             reply.feed(data, out)
+            used_up = allowed.used_up(out, reply.usage) if allowed else None
             left = _deliver(out, entry, sink)
             if left is not out:
                 out, advanced = left, time.monotonic()
+                turn.succeeded()
             elif time.monotonic() - advanced > progress_seconds:
                 raise SidecarError("timeout", "The provider is alive but sends no content.", phase="progress")
-            if reply.finished:
+            if reply.finished or used_up:
                 break
             if sink.full:
                 entry.progress.held_up = True
                 await sink.room()
                 advanced = time.monotonic()
-        outcome = reply.end(out)
+        cut = _cut(reply, allowed, used_up, start) if allowed and used_up and not reply.finished else None
+        outcome = cut or reply.end(out)
+        turn.succeeded()
     finally:
         entry.progress.usage = reply.usage
         out = _deliver(out, entry, sink)
     sink.send(out)
     return outcome
+
+
+def _cut(reply: Reply, allowed: Allowance, used_up: str, start: Start) -> Outcome:
+    """Return the outcome of a stream that goes on without us."""
+    return Outcome(
+        finish_reason="length",
+        provider_finish_reason=used_up,
+        usage=allowed.reported(reply.usage),
+        message=reply.partial(),
+        model=start.model,
+        estimate=allowed.usage,
+    )
 
 
 def _deliver(out: list[Chunk], entry: Entry, sink: Sink) -> list[Chunk]:
@@ -141,7 +172,7 @@ def _deliver(out: list[Chunk], entry: Entry, sink: Sink) -> list[Chunk]:
     if not out:
         return out
     if not progress.delivered:
-        if len(out) < 2:  # noqa: PLR2004 - the start and something
+        if len(out) < 2:
             return out
         progress.delivered = True
         progress.first_chunk_ms = entry.elapsed_ms
@@ -149,11 +180,11 @@ def _deliver(out: list[Chunk], entry: Entry, sink: Sink) -> list[Chunk]:
     return []
 
 
-def _done(  # noqa: PLR0913 - the fields of the chunk
-    plan: Plan, start: Start, outcome: Outcome, timings: Timings, progress: Progress, began: float
-) -> Done:
+def _done(plan: Plan, start: Start, outcome: Outcome, timings: Timings, progress: Progress, began: float) -> Done:
     reported = outcome.provider_cost_usd
-    price = _cost(plan, outcome.usage) if reported is None else cost.reported(reported)
+    price = cost.reported(reported) if reported is not None else _cost(plan, outcome.estimate or outcome.usage)
+    if outcome.estimate and price["usd"] is not None:
+        price["source"] = "estimate"
     this = Attempt(
         provider=start.provider,
         model=start.model,
@@ -174,6 +205,11 @@ def _done(  # noqa: PLR0913 - the fields of the chunk
         timings=timings,
         warnings=start.warnings,
     )
+
+
+def _usd(plan: Plan, usage: Usage) -> Decimal | None:
+    price = _cost(plan, usage)["usd"]
+    return None if price is None else Decimal(price)
 
 
 def _cost(plan: Plan, usage: Usage | None) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import msgspec
 from protocol.messages import ReasoningPart, TextPart, ToolCallPart
 from protocol.replies import Attempt, Done, Status
 from protocol.requests import Chat
-from sidecar import adapt, attempt, auth, model_lists, resolve, retry, settings
+from sidecar import account, adapt, attempt, auth, model_lists, resolve, retry, settings
 from sidecar.adapt import Plan
 from sidecar.attempt import Sink
 from sidecar.auth import call_of
@@ -67,7 +67,7 @@ def _instead(chat: Chat, model: str) -> Chat:
     return msgspec.structs.replace(chat, model=model, api_key=None, base_url=None, settings=None)
 
 
-async def _ask_one(  # noqa: PLR0913 - a chat and where it may go
+async def _ask_one(
     host: Host, entry: Entry, provider: str | None, chat: Chat, sink: Sink, *, has_alternative: bool
 ) -> None:
     """Ask one model until it answers or there is no sense in asking again."""
@@ -76,37 +76,48 @@ async def _ask_one(  # noqa: PLR0913 - a chat and where it may go
     progress = entry.progress
     progress.provider, progress.model = target.route.provider, target.route.model
     gate = gate_of(host, target)
-    if has_alternative and gate.broken:
+    if has_alternative and gate.avoided():
         raise SidecarError("provider_overloaded", "The provider has been failing; it is left alone for a while.")
-    plan = Plan(target=await _led(host, entry, target, chat), origin=target, chat=chat)
-    tried, paid = 0, 0
+    warnings = await account.check(host, target.route.provider)
+    plan = Plan(target=await _led(host, entry, target, chat), origin=target, chat=chat, warnings=warnings)
+    tried, paid = 1, 0
     while True:
-        tried += 1
         began = time.monotonic()
         try:
-            progress.phase = "queue"
-            if not gate.free:
-                _tell(host, sink, Status(state="queued", wait_ms=gate.state.retry_after_ms))
-            async with gate.slot(chat.options.priority):
-                progress.tries += 1
-                await attempt.ask(host, entry, plan, gate, sink)
+            await _take_turn(host, entry, plan, gate, sink)
         except SidecarError as error:
-            gate.failed(error.body)
             seen = _as_seen_by_host(host, auth.hide(error, plan.target), plan.target, progress)
             changed = None if progress.delivered else await adapt.after(host, entry, plan, error)
             wait_ms = None
             if changed is None:
                 wait_ms, paid = _wait(entry, gate, seen, tried, _max_attempts(host, chat))
             progress.attempts.append(_failed(plan, seen, began, wait_ms))
-            if changed is None and wait_ms is None:
+            if changed is not None:
+                plan = changed
+                continue
+            if wait_ms is None:
                 raise seen from None
-            plan = changed or plan
         else:
             gate.budget.give_back(paid)
             return
-        if wait_ms is not None:
-            _tell(host, sink, Status(state="retrying", attempt=tried, wait_ms=wait_ms, code=seen.body.code))
-            await anyio.sleep(wait_ms / 1000)
+        _tell(host, sink, Status(state="retrying", attempt=tried, wait_ms=wait_ms, code=seen.body.code))
+        progress.phase = "backoff"
+        await anyio.sleep(wait_ms / 1000)
+        tried += 1
+
+
+async def _take_turn(host: Host, entry: Entry, plan: Plan, gate: Gate, sink: Sink) -> None:
+    """Ask once, when the gate lets the request in."""
+    entry.progress.phase = "queue"
+    if not gate.free:
+        pause_ms = gate.state.retry_after_ms
+        if pause_ms and pause_ms > entry.remaining_ms:
+            text = "The provider asks to wait for longer than the request may take."
+            raise SidecarError("rate_limited", text, retry_after_ms=pause_ms)
+        _tell(host, sink, Status(state="queued", wait_ms=pause_ms))
+    async with gate.slot(plan.chat.options.priority) as turn:
+        entry.progress.tries += 1
+        await attempt.ask(host, entry, plan, turn, sink)
 
 
 def _max_attempts(host: Host, chat: Chat) -> int:
@@ -147,9 +158,7 @@ def gate_of(host: Host, target: Target) -> Gate:
     gate = host.gates.get(key)
     if gate is None:
         limits = host.config.limits
-        gate = host.gates[key] = Gate(
-            limits.get("concurrency", CONCURRENCY), limits.get("queue_length", QUEUE_LENGTH)
-        )
+        gate = host.gates[key] = Gate(limits.get("concurrency", CONCURRENCY), limits.get("queue_length", QUEUE_LENGTH))
     return gate
 
 

@@ -13,6 +13,7 @@ import msgspec
 import platformdirs
 
 from sidecar.log import Level
+from sidecar.secret import Secret
 
 MAX_FILE_BYTES = 1024 * 1024
 
@@ -35,6 +36,14 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     limits: dict[str, int] = {}
     """The file's `[limits]` table, checked: `max_attempts`, `concurrency`, `queue_length`."""
     env: Mapping[str, str] = {}
+    stored: Mapping[str, Secret] = {}
+    """The credentials that were stored when last looked at, by provider."""
+    store_dir: str | None = None
+    """Where they are; None: nowhere but in memory."""
+    ledger_path: str | None = None
+    """Where the ledger is; None: it is switched off."""
+    budgets: dict[str, Any] = {}
+    """The file's `[budgets]` table, checked: `day_usd`, `month_usd`, `warn_at` as decimals, `providers`."""
     log_level: str = "warn"
     record_dir: str | None = None
     replay_dir: str | None = None
@@ -69,6 +78,9 @@ def load(
         gateway=_with_token(tables.get("gateway") or {}, env),
         limits=(tables.get("limits") or {}) | _limits(env),
         env=env,
+        store_dir=_store_dir(env),
+        ledger_path=_ledger_path(env, tables.get("ledger") or {}),
+        budgets=tables.get("budgets") or {},
         log_level=_level(log_level or env.get("SIDECAR_LOG") or log.get("level") or "warn"),
         record_dir=record_dir,
         replay_dir=env.get("SIDECAR_REPLAY_DIR") or replay.get("dir"),
@@ -91,6 +103,28 @@ def _with_token(gateway: dict[str, Any], env: Mapping[str, str]) -> dict[str, An
     variable = gateway.get("token_env")
     token = gateway.get("token") or (env.get(variable) if variable else None)
     return gateway | {"token": token} if gateway else {}
+
+
+def _store_dir(env: Mapping[str, str]) -> str | None:
+    """Return the folder of stored credentials, None where the user has none: the working directory is no place."""
+    named = env.get("SIDECAR_STORE_DIR")
+    folder = named or platformdirs.user_data_dir("sidecar", appauthor=False)
+    if Path(folder).is_absolute():
+        return folder
+    if named:
+        raise ConfigError("SIDECAR_STORE_DIR must be an absolute path")
+    return None
+
+
+def _ledger_path(env: Mapping[str, str], table: Mapping[str, Any]) -> str | None:
+    """Return where the ledger is, None where it is switched off or the user has no place for it."""
+    named = env.get("SIDECAR_LEDGER")
+    if named == "off" or (not named and not table.get("enabled", True)):
+        return None
+    path = Path(named) if named else Path(platformdirs.user_data_dir("sidecar", appauthor=False)) / "ledger.sqlite3"
+    if named and not path.is_absolute():
+        raise ConfigError("SIDECAR_LEDGER must be `off` or an absolute path")
+    return str(path) if path.is_absolute() else None
 
 
 def _default_path() -> Path:

@@ -6,10 +6,21 @@ Uses pydantic, because people write this file by hand; imported only when there 
 import re
 import tomllib
 from collections.abc import Iterator
-from typing import Any, Literal
+from decimal import Decimal
+from typing import Annotated, Any, Literal
 
 import msgspec
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    Strict,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from protocol.requests import Options
 from sidecar import wires
@@ -43,6 +54,8 @@ class ProviderTable(BaseModel):
     access_token: SecretStr | None = None
     access_token_env: str | None = Field(None, pattern=_VARIABLE)
     base_url: str | None = Field(None, max_length=2048)
+    login_base_url: str | None = Field(None, max_length=2048)
+    login_client_id: str | None = Field(None, pattern=r"^[A-Za-z0-9._-]{1,128}$")
     name: str | None = None
     wire: str | None = None
     auth_header: str | None = Field(None, pattern=r"^[A-Za-z0-9-]{1,64}$")
@@ -133,6 +146,38 @@ class LimitsTable(BaseModel):
     queue_length: int | None = Field(None, ge=1, le=65536)
 
 
+def _decimal(value: object) -> object:
+    # What the file says, and not the nearest binary fraction.
+    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+Usd = Annotated[Decimal, Strict(False), BeforeValidator(_decimal), Field(ge=0, le=10**9, allow_inf_nan=False)]  # noqa: FBT003 - pydantic's argument
+
+
+class BudgetTable(BaseModel):
+    """`[budgets.providers.NAME]`: what may be spent at one provider."""
+
+    model_config = _STRICT
+
+    day_usd: Usd | None = None
+    month_usd: Usd | None = None
+
+
+class BudgetsTable(BudgetTable):
+    """`[budgets]`: what may be spent in a day and in a month, both in UTC."""
+
+    warn_at: Annotated[Decimal, Strict(False), BeforeValidator(_decimal), Field(gt=0, le=1)] = Decimal("0.8")  # noqa: FBT003 - pydantic's argument
+    providers: dict[str, BudgetTable] = {}
+
+
+class LedgerTable(BaseModel):
+    """`[ledger]`."""
+
+    model_config = _STRICT
+
+    enabled: bool = True
+
+
 class LogTable(BaseModel):
     """`[log]`."""
 
@@ -158,6 +203,8 @@ class File(BaseModel):
     models: dict[str, ModelTable] = {}
     gateway: GatewayTable | None = None
     limits: LimitsTable | None = None
+    ledger: LedgerTable | None = None
+    budgets: BudgetsTable | None = None
     log: LogTable | None = None
     replay: ReplayTable | None = None
 

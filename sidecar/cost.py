@@ -46,6 +46,13 @@ def reported(usd: str) -> dict[str, Any]:
     return {"usd": usd, "parts": {}, "source": "provider", "priced_at": None}
 
 
+def in_credits(cost: dict[str, Any], credit_usd: str | None) -> dict[str, Any]:
+    """Return *cost* with what it is in credits of *credit_usd* US dollars each, for a provider that bills in such."""
+    if credit_usd is None or cost["usd"] is None:
+        return cost
+    return cost | {"credits": plain(Decimal(cost["usd"]) / Decimal(credit_usd))}
+
+
 def unknown(reason: str) -> dict[str, Any]:
     """Return the `cost` object for a price that is not known."""
     return {"usd": None, "reason": reason}

@@ -3,7 +3,6 @@
 Knows ids, the task and the cancel scope of a request. Must not know what an action does.
 """
 
-import anyio
 import msgspec
 
 from protocol.replies import ReplyId
@@ -71,7 +70,7 @@ def _start(host: Host, envelope: Envelope, line: bytes) -> None:
     entry = Entry(envelope, host.outbox.lane(envelope.id))
     host.inflight.register(entry)
     if envelope.timeout is not None:
-        entry.scope.deadline = anyio.current_time() + envelope.timeout / 1000
+        entry.limit(envelope.timeout)
     host.tasks.start_soon(_run, host, entry, action, params)
 
 
@@ -96,8 +95,8 @@ async def _run(host: Host, entry: Entry, action: Task, params: msgspec.Struct) -
 
 def _cancelled(entry: Entry) -> SidecarError:
     if entry.reason == "timeout":
-        limit_ms = entry.envelope.timeout
-        return SidecarError("timeout", f"The request took longer than its timeout of {limit_ms} ms.", phase="total")
+        text = f"The request took longer than the {entry.limit_ms} ms that it was given."
+        return SidecarError("timeout", text, phase=entry.progress.phase or "total", reason="deadline")
     if entry.reason == "shutting_down":
         return SidecarError("shutting_down", "The process is leaving.")
     return SidecarError("cancelled", "The request was cancelled.")

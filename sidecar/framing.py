@@ -186,7 +186,7 @@ def validation_error(error: msgspec.ValidationError, root: str) -> SidecarError:
     return invalid(f"{where}: {problem}.", param)
 
 
-_TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[{}\[\]:,]|-?\d+')
+_TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*+"?|[{}\[\]:,]|[^\s{}\[\]:,"]++')
 
 
 def sniff_id(head: bytes) -> int | str | None:
@@ -196,7 +196,8 @@ def sniff_id(head: bytes) -> int | str | None:
     for match in _TOKEN.finditer(head):
         token = match[0]
         if depth == 1 and previous == [b'"id"', b":"]:
-            return _id_of(token)
+            # What the head ends with may be half of it.
+            return _id_of(token) if match.end() < len(head) else None
         if token in b"{[":
             depth += 1
         elif token in b"}]":

@@ -9,13 +9,27 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from protocol.errors import ErrorBody
-from protocol.replies import Done, Event, Failed, ModelList, Reply, ReplyId, Streamed, Warn
+from protocol.replies import (
+    Done,
+    Event,
+    Failed,
+    LoggedIn,
+    ModelList,
+    Reply,
+    ReplyId,
+    Streamed,
+    StreamedLogin,
+    Warn,
+)
 from protocol.requests import Initialize
 from sidecar.config import Config
 from sidecar.errors import SidecarError
+from sidecar.flights import Flights
 from sidecar.inflight import Entry, Inflight
+from sidecar.ledger import Ledger
 from sidecar.limits import Gate
 from sidecar.outbox import Outbox
+from sidecar.store import Store
 from sidecar.transport import Transport
 
 if TYPE_CHECKING:
@@ -31,6 +45,9 @@ class Host:
         self.tasks = tasks
         self.http = Transport()
         self.inflight = Inflight()
+        self.flights = Flights(tasks)
+        self.store = Store(config.store_dir)
+        self.ledger = Ledger(config.ledger_path, tasks, self._ledger_unusable)
         self.session = Initialize()
         self.leaving = False
         """Set once no new work is taken."""
@@ -43,6 +60,13 @@ class Host:
         """(provider, base address, hash of the credential) → who may ask it now."""
         self.sessions: dict[Any, Any] = {}
         """What schemes of `sidecar.auth` remember."""
+
+    async def look_into_store(self) -> None:
+        """Have what is stored now in the configuration, where a request's credential is looked for."""
+        if self.store.due:
+            await self.flights.share("store", lambda _: self.store.look())
+        if self.config.stored is not self.store.secrets:
+            self.config = msgspec.structs.replace(self.config, stored=self.store.secrets)
 
     def reply(self, request_id: ReplyId, data: object) -> None:
         """Write the one line of a request that needed no task."""
@@ -64,6 +88,8 @@ class Host:
         if not lane.closed:
             if isinstance(data, Done):
                 lane.close(Streamed(lane.id, True, True, lane.next_seq, data))  # noqa: FBT003 - wire fields
+            elif isinstance(data, LoggedIn):
+                lane.close(StreamedLogin(lane.id, True, True, lane.next_seq, data))  # noqa: FBT003 - wire fields
             else:
                 lane.close(Reply(lane.id, True, data))  # noqa: FBT003 - a wire field
         self.inflight.release(entry)
@@ -74,6 +100,10 @@ class Host:
         if not lane.closed:
             lane.close(Failed(lane.id, False, _complete(error.body, entry)))  # noqa: FBT003 - a wire field
         self.inflight.release(entry)
+
+    def _ledger_unusable(self, problem: str) -> None:
+        text = f"The ledger cannot be used ({problem}): what is asked now is not written down, or late."
+        self.warn(Warn(code="ledger_unusable", message=text))
 
     def warn(self, warning: Warn) -> None:
         """Write an unsolicited warning, for a host that asked for such."""

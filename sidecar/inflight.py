@@ -9,6 +9,7 @@ from typing import Any, Literal
 import anyio
 import msgspec
 
+from protocol.errors import Phase
 from protocol.messages import Usage
 from protocol.replies import Attempt
 from protocol.requests import Envelope
@@ -23,12 +24,24 @@ Key = int | str | msgspec.UnsetType
 class Progress:
     """How far a chat has come: what its terminal line says if it does not end well."""
 
-    __slots__ = ("attempts", "cost", "delivered", "first_chunk_ms", "held_up", "model", "phase", "provider", "tries", "usage")
+    __slots__ = (
+        "attempts",
+        "cost",
+        "delivered",
+        "first_chunk_ms",
+        "held_up",
+        "model",
+        "phase",
+        "provider",
+        "tries",
+        "usage",
+    )
 
     def __init__(self) -> None:
         self.provider: str | None = None
         self.model: str | None = None
-        self.phase: Literal["queue", "connect", "headers", "idle"] | None = None
+        self.phase: Phase | None = None
+        """What the request waits for."""
         self.attempts: list[Attempt] = []
         """The tries that have failed so far."""
         self.tries = 0
@@ -46,7 +59,7 @@ class Progress:
 class Entry:
     """One open request."""
 
-    __slots__ = ("envelope", "lane", "progress", "reason", "scope", "started")
+    __slots__ = ("envelope", "lane", "limit_ms", "progress", "reason", "scope", "started")
 
     def __init__(self, envelope: Envelope, lane: Lane) -> None:
         self.envelope = envelope
@@ -55,6 +68,8 @@ class Entry:
         self.reason: CancelReason = "timeout"
         self.progress = Progress()
         self.started = time.monotonic()
+        self.limit_ms: int | None = None
+        """What the request may take in all."""
 
     def cancel(self, reason: CancelReason) -> None:
         """Cancel the request's task; its terminal line will say *reason*."""
@@ -64,6 +79,7 @@ class Entry:
 
     def limit(self, ms: int) -> None:
         """End the request *ms* after its line was read, unless it ends before."""
+        self.limit_ms = ms if self.limit_ms is None else min(ms, self.limit_ms)
         left = ms / 1000 - (time.monotonic() - self.started)
         self.scope.deadline = min(self.scope.deadline, anyio.current_time() + left)
 

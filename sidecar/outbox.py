@@ -7,12 +7,10 @@ nothing here ever makes the reader of requests wait.
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
-
 import anyio
 import msgspec
 
-from protocol.replies import Chunk, ReplyId, Streamed
+from protocol.replies import Chunk, LoginChunk, ReplyId, Streamed
 from sidecar.framing import encode_line, encoder, escape_breakers
 
 BATCH_BYTES = 64 * 1024
@@ -28,9 +26,21 @@ MAX_LANES = 100_000
 """Requests with unread lines after which the host is taken for dead: it writes and never reads."""
 
 
-class _Segment(NamedTuple):
-    lines: bytes
-    last_seq: int | None
+SEGMENT_BYTES = 4096
+"""A lane's turn: a segment that is shorter takes the lines that come next."""
+
+ROOMY_BYTES = 8192
+"""A lane with no more than this is never full, however many there are."""
+
+
+class _Segment:
+    """Whole lines of one lane, and the `seq` of the last chunk among them."""
+
+    __slots__ = ("last_seq", "lines")
+
+    def __init__(self, lines: bytearray, last_seq: int | None) -> None:
+        self.lines = lines
+        self.last_seq = last_seq
 
 
 class Lane:
@@ -64,23 +74,33 @@ class Lane:
         self.sent_seq: int | None = None
         """`seq` of the last chunk that went to the writer."""
 
-    def send(self, chunks: Sequence[Chunk]) -> None:
+    def send(self, chunks: Sequence[Chunk | LoginChunk]) -> None:
         """Queue *chunks* as lines, numbered on."""
         if self.closed or self.dropped or not chunks:
             return
-        lines, seq, encode_into = bytearray(), self.next_seq, encoder.encode_into
+        segment = self._open_segment()
+        lines, seq, encode_into = segment.lines, self.next_seq, encoder.encode_into
+        before = len(lines)
         for chunk in chunks:
-            encode_into(Streamed(self.id, True, True, seq, chunk), lines, -1)  # noqa: FBT003 - wire fields
+            encode_into(Streamed(self.id, True, True, seq, chunk), lines, -1)  # type: ignore[arg-type]  # noqa: FBT003 - wire fields, alike for both
             lines += b"\n"
             seq += 1
+        if not lines.isascii() or b"\x7f" in lines:
+            lines[before:] = escape_breakers(lines[before:])
         self.next_seq = seq
-        self._push(_Segment(escape_breakers(lines), seq - 1))
+        segment.last_seq = seq - 1
+        self.queued_bytes += len(lines) - before
+        if not self.in_turn:
+            self._outbox.ready(self)
 
     def close(self, line: msgspec.Struct) -> None:
         """Queue the terminal *line*; whatever comes later is ignored."""
         if not self.closed:
             self.closed = True
-            self._push(_Segment(encode_line(line), None))
+            lines = encode_line(line)
+            self._segments.append(_Segment(bytearray(lines), None))
+            self.queued_bytes += len(lines)
+            self._outbox.ready(self)
 
     def drop(self) -> None:
         """Forget the chunks that have not gone to the writer yet, and those that are still to come."""
@@ -100,7 +120,7 @@ class Lane:
     @property
     def full(self) -> bool:
         """Whether the producer should wait."""
-        return self.queued_bytes > self._outbox.lane_bytes
+        return self.queued_bytes > ROOMY_BYTES and self.queued_bytes > self._outbox.lane_bytes
 
     async def room(self) -> None:
         """Wait until the lane is no longer full."""
@@ -109,7 +129,7 @@ class Lane:
                 self._room = anyio.Event()
             await self._room.wait()
 
-    def take(self) -> bytes:
+    def take(self) -> bytearray:
         """Return the first segment, for the writer."""
         segment = self._segments.popleft()
         self.queued_bytes -= len(segment.lines)
@@ -124,10 +144,12 @@ class Lane:
         """Whether nothing is queued."""
         return not self._segments
 
-    def _push(self, segment: _Segment) -> None:
-        self._segments.append(segment)
-        self.queued_bytes += len(segment.lines)
-        self._outbox.ready(self)
+    def _open_segment(self) -> _Segment:
+        segment = self._segments[-1] if self._segments else None
+        if segment is None or len(segment.lines) >= SEGMENT_BYTES:
+            segment = _Segment(bytearray(), None)
+            self._segments.append(segment)
+        return segment
 
     def _wake(self) -> None:
         if self._room is not None:
@@ -138,10 +160,15 @@ class Lane:
 class Outbox:
     """All lanes, and the one write that is under way. Lives in the event loop's thread."""
 
-    def __init__(self, write: Callable[[bytes, Callable[[bool], None]], None]) -> None:
+    def __init__(
+        self, write: Callable[[bytes, Callable[[bool], None]], bool | None], soon: Callable[[Callable[[], None]], object]
+    ) -> None:
+        """Write by *write*: what it has written at once, it says so; else it calls back. *soon* runs in the loop's next turn."""
         self._write = write
+        self._soon = soon
         self._turns: deque[Lane] = deque()
         self._writing = False
+        """Whether a write is under way or due."""
         self._empty = anyio.Event()
         self._empty.set()
         self.gone = anyio.Event()
@@ -164,7 +191,11 @@ class Outbox:
             if len(self._turns) > MAX_LANES:
                 self.gone.set()
         if not self._writing:
-            self._next()
+            # All that this turn of the loop still brings goes into the same write.
+            self._writing = True
+            if self._empty.is_set():
+                self._empty = anyio.Event()
+            self._soon(self._next)
 
     def forget(self, lane: Lane) -> None:
         """Take *lane* out of the queue of turns."""
@@ -177,10 +208,18 @@ class Outbox:
         await self._empty.wait()
 
     def _next(self) -> None:
-        if not self._turns or self.gone.is_set():
-            self._empty.set()
-            return
-        batch: list[bytes] = []
+        self._writing = True
+        while self._turns and not self.gone.is_set():
+            ok = self._write(self._batch(), self._written)
+            if ok is None:
+                return
+            if not ok:
+                self.gone.set()
+        self._writing = False
+        self._empty.set()
+
+    def _batch(self) -> bytes:
+        batch: list[bytearray] = []
         size_bytes = 0
         while self._turns and size_bytes < BATCH_BYTES:
             lane = self._turns.popleft()
@@ -190,13 +229,9 @@ class Outbox:
             lane.in_turn = not lane.empty
             if lane.in_turn:
                 self._turns.append(lane)
-        if self._empty.is_set():
-            self._empty = anyio.Event()
-        self._writing = True
-        self._write(b"".join(batch), self._written)
+        return b"".join(batch)
 
     def _written(self, ok: bool) -> None:  # noqa: FBT001 - a callback's one argument
-        self._writing = False
         if not ok:
             self.gone.set()
         self._next()

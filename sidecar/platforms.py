@@ -53,6 +53,16 @@ def reader_gone(fd: int) -> bool:
     return any(event & (select.POLLERR | select.POLLHUP) for _, event in waiting.poll(0))
 
 
+def never_blocks(fd: int) -> Callable[[int], bool]:
+    """Return a function that says whether so many bytes can be written to *fd* now without blocking."""
+    if WINDOWS or not stat.S_ISFIFO(os.fstat(fd).st_mode):
+        return lambda size_bytes: False  # noqa: ARG005 - nothing is promised for others than pipes
+    poll = select.poll()
+    poll.register(fd, select.POLLOUT)
+    # POSIX: a pipe that is writable takes PIPE_BUF bytes whole.
+    return lambda size_bytes: size_bytes <= select.PIPE_BUF and bool(poll.poll(0))
+
+
 def raise_file_limit() -> None:
     """Raise the soft limit of open files to the hard one, for a socket per stream."""
     if sys.platform != "win32":
@@ -70,7 +80,7 @@ def raise_file_limit() -> None:
 
 
 def try_lock(fd: int) -> bool:
-    """Take the lock of the file *fd* for this process, and return whether that went well; closing the file gives it back."""
+    """Take the lock of the file *fd* and return whether that went well; closing the file gives it back."""
     try:
         if sys.platform == "win32":
             import msvcrt
@@ -91,7 +101,7 @@ PRIVATE_OPEN = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | get
 
 
 def is_foreign(status: os.stat_result) -> bool:
-    """Return whether a file or folder belongs to another user. Windows keeps others out of the user's folders itself."""
+    """Return whether a file or folder is another user's. Windows itself keeps others out of the user's folders."""
     return not WINDOWS and status.st_uid != os.geteuid()
 
 

@@ -5,11 +5,12 @@ Must not know where the bytes come from or where the chunks go.
 """
 
 import importlib
+import re
 from collections.abc import Callable, Iterable
 from functools import cache
 from typing import Any
 
-from protocol.messages import Usage
+from protocol.messages import Message, Usage
 from protocol.replies import Chunk
 from sidecar import wires
 from sidecar.errors import SidecarError
@@ -60,7 +61,17 @@ class Reply:
             return
         feed = self._decoder.feed
         for frame in self._codec.feed(data):
-            feed(frame, out)
+            try:
+                feed(frame, out)
+            except SidecarError as error:
+                mended = _with_whole_characters(frame[1])
+                if error.body.reason != "bad_event" or mended == frame[1]:
+                    raise
+                feed((frame[0], mended), out)
+
+    def partial(self) -> Message:
+        """Return the assistant message as far as it has come, without tool calls that are not whole."""
+        return self._decoder.partial()
 
     def end(self, out: list[Chunk]) -> Outcome:
         """Append what is still open to *out* and return the outcome.
@@ -106,6 +117,20 @@ class Reply:
             # Some providers write a bare JSON error between the events.
             if isinstance(raw, dict) and "error" in raw:
                 raise self._wire.classify(0, {}, self._codec.stray)
+
+
+_ESCAPED = re.compile(
+    rb"\\\\|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(?P<half>\\u[dD][89a-fA-F][0-9a-fA-F]{2})"
+)
+"""In JSON: a backslash, a character of two escapes, and half of one."""
+
+
+def _with_whole_characters(data: bytes) -> bytes:
+    """Return the JSON *data* with U+FFFD for each half of a character.
+
+    No reader of JSON takes those; servers in JavaScript write them where they cut a text between the halves.
+    """
+    return _ESCAPED.sub(lambda found: rb"\ufffd" if found["half"] else found[0], data)
 
 
 def play(

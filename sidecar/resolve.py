@@ -6,17 +6,17 @@ Must not know wires' fields or HTTP.
 
 from collections.abc import Mapping
 from secrets import token_hex
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
-from protocol.requests import Chat, ListModels, Options
+from protocol.requests import Chat, ListModels, Options, Settings
 from sidecar import addresses, catalogue, settings
-from sidecar.catalogue import ProviderRow, models
+from sidecar.catalogue import DeviceLogin, ProviderRow, models
 from sidecar.catalogue.models import ModelRow
 from sidecar.config import Config
 from sidecar.errors import SidecarError, invalid
-from sidecar.secret import Secret, secret
+from sidecar.secret import Kind, Secret, secret
 from sidecar.settings import Address
 from sidecar.wires.types import ModelFacts, Quirks, Route
 
@@ -55,9 +55,19 @@ def _row(name: str, table: dict[str, Any], base: ProviderRow | None) -> Provider
         )
         columns["base_url"] = table.get("base_url", "")
     columns["wire_fixed"] = "wire" in table
+    if base.login:
+        columns["login"] = _login(base.login, table)
     quirks = msgspec.convert(msgspec.to_builtins(base.quirks) | table.get("quirks", {}), Quirks)
     headers = base.headers | table.get("headers", {})
     return msgspec.structs.replace(base, **columns, quirks=quirks, headers=headers)
+
+
+def _login(login: DeviceLogin, table: dict[str, Any]) -> DeviceLogin:
+    changed = {"client_id": table.get("login_client_id", login.client_id)}
+    if url := table.get("login_base_url"):
+        # One server stands for both.
+        changed |= {"base_url": url, "api_base_url": url}
+    return msgspec.structs.replace(login, **changed)
 
 
 def with_preset(config: Config, provider: str | None, chat: Chat) -> tuple[str | None, Chat]:
@@ -123,7 +133,8 @@ def _target(config: Config, name: str, model: str, params: Chat | ListModels, wi
     base = settings.address(config, name, row, given, base_url, has_key=has_key)
     if settings.rebound(config, name, row, params.settings):
         base = settings.Address(base.url, "request")
-    credential = _fitting(row, base, credential)
+    credential = _fitting(config, name, row, base, credential)
+    _check_shape(name, base, credential)
     if model == "default" and row.default_model:
         model = row.default_model
     if row.wire == "from_model" and model:
@@ -163,43 +174,91 @@ def _known(name: str, model: str, given: dict[str, Any]) -> ModelRow | None:
     return models.lookup(name, usual_name) if usual_name else None
 
 
+_KINDS: dict[str, Kind] = {"api_key": "key", "access_token": "token"}
+
+
+class Described(NamedTuple):
+    """A model as far as it is known without asking anybody, and without the right to ask."""
+
+    provider: str
+    row: ProviderRow
+    model: str
+    usual_name: str
+    """The name of the model behind the user's own name for it."""
+    model_row: ModelRow | None
+    settings: dict[str, Any]
+
+
+def described(config: Config, provider: str | None, model: str, given: Settings | None) -> Described:
+    """Return what is known of *model*, which may name its provider.
+
+    Raises: SidecarError `unknown_provider`, `invalid_request`.
+    """
+    name, model = split_model(config, provider, model)
+    row = known_providers(config)[name]
+    merged = settings.merged(config, name, row, given)
+    deployment = merged.get("deployments", {}).get(model) or {}
+    usual_name = deployment.get("base_model") or model
+    return Described(name, row, model, usual_name, models.lookup(name, usual_name), merged)
+
+
 def credential_of(config: Config, name: str, row: ProviderRow, params: Chat | ListModels | None) -> Secret | None:
     """Return the provider's credential from the first place that has one, or None.
 
+    The request goes before the configuration, that before what is stored, and that before the environment.
+
     Raises: SidecarError `invalid_request` for a credential that cannot be one.
     """
-    if params is not None:
-        in_settings = params.settings
-        if params.api_key is not None:
-            return secret(params.api_key, "request", "params.api_key")
-        if in_settings and in_settings.api_key is not None:
-            return secret(in_settings.api_key, "request", "params.settings.api_key")
-        if in_settings and in_settings.access_token is not None:
-            return secret(in_settings.access_token, "request", "params.settings.access_token", "token")
-    table = config.providers.get(name, {})
-    for field in ("api_key", "access_token"):
-        kind = "key" if field == "api_key" else "token"
+    if params is not None and (found := _of_request(params)) is not None:
+        return found
+    table, stored = config.providers.get(name, {}), config.stored.get(name)
+    for field, kind in _KINDS.items():
         if value := table.get(field):
-            return secret(value, "configuration", f"providers.{name}.{field}", kind)  # type: ignore[arg-type]  # Kind
+            return secret(value, "configuration", f"providers.{name}.{field}", kind)
         if variable := table.get(f"{field}_env"):
             # Named in the user's own file, so it belongs to the address that stands beside it.
             value = config.env.get(variable)
-            return secret(value, "configuration", variable, kind) if value else None  # type: ignore[arg-type]  # Kind
-    for variable in row.env:
-        if value := config.env.get(variable):
-            return secret(value, "environment", variable)
-    for variable in row.token_env:
-        if value := config.env.get(variable):
-            return secret(value, "environment", variable, "token")
+            return secret(value, "configuration", variable, kind) if value else stored
+    return stored or _of_environment(config, row)
+
+
+def _of_request(params: Chat | ListModels) -> Secret | None:
+    in_settings = params.settings
+    if params.api_key is not None:
+        return secret(params.api_key, "request", "params.api_key")
+    if in_settings and in_settings.api_key is not None:
+        return secret(in_settings.api_key, "request", "params.settings.api_key")
+    if in_settings and in_settings.access_token is not None:
+        return secret(in_settings.access_token, "request", "params.settings.access_token", "token")
     return None
 
 
-def _fitting(row: ProviderRow, base: Address, credential: Secret | None) -> Secret | None:
+def _of_environment(config: Config, row: ProviderRow) -> Secret | None:
+    for variables, kind in ((row.env, _KINDS["api_key"]), (row.token_env, _KINDS["access_token"])):
+        for variable in variables:
+            if value := config.env.get(variable):
+                return secret(value, "environment", variable, kind)
+    return None
+
+
+def home(config: Config, name: str, row: ProviderRow) -> str:
+    """Return whose server the user has provider *name* at: what a credential that is stored now is given for.
+
+    Raises: SidecarError as for a request there.
+    """
+    own = settings.merged(config, name, row, None)
+    base = settings.address(config, name, row, own, None, has_key=True)
+    place = "built-in" if base.source in ("none", "gateway") else addresses.origin(base.url)
+    bound = [f"{key}={own[key]}" for key, setting in row.settings.items() if setting.binds and key in own]
+    return " ".join([place, *bound])
+
+
+def _fitting(config: Config, name: str, row: ProviderRow, base: Address, credential: Secret | None) -> Secret | None:
     """Return the credential that may go to *base*: one is never sent to an origin that it was not given for.
 
     Raises: SidecarError `auth_required`, or `invalid_request` for an address of the request without a key of its own.
     """
-    if credential is not None and (credential.source == "request" or _belongs(row, base, credential)):
+    if credential is not None and _belongs(config, name, row, base, credential):
         return credential
     if base.source == "request" and not (row.auth_optional and row.private_network):
         raise invalid("An address of the request's own needs its credential beside it: add `params.api_key`.", "params.api_key")
@@ -207,6 +266,12 @@ def _fitting(row: ProviderRow, base: Address, credential: Secret | None) -> Secr
         return None
     if credential is None:
         raise SidecarError("auth_required", f"There is no credential for {row.name}.", hint=_where_to_put_a_key(row))
+    if credential.source == "store":
+        raise SidecarError(
+            "auth_required",
+            f"The stored credential for {row.name} was given for another address than is set now.",
+            hint="Log in again with `authenticate`.",
+        )
     raise SidecarError(
         "auth_required",
         f"The credential for {row.name} was not given for the base address that is set in the {base.source}.",
@@ -214,12 +279,31 @@ def _fitting(row: ProviderRow, base: Address, credential: Secret | None) -> Secr
     )
 
 
-def _belongs(row: ProviderRow, base: Address, credential: Secret) -> bool:
+def _belongs(config: Config, name: str, row: ProviderRow, base: Address, credential: Secret) -> bool:
+    if credential.source == "request":
+        return True
+    if credential.source == "store":
+        return base.source != "request" and credential.home == home(config, name, row)
     if credential.source == "environment" and row.key_base_url:
         return addresses.same_origin(base.url, row.key_base_url)
     return base.source in ("none", "gateway", credential.source)
 
 
+def _check_shape(name: str, base: Address, credential: Secret | None) -> None:
+    """Refuse a key that by its looks is another provider's, where the built-in address would get it.
+
+    Raises: SidecarError `invalid_request`; it never says the key.
+    """
+    if credential is None or credential.kind != "key" or base.source != "none":
+        return
+    owners = catalogue.owners_of_key(credential.reveal())
+    if owners and name not in owners:
+        names = " or ".join(catalogue.providers()[each].name for each in owners)
+        where = "params.api_key" if credential.source == "request" else None
+        raise invalid(f"The key for {catalogue.providers()[name].name} has the form of one for {names}.", where)
+
+
 def _where_to_put_a_key(row: ProviderRow) -> str:
-    variables = f"Set {' or '.join(row.env)}, or put" if row.env else "Put"
+    login = "Log in with `authenticate`, or set" if row.login else "Set"
+    variables = f"{login} {' or '.join(row.env)}, or put" if row.env else "Put"
     return f"{variables} `api_key` into the provider's table of the configuration, or send `params.api_key`."

@@ -10,18 +10,21 @@ from protocol.errors import ErrorBody
 
 MAX_ATTEMPTS = 3
 
-THROTTLED_SCALE_MS, THROTTLED_CAP_MS = 1000, 20_000
-TRANSIENT_SCALE_MS, TRANSIENT_CAP_MS = 500, 8000
-"""The n-th wait is anything up to scale × 2ⁿ, at most the cap."""
+THROTTLED_MS = (1000, 20_000)
+TRANSIENT_MS = (500, 8000)
+"""Scale and cap: the n-th wait, from 0, is anything up to scale × 2ⁿ, at most the cap."""
 
 MAX_ASKED_MS = 60_000
 """A provider that asks for more than this is not waited for: the host decides."""
 
 DEADLINE_MARGIN_MS = 1000
 
-_THROTTLED = frozenset({"rate_limited", "provider_overloaded"})
+THROTTLED = frozenset({"rate_limited", "provider_overloaded"})
 _TRANSIENT = frozenset({"provider_error", "network_error", "stream_interrupted"})
 _PHASES = frozenset({"connect", "headers"})
+
+_ATTEMPTS = {"bad_event": 2, "unexpected_content_type": 2, "protocol": 2, "content_encoding": 1, "event_too_large": 1}
+"""Reason of a `provider_error` → attempts, where the next reply is likely to be no better."""
 
 
 def is_transient(error: ErrorBody) -> bool:
@@ -30,7 +33,8 @@ def is_transient(error: ErrorBody) -> bool:
         return False
     if error.code == "timeout":
         return error.phase in _PHASES
-    return error.code in _THROTTLED or error.code in _TRANSIENT
+    # A refusal that usually is for good is asked again where the provider itself says so.
+    return error.code in THROTTLED or error.code in _TRANSIENT or error.provider_status is not None
 
 
 def wait_ms(error: ErrorBody, attempt: int, max_attempts: int, remaining_ms: float) -> int | None:
@@ -38,7 +42,7 @@ def wait_ms(error: ErrorBody, attempt: int, max_attempts: int, remaining_ms: flo
 
     *attempt* is the number of the one that failed, from 1; *remaining_ms* what the request's deadline leaves.
     """
-    if attempt >= max_attempts or not is_transient(error):
+    if attempt >= min(max_attempts, _ATTEMPTS.get(error.reason or "", max_attempts)) or not is_transient(error):
         return None
     wait = _asked(error.retry_after_ms) if error.retry_after_ms else _own(error, attempt)
     if wait is None or wait + DEADLINE_MARGIN_MS > remaining_ms:
@@ -50,15 +54,12 @@ def _asked(asked_ms: int) -> float | None:
     """Return the provider's own time as a floor, with a little added so that not all come back at once."""
     if asked_ms > MAX_ASKED_MS:
         return None
-    return asked_ms + random.uniform(0, min(1000, asked_ms / 4))
+    return asked_ms + random.uniform(0, min(1000, asked_ms / 4))  # noqa: S311 - jitter, no secret
 
 
 def _own(error: ErrorBody, attempt: int) -> float:
-    throttled = error.code in _THROTTLED
-    scale, cap = (
-        (THROTTLED_SCALE_MS, THROTTLED_CAP_MS) if throttled else (TRANSIENT_SCALE_MS, TRANSIENT_CAP_MS)
-    )
-    return random.uniform(0, min(cap, scale * 2 ** (attempt - 1)))
+    scale_ms, cap_ms = THROTTLED_MS if error.code in THROTTLED else TRANSIENT_MS
+    return random.uniform(0, min(cap_ms, scale_ms * 2 ** (attempt - 1)))  # noqa: S311 - jitter, no secret
 
 
 class Budget:
@@ -76,7 +77,7 @@ class Budget:
 
     def take(self, error: ErrorBody) -> int | None:
         """Take what a retry after *error* costs and return it, or None when that is not left."""
-        cost = self.THROTTLED_COST if error.code in _THROTTLED else self.TRANSIENT_COST
+        cost = self.THROTTLED_COST if error.code == "rate_limited" else self.TRANSIENT_COST
         if cost > self.left:
             return None
         self.left -= cost

@@ -5,8 +5,8 @@ from typing import Literal
 
 from sidecar.errors import invalid
 
-Source = Literal["request", "configuration", "environment", "none"]
-"""Where a setting came from, `none` being the program itself."""
+Source = Literal["request", "configuration", "store", "environment", "none"]
+"""Where a setting or a credential came from, `none` being the program itself."""
 
 Kind = Literal["key", "token"]
 """A long-lived key, or a bearer token that was minted elsewhere."""
@@ -17,12 +17,14 @@ _KEY = re.compile(r"[\x21-\x7e]{1,8192}")
 class Secret:
     """A credential and where it came from. Its `repr` is masked, and it does not serialize."""
 
-    __slots__ = ("_value", "kind", "source")
+    __slots__ = ("_value", "home", "kind", "source")
 
-    def __init__(self, value: str, source: Source, kind: Kind = "key") -> None:
+    def __init__(self, value: str, source: Source, kind: Kind = "key", home: str = "") -> None:
         self._value = value
         self.source: Source = source
         self.kind: Kind = kind
+        self.home = home
+        """Of a stored one: what it was given for, as `resolve.home` says it."""
 
     def reveal(self) -> str:
         """Return the secret itself, to be put into a header at once."""

@@ -21,20 +21,23 @@ LEAVE_SECONDS = 0.7
 FLUSH_SECONDS = 0.5
 """How long the host gets to read the last lines."""
 
+LEDGER_SECONDS = 0.3
+"""How long the last rows of the ledger get."""
+
 GIVE_UP_SECONDS = 0.25
 """How long the rest of the work gets to end; a name lookup in a thread, say, cannot be cancelled."""
 
 HOST_CHECK_SECONDS = 0.5
 """How often it is looked whether the host is still there, for one that dies while nothing is said."""
 
-LAST_WRITE_SECONDS = 0.05
+LAST_WRITE_SECONDS = 0.02
 """How long a second signal waits for the write that is under way."""
 
 
 async def serve(config: Config, descriptors: stdio.Descriptors, leave: Callable[[int], None]) -> None:
     """Serve requests until there is nobody to serve, then call *leave* with the exit code, which ends the process."""
     output = stdio.Output(descriptors.stdout)
-    outbox = Outbox(output.write)
+    outbox = Outbox(output.write, stdio.soon)
     finished = anyio.Event()
     async with anyio.create_task_group() as tasks:
         host = Host(config, outbox, tasks)
@@ -46,12 +49,24 @@ async def serve(config: Config, descriptors: stdio.Descriptors, leave: Callable[
         await finished.wait()
         host.leaving = True
         host.inflight.cancel_all("shutting_down")
-        if not outbox.gone.is_set():
-            with anyio.move_on_after(FLUSH_SECONDS):
-                await outbox.flush()
+        async with anyio.create_task_group() as last:
+            last.start_soon(_flush, outbox)
+            last.start_soon(_close_ledger, host)
         stdio.call_later(GIVE_UP_SECONDS, leave, 0)
         tasks.cancel_scope.cancel()
     leave(0)
+
+
+async def _flush(outbox: Outbox) -> None:
+    if not outbox.gone.is_set():
+        with anyio.move_on_after(FLUSH_SECONDS):
+            await outbox.flush()
+
+
+async def _close_ledger(host: Host) -> None:
+    with anyio.move_on_after(LEDGER_SECONDS):
+        await host.inflight.idle()
+        await host.ledger.flush()
 
 
 async def _read(host: Host, fd: int, finished: anyio.Event) -> None:

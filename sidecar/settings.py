@@ -91,6 +91,13 @@ def path(row: ProviderRow, name: str, wire: str, model: str, settings: dict[str,
     return fill(template, name, row, settings | {"model": model}) if template else None
 
 
+def check_path(row: ProviderRow, name: str, settings: dict[str, Any]) -> str:
+    """Return the path of what is asked to see whether a credential is good."""
+    variant = catalogue.variant_of(row, _choosing(settings, has_key=True))
+    template = (variant and variant.check_path) or row.check_path or row.lists[0].path
+    return fill(template, name, row, settings)
+
+
 def headers(row: ProviderRow, settings: dict[str, Any]) -> dict[str, str]:
     """Return the fixed headers of a provider, and those made of settings that are set."""
     made = {

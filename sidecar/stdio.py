@@ -90,6 +90,11 @@ def call_later(seconds: float, function: Callable[..., object], *arguments: obje
     asyncio.get_running_loop().call_later(seconds, function, *arguments)
 
 
+def soon(function: Callable[[], None]) -> object:
+    """Run *function* in this event loop's next turn."""
+    return asyncio.get_running_loop().call_soon(function)
+
+
 class Input:
     """stdin as an async iterator of bytes. At most one read is under way: the next waits until this one is taken."""
 
@@ -142,16 +147,24 @@ class Output:
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
+        self._never_blocks = platforms.never_blocks(fd)
         self._in_loop = loop_caller()
         self._batches: SimpleQueue[tuple[bytes, Callable[[bool], None]]] = SimpleQueue()
         self._idle = threading.Event()
         self._idle.set()
         threading.Thread(target=self._write, name="stdout", daemon=True).start()
 
-    def write(self, batch: bytes, written: Callable[[bool], None]) -> None:
-        """Write *batch*, then call *written* in the loop: false when the reader is gone."""
+    def write(self, batch: bytes, written: Callable[[bool], None]) -> bool | None:
+        """Write *batch*; a short one at once where that cannot block.
+
+        Returns: whether it could be written, false when the reader is gone; or None when the thread
+        writes it and then calls *written* in the loop with that answer.
+        """
+        if self._never_blocks(len(batch)):
+            return _write_all(self._fd, batch)
         self._idle.clear()
         self._batches.put((batch, written))
+        return None
 
     def settle(self, seconds: float) -> None:
         """Wait, at most *seconds*, until the batch under way is written: no line is torn by leaving now."""

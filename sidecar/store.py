@@ -5,14 +5,14 @@ is no file, and no keychain is ever asked. It is read when first needed and agai
 changed, so that a login of another process counts here too. Must not know providers or HTTP.
 """
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import anyio
-import anyio.to_thread
 import msgspec
+from anyio.to_thread import run_sync as to_thread
 
 from protocol.replies import Method, Storage, Warn
 from sidecar import platforms, store_file
@@ -30,6 +30,10 @@ RETRY_SECONDS = 30.0
 
 LOCK_SECONDS = 5.0
 LOCK_LOOK_SECONDS = 0.02
+
+
+_LASTING = frozenset({"store_corrupt", "store_was_open"})
+"""Warnings of what has been mended, which stand until something is stored anew."""
 
 
 class Secrets(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -58,14 +62,7 @@ class Stored(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """In the file, None where the keychain has them; in memory, None where they could not be had."""
 
 
-class _Document(msgspec.Struct, frozen=True):
-    """The file."""
-
-    version: Literal[1]
-    entries: dict[str, Stored]
-
-
-_decoder = msgspec.json.Decoder(_Document)
+Entries = dict[str, Stored]
 
 
 class Store:
@@ -75,29 +72,38 @@ class Store:
         self._folder = Path(folder) if folder else None
         self._keychain = Keychain()
         self._turn = anyio.Lock()
-        self._stamp: Stamp = None
+        self._stamp: Stamp | Literal["changed"] = None
         self._look_at = 0.0
         self._ask_again_at: float | None = None
-        self._filed: dict[str, Stored] = {}
-        self._in_memory: dict[str, Stored] = {}
-        self.warnings: list[Warn] = []
-        """What is wrong with where they are kept."""
+        """When the keychain is asked once more; None while it answers."""
+        self._filed: Entries = {}
+        self._in_memory: Entries = {}
+        self._warnings: dict[str, Warn] = {}
         self.secrets: dict[str, Secret] = {}
         """The credentials themselves, by provider; replaced, never changed."""
+
+    @property
+    def warnings(self) -> list[Warn]:
+        """What is wrong with where they are kept."""
+        return [*self._warnings.values()]
 
     def get(self, name: str) -> Stored | None:
         """Return what is stored for *name*."""
         return self._in_memory.get(name) or self._filed.get(name)
 
+    @property
+    def due(self) -> bool:
+        """Whether it is time for a look."""
+        return self._folder is not None and anyio.current_time() >= self._look_at
+
     async def look(self) -> None:
-        """Read what has changed since the last look."""
-        if self._folder is None or anyio.current_time() < self._look_at:
+        """Read what has changed since the last look; while something is stored or renewed, what is known will do."""
+        if self._look_at and self._turn.locked():
             return
         async with self._turn:
-            if anyio.current_time() < self._look_at:
+            if self._folder is None or not self.due:
                 return
-            stamp = await anyio.to_thread.run_sync(store_file.stamp, self._folder)
-            now = anyio.current_time()
+            stamp, now = await to_thread(store_file.stamp, self._folder), anyio.current_time()
             if stamp != self._stamp or (self._ask_again_at is not None and now >= self._ask_again_at):
                 self._stamp = stamp
                 await self._read(self._folder)
@@ -108,60 +114,103 @@ class Store:
 
         Raises: SidecarError `auth_failed` when somebody else has a hand on the place.
         """
-        async with self._turn:
-            storage = await self._save(name, stored)
-            self._publish()
-            return storage
 
-    async def _save(self, name: str, stored: Stored) -> Storage:
-        self._in_memory.pop(name, None)
-        in_keychain = await self._keep(name, stored)
-        storage: Storage = "keychain" if in_keychain else "file"
-        kept = msgspec.structs.replace(stored, storage=storage)
-        line = msgspec.structs.replace(kept, secrets=None) if in_keychain else kept
-        if await self._change(lambda entries: entries | {name: line}):
-            self._filed[name] = kept
-            return storage
-        self._in_memory[name] = msgspec.structs.replace(stored, storage="memory")
-        return "memory"
+        async def with_it(entries: Entries) -> Entries:
+            return entries | {name: await self._line(name, stored)}
+
+        async with self._turn:
+            self._in_memory.pop(name, None)
+            kept = stored
+            if not await self._change(with_it):
+                kept = self._in_memory[name] = msgspec.structs.replace(stored, storage="memory")
+            self._publish()
+            return self._filed[name].storage if kept is stored else "memory"
+
+    async def renew(self, name: str, ask: Callable[[Stored], Awaitable[Stored]]) -> Stored | None:
+        """Return what is stored for *name*, renewed by *ask* unless another process has done that.
+
+        None when nothing is stored. Raises: SidecarError as *ask* does, `provider_error` when another process hangs.
+        """
+
+        async def renewed(entries: Entries) -> Entries:
+            if name not in entries:
+                self._filed.pop(name, None)
+                return entries
+            if known is None or entries[name].saved_at != known.saved_at:
+                self._filed[name] = await self._completed(name, entries[name])
+                return entries
+            return entries | {name: await self._line(name, await ask(known))}
+
+        async with self._turn:
+            known = self.get(name)
+            if known is not None and known.storage == "memory":
+                self._in_memory[name] = msgspec.structs.replace(await ask(known), storage="memory")
+            elif known is not None and not await self._change(renewed):
+                raise SidecarError("provider_error", "The stored login could not be renewed.", reason="store")
+            self._publish()
+            return self.get(name)
 
     async def remove(self, name: str) -> bool:
-        """Forget what is stored for *name*, wherever it is, and return whether there was something."""
+        """Forget what is stored for *name*, wherever it is, and return whether there was something.
+
+        Raises: SidecarError `auth_failed` when it cannot be removed.
+        """
+
+        async def without_it(entries: Entries) -> Entries:
+            return {key: entries[key] for key in entries if key != name}
+
         async with self._turn:
-            there = self.get(name) is not None
-            self._in_memory.pop(name, None)
+            there = self.get(name)
             if name in self._filed:
-                try:
-                    await self._keychain.delete(name)
-                except UnusableError:
-                    if self._filed[name].storage == "keychain":
-                        self._warn("keychain_unavailable", "The keychain did not answer and may still have the secret.")
-                if not await self._change(lambda entries: {key: entries[key] for key in entries if key != name}):
+                if not await self._change(without_it):
                     raise SidecarError("auth_failed", "The stored credential could not be removed.", reason="store")
-                self._filed.pop(name, None)
+                await self._from_keychain(name)
+            self._filed.pop(name, None)
+            self._in_memory.pop(name, None)
             self._publish()
-            return there
+            return there is not None
+
+    def _publish(self) -> None:
+        """Make what is stored known to those who look for a credential."""
+        entries = self._filed | self._in_memory
+        self.secrets = {name: found for name, each in entries.items() if (found := _secret(each)) is not None}
+
+    def _warn(self, code: str, message: str) -> None:
+        if code not in self._warnings:
+            log("warn", f"store.{code}")
+        self._warnings[code] = Warn(code=code, message=message)
 
     # --- the keychain ---------------------------------------------------------------------------
 
-    async def _keep(self, name: str, stored: Stored) -> bool:
-        """Put the secrets into the keychain, where the table can say so, and return whether that went well."""
-        if self._folder is None or stored.secrets is None:
-            return False
+    async def _line(self, name: str, stored: Stored) -> Stored:
+        """Return what the file has of *stored*, once the keychain has its secrets, where there is one."""
         try:
             await self._keychain.set(name, msgspec.json.encode(stored.secrets).decode())
         except UnusableError:
-            return False
-        return True
+            line = self._filed[name] = msgspec.structs.replace(stored, storage="file")
+            return line
+        self._filed[name] = msgspec.structs.replace(stored, storage="keychain")
+        return msgspec.structs.replace(self._filed[name], secrets=None)
 
-    async def _with_secrets(self, name: str, stored: Stored) -> Stored:
-        """Return *stored* with what the keychain has of it.
-
-        Raises: UnusableError.
-        """
-        text = await self._keychain.get(name)
+    async def _from_keychain(self, name: str) -> None:
         try:
+            await self._keychain.delete(name)
+        except UnusableError:
+            # One that has answered neither then nor now has nothing.
+            if self._filed[name].storage == "keychain":
+                self._warn("keychain_unavailable", "The keychain did not answer, and may still have the secret.")
+
+    async def _completed(self, name: str, stored: Stored) -> Stored:
+        """Return *stored* with what the keychain has of it, if that answers."""
+        if stored.storage != "keychain" or self._ask_again_at is not None:
+            return stored
+        try:
+            text = await self._keychain.get(name)
             secrets = msgspec.json.decode(text or "", type=Secrets)
+        except UnusableError:
+            self._ask_again_at = anyio.current_time() + RETRY_SECONDS
+            self._warn("keychain_unavailable", "The keychain did not answer: what it has is not used.")
+            return stored
         except msgspec.MsgspecError:
             # Somebody has removed or changed it there.
             return stored
@@ -170,79 +219,59 @@ class Store:
     # --- the file -------------------------------------------------------------------------------
 
     async def _read(self, folder: Path) -> None:
-        """Read the file, and what the keychain has; a file that makes no sense is set aside and counts as none."""
-        self.warnings = []
-        entries = await self._entries(folder)
+        self._warnings = {code: warning for code, warning in self._warnings.items() if code in _LASTING}
         self._ask_again_at = None
-        for name, stored in entries.items():
-            if stored.storage == "keychain" and self._ask_again_at is None:
-                try:
-                    entries[name] = await self._with_secrets(name, stored)
-                except UnusableError:
-                    self._ask_again_at = anyio.current_time() + RETRY_SECONDS
-                    self._warn("keychain_unavailable", "The keychain did not answer: what it has is not used.")
-        self._filed = entries
-        self._publish()
-
-    async def _entries(self, folder: Path) -> dict[str, Stored]:
+        self._filed = {}
         try:
-            content = await anyio.to_thread.run_sync(store_file.read, folder)
+            entries = _parsed(await self._content(folder))
+            if entries is None:
+                async with self._locked(folder) as locked:
+                    # Whoever had the lock before may have mended it.
+                    if locked and await to_thread(store_file.stamp, folder) == self._stamp:
+                        await self._set_aside(folder)
+            self._filed = {name: await self._completed(name, each) for name, each in (entries or {}).items()}
         except RefusedError as error:
             self._warn("store_refused", f"Stored credentials are not used: {error}.")
-            return {}
         except OSError as error:
             self._warn("store_unavailable", f"Stored credentials cannot be read: {error.strerror}.")
-            return {}
-        if content.was_open:
-            self._warn("store_was_open", "Others could read the stored credentials; now they cannot.")
-        if content.data is None:
-            return {}
-        try:
-            return _decoder.decode(content.data).entries
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-            self._warn("store_corrupt", "The file of stored credentials makes no sense and was set aside: log in again.")
-            await self._set_aside(folder)
-            return {}
+        self._publish()
 
-    async def _set_aside(self, folder: Path) -> None:
-        async with self._locked(folder) as locked:
-            # Whoever had the lock before may have mended it.
-            if locked and await anyio.to_thread.run_sync(store_file.stamp, folder) == self._stamp:
-                await anyio.to_thread.run_sync(_attempt, store_file.set_aside, folder)
-
-    async def _change(self, change: Callable[[dict[str, Stored]], dict[str, Stored]]) -> bool:
+    async def _change(self, change: Callable[[Entries], Awaitable[Entries]]) -> bool:
         """Write the file anew, from what is in it now, and return whether that went well.
 
         Raises: SidecarError `auth_failed` when somebody else has a hand on the place.
         """
-        folder = self._folder
-        if folder is None:
+        if self._folder is None:
             return False
+        self._warnings.clear()
         try:
-            async with self._locked(folder) as locked:
+            async with self._locked(self._folder) as locked:
                 if not locked:
                     return False
-                entries = await self._entries_now(folder)
-                data = msgspec.json.format(msgspec.json.encode(_Document(1, change(entries))), indent=1)
-                await anyio.to_thread.run_sync(store_file.write, folder, data)
-                self._stamp = await anyio.to_thread.run_sync(store_file.stamp, folder)
+                entries = _parsed(await self._content(self._folder))
+                if entries is None:
+                    await self._set_aside(self._folder)
+                document = _Document(1, await change(entries or {}))
+                data = msgspec.json.format(msgspec.json.encode(document), indent=1)
+                await to_thread(store_file.write, self._folder, data)
         except RefusedError as error:
-            raise SidecarError("auth_failed", f"The credential is not stored: {error}.", reason="store") from None
+            raise SidecarError("auth_failed", f"Stored credentials are not used: {error}.", reason="store") from None
         except OSError as error:
             self._warn("store_unavailable", f"Credentials cannot be stored: {error.strerror}.")
             return False
+        # Others may have written too: the next look reads it all.
+        self._stamp, self._look_at = "changed", min(self._look_at, anyio.current_time())
         return True
 
-    async def _entries_now(self, folder: Path) -> dict[str, Stored]:
-        """Return what the file has, while it is locked; one that makes no sense is set aside."""
-        content = await anyio.to_thread.run_sync(store_file.read, folder)
-        if content.data is None:
-            return {}
-        try:
-            return _decoder.decode(content.data).entries
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-            await anyio.to_thread.run_sync(_attempt, store_file.set_aside, folder)
-            return {}
+    async def _content(self, folder: Path) -> bytes | None:
+        content = await to_thread(store_file.read, folder)
+        if content.was_open:
+            self._warn("store_was_open", "Others could read the stored credentials; now they cannot.")
+        return content.data
+
+    async def _set_aside(self, folder: Path) -> None:
+        self._warn("store_corrupt", "The file of stored credentials makes no sense and was set aside: log in again.")
+        await to_thread(store_file.set_aside, folder)
 
     @asynccontextmanager
     async def _locked(self, folder: Path) -> AsyncIterator[bool]:
@@ -250,26 +279,37 @@ class Store:
 
         Raises: RefusedError, OSError.
         """
-        file = await anyio.to_thread.run_sync(store_file.open_lock, folder)
+        file = await to_thread(store_file.open_lock, folder)
         try:
             locked = False
             with anyio.move_on_after(LOCK_SECONDS):
-                while not (locked := await anyio.to_thread.run_sync(platforms.try_lock, file.fileno())):
+                while not (locked := await to_thread(platforms.try_lock, file.fileno())):  # noqa: ASYNC110 - a lock tells nobody
                     await anyio.sleep(LOCK_LOOK_SECONDS)
             if not locked:
-                self._warn("store_locked", "Another process holds the lock of the stored credentials.")
+                self._warn("store_locked", "Another process does not let go of the stored credentials.")
             yield locked
         finally:
             file.close()
 
-    def _publish(self) -> None:
-        """Make what is stored known to those who look for a credential."""
-        entries = self._filed | self._in_memory
-        self.secrets = {name: found for name, each in entries.items() if (found := _secret(each)) is not None}
 
-    def _warn(self, code: str, message: str) -> None:
-        log("warn", f"store.{code}")
-        self.warnings.append(Warn(code=code, message=message))
+class _Document(msgspec.Struct, frozen=True):
+    """The file."""
+
+    version: Literal[1]
+    entries: Entries
+
+
+_decoder = msgspec.json.Decoder(_Document)
+
+
+def _parsed(data: bytes | None) -> Entries | None:
+    """Return the entries of a file, none of one that is not there, and None of one that makes no sense."""
+    if data is None:
+        return {}
+    try:
+        return _decoder.decode(data).entries
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
 
 
 def _secret(stored: Stored) -> Secret | None:
@@ -279,13 +319,4 @@ def _secret(stored: Stored) -> Secret | None:
         found = secret(stored.secrets.value, "store", "store", stored.kind)
     except SidecarError:
         return None
-    found.home = stored.home
-    return found
-
-
-def _attempt(action: Callable[..., Any], folder: Path) -> None:
-    """Do *action*, or leave things as they are where that cannot be done."""
-    try:
-        action(folder)
-    except OSError:
-        log("warn", "store.set_aside_failed")
+    return Secret(found.reveal(), "store", stored.kind, stored.home)

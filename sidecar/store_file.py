@@ -101,7 +101,7 @@ def open_lock(folder: Path) -> IO[bytes]:
 
 def _opened(path: Path, mode: str) -> IO[bytes]:
     try:
-        return open(path, mode, opener=_private)  # noqa: PTH123, SIM115 - a Path has no opener; whoever asks closes it
+        return open(path, mode, opener=_private)
     except OSError:
         if path.is_symlink():
             raise RefusedError(f"{path} is a link") from None

@@ -3,6 +3,7 @@
 Knows that a keychain is slow, absent, locked or stuck. Must not know what a credential is.
 """
 
+import sys
 from typing import Any
 
 import anyio
@@ -72,7 +73,20 @@ class Keychain:
             if backend.priority < MIN_PRIORITY:
                 raise UnusableError
             return getattr(backend, method)(SERVICE, *arguments)
-        except Exception as error:  # noqa: BLE001 - each system's own, of which none says more than that it fails
+        except _failures() as error:
             raise UnusableError from error
         finally:
             self._busy = False
+
+
+def _failures() -> tuple[type[Exception], ...]:
+    """Return what a keychain is known to fail with: the library's errors, the system's, and those of D-Bus."""
+    loaded = [getattr(sys.modules[module], name) for module, name in _NAMED.items() if module in sys.modules]
+    return (ImportError, OSError, LookupError, RuntimeError, ValueError, *loaded)
+
+
+_NAMED = {
+    "keyring.errors": "KeyringError",
+    "secretstorage": "SecretStorageException",
+    "jeepney": "DBusErrorResponse",
+}

@@ -1,4 +1,4 @@
-"""The actions that wait for a provider: each ends its entry itself, with `host.finish`.
+"""The actions that wait, for a provider or for the store: each ends its entry itself, with `host.finish`.
 
 Must not know wires' fields or schemes.
 """
@@ -6,8 +6,8 @@ Must not know wires' fields or schemes.
 from collections.abc import Sequence
 
 from protocol.replies import Chunk, Done
-from protocol.requests import Chat, ListModels
-from sidecar import chat, model_lists, resolve
+from protocol.requests import Authenticate, CalculateCost, Chat, CountTokens, ListModels, Nothing, UsageReport
+from sidecar import account, chat, model_lists, resolve
 from sidecar.errors import invalid
 from sidecar.host import Host
 from sidecar.inflight import Entry
@@ -54,11 +54,13 @@ class Folding:
 
 async def stream_chat(host: Host, entry: Entry, params: Chat) -> None:
     """Answer a conversation as a stream."""
+    await host.look_into_store()
     await chat.stream(host, entry, params, Streaming(host, entry))
 
 
 async def generate(host: Host, entry: Entry, params: Chat) -> None:
     """Answer a conversation in one line."""
+    await host.look_into_store()
     await chat.stream(host, entry, params, Folding(host, entry))
 
 
@@ -67,6 +69,56 @@ async def list_models(host: Host, entry: Entry, params: ListModels) -> None:
     provider = entry.envelope.provider
     if provider is None:
         raise invalid("`provider` is required.", "provider")
+    await host.look_into_store()
     target = resolve.provider_target(host.config, provider, params)
     entry.progress.provider = target.route.provider
     host.finish(entry, await model_lists.models(host, target, entry.progress, refresh=params.refresh))
+
+
+async def list_providers(host: Host, entry: Entry, params: Nothing) -> None:  # noqa: ARG001 - the shape of an action
+    """Name the providers and say where the credential of each would come from, never what it is."""
+    from sidecar import authentication
+
+    await host.look_into_store()
+    rows = resolve.known_providers(host.config)
+    listed = [authentication.info(host.config, name, row) | _gates(host, name) for name, row in sorted(rows.items())]
+    host.finish(entry, {"providers": listed})
+
+
+def _gates(host: Host, provider: str) -> dict[str, object]:
+    """Return `gates`: the state of each credential's gate that does not let everything through."""
+    states = [gate.state for (name, *_), gate in host.gates.items() if name == provider]
+    held_up = [state for state in states if state.state != "closed"]
+    return {"gates": held_up} if held_up else {}
+
+
+async def count_tokens(host: Host, entry: Entry, params: CountTokens) -> None:
+    """Say how many tokens a prompt or a text is."""
+    from sidecar import counting
+
+    host.finish(entry, await counting.count(host, entry, params))
+
+
+async def calculate_cost(host: Host, entry: Entry, params: CalculateCost) -> None:
+    """Say what a usage costs."""
+    from sidecar import pricing
+
+    host.finish(entry, pricing.calculate(host.config, entry.envelope.provider, params))
+
+
+async def authenticate(host: Host, entry: Entry, params: Authenticate) -> None:
+    """Log in to a provider, say how it is authorized, try that, or log out."""
+    from sidecar import authentication
+
+    provider = entry.envelope.provider
+    if provider is None:
+        raise invalid("`provider` is required.", "provider")
+    await host.look_into_store()
+    name, _ = resolve.split_model(host.config, provider, "*")
+    entry.progress.provider = name
+    await authentication.OPERATIONS[params.op](host, entry, name, params)
+
+
+async def usage_report(host: Host, entry: Entry, params: UsageReport) -> None:
+    """Say what was asked and what it cost, from the ledger."""
+    host.finish(entry, await account.report(host, params))

@@ -5,10 +5,10 @@ client's exceptions read in the protocol's codes. Must not know providers or bod
 """
 
 import ssl
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import anyio
 import anyio.to_thread
@@ -37,6 +37,9 @@ DRAIN_SECONDS = 0.25
 KEEPALIVE_CONNECTIONS = 128
 KEEPALIVE_SECONDS = 45.0
 
+_NO_SUCH_NAME = frozenset({-2, 8, 11001})
+"""The system's word for a name that nobody has: Linux, macOS, Windows. Other failures of a lookup may pass."""
+
 _LOOPBACK = ("all://127.0.0.1", "all://localhost", "all://[::1]")
 
 
@@ -63,21 +66,27 @@ def _client() -> Any:
     return httpx2
 
 
-class _Handshake:
-    """The connection of a request while it is made: the client leaves it open when it is cancelled within TLS."""
+class _Connecting:
+    """How far a request has come in the client, by its trace."""
 
-    def __init__(self) -> None:
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
         self._stream: Any = None
+        self.fresh = False
+        """Whether its connection was made for it."""
 
     async def note(self, event: str, info: dict[str, Any]) -> None:
         """Take one of the client's trace events, such as `connection.start_tls.complete`."""
         if event.endswith("connect_tcp.complete"):
             self._stream = info["return_value"]
+            self.fresh = True
         elif event.endswith("start_tls.complete"):
             self._stream = None
+        elif event.endswith("send_request_headers.started"):
+            self._progress.phase = "headers"
 
     async def abandon(self) -> None:
-        """Close the connection, if it has come no further."""
+        """Close the connection that the client leaves open when it is cancelled within TLS."""
         if self._stream is not None:
             with anyio.CancelScope(shield=True):
                 await self._stream.aclose()
@@ -105,7 +114,7 @@ class Transport:
 
         Raises: SidecarError `network_error`, `timeout`, `invalid_request` (a header that cannot be sent).
         """
-        http, httpx2, handshake = await self._ready(), _client(), _Handshake()
+        http, httpx2 = await self._ready(), _client()
         timeout = {"connect": limits.connect, "read": None, "write": WRITE_SECONDS, "pool": None}
         headers = {"user-agent": f"sidecar/{__version__}", "accept-encoding": "identity"} | request.headers | auth
         progress.phase = "connect"
@@ -115,11 +124,10 @@ class Transport:
                 request.url,
                 headers=headers,
                 content=request.body or None,
-                extensions={"timeout": timeout, "trace": handshake.note},
+                extensions={"timeout": timeout},
             )
             with anyio.fail_after(limits.first_byte):
-                progress.phase = "headers"
-                response = await _answered(http, built, handshake)
+                response = await _answered(http, built, progress)
         except TimeoutError:
             raise SidecarError("timeout", "The provider sent no reply in time.", phase="headers") from None
         except (httpx2.HTTPError, httpx2.InvalidURL, ssl.SSLError, UnicodeEncodeError) as error:
@@ -129,7 +137,11 @@ class Transport:
         try:
             progress.phase = "idle"
             head = {name.lower(): value for name, value in response.headers.items()}
-            yield Response(response.status_code, head, response.aiter_raw())
+            if response.is_success and is_encoded(head):
+                text = "The provider compressed its reply, unasked."
+                raise SidecarError("provider_error", text, reason="content_encoding")
+            # The stream itself: `aiter_raw` would add a generator to each piece and nothing else.
+            yield Response(response.status_code, head, aiter(cast("AsyncIterable[bytes]", response.stream)))
         except httpx2.HTTPError as error:
             # What breaks while the body is read: leaving the `async with` is where it passes.
             raise _failure(error, "idle") from None
@@ -143,12 +155,29 @@ class Transport:
             await self._http.aclose()
 
 
-async def _answered(http: "httpx2.AsyncClient", request: "httpx2.Request", handshake: _Handshake) -> "httpx2.Response":
+async def _answered(http: "httpx2.AsyncClient", request: "httpx2.Request", progress: Progress) -> "httpx2.Response":
+    """Send *request*, once more where the server closed an idle connection just as it was used again."""
+    httpx2, connecting = _client(), _Connecting(progress)
+    try:
+        return await _sent(http, request, connecting)
+    except (httpx2.NetworkError, httpx2.RemoteProtocolError) as error:
+        if connecting.fresh or _is_malformed(error):
+            raise
+    return await _sent(http, request, _Connecting(progress))
+
+
+async def _sent(http: "httpx2.AsyncClient", request: "httpx2.Request", connecting: _Connecting) -> "httpx2.Response":
+    request.extensions["trace"] = connecting.note
     try:
         return await http.send(request, stream=True)
     except BaseException:
-        await handshake.abandon()
+        await connecting.abandon()
         raise
+
+
+def is_encoded(headers: dict[str, str]) -> bool:
+    """Return whether a body is compressed, which it never is by our wish: a small one may unfold to gigabytes."""
+    return headers.get("content-encoding", "identity").strip().lower() not in ("", "identity")
 
 
 def _make_client() -> "httpx2.AsyncClient":
@@ -202,6 +231,8 @@ async def read_body(response: Response, limit_bytes: int = MAX_DOCUMENT_BYTES) -
 
 async def read_error_body(response: Response) -> bytes:
     """Return the beginning of an error's body: what comes within a few seconds, at most 64 KiB of it."""
+    if is_encoded(response.headers):
+        return b""
     body = bytearray()
     try:
         with anyio.move_on_after(ERROR_BODY_SECONDS):
@@ -226,9 +257,20 @@ def _failure(error: Exception, phase: str) -> SidecarError:
     if isinstance(error, malformed):
         # Its text may hold the header's value.
         return SidecarError("invalid_request", "The request cannot be sent: a header or the address is malformed.")
+    if isinstance(error, httpx2.RemoteProtocolError) and _is_malformed(error):
+        text = "The provider's reply is no proper HTTP."
+        return SidecarError("provider_error", text, reason="protocol")
     if isinstance(error, httpx2.ProxyError):
         return SidecarError("network_error", "The proxy refused the connection.", reason="proxy")
     return _network_failure(error)
+
+
+_CUT = ("Server disconnected", "peer closed connection")
+"""How the client's words for a reply that just ends begin; its others are for one that is wrong."""
+
+
+def _is_malformed(error: Exception) -> bool:
+    return type(error).__name__ == "RemoteProtocolError" and not str(error).startswith(_CUT)
 
 
 def _network_failure(error: Exception) -> SidecarError:
@@ -241,10 +283,18 @@ def _network_failure(error: Exception) -> SidecarError:
             retryable=False,
             hint="Add your organization's root certificate to the system's trust store, or set SSL_CERT_FILE.",
         )
-    if any(isinstance(cause, ssl.SSLError) for cause in causes):
-        return SidecarError("network_error", "The TLS connection failed.", reason="tls")
-    if any(type(cause).__name__ == "gaierror" for cause in causes):
-        return SidecarError("network_error", "The provider's host name could not be resolved.", reason="dns")
+    if handshake := next((cause for cause in causes if isinstance(cause, ssl.SSLError)), None):
+        # Broken off, it may be better next time; refused, it will not.
+        return SidecarError(
+            "network_error",
+            "The TLS connection failed.",
+            reason="tls",
+            retryable=isinstance(handshake, (ssl.SSLEOFError, ssl.SSLZeroReturnError)),
+        )
+    if lookup := next((cause for cause in causes if type(cause).__name__ == "gaierror"), None):
+        may_pass = lookup.args[0] not in _NO_SUCH_NAME
+        text = "The provider's host name could not be resolved."
+        return SidecarError("network_error", text, reason="dns", retryable=may_pass)
     if any(isinstance(cause, ConnectionRefusedError) for cause in causes):
         return SidecarError("network_error", "The connection was refused.", reason="refused")
     return SidecarError("network_error", "The connection broke.", reason="connection")

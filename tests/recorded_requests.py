@@ -29,7 +29,7 @@ def chat_of(exchange: Exchange) -> Chat:
     if not isinstance(body, dict):
         raise Unsayable("a body that is no object")
     made: Json = READERS[exchange.api](body)
-    made["messages"] = [message for message in made["messages"] if message["content"]]
+    made["messages"] = [message for message in made["messages"] if message["content"] != []]
     model = str(exchange.meta["model"])
     return msgspec.convert({"model": model} | made, Chat)
 
@@ -88,8 +88,9 @@ def _openai_chat(body: Json) -> Json:
     for tool in body.get("tools") or ():
         _only(tool.get("type"), "function")
     form = (body.get("response_format") or {}).get("json_schema") or {}
+    asked = {"reasoning": {"effort": body["reasoning_effort"]}} if body.get("reasoning_effort") else {}
     tools = [_tool(tool["function"]) for tool in body.get("tools") or ()]
-    return _chat([_openai_message(each) for each in body["messages"]], tools, _format(form.get("schema")))
+    return _chat([_openai_message(each) for each in body["messages"]], tools, _format(form.get("schema")) | asked)
 
 
 def _openai_message(raw: Json) -> Json:
@@ -97,8 +98,10 @@ def _openai_message(raw: Json) -> Json:
     if raw["role"] == "tool":
         return {"role": "tool", "content": [_result(raw.get("tool_call_id"), _joined(content))]}
     parts = [_text(content)] if isinstance(content, str) and content else [_openai_part(each) for each in content]
-    for call in raw.get("tool_calls") or ():
-        parts.append(_call(call.get("id"), call["function"]["name"], call["function"]["arguments"]))
+    if content == "" and not raw.get("tool_calls"):
+        return {"role": _role(raw["role"]), "content": ""}
+    calls = [(call.get("id"), call["function"]) for call in raw.get("tool_calls") or ()]
+    parts += [_call(call_id, function["name"], function["arguments"]) for call_id, function in calls]
     return {"role": _role(raw["role"]), "content": parts}
 
 
@@ -140,7 +143,7 @@ def _responses_item(raw: Json) -> Json:
         case "message":
             content = raw["content"]
             parts = [_text(content)] if isinstance(content, str) else [_responses_part(each) for each in content]
-            return {"role": _role(raw["role"]), "content": [part for part in parts if part.get("text") != ""]}
+            return {"role": _role(raw["role"]), "content": parts}
         case "function_call":
             return {"role": "assistant", "content": [_call(raw["call_id"], raw["name"], raw["arguments"])]}
         case "function_call_output":
@@ -174,8 +177,14 @@ def _anthropic(body: Json) -> Json:
     system = [{"role": "system", "content": _blocks(body["system"])}] if body.get("system") else []
     turns = [{"role": each["role"], "content": _blocks(each["content"])} for each in body["messages"]]
     form = (body.get("output_config") or {}).get("format") or {}
+    options = _format(form.get("schema")) | _thinking(body.get("thinking"))
     tools = [_tool(tool, "input_schema") for tool in body.get("tools") or ()]
-    return _chat([*system, *map(_retold, turns)], tools, _format(form.get("schema")))
+    return _chat([*system, *map(_retold, turns)], tools, options)
+
+
+def _thinking(raw: Json | None) -> Json:
+    wanted = raw is not None and raw.get("type") != "disabled"
+    return {"reasoning": {"effort": "medium"}} if wanted else {}
 
 
 def _retold(turn: Json) -> Json:
@@ -219,8 +228,9 @@ def _gemini(body: Json) -> Json:
         for each in request["contents"]
     ]
     config = request.get("generationConfig") or {}
-    schema = next((config[key] for key in ("responseJsonSchema", "responseSchema", "response_schema") if key in config), None)
-    tools = [_tool(each) | {"parameters": each.get("parameters") or each.get("parametersJsonSchema") or {}} for each in declared]
+    named = ("responseJsonSchema", "responseSchema", "response_schema")
+    schema = next((config[key] for key in named if key in config), None)
+    tools = [_tool(each, "parameters" if "parameters" in each else "parametersJsonSchema") for each in declared]
     return _chat([{"role": "system", "content": system}, *map(_retold, turns)], tools, _format(schema))
 
 
@@ -238,7 +248,9 @@ def _gemini_part(raw: Json) -> Json:
     if "text" in raw:
         return {"type": "reasoning", "content": raw["text"]} if raw.get("thought") else _text(raw["text"])
     if call:
-        return _call(call.get("id"), call["name"], call.get("args") or {})
+        signature = raw.get("thoughtSignature") or raw.get("thought_signature")
+        state = {"provider": "gemini", "wire": "gemini", "data": {"thoughtSignature": signature}} if signature else None
+        return _call(call.get("id"), call["name"], call.get("args") or {}) | {"state": state}
     if result:
         return _result(result.get("id"), _json(result["response"]))
     if inline:
@@ -262,7 +274,9 @@ def _converse(body: Json) -> Json:
         tools.append(_tool(spec) | {"parameters": spec["inputSchema"]["json"]})
     system = [_text(each["text"]) for each in body.get("system") or () if "text" in each]
     turns = [{"role": each["role"], "content": _converse_parts(each["content"])} for each in body["messages"]]
-    return _chat([{"role": "system", "content": system}, *map(_retold, turns)], tools)
+    own = body.get("additionalModelRequestFields") or {}
+    thinking = own.get("thinking") or own.get("reasoning_config")
+    return _chat([{"role": "system", "content": system}, *map(_retold, turns)], tools, _thinking(thinking))
 
 
 def _converse_parts(content: list[Json]) -> list[Json]:
@@ -275,10 +289,12 @@ def _converse_part(raw: Json) -> Json:
     if "toolUse" in raw:
         return _call(raw["toolUse"]["toolUseId"], raw["toolUse"]["name"], raw["toolUse"]["input"])
     if "toolResult" in raw:
-        inner = [_text(each["text"] if "text" in each else _json(each["json"])) for each in raw["toolResult"]["content"]]
-        return _result(raw["toolResult"]["toolUseId"], inner)
+        result = raw["toolResult"]
+        inner = [_text(each["text"] if "text" in each else _json(each["json"])) for each in result["content"]]
+        return _result(result["toolUseId"], inner)
     if "image" in raw and "bytes" in raw["image"]["source"]:
-        return {"type": "image", "media_type": f"image/{raw['image']['format']}", "data": raw["image"]["source"]["bytes"]}
+        image = raw["image"]
+        return {"type": "image", "media_type": f"image/{image['format']}", "data": image["source"]["bytes"]}
     raise Unsayable(", ".join(raw))
 
 

@@ -46,12 +46,20 @@ def mistakes(file: Path, content: str | bytes) -> list[str]:
     return [line.removeprefix(str(file)).removeprefix(":") for line in lines]
 
 
+def tables(loaded: Config) -> tuple[object, ...]:
+    """Return all that a file may say."""
+    return loaded.providers, loaded.models, loaded.gateway, loaded.limits, loaded.log_level, loaded.replay_dir
+
+
 # --- which source wins -----------------------------------------------------------------------
 
 
-def test_without_a_file_everything_has_its_default(home: Path) -> None:
+def test_without_a_file_everything_has_its_default(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(home / "data"))
     loaded = config.load(env={})
-    assert loaded == Config(path=str(home / "xdg" / "sidecar" / "config.toml"), env={})
+    assert loaded.path == str(home / "xdg" / "sidecar" / "config.toml")
+    assert loaded.store_dir == str(home / "data" / "sidecar")
+    assert tables(loaded) == tables(Config(path=""))
     assert loaded.log_level == "warn"
 
 
@@ -174,7 +182,16 @@ def test_the_working_directory_is_never_read(
 def test_a_file_may_be_empty(tmp_path: Path, content: bytes) -> None:
     file = tmp_path / "config.toml"
     file.write_bytes(content)
-    assert config.load(path=str(file), env={}) == Config(path=str(file), env={})
+    assert tables(config.load(path=str(file), env={})) == tables(Config(path=""))
+
+
+def test_the_working_directory_is_no_place_for_credentials(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ConfigError, match="SIDECAR_STORE_DIR must be an absolute path"):
+        config.load(env={"SIDECAR_STORE_DIR": "here"})
+    for variable in ("HOME", "XDG_DATA_HOME"):
+        monkeypatch.setenv(variable, "here")
+        folder = config.load(env={}).store_dir
+        assert folder is None or not Path(folder).is_relative_to(home)
 
 
 def test_a_missing_file_that_was_asked_for_is_a_mistake(tmp_path: Path) -> None:

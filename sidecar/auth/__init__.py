@@ -13,11 +13,12 @@ import msgspec
 
 from protocol.requests import Chat, ClientInfo
 from sidecar.errors import SidecarError
+from sidecar.flights import Flights
 from sidecar.host import Host
 from sidecar.resolve import Target
+from sidecar.store import Store
 from sidecar.transport import Transport
 from sidecar.wires.types import HttpRequest
-
 
 MIN_HIDDEN_CHARS = 8
 """The shortest credential that is looked for in a text; a shorter one may be a part of any word."""
@@ -34,13 +35,24 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     """The host editor's own name and version."""
     sessions: dict[Any, Any] = {}
     """What schemes remember for as long as the process lives."""
+    flights: Flights | None = None
+    """Where what several requests wait for is asked for once; None: each asks for itself."""
+    store: Store | None = None
+    """Where a stored credential is from; None: it is not known."""
     origin: Target | None = None
     """The target as it was resolved, before `prepare`."""
 
 
 def call_of(host: Host, target: Target) -> Call:
     """Return the call that concerns *target* as such."""
-    return Call(target=target, http=host.http, client=host.session.client, sessions=host.sessions)
+    return Call(
+        target=target,
+        http=host.http,
+        client=host.session.client,
+        sessions=host.sessions,
+        flights=host.flights,
+        store=host.store,
+    )
 
 
 def _scheme(target: Target) -> Any:

@@ -8,11 +8,12 @@ documented: what public clients do, read 2026-11 (`copilot_internal/v2/token`).
 import time
 from typing import Any
 
+import anyio
 import msgspec
 
 from protocol.messages import ImagePart, Message, ToolResultPart
 from protocol.requests import ClientInfo
-from sidecar import __version__, addresses, transport
+from sidecar import __version__, addresses, renewal, retry, transport
 from sidecar.auth import Call
 from sidecar.errors import SidecarError
 from sidecar.inflight import Progress
@@ -25,44 +26,50 @@ from sidecar.wires.types import HttpRequest
 API_VERSION = "2025-05-01"
 """`X-GitHub-Api-Version`: newer ones change the shape of the list of models."""
 
-REFRESH_EARLY_SECONDS = 300.0
-"""A session is renewed this long before it wears off."""
-
 MIN_SESSION_SECONDS = 60.0
-"""The shortest life that a reply is believed to mean: a wrong clock must not cause a storm."""
+"""How long a session is at least good for, whatever a reply or a refusal says: there must be no storm of exchanges."""
 
 EXCHANGE_SECONDS = 15.0
 
 
 class Session(msgspec.Struct, frozen=True):
-    """What a GitHub token was exchanged for. `until` is on the monotonic clock."""
+    """What a GitHub token was exchanged for. Times are on the monotonic clock."""
 
     token: Secret
     base_url: str | None
+    since: float
     until: float
 
 
 async def prepare(call: Call) -> Target:
     """Return the target with the session of its token, when one was needed before, and the session's own address."""
-    target = call.target
+    target = await renewal.current(call)
     if target.credential is None:
         return target
     session: Session | None = call.sessions.get(_key(target))
     if session is None:
         return _at(target, _address_in(target.credential.reveal()))
     if session.until <= time.monotonic():
-        session = await _exchange(call)
+        session = await _exchanged(msgspec.structs.replace(call, target=target))
     return _with_session(target, session)
 
 
 async def renew(call: Call, error: SidecarError) -> Target | None:  # noqa: ARG001 - the shape of a scheme
-    """Exchange the GitHub token after a refusal; None when it cannot be exchanged."""
-    if call.target.credential is None:
+    """Exchange the GitHub token after a refusal; None when that would not help.
+
+    Raises: SidecarError as the exchange does, `auth_required` when a stored login has been taken back.
+    """
+    refused = call.target.credential
+    if refused is None:
         return None
     # What was refused may be a session's token: the GitHub token that it came from is the origin's own.
     origin = call.origin or call.target
+    known: Session | None = call.sessions.get(_key(origin))
+    if known is not None and time.monotonic() - known.since < MIN_SESSION_SECONDS:
+        # Another request has renewed it meanwhile, or it is new and refused all the same.
+        return None if known.token.reveal() == refused.reveal() else _with_session(origin, known)
     try:
-        session = await _exchange(msgspec.structs.replace(call, target=origin))
+        session = await _exchanged(msgspec.structs.replace(call, target=origin))
     except SidecarError as failure:
         if failure.body.code in ("auth_failed", "permission_denied", "model_not_found"):
             return None
@@ -85,7 +92,6 @@ async def headers(call: Call) -> dict[str, str]:
         messages = call.chat.messages
         # Follow-ups of an agent are billed otherwise than what a person asks.
         made["x-initiator"] = "user" if messages[-1].role == "user" else "agent"
-        made["openai-intent"] = "conversation-edits"
         if any(map(_has_image, messages)):
             made["copilot-vision-request"] = "true"
     return made
@@ -143,6 +149,31 @@ def _checked(url: Any) -> str | None:
     return address if host.endswith((".githubcopilot.com", ".ghe.com")) else None
 
 
+async def _exchanged(call: Call) -> Session:
+    """Return a new session for the call's GitHub token, exchanged once for all who need it now.
+
+    Raises: SidecarError as the API refuses.
+    """
+    if call.flights is None:
+        return await _exchange(call)
+    session: Session = await call.flights.share((__name__, _key(call.target)), lambda _: _insisting(call))
+    return session
+
+
+async def _insisting(call: Call) -> Session:
+    """Exchange, and once more after a failure that may pass."""
+    try:
+        return await _exchange(call)
+    except SidecarError as error:
+        if error.body.provider_status == 401 and (gone := await renewal.taken_back(call)):
+            raise gone from None
+        wait_ms = retry.wait_ms(error.body, 1, 2, EXCHANGE_SECONDS * 1000)
+        if wait_ms is None:
+            raise
+    await anyio.sleep(wait_ms / 1000)
+    return await _exchange(call)
+
+
 async def _exchange(call: Call) -> Session:
     """Exchange the call's GitHub token, at the origin that it was given for.
 
@@ -165,24 +196,32 @@ async def _exchange(call: Call) -> Session:
     return session
 
 
+_HOME = "github.com"
+
+
 def _exchange_url(target: Target) -> str:
-    if target.route.base_url != target.row.base_url and target.credential and target.credential.source == "request":
+    login, source = target.row.login, target.credential.source if target.credential else "none"
+    domain = target.route.settings.get("domain", _HOME)
+    api = login.api_base_url.format(domain=domain) if login else f"https://api.{domain}"
+    named = source == "configuration" and api != f"https://api.{_HOME}"
+    if target.route.base_url != target.row.base_url and source in ("request", "configuration") and not named:
         # A token that came with an address of its own goes nowhere else.
-        return f"{target.route.base_url}/copilot_internal/v2/token"
-    domain = target.route.settings.get("domain", "github.com")
-    return f"https://api.{domain}/copilot_internal/v2/token"
+        api = target.route.base_url
+    return f"{api}/copilot_internal/v2/token"
 
 
 def _session(reply: Any) -> Session:
     if not isinstance(reply, dict) or not isinstance(reply.get("token"), str):
         raise faults.unexpected_body()
+    # How long, never until when: the clock here may be wrong.
     life = reply.get("refresh_in")
     seconds = float(life) if isinstance(life, (int, float)) and not isinstance(life, bool) else 1500.0
-    endpoints = reply.get("endpoints")
+    endpoints, now = reply.get("endpoints"), time.monotonic()
     return Session(
         token=Secret(reply["token"], "none", "token"),
         base_url=_checked(endpoints.get("api")) if isinstance(endpoints, dict) else None,
-        until=time.monotonic() + max(MIN_SESSION_SECONDS, seconds),
+        since=now,
+        until=now + max(MIN_SESSION_SECONDS, seconds),
     )
 
 

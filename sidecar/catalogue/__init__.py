@@ -40,6 +40,33 @@ class Variant(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     base_url: str | None = None
     base_suffix: str | None = None
     paths: dict[str, str] = {}
+    check_path: str | None = None
+
+
+class DeviceLogin(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A login with a code that the user types in a browser (RFC 8628). `{name}` stands for a setting."""
+
+    base_url: str
+    """Whose login it is; the address that the user is shown is of this server."""
+    api_base_url: str
+    """Of the same account's API."""
+    code_path: str
+    token_path: str
+    account_path: str | None = None
+    """Below `api_base_url`: says whose login it is. Default: nobody does."""
+    account_field: str = "login"
+    client_id: str
+    """By which the server knows who asks; the configuration's `login_client_id` takes its place."""
+    scope: str = ""
+
+
+class CounterRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How a provider counts the tokens of a prompt itself."""
+
+    module: str
+    """Of `sidecar.wires`."""
+    unable: list[str] = []
+    """Error codes that say that it does not count for this model or at this place. Default: they are failures."""
 
 
 class PriceFactor(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -93,6 +120,12 @@ class ProviderRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """Environment variables of the key, the first that is set wins."""
     token_env: list[str] = []
     """Environment variables of an access token."""
+    key_prefixes: list[str] = []
+    """How its keys begin, where no other provider's do."""
+    login: DeviceLogin | None = None
+    """Its own login. Default: a key is all it takes."""
+    check_path: str | None = None
+    """What is asked to see whether a credential is good, of the list's address. Default: the first list of models."""
     key_base_url: str | None = None
     """The address that a key of the environment belongs to. Default: `base_url`."""
     lists: tuple[Listing, ...] = (Listing(),)
@@ -113,6 +146,13 @@ class ProviderRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     private_network: bool = False
     """Plain http to private addresses is fine: it runs at the user's place. Default: false."""
     price_factors: tuple[PriceFactor, ...] = ()
+    counters: dict[str, CounterRow] = {}
+    """Wire → how it counts a prompt's tokens itself. Default: it does not."""
+    credit_usd: str | None = None
+    """What one of its credits is worth, in US dollars, where it bills in such. Default: it bills in US dollars."""
+    free_unless: str | None = None
+    """Its models run at the user's place and cost nothing, but for those whose names fit this pattern, and not at
+    `key_base_url`. Default: they cost."""
     setup_hint: str | None = None
     """What to do when there is no credential, beyond setting a key."""
 
@@ -149,6 +189,11 @@ def providers() -> dict[str, ProviderRow]:
 def aliases() -> dict[str, str]:
     """Return alias → id."""
     return {alias: name for name, row in providers().items() for alias in row.aliases}
+
+
+def owners_of_key(key: str) -> list[str]:
+    """Return the providers whose keys begin as *key* does: none where that says nothing."""
+    return [name for name, row in providers().items() if key.startswith(tuple(row.key_prefixes))]
 
 
 def wire_of(row: ProviderRow, model: str) -> str:

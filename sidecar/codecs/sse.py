@@ -4,6 +4,8 @@ Knows line ends (LF, CRLF, CR), fields, comments and the byte order mark. Must n
 an event means. Source: https://html.spec.whatwg.org/multipage/server-sent-events.html, 2026-11.
 """
 
+import re
+
 from sidecar.codecs import Frame
 from sidecar.errors import SidecarError
 
@@ -15,6 +17,7 @@ MAX_STRAY_BYTES = 64 * 1024
 
 _BOM = b"\xef\xbb\xbf"
 _IGNORED = (b"id", b"retry")
+_ONE_EVENT = re.compile(rb"(?:event: ?([^\r\n]*)\n)?data: ?([^\r\n]*)\n\n")
 
 
 class Codec:
@@ -51,6 +54,9 @@ class Codec:
 
         Raises: SidecarError `provider_error` when an event has grown over MAX_EVENT_BYTES.
         """
+        if self._between_events and (whole := _ONE_EVENT.fullmatch(data)):
+            # The beaten path: one event, as most providers write one at a time.
+            return [(whole[1].decode("utf-8", "replace") if whole[1] else "", whole[2])]
         if self._data_bytes + self._pieces_bytes > MAX_EVENT_BYTES:
             raise _too_large()
         if b"\r" in data or self._after_cr:
@@ -69,6 +75,10 @@ class Codec:
             self._line(line, frames)
         self._keep(rest[-1])
         return frames
+
+    @property
+    def _between_events(self) -> bool:
+        return not (self._at_start or self._pieces or self._data or self._event or self._after_cr)
 
     def finish(self) -> list[Frame]:
         """Return the last event when the stream ended after its data but before its blank line."""

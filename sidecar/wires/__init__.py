@@ -22,14 +22,19 @@ from sidecar.wires.types import Wire
 
 NOT_WIRES = frozenset(
     {
+        "anthropic_count",
         "anthropic_request",
         "bedrock_converse_request",
+        "bedrock_count",
         "bedrock_errors",
         "bedrock_models",
         "bedrock_turns",
+        "calls",
         "common",
+        "count_reply",
         "draft",
         "faults",
+        "gemini_count",
         "gemini_errors",
         "gemini_parts",
         "gemini_request",
@@ -37,10 +42,13 @@ NOT_WIRES = frozenset(
         "openai_chat_errors",
         "openai_chat_parts",
         "openai_chat_request",
+        "openai_chat_turns",
+        "responses_count",
         "responses_errors",
         "responses_items",
         "responses_request",
         "types",
+        "xai_count",
     }
 )
 """What the wires are made of."""

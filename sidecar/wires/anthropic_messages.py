@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from protocol.messages import Citation, FinishReason, State, Usage
+from protocol.messages import Citation, FinishReason, Message, State, Usage
 from protocol.replies import Chunk
 from sidecar.codecs import Frame
 from sidecar.errors import SidecarError
@@ -132,6 +132,10 @@ class Decoder:
             self.finished = True
         elif kind == "error" or event.error is not None:
             raise _in_stream({"error": event.error, "message": event.message, "request_id": event.request_id})
+
+    def partial(self) -> Message:
+        """Return the message as far as it has come."""
+        return self._draft.partial()
 
     def end(self, out: list[Chunk]) -> Outcome:
         """Close what is open and return the outcome.

@@ -5,6 +5,7 @@ the answer. Sources: anthropic 2.11.0 (`types/message_create_params.py`, `types/
 and the migration guide to version 2026-10-21, read 2026-11.
 """
 
+import re
 from typing import Any
 
 import msgspec
@@ -23,7 +24,7 @@ from protocol.messages import (
 )
 from protocol.replies import Warn
 from protocol.requests import Chat, NamedTool, Options, ReasoningOptions
-from sidecar.wires import common
+from sidecar.wires import calls, common
 from sidecar.wires.draft import parse_arguments
 from sidecar.wires.types import Encoded, HttpRequest, Route
 
@@ -97,7 +98,7 @@ def _conversation(messages: list[Message], route: Route) -> tuple[list[dict[str,
     """Return the system blocks and the turns, consecutive turns of one role merged into one."""
     system: list[dict[str, Any]] = []
     turns: list[dict[str, Any]] = []
-    for index, message in enumerate(messages):
+    for index, message in enumerate(calls.paired(messages, tool_id, tool_name)):
         where = f"params.messages[{index}].content"
         blocks = [
             block
@@ -114,6 +115,9 @@ def _conversation(messages: list[Message], route: Route) -> tuple[list[dict[str,
             turns[-1]["content"].extend(blocks)
         else:
             turns.append({"role": role, "content": blocks})
+    if turns and turns[0]["role"] == "assistant":
+        # A conversation begins with a user turn, and a text of nothing but blanks is refused.
+        turns.insert(0, {"role": "user", "content": [{"type": "text", "text": FILLER}]})
     for turn in turns:
         if turn["role"] == "user":
             # The results of an assistant turn must come before anything else in the next user turn.
@@ -161,18 +165,31 @@ def _thought(part: ReasoningPart, route: Route) -> dict[str, Any] | None:
     return None
 
 
+FILLER = "."
+"""The text of a turn that must be there and says nothing."""
+
+_OUTSIDE_NAMES = re.compile("[^a-zA-Z0-9_-]")
+
+MAX_NAME_CHARS = 128
+
+
 def tool_id(call_id: str) -> str:
-    """Return *call_id* in the alphabet that the API takes: letters, digits, `_` and `-`."""
-    return "".join(c if c.isascii() and (c.isalnum() or c in "_-") else "_" for c in call_id)[:64] or "call"
+    """Return *call_id*, or another for it in the alphabet that the API takes: letters, digits, `_` and `-`."""
+    return calls.within(call_id, _OUTSIDE_NAMES)
+
+
+def tool_name(name: str) -> str:
+    """Return *name*, perhaps of another provider's call, in the alphabet that the API takes."""
+    return _OUTSIDE_NAMES.sub("_", name)[:MAX_NAME_CHARS] or "_"
 
 
 def _tool_use(part: ToolCallPart, route: Route) -> dict[str, Any]:
     arguments = parse_arguments(part.arguments_text or "") if part.arguments is None else part.arguments
-    return {"type": "tool_use", "id": tool_id(part.id), "name": part.name, "input": arguments or {}} | _own(part, route)
+    return {"type": "tool_use", "id": part.id, "name": part.name, "input": arguments or {}} | _own(part, route)
 
 
 def _tool_result(part: ToolResultPart, where: str, route: Route) -> dict[str, Any]:
-    block: dict[str, Any] = {"type": "tool_result", "tool_use_id": tool_id(part.id)}
+    block: dict[str, Any] = {"type": "tool_result", "tool_use_id": part.id}
     if isinstance(part.content, str):
         block["content"] = part.content
     else:

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from protocol.messages import Citation, FinishReason, State, Usage
+from protocol.messages import Citation, FinishReason, Message, State, Usage
 from protocol.replies import Chunk
 from sidecar.codecs import Frame
 from sidecar.wires import faults
@@ -148,6 +148,10 @@ class Decoder:
             self._metadata(event.usage, event.trace)
             # It follows the stop, and with it everything is said.
             self.finished = self._stopped
+
+    def partial(self) -> Message:
+        """Return the message as far as it has come."""
+        return self._draft.partial()
 
     def end(self, out: list[Chunk]) -> Outcome:
         """Close what is open and return the outcome, also of a stream whose metadata never came.

@@ -5,7 +5,6 @@ service-2.json`), read 2026-11.
 """
 
 import re
-import zlib
 from typing import Any
 
 from protocol.messages import (
@@ -22,7 +21,7 @@ from protocol.messages import (
 )
 from protocol.replies import Warn
 from sidecar.errors import invalid
-from sidecar.wires import common
+from sidecar.wires import calls, common
 from sidecar.wires.bedrock_models import base_model, family
 from sidecar.wires.draft import parse_arguments
 from sidecar.wires.types import Route
@@ -66,7 +65,7 @@ def conversation(
     blocks = _Blocks(route)
     system: list[dict[str, Any]] = []
     turns: list[dict[str, Any]] = []
-    for index, message in enumerate(messages):
+    for index, message in enumerate(calls.paired(messages, tool_id)):
         made = blocks.of(message, f"params.messages[{index}].content")
         role = "assistant" if message.role == "assistant" else "user"
         if message.role == "system":
@@ -133,7 +132,7 @@ class _Blocks:
         else:
             made = (self._block(each, "tool", f"{where}.content[{at}]") for at, each in enumerate(part.content))
             content = [block for block in made if block is not None]
-        result: dict[str, Any] = {"toolUseId": tool_id(part.id), "content": content or [{"text": NO_OUTPUT}]}
+        result: dict[str, Any] = {"toolUseId": part.id, "content": content or [{"text": NO_OUTPUT}]}
         if part.is_error and self._tool_status:
             result["status"] = "error"
         return {"toolResult": result}
@@ -198,19 +197,15 @@ def _thought(part: ReasoningPart, route: Route) -> dict[str, Any] | None:
     return None
 
 
-_TOOL_ID = re.compile(r"[a-zA-Z0-9_.:-]{1,64}")
+_OUTSIDE_IDS = re.compile(r"[^a-zA-Z0-9_.:-]")
 
 
 def tool_id(call_id: str) -> str:
     """Return *call_id*, or another for it when it has letters or a length that the API refuses."""
-    if _TOOL_ID.fullmatch(call_id):
-        return call_id
-    kept = re.sub(r"[^a-zA-Z0-9_.:-]", "_", call_id)[:55] or "call"
-    # The checksum keeps ids apart that differ only in what is lost.
-    return f"{kept}-{zlib.crc32(call_id.encode('utf-8', 'replace')):08x}"
+    return calls.within(call_id, _OUTSIDE_IDS)
 
 
 def _tool_use(part: ToolCallPart) -> dict[str, Any]:
     arguments = parse_arguments(part.arguments_text or "") if part.arguments is None else part.arguments
     name = re.sub(r"[^a-zA-Z0-9_-]", "_", part.name)[:64] or "tool"
-    return {"toolUse": {"toolUseId": tool_id(part.id), "name": name, "input": arguments or {}}}
+    return {"toolUse": {"toolUseId": part.id, "name": name, "input": arguments or {}}}

@@ -14,7 +14,8 @@ from protocol.requests import Chat, Options
 from sidecar.codecs import Frame
 from sidecar.errors import SidecarError
 from sidecar.wires import common, faults, openai_chat, openai_chat_parts
-from sidecar.wires.draft import Draft
+from sidecar.wires.calls import paired
+from sidecar.wires.draft import Draft, parse_arguments
 from sidecar.wires.faults import Rule
 from sidecar.wires.types import Encoded, HttpRequest, Outcome, Route, StreamDecoder
 
@@ -31,7 +32,7 @@ def encode(chat: Chat, route: Route) -> Encoded:
     warnings: list[Warn] = []
     options = common.accepted(chat.options, route, warnings)
     body: dict[str, Any] = {
-        "messages": [turn for index, each in enumerate(chat.messages) for turn in _turns(each, index)],
+        "messages": [turn for index, each in enumerate(paired(chat.messages)) for turn in _turns(each, index)],
         "max_tokens": options.max_tokens or min(route.facts.max_output or DEFAULT_MAX_TOKENS, DEFAULT_MAX_TOKENS),
         "stream": True,
     }
@@ -72,19 +73,23 @@ def _turns(message: Message, index: int) -> list[dict[str, Any]]:
         for part in parts
         if isinstance(part, ToolResultPart)
     ]
-    calls = [
-        {"id": part.id, "name": part.name, "arguments": part.arguments or {}}
-        for part in parts
-        if isinstance(part, ToolCallPart)
-    ]
+    calls = [_call(part) for part in parts if isinstance(part, ToolCallPart)]
     others = [part for part in parts if not isinstance(part, (ToolResultPart, ToolCallPart))]
-    turn: dict[str, Any] = {"role": message.role, "content": _plain(others, f"params.messages[{index}].content")}
+    # An answer comes in pieces of one text, such as those that are cited and those that are not.
+    between = "" if message.role == "assistant" else "\n"
+    text = _plain(others, f"params.messages[{index}].content", between)
+    turn: dict[str, Any] = {"role": message.role, "content": text}
     if calls:
         turn["tool_calls"] = calls
-    return [*results, turn] if others or calls else results
+    return [*results, turn] if text or calls else results
 
 
-def _plain(content: Any, where: str) -> str:
+def _call(part: ToolCallPart) -> dict[str, Any]:
+    arguments = parse_arguments(part.arguments_text or "") if part.arguments is None else part.arguments
+    return {"id": part.id, "name": part.name, "arguments": arguments or {}}
+
+
+def _plain(content: Any, where: str, between: str = "\n") -> str:
     if isinstance(content, str):
         return content
     texts: list[str] = []
@@ -93,7 +98,7 @@ def _plain(content: Any, where: str) -> str:
             raise common.unsupported(f"{where}[{at}]", "this wire takes text alone; `openai_chat` takes images")
         if part.__struct_config__.tag == "text":
             texts.append(part.text)
-    return "\n".join(texts)
+    return between.join(texts)
 
 
 # --- stream ----------------------------------------------------------------------------------
@@ -142,6 +147,10 @@ class Decoder:
             self._other.feed(frame, out)
             return
         self._native(event, out)
+
+    def partial(self) -> Message:
+        """Return the message as far as it has come."""
+        return self._other.partial() if self._other else self._draft.partial()
 
     def end(self, out: list[Chunk]) -> Outcome:
         """Close what is open and return the outcome.
@@ -192,7 +201,9 @@ class Decoder:
             key = object() if name else key
         if not draft.tool_known(key):
             draft.tool_begin(key, str(call.get("id") or ""), str(name or ""), out)
-        draft.tool_delta(key, arguments if isinstance(arguments, str) else msgspec.json.encode(arguments or {}).decode(), out)
+        draft.tool_delta(
+            key, arguments if isinstance(arguments, str) else msgspec.json.encode(arguments or {}).decode(), out
+        )
 
 
 def decode_whole(body: bytes, route: Route) -> tuple[StreamDecoder, list[Chunk]]:

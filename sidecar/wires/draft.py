@@ -4,7 +4,7 @@ Shared by all wires, so that tool calls, citations and state are treated alike e
 Must not know any wire's field names.
 """
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable, Iterator
 from io import StringIO
 from typing import Any
 
@@ -176,9 +176,16 @@ class Draft:
             self.tool_end(key, out)
         self.close_block()
 
+    def partial(self) -> Message:
+        """Return the message as far as it has come, without calls that are not whole."""
+        return Message(role="assistant", content=[*without_cut_calls(self._whole_parts())])
+
     def message(self) -> Message:
         """Return the message; parts without text and without state are left out."""
-        return Message(role="assistant", content=[part for each in self._parts if (part := _part(each)) is not None])
+        return Message(role="assistant", content=self._whole_parts())
+
+    def _whole_parts(self) -> list[Part]:
+        return [part for each in self._parts if (part := _part(each)) is not None]
 
     def _open_text(self, kind: str, refusal: bool = False) -> _Text:
         part = _Text(kind, refusal)
@@ -202,6 +209,11 @@ def _part(part: _Text | _Tool | OpaquePart) -> Part | None:
     if part.kind == "reasoning":
         return ReasoningPart(text, state=part.state)
     return TextPart(text, refusal=part.refusal, citations=part.citations or None, state=part.state)
+
+
+def without_cut_calls(parts: Iterable[Part]) -> Iterator[Part]:
+    """Yield *parts* but the tool calls whose arguments are not, or not yet, a JSON object: nobody may run them."""
+    return (part for part in parts if not isinstance(part, ToolCallPart) or part.arguments is not None)
 
 
 def parse_arguments(text: str) -> dict[str, Any] | None:

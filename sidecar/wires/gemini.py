@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from protocol.messages import Citation, FinishReason, State, Usage
+from protocol.messages import Citation, FinishReason, Message, State, Usage
 from protocol.replies import Chunk
 from sidecar.codecs import Frame
 from sidecar.errors import SidecarError
@@ -201,6 +201,10 @@ class Decoder:
         feedback = chunk.prompt_feedback
         if feedback is not None and feedback.block_reason and not chunk.candidates:
             self._blocked(str(feedback.block_reason), feedback.block_reason_message)
+
+    def partial(self) -> Message:
+        """Return the message as far as it has come."""
+        return self._draft.partial()
 
     def end(self, out: list[Chunk]) -> Outcome:
         """Close what is open and return the outcome.

@@ -35,7 +35,6 @@ with another. They refuse a call without any; older ones have no need of it, and
 
 NO_RESULT = "There is no result of this call."
 
-
 def thinks_in_levels(route: Route) -> bool:
     """Return whether the model's name is that of a generation that thinks in levels."""
     return LEVEL_FAMILIES.match(route.model) is not None
@@ -93,7 +92,12 @@ class _Turns:
             media += _media_of(part, place)
         for _, place in (each for left in self._results.values() for each in left):
             raise invalid(f"`{place}` answers no tool call of the turn before it.", f"{place}.id")
-        self.contents.append({"role": "user", "parts": responses + media + self._others})
+        said = responses + media + self._others
+        if self.contents and self.contents[-1]["role"] == "user":
+            # Of the model's turn between, nothing could be said here.
+            self.contents[-1]["parts"] += said
+        else:
+            self.contents.append({"role": "user", "parts": said})
         self._calls, self._results, self._others = [], {}, []
 
 

@@ -25,7 +25,8 @@ from protocol.requests import Chat, NamedTool, Options
 from sidecar.codecs import Frame
 from sidecar.errors import SidecarError
 from sidecar.wires import common, faults
-from sidecar.wires.draft import Draft
+from sidecar.wires.calls import paired
+from sidecar.wires.draft import Draft, parse_arguments
 from sidecar.wires.faults import Rule
 from sidecar.wires.types import Encoded, HttpRequest, Outcome, Route
 
@@ -90,6 +91,7 @@ def _think(body: dict[str, Any], options: Options) -> None:
 
 
 def _messages(messages: list[Message], route: Route) -> list[dict[str, Any]]:
+    messages = paired(messages)
     names = {
         part.id: part.name for message in messages for part in common.parts(message) if isinstance(part, ToolCallPart)
     }
@@ -98,42 +100,37 @@ def _messages(messages: list[Message], route: Route) -> list[dict[str, Any]]:
         where = f"params.messages[{index}].content"
         results = [part for part in common.parts(message) if isinstance(part, ToolResultPart)]
         encoded += [_tool_result(part, names, where) for part in results]
-        if len(results) < len(common.parts(message)) or not results:
-            encoded.append(_message(message, route, where))
+        if len(results) < len(common.parts(message)) and (turn := _message(message, route, where)):
+            encoded.append(turn)
     return encoded
 
 
-def _message(message: Message, route: Route, where: str) -> dict[str, Any]:
-    texts: list[str] = []
-    images: list[str] = []
-    calls: list[dict[str, Any]] = []
-    thinking: list[str] = []
-    for at, part in enumerate(common.parts(message)):
-        match part:
-            case TextPart(text):
-                texts.append(text)
-            case ImagePart():
-                images.append(_image(part, f"{where}[{at}]"))
-            case FilePart():
-                raise common.unsupported(f"{where}[{at}]", "this provider takes no files")
-            case ToolCallPart():
-                calls.append(_call(part, len(calls)))
-            case ReasoningPart(content) if common.own_state(part.state, route) is not None:
-                thinking.append(content)
-            case _:
-                continue
-    encoded: dict[str, Any] = {"role": message.role, "content": "\n".join(texts) if len(texts) > 1 else "".join(texts)}
-    if images:
-        encoded["images"] = images
-    if calls:
-        encoded["tool_calls"] = calls
-    if thinking:
-        encoded["thinking"] = "".join(thinking)
-    return encoded
+def _message(message: Message, route: Route, where: str) -> dict[str, Any] | None:
+    """Return a message, or None when nothing of it can be said here."""
+    parts = common.parts(message)
+    for at, part in enumerate(parts):
+        if isinstance(part, FilePart):
+            raise common.unsupported(f"{where}[{at}]", "this provider takes no files")
+    # An answer comes in pieces of one text, such as those that are cited and those that are not.
+    between = "" if message.role == "assistant" else "\n"
+    content = between.join(part.text for part in parts if isinstance(part, TextPart))
+    calls = [part for part in parts if isinstance(part, ToolCallPart)]
+    fields = {
+        "images": [_image(part, f"{where}[{at}]") for at, part in enumerate(parts) if isinstance(part, ImagePart)],
+        "tool_calls": [_call(part, at) for at, part in enumerate(calls)],
+        "thinking": "".join(part.content for part in parts if isinstance(part, ReasoningPart) and _own(part, route)),
+    }
+    given = {name: value for name, value in fields.items() if value}
+    return {"role": message.role, "content": content} | given if content or given else None
+
+
+def _own(part: ReasoningPart, route: Route) -> bool:
+    return common.own_state(part.state, route) is not None
 
 
 def _call(part: ToolCallPart, index: int) -> dict[str, Any]:
-    function = {"index": index, "name": part.name, "arguments": part.arguments or {}}
+    arguments = parse_arguments(part.arguments_text or "") if part.arguments is None else part.arguments
+    function = {"index": index, "name": part.name, "arguments": arguments or {}}
     return {"id": part.id, "function": function}
 
 
@@ -221,6 +218,10 @@ class Decoder:
             self._call(call, out)
         if line.done:
             self._finish(line)
+
+    def partial(self) -> Message:
+        """Return the message as far as it has come."""
+        return self._draft.partial()
 
     def end(self, out: list[Chunk]) -> Outcome:
         """Close what is open and return the outcome.

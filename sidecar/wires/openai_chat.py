@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from protocol.messages import Citation, FinishReason, Usage
+from protocol.messages import Citation, FinishReason, Message, Usage
 from protocol.replies import Chunk
 from sidecar.codecs import Frame
 from sidecar.wires import faults
@@ -105,6 +105,10 @@ class Decoder:
         self._take(chunk, own, out)
         if tells_failure(chunk, frame[0], own):
             raise in_stream(faults.document(data))
+
+    def partial(self) -> Message:
+        """Return the message as far as it has come."""
+        return self._draft.partial()
 
     def end(self, out: list[Chunk]) -> Outcome:
         """Close what is open and return the outcome.

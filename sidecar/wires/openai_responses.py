@@ -15,10 +15,10 @@ from protocol.messages import FinishReason, Message, Part, State, Usage
 from protocol.replies import Chunk
 from sidecar.codecs import Frame
 from sidecar.wires import common, faults
-from sidecar.wires.draft import Draft
+from sidecar.wires.draft import Draft, without_cut_calls
 from sidecar.wires.responses_errors import classify, in_stream
 from sidecar.wires.responses_items import Item, text_of
-from sidecar.wires.responses_request import encode
+from sidecar.wires.responses_request import CUSTOM, encode
 from sidecar.wires.types import Outcome, Route
 
 __all__ = ["CODEC", "Decoder", "classify", "decode_whole", "encode"]
@@ -40,6 +40,7 @@ class _Event(msgspec.Struct):
     text: Any = None
     refusal: Any = None
     arguments: Any = None
+    input: Any = None
     annotation: Any = None
     response: dict[str, Any] | None = None
     error: Any = None
@@ -85,7 +86,16 @@ FINISH_REASONS: dict[str, FinishReason] = {
 
 TICKS_PER_USD = 10**10
 
-_CALL_FIELDS = frozenset({"type", "id", "call_id", "name", "arguments", "status"})
+CALLS = {"function_call": "arguments", "custom_tool_call": "input"}
+"""Items that are calls of the caller's own tools → the field of the text that the model wrote."""
+
+CALL_DELTAS = frozenset({"response.function_call_arguments.delta", "response.custom_tool_call_input.delta"})
+CALL_WHOLES = {
+    "response.function_call_arguments.done": "arguments",
+    "response.custom_tool_call_input.done": "input",
+}
+
+_CALL_FIELDS = frozenset({"type", "id", "call_id", "name", "arguments", "input", "status"})
 
 
 class Decoder:
@@ -154,27 +164,32 @@ class Decoder:
             self._within(kind, event, out)
 
     def _within(self, kind: str, event: _Event, out: list[Chunk]) -> None:
-        if kind == "response.function_call_arguments.delta":
+        if kind in CALL_DELTAS:
             item = self._item(event)
             if self._calls.tool_known(item):
                 self._calls.tool_delta(item, text_of(event.delta), out)
-        elif kind == "response.function_call_arguments.done":
-            self._complete_arguments(self._item(event), event.arguments, out)
+        elif kind in CALL_WHOLES:
+            self._complete_arguments(self._item(event), getattr(event, CALL_WHOLES[kind]), out)
         elif kind in PARTS_DONE and isinstance(event.part, dict):
             self._item(event).complete_part(event.index, event.part, out)
         elif kind == "response.output_text.annotation.added":
             self._item(event).cite(event.annotation, out)
+
+    def partial(self) -> Message:
+        """Return the message as far as it has come."""
+        return Message(role="assistant", content=[*without_cut_calls(self._parts())])
 
     def end(self, out: list[Chunk]) -> Outcome:
         """Close what is open and return the outcome.
 
         Raises: SidecarError `stream_interrupted` before the response's own end.
         """
-        for item in self._call_items:
-            self._complete_arguments(item, item.head.get("arguments"), out)
-        self._calls.end(out)
+        # A call that was cut is never given out as whole.
         if not self.finished:
             raise faults.interrupted()
+        for item in self._call_items:
+            self._complete_arguments(item, _written(item.head), out)
+        self._calls.end(out)
         return Outcome(
             finish_reason=self._finish_reason(),
             provider_finish_reason=self._status,
@@ -189,9 +204,15 @@ class Decoder:
         reason = FINISH_REASONS.get(self._status or "", "other")
         if reason != "stop":
             return reason
-        if self._calls.has_tool_calls:
+        if self._waits():
             return "tool_calls"
         return "refusal" if any(item.refused for item in self._items) else "stop"
+
+    def _waits(self) -> bool:
+        """Return whether any call is the caller's to answer."""
+        last = max((item.order for item in self._items if item.head.get("type") == "message"), default=-1)
+        # A custom tool that the provider has run itself is followed by what the model says to that.
+        return any(item.head.get("type") != CUSTOM or item.order > last for item in self._call_items)
 
     def _parts(self) -> list[Part]:
         calls = dict(zip(self._call_items, common.parts(self._calls.message()), strict=True))
@@ -223,7 +244,7 @@ class Decoder:
         return item
 
     def _begin_call(self, item: Item, head: dict[str, Any], out: list[Chunk]) -> None:
-        if head.get("type") == "function_call" and not self._calls.tool_known(item):
+        if text_of(head.get("type")) in CALLS and not self._calls.tool_known(item):
             call_id = text_of(head.get("call_id")) or text_of(head.get("id"))
             self._call_items.append(item)
             self._calls.tool_begin(item, call_id, text_of(head.get("name")), out)
@@ -240,15 +261,19 @@ class Decoder:
         elif kind == "reasoning":
             item.complete_all(item.thoughts(whole), out)
             item.draft.reasoning_state(self._state(whole))
-        elif kind == "function_call":
+        elif kind in CALLS:
             self._close_call(item, whole, out)
         elif kind:
             item.draft.opaque(kind, self._state(whole))
 
     def _close_call(self, item: Item, whole: dict[str, Any], out: list[Chunk]) -> None:
         self._begin_call(item, whole, out)
-        self._complete_arguments(item, whole.get("arguments"), out)
-        if extra := {key: value for key, value in whole.items() if key not in _CALL_FIELDS and value is not None}:
+        self._complete_arguments(item, _written(whole), out)
+        extra = {key: value for key, value in whole.items() if key not in _CALL_FIELDS and value is not None}
+        if whole.get("type") == CUSTOM:
+            # Such a call goes back as what it is, and so does its result.
+            extra["type"] = CUSTOM
+        if extra:
             self._calls.tool_state(item, self._state(extra))
         self._calls.tool_end(item, out)
 
@@ -295,6 +320,11 @@ class Decoder:
 
     def _state(self, data: dict[str, Any]) -> State:
         return State(provider=self._route.provider, wire=self._route.wire, model=self._model, data=data)
+
+
+def _written(item: dict[str, Any]) -> object:
+    """Return what the model has written to the call that *item* is."""
+    return text_of(item.get("input")) if item.get("type") == CUSTOM else item.get("arguments")
 
 
 def decode_whole(body: bytes, route: Route) -> tuple[Decoder, list[Chunk]]:

@@ -29,7 +29,6 @@ ERRORS: dict[str, Rule] = {
     "project_spend_limit_exceeded": _QUOTA,
     "organization_usage_limit_exceeded": _QUOTA,
     "server_is_overloaded": Rule("provider_overloaded"),
-    "server_error": Rule("provider_error"),
     "vector_store_timeout": Rule("provider_error"),
     "context_length_exceeded": Rule(
         "context_length_exceeded", hint="Shorten the conversation or ask for fewer tokens."

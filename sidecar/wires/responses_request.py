@@ -24,7 +24,7 @@ from protocol.messages import (
 )
 from protocol.replies import Warn
 from protocol.requests import Chat, NamedTool, Options
-from sidecar.wires import common
+from sidecar.wires import calls, common
 from sidecar.wires.types import Encoded, HttpRequest, Route
 
 MAX_CALL_ID_CHARS = 64
@@ -33,7 +33,12 @@ MAX_CALL_ID_CHARS = 64
 EXTENSIONS = {"text/plain": "txt", "text/markdown": "md"}
 """For a file without a name, where the extension is not the media type's second half."""
 
-OUTPUTS = frozenset({"function_call_output"})
+CUSTOM = "custom_tool_call"
+"""The type of a call whose input is text of any kind, no JSON."""
+
+CUSTOM_OUTPUT = "custom_tool_call_output"
+
+OUTPUTS = frozenset({"function_call_output", CUSTOM_OUTPUT})
 """Items of the caller's, beside the messages that are not the assistant's."""
 
 
@@ -43,7 +48,7 @@ def encode(chat: Chat, route: Route) -> Encoded:
     options = common.accepted(chat.options, route, warnings)
     body: dict[str, Any] = {
         "model": route.model,
-        "input": _input(chat.messages, route),
+        "input": _input(chat.messages, route, calls.function_name(options.tools)),
         "store": False,
         "stream": True,
     }
@@ -73,11 +78,15 @@ def encode(chat: Chat, route: Route) -> Encoded:
 # --- input items -----------------------------------------------------------------------------
 
 
-def _input(messages: list[Message], route: Route) -> list[dict[str, Any]]:
+def _input(messages: list[Message], route: Route, fit_name: calls.Fit) -> list[dict[str, Any]]:
     """Return all items in the order of the messages and their parts."""
     items: list[dict[str, Any]] = []
-    for index, message in enumerate(messages):
+    for index, message in enumerate(calls.paired(messages, call_id, fit_name)):
         items.extend(_items(message, route, f"params.messages[{index}].content"))
+    custom = {item["call_id"] for item in items if item["type"] == CUSTOM}
+    for item in items:
+        if item["type"] in OUTPUTS and item["call_id"] in custom:
+            item["type"] = CUSTOM_OUTPUT
     return _without_orphans(items)
 
 
@@ -182,8 +191,8 @@ def _own_item(part: ReasoningPart | OpaquePart, route: Route) -> list[dict[str, 
 
 
 def call_id(raw: str) -> str:
-    """Return *raw* as the API takes it; one that is too long becomes its digest, the same one every time."""
-    return raw if len(raw) <= MAX_CALL_ID_CHARS else hashlib.sha256(raw.encode()).hexdigest()[:MAX_CALL_ID_CHARS]
+    """Return *raw* as the API takes it; one that is empty or too long becomes its digest, the same one every time."""
+    return raw if 0 < len(raw) <= MAX_CALL_ID_CHARS else hashlib.sha256(raw.encode()).hexdigest()[:MAX_CALL_ID_CHARS]
 
 
 def _call(part: ToolCallPart, route: Route) -> dict[str, Any]:
@@ -191,9 +200,11 @@ def _call(part: ToolCallPart, route: Route) -> dict[str, Any]:
     if text is None:
         text = msgspec.json.encode(part.arguments or {}).decode()
     own = common.own_state(part.state, route)
+    if isinstance(own, dict) and own.get("type") == CUSTOM:
+        return {"call_id": part.id, "name": part.name, "input": text} | own
     return {
         "type": "function_call",
-        "call_id": call_id(part.id),
+        "call_id": part.id,
         "name": part.name,
         "arguments": text if text.strip() else "{}",
     } | (own if isinstance(own, dict) else {})
@@ -209,7 +220,7 @@ def _result(part: ToolResultPart, where: str) -> dict[str, Any]:
     else:
         inner = (_content(each, "tool", f"{where}.content[{at}]") for at, each in enumerate(part.content))
         output = [each for each in inner if each is not None]
-    return {"type": "function_call_output", "call_id": call_id(part.id), "output": output}
+    return {"type": "function_call_output", "call_id": part.id, "output": output}
 
 
 # --- options ---------------------------------------------------------------------------------

@@ -28,6 +28,8 @@ class Quirks(msgspec.Struct, frozen=True, kw_only=True):
     """Role of system messages. Default: `system`."""
     tool_ids: Literal["any", "nine"] = "any"
     """The ids of tool calls that are taken: any, or nine letters and digits. Default: `any`."""
+    user_after_results: bool = True
+    """A user's message may follow the results of tools. False: the assistant's word stands between. Default: true."""
     json_schema: bool = True
     """`response_format` takes a JSON Schema. False: the schema goes into the system text. Default: true."""
     cache_control: bool = False
@@ -113,6 +115,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """The id that the reply itself carries."""
     provider_cost_usd: str | None = None
     """What the provider says the request cost, as a decimal string."""
+    estimate: Usage | None = None
+    """What was used by our own count, of a stream that we have ended ourselves."""
 
 
 class StreamDecoder(Protocol):
@@ -131,6 +135,9 @@ class StreamDecoder(Protocol):
 
         Raises: SidecarError for an error inside the stream; what was appended before stays good.
         """
+
+    def partial(self) -> Message:
+        """Return the assistant message as far as it has come, without calls that are not whole: safe at any time."""
 
     def end(self, out: list[Chunk]) -> Outcome:
         """Close what is open and return the outcome, at the terminal marker or the end of the stream.

@@ -55,14 +55,14 @@ class Host:
             line = line[self.process.stdin.write(line) or 0 :]
         return self._last_id
 
-    def chat(self, wire: str, *, n: int, us: int = 0, hang: int = 0) -> int:
+    def chat(self, wire: str, *, n: int, us: int = 0, hang: int = 0, together: int = 0) -> int:
         """Ask for a stream of *n* events and return its id, which is also the server's key for it."""
         stream = STREAMS[wire]
         return self.send(
             "stream_chat",
             provider=stream.provider,
             params={
-                "model": f"n={n},us={us},hang={hang},key={self._last_id + 1}",
+                "model": f"n={n},us={us},hang={hang},together={together},key={self._last_id + 1}",
                 "messages": [{"role": "user", "content": "Hello"}],
                 "options": {"wire": wire},
                 "api_key": "k-test",

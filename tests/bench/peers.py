@@ -115,8 +115,8 @@ async def _main(name: str, port: int) -> None:
     # Nothing else runs while it waits for the next line: reading may block.
     while line := sys.stdin.readline():
         load = json.loads(line)
-        model = f"n={load['n']},us={load['us']}"
         streams = load.get("streams", 0)
+        model = f"n={load['n']},us={load['us']},together={streams}"
         result = _many(ask, load["wire"], model, streams) if streams else _one(ask, load["wire"], model)
         print(json.dumps(await result), flush=True)
 

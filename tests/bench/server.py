@@ -3,11 +3,13 @@
 Prints its port. The model of a request carries the load: `n=20000,us=0` is 20,000 events as fast
 as they are taken, each a write of its own; `n=200,us=5000` one every 5 ms, its text the moment it
 was sent, in nanoseconds of the monotonic clock that all processes of a machine share. `hang=1`
-never ends. `GET /closed` gives, by the load's `key`, when a client left a stream unfinished.
+never ends; `together=100` goes on after its first event once a hundred such streams have come to
+theirs. `GET /closed` gives, by the load's `key`, when a client left a stream unfinished.
 """
 
 import asyncio
 import json
+import random
 import re
 import time
 from collections.abc import Iterator
@@ -30,11 +32,29 @@ _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 _BY_PATH = {stream.path: stream for stream in STREAMS.values()}
 
 
+class Gate:
+    """Lets streams go on once a number of them has come, so that so many are open at once however slow the machine."""
+
+    def __init__(self) -> None:
+        self._come = 0
+        self._open = asyncio.Event()
+
+    async def wait_for(self, streams: int) -> None:
+        """Wait until *streams* of them wait; then it is closed again."""
+        self._come += 1
+        gate = self._open
+        if self._come >= streams:
+            gate.set()
+            self._come, self._open = 0, asyncio.Event()
+        await gate.wait()
+
+
 class Connection(asyncio.Protocol):
     """One client: a request at a time, one connection for many."""
 
-    def __init__(self, closed: dict[str, float]) -> None:
+    def __init__(self, closed: dict[str, float], gate: Gate) -> None:
         self._closed = closed
+        self._gate = gate
         self._received = b""
         self._writable = asyncio.Event()
         self._writable.set()
@@ -89,7 +109,7 @@ class Connection(asyncio.Protocol):
         for event in stream.first():
             write(_framed(streams.encode(event)))
         if load.get("us"):
-            text = await self._paced(streams.template(stream), load["n"], load["us"] / 1e6)
+            text = await self._paced(streams.template(stream), load)
         else:
             text = await self._fast(streams.template(stream), load["n"])
         if load.get("hang"):
@@ -111,12 +131,16 @@ class Connection(asyncio.Protocol):
             await self._writable.wait()
         return "".join(islice(cycle(WORDS), count))
 
-    async def _paced(self, template: tuple[bytes, bytes], count: int, pause_s: float) -> str:
-        words = []
-        for word in _stamps(count):
+    async def _paced(self, template: tuple[bytes, bytes], load: dict[str, int]) -> str:
+        words: list[str] = []
+        for word in _stamps(load["n"]):
             self._transport.write(_framed(word.encode().join(template)))
+            if not words and (streams := load.get("together")):
+                await self._gate.wait_for(streams)
+                # Not all at the same moment from here on.
+                await asyncio.sleep(random.random() * load["us"] / 1e6)
             words.append(word)
-            await asyncio.sleep(pause_s)
+            await asyncio.sleep(load["us"] / 1e6)
             await self._writable.wait()
         return "".join(words)
 
@@ -133,8 +157,9 @@ def _framed(event: bytes) -> bytes:
 
 async def _serve() -> None:
     closed: dict[str, float] = {}
+    gate = Gate()
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: Connection(closed), "127.0.0.1", 0, backlog=4096)
+    server = await loop.create_server(lambda: Connection(closed, gate), "127.0.0.1", 0, backlog=4096)
     print(server.sockets[0].getsockname()[1], flush=True)
     async with server:
         await server.serve_forever()

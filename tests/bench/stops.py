@@ -87,13 +87,14 @@ def stall(seconds: float = 5) -> Iterator[Figure]:
     with processes.serving() as server, hosting(server.port) as host:
         host.run(WIRE, n=100)
         before_mb = processes.memory_mb(host.pid)
-        ids = {host.chat(WIRE, n=STALL_EVENTS) for _ in range(STREAMS_AT_ONCE)}
-        # More than the sockets' own buffers take: its provider is still sending when it is cancelled.
+        # Its provider is still sending when it is cancelled: it never ends, and it has begun.
         cancelled = host.chat(WIRE, n=ENDLESS)
+        host.wait(cancelled, "content")
+        ids = {host.chat(WIRE, n=STALL_EVENTS) for _ in range(STREAMS_AT_ONCE)}
         time.sleep(seconds / 2)
         start = time.monotonic()
         cancel_id = host.send("cancel", params={"id": cancelled})
-        closed_at = server.closed_at(cancelled, seconds=2)
+        closed_at = server.closed_at(cancelled, seconds=max(2.0, seconds / 2))
         time.sleep(max(0.0, seconds / 2 - (time.monotonic() - start)))
         held_mb = processes.memory_mb(host.pid, "VmHWM") - before_mb
 

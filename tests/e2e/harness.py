@@ -19,6 +19,8 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, Self
 
+import pytest
+
 from tests.e2e import probes
 from tests.e2e.lines import ABSENT, CANARY, SECRET, Id, Line, Object, check_sequence, read_line, text
 from tests.e2e.provider import WAIT_SECONDS, Provider
@@ -43,13 +45,16 @@ _TROUBLE = re.compile(
 def in_time(measure: Callable[[], float], limit_seconds: float) -> None:
     """Assert that *measure* gives no more than the limit.
 
-    Once in three times is proof enough of what the process can do: the machine may be busy with other things.
+    Once in three times is proof enough of what the process can do. A machine with more to do than it has
+    processors is no place to measure: the test is skipped.
     """
     measured: list[float] = []
     while len(measured) < 3:
         measured.append(measure())
         if measured[-1] <= limit_seconds:
             return
+    if hasattr(os, "getloadavg") and os.getloadavg()[0] > (os.cpu_count() or 1):
+        pytest.skip("the machine is too busy to measure")
     raise AssertionError(f"{limit_seconds} seconds allowed, measured: {measured}")
 
 

@@ -53,3 +53,12 @@ def children(pid: int) -> list[int]:
 def command_line(pid: int) -> bytes:
     """Return the command line, as anybody on the machine sees it."""
     return Path(f"/proc/{pid}/cmdline").read_bytes()
+
+
+def listening(pid: int) -> set[str]:
+    """Return the process's own sockets that take connections: TCP in state LISTEN, Unix with that flag."""
+    found = set[str]()
+    for table, column, listens, inode in (("tcp", 3, "0A", 9), ("tcp6", 3, "0A", 9), ("unix", 3, "00010000", 6)):
+        rows = Path(f"/proc/{pid}/net/{table}").read_text(encoding="utf-8").splitlines()[1:]
+        found |= {f"socket:[{row.split()[inode]}]" for row in rows if row.split()[column] == listens}
+    return found & set(descriptors(pid).values())

@@ -10,6 +10,7 @@ import socket
 import struct
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from enum import Enum
@@ -61,6 +62,8 @@ class Gate:
 
 Step = bytes | Act | Repeat | Pause | Gate
 
+NOT_FOUND: list[Step] = [b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n"]
+
 
 class Call:
     """One request that came, and what became of it."""
@@ -74,8 +77,8 @@ class Call:
         """Method and path, such as `POST /v1/messages`."""
         self.headers = headers
         self.body = body
-        self.name = str(self.json["model"]) if body else target.split()[1]
-        """What its script is found by: the model that it asks for, else its path."""
+        self.name = str((self.json if body else {}).get("model") or target.split()[1])
+        """What its script is found by: the model that it asks for, else its path, or a name that its path has."""
         self.at = time.monotonic()
         self.sent_at: list[float] = []
         """When each step of bytes was handed to the socket."""
@@ -105,7 +108,7 @@ class Provider:
         """Those that neither side has closed."""
         self.port = 0
         self._calls: list[Call] = []
-        self._scripts: dict[str, list[Step]] = {}
+        self._scripts: dict[str, deque[list[Step]]] = {}
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="provider", daemon=True)
 
@@ -134,7 +137,11 @@ class Provider:
 
     def play(self, name: str, steps: Iterable[Step]) -> str:
         """Answer every request for the model, or path, *name* with *steps*, and return *name*."""
-        self._scripts[name] = list(steps)
+        return self.play_in_turn(name, steps)
+
+    def play_in_turn(self, name: str, *scripts: Iterable[Step]) -> str:
+        """Answer the requests for *name* with one script each, and all that follow with the last of them."""
+        self._scripts[name] = deque(map(list, scripts))
         return name
 
     def calls(self, name: str) -> list[Call]:
@@ -225,6 +232,8 @@ class Provider:
                 with self._changing():
                     self.begun += 1
                 call = await _read_call(number, first, reader, writer)
+                if call.name not in self._scripts:
+                    call.name = next((name for name in self._scripts if f"/{name}" in call.target), call.name)
                 ahead = asyncio.ensure_future(reader.read(1))
                 ahead.add_done_callback(partial(self._hung_up, call))
                 with self._changing():
@@ -245,7 +254,8 @@ class Provider:
                 call.closed_at = time.monotonic()
 
     async def _answer(self, call: Call, writer: asyncio.StreamWriter, hung_up: "asyncio.Future[bytes]") -> None:
-        for step in self._scripts.get(call.name, [b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n"]):
+        scripts = self._scripts.get(call.name, deque([NOT_FOUND]))
+        for step in scripts.popleft() if len(scripts) > 1 else scripts[0]:
             match step:
                 case bytes():
                     await self._send(call, writer, step)

@@ -307,7 +307,7 @@ def online(services: Services, folder: Path, config: str = "", **env: str) -> It
     *env* overrules what makes it so; a variable that is empty is not set.
     """
     home = folder / "home"
-    home.mkdir()
+    home.mkdir(exist_ok=True)
     arguments = list[str]()
     if config:
         # Not in the home directory, where no key may be found afterwards.

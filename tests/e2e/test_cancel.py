@@ -128,6 +128,10 @@ def test_a_cancelled_id_can_be_used_at_once(sidecar: Sidecar, provider: Provider
         assert text(sidecar.stream("same")) == "new"
 
 
+TOLD = {"connect": "connect", "tls": "connect", "headers": "headers", "error": "idle", "body": "idle"}
+"""Phase → how an error names it."""
+
+
 @probes.linux_only
 @pytest.mark.parametrize("phase", PHASES)
 def test_the_timeout_of_a_request_is_over_everything(warm: Sidecar, provider: Provider, phase: Phase) -> None:  # I01
@@ -136,7 +140,8 @@ def test_the_timeout_of_a_request_is_over_everything(warm: Sidecar, provider: Pr
         with stalled(warm, provider, phase, timeout=300) as request_id:
             end = warm.stream(request_id)[-1]
         error = end.data["error"]
-        assert (error["code"], error["phase"], error["retryable"]) == ("timeout", "total", True)
+        assert (error["code"], error["phase"], error["retryable"]) == ("timeout", TOLD[phase], True)
+        assert error["reason"] == "deadline"
         assert error["partial"] is (phase == "body")
         assert end.at - start >= 0.3
         provider.disconnected()

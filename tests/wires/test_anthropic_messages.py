@@ -36,15 +36,18 @@ def test_no_stream_makes_it_fail_with_anything_but_an_error_of_ours(stream: tupl
     assert isinstance(mangled.outcome("anthropic_messages", stream), Outcome | SidecarError)
 
 
+ASKED = Message(role="user", content="Go on.")
+
+
 @pytest.mark.parametrize("name", ["thinking", "redacted_thinking", "citations", "server_tools", "compaction"])
 def test_the_message_of_an_answer_goes_back_as_the_blocks_that_it_came_in(name: str) -> None:
     answer, own = case(name), fixtures.route(case(name))
     message = msgspec.convert(fixtures.chunks(answer, [answer.body])[-1]["message"], Message)
-    (turn,) = body([message], own)["messages"]
+    _, turn = body([ASKED, message], own)["messages"]
     assert turn["content"] == blocks(answer)
 
     foreign = msgspec.structs.replace(own, provider="another")
-    for block in body([message], foreign)["messages"][0]["content"]:
+    for block in body([ASKED, message], foreign)["messages"][1]["content"]:
         assert block["type"] in {"text", "tool_use"}
         assert "citations" not in block
 
@@ -71,7 +74,13 @@ def test_a_state_that_is_no_longer_what_it_was_is_left_out(data: object) -> None
         {"type": "text", "text": "Hello."},
     ]
     message = msgspec.convert({"role": "assistant", "content": parts}, Message)
-    assert body([message], ROUTE)["messages"][0]["content"] == [{"type": "text", "text": "Hello."}]
+    assert body([ASKED, message], ROUTE)["messages"][1]["content"] == [{"type": "text", "text": "Hello."}]
+
+
+def test_a_conversation_that_the_assistant_begins_gets_a_turn_before_it() -> None:
+    turns = body([Message(role="assistant", content="Hello."), ASKED], ROUTE)["messages"]
+    assert [turn["role"] for turn in turns] == ["user", "assistant", "user"]
+    assert turns[0]["content"] == [{"type": "text", "text": "."}]
 
 
 @pytest.mark.parametrize(

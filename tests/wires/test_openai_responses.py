@@ -162,7 +162,11 @@ REFUSAL = {"type": "message", "content": [{"type": "refusal", "refusal": "No."}]
         ("completed", None, [MESSAGE, CALL], "tool_calls"),
         ("completed", None, [REFUSAL], "refusal"),
         ("completed", None, [REFUSAL, CALL], "tool_calls"),
-        ("completed", None, [{"type": "custom_tool_call", "name": "x"}], "stop"),
+        ("completed", None, [{"type": "custom_tool_call", "name": "x"}], "tool_calls"),
+        ("completed", None, [MESSAGE, {"type": "custom_tool_call", "name": "x"}], "tool_calls"),
+        # The provider has run it itself.
+        ("completed", None, [{"type": "custom_tool_call", "name": "x"}, MESSAGE], "stop"),
+        ("completed", None, [CALL, {"type": "custom_tool_call", "name": "x"}, MESSAGE], "tool_calls"),
         ("incomplete", None, [], "other"),
         ("incomplete", "steered", [], "other"),
         ("incomplete", "max_output_tokens", [MESSAGE], "length"),

@@ -1,0 +1,218 @@
+"""`authenticate`: a provider's credential stored, described, tried, and forgotten.
+
+Knows what each operation says to the host, and what is stored. Must not know schemes, files or
+the steps of a login.
+"""
+
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+import msgspec
+
+from protocol.replies import Authentication, LoggedIn, Method, Status
+from protocol.requests import Authenticate, ListModels
+from sidecar import auth, device_flow, model_lists, resolve, settings
+from sidecar.auth import call_of
+from sidecar.catalogue import ProviderRow
+from sidecar.config import Config
+from sidecar.errors import SidecarError, invalid
+from sidecar.flights import Flight
+from sidecar.host import Host
+from sidecar.inflight import Entry
+from sidecar.resolve import Target
+from sidecar.secret import Secret
+from sidecar.store import Secrets, Stored
+
+_METHODS: dict[str, Method] = {"key": "api_key", "token": "access_token"}
+"""By the kind of a credential."""
+
+
+async def login(host: Host, entry: Entry, name: str, params: Authenticate) -> None:
+    """Store the key of the request, or log in with a code that the user types in a browser."""
+    row = resolve.known_providers(host.config)[name]
+    if row.auth == "none":
+        raise invalid(f"{row.name} needs no login.", "provider")
+    if params.api_key is not None:
+        target = resolve.provider_target(host.config, name, ListModels(api_key=params.api_key))
+        stored = _stored(host.config, name, row, _credential(target), method="api_key")
+        done = await host.flights.share(("store", name), lambda _: _kept(host, name, stored))
+        host.finish(entry, done)
+    elif row.login is not None:
+        await _logged_in(host, entry, name, row)
+    else:
+        raise invalid(f"{row.name} has no login but a key: `params.api_key` is required.", "params.api_key")
+
+
+async def status(host: Host, entry: Entry, name: str, params: Authenticate) -> None:  # noqa: ARG001 - an operation
+    """Say how the provider is authorized."""
+    host.finish(entry, described(host, name))
+
+
+async def validate(host: Host, entry: Entry, name: str, params: Authenticate) -> None:
+    """Ask the provider for something cheap that it gives to nobody without a good credential."""
+    target = resolve.provider_target(host.config, name, ListModels(api_key=params.api_key))
+    path = None if target.row.auth == "none" else settings.check_path(target.row, name, target.route.settings)
+    if path is not None:
+        try:
+            await model_lists.get(host, target, entry.progress, path)
+        except SidecarError as error:
+            renewed = await auth.renew(call_of(host, target), error)
+            if renewed is None:
+                raise
+            await model_lists.get(host, renewed, entry.progress, path)
+    host.finish(entry, msgspec.structs.replace(described(host, name, target.credential), valid=True))
+
+
+async def logout(host: Host, entry: Entry, name: str, params: Authenticate) -> None:  # noqa: ARG001 - an operation
+    """Forget what is stored, and all that was made of it."""
+    removed = await host.flights.share(("store", name), lambda _: host.store.remove(name))
+    warnings = host.store.warnings
+    # What schemes remember may be made of the credential, and is made anew where it is not.
+    host.sessions.clear()
+    for key in [key for key in host.model_lists if key[0] == name]:
+        del host.model_lists[key]
+    await host.look_into_store()
+    host.finish(entry, msgspec.structs.replace(described(host, name), removed=removed, warnings=warnings))
+
+
+OPERATIONS: dict[str, Callable[[Host, Entry, str, Authenticate], Awaitable[None]]] = {
+    "login": login,
+    "status": status,
+    "validate": validate,
+    "logout": logout,
+}
+
+
+# --- what there is ---------------------------------------------------------------------------
+
+
+def found(config: Config, name: str, row: ProviderRow) -> tuple[Secret | None, str | None]:
+    """Return the credential that a request would be sent with, and why it cannot be."""
+    try:
+        return resolve.credential_of(config, name, row, None), None
+    except SidecarError as error:
+        return None, error.body.message
+
+
+def logins(row: ProviderRow) -> list[Literal["api_key", "device"]]:
+    """Return what `login` takes for the provider."""
+    if row.auth == "none":
+        return []
+    return ["api_key", "device"] if row.login else ["api_key"]
+
+
+def described(host: Host, name: str, given: Secret | None = None) -> Authentication:
+    """Return how provider *name* is authorized, by a credential of the request's own if one is given."""
+    row = resolve.known_providers(host.config)[name]
+    credential, problem = found(host.config, name, row)
+    if given is not None and given.source == "request":
+        credential, problem = given, None
+    stored = host.store.get(name) if credential and credential.source == "store" else None
+    method: Method | None = _METHODS[credential.kind] if credential else None
+    if credential is None and row.auth_optional and row.auth != "none" and not row.private_network:
+        method = "chain"
+    return Authentication(
+        provider=name,
+        ready=problem is None and (credential is not None or row.auth_optional),
+        logins=logins(row),
+        method=stored.method if stored else method,
+        source=credential.source if credential and credential.source != "none" else None,
+        account=stored.account if stored else None,
+        storage=stored.storage if stored else None,
+        expires_at=stored.expires_at if stored else None,
+        problem=problem,
+        warnings=host.store.warnings,
+    )
+
+
+# --- a login ---------------------------------------------------------------------------------
+
+
+async def _logged_in(host: Host, entry: Entry, name: str, row: ProviderRow) -> None:
+    """Tell *entry* what the one login of the provider says, from the code on, until it has ended."""
+
+    async def run(flight: Flight) -> LoggedIn:
+        return await _by_device(host, name, row, flight)
+
+    with host.flights.joined(("login", name), run, lasting=False) as flight:
+        told = 0
+        while not flight.landed:
+            for word in flight.said[told:]:
+                # Who joins late has no use for waits that are over.
+                if not isinstance(word, Status) or ("status" in host.session.events and word is flight.said[-1]):
+                    entry.lane.send([word])
+            told = len(flight.said)
+            await flight.news()
+        host.finish(entry, await flight.outcome())
+
+
+async def _by_device(host: Host, name: str, row: ProviderRow, flight: Flight) -> LoggedIn:
+    if row.login is None:
+        raise invalid(f"{row.name} has no login.", "provider")
+    at = device_flow.endpoints(row.login, settings.merged(host.config, name, row, None))
+    code = await device_flow.begin(host.http, at)
+    flight.say(code.shown)
+    tokens = await device_flow.wait(host.http, at, code, flight)
+    account = await device_flow.account(host.http, at, tokens.access)
+    stored = _stored(host.config, name, row, tokens.access, method="device", account=account, tokens=tokens)
+    return await _kept(host, name, stored)
+
+
+def _stored(  # noqa: PLR0913 - what is stored
+    config: Config,
+    name: str,
+    row: ProviderRow,
+    credential: Secret,
+    *,
+    method: Method,
+    account: str | None = None,
+    tokens: device_flow.Tokens | None = None,
+) -> Stored:
+    now = datetime.now(UTC)
+    renewal = tokens.renewal.reveal() if tokens and tokens.renewal else None
+    return Stored(
+        kind="key",
+        method=method,
+        home=resolve.home(config, name, row),
+        saved_at=now.isoformat(),
+        account=account,
+        expires_at=device_flow.expires_at(tokens, now) if tokens else None,
+        secrets=Secrets(credential.reveal(), renewal),
+    )
+
+
+async def _kept(host: Host, name: str, stored: Stored) -> LoggedIn:
+    storage = await host.store.save(name, stored)
+    warnings = host.store.warnings
+    await host.look_into_store()
+    return LoggedIn(
+        provider=name,
+        method=stored.method,
+        account=stored.account,
+        storage=storage,
+        expires_at=stored.expires_at,
+        warnings=warnings,
+    )
+
+
+def _credential(target: Target) -> Secret:
+    if target.credential is None:
+        raise invalid("The provider takes no key.", "params.api_key")
+    return target.credential
+
+
+def info(config: Config, name: str, row: ProviderRow) -> dict[str, Any]:
+    """Return what `list_providers` says of provider *name*."""
+    credential, problem = found(config, name, row)
+    return {
+        "id": name,
+        "name": row.name,
+        "wire": row.wire,
+        "ready": problem is None and (credential is not None or row.auth_optional),
+        "auth": row.auth,
+        "credential_source": credential.source if credential else None,
+        "logins": logins(row),
+        "env": row.env,
+        "built_in": name not in config.providers or bool(row.env),
+    } | ({"problem": problem} if problem else {})

@@ -1,0 +1,197 @@
+"""The action `count_tokens`: by the provider itself where that is asked for and it can, else by a vocabulary of ours.
+
+Knows which of them answers and what may be said of the answer. Must not know a wire's fields,
+nor how a prompt is made up (`tokens`).
+"""
+
+import importlib
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol, cast
+
+import anyio
+import anyio.from_thread
+import anyio.to_thread
+import msgspec
+
+from protocol.messages import Message
+from protocol.replies import Warn
+from protocol.requests import Chat, CountTokens
+from sidecar import auth, resolve, tokens, transport, vocab
+from sidecar.auth import call_of
+from sidecar.catalogue import CounterRow, tokenizers
+from sidecar.errors import SidecarError, invalid
+from sidecar.host import Host
+from sidecar.inflight import Entry, Progress
+from sidecar.resolve import Target
+from sidecar.tokens import Count, Estimate, Family
+from sidecar.transport import Limits
+from sidecar.wires.types import HttpRequest, Route
+
+LIMITS = Limits(first_byte=30.0, idle=30.0)
+"""Of the provider's own count, which is a matter of milliseconds."""
+
+THREADS = 2
+"""How many counts run at once: more would keep each other from the processors."""
+
+
+class Counter(Protocol):
+    """The shape of a module that counts by a provider."""
+
+    EXACT: bool
+    """Whether it counts the prompt; false: its texts alone."""
+
+    def encode_count(self, chat: Chat, route: Route) -> HttpRequest:
+        """Return the request that asks how many tokens *chat* is."""
+
+    def decode_count(self, body: bytes) -> int:
+        """Return the answer."""
+
+    def classify(self, status: int, headers: dict[str, str], body: bytes) -> SidecarError:
+        """Return the failure that an HTTP error reply stands for."""
+
+
+class Kept:
+    """The vocabularies that have been loaded, and who may use them."""
+
+    def __init__(self) -> None:
+        self.encodings: dict[str, Any] = {}
+        self.limiter = anyio.CapacityLimiter(THREADS)
+
+
+class Asked(NamedTuple):
+    """What is to be counted: a chat, or the *text* alone that is its only message."""
+
+    chat: Chat
+    text: str | None
+    family: Family
+
+
+async def count(host: Host, entry: Entry, params: CountTokens) -> dict[str, Any]:
+    """Return the answer to `count_tokens`.
+
+    Raises: SidecarError `invalid_request`, `unknown_provider`; with `exact`, whatever the provider answers.
+    """
+    provider, chat = resolve.with_preset(host.config, entry.envelope.provider, _chat(params))
+    model = resolve.described(host.config, provider, chat.model, chat.settings)
+    entry.progress.provider, entry.progress.model = model.provider, model.model
+    asked = Asked(chat, params.text, tokenizers.family_of(model.usual_name))
+    if not params.exact or (params.text is not None and asked.family.own):
+        return await _estimate(host, asked)
+    counted = await _by_provider(host, entry.progress, provider, asked)
+    if counted is not None:
+        return counted
+    warning = Warn(code="estimated", message="The provider does not count this itself: the count is an estimate.")
+    return await _estimate(host, asked) | {"warnings": [warning]}
+
+
+def _chat(params: CountTokens) -> Chat:
+    if (params.messages is None) == (params.text is None):
+        raise invalid("Either `params.messages` or `params.text` is counted.", "params.messages")
+    return Chat(
+        model=params.model,
+        messages=[Message(role="user", content=params.text or "")] if params.messages is None else params.messages,
+        options=params.options,
+        api_key=params.api_key,
+        base_url=params.base_url,
+        settings=params.settings,
+    )
+
+
+# --- by the provider -------------------------------------------------------------------------
+
+
+async def _by_provider(host: Host, progress: Progress, provider: str | None, asked: Asked) -> dict[str, Any] | None:
+    """Return the provider's own count, or None where it has none for this model."""
+    await host.look_into_store()
+    name, _ = resolve.split_model(host.config, provider, asked.chat.model)
+    if not resolve.known_providers(host.config)[name].counters:
+        return None
+    target = resolve.chat_target(host.config, provider, asked.chat)
+    row = target.row.counters.get(target.route.wire)
+    if row is None:
+        return None
+    counter = cast("Counter", importlib.import_module(f"sidecar.wires.{row.module}"))
+    counted = await _ask(host, progress, target, counter, row, asked.chat)
+    if counted is None:
+        return None
+    if counter.EXACT or asked.text is not None:
+        return {"tokens": counted, "exact": True, "method": "provider", "warnings": []}
+    frame = tokens.chat_tokens(asked.chat.messages, asked.chat.options, asked.family, lambda _: 0)
+    band = math.ceil(frame.tokens * frame.error_band_pct / (counted + frame.tokens))
+    return _answer(Estimate(counted + frame.tokens, band), "provider", "texts of the prompt")
+
+
+async def _ask(
+    host: Host, progress: Progress, target: Target, counter: Counter, row: CounterRow, chat: Chat
+) -> int | None:
+    progress.tries += 1
+    target = await auth.prepare(call_of(host, target))
+    request = counter.encode_count(chat, target.route)
+    call = msgspec.structs.replace(call_of(host, target), request=request, chat=chat)
+    async with host.http.send(request, await auth.headers(call), LIMITS, progress) as response:
+        if response.status >= 300:
+            failure = counter.classify(response.status, response.headers, await transport.read_error_body(response))
+            if failure.body.code in row.unable:
+                return None
+            raise auth.hide(failure, target)
+        return counter.decode_count(await transport.read_body(response))
+
+
+# --- by a vocabulary -------------------------------------------------------------------------
+
+
+async def _estimate(host: Host, asked: Asked) -> dict[str, Any]:
+    """Return a count that asks nobody."""
+    family = asked.family
+    kept: Kept = host.sessions.setdefault(__name__, Kept())
+    try:
+        encoding = await _encoding(host, kept, vocab.file_of(family.vocabulary))
+    except vocab.VocabularyError:
+        guess = await _counted(kept, asked, tokens.by_bytes)
+        return _answer(guess._replace(error_band_pct=tokens.BYTES_BAND_PCT), "bytes", "3.5 bytes a token")
+    found = await _counted(kept, asked, _pausing(encoding.encode_ordinary))
+    if family.own:
+        return _answer(found, "vocabulary", family.vocabulary)
+    return _answer(found, "estimate", f"{family.vocabulary} × {family.factor:g}")
+
+
+async def _encoding(host: Host, kept: Kept, name: str) -> Any:
+    """Return the encoding of that name, loaded once for all requests that wait for it."""
+    if name not in kept.encodings:
+
+        async def load(_: object) -> None:
+            kept.encodings[name] = await anyio.to_thread.run_sync(vocab.load, name, abandon_on_cancel=True)
+
+        await host.flights.share((__name__, name), load)
+    return kept.encodings[name]
+
+
+def _pausing(encode: Callable[[str], list[int]]) -> Count:
+    """Return what counts a text in pieces, and stops between two when the request has ended meanwhile."""
+
+    def count(text: str) -> int:
+        total = 0
+        for piece in tokens.pieces(text):
+            anyio.from_thread.check_cancelled()
+            total += len(encode(piece))
+        return total
+
+    return count
+
+
+async def _counted(kept: Kept, asked: Asked, count: Count) -> Estimate:
+    """Return the tokens, counted in a thread: the vocabulary lets other threads run meanwhile."""
+
+    def run() -> Estimate:
+        if asked.text is not None:
+            return tokens.text_tokens(asked.text, asked.family, count)
+        return tokens.chat_tokens(asked.chat.messages, asked.chat.options, asked.family, count)
+
+    return await anyio.to_thread.run_sync(run, abandon_on_cancel=True, limiter=kept.limiter)
+
+
+def _answer(found: Estimate, method: str, basis: str) -> dict[str, Any]:
+    answer = {"tokens": found.tokens, "exact": found.error_band_pct == 0, "method": method, "basis": basis}
+    band = {} if answer["exact"] else {"error_band_pct": found.error_band_pct}
+    return answer | band | {"warnings": []}

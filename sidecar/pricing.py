@@ -1,0 +1,57 @@
+"""The action `calculate_cost`: a usage, priced at a time for a model of a provider.
+
+Knows which prices apply: the model's, none where the machine is the user's own, credits where
+the provider bills in such. Must not know how they are applied (`cost`).
+"""
+
+from datetime import UTC, datetime
+from decimal import Decimal
+from fnmatch import fnmatchcase
+from typing import Any
+
+from protocol.requests import CalculateCost, Chat, Settings
+from sidecar import addresses, catalogue, cost, resolve, settings
+from sidecar.catalogue.models import ModelRow, Rates
+from sidecar.config import Config
+from sidecar.errors import invalid
+from sidecar.resolve import Described
+
+FREE = ModelRow(name="", price=Rates(input=Decimal(0), output=Decimal(0)))
+"""What costs nothing."""
+
+
+def calculate(config: Config, provider: str | None, params: CalculateCost) -> dict[str, Any]:
+    """Return the `cost` object of the usage.
+
+    Raises: SidecarError `invalid_request`, `unknown_provider`.
+    """
+    at = _time(params.at)
+    provider, chosen = resolve.with_preset(config, provider, Chat(model=params.model, messages=[]))
+    model = resolve.described(config, provider, chosen.model, params.settings)
+    row, mode = _priced(config, model, params.settings), params.mode
+    if row is not None and row is not FREE and mode is not None and mode not in row.modes:
+        return cost.unknown("price_unknown")
+    factors = catalogue.price_factors(model.row, model.settings, {})
+    found = cost.cost(params.usage, row, at, mode=mode, factors=factors)
+    return cost.in_credits(found, model.row.credit_usd)
+
+
+def _time(text: str | None) -> datetime:
+    """Return the time that *text* names, which is UTC where it says nothing else; by default now."""
+    if text is None:
+        return datetime.now(UTC)
+    try:
+        named = datetime.fromisoformat(text)
+        return (named if named.tzinfo else named.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise invalid("`params.at` is no time in ISO 8601.", "params.at") from None
+
+
+def _priced(config: Config, model: Described, given: Settings | None) -> ModelRow | None:
+    row = model.row
+    if row.free_unless is None:
+        return model.model_row
+    base_url = given.base_url if given else None
+    base = settings.address(config, model.provider, row, model.settings, base_url, has_key=False)
+    elsewhere = row.key_base_url is not None and addresses.same_origin(base.url, row.key_base_url)
+    return None if elsewhere or fnmatchcase(model.model, row.free_unless) else FREE

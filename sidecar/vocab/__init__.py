@@ -1,0 +1,123 @@
+"""The vocabularies that come with the program, as encodings of tiktoken: loaded from here, never fetched.
+
+Each is a file `<name>.zlib`, which `build.py` makes of the published one: the lengths of all tokens in the order of
+their ranks, a byte each, then the tokens themselves. `vocabularies.json` has what goes with it. Loading takes some
+tenths of a second: a worker thread does it.
+"""
+
+import hashlib
+import zlib
+from functools import cache
+from itertools import accumulate, pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+if TYPE_CHECKING:
+    from tiktoken import Encoding
+
+FOLDER = Path(__file__).parent
+
+BATCH_TOKENS = 4096
+"""As many are put into the table at once, so that other threads get their turn."""
+
+GAP_TOKENS = 256
+"""Of so many tokens, one has a rank that gives other threads their turn."""
+
+
+class VocabularyError(Exception):
+    """A vocabulary that is not there, or is not what it should be."""
+
+
+class Vocabulary(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is known of one vocabulary. It knows no special tokens: in a text that is counted there are none."""
+
+    tokens: int
+    """How many it has; their ranks are 0, 1, 2, …"""
+    sha256: str
+    """Of the file's content, uncompressed."""
+    published_bytes: int
+    published_sha256: str
+    """Of the published file that it was made of."""
+    pattern: str
+    """The regular expression by which a text is first split."""
+
+
+class _Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    vocabularies: dict[str, Vocabulary]
+    same: dict[str, str]
+    """Other names of one, which differ in their special tokens alone."""
+
+
+@cache
+def table() -> dict[str, Vocabulary]:
+    """Return every vocabulary by name."""
+    return _table().vocabularies
+
+
+@cache
+def _table() -> _Table:
+    return msgspec.json.decode((FOLDER / "vocabularies.json").read_bytes(), type=_Table)
+
+
+def file_of(name: str) -> str:
+    """Return the name of the vocabulary whose tokens *name* has: one object is enough for both."""
+    return _table().same.get(name, name)
+
+
+def load(name: str, folder: Path = FOLDER) -> "Encoding":
+    """Return the encoding called *name*. Blocks.
+
+    Raises: VocabularyError when the file or tiktoken is missing or damaged.
+    """
+    vocabulary = table()[name]
+    try:
+        from tiktoken import Encoding
+
+        content = zlib.decompress((folder / f"{name}.zlib").read_bytes())
+    except (ImportError, OSError, zlib.error) as error:
+        raise VocabularyError(f"{name} cannot be read: {type(error).__name__}") from error
+    if hashlib.sha256(content).hexdigest() != vocabulary.sha256:
+        raise VocabularyError(f"{name} is damaged")
+    ranks = _ranks(content, vocabulary.tokens)
+    encoding = Encoding(name, pat_str=vocabulary.pattern, mergeable_ranks=ranks, special_tokens={})
+    # What encodes has a copy of its own: this one would be some 25 MB for nothing.
+    ranks.clear()
+    return encoding
+
+
+class _Rank:
+    """A rank that is no `int`, so that the interpreter has to ask for its number.
+
+    The constructor of an encoding does not let go of the interpreter while it reads hundreds of thousands of
+    ranks, and nothing would be answered meanwhile. A call into Python is where another thread may have its turn.
+    """
+
+    __slots__ = ("number",)
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def __index__(self) -> int:
+        return self.number
+
+    def __lt__(self, other: Any) -> bool:
+        return self.number < int(other.__index__())
+
+    def __gt__(self, other: Any) -> bool:
+        return self.number > int(other.__index__())
+
+
+def _ranks(content: bytes, tokens: int) -> dict[bytes, int]:
+    """Return token → rank."""
+    ranks: dict[bytes, Any] = {}
+    at = tokens
+    for start in range(0, tokens, BATCH_TOKENS):
+        ends = accumulate(content[start : min(start + BATCH_TOKENS, tokens)], initial=at)
+        batch = [content[a:b] for a, b in pairwise(ends)]
+        at += sum(map(len, batch))
+        ranks.update(zip(batch, range(start, tokens), strict=False))
+        for index in range(0, len(batch), GAP_TOKENS):
+            ranks[batch[index]] = _Rank(start + index)
+    return ranks

@@ -1,0 +1,44 @@
+"""Tokens counted by Amazon Bedrock, `POST /model/{id}/count-tokens`. [pure]
+
+It takes the fields of Converse that make the prompt, and the id of the model itself, not that
+of an inference profile. Source: botocore 1.44.5 (`bedrock-runtime/2023-09-30/service-2.json`),
+read 2026-11.
+"""
+
+from urllib.parse import quote
+
+import msgspec
+
+from protocol.requests import Chat
+from sidecar.wires.bedrock_converse_request import encode
+from sidecar.wires.bedrock_errors import classify
+from sidecar.wires.bedrock_models import base_model
+from sidecar.wires.count_reply import whole_number
+from sidecar.wires.types import HttpRequest, Route
+
+__all__ = ["EXACT", "classify", "decode_count", "encode_count"]
+
+EXACT = True
+
+FIELDS = frozenset({"additionalModelRequestFields", "messages", "system", "toolConfig"})
+"""What is taken."""
+
+
+def encode_count(chat: Chat, route: Route) -> HttpRequest:
+    """Return the request that asks how many tokens *chat* is."""
+    request = encode(chat, route).request
+    sent = msgspec.json.decode(request.body, type=dict[str, msgspec.Raw])
+    converse = {name: value for name, value in sent.items() if name in FIELDS}
+    return msgspec.structs.replace(
+        request,
+        url=f"{route.base_url}/model/{quote(base_model(route.model), safe='-._~')}/count-tokens",
+        body=msgspec.json.encode({"input": {"converse": converse}}),
+    )
+
+
+def decode_count(body: bytes) -> int:
+    """Return the tokens of the prompt.
+
+    Raises: SidecarError `provider_error`.
+    """
+    return whole_number(body, "inputTokens")

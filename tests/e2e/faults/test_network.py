@@ -1,0 +1,233 @@
+"""The network and HTTP: what is asked again, what is not, and what is never taken for an answer."""
+
+import gzip
+import socket
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.e2e import probes
+from tests.e2e.faults.conftest import Spawn
+from tests.e2e.faults.raw import early, listening, tls
+from tests.e2e.harness import Object, Sidecar, text
+from tests.e2e.provider import CLOSE, RESET, STALL, Act, Pause, Provider, Repeat, Step
+from tests.e2e.shapes import ANTHROPIC, SSE, head, opened, stream, whole
+from tests.e2e.stalls import full_house
+
+RETRIED_SECONDS = 20.0
+
+SOON = {"retry_after_ms": "1"}
+"""A provider that wants to be asked again at once."""
+
+
+def ended(sidecar: Sidecar, model: str, base_url: str | None = None, **timeouts: int) -> Object:
+    """Return the terminal line of a chat."""
+    params = sidecar.params(model)
+    params["options"]["timeouts"] = timeouts
+    if base_url:
+        params["base_url"] = base_url
+    return sidecar.reply(sidecar.send("stream_chat", params, provider="anthropic"), RETRIED_SECONDS)
+
+
+def failed(sidecar: Sidecar, model: str, base_url: str | None = None, **timeouts: int) -> Object:
+    """Return the error of a chat that fails."""
+    error: Object = ended(sidecar, model, base_url, **timeouts)["error"]
+    return error
+
+
+def test_a_refused_connection_is_tried_three_times(sidecar: Sidecar) -> None:  # D01
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        error = failed(sidecar, "m", f"http://127.0.0.1:{nobody.getsockname()[1]}")
+    assert (error["code"], error["reason"], error["attempts"]) == ("network_error", "refused", 3)
+
+
+def test_a_name_that_nobody_has(sidecar: Sidecar) -> None:  # D02
+    error = failed(sidecar, "m", "https://nothing.invalid")
+    assert (error["code"], error["reason"]) == ("network_error", "dns")
+    assert error["attempts"] == (3 if error["retryable"] else 1)
+
+
+@pytest.mark.parametrize(
+    ("fault", "server", "trusted"),
+    [
+        ("signed by itself", {}, False),
+        ("expired", {"days": -1}, True),
+        ("for another host", {"name": "elsewhere.example"}, True),
+        ("too old a version", {"version": "TLSv1"}, True),
+    ],
+)
+def test_tls_that_cannot_be_trusted_is_not_tried_again(
+    spawn: Spawn, tmp_path: Path, fault: str, server: Object, trusted: bool
+) -> None:  # D03
+    with tls(tmp_path, **server) as (listener, root), spawn(**({"SSL_CERT_FILE": str(root)} if trusted else {})) as sidecar:
+        error = failed(sidecar, "m", f"https://127.0.0.1:{listener.port}")
+        root.unlink()
+    assert (error["code"], error["reason"], error["retryable"]) == ("network_error", "tls", False), fault
+    assert (error["attempts"], len(listener.came)) == (1, 1)
+    assert "verify" not in str(error)
+    assert "SSL_CERT_FILE" in error.get("hint", "SSL_CERT_FILE")
+
+
+@probes.linux_only
+def test_a_handshake_that_stalls_is_tried_again(sidecar: Sidecar) -> None:  # D03
+    with listening(lambda connection: connection.recv(65536) and connection.recv(1)) as listener:
+        error = failed(sidecar, "m", f"https://127.0.0.1:{listener.port}", connect_ms=150)
+    assert (error["code"], error["phase"], error["attempts"]) == ("timeout", "connect", 3)
+
+
+@probes.linux_only
+def test_a_server_that_never_accepts_is_tried_again(sidecar: Sidecar) -> None:  # D04
+    with full_house() as port:
+        error = failed(sidecar, "m", f"http://127.0.0.1:{port}", connect_ms=150)
+    assert (error["code"], error["phase"], error["attempts"]) == ("timeout", "connect", 3)
+
+
+def test_a_server_that_never_answers_is_tried_again(sidecar: Sidecar, provider: Provider) -> None:  # D05
+    error = failed(sidecar, provider.play("m", [STALL]), first_byte_ms=150)
+    assert (error["code"], error["phase"], error["attempts"]) == ("timeout", "headers", 3)
+    assert len(provider.calls("m")) == 3
+
+
+@pytest.mark.parametrize("end", [RESET, CLOSE], ids=["RST", "FIN"])
+def test_a_connection_that_breaks_before_the_head_is_tried_again(
+    sidecar: Sidecar, provider: Provider, end: Act
+) -> None:  # D06
+    half: list[Step] = [b"HTTP/1.1 200 OK\r\ncont", end]
+    provider.play_in_turn("m", half, ANTHROPIC.answer("fine"))
+    lines = sidecar.stream(sidecar.chat("m"))
+    assert text(lines) == "fine"
+    assert [each.get("code") for each in lines[-1].data["data"]["attempts"]][-1] is None
+
+
+def test_an_idle_connection_that_closes_as_it_is_used_goes_unnoticed(
+    sidecar: Sidecar, provider: Provider
+) -> None:  # D07
+    sidecar.stream(sidecar.chat(provider.play("warm", ANTHROPIC.answer("warm"))))
+    provider.play_in_turn("m", [CLOSE], ANTHROPIC.answer("fine"))
+    lines = sidecar.stream(sidecar.chat("m"))
+    assert text(lines) == "fine"
+    assert len(lines[-1].data["data"]["attempts"]) == 1
+    assert provider.call("m").connection == provider.call("warm").connection
+    assert provider.call("m", 1).connection != provider.call("m").connection
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_signs_of_life_are_no_content(sidecar: Sidecar, provider: Provider, begun: bool) -> None:  # D12
+    pings: list[Step] = [Pause(0.02), b": ping\n\n"]
+    provider.play("m", [*ANTHROPIC.begun(*(["so far"] if begun else [])), *opened(pings * 100)[1:], STALL])
+    error = failed(sidecar, "m", progress_ms=200, idle_ms=5000)
+    assert (error["code"], error["phase"], error["partial"]) == ("timeout", "progress", begun)
+    assert error["attempts"] == 1
+    provider.closed(provider.call("m"))
+
+
+def test_a_reply_that_trickles_ends_at_the_deadline(sidecar: Sidecar, provider: Provider) -> None:  # D13
+    trickle = [step for byte in ANTHROPIC.text("x" * 500) for step in (Pause(0.02), b"1\r\n%c\r\n" % byte)]
+    provider.play("m", [*ANTHROPIC.begun(), *trickle])
+    begun = time.monotonic()
+    error = sidecar.reply(sidecar.chat("m", timeout=400))["error"]
+    assert (error["code"], error["reason"], error["phase"]) == ("timeout", "deadline", "idle")
+    assert 0.4 <= time.monotonic() - begun < 1
+
+
+def test_an_event_without_end_is_given_up(sidecar: Sidecar, provider: Provider) -> None:  # D16
+    provider.play("m", [*ANTHROPIC.begun("x"), b"fffffff\r\ndata: ", Repeat(b"y" * 65536, 1600), STALL])
+    error = failed(sidecar, "m")
+    assert (error["code"], error["reason"], error["partial"]) == ("provider_error", "event_too_large", True)
+    call = provider.call("m")
+    provider.closed(call)
+    assert call.sent_bytes < 40 * 1024 * 1024
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "br", "zstd", "deflate, gzip"])
+def test_a_compressed_reply_is_not_unfolded(sidecar: Sidecar, provider: Provider, encoding: str) -> None:  # D20, D21
+    bomb = gzip.compress(b"data: " + b"\0" * 8_000_000)
+    provider.play("m", whole(bomb, content_type=SSE, content_encoding=encoding))
+    error = failed(sidecar, "m")
+    assert (error["code"], error["reason"], error["attempts"]) == ("provider_error", "content_encoding", 1)
+    provider.play("e", whole(bomb, 500, content_encoding=encoding, **SOON))
+    error = failed(sidecar, "e")
+    assert (error["code"], error["provider_status"], error["attempts"]) == ("provider_error", 500, 3)
+    assert provider.call("m").headers["accept-encoding"] == "identity"
+
+
+def body(*headers: str) -> bytes:
+    """Return a head with those lines, and a bit of a body."""
+    return "\r\n".join(["HTTP/1.1 200 OK", *headers, "", "4\r\ndata"]).encode()
+
+
+MALFORMED: dict[str, list[Step]] = {
+    "a status of words": [b"HTTP/1.1 fine thanks\r\n\r\n", CLOSE],
+    "another protocol": [b"SSH-2.0-OpenSSH_9.9\r\n\r\n", CLOSE],
+    "a negative length": [body("content-length: -1"), CLOSE],
+    "two lengths": [body("content-length: 3", "content-length: 4"), CLOSE],
+    "an unknown transfer encoding": [body("transfer-encoding: cookies"), CLOSE],
+    "a head of 200 KB": [body("x: " + "y" * 200_000), CLOSE],
+    "a chunk without a size": [head(content_type=SSE, transfer_encoding="chunked"), b"zz\r\n", CLOSE],
+    "a chunk of negative size": [head(content_type=SSE, transfer_encoding="chunked"), b"-5\r\nhello\r\n", CLOSE],
+}
+
+
+def test_what_is_no_http_is_tried_once_more(sidecar: Sidecar, provider: Provider) -> None:  # D23
+    ids = {name: sidecar.chat(provider.play(name, steps)) for name, steps in MALFORMED.items()}
+    for name, request_id in ids.items():
+        error = sidecar.reply(request_id, RETRIED_SECONDS)["error"]
+        assert (error["code"], error["reason"], error["attempts"]) == ("provider_error", "protocol", 2), name
+    provider.quiet()
+    assert text(sidecar.stream(sidecar.chat(provider.play("fine", ANTHROPIC.answer("fine"))))) == "fine"
+
+
+def test_a_flood_of_provisional_replies_ends_with_the_first_byte_limit(
+    sidecar: Sidecar, provider: Provider
+) -> None:  # D23
+    provider.play("m", [Repeat(b"HTTP/1.1 102 Processing\r\n\r\n", 1000), STALL])
+    error = failed(sidecar, "m", first_byte_ms=200)
+    assert (error["code"], error["phase"]) == ("timeout", "headers")
+
+
+@pytest.mark.parametrize(
+    "rest", [[Repeat(b"x" * 65536, 1600), STALL], [b'{"error":', STALL]], ids=["100 MB", "never ends"]
+)
+def test_an_error_without_end_is_told_by_its_beginning(
+    sidecar: Sidecar, provider: Provider, rest: list[Step]
+) -> None:  # D24
+    provider.play("m", [head(500, content_length="999999999", x_should_retry="false"), *rest])
+    begun = time.monotonic()
+    error = failed(sidecar, "m")
+    assert (error["code"], error["provider_status"], error["attempts"]) == ("provider_error", 500, 1)
+    assert time.monotonic() - begun < 7
+    call = provider.call("m")
+    provider.closed(call)
+    assert call.sent_bytes < 16 * 1024 * 1024
+
+
+def test_a_network_that_comes_back_serves_all_that_waited(spawn: Spawn, provider: Provider) -> None:  # D27
+    half: list[Step] = [b"HTTP", RESET]
+    provider.play_in_turn("m", *[half] * 25, ANTHROPIC.answer("fine"))
+    with spawn() as sidecar:
+        lines = [sidecar.stream(request_id, RETRIED_SECONDS) for request_id in [sidecar.chat("m") for _ in range(20)]]
+    ends = [each[-1] for each in lines]
+    assert {end.code for end in ends} <= {None, "network_error"}
+    assert sum(end.code is None for end in ends) >= 15
+    assert len(provider.calls("m")) <= 20 + 35
+
+
+def test_a_refusal_before_the_upload_has_ended_is_read(spawn: Spawn) -> None:  # E29
+    said = b'{"type":"error","error":{"type":"request_too_large","message":"Too large."}}'
+    refusal = b"HTTP/1.1 413 Too Large\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%s" % (len(said), said)
+    with listening(early(refusal)) as listener, spawn() as sidecar:
+        sidecar.max_growth_bytes *= 3
+        params = sidecar.params("m", base_url=f"http://127.0.0.1:{listener.port}")
+        params["messages"] = [{"role": "user", "content": "x" * 20_000_000}]
+        error = sidecar.reply(sidecar.send("stream_chat", params, provider="anthropic"), RETRIED_SECONDS)["error"]
+    assert (error["code"], error["provider_status"], error["attempts"]) == ("invalid_request", 413, 1)
+
+
+def test_a_document_that_is_cut_is_asked_for_again(sidecar: Sidecar, provider: Provider) -> None:  # E27
+    cut: list[Step] = [head(content_type="application/json", content_length="500") + b'{"id": "x", "con', CLOSE]
+    provider.play_in_turn("m", cut, stream([ANTHROPIC.opening, ANTHROPIC.text("fine"), ANTHROPIC.closing]))
+    lines = sidecar.stream(sidecar.chat("m"))
+    assert text(lines) == "fine"
+    assert lines[-1].data["data"]["attempts"][0]["code"] == "network_error"

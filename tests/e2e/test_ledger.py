@@ -1,0 +1,219 @@
+"""The ledger from outside: one row for each attempt, whatever becomes of it, and no chat that suffers from it."""
+
+import json
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.harness import Object, Sidecar, environment, in_time
+from tests.e2e.lines import Line
+from tests.e2e.probes import posix_only
+from tests.e2e.provider import CLOSE, STALL, Provider
+from tests.e2e.shapes import ANTHROPIC, document
+from tests.e2e.stalls import lively
+
+MODEL = "claude-sonnet-5-5"
+"""Two dollars for a million tokens of the prompt, ten for one of the answer."""
+
+OVERLOADED = document({"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}, 529)
+
+
+def file_of(home: Path) -> Path:
+    return home / "data" / "sidecar" / "ledger.sqlite3"
+
+
+def report(sidecar: Sidecar, *by: str, **params: Any) -> Object:
+    data: Object = sidecar.ask("usage_report", {"by": list(by)} | params)["data"]
+    return data
+
+
+def rows(home: Path) -> list[dict[str, Any]]:
+    with sqlite3.connect(file_of(home)) as connection:
+        connection.row_factory = sqlite3.Row
+        return [dict(each) for each in connection.execute("SELECT * FROM attempts ORDER BY id")]
+
+
+def answered(sidecar: Sidecar, provider: Provider, model: str = MODEL) -> Line:
+    return sidecar.stream(sidecar.chat(provider.play(model, ANTHROPIC.answer("up"))))[-1]
+
+
+# --- what is written -------------------------------------------------------------------------
+
+
+def test_each_attempt_is_one_row_however_it_ends(sidecar: Sidecar, provider: Provider) -> None:
+    assert answered(sidecar, provider).data["data"]["cost"]["usd"] == "0.00009"
+    provider.play("down", OVERLOADED)
+    assert sidecar.reply(sidecar.chat("down"))["error"]["code"] == "provider_overloaded"
+    going = sidecar.chat(provider.play("going", lively()))
+    sidecar.chunk(going, 3)
+    sidecar.ask("cancel", {"id": going})
+    sidecar.stream(going)
+    late = sidecar.chat(provider.play("late", [STALL]), action="generate", timeout=200)
+    assert sidecar.reply(late)["error"]["code"] == "timeout"
+    totals = report(sidecar)["totals"]
+    assert (totals["requests"], totals["succeeded"], totals["success_rate"]) == (4, 1, 0.25)
+    found = [(each["kind"], each["model"], each["outcome"], each["code"]) for each in rows(sidecar.home)]
+    assert sorted(found) == [
+        ("generate", "late", "failed", "timeout"),
+        ("stream_chat", MODEL, "ok", None),
+        ("stream_chat", "down", "failed", "provider_overloaded"),
+        ("stream_chat", "going", "cancelled", "cancelled"),
+    ]
+    first = rows(sidecar.home)[0]
+    assert (first["provider"], first["finish_reason"], first["input_tokens"], first["output_tokens"]) == (
+        "anthropic",
+        "stop",
+        10,
+        7,
+    )
+    assert first["cost_picousd"] == 90_000_000
+    assert 0 <= first["first_chunk_ms"] <= first["latency_ms"]
+
+
+def test_a_retry_is_a_row_of_its_own(tmp_path: Path, provider: Provider) -> None:
+    env = environment(tmp_path, SIDECAR_MAX_ATTEMPTS="2")
+    provider.play_in_turn(MODEL, OVERLOADED, ANTHROPIC.answer("up"))
+    with Sidecar(tmp_path, provider, env=env) as sidecar:
+        done = sidecar.reply(sidecar.chat(MODEL))["data"]
+        assert [each.get("code") for each in done["attempts"]] == ["provider_overloaded", None]
+        table = report(sidecar, "outcome", "code")
+    assert [(each["group"], each["requests"]) for each in table["rows"]] == [
+        ({"outcome": "failed", "code": "provider_overloaded"}, 1),
+        ({"outcome": "ok", "code": None}, 1),
+    ]
+
+
+def test_a_report_sums_to_the_last_digit_and_keeps_to_its_time(sidecar: Sidecar, provider: Provider) -> None:
+    for _ in range(3):
+        answered(sidecar, provider)
+    answered(sidecar, provider, "of-no-price")
+    table = report(sidecar, "model", since="2020-01-01", provider="anthropic")
+    priced, unpriced = table["rows"]
+    assert (priced["group"], priced["cost_usd"], priced["unpriced"]) == ({"model": MODEL}, "0.00027", 0)
+    assert (unpriced["cost_usd"], unpriced["unpriced"]) == ("0", 1)
+    assert table["totals"]["output_tokens"] == 28
+    assert table["since"] == "2020-01-01T00:00:00.000Z"
+    assert report(sidecar, until="2020-01-01")["totals"]["requests"] == 0
+    assert report(sidecar, provider="openai")["totals"]["requests"] == 0
+    error = sidecar.ask("usage_report", {"since": "yesterday"})["error"]
+    assert (error["code"], error["param"]) == ("invalid_request", "params.since")
+
+
+def test_no_word_of_a_chat_is_in_it(sidecar: Sidecar, provider: Provider) -> None:
+    params = sidecar.params(provider.play(MODEL, ANTHROPIC.answer("what-the-model-wrote")))
+    params["messages"] = [{"role": "user", "content": "what-the-user-wrote"}]
+    sidecar.reply(sidecar.send("stream_chat", params, provider="anthropic"))
+    report(sidecar)
+    written = b"".join(each.read_bytes() for each in file_of(sidecar.home).parent.iterdir())
+    assert MODEL.encode() in written
+    assert b"-wrote" not in written
+    assert params["api_key"].encode() not in written
+
+
+def test_the_last_row_is_written_before_it_leaves(tmp_path: Path, provider: Provider) -> None:
+    with Sidecar(tmp_path, provider) as sidecar:
+        going = sidecar.chat(provider.play(MODEL, lively()))
+        sidecar.chunk(going, 3)
+        answered(sidecar, provider, "second")
+        sidecar.send("shutdown")
+        sidecar.exit()
+    assert sorted((each["outcome"], each["code"]) for each in rows(tmp_path)) == [
+        ("cancelled", "shutting_down"),
+        ("ok", None),
+    ]
+
+
+def test_processes_share_it(tmp_path: Path, provider: Provider) -> None:
+    provider.play(MODEL, [*ANTHROPIC.answer("up"), CLOSE])
+    with Sidecar(tmp_path, provider) as first, Sidecar(tmp_path, provider) as second:
+        asked = [(each, each.chat(MODEL)) for _ in range(100) for each in (first, second)]
+        for sidecar, request_id in asked:
+            assert sidecar.stream(request_id)[-1].data["success"]
+        report(first)
+        assert report(second)["totals"]["requests"] == 200
+    assert len(rows(tmp_path)) == 200
+
+
+# --- switched off ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("way", ["variable", "file"])
+def test_switched_off_it_writes_nothing(tmp_path: Path, provider: Provider, way: str) -> None:
+    config = tmp_path / "config.toml"
+    config.write_text("[ledger]\nenabled = false\n", encoding="utf-8")
+    env = environment(tmp_path, SIDECAR_LEDGER="off") if way == "variable" else environment(tmp_path)
+    arguments = [] if way == "variable" else ["--config", str(config)]
+    with Sidecar(tmp_path, provider, env=env, arguments=arguments) as sidecar:
+        assert answered(sidecar, provider).data["success"]
+        error = sidecar.ask("usage_report")["error"]
+        assert (error["code"], error["reason"]) == ("invalid_request", "ledger_off")
+    assert [each.name for each in tmp_path.iterdir()] == ["config.toml"]
+
+
+def test_it_can_be_put_elsewhere(tmp_path: Path, provider: Provider) -> None:
+    elsewhere = tmp_path / "elsewhere" / "rows"
+    with Sidecar(tmp_path, provider, env=environment(tmp_path, SIDECAR_LEDGER=str(elsewhere))) as sidecar:
+        answered(sidecar, provider)
+    assert elsewhere.is_file()
+    assert not file_of(tmp_path).exists()
+
+
+def test_nothing_is_written_before_somebody_was_asked(tmp_path: Path, provider: Provider) -> None:
+    with Sidecar(tmp_path, provider) as sidecar:
+        assert sidecar.ask("usage_report")["data"]["totals"]["requests"] == 0
+        sidecar.ask("list_providers")
+    assert not file_of(tmp_path).exists()
+
+
+# --- a file that is no good ------------------------------------------------------------------
+
+
+def _corrupt(file: Path) -> None:
+    file.write_bytes(b"neither a database nor a poem " * 200)
+
+
+def _readonly(file: Path) -> None:
+    # Not even root can make a file within a file.
+    file.parent.rmdir()
+    file.parent.write_bytes(b"")
+
+
+@posix_only
+@pytest.mark.parametrize("spoil", [_corrupt, _readonly])
+def test_a_file_that_cannot_be_used_is_said_once_and_chats_go_on(
+    tmp_path: Path, provider: Provider, spoil: Callable[[Path], None]
+) -> None:
+    file_of(tmp_path).parent.mkdir(parents=True)
+    spoil(file_of(tmp_path))
+    with Sidecar(tmp_path, provider) as sidecar:
+        sidecar.ask("initialize", {"events": ["warnings"]})
+        for _ in range(3):
+            assert answered(sidecar, provider).data["data"]["finish_reason"] == "stop"
+            assert sidecar.ask("usage_report")["error"]["reason"] == "ledger_unusable"
+        assert [each["data"]["code"] for each in sidecar.events] == ["ledger_unusable"]
+    said = [json.loads(line) for line in sidecar.stderr.decode().splitlines()]
+    assert [line["event"] for line in said] == ["ledger.unusable"]
+
+
+def test_a_file_that_another_holds_delays_neither_a_chat_nor_the_end(tmp_path: Path, provider: Provider) -> None:
+    with Sidecar(tmp_path, provider) as sidecar:
+        answered(sidecar, provider)
+        report(sidecar)
+        other = sqlite3.connect(file_of(tmp_path), isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        in_time(lambda: _seconds(sidecar, provider), 0.5)
+        sidecar.close_stdin()
+        sidecar.exit(1.0)
+        other.close()
+    assert len(rows(tmp_path)) >= 1
+
+
+def _seconds(sidecar: Sidecar, provider: Provider) -> float:
+    request_id = sidecar.chat(provider.play(MODEL, ANTHROPIC.answer("up")))
+    lines = sidecar.stream(request_id)
+    assert lines[-1].data["data"]["type"] == "done"
+    seconds: float = lines[-1].data["data"]["timings"]["total_ms"] / 1000
+    return seconds

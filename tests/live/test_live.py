@@ -1,0 +1,128 @@
+"""`make live` against servers of our own, so that it works on the day that somebody has a key."""
+
+import json
+import re
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.e2e.harness import ROOT, environment
+from tests.e2e.rows import ROWS, TOOLS, case_of, every_key, every_setting, reply_of, text_of
+from tests.e2e.services import Answer, Seen, Services, document
+from tests.live import steps
+
+LISTS = json.loads((ROOT / "tests/e2e/lists.json").read_text(encoding="utf-8"))
+CHEAP = "claude-haiku-9"
+ASKED = [name for name, row in ROWS.items() if not row.lists_deployments]
+
+
+@pytest.fixture
+def services(tmp_path: Path) -> Services:
+    """Return a server that is each provider below a path of its own."""
+    return Services(tmp_path)
+
+
+def live(services: Services, tmp_path: Path, *wanted: str, **env: str) -> subprocess.CompletedProcess[str]:
+    """Run the command with those variables."""
+    (tmp_path / "home").mkdir(exist_ok=True)
+    bases = {f"SIDECAR_{name.upper()}_BASE_URL": f"{services.url}/{name}" for name in ROWS}
+    return subprocess.run(
+        [sys.executable, "-m", "tests.live", *wanted],
+        cwd=ROOT,
+        env=environment(tmp_path / "home", **(bases | env)),
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+    )
+
+
+def as_each_provider(services: Services) -> None:
+    """Answer as every provider's own service does: a list, text, a call, and a long text that never ends."""
+    for name in ASKED:
+        row = ROWS[name]
+        services.answer(f"POST {services.url}/{name}/*", partial(chat_of, row.wire))
+        for address, answer in LISTS[name]["answers"].items():
+            base = urlsplit((row.list_base_url or row.base_url).replace("{account_id}", "my-account_id")).path
+            parts = urlsplit(address)
+            path = parts.path.removeprefix(base) + (f"?{parts.query}" if parts.query else "")
+            services.answer(f"GET {services.url}/{name}{path}", document(answer))
+
+
+def chat_of(wire: str, seen: Seen) -> Answer:
+    """Return what *seen* is answered with, by what it asks."""
+    said = seen.text
+    if steps.LONG in said:
+        whole = text_of(wire)
+        # All but the last byte: the end has not come.
+        return Answer(whole.body[: len(whole.body) * 2 // 3], headers=whole.headers, stalls=True)
+    if steps.CALL in said and steps.RESULT not in said:
+        return reply_of(case_of(wire, TOOLS))
+    return text_of(wire)
+
+
+def test_every_provider_with_a_credential_is_asked_step_by_step(services: Services, tmp_path: Path) -> None:
+    models = {f"SIDECAR_LIVE_MODEL_{name.upper()}": f"model-of-{name}" for name in ASKED if name != "anthropic"}
+    with services:
+        as_each_provider(services)
+        # For this one the preference chooses of what its list has.
+        services.answer(f"GET {services.url}/anthropic/*", document({"data": [{"id": "x-1"}, {"id": CHEAP}]}))
+        ran = live(services, tmp_path, *ASKED, **every_key(), **every_setting(), **models)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    head, *lines = ran.stdout.splitlines()
+    assert head.split() == ["provider", "model", *steps.STEPS]
+    assert len(lines) == len(ASKED)
+    assert [line.split()[0] for line in lines] == sorted(ASKED)
+    for line in lines:
+        provider, model, *_ = line.split()
+        assert model == models.get(f"SIDECAR_LIVE_MODEL_{provider.upper()}", CHEAP)
+        assert len(re.findall(r"\bok\b", line)) == len(steps.STEPS)
+    assert "CANARY" not in ran.stdout + ran.stderr
+
+
+def test_failures_are_told_by_step_and_end_in_one(services: Services, tmp_path: Path) -> None:
+    with services:
+        services.answer("*", document({"error": {"message": "This key is no good."}}, 401))
+        ran = live(services, tmp_path, GROQ_API_KEY="CANARY-groq", SIDECAR_LIVE_MODEL_GROQ="some-model")
+    assert ran.returncode == 1
+    row = next(line for line in ran.stdout.splitlines() if line.startswith("groq "))
+    assert row.count("FAIL auth_failed") == 4
+    assert "groq: chat: This key is no good." in ran.stdout
+    assert "CANARY" not in ran.stdout + ran.stderr
+
+
+def test_without_a_credential_it_says_where_it_looked(services: Services, tmp_path: Path) -> None:
+    with services:
+        services.answer("*", document({}, 404))
+        bare = {"SIDECAR_OLLAMA_BASE_URL": "http://127.0.0.1:9"}
+        ran = live(services, tmp_path, **bare)
+    assert ran.returncode == 0
+    for row in ROWS.values():
+        assert all(variable in ran.stdout for variable in row.env)
+
+
+def test_a_provider_that_there_is_not(services: Services, tmp_path: Path) -> None:
+    with services:
+        ran = live(services, tmp_path, "nobody")
+    assert (ran.returncode, ran.stdout) == (2, "")
+
+
+@pytest.mark.parametrize(
+    ("listed", "patterns", "chosen"),
+    [
+        (["m-4-mini", "m-10-mini", "m-11"], ["m-*-mini", "*"], "m-10-mini"),
+        (["m-11", "m-2"], ["m-*-mini", "m-*"], "m-11"),
+        (["a"], ["b"], None),
+        ([], ["*"], None),
+    ],
+)
+def test_the_newest_of_the_preferred_is_chosen(listed: list[str], patterns: list[str], chosen: str | None) -> None:
+    assert steps.choose(listed, patterns) == chosen
+
+
+def test_every_provider_that_lists_its_models_has_a_preference() -> None:
+    assert set(steps.PREFERRED) == set(ASKED) - {"ollama"}

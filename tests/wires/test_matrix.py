@@ -1,0 +1,188 @@
+"""Conversations move between providers: what any of them has said goes to every other, and is what its rules demand."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+import pytest
+
+from protocol.messages import Message, Part, State, TextPart, Tool, ToolCallPart, ToolResultPart
+from protocol.requests import Chat, Options
+from sidecar import catalogue, wires
+from sidecar.wires import common
+from sidecar.wires.types import ModelFacts, Route
+from tests import fixtures
+from tests.fixtures import Case
+from tests.wires.rules import RULES, nine_letters
+
+ANSWERS: list[tuple[Case, Message]] = [
+    (case, msgspec.convert(last["message"], Message))
+    for case in fixtures.cases()
+    if case.has_reply and (last := case.expected[-1])["type"] == "done"
+]
+"""Every fixture that comes to an end, and the message that it ends with."""
+
+CALLING = [(case, answer) for case, answer in ANSWERS if any(isinstance(p, ToolCallPart) for p in common.parts(answer))]
+
+USER = Message(role="user", content="Look at the weather.")
+NEXT = Message(role="user", content="Go on.")
+ODD_IDS = ["call_0", "call_0", "call.1", "call:1", "ключ", "", "x" * 200, f"{'x' * 200}y", "functions.read:0"]
+"""Ids in letters and lengths that some wires refuse, and twice the same."""
+
+MODELS = {
+    "anthropic": ["claude-sonnet-5-5"],
+    "bedrock": ["us.anthropic.claude-sonnet-5-5-v1:0", "amazon.nova-pro-v1:0"],
+    "gemini": ["gemini-2.5-pro", "gemini-3-pro"],
+    "vertex": ["gemini-3-pro", "claude-sonnet-5-5", "meta/llama-4"],
+    "openai": ["gpt-4.1", "gpt-5.6-sol"],
+    "xai": ["grok-3", "grok-4.7"],
+    "cloudflare": ["@cf/meta/llama-3.3-70b-instruct-fp8-fast"],
+}
+
+
+def _routes() -> Iterator[Route]:
+    """Yield a route to every built-in provider, by each wire that its models speak, and one by each that nobody does."""
+    for name, row in catalogue.providers().items():
+        for model in MODELS.get(name, ["m-1"]) if row.transport != "replay" else ():
+            others = row.paths if not row.wires else ()
+            for wire in {catalogue.wire_of(row, model), *others}:
+                yield Route(
+                    provider=name, wire=wire, model=model, base_url="https://provider.test", quirks=row.quirks,
+                    facts=ModelFacts(reasoning=True), settings={"region": "us-east-1"}, seed="s_",
+                )  # fmt: skip
+
+
+ROUTES = [pytest.param(route, id=f"{route.provider}-{route.wire}-{route.model}") for route in _routes()]
+
+
+def _results(answer: Message) -> list[Part]:
+    calls = [part for part in common.parts(answer) if isinstance(part, ToolCallPart)]
+    return [ToolResultPart(call.id, f"Result {at}.", is_error=at == 1) for at, call in enumerate(calls)]
+
+
+def _body(route: Route, messages: list[Message], **options: Any) -> dict[str, Any]:
+    encoded = wires.load(route.wire).encode(Chat(model=route.model, messages=messages, options=Options(**options)), route)
+    body: dict[str, Any] = json.loads(encoded.request.body)
+    return body
+
+
+def _broken(route: Route, messages: list[Message], **options: Any) -> list[str]:
+    body = _body(route, messages, **options)
+    found = list(RULES[route.wire](body))
+    if route.quirks.tool_ids == "nine":
+        found += nine_letters(body)
+    return found
+
+
+def _continued(answer: Message) -> dict[str, list[Message]]:
+    """Return conversations in which *answer* is a turn, by what is tried in them."""
+    results = _results(answer)
+    apart = [Message(role="tool", content=[each]) for each in reversed(results)]
+    together = [Message(role="tool", content=results)] if results else []
+    mixed = Message(role="user", content=[*results, TextPart("And now?")])
+    system = Message(role="system", content="Be brief.")
+    return {
+        "one message of results": [system, USER, answer, *(together or [NEXT])],
+        "messages of one result, the last first": [USER, answer, *apart, NEXT],
+        "results and text of one message": [USER, answer, mixed],
+        "results after a text": [USER, answer, NEXT, *together, NEXT],
+        "no results": [USER, answer, NEXT],
+        "the first result alone": [USER, answer, Message(role="tool", content=results[:1])] if results else [USER],
+        "the same again": [USER, answer, *together, answer, *together, NEXT, answer, *(together or [NEXT])],
+        "nothing before": [answer, *together, NEXT],
+    }
+
+
+@pytest.mark.parametrize("route", ROUTES)
+def test_what_any_provider_has_said_goes_to_every_other_as_its_rules_demand(route: Route) -> None:
+    broken = [
+        f"{case.name}, {tried}: {problem}"
+        for case, answer in ANSWERS
+        for tried, messages in _continued(answer).items()
+        for problem in _broken(route, messages)
+    ]
+    assert broken == []
+
+
+@pytest.mark.parametrize("route", ROUTES)
+def test_tools_may_be_at_hand_or_not(route: Route) -> None:
+    tools = [Tool(name="weather"), Tool(name="now")]
+    for case, answer in CALLING:
+        messages = _continued(answer)["one message of results"]
+        assert _broken(route, messages, tools=tools) == [], case.name
+        assert _broken(route, messages, tools=tools, tool_choice="none") == [], case.name
+
+
+@pytest.mark.parametrize("route", ROUTES)
+def test_ids_and_names_of_any_shape_fit_and_stay_apart(route: Route) -> None:
+    calls: list[Part] = [ToolCallPart(id=each, name="fs.read file", arguments={"at": at}) for at, each in enumerate(ODD_IDS)]
+    answer = Message(role="assistant", content=calls)
+    for tried, messages in _continued(answer).items():
+        assert _broken(route, messages) == [], tried
+
+
+@pytest.mark.parametrize("route", ROUTES)
+def test_a_result_stays_with_its_call_when_an_id_comes_again(route: Route) -> None:
+    def turn(at: int) -> list[Message]:
+        call = ToolCallPart(id="call_0", name="look", arguments={"at": at})
+        result = ToolResultPart("call_0", f"seen {at}")
+        return [Message(role="assistant", content=[call]), Message(role="tool", content=[result])]
+
+    messages = [USER, *turn(1), NEXT, *turn(2), NEXT, *turn(3)]
+    assert _broken(route, messages) == []
+    text = json.dumps(_body(route, messages))
+    where = [text.index(f"seen {at}") for at in (1, 2, 3)]
+    assert where == sorted(where)
+
+
+FOREIGN = State(provider="another", wire="another", model="m", data={"signature": "FOREIGN", "encrypted_content": "FOREIGN"})
+
+
+@pytest.mark.parametrize("route", ROUTES)
+def test_nothing_of_a_stranger_s_state_or_thoughts_is_sent(route: Route) -> None:
+    for case, answer in ANSWERS:
+        states = [part.state for part in common.parts(answer) if getattr(part, "state", None) is not None]
+        if any(state and (state.provider, state.wire) == (route.provider, route.wire) for state in states):
+            continue
+        sent = json.dumps(_body(route, [USER, answer, NEXT]))
+        for state in states:
+            assert not [each for each in _secrets(state.data if state else None) if json.dumps(each)[1:-1] in sent], case.name
+
+
+def _secrets(data: Any, key: str = "") -> Iterator[str]:
+    """Yield what a provider's state has that nobody else could know: signatures and what is encrypted."""
+    if isinstance(data, dict):
+        for name, value in data.items():
+            yield from _secrets(value, name)
+    elif isinstance(data, list):
+        for value in data:
+            yield from _secrets(value, key)
+    elif isinstance(data, str) and data and key in SECRETS:
+        yield data
+
+
+SECRETS = frozenset(
+    {"signature", "thoughtSignature", "encrypted_content", "redactedContent", "data", "reasoning_opaque"}
+)
+
+
+# --- there and back --------------------------------------------------------------------------
+
+OWN = [
+    pytest.param(case, answer, id=case.name)
+    for case, answer in ANSWERS
+    if any(getattr(part, "state", None) is not None for part in common.parts(answer))
+]
+
+
+@pytest.mark.parametrize(("case", "answer"), OWN)
+def test_a_provider_gets_its_own_state_back_byte_for_byte(case: Case, answer: Message) -> None:
+    route = fixtures.route(case)
+    after = Message(role="tool", content=_results(answer)) if _results(answer) else NEXT
+    sent = json.dumps(_body(route, [USER, answer, after]))
+    states = [part.state for part in common.parts(answer) if getattr(part, "state", None) is not None]
+    for state in states:
+        assert state is not None
+        for secret in _secrets(state.data):
+            assert json.dumps(secret) in sent

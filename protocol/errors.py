@@ -33,9 +33,9 @@ ErrorCode = Literal[
 ]
 """Closed for a major protocol version; a host treats a code that it does not know as `internal_error`."""
 
-Phase = Literal["queue", "connect", "headers", "idle", "progress", "backoff", "total"]
-"""What the request waited for when a limit of ours expired, beside the code `timeout`: its turn, the connection, the
-reply's head, more of its body, content, the next try. `total`: none of these."""
+Phase = Literal["queue", "connect", "headers", "idle", "progress", "total"]
+"""What the request waited for when a limit of ours expired, beside the code `timeout`: its turn or the next try, the
+connection, the reply's head, more of its body, content. `total`: none of these."""
 
 
 class ErrorBody(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):

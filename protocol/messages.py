@@ -8,11 +8,11 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-PlainText = Annotated[str, msgspec.Meta(pattern=r"^[^\x00]*$")]
+PlainText = Annotated[str, msgspec.Meta(pattern=r"^[^\x00]*(?!\n)$")]
 """Text that names something (a model, a tool, an address): a NUL has no business in it."""
 
-Name = Annotated[str, msgspec.Meta(min_length=1, max_length=256, pattern=r"^[^\x00-\x1f\x7f]+$")]
-MediaType = Annotated[str, msgspec.Meta(max_length=128, pattern=r"^[\w.+-]+/[\w.+-]+$")]
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=256, pattern=r"^[^\x00-\x1f\x7f]+(?!\n)$")]
+MediaType = Annotated[str, msgspec.Meta(max_length=128, pattern=r"^[\w.+-]+/[\w.+-]+(?!\n)$")]
 
 
 class State(msgspec.Struct, frozen=True, kw_only=True):
@@ -116,7 +116,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
 class Tool(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """A function that the model may call; `parameters` is a JSON Schema of type object."""
 
-    name: Annotated[str, msgspec.Meta(min_length=1, max_length=128, pattern=r"^[\w.:/-]+$")]
+    name: Annotated[str, msgspec.Meta(min_length=1, max_length=128, pattern=r"^[\w.:/-]+(?!\n)$")]
     description: str | None = None
     parameters: dict[str, Any] = msgspec.field(default_factory=lambda: {"type": "object", "properties": {}})
     strict: bool | None = None

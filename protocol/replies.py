@@ -227,6 +227,19 @@ class Attempt(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     cost: dict[str, Any] | None = None
 
 
+class Structured(msgspec.Struct, frozen=True, kw_only=True):
+    """The answer's text as the JSON that `response_format` asked for; the text itself stays as it came."""
+
+    valid: bool
+    """Whether there is JSON and, where a schema was given, it obeys that."""
+    value: Any
+    """The JSON, taken out of fences and prose; null where there is none."""
+    error: str | None
+    """The first thing that is wrong, as `path: problem`, the path beginning with `$`."""
+    native: bool
+    """Whether the provider has a field for the format; false: it was asked for in words."""
+
+
 class Done(msgspec.Struct, frozen=True, tag_field="type", tag="done", kw_only=True):
     """The end of a chat that the provider itself ended."""
 
@@ -241,6 +254,8 @@ class Done(msgspec.Struct, frozen=True, tag_field="type", tag="done", kw_only=Tr
     attempts: list[Attempt]
     timings: Timings
     warnings: list[Warn] = []
+    structured: Structured | msgspec.UnsetType = msgspec.UNSET
+    """Only where `response_format` asked for JSON and there is text."""
 
 
 Chunk = Start | Content | Reasoning | ToolCallDelta | ToolCallChunk | CitationChunk | Status | Done

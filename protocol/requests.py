@@ -26,16 +26,16 @@ MAX_TIMEOUT_MS = 86_400_000
 
 Id = (
     Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
-    | Annotated[str, msgspec.Meta(max_length=128, pattern=r"^[^\x00]*$")]
+    | Annotated[str, msgspec.Meta(max_length=128, pattern=r"^[^\x00]*(?!\n)$")]
 )
 TimeoutMs = Annotated[int, msgspec.Meta(ge=1, le=MAX_TIMEOUT_MS)]
-Model = Annotated[str, msgspec.Meta(min_length=1, max_length=256, pattern=r"^[\x20-\x7e]+$")]
-Provider = Annotated[str, msgspec.Meta(min_length=1, max_length=64, pattern=r"^[\x21-\x7e]+$")]
+Model = Annotated[str, msgspec.Meta(min_length=1, max_length=256, pattern=r"^[\x20-\x7e]+(?!\n)$")]
+Provider = Annotated[str, msgspec.Meta(min_length=1, max_length=64, pattern=r"^[\x21-\x7e]+(?!\n)$")]
 Secret = Annotated[str, msgspec.Meta(max_length=16384)]
 Url = Annotated[str, msgspec.Meta(max_length=2048)]
 Text = str
 Usd = (
-    Annotated[str, msgspec.Meta(pattern=r"^[0-9]{1,9}(\.[0-9]{1,12})?$")] | Annotated[float, msgspec.Meta(ge=0, le=1e9)]
+    Annotated[str, msgspec.Meta(pattern=r"^[0-9]{1,9}(\.[0-9]{1,12})?(?!\n)$")] | Annotated[float, msgspec.Meta(ge=0, le=1e9)]
 )
 """US dollars, as a decimal string or a number."""
 
@@ -55,7 +55,7 @@ class ClientInfo(msgspec.Struct, frozen=True, kw_only=True):
     """The host's own name and version."""
 
     name: Name
-    version: Annotated[str, msgspec.Meta(max_length=64, pattern=r"^[^\x00-\x1f\x7f]*$")] = ""
+    version: Annotated[str, msgspec.Meta(max_length=64, pattern=r"^[^\x00-\x1f\x7f]*(?!\n)$")] = ""
 
 
 class Initialize(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,7 +79,7 @@ class Cancel(msgspec.Struct, frozen=True, kw_only=True):
     id: Id
 
 
-SettingValue = Annotated[str, msgspec.Meta(max_length=256, pattern=r"^[\x21-\x7e]*$")]
+SettingValue = Annotated[str, msgspec.Meta(max_length=256, pattern=r"^[\x21-\x7e]*(?!\n)$")]
 
 
 class Deployment(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -136,7 +136,7 @@ class ResponseFormat(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=Tr
 
     type: Literal["text", "json", "json_schema"]
     schema: dict[str, Any] | None = None
-    name: Annotated[str, msgspec.Meta(pattern=r"^[a-zA-Z0-9_-]{1,64}$")] = "answer"
+    name: Annotated[str, msgspec.Meta(pattern=r"^[a-zA-Z0-9_-]{1,64}(?!\n)$")] = "answer"
     strict: bool | None = None
 
 

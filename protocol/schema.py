@@ -26,6 +26,7 @@ from protocol.replies import (
     ReplyId,
     Streamed,
     StreamedLogin,
+    Structured,
     Timings,
     UsageTable,
     Warn,
@@ -175,6 +176,8 @@ class Answer(TypedDict):
     attempts: list[Attempt]
     timings: Timings
     warnings: list[Warn]
+    structured: NotRequired[Structured]
+    """Only where `response_format` asked for JSON and there is text."""
 
 
 ANSWERS: dict[str, Any] = {

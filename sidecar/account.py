@@ -182,7 +182,7 @@ def _judge(host: Host, limit: Decimal, window: Window, provider: str | None, now
         raise SidecarError(
             "quota_exceeded",
             f"{of[0].upper()}{of[1:]}, {cost.plain(limit)} USD, is used up.",
-            reason=f"budget_{window}",
+            reason="budget_day" if window == "day" else "budget_month",
             retry_after_ms=int((_reset(window, now) - now).total_seconds() * 1000) + 1,
             hint="Raise it under [budgets] in the configuration, or wait for the next.",
         )

@@ -38,6 +38,8 @@ class Allowance:
         self._chars = 0
         """What has come since."""
         self._affordable = self._tokens_for_budget()
+        self.has_ended = False
+        """Whether the stream was ended because of it."""
 
     @property
     def output_tokens(self) -> int:

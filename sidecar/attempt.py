@@ -16,7 +16,7 @@ import msgspec
 from protocol.messages import Usage
 from protocol.replies import Attempt, Chunk, Done, Start, Timings
 from protocol.requests import Chat
-from sidecar import account, allowance, auth, catalogue, cost, record, replay, transport, wires
+from sidecar import account, allowance, auth, catalogue, cost, record, replay, structured, transport, wires
 from sidecar.adapt import Plan
 from sidecar.allowance import Allowance
 from sidecar.auth import call_of
@@ -83,10 +83,11 @@ async def ask(host: Host, entry: Entry, plan: Plan, turn: Turn, sink: Sink) -> N
             finally:
                 progress.cost = _cost(plan, progress.usage) if progress.usage else None
             timings = Timings(headers_ms=headers_ms, first_chunk_ms=progress.first_chunk_ms, total_ms=entry.elapsed_ms)
-            done = _done(plan, start, outcome, timings, progress, began)
+            estimate = allowed.usage if allowed and allowed.has_ended else None
+            done = _done(plan, start, outcome, timings, progress, began, estimate)
             note.done(done)
             sink.end(done)
-            if outcome.estimate is None:
+            if estimate is None:
                 await transport.drain(response)
 
 
@@ -153,13 +154,13 @@ async def _receive(  # noqa: PLR0913 - one loop over everything that one attempt
 
 def _cut(reply: Reply, allowed: Allowance, used_up: str, start: Start) -> Outcome:
     """Return the outcome of a stream that goes on without us."""
+    allowed.has_ended = True
     return Outcome(
         finish_reason="length",
         provider_finish_reason=used_up,
         usage=allowed.reported(reply.usage),
         message=reply.partial(),
         model=start.model,
-        estimate=allowed.usage,
     )
 
 
@@ -180,10 +181,18 @@ def _deliver(out: list[Chunk], entry: Entry, sink: Sink) -> list[Chunk]:
     return []
 
 
-def _done(plan: Plan, start: Start, outcome: Outcome, timings: Timings, progress: Progress, began: float) -> Done:
+def _done(  # noqa: PLR0913 - the fields of the chunk
+    plan: Plan,
+    start: Start,
+    outcome: Outcome,
+    timings: Timings,
+    progress: Progress,
+    began: float,
+    estimate: Usage | None,
+) -> Done:
     reported = outcome.provider_cost_usd
-    price = cost.reported(reported) if reported is not None else _cost(plan, outcome.estimate or outcome.usage)
-    if outcome.estimate and price["usd"] is not None:
+    price = cost.reported(reported) if reported is not None else _cost(plan, estimate or outcome.usage)
+    if estimate and price["usd"] is not None:
         price["source"] = "estimate"
     this = Attempt(
         provider=start.provider,
@@ -204,6 +213,7 @@ def _done(plan: Plan, start: Start, outcome: Outcome, timings: Timings, progress
         attempts=[*progress.attempts, this],
         timings=timings,
         warnings=start.warnings,
+        structured=structured.of(plan.chat.options.response_format, outcome.message, start.warnings) or msgspec.UNSET,
     )
 
 

@@ -101,7 +101,7 @@ async def _ask_one(
             gate.budget.give_back(paid)
             return
         _tell(host, sink, Status(state="retrying", attempt=tried, wait_ms=wait_ms, code=seen.body.code))
-        progress.phase = "backoff"
+        progress.phase = "queue"
         await anyio.sleep(wait_ms / 1000)
         tried += 1
 

@@ -98,7 +98,7 @@ def _factor(row: ModelRow, factors: Iterable[str]) -> Decimal:
 
 def _is_peak(off_peak: OffPeak, at: datetime) -> bool:
     now = at.astimezone(UTC)
-    if off_peak.weekdays_only and now.weekday() >= 5:  # noqa: PLR2004 - Saturday
+    if off_peak.weekdays_only and now.weekday() >= 5:
         return False
     clock = now.strftime("%H:%M")
     return any(start <= clock < end for start, _, end in (hours.partition("-") for hours in off_peak.peak_utc))

@@ -19,7 +19,7 @@ from sidecar.catalogue import DeviceLogin
 from sidecar.errors import SidecarError, clean
 from sidecar.flights import Flight
 from sidecar.inflight import Progress
-from sidecar.secret import Secret, secret
+from sidecar.secret import Kind, Secret, secret
 from sidecar.transport import Limits, Transport
 from sidecar.wires import faults
 from sidecar.wires.types import HttpRequest
@@ -208,13 +208,17 @@ def tokens(answer: dict[str, Any]) -> Tokens:
 
     Raises: SidecarError `provider_error` for one that no header can carry.
     """
+    renewal = answer.get("refresh_token")
+    access = _token(answer.get("access_token"), "token")
+    life = _seconds(answer.get("expires_in"), 0.0)
+    return Tokens(access, _token(renewal, "key") if renewal else None, int(life) or None)
+
+
+def _token(value: object, kind: Kind) -> Secret:
     try:
-        access = secret(str(answer["access_token"]), "none", "access_token", "token")
-        renewal = secret(str(answer["refresh_token"]), "none", "refresh_token") if answer.get("refresh_token") else None
+        return secret(value if isinstance(value, str) else "", "none", "token", kind)
     except SidecarError:
         raise faults.unexpected_body() from None
-    life = _seconds(answer.get("expires_in"), 0.0)
-    return Tokens(access, renewal, int(life) or None)
 
 
 def expires_at(tokens: Tokens, now: datetime) -> str | None:

@@ -17,7 +17,10 @@ MAX_PAGES = 20
 
 
 class Listing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One list. The defaults are what most compatible servers answer. Facts are paths into an entry, the first that leads to something wins."""
+    """One list. The defaults are what most compatible servers answer.
+
+    Facts are paths into an entry; of several, the first that leads to something wins.
+    """
 
     path: str = "/models"
     """Appended to the list's base address."""
@@ -76,7 +79,8 @@ def _model(listing: Listing, entry: dict[str, Any], provider: str) -> ModelInfo 
         return None
     name = name.removeprefix(listing.id_prefix)
     told = _first(entry, listing.kind)
-    capabilities = {ours: bool(value) for ours, path in listing.capabilities.items() if (value := find(entry, path)) is not None}
+    told_of = {ours: find(entry, path) for ours, path in listing.capabilities.items()}
+    capabilities = {name: bool(value) for name, value in told_of.items() if value is not None}
     status = _text(_first(entry, listing.status))
     return ModelInfo(
         id=name,

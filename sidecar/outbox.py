@@ -7,6 +7,7 @@ nothing here ever makes the reader of requests wait.
 
 from collections import deque
 from collections.abc import Callable, Sequence
+
 import anyio
 import msgspec
 
@@ -157,13 +158,15 @@ class Lane:
             self._room = None
 
 
+Write = Callable[[bytes, Callable[[bool], None]], bool | None]
+"""Writes a batch and returns whether it could, or None when it will call back with that answer."""
+
+
 class Outbox:
     """All lanes, and the one write that is under way. Lives in the event loop's thread."""
 
-    def __init__(
-        self, write: Callable[[bytes, Callable[[bool], None]], bool | None], soon: Callable[[Callable[[], None]], object]
-    ) -> None:
-        """Write by *write*: what it has written at once, it says so; else it calls back. *soon* runs in the loop's next turn."""
+    def __init__(self, write: Write, soon: Callable[[Callable[[], None]], object]) -> None:
+        """Write by *write*; *soon* runs a function in the loop's next turn."""
         self._write = write
         self._soon = soon
         self._turns: deque[Lane] = deque()

@@ -47,7 +47,7 @@ async def _recorded(
             await anyio.to_thread.run_sync(_write, directory, chat, route, request, response, bytes(kept))
 
 
-def _write(  # noqa: PLR0913 - the whole exchange
+def _write(
     directory: str, chat: Chat, route: Route, request: HttpRequest, response: Response, body: bytes
 ) -> None:
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")

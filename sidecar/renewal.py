@@ -12,7 +12,7 @@ from sidecar.auth import Call
 from sidecar.errors import SidecarError
 from sidecar.resolve import Target
 from sidecar.secret import Secret
-from sidecar.store import Secrets, Stored
+from sidecar.store import Secrets, Store, Stored
 
 EARLY = timedelta(minutes=5)
 """A login is renewed this long before it wears off."""
@@ -29,9 +29,7 @@ async def current(call: Call) -> Target:
     if datetime.fromisoformat(stored.expires_at) - datetime.now(UTC) > EARLY or not call.flights or not call.store:
         return target
     store, name = call.store, target.route.provider
-    fresh: Stored | None = await call.flights.share(
-        ("renewal", name), lambda _: store.renew(name, lambda old: _renewed(call, old))
-    )
+    fresh: Stored | None = await call.flights.share(("renewal", name), lambda _: _in_store(store, call))
     if fresh is None or fresh.secrets is None:
         raise SidecarError("auth_required", "There is no stored login any more.", hint=LOG_IN)
     return msgspec.structs.replace(target, credential=Secret(fresh.secrets.value, "store", fresh.kind, fresh.home))
@@ -56,6 +54,16 @@ def _stored(call: Call) -> Stored | None:
     if call.store is None or credential is None or credential.source != "store":
         return None
     return call.store.get(call.target.route.provider)
+
+
+async def _in_store(store: Store, call: Call) -> Stored | None:
+    name = call.target.route.provider
+    try:
+        return await store.renew(name, lambda old: _renewed(call, old))
+    except SidecarError as error:
+        if error.body.code == "auth_required":
+            await store.remove(name)
+        raise
 
 
 async def _renewed(call: Call, old: Stored) -> Stored:

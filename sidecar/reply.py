@@ -113,10 +113,12 @@ class Reply:
         except SidecarError as error:
             if error.body.reason != "bad_event":
                 raise
-        if not self._decoder.finished and (raw := faults.document(self._codec.stray)):
-            # Some providers write a bare JSON error between the events.
-            if isinstance(raw, dict) and "error" in raw:
-                raise self._wire.classify(0, {}, self._codec.stray)
+        if self._decoder.finished:
+            return
+        # Some providers write a bare JSON error between the events.
+        raw = faults.document(self._codec.stray)
+        if isinstance(raw, dict) and "error" in raw:
+            raise self._wire.classify(0, {}, self._codec.stray)
 
 
 _ESCAPED = re.compile(

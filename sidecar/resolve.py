@@ -36,6 +36,8 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     env: Mapping[str, str] = {}
     """The environment, for schemes with a chain of their own."""
     gateway_headers: dict[str, str] = {}
+    moved: bool = False
+    """The request, the user or a gateway says where the provider is, in the place of its own table."""
 
 
 def known_providers(config: Config) -> dict[str, ProviderRow]:
@@ -131,6 +133,7 @@ def _target(config: Config, name: str, model: str, params: Chat | ListModels, wi
     given = settings.merged(config, name, row, params.settings)
     base_url = params.base_url or (params.settings.base_url if params.settings else None)
     base = settings.address(config, name, row, given, base_url, has_key=has_key)
+    moved = base.source != "none"
     if settings.rebound(config, name, row, params.settings):
         base = settings.Address(base.url, "request")
     credential = _fitting(config, name, row, base, credential)
@@ -164,6 +167,7 @@ def _target(config: Config, name: str, model: str, params: Chat | ListModels, wi
         model_row=known,
         env=config.env,
         gateway_headers=settings.gateway_headers(config, base),
+        moved=moved,
     )
 
 

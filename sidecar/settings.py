@@ -28,6 +28,7 @@ class Address(msgspec.Struct, frozen=True):
 
 _PLAIN = re.compile(r"[\w.:@+-]{1,256}", re.ASCII)
 _LABEL = re.compile(r"[A-Za-z0-9-]{1,63}", re.ASCII)
+_DOMAIN = re.compile(r"[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63})+", re.ASCII)
 _SECRETS = frozenset({"api_key", "access_token", "base_url"})
 
 
@@ -46,7 +47,8 @@ def merged(config: Config, name: str, row: ProviderRow, given: Settings | None) 
         settings |= {key: value for key, value in msgspec.to_builtins(given).items() if key in _NAMES and value}
     for key, value in settings.items():
         if isinstance(value, str) and not _PLAIN.fullmatch(value):
-            raise invalid(f"The setting `{key}` of {name} has characters that no address may have.", f"params.settings.{key}")
+            text = f"The setting `{key}` of {name} has characters that no address may have."
+            raise invalid(text, f"params.settings.{key}")
     return settings
 
 
@@ -62,7 +64,7 @@ def rebound(config: Config, name: str, row: ProviderRow, given: Settings | None)
     return any(setting.binds and asked.get(key) not in (None, own.get(key)) for key, setting in row.settings.items())
 
 
-def address(  # noqa: PLR0913 - one source of addresses each
+def address(
     config: Config, name: str, row: ProviderRow, settings: dict[str, Any], given: str | None, *, has_key: bool
 ) -> Address:
     """Return the base address of provider *name*: the request's, the user's, the gateway's or the built-in one."""
@@ -116,14 +118,15 @@ def fill(template: str, name: str, row: ProviderRow, settings: Mapping[str, Any]
 
     Raises: SidecarError `invalid_request` that says which setting is missing and where to put it.
     """
-
     host_end = template.find("/", len("https://")) % (len(template) + 1) if "://" in template else 0
 
     def value(match: re.Match[str]) -> str:
         key = match[1]
         if key not in settings:
             raise _missing(key, name, row)
-        if match.start() < host_end and not _LABEL.fullmatch(str(settings[key])):
+        # What ends a host's name says whose it is, and may be a domain; what stands before it is one label.
+        fitting = _DOMAIN if match.end() == host_end else _LABEL
+        if match.start() < host_end and not fitting.fullmatch(str(settings[key])):
             raise invalid(f"The setting `{key}` of {name} is no part of a host name.", f"params.settings.{key}")
         # A model's own slashes and `@` are part of paths at every provider that has the model there.
         return quote(str(settings[key]), safe="@/" if key == "model" else "@")
@@ -137,7 +140,8 @@ def _missing(key: str, name: str, row: ProviderRow) -> Exception:
     return invalid(
         f"{row.name} needs the setting `{key}`.",
         f"params.settings.{key}",
-        hint=f"Put `{key}` into [providers.{name}] of the configuration, set {variables}, or send `params.settings.{key}`.",
+        hint=f"Put `{key}` into [providers.{name}] of the configuration, set {variables}, "
+        f"or send `params.settings.{key}`.",
     )
 
 
@@ -156,7 +160,7 @@ def _checked(url: str, source: Source, where: str, suffix: str, row: ProviderRow
     private = row.private_network or source == "configuration"
     checked = addresses.base_url(url, where, private_network=private)
     # The host alone was given: the path that the provider's own SDK would add is added.
-    bare = checked.count("/") == 2  # noqa: PLR2004 - the two of `://`
+    bare = checked.count("/") == 2
     return Address(checked + suffix if bare else checked, source)
 
 

@@ -7,7 +7,8 @@ A case is a folder `fixtures/<wire>/<case>/`:
 - `response.*`: the raw bytes of the answer, and `head.json` (`status`, `headers`) when it is not a 200 stream,
 - `chunks.ndjson`: the chunks that must come out, the last line being `done` or `error`.
 
-`python -m tests.fixtures WIRE/CASE…` writes `request.json` and `chunks.ndjson` from what comes out: read them before you commit.
+`python -m tests.fixtures WIRE/CASE…` writes `request.json` and `chunks.ndjson` from what comes out: read them before
+you commit.
 """
 
 import json
@@ -18,11 +19,12 @@ from typing import Any
 
 import msgspec
 
+from protocol.replies import Chunk
 from protocol.requests import Chat
 from sidecar import wires
-from sidecar.reply import play
 from sidecar.errors import SidecarError
 from sidecar.framing import decode_params
+from sidecar.reply import play
 from sidecar.wires.types import ModelFacts, Quirks, Route
 
 ROOT = Path(__file__).resolve().parent.parent / "fixtures"
@@ -43,7 +45,7 @@ class Case(msgspec.Struct, frozen=True):
 
     @property
     def call(self) -> dict[str, Any]:
-        return self._json("call.json")
+        return dict(self._json("call.json"))
 
     @property
     def head(self) -> dict[str, Any]:
@@ -64,7 +66,7 @@ class Case(msgspec.Struct, frozen=True):
 
     @property
     def expected_request(self) -> dict[str, Any]:
-        return self._json("request.json")
+        return dict(self._json("request.json"))
 
     def _json(self, name: str) -> Any:
         return json.loads((self.path / name).read_text(encoding="utf-8"))
@@ -105,7 +107,7 @@ def request(case: Case) -> dict[str, Any]:
 
 def chunks(case: Case, pieces: Iterable[bytes]) -> list[dict[str, Any]]:
     """Return what comes out when the reply arrives in *pieces*: chunks, then `done` or `error`."""
-    out: list[dict[str, Any]] = []
+    out: list[Chunk] = []
     try:
         outcome = play(route(case), case.head["status"], case.head["headers"], pieces, out.extend)
     except SidecarError as error:
@@ -113,12 +115,13 @@ def chunks(case: Case, pieces: Iterable[bytes]) -> list[dict[str, Any]]:
     return [*_plain(out), {"type": "done"} | msgspec.to_builtins(outcome)]
 
 
-def _plain(out: list[Any]) -> list[dict[str, Any]]:
-    return msgspec.to_builtins(out)
+def _plain(out: list[Chunk]) -> list[dict[str, Any]]:
+    return list(msgspec.to_builtins(out))
 
 
 def _write(case: Case) -> None:
-    (case.path / "request.json").write_text(json.dumps(request(case), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    text = json.dumps(request(case), indent=1, ensure_ascii=False)
+    (case.path / "request.json").write_text(text + "\n", encoding="utf-8")
     if case.has_reply:
         lines = [json.dumps(chunk, ensure_ascii=False) + "\n" for chunk in chunks(case, [case.body])]
         (case.path / "chunks.ndjson").write_text("".join(lines), encoding="utf-8")

@@ -43,10 +43,22 @@ def test_a_worked_example_comes_out_to_the_last_digit(example: dict[str, Any]) -
 
 def test_the_parts_add_up_and_name_what_was_billed() -> None:
     row = models.lookup("anthropic", "claude-opus-5-5")
-    usage = Usage(input_tokens=28_000, output_tokens=500, cache_read_tokens=20_000, cache_write_tokens=7000, cache_write_1h_tokens=4000)
+    usage = Usage(
+        input_tokens=28_000,
+        output_tokens=500,
+        cache_read_tokens=20_000,
+        cache_write_tokens=7000,
+        cache_write_1h_tokens=4000,
+    )
     assert cost(usage, row, NOW) == {
         "usd": "0.065",
-        "parts": {"input": "0.004", "cache_read": "0.004", "cache_write": "0.015", "cache_write_1h": "0.032", "output": "0.01"},
+        "parts": {
+            "input": "0.004",
+            "cache_read": "0.004",
+            "cache_write": "0.015",
+            "cache_write_1h": "0.032",
+            "output": "0.01",
+        },
         "source": "catalogue",
         "priced_at": "2026-11-20T12:00:00+00:00",
     }
@@ -57,7 +69,8 @@ def test_what_is_not_known_is_null_with_the_reason() -> None:
     assert cost(Usage(input_tokens=1, output_tokens=1), None, NOW) == unknown("model_unknown")
     assert cost(None, row, NOW) == unknown("usage_unknown")
     assert cost(Usage(input_tokens=1), row, NOW) == unknown("usage_unknown")
-    assert cost(Usage(input_tokens=1, output_tokens=1, cache_read_tokens=5), row, NOW) == unknown("usage_contradicts_itself")
+    contradiction = Usage(input_tokens=1, output_tokens=1, cache_read_tokens=5)
+    assert cost(contradiction, row, NOW) == unknown("usage_contradicts_itself")
 
 
 def test_a_tier_reprices_the_whole_request_and_a_mode_beyond_it_is_unknown() -> None:

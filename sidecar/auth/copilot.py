@@ -126,7 +126,7 @@ def _with_session(target: Target, session: Session) -> Target:
 
 def _at(target: Target, base_url: str | None) -> Target:
     """Return *target* at *base_url*, unless the user has set an address."""
-    if base_url is None or target.route.base_url != target.row.base_url:
+    if base_url is None or target.moved:
         return target
     route = msgspec.structs.replace(target.route, base_url=base_url)
     return msgspec.structs.replace(target, route=route, list_base_url=base_url)
@@ -204,7 +204,7 @@ def _exchange_url(target: Target) -> str:
     domain = target.route.settings.get("domain", _HOME)
     api = login.api_base_url.format(domain=domain) if login else f"https://api.{domain}"
     named = source == "configuration" and api != f"https://api.{_HOME}"
-    if target.route.base_url != target.row.base_url and source in ("request", "configuration") and not named:
+    if target.moved and source in ("request", "configuration") and not named:
         # A token that came with an address of its own goes nowhere else.
         api = target.route.base_url
     return f"{api}/copilot_internal/v2/token"

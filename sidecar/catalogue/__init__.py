@@ -113,7 +113,7 @@ class ProviderRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     auth_header: str = "authorization"
     """The header of a key; `authorization` gets `Bearer ` before it. Default: `authorization`."""
     auth_renews: bool = False
-    """Its credentials lead to an address, or wear off and are renewed: the scheme has `prepare` and `renew`. Default: false."""
+    """Its credentials lead to an address, or wear off: the scheme has `prepare` and `renew`. Default: false."""
     auth_optional: bool = False
     """It can be asked without a credential of ours. Default: false."""
     env: list[str] = []

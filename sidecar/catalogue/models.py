@@ -187,6 +187,7 @@ def facts(row: ModelRow) -> ModelFacts:
         context_length=row.context_length,
         max_output=row.max_output,
         refuses=frozenset(row.refuses).union(*lacking),
+        structured=row.caps.structured,
         sampling=row.caps.sampling,
         reasoning=row.caps.reasoning,
         thinking=row.thinking,

@@ -50,7 +50,7 @@ def encode(chat: Chat, route: Route) -> Encoded:
     body = _body(chat.messages, options, route)
     _thinking(body, options, route, warnings)
     version = _sampling(body, options, route, warnings)
-    _response_format(body, options, warnings)
+    _response_format(body, options, route, warnings)
     if options.seed is not None:
         warnings.append(common.left_out("seed", route))
     if options.cache == "auto":
@@ -298,21 +298,15 @@ def _sampling(body: dict[str, Any], options: Options, route: Route, warnings: li
     return VERSION_WITH_SAMPLING
 
 
-def _response_format(body: dict[str, Any], options: Options, warnings: list[Warn]) -> None:
-    wanted = options.response_format
-    if wanted is None or wanted.type == "text":
+def _response_format(body: dict[str, Any], options: Options, route: Route, warnings: list[Warn]) -> None:
+    wanted = common.wanted_json(options)
+    if wanted is None:
         return
-    if wanted.type == "json_schema" and wanted.schema is not None:
+    if wanted.type == "json_schema" and route.facts.structured is not False:
         body.setdefault("output_config", {})["format"] = {"type": "json_schema", "schema": wanted.schema}
-        return
-    body.setdefault("system", []).append({"type": "text", "text": "Answer with one JSON value and nothing else."})
-    warnings.append(
-        Warn(
-            code="emulated",
-            message="JSON without a schema is asked for by instruction on this wire.",
-            param="params.options.response_format",
-        )
-    )
+    else:
+        text = common.json_instruction(wanted, route, warnings)
+        body.setdefault("system", []).append({"type": "text", "text": text})
 
 
 def _mark_cache(body: dict[str, Any]) -> None:

@@ -37,7 +37,7 @@ def encode(chat: Chat, route: Route) -> Encoded:
     _tools(body, options, route, warnings)
     _reasoning(body, options, route, warnings)
     _inference(body, options, route, warnings)
-    _response_format(body, options, warnings)
+    _response_format(body, options, route, warnings)
     if options.cache == "auto":
         _mark_cache(body, family(route.model).cached)
     path = route.path or f"/model/{quote(route.model, safe='-._~')}{STREAM_PATH}"
@@ -200,24 +200,17 @@ def _effort(body: dict[str, Any], wanted: ReasoningOptions, route: Route, warnin
         body["outputConfig"] = {"effort": effort}
 
 
-def _response_format(body: dict[str, Any], options: Options, warnings: list[Warn]) -> None:
-    wanted = options.response_format
-    if wanted is None or wanted.type == "text":
+def _response_format(body: dict[str, Any], options: Options, route: Route, warnings: list[Warn]) -> None:
+    wanted = common.wanted_json(options)
+    if wanted is None:
         return
-    if wanted.type == "json_schema" and wanted.schema is not None:
+    if wanted.type == "json_schema" and route.facts.structured is not False:
         # The schema is a JSON document inside of a string.
         schema = {"name": wanted.name, "schema": msgspec.json.encode(wanted.schema).decode()}
         structure = {"type": "json_schema", "structure": {"jsonSchema": schema}}
         body.setdefault("outputConfig", {})["textFormat"] = structure
-        return
-    body.setdefault("system", []).append({"text": "Answer with one JSON value and nothing else."})
-    warnings.append(
-        Warn(
-            code="emulated",
-            message="JSON without a schema is asked for by instruction on this wire.",
-            param="params.options.response_format",
-        )
-    )
+    else:
+        body.setdefault("system", []).append({"text": common.json_instruction(wanted, route, warnings)})
 
 
 def _mark_cache(body: dict[str, Any], places: tuple[str, ...]) -> None:

@@ -45,7 +45,7 @@ def encode(chat: Chat, route: Route) -> Encoded:
     for name in ("stop", "reasoning", "tool_choice", "parallel_tool_calls"):
         if getattr(options, name) not in (None, "auto", "none"):
             warnings.append(common.left_out(name, route))
-    _response_format(body, options)
+    _response_format(body, options, route, warnings)
     request = HttpRequest(
         method="POST",
         url=route.base_url + (route.path or f"/run/{route.model}"),
@@ -55,12 +55,16 @@ def encode(chat: Chat, route: Route) -> Encoded:
     return Encoded(request, warnings)
 
 
-def _response_format(body: dict[str, Any], options: Options) -> None:
-    wanted = options.response_format
-    if wanted is None or wanted.type == "text":
+def _response_format(body: dict[str, Any], options: Options, route: Route, warnings: list[Warn]) -> None:
+    wanted = common.wanted_json(options)
+    if wanted is None:
+        return
+    if route.facts.structured is False:
+        text = common.json_instruction(wanted, route, warnings)
+        body["messages"].insert(0, {"role": "system", "content": text})
         return
     body["stream"] = False
-    if wanted.type == "json_schema" and wanted.schema is not None:
+    if wanted.type == "json_schema":
         body["response_format"] = {"type": "json_schema", "json_schema": wanted.schema}
     else:
         body["response_format"] = {"type": "json_object"}

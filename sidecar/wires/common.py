@@ -8,11 +8,13 @@ import msgspec
 
 from protocol.messages import FilePart, ImagePart, Message, Part, State, TextPart
 from protocol.replies import Warn
-from protocol.requests import Chat, Options
+from protocol.requests import Chat, Options, ResponseFormat
 from sidecar.errors import SidecarError, invalid
 from sidecar.wires.types import Route
 
 SAMPLING = ("temperature", "top_p", "stop", "seed")
+
+RESPONSE_FORMAT = "params.options.response_format"
 
 _DATA_URL = re.compile(r"^data:([\w.+/-]+)?((?:;[\w=.+-]+)*),", re.ASCII)
 
@@ -69,6 +71,31 @@ def left_out(option: str, route: Route) -> Warn:
         message=f"`{option}` is not taken by {route.provider}/{route.model} and was left out.",
         param=f"params.options.{option}",
     )
+
+
+def wanted_json(options: Options) -> ResponseFormat | None:
+    """Return the format of an answer that is to be JSON; a JSON Schema without its schema is just JSON."""
+    wanted = options.response_format
+    if wanted is None or wanted.type == "text":
+        return None
+    return wanted if wanted.schema is not None else msgspec.structs.replace(wanted, type="json")
+
+
+def json_instruction(wanted: ResponseFormat, route: Route, warnings: list[Warn]) -> str:
+    """Return the words that ask for *wanted* where no field does, with the warning that it was done so."""
+    text = "Answer with one JSON value and nothing else."
+    kind = "JSON"
+    if wanted.type == "json_schema":
+        schema = msgspec.json.encode(wanted.schema).decode()
+        text, kind = f"{text} It must obey this JSON Schema:\n{schema}", "JSON of a schema"
+    warnings.append(
+        Warn(
+            code="emulated",
+            message=f"{kind} is asked for by instruction: {route.provider}/{route.model} has no field for it.",
+            param=RESPONSE_FORMAT,
+        )
+    )
+    return text
 
 
 def stop_list(options: Options) -> list[str]:

@@ -39,7 +39,7 @@ class _Text:
 
     __slots__ = ("buffer", "citations", "kind", "refusal", "state")
 
-    def __init__(self, kind: str, refusal: bool = False) -> None:
+    def __init__(self, kind: str, *, refusal: bool = False) -> None:
         self.kind = kind
         self.refusal = refusal
         self.buffer = StringIO()
@@ -82,7 +82,7 @@ class Draft:
         """Append *text* to the open text part, opening one when another kind of part stands between."""
         part = self._text
         if part is None or part.refusal is not refusal:
-            part = self._open_text("text", refusal)
+            part = self._open_text("text", refusal=refusal)
         part.buffer.write(text)
         if len(text) <= MAX_PIECE_CHARS:
             if text:
@@ -153,8 +153,7 @@ class Draft:
         tool = self._tools[key]
         if fragment:
             tool.buffer.write(fragment)
-            for piece in pieces(fragment):
-                out.append(ToolCallDelta(tool.index, tool.id, tool.name, piece))
+            out.extend(ToolCallDelta(tool.index, tool.id, tool.name, piece) for piece in pieces(fragment))
 
     def tool_text(self, key: Hashable) -> str:
         """Return the arguments so far of the call under *key*."""
@@ -187,8 +186,8 @@ class Draft:
     def _whole_parts(self) -> list[Part]:
         return [part for each in self._parts if (part := _part(each)) is not None]
 
-    def _open_text(self, kind: str, refusal: bool = False) -> _Text:
-        part = _Text(kind, refusal)
+    def _open_text(self, kind: str, *, refusal: bool = False) -> _Text:
+        part = _Text(kind, refusal=refusal)
         self._parts.append(part)
         self.close_block()
         if kind == "text":

@@ -18,7 +18,7 @@ from sidecar.wires.calls import function_name
 from sidecar.wires.openai_chat_turns import conversation
 from sidecar.wires.types import Encoded, HttpRequest, Route
 
-REFUSABLE = ("tools", "tool_choice", "parallel_tool_calls", "response_format", "reasoning", "max_tokens")
+REFUSABLE = ("tools", "tool_choice", "parallel_tool_calls", "reasoning", "max_tokens")
 """Options, beside those of `common.SAMPLING`, that are left out for a model that is known to refuse them."""
 
 EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
@@ -108,26 +108,20 @@ def _tool(tool: Tool) -> dict[str, Any]:
 
 
 def _response_format(body: dict[str, Any], options: Options, route: Route, warnings: list[Warn]) -> None:
-    wanted = options.response_format
-    if wanted is None or wanted.type == "text":
+    wanted = common.wanted_json(options)
+    if wanted is None:
         return
-    body["response_format"] = {"type": "json_object"}
-    if wanted.type == "json" or wanted.schema is None:
-        return
-    if route.quirks.json_schema:
+    by_schema = wanted.type == "json_schema"
+    refused = "response_format" in route.facts.refuses or (by_schema and route.facts.structured is False)
+    if refused or (by_schema and not route.quirks.json_schema):
+        text = common.json_instruction(wanted, route, warnings)
+        body["messages"].insert(0, {"role": route.quirks.system_role, "content": text})
+    if by_schema and not refused and route.quirks.json_schema:
         strict = {} if wanted.strict is None else {"strict": wanted.strict}
         schema = {"name": wanted.name, "schema": wanted.schema} | strict
         body["response_format"] = {"type": "json_schema", "json_schema": schema}
-        return
-    text = f"Answer with one JSON object that obeys this JSON Schema:\n{msgspec.json.encode(wanted.schema).decode()}"
-    body["messages"].insert(0, {"role": route.quirks.system_role, "content": text})
-    warnings.append(
-        Warn(
-            code="emulated",
-            message=f"A JSON Schema is asked for by instruction: {route.provider} takes none.",
-            param="params.options.response_format",
-        )
-    )
+    elif not refused:
+        body["response_format"] = {"type": "json_object"}
 
 
 def _reasoning(wanted: ReasoningOptions | None, route: Route, warnings: list[Warn]) -> dict[str, Any]:

@@ -63,7 +63,7 @@ def encode(chat: Chat, route: Route) -> Encoded:
         _tools(body, options)
     _sampling(body, options, route, warnings)
     _reasoning(body, options, route, warnings)
-    _text_format(body, options)
+    _text_format(body, options, route, warnings)
     return Encoded(
         HttpRequest(
             method="POST",
@@ -123,9 +123,12 @@ def _items(message: Message, route: Route, where: str) -> list[dict[str, Any]]:
 
 
 def _role(message: Message, route: Route) -> str:
-    # Reasoning models know the system's role by another name.
-    system = "developer" if route.facts.reasoning else "system"
-    return {"system": system, "tool": "user"}.get(message.role, message.role)
+    return {"system": _system_role(route), "tool": "user"}.get(message.role, message.role)
+
+
+def _system_role(route: Route) -> str:
+    # Reasoning models know it by another name.
+    return "developer" if route.facts.reasoning else "system"
 
 
 def _add_content(items: list[dict[str, Any]], part: Part, role: str, route: Route, where: str) -> None:
@@ -162,10 +165,14 @@ def _content(part: Part, role: str, where: str) -> dict[str, Any] | None:
 
 def _text(part: TextPart, role: str) -> dict[str, Any]:
     if role != "assistant":
-        return {"type": "input_text", "text": part.text}
+        return _input_text(part.text)
     if part.refusal:
         return {"type": "refusal", "refusal": part.text}
     return {"type": "output_text", "text": part.text, "annotations": []}
+
+
+def _input_text(text: str) -> dict[str, Any]:
+    return {"type": "input_text", "text": text}
 
 
 def _file(part: FilePart, where: str) -> dict[str, Any]:
@@ -283,14 +290,17 @@ def _reasoning(body: dict[str, Any], options: Options, route: Route, warnings: l
         body["reasoning"] = reasoning
 
 
-def _text_format(body: dict[str, Any], options: Options) -> None:
-    wanted = options.response_format
-    if wanted is None or wanted.type == "text":
+def _text_format(body: dict[str, Any], options: Options, route: Route, warnings: list[Warn]) -> None:
+    wanted = common.wanted_json(options)
+    if wanted is None:
         return
-    if wanted.type == "json" or wanted.schema is None:
+    if wanted.type == "json":
         body["text"] = {"format": {"type": "json_object"}}
-        return
-    form: dict[str, Any] = {"type": "json_schema", "name": wanted.name, "schema": wanted.schema}
-    if wanted.strict is not None:
-        form["strict"] = wanted.strict
-    body["text"] = {"format": form}
+    elif route.facts.structured is False:
+        text = common.json_instruction(wanted, route, warnings)
+        body["input"].insert(0, {"type": "message", "role": _system_role(route), "content": [_input_text(text)]})
+    else:
+        form: dict[str, Any] = {"type": "json_schema", "name": wanted.name, "schema": wanted.schema}
+        if wanted.strict is not None:
+            form["strict"] = wanted.strict
+        body["text"] = {"format": form}

@@ -57,6 +57,8 @@ class ModelFacts(msgspec.Struct, frozen=True, kw_only=True):
     max_output: int | None = None
     refuses: frozenset[str] = frozenset()
     """Options that the model answers with an error: `temperature`, `top_p`, `stop`, `seed`, `tools`, `images`…"""
+    structured: bool | None = None
+    """Whether it answers in JSON of a given schema."""
     sampling: bool | None = None
     """Whether it takes `temperature` and `top_p`."""
     reasoning: bool | None = None
@@ -115,8 +117,6 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """The id that the reply itself carries."""
     provider_cost_usd: str | None = None
     """What the provider says the request cost, as a decimal string."""
-    estimate: Usage | None = None
-    """What was used by our own count, of a stream that we have ended ourselves."""
 
 
 class StreamDecoder(Protocol):

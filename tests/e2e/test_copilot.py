@@ -4,6 +4,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.e2e.harness import Object, Sidecar
 from tests.e2e.rows import params, secrets, text_of
 from tests.e2e.services import Answer, Services, document, online
@@ -133,3 +135,32 @@ def test_an_address_of_a_session_must_be_the_apis_own(services: Services, tmp_pa
     with online(services, tmp_path, GH_COPILOT_TOKEN="CANARY-github") as sidecar:
         ask(sidecar, "openai_chat")
     assert not services.asked("*evil*")
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["session's address", "none"])
+def test_an_enterprises_token_stays_with_its_own_hosts(services: Services, tmp_path: Path, known: bool) -> None:
+    own = "https://copilot-api.company.ghe.com"
+    services.answer(f"GET {own}/models", models())
+    services.answer(f"POST {own}/*", document({"message": "token expired"}, 401), text_of("openai_chat"))
+    services.answer("POST https://api.of.ghe.com/*", text_of("openai_chat"))
+    given = {"endpoints": {"api": "https://api.of.ghe.com"}} if known else {}
+    services.answer("GET https://api.company.ghe.com/copilot_internal/v2/token", session(**given))
+    config = '[providers.copilot]\ndomain = "company.ghe.com"\napi_key = "CANARY-enterprise"\n'
+    with online(services, tmp_path, config) as sidecar:
+        ask(sidecar)
+    last = services.asked()[-1]
+    assert last.url == ("https://api.of.ghe.com" if known else own) + "/chat/completions"
+    assert secrets(last) == {"CANARY-session"}
+    with_token = [seen for seen in services.asked() if "CANARY-enterprise" in secrets(seen)]
+    assert {seen.url.split("/")[2] for seen in with_token} == {"copilot-api.company.ghe.com", "api.company.ghe.com"}
+
+
+def test_a_token_for_an_enterprise_may_come_with_its_domain(bare: Sidecar, services: Services) -> None:
+    services.answer("GET *", models())
+    services.answer("POST *", text_of("openai_chat"))
+    given = {"domain": "company.ghe.com", "api_key": "CANARY-asked"}
+    ask(bare, settings=given)
+    assert services.only("POST *").url == "https://copilot-api.company.ghe.com/chat/completions"
+    for domain in ("evil.example/x", "-", "ghe.com:1", "a..ghe.com", ".ghe.com"):
+        error = bare.ask("stream_chat", params(settings=given | {"domain": domain}), provider="copilot")["error"]
+        assert error["code"] in ("invalid_request", "auth_failed", "model_not_found", "provider_error"), domain

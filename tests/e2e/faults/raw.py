@@ -95,14 +95,14 @@ def certificate(folder: Path, name: str, days: int) -> Path:
     return file
 
 
-def early(head: bytes, reads: int = 64) -> Callable[[socket.socket], None]:
-    """Return a server that answers with *head* before it has read the request, reads on for a bit and hangs up."""
+def early(head: bytes) -> Callable[[socket.socket], None]:
+    """Return a server that answers with *head* before it has read the request, and then lingers, as servers do."""
 
     def answer(connection: socket.socket) -> None:
         connection.recv(READ_BYTES)
         connection.sendall(head)
-        for _ in range(reads):
-            connection.recv(READ_BYTES)
-        # What is left unread makes a RST of the end, as it does on real servers.
+        connection.shutdown(socket.SHUT_WR)
+        while connection.recv(READ_BYTES):
+            pass
 
     return answer

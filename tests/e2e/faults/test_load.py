@@ -1,0 +1,204 @@
+"""Many requests, hosts that cancel while they wait, and systems that have run out of something."""
+
+import time
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from tests.e2e import probes
+from tests.e2e.faults.conftest import Spawn
+from tests.e2e.harness import Id, Sidecar, in_time, text
+from tests.e2e.provider import Gate, Pause, Provider, Repeat, Step
+from tests.e2e.shapes import ANTHROPIC, OPENAI, document
+
+ENDED_SECONDS = 0.05
+CLOSED_SECONDS = 0.25
+
+
+def cancel(sidecar: Sidecar, request_id: Id) -> float:
+    """Cancel a request and return how many seconds its end took."""
+    asked_at = time.monotonic()
+    acknowledgement = sidecar.send("cancel", {"id": request_id})
+    end = sidecar.stream(request_id)[-1]
+    assert end.code == "cancelled"
+    assert sidecar.reply(acknowledgement)["data"] == {"found": True}
+    return end.at - asked_at
+
+
+def holding(provider: Provider, sidecar: Sidecar, name: str = "holder") -> tuple[Id, Gate]:
+    """Return a chat that is answered and not yet ended, and what ends it."""
+    gate = provider.gate()
+    ending = b"%x\r\n%s\r\n0\r\n\r\n" % (len(ANTHROPIC.closing), ANTHROPIC.closing)
+    provider.play(name, [*ANTHROPIC.begun("x"), gate, ending])
+    holder = sidecar.chat(name)
+    sidecar.chunk(holder, 1)
+    return holder, gate
+
+
+def test_what_is_cancelled_in_the_queue_is_never_asked(spawn: Spawn, provider: Provider) -> None:  # G01
+    with spawn(SIDECAR_CONCURRENCY="1") as sidecar:
+        holder, gate = holding(provider, sidecar)
+        in_time(lambda: cancel(sidecar, sidecar.chat("never")), ENDED_SECONDS)
+        gate.open()
+        assert sidecar.reply(holder)["success"]
+        assert text(sidecar.stream(sidecar.chat(provider.play("next", ANTHROPIC.answer("next"))))) == "next"
+    assert not provider.calls("never")
+
+
+def test_what_is_cancelled_before_its_next_try_is_not_tried(sidecar: Sidecar, provider: Provider) -> None:  # G02
+    provider.play("m", document({}, 503, retry_after="30"))
+
+    def measure() -> float:
+        request_id = sidecar.chat("m")
+        while sidecar.chunk(request_id).data["data"]["state"] != "retrying":
+            pass
+        return cancel(sidecar, request_id)
+
+    in_time(measure, ENDED_SECONDS)
+    calls = len(provider.calls("m"))
+    assert text(sidecar.stream(sidecar.chat(provider.play("next", ANTHROPIC.answer("next"))))) == "next"
+    assert len(provider.calls("m")) == calls
+
+
+def test_a_host_that_does_not_read_can_still_cancel(sidecar: Sidecar, provider: Provider) -> None:  # G06
+    provider.play("m", ANTHROPIC.begun(Repeat(ANTHROPIC.text("x" * 1000), 100_000)))
+
+    def measure() -> float:
+        request_id = sidecar.chat("m")
+        sidecar.chunk(request_id, 1)
+        sidecar.pause()
+        provider.stuck(0.2)
+        call = provider.calls("m")[-1]
+        asked_at = time.monotonic()
+        acknowledgement = sidecar.send("cancel", {"id": request_id})
+        seconds = provider.closed(call) - asked_at
+        sidecar.resume()
+        assert sidecar.stream(request_id)[-1].code == "cancelled"
+        assert sidecar.reply(acknowledgement)["data"] == {"found": True}
+        return seconds
+
+    in_time(measure, CLOSED_SECONDS)
+
+
+def test_a_full_queue_refuses_at_once_and_the_rest_keeps_its_order(spawn: Spawn, provider: Provider) -> None:  # H03
+    with spawn(SIDECAR_CONCURRENCY="1", SIDECAR_QUEUE_LENGTH="3") as sidecar:
+        holder, gate = holding(provider, sidecar)
+        queued = [sidecar.chat(provider.play(f"queued-{number}", ANTHROPIC.answer("x"))) for number in range(3)]
+        begun = time.monotonic()
+        end = sidecar.stream(sidecar.chat("refused"))[-1]
+        assert end.code == "queue_full"
+        assert end.data["error"]["retry_after_ms"] > 0
+        assert end.at - begun < 0.1
+        gate.open()
+        for request_id in (holder, *queued):
+            assert sidecar.reply(request_id)["success"]
+    at = [provider.call(f"queued-{number}").at for number in range(3)]
+    assert all(earlier < later for earlier, later in pairwise(at))
+
+
+def test_a_provider_that_stalls_holds_up_no_other(sidecar: Sidecar, provider: Provider) -> None:  # H04
+    sidecar.max_growth_bytes *= 2
+    gate = provider.gate()
+    provider.play("stalled", [gate, *ANTHROPIC.answer("late")])
+    provider.play("m", OPENAI.answer("soon"))
+    stalled = [sidecar.chat("stalled") for _ in range(200)]
+    provider.call("stalled", 199)
+
+    def slowest() -> float:
+        found = []
+        for _ in range(30):
+            begun = time.monotonic()
+            found.append(sidecar.stream(sidecar.chat("m", OPENAI))[-1].at - begun)
+        return sorted(found)[-2]
+
+    in_time(slowest, 0.05)
+    gate.open()
+    for request_id in stalled:
+        assert sidecar.reply(request_id)["success"]
+
+
+def test_who_is_waited_for_goes_before_what_is_not(spawn: Spawn, provider: Provider) -> None:  # H06
+    provider.play("batch", [Pause(0.002), *ANTHROPIC.answer("x")])
+    provider.play("typed", ANTHROPIC.answer("x"))
+    with spawn(SIDECAR_CONCURRENCY="1") as sidecar:
+        holder, gate = holding(provider, sidecar)
+        params = sidecar.params("batch")
+        params["options"]["priority"] = "background"
+        batch = [sidecar.send("stream_chat", params, provider="anthropic") for _ in range(100)]
+        typed = [sidecar.chat("typed") for _ in range(20)]
+        gate.open()
+        for request_id in (holder, *batch, *typed):
+            assert sidecar.reply(request_id)["success"]
+    last = provider.call("typed", 19).at
+    overtaken = sum(call.at < last for call in provider.calls("batch"))
+    assert 2 <= overtaken <= 4
+
+
+def test_small_streams_pass_a_huge_one(sidecar: Sidecar, provider: Provider) -> None:  # B10
+    # A host that reads 64 KB/s has the share of a second of them.
+    provider.play("huge", ANTHROPIC.begun(Repeat(ANTHROPIC.text("x" * 1000), 100_000)))
+    huge = sidecar.chat("huge")
+    sidecar.chunk(huge, 1)
+    sidecar.resume(read_bytes=4096, pause_seconds=0.0625)
+    provider.stuck(0.2)
+    provider.play("small", ANTHROPIC.answer("small"))
+    begun = time.monotonic()
+    small = [sidecar.chat("small") for _ in range(20)]
+    firsts = [sidecar.chunk(request_id, 1).at - begun for request_id in small]
+    sidecar.resume()
+    # What the pipe and the write under way hold is read first: 128 KiB, two seconds.
+    assert max(firsts) < 4
+    for request_id in small:
+        assert text(sidecar.stream(request_id)) == "small"
+    cancel(sidecar, huge)
+
+
+@probes.linux_only
+def test_few_descriptors_are_no_end(tmp_path: Path, provider: Provider) -> None:  # C14
+    provider.play("m", [Pause(0.3), *ANTHROPIC.answer("fine")])
+    launcher = ["/bin/sh", "-c", 'ulimit -n 64; exec "$@"', "sh"]
+    with Sidecar(tmp_path, provider, launcher=launcher) as sidecar:
+        lines = [sidecar.stream(request_id) for request_id in [sidecar.chat("m") for _ in range(200)]]
+        codes = [each[-1].code for each in lines]
+        assert codes.count(None) >= 32
+        assert set(codes) <= {None, "network_error", "queue_full"}
+        assert text(sidecar.stream(sidecar.chat("m"))) == "fine"
+
+
+@probes.linux_only
+@pytest.mark.parametrize("count", [300, pytest.param(10_000, marks=pytest.mark.slow)])
+def test_one_after_the_other_leaves_nothing(spawn: Spawn, provider: Provider, count: int) -> None:  # C22
+    provider.play("m", ANTHROPIC.answer("fine"))
+    with spawn() as sidecar:
+        for _ in range(200):
+            sidecar.stream(sidecar.chat("m"))
+        before = probes.rss_bytes(sidecar.process.pid)
+        for _ in range(count):
+            sidecar.stream(sidecar.chat("m"))
+        grown = probes.rss_bytes(sidecar.process.pid) - before
+    assert grown < 8 * 1024 * 1024
+    assert provider.call("m", count).connection - provider.call("m").connection <= 4
+
+
+@pytest.mark.slow
+@probes.linux_only
+def test_a_thousand_streams_at_once(spawn: Spawn, provider: Provider) -> None:  # H01, H02
+    pieces: list[Step | str] = [step for _ in range(20) for step in ("x" * 20, Pause(0.05))]
+    ending = b"%x\r\n%s\r\n0\r\n\r\n" % (len(ANTHROPIC.closing), ANTHROPIC.closing)
+    provider.play("m", [*ANTHROPIC.begun(*pieces), ending])
+    with spawn() as sidecar:
+        sidecar.max_growth_bytes = 150 * 1024 * 1024
+        for lines in [sidecar.stream(each, 60) for each in [sidecar.chat("m") for _ in range(1000)]]:
+            assert text(lines) == "x" * 400
+
+
+@pytest.mark.slow
+@probes.linux_only
+def test_long_streams_are_not_kept(spawn: Spawn, provider: Provider) -> None:  # H10, E30
+    ending = b"%x\r\n%s\r\n0\r\n\r\n" % (len(ANTHROPIC.closing), ANTHROPIC.closing)
+    provider.play("m", [*ANTHROPIC.begun(Repeat(ANTHROPIC.text("x" * 100), 100_000)), ending])
+    with spawn() as sidecar:
+        sidecar.max_growth_bytes = 150 * 1024 * 1024
+        for lines in [sidecar.stream(each, 120) for each in [sidecar.chat("m") for _ in range(4)]]:
+            assert len(text(lines)) == 10_000_000

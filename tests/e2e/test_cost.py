@@ -1,0 +1,92 @@
+"""`calculate_cost` of the finished program: which price applies, and what has none."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from tests.e2e.harness import Object, Sidecar
+
+USAGE = {"input_tokens": 28_000, "output_tokens": 500, "cache_read_tokens": 20_000}
+
+
+def cost(sidecar: Sidecar, model: str, usage: Object = USAGE, **params: Any) -> Object:
+    reply = sidecar.ask("calculate_cost", {"model": model, "usage": usage} | params)
+    assert reply["success"], reply
+    data: Object = reply["data"]
+    return data
+
+
+def test_a_usage_is_priced_now_or_at_a_time(bare: Sidecar) -> None:
+    before = datetime.now(UTC).replace(microsecond=0)
+    now = cost(bare, "anthropic/claude-opus-5-5")
+    assert before <= datetime.fromisoformat(now["priced_at"]) <= datetime.now(UTC)
+    assert (now["usd"], now["source"]) == ("0.046", "catalogue")
+    assert now["parts"] == {
+        "input": "0.032",
+        "cache_read": "0.004",
+        "cache_write": "0",
+        "cache_write_1h": "0",
+        "output": "0.01",
+    }
+    # An announced price, and a zone that is not UTC.
+    usage = {"input_tokens": 1_000_000, "output_tokens": 0}
+    for at, usd in (
+        ("2026-11-30", "2"),
+        ("2026-12-01", "4"),
+        ("2026-12-01T01:00:00+02:00", "2"),
+        ("2026-12-01T00:00:00Z", "4"),
+    ):
+        assert cost(bare, "gemini/gemini-4-argon", usage, at=at)["usd"] == usd, at
+
+
+def test_a_place_and_a_way_to_be_served_have_their_price(bare: Sidecar) -> None:
+    plain = cost(bare, "vertex/claude-opus-5-5")
+    regional = cost(bare, "vertex/claude-opus-5-5", settings={"location": "europe-west4"})
+    assert float(regional["usd"]) == pytest.approx(1.1 * float(plain["usd"]))
+    batch = cost(bare, "anthropic/claude-fable-5", mode="batch")
+    assert float(batch["usd"]) == pytest.approx(0.5 * float(cost(bare, "anthropic/claude-fable-5")["usd"]))
+    assert cost(bare, "deepseek/deepseek-chat", mode="flex") == {"usd": None, "reason": "price_unknown"}
+
+
+def test_a_provider_that_bills_in_credits_says_so_beside_the_dollars(bare: Sidecar) -> None:
+    found = cost(bare, "copilot/gpt-5.6-luna", at="2026-11-20")
+    assert float(found["credits"]) == pytest.approx(100 * float(found["usd"]))
+    assert "credits" not in cost(bare, "openai/gpt-5.6-luna", at="2026-11-20")
+    assert "credits" not in cost(bare, "copilot/no-such-model")
+
+
+def test_what_runs_at_the_users_place_is_free_and_nothing_else_is(bare: Sidecar) -> None:
+    free = cost(bare, "ollama/my-own-model:7b")
+    assert (free["usd"], free["parts"]["input"]) == ("0", "0")
+    assert cost(bare, "ollama/qwen3-coder:480b-cloud")["usd"] is None
+    assert cost(bare, "ollama/gpt-oss:120b", settings={"base_url": "https://ollama.com"})["usd"] is None
+    assert cost(bare, "openai/no-such-model") == {"usd": None, "reason": "model_unknown"}
+
+
+def test_a_deployment_costs_what_its_model_does(bare: Sidecar) -> None:
+    deployed = {"settings": {"deployments": {"prod": {"base_model": "gpt-5.5"}}}}
+    assert cost(bare, "azure/prod", **deployed)["usd"] == cost(bare, "azure/gpt-5.5")["usd"]
+
+
+@pytest.mark.parametrize(
+    ("params", "param"),
+    [
+        ({"model": "openai/gpt-6"}, "params.usage"),
+        ({"model": "openai/gpt-6", "usage": USAGE, "at": "yesterday"}, "params.at"),
+        ({"model": "openai/gpt-6", "usage": USAGE, "at": "0001-01-01T00:00:00+14:00"}, "params.at"),
+        ({"model": "openai/gpt-6", "usage": USAGE, "mode": "slow"}, "params.mode"),
+        ({"model": "openai/gpt-6", "usage": {"input_tokens": "many"}}, "params.usage.input_tokens"),
+        ({"model": "gpt-6", "usage": USAGE}, "provider"),
+    ],
+)
+def test_what_cannot_be_priced_is_refused(bare: Sidecar, params: Object, param: str) -> None:
+    error = bare.ask("calculate_cost", params)["error"]
+    assert (error["code"], error["param"]) == ("invalid_request", param)
+
+
+def test_a_usage_that_contradicts_itself_has_no_price(bare: Sidecar) -> None:
+    usage = {"input_tokens": 10, "output_tokens": 1, "cache_read_tokens": 11}
+    assert cost(bare, "openai/gpt-6-sol", usage) == {"usd": None, "reason": "usage_contradicts_itself"}
+    assert cost(bare, "openai/gpt-6-sol", {"input_tokens": 10}) == {"usd": None, "reason": "usage_unknown"}
+    assert cost(bare, "openai/gpt-6-sol", {"input_tokens": 10, "output_tokens": -1})["usd"] is None

@@ -51,6 +51,10 @@ schema: $(VENV) ## write protocol/schema.json from the structs
 bench: $(VENV) ## measure start-up, overhead and memory
 	$(BIN)/python -m tests.bench
 
+.PHONY: faults
+faults: $(VENV) ## run the catalogue of faults and say what became of each case; ARGS="-m ''" for the slow ones too
+	@$(BIN)/python -m tests.e2e.faults $(ARGS)
+
 .PHONY: peers
 peers: $(VENV) ## ask a mock of the providers that others wrote, where Node is installed
 	@$(BIN)/python -m tests.peers $(ARGS)

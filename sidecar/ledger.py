@@ -39,6 +39,9 @@ RETRY_SECONDS = 10.0
 READ_AGAIN_SECONDS = 15.0
 """How old the sums may be before a budget is judged by them: other processes spend too."""
 
+FIRST_READ_SECONDS = 1.0
+"""How long the first chat under a budget waits for them."""
+
 PICO = 10**12
 
 
@@ -90,7 +93,8 @@ class Ledger:
         self._since_prune: int | None = None
         self._sums: Sums = {}
         """As last read from the file, and what was written since."""
-        self._read_at: float | None = None
+        self._read_at = float("-inf")
+        self._has_read = anyio.Event()
         self.warned: set[tuple[str, str | None]] = set()
         """The budgets of which it was said that they run out: the days, and whose."""
 
@@ -111,18 +115,24 @@ class Ledger:
         return sum(spent for (day, name), spent in sums.items() if day.startswith(days) and provider in (None, name))
 
     async def read_again(self, since: str) -> None:
-        """Read what was spent from the day *since* on, by every process, unless that was done just now."""
+        """Read what was spent from the day *since* on, by every process, unless that was done just now.
+
+        Only the first time is waited for, and not long.
+        """
         if self._path is None:
             return
+        now = anyio.current_time()
+        if now >= self._read_at + READ_AGAIN_SECONDS:
+            self._read_at = now
+            self._tasks.start_soon(self._read, since)
+        with anyio.move_on_after(FIRST_READ_SECONDS):
+            await self._has_read.wait()
+
+    async def _read(self, since: str) -> None:
         async with self._turn:
-            now = anyio.current_time()
-            fresh = self._read_at is not None and now - self._read_at < READ_AGAIN_SECONDS
-            if fresh or now < self._leave_alone_until:
-                return
             with suppress(SidecarError):
-                await self._write()
                 self._sums = await self._in_thread("sums", since)
-                self._read_at = anyio.current_time()
+        self._has_read.set()
 
     async def report(self, by: Sequence[str], since: str | None, until: str | None, provider: str | None) -> "Found":
         """Return what `ledger_file.report` finds, the rows that wait included.

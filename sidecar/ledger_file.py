@@ -124,7 +124,6 @@ def _grouped(
 ) -> list[dict[str, Any]]:
     keys = ", ".join(f"{GROUPS[name]} AS by_{name}" for name in by) or "'' AS by_all"
     names = ", ".join(f"by_{name}" for name in by or ("all",))
-    window = f"PARTITION BY {', '.join(GROUPS[name] for name in by) or '1'}"
     counts = f"""
         SELECT {keys}, COUNT(*) AS requests, SUM(outcome = 'ok') AS succeeded,
           SUM(input_tokens) AS input_tokens, SUM(output_tokens) AS output_tokens,
@@ -134,11 +133,14 @@ def _grouped(
         FROM attempts WHERE {where} GROUP BY {names} ORDER BY {names} LIMIT {MAX_GROUPS + 1}"""  # noqa: S608 - ours
     found = {tuple(row[f"by_{name}"] for name in by): row for row in connection.execute(counts, values)}
     for column in ("latency_ms", "first_chunk_ms"):
+        # Equal values are counted first: a fraction of the time that ranking each row takes.
         ranks = f"""
-            WITH ranked AS (
-              SELECT {keys}, {column} AS value,
-                ROW_NUMBER() OVER ({window} ORDER BY {column}) AS rank, COUNT(*) OVER ({window}) AS size
-              FROM attempts WHERE {where} AND outcome = 'ok' AND {column} IS NOT NULL)
+            WITH counted AS (
+              SELECT {keys}, {column} AS value, COUNT(*) AS times FROM attempts
+              WHERE {where} AND outcome = 'ok' AND {column} IS NOT NULL GROUP BY {names}, value),
+            ranked AS (
+              SELECT {names}, value, SUM(times) OVER (PARTITION BY {names} ORDER BY value) AS rank,
+                SUM(times) OVER (PARTITION BY {names}) AS size FROM counted)
             SELECT {names}, MIN(CASE WHEN rank * 100 >= size * 50 THEN value END) AS p50,
               MIN(CASE WHEN rank * 100 >= size * 95 THEN value END) AS p95
             FROM ranked GROUP BY {names}"""  # noqa: S608 - ours

@@ -79,6 +79,16 @@ def raise_file_limit() -> None:
             return
 
 
+def file_limit() -> int | None:
+    """Return how many files may be open, None where there is no such limit."""
+    if sys.platform == "win32":
+        return None
+    import resource
+
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return None if soft == resource.RLIM_INFINITY else soft
+
+
 def try_lock(fd: int) -> bool:
     """Take the lock of the file *fd* and return whether that went well; closing the file gives it back."""
     try:

@@ -265,7 +265,8 @@ def _fitting(config: Config, name: str, row: ProviderRow, base: Address, credent
     if credential is not None and _belongs(config, name, row, base, credential):
         return credential
     if base.source == "request" and not (row.auth_optional and row.private_network):
-        raise invalid("An address of the request's own needs its credential beside it: add `params.api_key`.", "params.api_key")
+        text = "An address of the request's own needs its credential beside it: add `params.api_key`."
+        raise invalid(text, "params.api_key")
     if row.auth_optional:
         return None
     if credential is None:

@@ -28,7 +28,7 @@ class Address(msgspec.Struct, frozen=True):
 
 _PLAIN = re.compile(r"[\w.:@+-]{1,256}", re.ASCII)
 _LABEL = re.compile(r"[A-Za-z0-9-]{1,63}", re.ASCII)
-_DOMAIN = re.compile(r"[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63})+", re.ASCII)
+_DOMAIN = re.compile(r"[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63})*", re.ASCII)
 _SECRETS = frozenset({"api_key", "access_token", "base_url"})
 
 

@@ -32,8 +32,14 @@ LOCK_SECONDS = 5.0
 LOCK_LOOK_SECONDS = 0.02
 
 
-_LASTING = frozenset({"store_corrupt", "store_was_open"})
-"""Warnings of what has been mended, which stand until something is stored anew."""
+KEYCHAIN_SILENT = Warn(code="keychain_unavailable", message="The keychain did not answer: what it has is not used.")
+KEYCHAIN_KEEPS = Warn(code="keychain_unavailable", message="The keychain did not answer, and may keep the secret.")
+WAS_OPEN = Warn(code="store_was_open", message="Others could read the stored credentials; now they cannot.")
+CORRUPT = Warn(code="store_corrupt", message="The file of stored credentials made no sense and was set aside.")
+LOCKED = Warn(code="store_locked", message="Another process does not let go of the stored credentials.")
+
+_LASTING = (CORRUPT, WAS_OPEN)
+"""What has been mended, and stands until something is stored anew."""
 
 
 class Secrets(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -175,10 +181,10 @@ class Store:
         entries = self._filed | self._in_memory
         self.secrets = {name: found for name, each in entries.items() if (found := _secret(each)) is not None}
 
-    def _warn(self, code: str, message: str) -> None:
-        if code not in self._warnings:
-            log("warn", f"store.{code}")
-        self._warnings[code] = Warn(code=code, message=message)
+    def _warn(self, warning: Warn) -> None:
+        if warning.code not in self._warnings:
+            log("warn", warning.code)
+        self._warnings[warning.code] = warning
 
     # --- the keychain ---------------------------------------------------------------------------
 
@@ -198,7 +204,7 @@ class Store:
         except UnusableError:
             # One that has answered neither then nor now has nothing.
             if self._filed[name].storage == "keychain":
-                self._warn("keychain_unavailable", "The keychain did not answer, and may still have the secret.")
+                self._warn(KEYCHAIN_KEEPS)
 
     async def _completed(self, name: str, stored: Stored) -> Stored:
         """Return *stored* with what the keychain has of it, if that answers."""
@@ -209,7 +215,7 @@ class Store:
             secrets = msgspec.json.decode(text or "", type=Secrets)
         except UnusableError:
             self._ask_again_at = anyio.current_time() + RETRY_SECONDS
-            self._warn("keychain_unavailable", "The keychain did not answer: what it has is not used.")
+            self._warn(KEYCHAIN_SILENT)
             return stored
         except msgspec.MsgspecError:
             # Somebody has removed or changed it there.
@@ -219,7 +225,7 @@ class Store:
     # --- the file -------------------------------------------------------------------------------
 
     async def _read(self, folder: Path) -> None:
-        self._warnings = {code: warning for code, warning in self._warnings.items() if code in _LASTING}
+        self._warnings = {code: warning for code, warning in self._warnings.items() if warning in _LASTING}
         self._ask_again_at = None
         self._filed = {}
         try:
@@ -231,9 +237,9 @@ class Store:
                         await self._set_aside(folder)
             self._filed = {name: await self._completed(name, each) for name, each in (entries or {}).items()}
         except RefusedError as error:
-            self._warn("store_refused", f"Stored credentials are not used: {error}.")
+            self._warn(Warn(code="store_refused", message=f"Stored credentials are not used: {error}."))
         except OSError as error:
-            self._warn("store_unavailable", f"Stored credentials cannot be read: {error.strerror}.")
+            self._warn(Warn(code="store_unavailable", message=f"Stored credentials cannot be read: {error.strerror}."))
         self._publish()
 
     async def _change(self, change: Callable[[Entries], Awaitable[Entries]]) -> bool:
@@ -257,7 +263,7 @@ class Store:
         except RefusedError as error:
             raise SidecarError("auth_failed", f"Stored credentials are not used: {error}.", reason="store") from None
         except OSError as error:
-            self._warn("store_unavailable", f"Credentials cannot be stored: {error.strerror}.")
+            self._warn(Warn(code="store_unavailable", message=f"Credentials cannot be stored: {error.strerror}."))
             return False
         # Others may have written too: the next look reads it all.
         self._stamp, self._look_at = "changed", min(self._look_at, anyio.current_time())
@@ -266,11 +272,11 @@ class Store:
     async def _content(self, folder: Path) -> bytes | None:
         content = await to_thread(store_file.read, folder)
         if content.was_open:
-            self._warn("store_was_open", "Others could read the stored credentials; now they cannot.")
+            self._warn(WAS_OPEN)
         return content.data
 
     async def _set_aside(self, folder: Path) -> None:
-        self._warn("store_corrupt", "The file of stored credentials makes no sense and was set aside: log in again.")
+        self._warn(CORRUPT)
         await to_thread(store_file.set_aside, folder)
 
     @asynccontextmanager
@@ -286,7 +292,7 @@ class Store:
                 while not (locked := await to_thread(platforms.try_lock, file.fileno())):  # noqa: ASYNC110 - a lock tells nobody
                     await anyio.sleep(LOCK_LOOK_SECONDS)
             if not locked:
-                self._warn("store_locked", "Another process does not let go of the stored credentials.")
+                self._warn(LOCKED)
             yield locked
         finally:
             file.close()

@@ -118,9 +118,7 @@ def _check_folder(folder: Path) -> bool:
 
 def _check_file(file: IO[bytes]) -> bool:
     descriptor = file.fileno()
-    return _closed(
-        os.fstat(descriptor), Path(file.name), lambda mode: os.fchmod(descriptor, mode), 0o600, stat.S_ISREG
-    )
+    return _closed(os.fstat(descriptor), Path(file.name), lambda mode: os.fchmod(descriptor, mode), 0o600, stat.S_ISREG)
 
 
 def _closed(

@@ -7,7 +7,9 @@ wire, or where the answer came from. The library for JSON Schema is loaded with 
 import json
 import re
 from collections.abc import Iterator
-from typing import Any, NoReturn
+from typing import Any
+
+import msgspec
 
 from protocol.messages import Message, TextPart
 from protocol.replies import Structured, Warn
@@ -40,29 +42,28 @@ def of(wanted: ResponseFormat | None, message: Message, warnings: list[Warn]) ->
 
 def _json_of(text: str) -> tuple[bool, Any]:
     """Return whether there is JSON in *text*, and the value: the whole, what is fenced, or the first in the prose."""
-    for candidate in (text, *(match[1] for match in _FENCED.finditer(text))):
+    for candidate in (text, *(match[1] for match in _FENCED.finditer(text)), *_in_prose(text)):
         try:
-            return True, _DECODER.decode(candidate.strip())
-        except (ValueError, RecursionError):
+            value = msgspec.json.decode(candidate)
+            # What can be read but not written, a number of hundreds of digits, could not be handed on.
+            msgspec.json.encode(value)
+        except (ValueError, OverflowError, RecursionError):
             continue
-    for start in _starts(text):
-        try:
-            return True, _DECODER.raw_decode(text, start)[0]
-        except (ValueError, RecursionError):
-            continue
+        return True, value
     return False, None
 
 
-def _starts(text: str) -> Iterator[int]:
-    return (match.start() for match, _ in zip(_START.finditer(text), range(MAX_STARTS), strict=False))
+def _in_prose(text: str) -> Iterator[str]:
+    """Yield what may be JSON at the first brackets of *text*."""
+    for match, _ in zip(_START.finditer(text), range(MAX_STARTS), strict=False):
+        try:
+            yield text[match.start() : _DECODER.raw_decode(text, match.start())[1]]
+        except (ValueError, RecursionError):
+            continue
 
 
-def _no_number(word: str) -> NoReturn:
-    raise ValueError(word)
-
-
-_DECODER = json.JSONDecoder(parse_constant=_no_number)
-"""Without the numbers that Python adds to JSON."""
+_DECODER = json.JSONDecoder()
+"""It knows where JSON ends that something follows; the value is left to the one that reads all JSON here."""
 
 
 def _problem(value: Any, schema: dict[str, Any]) -> str | None:
@@ -71,6 +72,7 @@ def _problem(value: Any, schema: dict[str, Any]) -> str | None:
     from jsonschema.exceptions import SchemaError, best_match
     from jsonschema.validators import validator_for
     from referencing import Registry
+    from referencing.exceptions import Unresolvable
 
     # Without a registry of its own it would fetch what a `$ref` names.
     kind = validator_for(schema, default=Draft202012Validator)
@@ -79,6 +81,6 @@ def _problem(value: Any, schema: dict[str, Any]) -> str | None:
         error = best_match(kind(schema, registry=Registry()).iter_errors(value))
     except SchemaError as wrong:
         return clean(f"$: the schema is none: {wrong.message}")
-    except Exception:  # noqa: BLE001 - a `$ref` to nowhere, a pattern of another dialect: the library raises all sorts
+    except (Unresolvable, re.error, RecursionError):
         return "$: the schema cannot be applied"
     return None if error is None else clean(f"{error.json_path}: {error.message}")

@@ -14,7 +14,7 @@ import anyio
 import anyio.to_thread
 import msgspec
 
-from sidecar import __version__
+from sidecar import __version__, platforms
 from sidecar.errors import SidecarError
 from sidecar.inflight import Progress
 from sidecar.wires.types import HttpRequest
@@ -33,6 +33,9 @@ MAX_DOCUMENT_BYTES = 32 * 1024 * 1024
 
 DRAIN_SECONDS = 0.25
 """How long the rest of a finished reply is waited for, so that its connection can serve again."""
+
+RESERVED_FILES = 28
+"""Open files that the process needs beside its connections: pipes, the loop, what is read, name lookups."""
 
 KEEPALIVE_CONNECTIONS = 128
 KEEPALIVE_SECONDS = 45.0
@@ -183,11 +186,12 @@ def is_encoded(headers: dict[str, str]) -> bool:
 def _make_client() -> "httpx2.AsyncClient":
     from http.cookiejar import CookieJar, DefaultCookiePolicy  # As slow as the client, which imports it too.
 
-    httpx2 = _client()
+    httpx2, files = _client(), platforms.file_limit()
     return httpx2.AsyncClient(  # type: ignore[no-any-return]  # imported lazily
         verify=_tls_context(),
         limits=httpx2.Limits(
-            max_connections=None,
+            # What comes on top waits in the pool: without a free one not even a module can be imported.
+            max_connections=None if files is None else max(1, files - RESERVED_FILES),
             max_keepalive_connections=KEEPALIVE_CONNECTIONS,
             keepalive_expiry=KEEPALIVE_SECONDS,
         ),

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 
+import msgspec
 import pytest
 
 from sidecar import catalogue, device_flow
@@ -60,7 +61,7 @@ def endpoints(**settings: str) -> Endpoints:
     ],
 )
 def test_times_that_are_none_are_the_usual_ones(changed: dict[str, object], expires_in: int, interval: float) -> None:
-    answer = device_flow.faults.document(code(**changed).body)
+    answer = msgspec.json.decode(code(**changed).body)
     shown = device_flow._code(answer, endpoints()).shown  # noqa: SLF001 - what an answer becomes
     assert (shown.expires_in, shown.interval) == (expires_in, interval)
     assert shown.verification_uri == f"{GITHUB}/login/device"

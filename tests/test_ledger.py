@@ -189,8 +189,26 @@ async def test_what_others_have_spent_counts(path: Path) -> None:
         book.note(row())
         await book.read_again("2026-11-01")
         assert book.spent("2026-11", None) == 3000
+        await book.flush()
+        assert book.spent("2026-11", None) == 3000
         assert count(path) == 3
         tasks.cancel_scope.cancel()
+
+
+async def test_all_who_come_first_wait_for_what_was_spent(path: Path) -> None:
+    write(path, row())
+    spent: list[int] = []
+    async with anyio.create_task_group() as tasks:
+        book = Ledger(str(path), tasks, pytest.fail)
+
+        async def ask() -> None:
+            await book.read_again("2026-11-01")
+            spent.append(book.spent("2026-11", None))
+
+        async with anyio.create_task_group() as several:
+            for _ in range(3):
+                several.start_soon(ask)
+    assert spent == [1500] * 3
 
 
 async def test_a_failure_is_said_once_and_the_rows_wait(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

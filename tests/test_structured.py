@@ -40,7 +40,9 @@ def test_json_is_found_in_fences_and_prose(text: str) -> None:
     assert made(text, CITY) == Structured(valid=True, value={"city": "Oslo"}, error=None, native=True)
 
 
-@pytest.mark.parametrize("text", ["Oslo", '{"city": "Os', "```json\n{\n```", "NaN", "{" * 1000, "[" * 100_000, "{not json}"])
+@pytest.mark.parametrize(
+    "text", ["Oslo", '{"city": "Os', "```json\n{\n```", "NaN", "{" * 1000, "[" * 100_000, "{not json}", '"\\ud800"']
+)
 def test_what_is_no_json_is_said_to_be_none(text: str) -> None:
     assert made(text) == Structured(valid=False, value=None, error="$: there is no JSON in the answer", native=True)
 

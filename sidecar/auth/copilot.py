@@ -13,7 +13,7 @@ import msgspec
 
 from protocol.messages import ImagePart, Message, ToolResultPart
 from protocol.requests import ClientInfo
-from sidecar import __version__, addresses, renewal, retry, transport
+from sidecar import __version__, addresses, renewal, retry, settings, transport
 from sidecar.auth import Call
 from sidecar.errors import SidecarError
 from sidecar.inflight import Progress
@@ -183,7 +183,11 @@ async def _exchange(call: Call) -> Session:
     request = HttpRequest(
         method="GET",
         url=_exchange_url(target),
-        headers={"accept": "application/json", "x-github-api-version": API_VERSION, "editor-version": _editor(call.client)},
+        headers={
+            "accept": "application/json",
+            "x-github-api-version": API_VERSION,
+            "editor-version": _editor(call.client),
+        },
     )
     token = target.credential.reveal() if target.credential else ""
     limits = Limits(first_byte=EXCHANGE_SECONDS, idle=EXCHANGE_SECONDS)
@@ -201,8 +205,9 @@ _HOME = "github.com"
 
 def _exchange_url(target: Target) -> str:
     login, source = target.row.login, target.credential.source if target.credential else "none"
-    domain = target.route.settings.get("domain", _HOME)
-    api = login.api_base_url.format(domain=domain) if login else f"https://api.{domain}"
+    given = {"domain": _HOME} | target.route.settings
+    template = login.api_base_url if login else "https://api.{domain}"
+    api = settings.fill(template, target.route.provider, target.row, given)
     named = source == "configuration" and api != f"https://api.{_HOME}"
     if target.moved and source in ("request", "configuration") and not named:
         # A token that came with an address of its own goes nowhere else.
@@ -229,8 +234,8 @@ def _refused(status: int, headers: dict[str, str], body: bytes) -> SidecarError:
     raw = faults.document(body)
     said = raw if isinstance(raw, dict) else {}
     details = said.get("error_details")
-    message = (details.get("message") if isinstance(details, dict) else None) or said.get("message") or faults.text(body)
-    error = faults.judge(faults.Fault(message=str(message or "")), status, headers, {})
+    message = (details.get("message") if isinstance(details, dict) else None) or said.get("message")
+    error = faults.judge(faults.Fault(message=str(message or faults.text(body) or "")), status, headers, {})
     hint = "Does this account have Copilot?" if status in (403, 404) else "Log in to GitHub again."
     code = "permission_denied" if status == 404 else error.body.code
     return error.with_(code=code, hint=hint)

@@ -310,12 +310,12 @@ def _response_format(body: dict[str, Any], options: Options, route: Route, warni
 
 
 def _mark_cache(body: dict[str, Any]) -> None:
-    """Place breakpoints after the tools and the system text, and after the last two user turns (at most 4 go)."""
+    """Place breakpoints after the tools, the system text and the last two user turns: as many as may be, 4."""
     mark = {"cache_control": {"type": "ephemeral"}}
-    if body.get("system"):
-        body["system"][-1] |= mark
-    elif body.get("tools"):
-        body["tools"][-1] |= mark
+    for part in ("tools", "system"):
+        # Each has its own: a system text that changes from chat to chat leaves the tools cached.
+        if body.get(part):
+            body[part][-1] |= mark
     users = [turn for turn in body["messages"] if turn["role"] == "user"]
     for turn in users[-2:]:
         turn["content"][-1] |= mark

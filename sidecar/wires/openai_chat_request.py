@@ -21,6 +21,13 @@ from sidecar.wires.types import Encoded, HttpRequest, Route
 REFUSABLE = ("tools", "tool_choice", "parallel_tool_calls", "reasoning", "max_tokens")
 """Options, beside those of `common.SAMPLING`, that are left out for a model that is known to refuse them."""
 
+CACHE_OPTIONS: dict[str, dict[str, Any]] = {
+    "": {},
+    "cache_control": {"cache_control": {"type": "ephemeral"}},
+    "gateway": {"providerOptions": {"gateway": {"caching": "auto"}}},
+}
+"""The fields that ask for the prompt to be cached, by `Quirks.cache_option`."""
+
 EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 
 
@@ -35,8 +42,8 @@ def encode(chat: Chat, route: Route) -> Encoded:
     body |= _tools(options)
     body |= _reasoning(options.reasoning, route, warnings)
     _response_format(body, options, route, warnings)
-    if route.quirks.cache_control and options.cache == "auto":
-        body["cache_control"] = {"type": "ephemeral"}
+    if options.cache == "auto":
+        body |= CACHE_OPTIONS[route.quirks.cache_option]
     return Encoded(
         HttpRequest(
             method="POST",

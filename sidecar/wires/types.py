@@ -32,8 +32,9 @@ class Quirks(msgspec.Struct, frozen=True, kw_only=True):
     """A user's message may follow the results of tools. False: the assistant's word stands between. Default: true."""
     json_schema: bool = True
     """`response_format` takes a JSON Schema. False: the schema goes into the system text. Default: true."""
-    cache_control: bool = False
-    """Prompts are cached when a top-level `cache_control` asks for it. Default: false."""
+    cache_option: Literal["", "cache_control", "gateway"] = ""
+    """What asks for the prompt to be cached: a top-level `cache_control`, or `caching` among `providerOptions.gateway`.
+    Default: nothing, it is cached or not."""
     reasoning_option: Literal["reasoning_effort", "reasoning", "thinking", ""] = "reasoning_effort"
     """How reasoning is asked for: an effort, an object `reasoning`, a switch `thinking`, or not at all.
     Default: `reasoning_effort`."""

@@ -10,6 +10,7 @@ from typing import Any
 
 from tests.e2e.harness import Id, Line, Object, Sidecar
 from tests.e2e.provider import WAIT_SECONDS
+from tests.e2e.rows import params, text_of
 from tests.e2e.services import Answer, Seen, Services, document, online
 
 GITHUB = "https://github.com"
@@ -86,14 +87,6 @@ def kinds(lines: list[Line]) -> list[str]:
     return [line.data["data"]["type"] for line in lines if line.data["success"]]
 
 
-def stored(folder: Path) -> Object:
-    """Return the entries of the file."""
-    document: Object = json.loads((folder / "store" / "credentials.json").read_bytes())
-    assert document["version"] == 1
-    entries: Object = document["entries"]
-    return entries
-
-
 class Clock:
     """Answers as they are told to, and when they were asked for."""
 
@@ -133,3 +126,50 @@ def hangs_up(_: Seen) -> Answer:
 
 
 Answering = Answer | Callable[[Seen], Answer]
+
+
+# --- the store as it lies there ------------------------------------------------------------------
+
+
+def file_of(folder: Path) -> Path:
+    """Return the file of the store."""
+    return folder / "store" / "credentials.json"
+
+
+def stored(folder: Path) -> Object:
+    """Return the entries of the file."""
+    document: Object = json.loads(file_of(folder).read_bytes())
+    assert document["version"] == 1
+    entries: Object = document["entries"]
+    return entries
+
+
+def seed(folder: Path, content: bytes | None = None, file_mode: int = 0o600, folder_mode: int = 0o700) -> None:
+    """Put a store in place, as an earlier process has left it."""
+    entry = {"kind": "key", "method": "api_key", "home": "built-in", "saved_at": "2026-11-20T12:00:00+00:00"}
+    document = {"version": 1, "entries": {"openai": entry | {"secrets": {"value": KEY}}}}
+    (folder / "store").mkdir(mode=0o700)
+    file_of(folder).write_bytes(json.dumps(document).encode() if content is None else content)
+    file_of(folder).chmod(file_mode)
+    (folder / "store").chmod(folder_mode)
+
+
+def status(sidecar: Sidecar, provider: str = "openai") -> Object:
+    """Return what is said of the provider's credential."""
+    reply = authenticate(sidecar, "status", provider)
+    assert reply["success"], reply
+    data: Object = reply["data"]
+    return data
+
+
+def warnings(data: Object) -> list[str]:
+    """Return the codes of the warnings in an answer."""
+    return [warning["code"] for warning in data.get("warnings", [])]
+
+
+def key_of_chat(sidecar: Sidecar, services: Services) -> str:
+    """Return the key that a chat is sent with."""
+    services.forget()
+    services.answer("POST *", text_of("openai_chat"))
+    assert sidecar.ask("stream_chat", params(), provider="openai")["success"]
+    return services.only().headers["authorization"].removeprefix("Bearer ")

@@ -1,5 +1,7 @@
 """Keychains for a process under test, which the variable PYTHON_KEYRING_BACKEND chooses among."""
 
+# ruff: noqa: ARG002 - methods are as the base class has them
+
 import os
 import threading
 from pathlib import Path
@@ -17,7 +19,7 @@ def _file() -> Path:
 class Working(KeyringBackend):
     """One that keeps what it is given, in a file."""
 
-    priority = 9  # type: ignore[assignment]  # the base class has a property of the class
+    priority = 9
 
     def _entries(self) -> dict[str, str]:
         return msgspec.json.decode(_file().read_bytes(), type=dict[str, str]) if _file().exists() else {}
@@ -40,7 +42,7 @@ class Working(KeyringBackend):
 class Locked(KeyringBackend):
     """One whose user does not unlock it."""
 
-    priority = 9  # type: ignore[assignment]  # as above
+    priority = 9
 
     def get_password(self, service: str, username: str) -> str | None:
         raise KeyringLocked
@@ -55,7 +57,7 @@ class Locked(KeyringBackend):
 class Forgetful(KeyringBackend):
     """One that takes everything and keeps nothing."""
 
-    priority = 9  # type: ignore[assignment]  # as above
+    priority = 9
 
     def get_password(self, service: str, username: str) -> str | None:
         return None
@@ -70,7 +72,7 @@ class Forgetful(KeyringBackend):
 class Hanging(KeyringBackend):
     """One that never answers, as D-Bus without a desktop."""
 
-    priority = 9  # type: ignore[assignment]  # as above
+    priority = 9
 
     def get_password(self, service: str, username: str) -> str | None:
         threading.Event().wait()

@@ -192,6 +192,12 @@ class Provider:
         """End the connection of *call* with RST, wherever its script is."""
         self._loop.call_soon_threadsafe(_reset, call)
 
+    def reset_all(self) -> None:
+        """End every connection that answers a request with RST."""
+        with self.changed:
+            for call in self._busy():
+                self.reset(call)
+
     def quiet(self, seconds: float = 2.0) -> bool:
         """Return whether, within *seconds*, every connection is closed or idle between two requests."""
         with self.changed:

@@ -234,7 +234,7 @@ def test_two_logins_at_once_are_one(services: Services, tmp_path: Path) -> None:
         "https://github.com/$(touch${IFS}x)",
         "https://github.com/login/\x1b]8;;device",
         "https://github.com/login/device\n",
-        "https://gıthub.com/login/device",
+        "https://g\u0131thub.com/login/device",
         7,
         None,
     ],

@@ -143,7 +143,7 @@ def test_an_enterprises_token_stays_with_its_own_hosts(services: Services, tmp_p
     services.answer(f"GET {own}/models", models())
     services.answer(f"POST {own}/*", document({"message": "token expired"}, 401), text_of("openai_chat"))
     services.answer("POST https://api.of.ghe.com/*", text_of("openai_chat"))
-    given = {"endpoints": {"api": "https://api.of.ghe.com"}} if known else {}
+    given: Object = {"endpoints": {"api": "https://api.of.ghe.com"}} if known else {}
     services.answer("GET https://api.company.ghe.com/copilot_internal/v2/token", session(**given))
     config = '[providers.copilot]\ndomain = "company.ghe.com"\napi_key = "CANARY-enterprise"\n'
     with online(services, tmp_path, config) as sidecar:
@@ -161,6 +161,14 @@ def test_a_token_for_an_enterprise_may_come_with_its_domain(bare: Sidecar, servi
     given = {"domain": "company.ghe.com", "api_key": "CANARY-asked"}
     ask(bare, settings=given)
     assert services.only("POST *").url == "https://copilot-api.company.ghe.com/chat/completions"
-    for domain in ("evil.example/x", "-", "ghe.com:1", "a..ghe.com", ".ghe.com"):
+    for domain in ("evil.example/x", "a..ghe.com", ".ghe.com", "x@a.ghe.com"):
         error = bare.ask("stream_chat", params(settings=given | {"domain": domain}), provider="copilot")["error"]
-        assert error["code"] in ("invalid_request", "auth_failed", "model_not_found", "provider_error"), domain
+        assert (error["code"], error["param"]) == ("invalid_request", "params.settings.domain"), domain
+
+
+def test_a_token_is_exchanged_at_no_address_with_a_user_name(bare: Sidecar, services: Services) -> None:
+    services.answer("POST *", document({"message": "token expired"}, 401))
+    given = {"domain": "x@evil.example", "api_key": "CANARY-asked"}
+    error = bare.ask("stream_chat", params("openai_chat", settings=given), provider="copilot")["error"]
+    assert (error["code"], error["param"]) == ("invalid_request", "params.settings.domain")
+    assert not services.asked("*evil*")

@@ -161,6 +161,13 @@ def test_it_can_be_put_elsewhere(tmp_path: Path, provider: Provider) -> None:
     assert not file_of(tmp_path).exists()
 
 
+def test_who_asks_nobody_does_not_pay_for_it(tmp_path: Path) -> None:
+    with Sidecar(tmp_path, env=environment(tmp_path, PYTHONPROFILEIMPORTTIME="1")) as sidecar:
+        sidecar.ask("list_providers")
+    assert b"sidecar.ledger\n" in sidecar.stderr
+    assert b"sqlite3" not in sidecar.stderr
+
+
 def test_nothing_is_written_before_somebody_was_asked(tmp_path: Path, provider: Provider) -> None:
     with Sidecar(tmp_path, provider) as sidecar:
         assert sidecar.ask("usage_report")["data"]["totals"]["requests"] == 0

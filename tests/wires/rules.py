@@ -1,5 +1,7 @@
-"""The documented rules of each wire's requests: a body → what it breaks, in words. Written from the providers'
-documents and SDKs, not from the encoders."""
+"""The documented rules of each wire's requests: a body → what it breaks, in words.
+
+Written from the providers' documents and SDKs, not from the encoders.
+"""
 
 import json
 import re
@@ -191,21 +193,22 @@ def openai_chat(body: Json) -> Problems:
         if waiting:
             yield f"{waiting} lack a result right after"
         waiting = [call["id"] for call in message.get("tool_calls", ())]
-        for call in message.get("tool_calls", ()):
-            function = call["function"]
-            if not (call["type"] == "function" and isinstance(function["arguments"], str)):
-                yield "a call that is none"
-            if not _FUNCTION_NAME.fullmatch(function["name"]):
-                yield f"alphabet of {function['name']!r}"
-        if message["role"] == "assistant" and not (message.get("content") or message.get("tool_calls")):
-            if not message.get("refusal"):
-                yield "an assistant message that says nothing"
-        elif message["role"] != "assistant" and not message["content"]:
-            yield "a message without content"
+        yield from _said(message)
     if waiting:
         yield f"{waiting} lack a result at the end"
     calls = [call["id"] for message in body["messages"] for call in message.get("tool_calls", ())]
     yield from _unique(calls, "tool_calls")
+
+
+def _said(message: Json) -> Problems:
+    for call in message.get("tool_calls", ()):
+        function = call["function"]
+        if not (call["type"] == "function" and isinstance(function["arguments"], str)):
+            yield "a call that is none"
+        if not _FUNCTION_NAME.fullmatch(function["name"]):
+            yield f"alphabet of {function['name']!r}"
+    if not (message.get("content") or message.get("tool_calls") or message.get("refusal")):
+        yield f"a message of {message['role']} that says nothing"
 
 
 def nine_letters(body: Json) -> Problems:

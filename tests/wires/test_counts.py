@@ -44,7 +44,7 @@ CHAT = msgspec.convert(
 
 def route(wire: str, **columns: Any) -> Route:
     facts = ModelFacts(reasoning=True)
-    given = {"model": "m", "base_url": "https://provider.test", "facts": facts} | columns
+    given: dict[str, Any] = {"model": "m", "base_url": "https://provider.test", "facts": facts} | columns
     return Route(provider="somebody", wire=wire, **given)
 
 

@@ -95,6 +95,12 @@ def certificate(folder: Path, name: str, days: int) -> Path:
     return file
 
 
+def silent(connection: socket.socket) -> None:
+    """Listen and say nothing."""
+    while connection.recv(READ_BYTES):
+        pass
+
+
 def early(head: bytes) -> Callable[[socket.socket], None]:
     """Return a server that answers with *head* before it has read the request, and then lingers, as servers do."""
 

@@ -59,7 +59,9 @@ def test_headers_of_a_spent_limit_hold_the_next_request(sidecar: Sidecar, provid
 
 @pytest.mark.parametrize("value", ["0", "-5", "abc", "1e12", "nan", "inf", "", "Wed, 21 Oct 2015 07:28:00 GMT", "1, 2"])
 def test_a_time_that_is_none_is_ignored(sidecar: Sidecar, provider: Provider, value: str) -> None:  # E02
-    provider.play_in_turn("m", refusal(429, retry_after=value, date=format_datetime(datetime.now(UTC))), ANTHROPIC.answer("fine"))
+    provider.play_in_turn(
+        "m", refusal(429, retry_after=value, date=format_datetime(datetime.now(UTC))), ANTHROPIC.answer("fine")
+    )
     lines = sidecar.stream(sidecar.chat("m"))
     assert text(lines) == "fine"
     [told] = waits(lines)

@@ -8,7 +8,7 @@ import pytest
 
 from tests.e2e import probes
 from tests.e2e.faults.conftest import Spawn
-from tests.e2e.harness import Id, Sidecar, in_time, text
+from tests.e2e.harness import Id, Sidecar, environment, in_time, text
 from tests.e2e.provider import Gate, Pause, Provider, Repeat, Step
 from tests.e2e.shapes import ANTHROPIC, OPENAI, document
 
@@ -202,3 +202,13 @@ def test_long_streams_are_not_kept(spawn: Spawn, provider: Provider) -> None:  #
         sidecar.max_growth_bytes = 150 * 1024 * 1024
         for lines in [sidecar.stream(each, 120) for each in [sidecar.chat("m") for _ in range(4)]]:
             assert len(text(lines)) == 10_000_000
+
+
+@pytest.mark.parametrize("home", [{}, {"HOME": "/nowhere/at/all"}, {"HOME": ""}])
+def test_without_a_home_a_key_in_the_request_will_do(
+    tmp_path: Path, provider: Provider, home: dict[str, str]
+) -> None:  # C12
+    env = {name: value for name, value in environment(tmp_path).items() if name != "HOME" and "XDG" not in name} | home
+    with Sidecar(tmp_path, provider, env=env) as sidecar:
+        assert text(sidecar.stream(sidecar.chat(provider.play("m", ANTHROPIC.answer("fine"))))) == "fine"
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]

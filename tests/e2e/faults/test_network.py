@@ -9,7 +9,7 @@ import pytest
 
 from tests.e2e import probes
 from tests.e2e.faults.conftest import Spawn
-from tests.e2e.faults.raw import early, listening, tls
+from tests.e2e.faults.raw import early, listening, silent, tls
 from tests.e2e.harness import Object, Sidecar, text
 from tests.e2e.provider import CLOSE, RESET, STALL, Act, Pause, Provider, Repeat, Step
 from tests.e2e.shapes import ANTHROPIC, SSE, head, opened, stream, whole
@@ -61,7 +61,10 @@ def test_a_name_that_nobody_has(sidecar: Sidecar) -> None:  # D02
 def test_tls_that_cannot_be_trusted_is_not_tried_again(
     spawn: Spawn, tmp_path: Path, fault: str, server: Object, trusted: bool
 ) -> None:  # D03
-    with tls(tmp_path, **server) as (listener, root), spawn(**({"SSL_CERT_FILE": str(root)} if trusted else {})) as sidecar:
+    with (
+        tls(tmp_path, **server) as (listener, root),
+        spawn(**({"SSL_CERT_FILE": str(root)} if trusted else {})) as sidecar,
+    ):
         error = failed(sidecar, "m", f"https://127.0.0.1:{listener.port}")
         root.unlink()
     assert (error["code"], error["reason"], error["retryable"]) == ("network_error", "tls", False), fault
@@ -72,7 +75,7 @@ def test_tls_that_cannot_be_trusted_is_not_tried_again(
 
 @probes.linux_only
 def test_a_handshake_that_stalls_is_tried_again(sidecar: Sidecar) -> None:  # D03
-    with listening(lambda connection: connection.recv(65536) and connection.recv(1)) as listener:
+    with listening(silent) as listener:
         error = failed(sidecar, "m", f"https://127.0.0.1:{listener.port}", connect_ms=150)
     assert (error["code"], error["phase"], error["attempts"]) == ("timeout", "connect", 3)
 

@@ -24,7 +24,7 @@ class Wire(NamedTuple):
     case: str = "text"
     model: str = ""
     """What stands before the name of the script in the name of the model."""
-    settings: Object = {}
+    settings: Object | None = None
 
     @property
     def pieces(self) -> Sequence[bytes]:

@@ -1,0 +1,147 @@
+"""One process, and whatever may happen to it in any order: hosts, providers and the network at their worst."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+
+from tests.e2e.harness import Id, Sidecar, environment
+from tests.e2e.provider import CLOSE, RESET, STALL, Gate, Provider, Repeat, Step
+from tests.e2e.shapes import ANTHROPIC, document, head, stream
+
+ENDED_SECONDS = 20.0
+
+OVERLOADED = b'event: error\ndata: {"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}\n\n'
+
+
+def scripts(gate: Gate) -> dict[str, list[Step]]:
+    """Return replies good and bad; the gate is a stall that passes."""
+    text = ANTHROPIC.text("x" * 50)
+    return {
+        "good": ANTHROPIC.answer("good"),
+        "long": stream([ANTHROPIC.opening, Repeat(text, 2000), ANTHROPIC.closing]),
+        "stalled": [*ANTHROPIC.begun("so far"), gate, *stream([text, ANTHROPIC.closing])[1:]],
+        "silent": [gate, *ANTHROPIC.answer("late")],
+        "dead": [*ANTHROPIC.begun("so far"), STALL],
+        "limited": document({}, 429, retry_after_ms="20"),
+        "down": document({}, 503, retry_after_ms="5"),
+        "refused": document({}, 401),
+        "reset": [RESET],
+        "cut": [*ANTHROPIC.begun("so far"), b"0\r\n\r\n"],
+        "broken": [*ANTHROPIC.begun("so far"), RESET],
+        "garbage": [b"?!\r\n\r\n", CLOSE],
+        "bad event": stream([ANTHROPIC.opening, text, b"data: {nope\n\n"]),
+        "overloaded": stream([ANTHROPIC.opening, OVERLOADED]),
+        "page": [head(content_type="text/html", content_length="6") + b"<html>"],
+    }
+
+
+NAMES = sorted(scripts(Gate.__new__(Gate)))
+
+
+class Host(RuleBasedStateMachine):
+    """What a host does, and what it knows of its requests."""
+
+    sidecar: ClassVar[Sidecar]
+    provider: ClassVar[Provider]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[Id] = []
+        self.acknowledged: list[Id] = []
+        self.paused = False
+        self.stall()
+
+    @rule(
+        name=st.sampled_from(NAMES),
+        action=st.sampled_from(["stream_chat", "stream_chat", "generate"]),
+        timeout=st.sampled_from([None, None, 1, 50, 500]),
+        attempts=st.sampled_from([1, 2, 3]),
+    )
+    def send(self, name: str, action: str, timeout: int | None, attempts: int) -> None:
+        params = self.sidecar.params(name)
+        params["options"] |= {"retry": {"max_attempts": attempts}, "timeouts": {"idle_ms": 2000}}
+        self.open.append(self.sidecar.send(action, params, provider="anthropic", timeout=timeout))
+
+    @precondition(lambda self: self.open)
+    @rule(index=st.integers(0, 50))
+    def cancel(self, index: int) -> None:
+        self.acknowledged.append(self.sidecar.send("cancel", {"id": self.open[index % len(self.open)]}))
+
+    @rule()
+    def cancel_nothing(self) -> None:
+        self.acknowledged.append(self.sidecar.send("cancel", {"id": "never"}))
+
+    @rule()
+    def stall(self) -> None:
+        self.gate = self.provider.gate()
+        for name, steps in scripts(self.gate).items():
+            self.provider.play(name, steps)
+
+    @rule()
+    def go_on(self) -> None:
+        self.gate.open()
+
+    @rule()
+    def kill_provider(self) -> None:
+        self.provider.reset_all()
+
+    @rule()
+    def stop_reading(self) -> None:
+        self.sidecar.pause()
+        self.paused = True
+
+    @rule()
+    def read_on(self) -> None:
+        self.sidecar.resume()
+        self.paused = False
+
+    @rule(line=st.sampled_from([b"\n", b"{\n", b"[]\n", b"\xff\xfe\n"]))
+    def say_nonsense(self, line: bytes) -> None:
+        self.sidecar.write(line)
+
+    @invariant()
+    def is_alive(self) -> None:
+        assert self.sidecar.process.poll() is None
+
+    def teardown(self) -> None:
+        self.sidecar.resume()
+        for request_id in self.open:
+            self.acknowledged.append(self.sidecar.send("cancel", {"id": request_id}))
+        for request_id in (*self.open, *self.acknowledged):
+            self.sidecar.stream(request_id, ENDED_SECONDS)
+        assert self.provider.quiet()
+
+
+@pytest.fixture
+def drive(tmp_path: Path) -> Iterator[Callable[[int, int], None]]:
+    """Yield a way to have so many runs of so many steps; the process must be whole after them."""
+    env = environment(tmp_path, SIDECAR_CONCURRENCY="8", SIDECAR_QUEUE_LENGTH="20", SIDECAR_MAX_ATTEMPTS="3")
+    with Provider() as provider, Sidecar(tmp_path, provider, env=env) as sidecar:
+
+        def run(runs: int, steps: int) -> None:
+            run_state_machine_as_test(
+                type("HostOfThis", (Host,), {"sidecar": sidecar, "provider": provider}),
+                settings=settings(
+                    max_examples=runs,
+                    stateful_step_count=steps,
+                    deadline=None,
+                    database=None,
+                    suppress_health_check=list(HealthCheck),
+                ),
+            )
+
+        yield run
+
+
+def test_whatever_happens_each_request_has_one_end(drive: Callable[[int, int], None]) -> None:  # H09
+    drive(8, 40)
+
+
+@pytest.mark.slow
+def test_whatever_happens_for_long_each_request_has_one_end(drive: Callable[[int, int], None]) -> None:  # H09
+    drive(150, 100)

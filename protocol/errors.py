@@ -9,6 +9,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from protocol.messages import Message
+
 ErrorCode = Literal[
     "parse_error",
     "invalid_request",
@@ -38,6 +40,25 @@ Phase = Literal["queue", "connect", "headers", "idle", "progress", "total"]
 connection, the reply's head, more of its body, content. `total`: none of these."""
 
 
+ResumeMethod = Literal["restart", "continue_prompt", "prefill", "cursor"]
+"""How an answer that broke off can be had after all: ask anew; ask the model to go on; have it go on from its own
+last words; take up the same answer, which the provider has gone on with."""
+
+Guarantee = Literal["none", "approximate", "near_exact", "exact"]
+"""How well what comes then fits to what came before."""
+
+
+class Resume(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """The best way to go on, for the action `resume`."""
+
+    method: ResumeMethod
+    guarantee: Guarantee
+    response_id: str | None = None
+    """With `cursor`: the provider's id of the answer."""
+    starting_after: int | None = None
+    """With `cursor`: how far the answer has come."""
+
+
 class ErrorBody(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """What went wrong with one request. Absent fields are unknown or do not apply."""
 
@@ -65,6 +86,10 @@ class ErrorBody(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """True when content had been delivered before the failure."""
     partial_seq: int | None = None
     """`seq` of the last chunk that was delivered."""
+    partial_message: Message | None = None
+    """With `partial`: the assistant message so far, without calls that were cut. It belongs in no conversation."""
+    resume: Resume | None = None
+    """With `partial`: how to go on."""
     usage: Any = None
     """The usage known so far, in the shape of `done.usage`."""
     cost: Any = None

@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from protocol.errors import ResumeMethod
 from protocol.messages import Message, Name, PlainText, Tool, Usage
 
 ACTIONS = (
@@ -13,6 +14,7 @@ ACTIONS = (
     "list_models",
     "stream_chat",
     "generate",
+    "resume",
     "count_tokens",
     "calculate_cost",
     "authenticate",
@@ -35,7 +37,8 @@ Secret = Annotated[str, msgspec.Meta(max_length=16384)]
 Url = Annotated[str, msgspec.Meta(max_length=2048)]
 Text = str
 Usd = (
-    Annotated[str, msgspec.Meta(pattern=r"^[0-9]{1,9}(\.[0-9]{1,12})?(?!\n)$")] | Annotated[float, msgspec.Meta(ge=0, le=1e9)]
+    Annotated[str, msgspec.Meta(pattern=r"^[0-9]{1,9}(\.[0-9]{1,12})?(?!\n)$")]
+    | Annotated[float, msgspec.Meta(ge=0, le=1e9)]
 )
 """US dollars, as a decimal string or a number."""
 
@@ -206,6 +209,16 @@ class Chat(msgspec.Struct, frozen=True, kw_only=True):
     settings: Settings | None = None
 
 
+class ResumeChat(Chat, frozen=True, kw_only=True):
+    """A chat whose answer broke off: its own parameters, and from the error what had come and how to go on."""
+
+    method: ResumeMethod
+    partial_message: Message | None = None
+    """The assistant message so far; not needed with `restart`."""
+    response_id: Annotated[str, msgspec.Meta(pattern=r"^[\w.:-]{1,256}$")] | None = None
+    starting_after: Annotated[int, msgspec.Meta(ge=0, le=2**53)] | None = None
+
+
 class CountTokens(msgspec.Struct, frozen=True, kw_only=True):
     """How many tokens a prompt is: either `messages`, with what `options` add to them, or `text` alone."""
 
@@ -255,6 +268,7 @@ PARAMS: dict[str, type[msgspec.Struct]] = {
     "list_models": ListModels,
     "stream_chat": Chat,
     "generate": Chat,
+    "resume": ResumeChat,
     "count_tokens": CountTokens,
     "calculate_cost": CalculateCost,
     "authenticate": Authenticate,

@@ -195,7 +195,7 @@ ANSWERS: dict[str, Any] = {
 }
 """The `data` of each unary action."""
 
-STREAMS = ("stream_chat", "authenticate")
+STREAMS = ("stream_chat", "resume", "authenticate")
 """The actions that are answered by a stream; `authenticate` is in both, for its `login`."""
 
 OPEN_FIELDS: dict[tuple[str, str], Any] = {

@@ -24,6 +24,9 @@ from sidecar.ledger import PICO, Row, timestamp
 
 Window = Literal["day", "month"]
 
+REASONS: dict[Window, str] = {"day": "budget_day", "month": "budget_month"}
+"""Of a refusal."""
+
 DAY_CHARS, MONTH_CHARS = len("2026-11-20"), len("2026-11")
 
 # --- the ledger ------------------------------------------------------------------------------
@@ -182,7 +185,7 @@ def _judge(host: Host, limit: Decimal, window: Window, provider: str | None, now
         raise SidecarError(
             "quota_exceeded",
             f"{of[0].upper()}{of[1:]}, {cost.plain(limit)} USD, is used up.",
-            reason="budget_day" if window == "day" else "budget_month",
+            reason=REASONS[window],
             retry_after_ms=int((_reset(window, now) - now).total_seconds() * 1000) + 1,
             hint="Raise it under [budgets] in the configuration, or wait for the next.",
         )

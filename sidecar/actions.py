@@ -20,6 +20,7 @@ from protocol.requests import (
     Initialize,
     ListModels,
     Nothing,
+    ResumeChat,
     UsageReport,
 )
 from sidecar import __version__
@@ -92,6 +93,7 @@ ACTIONS: dict[str, AtOnce | Task] = {
     "list_models": Task(ListModels, "list_models"),
     "stream_chat": Task(Chat, "stream_chat"),
     "generate": Task(Chat, "generate"),
+    "resume": Task(ResumeChat, "resume"),
     "count_tokens": Task(CountTokens, "count_tokens"),
     "calculate_cost": Task(CalculateCost, "calculate_cost"),
     "authenticate": Task(Authenticate, "authenticate"),

@@ -5,7 +5,7 @@ scheme or provider, nor whether there will be another try.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -16,7 +16,7 @@ import msgspec
 from protocol.messages import Usage
 from protocol.replies import Attempt, Chunk, Done, Start, Timings
 from protocol.requests import Chat
-from sidecar import account, allowance, auth, catalogue, cost, record, replay, structured, transport, wires
+from sidecar import account, allowance, auth, background, catalogue, cost, record, replay, structured, transport, wires
 from sidecar.adapt import Plan
 from sidecar.allowance import Allowance
 from sidecar.auth import call_of
@@ -58,7 +58,7 @@ async def ask(host: Host, entry: Entry, plan: Plan, turn: Turn, sink: Sink) -> N
     """
     route, progress, began = plan.target.route, entry.progress, time.monotonic()
     wire = wires.load(route.wire)
-    encoded = wire.encode(plan.chat, route)
+    encoded = background.encoded(plan)
     request = plan.reshape(encoded.request)
     allowed, cautions = allowance.of(plan.chat, lambda used: _usd(plan, used))
     with account.noted(host, entry, plan) as note:
@@ -77,9 +77,11 @@ async def ask(host: Host, entry: Entry, plan: Plan, turn: Turn, sink: Sink) -> N
             )
             try:
                 reply = Reply(wire, route, response.headers)
-                outcome = await _receive(
-                    reply, response, start, entry, turn, sink, _progress_seconds(plan.chat), allowed
-                )
+                reply.known_until = background.known_until(plan.chat)
+                async with background.body(host, entry, plan, reply, response, _limits(plan.chat)) as body:
+                    outcome = await _receive(
+                        reply, body, start, entry, turn, sink, _progress_seconds(plan.chat), allowed
+                    )
             finally:
                 progress.cost = _cost(plan, progress.usage) if progress.usage else None
             timings = Timings(headers_ms=headers_ms, first_chunk_ms=progress.first_chunk_ms, total_ms=entry.elapsed_ms)
@@ -115,7 +117,7 @@ def _progress_seconds(chat: Chat) -> float:
 
 async def _receive(  # noqa: PLR0913 - one loop over everything that one attempt has
     reply: Reply,
-    response: Response,
+    body: AsyncIterator[bytes],
     start: Start,
     entry: Entry,
     turn: Turn,
@@ -127,7 +129,7 @@ async def _receive(  # noqa: PLR0913 - one loop over everything that one attempt
     out: list[Chunk] = [start]
     advanced, used_up = time.monotonic(), None
     try:
-        async for data in response.body:
+        async for data in body:
             reply.feed(data, out)
             used_up = allowed.used_up(out, reply.usage) if allowed else None
             left = _deliver(out, entry, sink)

@@ -121,6 +121,8 @@ def _complete(body: ErrorBody, entry: Entry) -> ErrorBody:
         attempts=progress.tries or None,
         partial=last_seq is not None,
         partial_seq=last_seq,
+        partial_message=None if last_seq is None else progress.partial,
+        resume=None if last_seq is None else progress.resume,
         usage=progress.usage,
         cost=progress.cost,
         elapsed_ms=entry.elapsed_ms,

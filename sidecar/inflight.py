@@ -9,8 +9,8 @@ from typing import Any, Literal
 import anyio
 import msgspec
 
-from protocol.errors import Phase
-from protocol.messages import Usage
+from protocol.errors import Phase, Resume
+from protocol.messages import Message, Usage
 from protocol.replies import Attempt
 from protocol.requests import Envelope
 from sidecar.errors import SidecarError
@@ -31,8 +31,10 @@ class Progress:
         "first_chunk_ms",
         "held_up",
         "model",
+        "partial",
         "phase",
         "provider",
+        "resume",
         "tries",
         "usage",
     )
@@ -54,6 +56,9 @@ class Progress:
         self.usage: Usage | None = None
         self.cost: dict[str, Any] | None = None
         """What that usage has cost."""
+        self.partial: Message | None = None
+        """What had come of an answer that broke off."""
+        self.resume: Resume | None = None
 
 
 class Entry:

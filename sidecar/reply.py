@@ -15,7 +15,7 @@ from protocol.replies import Chunk
 from sidecar import wires
 from sidecar.errors import SidecarError
 from sidecar.wires import faults
-from sidecar.wires.types import Outcome, Route, StreamDecoder, Wire
+from sidecar.wires.types import Cursor, Outcome, Route, StreamDecoder, Wire
 
 MAX_DOCUMENT_BYTES = 32 * 1024 * 1024
 """Largest reply that is one JSON document."""
@@ -38,6 +38,8 @@ class Reply:
         self._begun = False
         self._document: list[bytes] | None = None
         self._document_bytes = 0
+        self.known_until: int | None = None
+        """Chunks of events up to that number are known to the host."""
 
     @property
     def finished(self) -> bool:
@@ -61,6 +63,7 @@ class Reply:
             return
         feed = self._decoder.feed
         for frame in self._codec.feed(data):
+            known = len(out)
             try:
                 feed(frame, out)
             except SidecarError as error:
@@ -68,6 +71,18 @@ class Reply:
                 if error.body.reason != "bad_event" or mended == frame[1]:
                     raise
                 feed((frame[0], mended), out)
+            if self.known_until is not None and (cursor := self.cursor) and cursor.sequence <= self.known_until:
+                del out[known:]
+
+    @property
+    def cursor(self) -> Cursor | None:
+        """How far the reply has come, where its provider goes on with it whoever listens."""
+        found: Cursor | None = getattr(self._decoder, "cursor", None)
+        return found
+
+    def take_up(self) -> None:
+        """Expect that what comes next begins with a new event: on another connection, where this one has broken."""
+        self._codec = _codec(self._wire.CODEC)()
 
     def partial(self) -> Message:
         """Return the assistant message as far as it has come, without tool calls that are not whole."""

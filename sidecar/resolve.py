@@ -45,6 +45,9 @@ def known_providers(config: Config) -> dict[str, ProviderRow]:
     rows = dict(catalogue.providers())
     for name, table in config.providers.items():
         rows[name] = _row(name, table, rows.get(name))
+    for name, row in rows.items():
+        if row.identity_env and any(map(config.env.get, row.identity_env)):
+            rows[name] = msgspec.structs.replace(row, auth_optional=True)
     return rows
 
 

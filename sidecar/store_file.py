@@ -9,7 +9,6 @@ import stat
 import time
 from collections.abc import Callable
 from pathlib import Path
-from secrets import token_hex
 from typing import IO, NamedTuple
 
 from sidecar import platforms
@@ -70,7 +69,7 @@ def write(folder: Path, data: bytes) -> None:
     for left in folder.glob(f"{NAME}.*.tmp"):
         # Of a process that was killed while it wrote.
         left.unlink(missing_ok=True)
-    new = folder / f"{NAME}.{token_hex(8)}.tmp"
+    new = folder / f"{NAME}.{os.urandom(8).hex()}.tmp"
     try:
         with _opened(new, "xb") as file:
             file.write(data)
@@ -85,7 +84,7 @@ def write(folder: Path, data: bytes) -> None:
 
 def set_aside(folder: Path) -> None:
     """Keep a file that cannot be read under another name. The lock is held."""
-    (folder / NAME).replace(folder / f"{NAME}.corrupt-{int(time.time())}-{token_hex(2)}")
+    (folder / NAME).replace(folder / f"{NAME}.corrupt-{int(time.time())}-{os.urandom(2).hex()}")
 
 
 def open_lock(folder: Path) -> IO[bytes]:

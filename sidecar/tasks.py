@@ -5,12 +5,24 @@ Must not know wires' fields or schemes.
 
 from collections.abc import Sequence
 
+import msgspec
+
 from protocol.replies import Chunk, Done
-from protocol.requests import Authenticate, CalculateCost, Chat, CountTokens, ListModels, Nothing, UsageReport
+from protocol.requests import (
+    Authenticate,
+    CalculateCost,
+    Chat,
+    CountTokens,
+    ListModels,
+    Nothing,
+    ResumeChat,
+    UsageReport,
+)
 from sidecar import account, chat, model_lists, resolve
 from sidecar.errors import invalid
 from sidecar.host import Host
 from sidecar.inflight import Entry
+from sidecar.resume import again, joined
 
 
 class Streaming:
@@ -56,6 +68,24 @@ async def stream_chat(host: Host, entry: Entry, params: Chat) -> None:
     """Answer a conversation as a stream."""
     await host.look_into_store()
     await chat.stream(host, entry, params, Streaming(host, entry))
+
+
+class Resuming(Streaming):
+    """The sink of `resume`: the message at its end is the whole one."""
+
+    def __init__(self, host: Host, entry: Entry, params: ResumeChat) -> None:
+        super().__init__(host, entry)
+        self._params = params
+
+    def end(self, done: Done) -> None:
+        """Write the terminal line."""
+        super().end(msgspec.structs.replace(done, message=joined(self._params, done.message)))
+
+
+async def resume(host: Host, entry: Entry, params: ResumeChat) -> None:
+    """Go on with an answer that broke off, as a stream."""
+    await host.look_into_store()
+    await chat.stream(host, entry, again(params), Resuming(host, entry, params))
 
 
 async def generate(host: Host, entry: Entry, params: Chat) -> None:

@@ -213,6 +213,18 @@ def _tls_context() -> ssl.SSLContext:
     return context
 
 
+async def translated(body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """Yield *body*, for a reader that outlives it.
+
+    Raises: SidecarError `network_error`, `timeout`, `provider_error`.
+    """
+    try:
+        async for data in body:
+            yield data
+    except _client().HTTPError as error:
+        raise _failure(error, "idle") from None
+
+
 async def drain(response: Response) -> None:
     """Read what is left of a finished reply, if that comes soon, so that its connection can serve again."""
     with anyio.move_on_after(DRAIN_SECONDS):

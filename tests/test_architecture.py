@@ -124,6 +124,7 @@ ONE_MODULE_FOR: dict[str, tuple[str, ...]] = {
     "msvcrt": ("sidecar/platforms.py",),
     "select": ("sidecar/platforms.py",),
     "resource": ("sidecar/platforms.py",),
+    "sqlite3": ("sidecar/ledger_file.py",),
     # The log is written by hand, so that no library's chatter gets into it.
     "logging": (),
     # There is no second way to the network, no listener, no child and no code in data.

@@ -116,6 +116,8 @@ class ProviderRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """Its credentials lead to an address, or wear off: the scheme has `prepare` and `renew`. Default: false."""
     auth_optional: bool = False
     """It can be asked without a credential of ours. Default: false."""
+    identity_env: list[str] = []
+    """Environment variables of an identity that this machine has: with one of them, `auth_optional`."""
     env: list[str] = []
     """Environment variables of the key, the first that is set wins."""
     token_env: list[str] = []

@@ -1,14 +1,13 @@
 """The vocabularies that come with the program, as encodings of tiktoken: loaded from here, never fetched.
 
-Each is a file `<name>.zlib`, which `build.py` makes of the published one: the lengths of all tokens in the order of
-their ranks, a byte each, then the tokens themselves. `vocabularies.json` has what goes with it. Loading takes some
-tenths of a second: a worker thread does it.
+Each is a file `<name>.zlib`, which `build.py` makes of the published one: all tokens in the order of their ranks,
+between any two a byte that no text in UTF-8 has. `vocabularies.json` has what goes with it. Loading takes some tenths
+of a second: a worker thread does it.
 """
 
 import hashlib
 import zlib
 from functools import cache
-from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +17,9 @@ if TYPE_CHECKING:
     from tiktoken import Encoding
 
 FOLDER = Path(__file__).parent
+
+SEPARATOR = b"\xff"
+"""No part of UTF-8, so of no token but the one that it is itself, which stands between two of them as nothing."""
 
 BATCH_TOKENS = 4096
 """As many are put into the table at once, so that other threads get their turn."""
@@ -31,10 +33,8 @@ class VocabularyError(Exception):
 
 
 class Vocabulary(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What is known of one vocabulary. It knows no special tokens: in a text that is counted there are none."""
+    """What is known of one vocabulary. It has no special tokens: in a text that is counted there are none."""
 
-    tokens: int
-    """How many it has; their ranks are 0, 1, 2, …"""
     sha256: str
     """Of the file's content, uncompressed."""
     published_bytes: int
@@ -80,7 +80,7 @@ def load(name: str, folder: Path = FOLDER) -> "Encoding":
         raise VocabularyError(f"{name} cannot be read: {type(error).__name__}") from error
     if hashlib.sha256(content).hexdigest() != vocabulary.sha256:
         raise VocabularyError(f"{name} is damaged")
-    ranks = _ranks(content, vocabulary.tokens)
+    ranks = _ranks(content.split(SEPARATOR))
     encoding = Encoding(name, pat_str=vocabulary.pattern, mergeable_ranks=ranks, special_tokens={})
     # What encodes has a copy of its own: this one would be some 25 MB for nothing.
     ranks.clear()
@@ -109,15 +109,12 @@ class _Rank:
         return self.number > int(other.__index__())
 
 
-def _ranks(content: bytes, tokens: int) -> dict[bytes, int]:
+def _ranks(tokens: list[bytes]) -> dict[bytes, int]:
     """Return token → rank."""
+    tokens[tokens.index(b"")] = SEPARATOR
     ranks: dict[bytes, Any] = {}
-    at = tokens
-    for start in range(0, tokens, BATCH_TOKENS):
-        ends = accumulate(content[start : min(start + BATCH_TOKENS, tokens)], initial=at)
-        batch = [content[a:b] for a, b in pairwise(ends)]
-        at += sum(map(len, batch))
-        ranks.update(zip(batch, range(start, tokens), strict=False))
-        for index in range(0, len(batch), GAP_TOKENS):
-            ranks[batch[index]] = _Rank(start + index)
+    for start in range(0, len(tokens), BATCH_TOKENS):
+        ranks.update(zip(tokens[start : start + BATCH_TOKENS], range(start, len(tokens)), strict=False))
+    for rank in range(0, len(tokens), GAP_TOKENS):
+        ranks[tokens[rank]] = _Rank(rank)
     return ranks

@@ -48,7 +48,7 @@ def _contents(path: Path) -> Iterator[bytes]:
 def content(published: bytes) -> bytes:
     """Return the content of our file for a *published* vocabulary: lines of a token in base64 and its rank.
 
-    Raises: ValueError for one whose ranks have gaps, or whose tokens are too long.
+    Raises: ValueError for one that cannot be told from its content.
     """
     tokens = []
     for rank, line in enumerate(published.splitlines()):
@@ -56,7 +56,9 @@ def content(published: bytes) -> bytes:
         if int(given) != rank:
             raise ValueError(f"line {rank + 1} has the rank {int(given)}")
         tokens.append(base64.b64decode(token))
-    return bytes(map(len, tokens)) + b"".join(tokens)
+    if [token for token in tokens if vocab.SEPARATOR in token or not token] != [vocab.SEPARATOR]:
+        raise ValueError("a token holds the separator, or nothing")
+    return vocab.SEPARATOR.join(token if token != vocab.SEPARATOR else b"" for token in tokens)
 
 
 if __name__ == "__main__":

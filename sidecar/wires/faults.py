@@ -86,7 +86,10 @@ _MESSAGES: tuple[tuple[re.Pattern[str], Rule], ...] = tuple(
             _CONTEXT,
         ),
         (
-            r"credit balance is too low|spend(?:ing)? limit|exceeded your current quota|insufficient (?:balance|quota)",
+            (
+                r"credit balance is too low|spend(?:ing)? limit|exceeded your current quota"
+                r"|insufficient (?:balance|quota)|have any credits|used up your daily free allocation"
+            ),
             _QUOTA,
         ),
         (
@@ -107,7 +110,10 @@ _MESSAGES: tuple[tuple[re.Pattern[str], Rule], ...] = tuple(
             ),
             Rule("model_not_found"),
         ),
-        (r"\boverloaded\b|at capacity|out of capacity|no capacity", Rule("provider_overloaded")),
+        (
+            r"\boverloaded\b|at capacity|out of capacity|no capacity|capacity (?:temporarily )?exceeded",
+            Rule("provider_overloaded"),
+        ),
         (r"content (?:management )?policy|safety system|usage policies|responsible ?ai", Rule("content_filtered")),
     )
 )

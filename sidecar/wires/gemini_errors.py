@@ -50,6 +50,11 @@ _DAY = Rule("quota_exceeded", hint="The quota of the day is used up.")
 _ERRORS_OF_THE_DAY = ERRORS | {"RESOURCE_EXHAUSTED": _DAY, "RATE_LIMIT_EXCEEDED": _DAY}
 """Where a quota of the day is among those that were exceeded: waiting a little does not help."""
 
+PAYMENT_REQUIRED = 402
+
+_ERRORS_OF_MONEY = ERRORS | {"RESOURCE_EXHAUSTED": faults.STATUSES[PAYMENT_REQUIRED]}
+"""Where the prepaid credits are used up: the same word as for a limit of the minute."""
+
 MAX_WRAPPINGS = 3
 """How deep an error is looked for within the message of another."""
 
@@ -100,9 +105,15 @@ def _judged(error: dict[str, Any], status: int, headers: dict[str, str]) -> Side
         retry_after_ms=None if of_the_day else _wait_ms(details, message),
     )
     said = code if isinstance(code, int) and 400 <= code < 600 else 0
-    judged = faults.judge(fault, status or said, headers, _ERRORS_OF_THE_DAY if of_the_day else ERRORS)
+    judged = faults.judge(fault, status or said, headers, _table(status, of_the_day=of_the_day))
     # What a reply of status 200 says of a status is no status of HTTP.
     return judged if status else judged.with_(provider_status=None)
+
+
+def _table(status: int, *, of_the_day: bool) -> faults.Table:
+    if status == PAYMENT_REQUIRED:
+        return _ERRORS_OF_MONEY
+    return _ERRORS_OF_THE_DAY if of_the_day else ERRORS
 
 
 def _list(value: object) -> list[Any]:

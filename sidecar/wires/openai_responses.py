@@ -18,10 +18,10 @@ from sidecar.wires import common, faults
 from sidecar.wires.draft import Draft, without_cut_calls
 from sidecar.wires.responses_errors import classify, in_stream
 from sidecar.wires.responses_items import Item, text_of
-from sidecar.wires.responses_request import CUSTOM, encode
-from sidecar.wires.types import Outcome, Route
+from sidecar.wires.responses_request import CUSTOM, cancel_request, continue_request, encode
+from sidecar.wires.types import Cursor, Outcome, Route
 
-__all__ = ["CODEC", "Decoder", "classify", "decode_whole", "encode"]
+__all__ = ["CODEC", "Decoder", "cancel_request", "classify", "continue_request", "decode_whole", "encode"]
 
 CODEC = "sse"
 
@@ -47,6 +47,7 @@ class _Event(msgspec.Struct):
     code: Any = None
     message: Any = None
     param: Any = None
+    sequence_number: Any = None
 
     @property
     def index(self) -> int:
@@ -106,6 +107,8 @@ class Decoder:
         self._route = route
         self._model = route.model
         self._response_id: str | None = None
+        self._sequence: Any = None
+        self._is_background = False
         self._status: str | None = None
         self._usage: dict[str, Any] = {}
         self._items: list[Item] = []
@@ -120,6 +123,13 @@ class Decoder:
         """The usage known so far."""
         return usage(self._usage) if self._usage else None
 
+    @property
+    def cursor(self) -> Cursor | None:
+        """How far a background response has come; None for one that ends with its connection."""
+        if not self._is_background or self._response_id is None or not isinstance(self._sequence, int):
+            return None
+        return Cursor(self._response_id, self._sequence)
+
     def feed(self, frame: Frame, out: list[Chunk]) -> None:
         """Append what one event says to *out*.
 
@@ -133,6 +143,7 @@ class Decoder:
             if frame[1].strip() == b"[DONE]":
                 return
             raise faults.bad_event() from None
+        self._sequence = event.sequence_number
         if event.type == "response.output_text.delta" and event.delta.__class__ is str:
             # The beaten path: more of a piece that has begun.
             item, piece = self._by_index.get(event.output_index), ("text", event.content_index or 0)
@@ -287,6 +298,7 @@ class Decoder:
     def _head(self, response: dict[str, Any]) -> None:
         self._model = text_of(response.get("model")) or self._model
         self._response_id = text_of(response.get("id")) or self._response_id
+        self._is_background = self._is_background or response.get("background") is True
         counts = response.get("usage")
         self._usage = counts if isinstance(counts, dict) else self._usage
 

@@ -7,6 +7,7 @@ answer. Sources: openai 3.52.0 (`types/responses/response_create_params.py`,
 
 import hashlib
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 
@@ -73,6 +74,26 @@ def encode(chat: Chat, route: Route) -> Encoded:
         ),
         warnings,
     )
+
+
+def continue_request(route: Route, response_id: str, starting_after: int | None) -> HttpRequest:
+    """Return the request for what a background response streams after an event, or for all of it.
+
+    Source: the guide on background mode, read 2026-11: such a response is kept for some minutes.
+    """
+    url = _of_response(route, response_id, "")
+    after = "" if starting_after is None else f"&starting_after={starting_after}"
+    return HttpRequest(method="GET", url=f"{url}{'&' if '?' in url else '?'}stream=true{after}", headers=route.headers)
+
+
+def cancel_request(route: Route, response_id: str) -> HttpRequest:
+    """Return the request that ends a background response; doing so twice does no harm."""
+    return HttpRequest(method="POST", url=_of_response(route, response_id, "/cancel"), headers=route.headers)
+
+
+def _of_response(route: Route, response_id: str, rest: str) -> str:
+    path, mark, query = (route.path or "/responses").partition("?")
+    return f"{route.base_url}{path}/{quote(response_id, safe='')}{rest}{mark}{query}"
 
 
 # --- input items -----------------------------------------------------------------------------

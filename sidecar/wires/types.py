@@ -120,6 +120,14 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """What the provider says the request cost, as a decimal string."""
 
 
+class Cursor(msgspec.Struct, frozen=True):
+    """How far an answer has come that its provider goes on with whoever listens, and can be asked for again."""
+
+    response_id: str
+    sequence: int
+    """Of the last event."""
+
+
 class StreamDecoder(Protocol):
     """Frames → chunks, for one stream. Never raises anything but SidecarError."""
 
@@ -163,3 +171,13 @@ class Wire(Protocol):
 
     def classify(self, status: int, headers: dict[str, str], body: bytes) -> SidecarError:
         """Return the failure that an HTTP error reply stands for."""
+
+
+class ContinuingWire(Wire, Protocol):
+    """The shape of a wire some of whose answers can be taken up again; their decoders have a `cursor`."""
+
+    def continue_request(self, route: Route, response_id: str, starting_after: int | None) -> HttpRequest:
+        """Return the request for the rest of an answer, all of it where *starting_after* is None."""
+
+    def cancel_request(self, route: Route, response_id: str) -> HttpRequest:
+        """Return the request that ends an answer that nobody wants."""

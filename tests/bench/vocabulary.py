@@ -16,6 +16,7 @@ from typing import Any
 from sidecar import vocab
 from tests.bench import processes, report
 from tests.bench.host import hosting
+from tests.bench.processes import EndedError
 from tests.bench.report import Bar, Figure
 
 NAMES = ("o200k_base", "cl100k_base")
@@ -71,13 +72,9 @@ def loading() -> Iterator[Figure]:
 
 def _published(name: str) -> bytes:
     """Return the published vocabulary, made again of ours."""
-    tokens, at, lines = vocab.table()[name].tokens, 0, []
     content = zlib.decompress((vocab.FOLDER / f"{name}.zlib").read_bytes())
-    lengths, rest = content[:tokens], content[tokens:]
-    for rank, length in enumerate(lengths):
-        lines.append(b"%s %d\n" % (base64.b64encode(rest[at : at + length]), rank))
-        at += length
-    return b"".join(lines)
+    tokens = (token or vocab.SEPARATOR for token in content.split(vocab.SEPARATOR))
+    return b"".join(b"%s %d\n" % (base64.b64encode(token), rank) for rank, token in enumerate(tokens))
 
 
 def _run(script: str, cache: str) -> float:
@@ -104,6 +101,8 @@ def pings() -> Iterator[Figure]:
                 while True:
                     seen = list(host.read())
                     done = done or any(each.id == last for each in seen)
+                    if any(each.kind == "failed" for each in seen):
+                        raise EndedError(f"it ended in {seen[0].line[:200]!r}")
                     if any(each.id == ping for each in seen):
                         break
                 taken.append(time.monotonic() - sent)

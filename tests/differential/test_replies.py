@@ -114,10 +114,12 @@ def by_openai_responses(client: Any, ask: dict[str, Any]) -> Meaning:
     parts = [part for item in output if item.type == "message" for part in item.content]
     thoughts = [item for item in output if item.type == "reasoning"]
     reason = response.incomplete_details and response.incomplete_details.reason
+    written = {"function_call": "arguments", "custom_tool_call": "input"}
+    calls = [(item, getattr(item, written[item.type])) for item in output if item.type in written]
     return Meaning(
         text="".join(part.text if part.type == "output_text" else part.refusal for part in parts),
         reasoning="".join(part.text for item in thoughts for part in (item.summary or item.content or ())),
-        calls=[(item.call_id, item.name, arguments(item.arguments)) for item in output if item.type == "function_call"],
+        calls=[(item.call_id, item.name, arguments(text)) for item, text in calls],
         finish=f"{response.status}:{reason}" if reason else response.status,
         usage=response.usage and corpus.USAGE["openai.responses"](response.usage.model_dump()),
     )
@@ -216,6 +218,9 @@ def check_failure(ours: SidecarError, theirs: Any) -> None:
         return
     assert isinstance(theirs, Exception)
     words = [getattr(theirs, name, None) for name in ("error_code", "code", "type")]
+    if isinstance(inner := getattr(theirs, "body", None), dict):
+        # What is beneath says more, and the SDK has no field for it.
+        words.append((inner.get("innererror") or {}).get("code"))
     assert body.provider_code in [*map(str, filter(None, words)), None]
     status = getattr(theirs, "status_code", None)
     assert body.provider_status == (None if status == 200 else status)

@@ -1,0 +1,94 @@
+"""Ids and results of calls that came from elsewhere: unique, the same on both, and none without the other."""
+
+import re
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from protocol.messages import Message, Part, Tool, ToolCallPart, ToolResultPart
+from protocol.requests import Chat
+from sidecar import wires
+from sidecar.errors import SidecarError
+from sidecar.wires import calls, common
+from sidecar.wires.types import Route
+
+OUTSIDE = re.compile("[^a-z0-9_-]")
+
+
+def call(call_id: str, name: str = "look") -> ToolCallPart:
+    return ToolCallPart(id=call_id, name=name, arguments={})
+
+
+def turn(*ids: str) -> Message:
+    return Message(role="assistant", content=[call(each) for each in ids])
+
+
+def answer(*ids: str) -> Message:
+    return Message(role="tool", content=[ToolResultPart(each, f"of {each}") for each in ids])
+
+
+def ids(messages: list[Message]) -> list[list[str]]:
+    parts = [common.parts(message) for message in messages]
+    return [[p.id for p in each if isinstance(p, ToolCallPart | ToolResultPart)] for each in parts]
+
+
+def test_an_id_that_comes_again_gets_a_number_and_so_does_its_result() -> None:
+    messages = [turn("a", "a"), answer("a", "a"), turn("a"), answer("a")]
+    assert ids(calls.paired(messages)) == [["a", "a-2"], ["a", "a-2"], ["a-3"], ["a-3"]]
+
+
+def test_an_id_that_looks_like_a_numbered_one_stays_apart_from_it() -> None:
+    assert ids(calls.paired([turn("a", "a-2", "a"), answer("a-2", "a", "a")])) == [
+        ["a", "a-2", "a-3"],
+        ["a-2", "a", "a-3"],
+    ]
+
+
+def test_a_call_without_a_result_gets_one_behind_what_was_said() -> None:
+    said = Message(role="user", content="Never mind.")
+    made = calls.paired([turn("a", "b"), answer("b"), said, turn("c")])
+    assert ids(made) == [["a", "b"], ["b"], ["a"], ["c"]]
+    last = common.parts(made[2])[-1]
+    assert isinstance(last, ToolResultPart)
+    assert last.is_error
+    assert last.content == calls.NO_RESULT
+
+
+def test_what_has_no_calls_is_left_as_it_is() -> None:
+    messages = [Message(role="user", content="Hi"), Message(role="assistant", content="Hello")]
+    assert all(made is message for made, message in zip(calls.paired(messages), messages, strict=True))
+
+
+def test_names_of_tools_at_hand_stay_and_others_are_made_to_fit() -> None:
+    fit = calls.function_name([Tool(name="fs.read")])
+    assert [fit("fs.read"), fit("fs.write"), fit(""), fit("x" * 70)] == ["fs.read", "fs_write", "_", "x" * 64]
+
+
+@given(st.lists(st.lists(st.text(max_size=80), max_size=4), max_size=5))
+def test_ids_are_unique_within_their_alphabet_and_on_their_results(given_ids: list[list[str]]) -> None:
+    messages = [each for group in given_ids for each in (turn(*group), answer(*reversed(group)))]
+    made = ids(calls.paired(messages, lambda each: calls.within(each, OUTSIDE)))
+    asked, answered = made[::2], made[1::2]
+    everything = [each for group in asked for each in group]
+    assert len(set(everything)) == len(everything)
+    assert all(0 < len(each) <= calls.MAX_ID_CHARS and not OUTSIDE.search(each) for each in everything)
+    assert [sorted(group) for group in asked] == [sorted(group) for group in answered]
+
+
+@pytest.mark.parametrize("wire", ["anthropic_messages", "bedrock_converse", "openai_chat", "ollama"])
+def test_an_error_names_the_part_where_the_host_has_it(wire: str) -> None:
+    image: dict[str, Any] = {"type": "image", "url": "ftp://example.test/x.png"}
+    parts: list[Part] = [call("a"), call("a")]
+    messages = [
+        {"role": "user", "content": "Hi"},
+        msgspec.to_builtins(Message(role="assistant", content=parts)),
+        {"role": "user", "content": [{"type": "text", "text": "Wait."}, image]},
+    ]
+    chat = msgspec.convert({"model": "m", "messages": messages}, Chat)
+    route = Route(provider="p", wire=wire, model="m", base_url="https://provider.test")
+    with pytest.raises(SidecarError) as caught:
+        wires.load(wire).encode(chat, route)
+    assert (caught.value.body.param or "").startswith("params.messages[2].content[1]")

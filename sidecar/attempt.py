@@ -7,7 +7,6 @@ scheme or provider, nor whether there will be another try.
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
-from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Protocol
 
@@ -16,7 +15,7 @@ import msgspec
 from protocol.messages import Usage
 from protocol.replies import Attempt, Chunk, Done, Start, Timings
 from protocol.requests import Chat
-from sidecar import account, allowance, auth, background, catalogue, cost, record, replay, structured, transport, wires
+from sidecar import account, allowance, auth, background, cost, pricing, record, replay, structured, transport, wires
 from sidecar.adapt import Plan
 from sidecar.allowance import Allowance
 from sidecar.auth import call_of
@@ -225,7 +224,4 @@ def _usd(plan: Plan, usage: Usage) -> Decimal | None:
 
 
 def _cost(plan: Plan, usage: Usage | None) -> dict[str, Any]:
-    target, passed = plan.target, plan.chat.options.provider_options
-    factors = catalogue.price_factors(target.row, target.route.settings, passed)
-    mode = passed.get("service_tier") or passed.get("speed")
-    return cost.cost(usage, target.model_row, datetime.now(UTC), mode=mode, factors=factors)
+    return pricing.spent(plan.target, usage, plan.chat.options.provider_options)

@@ -9,12 +9,14 @@ from decimal import Decimal
 from fnmatch import fnmatchcase
 from typing import Any
 
+from protocol.messages import Usage
 from protocol.requests import CalculateCost, Chat, Settings
 from sidecar import addresses, catalogue, cost, resolve, settings
+from sidecar.catalogue import ProviderRow
 from sidecar.catalogue.models import ModelRow, Rates
 from sidecar.config import Config
 from sidecar.errors import invalid
-from sidecar.resolve import Described
+from sidecar.resolve import Described, Target
 
 FREE = ModelRow(name="", price=Rates(input=Decimal(0), output=Decimal(0)))
 """What costs nothing."""
@@ -36,6 +38,15 @@ def calculate(config: Config, provider: str | None, params: CalculateCost) -> di
     return cost.in_credits(found, model.row.credit_usd)
 
 
+def spent(target: Target, usage: Usage | None, passed: dict[str, Any]) -> dict[str, Any]:
+    """Return the `cost` object of what a request has used now; *passed* are its passed-through options."""
+    route, row = target.route, target.row
+    known = FREE if _is_free(row, route.base_url, route.model) else target.model_row
+    factors = catalogue.price_factors(row, route.settings, passed)
+    mode = passed.get("service_tier") or passed.get("speed")
+    return cost.in_credits(cost.cost(usage, known, datetime.now(UTC), mode=mode, factors=factors), row.credit_usd)
+
+
 def _time(text: str | None) -> datetime:
     """Return the time that *text* names, which is UTC where it says nothing else; by default now."""
     if text is None:
@@ -53,5 +64,11 @@ def _priced(config: Config, model: Described, given: Settings | None) -> ModelRo
         return model.model_row
     base_url = given.base_url if given else None
     base = settings.address(config, model.provider, row, model.settings, base_url, has_key=False)
-    elsewhere = row.key_base_url is not None and addresses.same_origin(base.url, row.key_base_url)
-    return None if elsewhere or fnmatchcase(model.model, row.free_unless) else FREE
+    return FREE if _is_free(row, base.url, model.model) else None
+
+
+def _is_free(row: ProviderRow, base_url: str, model: str) -> bool:
+    """Return whether the machine that answers is the user's own."""
+    if row.free_unless is None or fnmatchcase(model, row.free_unless):
+        return False
+    return row.key_base_url is None or not addresses.same_origin(base_url, row.key_base_url)

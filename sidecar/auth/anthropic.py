@@ -13,6 +13,7 @@ import anyio
 import anyio.to_thread
 import msgspec
 
+from sidecar import addresses
 from sidecar.auth import Call
 from sidecar.errors import SidecarError
 from sidecar.resolve import Target
@@ -44,15 +45,22 @@ class Login(msgspec.Struct, frozen=True):
 
 
 async def prepare(call: Call) -> Target:
-    """Return the target at the address that the login's profile names, unless the user has set one."""
+    """Return the target at the address that the login's profile names.
+
+    Raises: SidecarError `auth_required` for an address of the user's own: the login was not given for that.
+    """
     target = call.target
-    if target.credential is not None or target.moved:
+    if target.credential is not None:
         return target
+    if target.moved:
+        text = "This machine's Anthropic login is for Anthropic's own address alone."
+        raise SidecarError("auth_required", text, hint="Put a key beside that base_url.")
     login = await _login(call)
     if login.base_url is None:
         return target
-    route = msgspec.structs.replace(target.route, base_url=login.base_url)
-    return msgspec.structs.replace(target, route=route, list_base_url=login.base_url)
+    base_url = addresses.base_url(login.base_url, "base_url", private_network=False)
+    route = msgspec.structs.replace(target.route, base_url=base_url)
+    return msgspec.structs.replace(target, route=route, list_base_url=base_url)
 
 
 async def renew(call: Call, error: SidecarError) -> Target | None:

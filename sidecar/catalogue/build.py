@@ -121,6 +121,17 @@ SAMPLING: tuple[Rule[bool], ...] = (
 )
 """Corrections of the facts."""
 
+IN_REGION: tuple[Rule[Decimal], ...] = (
+    # A bare id of Claude 4.5 and later is served in the region alone, which costs a tenth more than the global
+    # profile (AWS, Bedrock pricing, 2026-11); litellm's row of such an id shows the global price.
+    Rule(
+        ("bedrock",),
+        r"^anthropic\.claude-(fable-5$|(haiku|sonnet|opus)-4-[5-8](?!-v1$)|opus-4-6-v1$|mythos-5)",
+        Decimal("1.1"),
+    ),
+)
+"""Factors on prices of litellm's."""
+
 NOT_CHAT: tuple[Rule[bool], ...] = (
     # litellm lists the code interpreter's container among the models.
     Rule(("azure",), r"^container$", value=True),
@@ -245,6 +256,8 @@ def encode(rows: dict[str, dict[str, ModelRow]]) -> bytes:
 
 def _row(provider: str, fact: Fact) -> ModelRow:
     price = None if fact.price is None or _first(WITHOUT_PRICE, provider, fact) else _rates(fact.price)
+    if price and (factor := _first(IN_REGION, provider, fact)) and (fact.price_from or "").startswith("litellm"):
+        price = _scaled(price, factor)
     return ModelRow(
         name=fact.name,
         family=fact.family,
@@ -320,6 +333,11 @@ def _caps(provider: str, fact: Fact) -> Capabilities:
 
 def _rates(rates: _Rates) -> Rates:
     return Rates(**{name: getattr(rates, name) for name in Rates.__struct_fields__})
+
+
+def _scaled(rates: Rates, factor: Decimal) -> Rates:
+    fields = ((name, getattr(rates, name)) for name in Rates.__struct_fields__)
+    return Rates(**{name: None if rate is None else (rate * factor).normalize() for name, rate in fields})
 
 
 def _off_peak(off_peak: _OffPeak | None) -> OffPeak | None:

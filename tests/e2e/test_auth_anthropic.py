@@ -113,6 +113,14 @@ def test_a_profile_that_is_not_there_asks_for_a_login(services: Services, tmp_pa
     assert not services.asked()
 
 
+def test_a_login_does_not_go_to_another_address(services: Services, tmp_path: Path) -> None:
+    with online(services, tmp_path, SIDECAR_ANTHROPIC_BASE_URL=services.url, **WORKLOAD) as sidecar:
+        assert codes(sidecar) == ["auth_required"]
+        error = sidecar.ask("stream_chat", params(base_url=services.url), provider="anthropic")["error"]
+        assert (error["code"], error["param"]) == ("invalid_request", "params.api_key")
+    assert not services.asked()
+
+
 def test_the_loop_goes_on_while_the_sdk_is_imported(services: Services, tmp_path: Path) -> None:
     services.answer(TOKENS, GRANTED)
     services.answer(CHATS, text_of("anthropic_messages"))

@@ -40,6 +40,9 @@ def scripts(gate: Gate) -> dict[str, list[Step]]:
     }
 
 
+ENDLESS = frozenset({"stalled", "silent", "dead"})
+"""Replies that may never end by themselves."""
+
 NAMES = sorted(scripts(Gate.__new__(Gate)))
 
 
@@ -52,29 +55,40 @@ class Host(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.open: list[Id] = []
+        self.ending: list[Id] = []
+        """Those of them that end whatever the host does."""
         self.acknowledged: list[Id] = []
         self.paused = False
         self.stall()
 
     @rule(
-        name=st.sampled_from(NAMES),
+        names=st.lists(st.sampled_from(NAMES), min_size=1, max_size=10),
         action=st.sampled_from(["stream_chat", "stream_chat", "generate"]),
-        timeout=st.sampled_from([None, None, 1, 50, 500]),
+        timeout=st.sampled_from([None, None, None, 1, 50, 500]),
         attempts=st.sampled_from([1, 2, 3]),
     )
-    def send(self, name: str, action: str, timeout: int | None, attempts: int) -> None:
-        params = self.sidecar.params(name)
-        params["options"] |= {"retry": {"max_attempts": attempts}, "timeouts": {"idle_ms": 2000}}
-        self.open.append(self.sidecar.send(action, params, provider="anthropic", timeout=timeout))
+    def send(self, names: list[str], action: str, timeout: int | None, attempts: int) -> None:
+        for name in names:
+            params = self.sidecar.params(name)
+            params["options"] |= {"retry": {"max_attempts": attempts}, "timeouts": {"idle_ms": 2000}}
+            request_id = self.sidecar.send(action, params, provider="anthropic", timeout=timeout)
+            self.open.append(request_id)
+            if name not in ENDLESS:
+                self.ending.append(request_id)
 
     @precondition(lambda self: self.open)
     @rule(index=st.integers(0, 50))
     def cancel(self, index: int) -> None:
         self.acknowledged.append(self.sidecar.send("cancel", {"id": self.open[index % len(self.open)]}))
 
-    @rule()
-    def cancel_nothing(self) -> None:
-        self.acknowledged.append(self.sidecar.send("cancel", {"id": "never"}))
+    @precondition(lambda self: self.ending and not self.paused)
+    @rule(index=st.integers(0, 50))
+    def wait_for_the_end(self, index: int) -> None:
+        # What is stalled may hold the slots that others wait for.
+        self.gate.open()
+        request_id = self.ending.pop(index % len(self.ending))
+        self.open.remove(request_id)
+        self.sidecar.stream(request_id, ENDED_SECONDS)
 
     @rule()
     def stall(self) -> None:
@@ -91,18 +105,14 @@ class Host(RuleBasedStateMachine):
         self.provider.reset_all()
 
     @rule()
-    def stop_reading(self) -> None:
-        self.sidecar.pause()
-        self.paused = True
-
-    @rule()
-    def read_on(self) -> None:
-        self.sidecar.resume()
-        self.paused = False
+    def stop_reading_or_read_on(self) -> None:
+        (self.sidecar.resume if self.paused else self.sidecar.pause)()
+        self.paused = not self.paused
 
     @rule(line=st.sampled_from([b"\n", b"{\n", b"[]\n", b"\xff\xfe\n"]))
     def say_nonsense(self, line: bytes) -> None:
         self.sidecar.write(line)
+        self.acknowledged.append(self.sidecar.send("cancel", {"id": "never"}))
 
     @invariant()
     def is_alive(self) -> None:
@@ -110,7 +120,8 @@ class Host(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         self.sidecar.resume()
-        for request_id in self.open:
+        self.gate.open()
+        for request_id in set(self.open) - set(self.ending):
             self.acknowledged.append(self.sidecar.send("cancel", {"id": request_id}))
         for request_id in (*self.open, *self.acknowledged):
             self.sidecar.stream(request_id, ENDED_SECONDS)

@@ -85,7 +85,9 @@ def clean(text: str) -> str:
     """Return *text* fit for an error message: one bounded line without controls, credentials or bidi tricks."""
     # What is invisible goes first: it could stand within a credential and hide it.
     text = " ".join(_UNSAFE.sub("", text[: MESSAGE_MAX_CHARS * 4]).split())
-    text = _SECRETS.sub("[redacted]", text)
+    # What stood beside one credential may look like another once that is gone.
+    while (masked := _SECRETS.sub("[redacted]", text)) != text:
+        text = masked
     if len(text) > MESSAGE_MAX_CHARS:
         text = text[: MESSAGE_MAX_CHARS - 1] + "…"
     return text

@@ -81,7 +81,7 @@ def test_no_failure_raises_or_shows_a_secret(name: str) -> None:
         error = wire.classify(status, headers, body)
         assert isinstance(error, SidecarError)
         line = encode_line(Failed(1, False, error.body))
-        assert b"CANARY" not in line
+        assert CANARY.encode() not in line
         assert 0 < len(error.body.message) <= MESSAGE_MAX_CHARS
         assert error.body.provider_status == status
         assert error.body.partial is False

@@ -114,7 +114,9 @@ def spend(budget: Budget, code: str) -> int:
     return spent
 
 
-@pytest.mark.parametrize(("code", "retries"), [("provider_error", 35), ("provider_overloaded", 35), ("rate_limited", 100)])
+@pytest.mark.parametrize(
+    ("code", "retries"), [("provider_error", 35), ("provider_overloaded", 35), ("rate_limited", 100)]
+)
 def test_an_outage_uses_the_budget_up(code: str, retries: int) -> None:
     budget = Budget()
     assert spend(budget, code) == retries

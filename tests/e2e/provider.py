@@ -271,7 +271,7 @@ class Provider:
                 case Pause(seconds):
                     await asyncio.sleep(seconds)
                 case Gate():
-                    await step.is_open.wait()
+                    await _opened(step, hung_up)
                 case Act.STALL:
                     await asyncio.wait([hung_up])
                     raise ConnectionError
@@ -288,6 +288,15 @@ class Provider:
             call.sent_at.append(time.monotonic())
             call.sent_bytes += len(data)
         await writer.drain()
+
+
+async def _opened(gate: Gate, hung_up: "asyncio.Future[bytes]") -> None:
+    opened = asyncio.ensure_future(gate.is_open.wait())
+    either: list[asyncio.Future[Any]] = [opened, hung_up]
+    await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+    if not opened.done():
+        opened.cancel()
+        raise ConnectionError
 
 
 def _reset(call: Call) -> None:

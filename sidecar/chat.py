@@ -40,6 +40,10 @@ FALLBACK_CODES = frozenset(
 """Failures after which another model may do better; a request that is wrong is wrong everywhere."""
 
 
+MAX_GATES = 1000
+"""Providers and credentials that are remembered though nobody asks them and nothing keeps anybody from it."""
+
+
 async def stream(host: Host, entry: Entry, chat: Chat, sink: Sink) -> None:
     """Ask *chat*, then its fallbacks in turn, and give every chunk to *sink*.
 
@@ -158,6 +162,8 @@ def gate_of(host: Host, target: Target) -> Gate:
     gate = host.gates.get(key)
     if gate is None:
         limits = host.config.limits
+        if len(host.gates) >= MAX_GATES:
+            host.gates = {each: known for each, known in host.gates.items() if not known.idle}
         gate = host.gates[key] = Gate(limits.get("concurrency", CONCURRENCY), limits.get("queue_length", QUEUE_LENGTH))
     return gate
 

@@ -111,7 +111,7 @@ async def _by_provider(host: Host, progress: Progress, provider: str | None, ask
     row = target.row.counters.get(target.route.wire)
     if row is None:
         return None
-    counter = cast("Counter", importlib.import_module(f"sidecar.wires.{row.module}"))
+    counter = cast("Counter", importlib.import_module(f"sidecar.wires.counts.{row.module}"))
     counted = await _ask(host, progress, target, counter, row, asked.chat)
     if counted is None:
         return None

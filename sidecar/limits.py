@@ -126,6 +126,11 @@ class Gate:
         """Whether a request would be let in at once."""
         return self._may_admit() and not any(self._queues.values())
 
+    @property
+    def idle(self) -> bool:
+        """Whether nobody is here and nothing is remembered that would hold anybody up."""
+        return not self._active and not self._queued and self._word == "closed"
+
     async def _enter(self, priority: Priority) -> Turn:
         turn, queue = Turn(self), self._queues[priority]
         if not self.free and self._queued >= self._queue_length:

@@ -79,9 +79,7 @@ async def _ask(host: Host, target: Target, progress: Progress) -> ModelList:
         return ModelList(models=found, source="built_in", fetched_at=now)
     if target.row.lists_deployments:
         deployments: dict[str, Any] = target.route.settings.get("deployments", {})
-        found = [
-            _deployment(name, provider, (table or {}).get("base_model")) for name, table in deployments.items()
-        ]
+        found = [_deployment(name, provider, (table or {}).get("base_model")) for name, table in deployments.items()]
         return ModelList(models=found, source="built_in", fetched_at=now)
     found = []
     for listing in target.row.lists:

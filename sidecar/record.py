@@ -47,9 +47,7 @@ async def _recorded(
             await anyio.to_thread.run_sync(_write, directory, chat, route, request, response, bytes(kept))
 
 
-def _write(
-    directory: str, chat: Chat, route: Route, request: HttpRequest, response: Response, body: bytes
-) -> None:
+def _write(directory: str, chat: Chat, route: Route, request: HttpRequest, response: Response, body: bytes) -> None:
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
     name = re.sub(r"[^\w.-]+", "-", route.model)[:60].strip("-.") or "model"
     case = Path(directory) / route.wire / f"{stamp}-{next(_numbers):03}-{name}"

@@ -80,9 +80,10 @@ class _Connecting:
 
     async def note(self, event: str, info: dict[str, Any]) -> None:
         """Take one of the client's trace events, such as `connection.start_tls.complete`."""
-        if event.endswith("connect_tcp.complete"):
-            self._stream = info["return_value"]
+        if event.endswith("connect_tcp.started"):
             self.fresh = True
+        elif event.endswith("connect_tcp.complete"):
+            self._stream = info["return_value"]
         elif event.endswith("start_tls.complete"):
             self._stream = None
         elif event.endswith("send_request_headers.started"):

@@ -101,7 +101,7 @@ async def test_no_more_than_the_slots_and_then_in_order(tasks: TaskGroup) -> Non
     assert inside(everybody) == [0, 2]
     for guest in everybody:
         await guest.leave()
-    assert (gate.state.active, gate.state.queued, gate.free) == (0, 0, True)
+    assert (gate.state.active, gate.state.queued, gate.free, gate.idle) == (0, 0, True, True)
 
 
 async def test_one_too_many_is_refused_at_once(tasks: TaskGroup) -> None:
@@ -179,7 +179,7 @@ async def test_after_a_rate_limit_one_tries_and_then_twice_as_many(tasks: TaskGr
     everybody = await guests(tasks, gate, 20)
     assert inside(everybody) == []
     state = gate.state
-    assert (state.state, state.queued) == ("limited", 20)
+    assert (state.state, state.queued, gate.idle) == ("limited", 20, False)
     assert 0 < (state.retry_after_ms or 0) <= SOON * 1000 + 1
     await everybody[0].inside.wait()
     await settled()

@@ -74,7 +74,9 @@ def test_the_request_goes_before_the_configuration_and_that_before_the_environme
 
 def test_a_key_of_the_environment_does_not_go_to_an_address_of_the_file() -> None:
     config = Config(
-        path="", env={"OPENAI_API_KEY": "from-environment"}, providers={"openai": {"base_url": "https://file.example/v1"}}
+        path="",
+        env={"OPENAI_API_KEY": "from-environment"},
+        providers={"openai": {"base_url": "https://file.example/v1"}},
     )
     assert refused("openai", config)[0] == "auth_required"
 

@@ -1,9 +1,11 @@
 """HTTP replies that are wrong: what is no HTTP, what is compressed unasked, what closes as it is used again."""
 
+import socket
+
 import pytest
 
 from sidecar.inflight import Progress
-from sidecar.transport import Transport, read_error_body
+from sidecar.transport import Transport, _Connecting, read_error_body
 from tests.e2e import shapes
 from tests.e2e.provider import CLOSE, Provider, Repeat, Step
 from tests.test_transport import AUTH, PATIENT, broken, failure, get, here, http, provider, whole
@@ -52,3 +54,18 @@ async def test_an_idle_connection_that_closes_as_it_is_used_is_replaced_once(
     assert (used.connection, fresh.connection) == (provider.call("/first").connection, provider.connections - 1)
     await failure(http, get(provider.url + "/stale"))
     assert len(provider.calls("/stale")) == 3
+
+
+async def test_a_connection_that_cannot_be_made_is_tried_once(http: Transport, monkeypatch: pytest.MonkeyPatch) -> None:
+    tries: list[str] = []
+    note = _Connecting.note
+
+    async def noted(self: _Connecting, event: str, info: dict[str, object]) -> None:
+        tries.append(event)
+        await note(self, event, info)
+
+    monkeypatch.setattr(_Connecting, "note", noted)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    assert (await failure(http, get(f"http://127.0.0.1:{port}/"))).body.reason == "refused"
+    assert sum(event.endswith("connect_tcp.started") for event in tries) == 1

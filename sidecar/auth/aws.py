@@ -18,8 +18,8 @@ import anyio.to_thread
 from sidecar.auth import Call
 from sidecar.errors import SidecarError, invalid
 from sidecar.resolve import Target
-from sidecar.wires.bedrock_errors import CLOCK_SKEW, signed_and_received
-from sidecar.wires.bedrock_models import SIGNING_NAME
+from sidecar.wires.bedrock_converse.errors import CLOCK_SKEW, signed_and_received
+from sidecar.wires.bedrock_converse.models import SIGNING_NAME
 from sidecar.wires.types import HttpRequest
 
 LIMIT_SECONDS = 10.0

@@ -64,7 +64,7 @@ class CounterRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """How a provider counts the tokens of a prompt itself."""
 
     module: str
-    """Of `sidecar.wires`."""
+    """Of `sidecar.wires.counts`."""
     unable: list[str] = []
     """Error codes that say that it does not count for this model or at this place. Default: they are failures."""
 

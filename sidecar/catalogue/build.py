@@ -336,8 +336,8 @@ def _rates(rates: _Rates) -> Rates:
 
 
 def _scaled(rates: Rates, factor: Decimal) -> Rates:
-    fields = ((name, getattr(rates, name)) for name in Rates.__struct_fields__)
-    return Rates(**{name: None if rate is None else (rate * factor).normalize() for name, rate in fields})
+    known = {name: rate for name in Rates.__struct_fields__ if (rate := getattr(rates, name)) is not None}
+    return Rates(**{name: (rate * factor).normalize() for name, rate in known.items()})
 
 
 def _off_peak(off_peak: _OffPeak | None) -> OffPeak | None:

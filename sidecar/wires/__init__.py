@@ -1,4 +1,4 @@
-"""Wire formats: one module each, pure, found by name and imported on first use.
+"""Wire formats: one module or package each, pure, found by name and imported on first use.
 
 A wire module offers
 
@@ -8,8 +8,8 @@ A wire module offers
 - `decode_whole(body, route) -> Decoder`: a reply that came as one JSON document,
 - `classify(status, headers, body) -> SidecarError`: an HTTP failure.
 
-Adding a wire is adding a module here and a folder of its name under `fixtures/`. A wire whose
-encoder needs the room keeps it in a module of its own, `<wire>_request`.
+Adding a wire is adding a module here and a folder of its name under `fixtures/`; one that needs
+the room is a package, with its encoder in `request`. What wires share stands beside them.
 """
 
 import importlib
@@ -20,37 +20,7 @@ from typing import cast
 from sidecar.errors import invalid
 from sidecar.wires.types import Wire
 
-NOT_WIRES = frozenset(
-    {
-        "anthropic_count",
-        "anthropic_request",
-        "bedrock_converse_request",
-        "bedrock_count",
-        "bedrock_errors",
-        "bedrock_models",
-        "bedrock_turns",
-        "calls",
-        "common",
-        "count_reply",
-        "draft",
-        "faults",
-        "gemini_count",
-        "gemini_errors",
-        "gemini_parts",
-        "gemini_request",
-        "gemini_turns",
-        "openai_chat_errors",
-        "openai_chat_parts",
-        "openai_chat_request",
-        "openai_chat_turns",
-        "responses_count",
-        "responses_errors",
-        "responses_items",
-        "responses_request",
-        "types",
-        "xai_count",
-    }
-)
+NOT_WIRES = frozenset({"calls", "common", "counts", "draft", "faults", "types"})
 """What the wires are made of."""
 
 

@@ -13,16 +13,19 @@ from protocol.replies import Chunk, Warn
 from protocol.requests import Chat, Options
 from sidecar.codecs import Frame
 from sidecar.errors import SidecarError
-from sidecar.wires import common, faults, openai_chat, openai_chat_parts
+from sidecar.wires import common, faults, openai_chat
 from sidecar.wires.calls import paired
 from sidecar.wires.draft import Draft, parse_arguments
 from sidecar.wires.faults import Rule
+from sidecar.wires.openai_chat import parts as openai_chat_parts
 from sidecar.wires.types import Encoded, HttpRequest, Outcome, Route, StreamDecoder
 
 CODEC = "sse"
 
 DEFAULT_MAX_TOKENS = 4096
 """Always sent: the API's own default cuts answers at 256."""
+
+_NOT_TAKEN = ("stop", "reasoning", "tool_choice", "parallel_tool_calls")
 
 # --- request ---------------------------------------------------------------------------------
 
@@ -42,9 +45,8 @@ def encode(chat: Chat, route: Route) -> Encoded:
             {"name": tool.name, "description": tool.description or "", "parameters": tool.parameters}
             for tool in options.tools
         ]
-    for name in ("stop", "reasoning", "tool_choice", "parallel_tool_calls"):
-        if getattr(options, name) not in (None, "auto", "none"):
-            warnings.append(common.left_out(name, route))
+    asked = (name for name in _NOT_TAKEN if getattr(options, name) not in (None, "auto", "none"))
+    warnings.extend(common.left_out(name, route) for name in asked)
     _response_format(body, options, route, warnings)
     request = HttpRequest(
         method="POST",

@@ -165,7 +165,7 @@ def meaning(message: Message, outcome: Outcome) -> Meaning:
 
 DIFFERENT = {
     "anthropic_messages/noise": "the SDK fails at a block that is null; ours skips it",
-    "openai_chat/half_a_character": "the SDK passes half of a surrogate pair on, which no UTF-8 can hold; ours shows U+FFFD",
+    "openai_chat/half_a_character": "the SDK passes half a surrogate pair on, which no UTF-8 can hold",
     "openai_chat/tools_arguments": "the SDK fails at arguments that are no text; ours writes them out",
     "openai_responses/error_400_flat_body": "the SDK knows no code outside of `error`; ours does",
     "openai_responses/error_event_empty": "the SDK gives an empty error as an event; ours fails",

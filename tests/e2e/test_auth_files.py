@@ -1,6 +1,5 @@
 """Where credentials are kept: a file of the user's alone, or the keychain, whatever has become of either."""
 
-import fcntl
 import json
 import os
 import stat
@@ -167,6 +166,8 @@ def test_two_processes_lose_nothing(services: Services, tmp_path: Path) -> None:
 
 @posix_only
 def test_a_lock_that_nobody_lets_go_of_does_not_hold_us(services: Services, tmp_path: Path) -> None:  # F19
+    import fcntl  # Windows has none.
+
     seed(tmp_path)
     with (tmp_path / "store" / "credentials.lock").open("ab") as lock, logged_off(services, tmp_path) as sidecar:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -194,6 +194,26 @@ def test_two_processes_renew_a_login_once(services: Services, tmp_path: Path) ->
     assert stored(tmp_path)["copilot"]["account"] == "octocat"
 
 
+def test_a_login_that_wears_off_within_a_stream_does_not_touch_it(services: Services, tmp_path: Path) -> None:  # F12
+    held = Held(text_of("openai_chat"))
+    github(services, with_life(28_800))
+    services.answer("GET https://api.githubcopilot.com/*", document({"data": []}))
+    services.answer(CHATS, held)
+    with logged_off(services, tmp_path) as sidecar:
+        log_in(sidecar)
+        first = chats(sidecar, 1)
+        services.wait(lambda: bool(services.asked(CHATS)), "the chat")
+        wear_off(tmp_path)
+        while "2026-11-20T00" not in authenticate(sidecar, "status")["data"]["expires_at"]:
+            assert sidecar.ping() < 1
+        services.answer(CHATS, only_for(f"{TOKEN}-2"))
+        services.answer(TOKENS, with_life(28_800, 2))
+        assert codes(sidecar, chats(sidecar, 1)) == [None]
+        held.let_go()
+        assert codes(sidecar, first) == [None]
+    assert [seen.headers["authorization"][-2:] for seen in services.asked(CHATS)] == ["-1", "-2"]
+
+
 def test_a_login_that_cannot_be_renewed_asks_for_a_new_one(services: Services, tmp_path: Path) -> None:  # F13
     worn_off(services, tmp_path)
     services.answer(TOKENS, document({"error": "bad_refresh_token", "error_description": "It was used."}))

@@ -18,7 +18,7 @@ from sidecar.codecs.aws_eventstream import Codec
 from sidecar.errors import SidecarError
 from sidecar.wires import bedrock_converse
 from sidecar.wires.bedrock_converse import Decoder, encode, whole_request
-from sidecar.wires.bedrock_turns import tool_id
+from sidecar.wires.bedrock_converse.turns import tool_id
 from sidecar.wires.types import HttpRequest, ModelFacts, Route
 from tests import fixtures
 from tests.fixtures import Case

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from sidecar.wires.bedrock_models import base_model, family, pick_profile
+from sidecar.wires.bedrock_converse.models import base_model, family, pick_profile
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from protocol.replies import Chunk, Content
 from sidecar.errors import SidecarError
 from sidecar.reply import play
 from sidecar.wires import gemini as wire
-from sidecar.wires.gemini_parts import MAX_DEPTH, Pieces
+from sidecar.wires.gemini.parts import MAX_DEPTH, Pieces
 from sidecar.wires.types import Outcome, Route
 from tests import fixtures
 from tests.fixtures import Case

@@ -11,7 +11,7 @@ from protocol.messages import Message
 from protocol.requests import Chat
 from sidecar.errors import SidecarError
 from sidecar.wires import gemini as wire
-from sidecar.wires.gemini_turns import function_name
+from sidecar.wires.gemini.turns import function_name
 from sidecar.wires.types import ModelFacts, Route
 from tests import fixtures
 from tests.fixtures import Case

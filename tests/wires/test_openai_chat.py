@@ -12,7 +12,7 @@ from protocol.messages import OpaquePart, ReasoningPart, TextPart, ToolCallPart
 from protocol.replies import Chunk, Content, ToolCallChunk
 from sidecar.errors import SidecarError
 from sidecar.wires import openai_chat
-from sidecar.wires.openai_chat_parts import cost, usage
+from sidecar.wires.openai_chat.parts import cost, usage
 from sidecar.wires.types import Outcome
 from tests.wires.openai_chats import DONE, body_of, delta, played, route_to
 

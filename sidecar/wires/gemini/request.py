@@ -14,7 +14,7 @@ from protocol.replies import Warn
 from protocol.requests import Chat, NamedTool, Options, ReasoningOptions
 from sidecar.errors import invalid
 from sidecar.wires import common
-from sidecar.wires.gemini_turns import conversation, thinks_in_levels
+from sidecar.wires.gemini.turns import conversation, thinks_in_levels
 from sidecar.wires.types import Encoded, HttpRequest, Route
 
 

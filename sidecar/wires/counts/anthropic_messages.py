@@ -9,8 +9,8 @@ import msgspec
 
 from protocol.requests import Chat
 from sidecar.wires.anthropic_messages import classify
-from sidecar.wires.anthropic_request import encode
-from sidecar.wires.count_reply import whole_number
+from sidecar.wires.anthropic_messages.request import encode
+from sidecar.wires.counts.reply import whole_number
 from sidecar.wires.types import HttpRequest, Route
 
 __all__ = ["EXACT", "classify", "decode_count", "encode_count"]

@@ -13,9 +13,9 @@ from protocol.messages import Citation, FinishReason, Message, State, Usage
 from protocol.replies import Chunk
 from sidecar.codecs import Frame
 from sidecar.wires import faults
-from sidecar.wires.bedrock_converse_request import encode, whole_request
-from sidecar.wires.bedrock_errors import classify, in_stream, no_message
-from sidecar.wires.bedrock_models import PROFILES_PATH, pick_profile
+from sidecar.wires.bedrock_converse.errors import classify, in_stream, no_message
+from sidecar.wires.bedrock_converse.models import PROFILES_PATH, pick_profile
+from sidecar.wires.bedrock_converse.request import encode, whole_request
 from sidecar.wires.draft import Draft
 from sidecar.wires.types import Outcome, Route
 

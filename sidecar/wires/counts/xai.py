@@ -9,7 +9,7 @@ import msgspec
 from protocol.requests import Chat
 from sidecar import tokens
 from sidecar.wires import faults
-from sidecar.wires.responses_errors import classify
+from sidecar.wires.openai_responses.errors import classify
 from sidecar.wires.types import HttpRequest, Route
 
 __all__ = ["EXACT", "classify", "decode_count", "encode_count"]

@@ -7,9 +7,9 @@ one's words then. Source: openai 3.52.0 (`types/responses/input_token_count_para
 import msgspec
 
 from protocol.requests import Chat
-from sidecar.wires.count_reply import whole_number
-from sidecar.wires.responses_errors import classify
-from sidecar.wires.responses_request import encode
+from sidecar.wires.counts.reply import whole_number
+from sidecar.wires.openai_responses.errors import classify
+from sidecar.wires.openai_responses.request import encode
 from sidecar.wires.types import HttpRequest, Route
 
 __all__ = ["EXACT", "classify", "decode_count", "encode_count"]

@@ -16,9 +16,9 @@ from protocol.replies import Chunk
 from sidecar.codecs import Frame
 from sidecar.wires import common, faults
 from sidecar.wires.draft import Draft, without_cut_calls
-from sidecar.wires.responses_errors import classify, in_stream
-from sidecar.wires.responses_items import Item, text_of
-from sidecar.wires.responses_request import CUSTOM, cancel_request, continue_request, encode
+from sidecar.wires.openai_responses.errors import classify, in_stream
+from sidecar.wires.openai_responses.items import Item, text_of
+from sidecar.wires.openai_responses.request import CUSTOM, cancel_request, continue_request, encode
 from sidecar.wires.types import Cursor, Outcome, Route
 
 __all__ = ["CODEC", "Decoder", "cancel_request", "classify", "continue_request", "decode_whole", "encode"]

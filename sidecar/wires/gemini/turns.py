@@ -35,6 +35,7 @@ with another. They refuse a call without any; older ones have no need of it, and
 
 NO_RESULT = "There is no result of this call."
 
+
 def thinks_in_levels(route: Route) -> bool:
     """Return whether the model's name is that of a generation that thinks in levels."""
     return LEVEL_FAMILIES.match(route.model) is not None

@@ -14,7 +14,7 @@ from protocol.replies import Chunk
 from sidecar.codecs import Frame
 from sidecar.errors import SidecarError
 from sidecar.wires import faults
-from sidecar.wires.anthropic_request import encode
+from sidecar.wires.anthropic_messages.request import encode
 from sidecar.wires.draft import Draft
 from sidecar.wires.faults import Rule
 from sidecar.wires.types import Outcome, Route

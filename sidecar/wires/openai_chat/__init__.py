@@ -15,8 +15,8 @@ from protocol.replies import Chunk
 from sidecar.codecs import Frame
 from sidecar.wires import faults
 from sidecar.wires.draft import Draft
-from sidecar.wires.openai_chat_errors import classify, in_stream, tells_failure
-from sidecar.wires.openai_chat_parts import (
+from sidecar.wires.openai_chat.errors import classify, in_stream, tells_failure
+from sidecar.wires.openai_chat.parts import (
     CallDelta,
     Calls,
     ChatChunk,
@@ -31,7 +31,7 @@ from sidecar.wires.openai_chat_parts import (
     text_of,
     usage,
 )
-from sidecar.wires.openai_chat_request import encode
+from sidecar.wires.openai_chat.request import encode
 from sidecar.wires.types import Outcome, Route
 
 __all__ = ["CODEC", "Decoder", "classify", "decode_whole", "encode"]

@@ -16,9 +16,9 @@ from protocol.replies import Warn
 from protocol.requests import Chat, NamedTool, Options, ReasoningOptions
 from sidecar.errors import invalid
 from sidecar.wires import common
-from sidecar.wires.anthropic_request import BUDGET_OF_EFFORT, MIN_THINKING_TOKENS
-from sidecar.wires.bedrock_models import family
-from sidecar.wires.bedrock_turns import conversation
+from sidecar.wires.anthropic_messages.request import BUDGET_OF_EFFORT, MIN_THINKING_TOKENS
+from sidecar.wires.bedrock_converse.models import family
+from sidecar.wires.bedrock_converse.turns import conversation
 from sidecar.wires.types import Encoded, HttpRequest, Route
 
 STREAM_PATH = "/converse-stream"

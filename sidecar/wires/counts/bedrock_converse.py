@@ -10,10 +10,10 @@ from urllib.parse import quote
 import msgspec
 
 from protocol.requests import Chat
-from sidecar.wires.bedrock_converse_request import encode
-from sidecar.wires.bedrock_errors import classify
-from sidecar.wires.bedrock_models import base_model
-from sidecar.wires.count_reply import whole_number
+from sidecar.wires.bedrock_converse.errors import classify
+from sidecar.wires.bedrock_converse.models import base_model
+from sidecar.wires.bedrock_converse.request import encode
+from sidecar.wires.counts.reply import whole_number
 from sidecar.wires.types import HttpRequest, Route
 
 __all__ = ["EXACT", "classify", "decode_count", "encode_count"]

@@ -13,10 +13,12 @@ from protocol.messages import Citation, FinishReason, Message, State, Usage
 from protocol.replies import Chunk
 from sidecar.codecs import Frame
 from sidecar.errors import SidecarError
-from sidecar.wires import faults, gemini_errors, gemini_parts
+from sidecar.wires import faults
 from sidecar.wires.draft import Draft
-from sidecar.wires.gemini_errors import classify
-from sidecar.wires.gemini_request import encode
+from sidecar.wires.gemini import errors as gemini_errors
+from sidecar.wires.gemini import parts as gemini_parts
+from sidecar.wires.gemini.errors import classify
+from sidecar.wires.gemini.request import encode
 from sidecar.wires.types import Outcome, Route
 
 __all__ = ["CODEC", "Decoder", "classify", "decode_whole", "encode"]

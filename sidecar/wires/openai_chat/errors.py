@@ -11,7 +11,7 @@ from typing import Any
 from sidecar.errors import SidecarError
 from sidecar.wires import faults
 from sidecar.wires.faults import Rule
-from sidecar.wires.openai_chat_parts import ChatChunk, extensions, text_of
+from sidecar.wires.openai_chat.parts import ChatChunk, extensions, text_of
 
 _QUOTA = Rule("quota_exceeded", hint="Check the plan and the balance of the account.")
 _LOGIN = Rule("auth_failed", hint="Check the key, or log in again.")

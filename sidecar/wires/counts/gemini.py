@@ -8,9 +8,9 @@ its other form; the cloud takes what counts beside the contents. Sources: google
 import msgspec
 
 from protocol.requests import Chat
-from sidecar.wires.count_reply import whole_number
+from sidecar.wires.counts.reply import whole_number
 from sidecar.wires.gemini import classify
-from sidecar.wires.gemini_request import encode
+from sidecar.wires.gemini.request import encode
 from sidecar.wires.types import HttpRequest, Route
 
 __all__ = ["EXACT", "classify", "decode_count", "encode_count"]

@@ -22,7 +22,7 @@ from protocol.messages import (
 from protocol.replies import Warn
 from sidecar.errors import invalid
 from sidecar.wires import calls, common
-from sidecar.wires.bedrock_models import base_model, family
+from sidecar.wires.bedrock_converse.models import base_model, family
 from sidecar.wires.draft import parse_arguments
 from sidecar.wires.types import Route
 

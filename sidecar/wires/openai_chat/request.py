@@ -15,7 +15,7 @@ from protocol.replies import Warn
 from protocol.requests import Chat, NamedTool, Options, ReasoningOptions
 from sidecar.wires import common
 from sidecar.wires.calls import function_name
-from sidecar.wires.openai_chat_turns import conversation
+from sidecar.wires.openai_chat.turns import conversation
 from sidecar.wires.types import Encoded, HttpRequest, Route
 
 REFUSABLE = ("tools", "tool_choice", "parallel_tool_calls", "reasoning", "max_tokens")

@@ -18,6 +18,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -31,7 +32,7 @@ SECONDS = 30
 
 _FENCE = re.compile(r"^```(?P<info>[^\n`]+)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 
-_VOLATILE = frozenset({"fetched_at", "hint", "ms", "providers", "version", "wires"})
+_VOLATILE = frozenset({"fetched_at", "hint", "ms", "priced_at", "providers", "version", "wires"})
 """Fields whose values change from run to run, or with every new provider; so do all that end in `_ms`."""
 
 
@@ -161,10 +162,11 @@ def _settled(value: Any) -> Any:
     }
 
 
-def rewrite(home: Path) -> None:
+def rewrite() -> None:
     """Write into every `output` block what the block before it gives, where that has changed."""
     for before, after in reversed(pairs("json", "run")):
-        output = run(before.text, home)
+        with tempfile.TemporaryDirectory() as home:
+            output = run(before.text, Path(home))
         if settled(output) != settled(after.text):
             lines = read(after.document).splitlines(keepends=True)
             lines[after.line : after.line + len(after.lines)] = output
@@ -173,7 +175,4 @@ def rewrite(home: Path) -> None:
 
 
 if __name__ == "__main__":
-    import tempfile
-
-    with tempfile.TemporaryDirectory() as folder:
-        rewrite(Path(folder))
+    rewrite()

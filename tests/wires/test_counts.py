@@ -49,7 +49,7 @@ def route(wire: str, **columns: Any) -> Route:
 
 
 def counted(module: str, to: Route, chat: Chat = CHAT) -> tuple[str, dict[str, Any]]:
-    request = importlib.import_module(f"sidecar.wires.{module}").encode_count(chat, to)
+    request = importlib.import_module(f"sidecar.wires.counts.{module}").encode_count(chat, to)
     assert request.method == "POST"
     assert request.headers["content-type"] == "application/json"
     return request.url, json.loads(request.body)
@@ -69,7 +69,7 @@ def test_every_counter_is_tested_here() -> None:
 
 def test_anthropic_takes_the_prompt_and_what_changes_it() -> None:
     to = route("anthropic_messages")
-    url, body = counted("anthropic_count", to)
+    url, body = counted("anthropic_messages", to)
     assert url == "https://provider.test/v1/messages/count_tokens"
     assert set(body) == {"model", "system", "messages", "tools", "thinking", "output_config"}
     assert body == {name: sent(to)[name] for name in body}
@@ -79,7 +79,7 @@ def test_anthropic_takes_the_prompt_and_what_changes_it() -> None:
 def test_anthropic_in_the_cloud_names_the_model_in_the_body() -> None:
     path = "/v1/projects/p/locations/l/publishers/anthropic/models/claude-x@1:streamRawPredict"
     to = route("anthropic_messages", model="claude-x@1", path=path, quirks=Quirks(version_in_body="vertex-1"))
-    url, body = counted("anthropic_count", to)
+    url, body = counted("anthropic_messages", to)
     assert url == "https://provider.test/v1/projects/p/locations/l/publishers/anthropic/models/count-tokens:rawPredict"
     assert (body["model"], body["anthropic_version"]) == ("claude-x@1", "vertex-1")
     assert body["messages"] == sent(to)["messages"]
@@ -88,7 +88,7 @@ def test_anthropic_in_the_cloud_names_the_model_in_the_body() -> None:
 @pytest.mark.parametrize("path", [None, "/responses?api-version=2"])
 def test_responses_takes_the_input_and_what_changes_it(path: str | None) -> None:
     to = route("openai_responses", path=path)
-    url, body = counted("responses_count", to)
+    url, body = counted("openai_responses", to)
     query = "?api-version=2" if path else ""
     assert url == f"https://provider.test/responses/input_tokens{query}"
     assert set(body) == {"model", "input", "tools", "reasoning"}
@@ -98,14 +98,14 @@ def test_responses_takes_the_input_and_what_changes_it(path: str | None) -> None
 
 def test_responses_counts_a_chat_of_the_other_wire_in_its_own_words() -> None:
     to = route("openai_chat", path="/chat/completions")
-    url, body = counted("responses_count", to)
+    url, body = counted("openai_responses", to)
     assert url == "https://provider.test/responses/input_tokens"
     assert body["input"] == sent(route("openai_responses"))["input"]
 
 
 def test_gemini_takes_the_whole_request_in_an_envelope() -> None:
     to = route("gemini", model="gemini-x")
-    url, body = counted("gemini_count", to)
+    url, body = counted("gemini", to)
     assert url == "https://provider.test/v1beta/models/gemini-x:countTokens"
     assert body == {"generateContentRequest": {"model": "models/gemini-x"} | sent(to)}
 
@@ -114,7 +114,7 @@ def test_gemini_in_the_cloud_takes_the_prompt_alone() -> None:
     path = "/v1beta1/projects/p/locations/l/publishers/google/models/gemini-x:streamGenerateContent?alt=sse"
     to = route("gemini", model="gemini-x", path=path)
     chat = msgspec.structs.replace(CHAT, options=msgspec.structs.replace(CHAT.options, tool_choice="required"))
-    url, body = counted("gemini_count", to, chat)
+    url, body = counted("gemini", to, chat)
     assert url == f"https://provider.test{path.partition(':')[0]}:countTokens"
     assert set(body) == {"contents", "systemInstruction", "tools", "generationConfig"}
     assert body == {name: sent(to, chat)[name] for name in body}
@@ -130,7 +130,7 @@ def test_gemini_in_the_cloud_takes_the_prompt_alone() -> None:
 )
 def test_bedrock_takes_the_prompt_and_the_model_itself(model: str) -> None:
     to = route("bedrock_converse", model=model)
-    url, body = counted("bedrock_count", to)
+    url, body = counted("bedrock_converse", to)
     assert url == "https://provider.test/model/anthropic.claude-x-v1%3A0/count-tokens"
     converse = body["input"]["converse"]
     assert set(converse) >= {"messages", "system", "toolConfig"}
@@ -139,7 +139,7 @@ def test_bedrock_takes_the_prompt_and_the_model_itself(model: str) -> None:
 
 
 def test_xai_takes_every_text_as_one() -> None:
-    url, body = counted("xai_count", route("openai_responses", base_url="https://provider.test/v1"))
+    url, body = counted("xai", route("openai_responses", base_url="https://provider.test/v1"))
     assert url == "https://provider.test/v1/tokenize-text"
     assert body["model"] == "m"
     for text in ("Answer briefly.", "Hi", "look_up", "found", "Look a word up."):
@@ -147,7 +147,7 @@ def test_xai_takes_every_text_as_one() -> None:
 
 
 CASES = [case for case in fixtures.cases() if case.wire in ("anthropic_messages", "openai_responses", "gemini")]
-MODULES = {"anthropic_messages": "anthropic_count", "openai_responses": "responses_count", "gemini": "gemini_count"}
+MODULES = {"anthropic_messages": "anthropic_messages", "openai_responses": "openai_responses", "gemini": "gemini"}
 
 
 @pytest.mark.parametrize("case", [pytest.param(case, id=f"{case.wire}/{case.name}") for case in CASES])
@@ -170,17 +170,17 @@ def test_of_every_fixture_that_can_be_sent_what_is_counted_is_what_is_sent(case:
 # --- answers ---------------------------------------------------------------------------------
 
 ANSWERS = {
-    "anthropic_count": {"input_tokens": 7},
-    "responses_count": {"object": "response.input_tokens", "input_tokens": 7},
-    "gemini_count": {"totalTokens": 7, "promptTokensDetails": [{"modality": "TEXT", "tokenCount": 7}]},
-    "bedrock_count": {"inputTokens": 7},
-    "xai_count": {"token_ids": [{"token_id": each, "string_token": "x", "token_bytes": [1]} for each in range(7)]},
+    "anthropic_messages": {"input_tokens": 7},
+    "openai_responses": {"object": "response.input_tokens", "input_tokens": 7},
+    "gemini": {"totalTokens": 7, "promptTokensDetails": [{"modality": "TEXT", "tokenCount": 7}]},
+    "bedrock_converse": {"inputTokens": 7},
+    "xai": {"token_ids": [{"token_id": each, "string_token": "x", "token_bytes": [1]} for each in range(7)]},
 }
 
 
 @pytest.mark.parametrize("module", sorted(COUNTERS))
 def test_the_count_is_read(module: str) -> None:
-    counter = importlib.import_module(f"sidecar.wires.{module}")
+    counter = importlib.import_module(f"sidecar.wires.counts.{module}")
     assert counter.decode_count(json.dumps(ANSWERS[module]).encode()) == 7
     assert isinstance(counter.EXACT, bool)
 
@@ -200,7 +200,7 @@ JUNK = st.recursive(
 @pytest.mark.parametrize("module", sorted(COUNTERS))
 @given(junk=JUNK)
 def test_what_is_no_count_is_an_error_of_the_provider(module: str, junk: Any) -> None:
-    counter = importlib.import_module(f"sidecar.wires.{module}")
+    counter = importlib.import_module(f"sidecar.wires.counts.{module}")
     for body in (json.dumps(junk).encode(), b"<html>", b""):
         with pytest.raises(SidecarError) as caught:
             counter.decode_count(body)

@@ -8,7 +8,7 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from decimal import Decimal
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol, cast
 
 import msgspec
 
@@ -50,46 +50,61 @@ class Sink(Protocol):
         """Take the terminal chunk."""
 
 
+class _Try(NamedTuple):
+    """What the steps of one attempt share."""
+
+    entry: Entry
+    plan: Plan
+    turn: Turn
+    sink: Sink
+    allowed: Allowance | None
+    began: float
+
+    @property
+    def progress(self) -> Progress:
+        """What is known of the request so far."""
+        return self.entry.progress
+
+
 async def ask(host: Host, entry: Entry, plan: Plan, turn: Turn, sink: Sink) -> None:
     """Ask once and give every chunk to *sink*, the last one once the provider has said its last word.
 
     Raises: SidecarError with whatever keeps the chat from its end.
     """
-    route, progress, began = plan.target.route, entry.progress, time.monotonic()
+    route, chat = plan.target.route, plan.chat
     wire = wires.load(route.wire)
     encoded = background.encoded(plan)
     request = plan.reshape(encoded.request)
-    allowed, cautions = allowance.of(plan.chat, lambda used: _usd(plan, used))
+    allowed, cautions = allowance.of(chat, lambda used: _usd(plan, used))
+    this = _Try(entry, plan, turn, sink, allowed, time.monotonic())
     with account.noted(host, entry, plan) as note:
-        async with await _sending(host, plan.target, request, plan.chat, progress) as arrived:
+        async with await _sending(host, plan.target, request, chat, entry.progress) as arrived:
             folder = host.config.record_dir
-            response = record.tee(folder, plan.chat, route, request, arrived) if folder else arrived
+            response = record.tee(folder, chat, route, request, arrived) if folder else arrived
             turn.learn(response.headers)
             if response.status >= 300:
                 raise wire.classify(response.status, response.headers, await transport.read_error_body(response))
-            headers_ms = entry.elapsed_ms
             start = Start(
                 provider=route.provider,
                 model=route.model,
                 request_id=faults.request_id(response.headers),
                 warnings=[*plan.warnings, *encoded.warnings, *cautions],
             )
-            try:
-                reply = Reply(wire, route, response.headers)
-                reply.known_until = background.known_until(plan.chat)
-                async with background.body(host, entry, plan, reply, response, _limits(plan.chat)) as body:
-                    outcome = await _receive(
-                        reply, body, start, entry, turn, sink, _progress_seconds(plan.chat), allowed
-                    )
-            finally:
-                progress.cost = _cost(plan, progress.usage) if progress.usage else None
-            timings = Timings(headers_ms=headers_ms, first_chunk_ms=progress.first_chunk_ms, total_ms=entry.elapsed_ms)
-            estimate = allowed.usage if allowed and allowed.has_ended else None
-            done = _done(plan, start, outcome, timings, progress, began, estimate)
+            headers_ms = entry.elapsed_ms
+            reply = Reply(wire, route, response.headers)
+            reply.known_until = background.known_until(chat)
+            async with background.body(host, entry, plan, reply, response, _limits(chat)) as body:
+                outcome = await _receive(this, reply, body, start)
+            done = _done(this, start, outcome, headers_ms)
             note.done(done)
             sink.end(done)
-            if estimate is None:
+            if not _was_cut(this):
                 await transport.drain(response)
+
+
+def _was_cut(this: _Try) -> bool:
+    """Return whether the stream was ended by the request's own limits, and goes on without us."""
+    return this.allowed is not None and this.allowed.has_ended
 
 
 async def _sending(
@@ -114,47 +129,69 @@ def _progress_seconds(chat: Chat) -> float:
     return wanted.progress_ms / 1000 if wanted and wanted.progress_ms else PROGRESS_SECONDS
 
 
-async def _receive(  # noqa: PLR0913 - one loop over everything that one attempt has
-    reply: Reply,
-    body: AsyncIterator[bytes],
-    start: Start,
-    entry: Entry,
-    turn: Turn,
-    sink: Sink,
-    progress_seconds: float,
-    allowed: Allowance | None,
-) -> Outcome:
-    """Decode the body and give its chunks to *sink* as they come, whatever happens."""
+async def _receive(this: _Try, reply: Reply, body: AsyncIterator[bytes], start: Start) -> Outcome:
+    """Decode the body and give its chunks to the sink as they come, whatever happens."""
     out: list[Chunk] = [start]
-    advanced, used_up = time.monotonic(), None
     try:
-        async for data in body:
-            reply.feed(data, out)
-            used_up = allowed.used_up(out, reply.usage) if allowed else None
-            left = _deliver(out, entry, sink)
-            if left is not out:
-                out, advanced = left, time.monotonic()
-                turn.succeeded()
-            elif time.monotonic() - advanced > progress_seconds:
-                raise SidecarError("timeout", "The provider is alive but sends no content.", phase="progress")
-            if reply.finished or used_up:
-                break
-            if sink.full:
-                entry.progress.held_up = True
-                await sink.room()
-                advanced = time.monotonic()
-        cut = _cut(reply, allowed, used_up, start) if allowed and used_up and not reply.finished else None
-        outcome = cut or reply.end(out)
-        turn.succeeded()
+        used_up = await _pump(this, reply, body, out)
+        if used_up is None:
+            outcome = reply.end(out)
+            this.turn.succeeded()
+        else:
+            outcome = _cut(this, reply, used_up, start)
     finally:
-        entry.progress.usage = reply.usage
-        out = _deliver(out, entry, sink)
-    sink.send(out)
+        this.progress.usage = reply.usage
+        this.progress.cost = _cost(this.plan, reply.usage) if reply.usage else None
+        _deliver(this, out)
+    # A start that nothing followed is still due.
+    this.sink.send(out)
     return outcome
 
 
-def _cut(reply: Reply, allowed: Allowance, used_up: str, start: Start) -> Outcome:
+async def _pump(this: _Try, reply: Reply, body: AsyncIterator[bytes], out: list[Chunk]) -> str | None:
+    """Read until the reply is finished, and return None, or the option whose limit was reached before."""
+    sink, allowed, limit_seconds = this.sink, this.allowed, _progress_seconds(this.plan.chat)
+    advanced = time.monotonic()
+    async for data in body:
+        reply.feed(data, out)
+        used_up = allowed.used_up(out, reply.usage) if allowed else None
+        if _deliver(this, out):
+            advanced = time.monotonic()
+        elif time.monotonic() - advanced > limit_seconds:
+            raise SidecarError("timeout", "The provider is alive but sends no content.", phase="progress")
+        if reply.finished:
+            return None
+        if used_up:
+            return used_up
+        if sink.full:
+            this.progress.held_up = True
+            await sink.room()
+            advanced = time.monotonic()
+    return None
+
+
+def _deliver(this: _Try, out: list[Chunk]) -> bool:
+    """Give *out* to the sink and empty it, and return whether there was anything to give.
+
+    A start alone is held back, for it binds the host to this attempt.
+    """
+    if not out:
+        return False
+    progress = this.progress
+    if not progress.delivered:
+        if len(out) == 1:
+            return False
+        progress.delivered = True
+        progress.first_chunk_ms = this.entry.elapsed_ms
+        this.turn.succeeded()
+    this.sink.send(out)
+    out.clear()
+    return True
+
+
+def _cut(this: _Try, reply: Reply, used_up: str, start: Start) -> Outcome:
     """Return the outcome of a stream that goes on without us."""
+    allowed = cast("Allowance", this.allowed)
     allowed.has_ended = True
     return Outcome(
         finish_reason="length",
@@ -165,40 +202,13 @@ def _cut(reply: Reply, allowed: Allowance, used_up: str, start: Start) -> Outcom
     )
 
 
-def _deliver(out: list[Chunk], entry: Entry, sink: Sink) -> list[Chunk]:
-    """Give *out* to *sink* and return a new list, or *out* itself when there was nothing to give.
-
-    A start alone is held back, for it binds the host to this attempt.
-    """
-    progress = entry.progress
-    if not out:
-        return out
-    if not progress.delivered:
-        if len(out) < 2:
-            return out
-        progress.delivered = True
-        progress.first_chunk_ms = entry.elapsed_ms
-    sink.send(out)
-    return []
-
-
-def _done(  # noqa: PLR0913 - the fields of the chunk
-    plan: Plan,
-    start: Start,
-    outcome: Outcome,
-    timings: Timings,
-    progress: Progress,
-    began: float,
-    estimate: Usage | None,
-) -> Done:
-    reported = outcome.provider_cost_usd
-    price = cost.reported(reported) if reported is not None else _cost(plan, estimate or outcome.usage)
-    if estimate and price["usd"] is not None:
-        price["source"] = "estimate"
-    this = Attempt(
+def _done(this: _Try, start: Start, outcome: Outcome, headers_ms: int) -> Done:
+    plan, progress, elapsed_ms = this.plan, this.progress, this.entry.elapsed_ms
+    price = _price(this, outcome)
+    succeeded = Attempt(
         provider=start.provider,
         model=start.model,
-        ms=int((time.monotonic() - began) * 1000),
+        ms=int((time.monotonic() - this.began) * 1000),
         usage=outcome.usage,
         cost=price,
     )
@@ -211,11 +221,21 @@ def _done(  # noqa: PLR0913 - the fields of the chunk
         provider=start.provider,
         model=outcome.model or start.model,
         request_id=start.request_id or outcome.request_id,
-        attempts=[*progress.attempts, this],
-        timings=timings,
+        attempts=[*progress.attempts, succeeded],
+        timings=Timings(headers_ms=headers_ms, first_chunk_ms=progress.first_chunk_ms, total_ms=elapsed_ms),
         warnings=start.warnings,
         structured=structured.of(plan.chat.options.response_format, outcome.message, start.warnings) or msgspec.UNSET,
     )
+
+
+def _price(this: _Try, outcome: Outcome) -> dict[str, Any]:
+    """Return what the answer has cost: by the provider's word, else by its usage, else by an estimate of that."""
+    if outcome.provider_cost_usd is not None:
+        return cost.reported(outcome.provider_cost_usd)
+    if this.allowed is None or not this.allowed.has_ended:
+        return _cost(this.plan, outcome.usage)
+    price = _cost(this.plan, this.allowed.usage)
+    return price if price["usd"] is None else price | {"source": "estimate"}
 
 
 def _usd(plan: Plan, usage: Usage) -> Decimal | None:

@@ -31,6 +31,10 @@ run: $(VENV) ## stream a recorded chat from the `replay` provider: no key, no ne
 test: $(VENV) ## run the tests; ARGS="-k sse" for some of them
 	@$(BIN)/python -m pytest -q $(ARGS)
 
+.PHONY: fast
+fast: $(VENV) ## run the tests that spawn no process, in about a minute
+	@$(BIN)/python -m pytest -q --ignore tests/e2e --ignore tests/live $(ARGS)
+
 .PHONY: check
 check: $(VENV) ## lint, formatting, types, and whether protocol/schema.json is fresh
 	$(BIN)/ruff check

@@ -3,7 +3,6 @@
 Knows requests and what they came to. Must not know files, wires or HTTP.
 """
 
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -39,7 +38,6 @@ class Note:
         self._host = host
         self._entry = entry
         self._plan = plan
-        self._began = time.monotonic()
         self._began_ms = entry.elapsed_ms
         self._written = False
         # What an earlier attempt has used is in its own row.
@@ -70,7 +68,7 @@ class Note:
             finish_reason=finish,
             usage=usage,
             cost_picousd=picousd(price["usd"]) if price and price["usd"] is not None else None,
-            latency_ms=int((time.monotonic() - self._began) * 1000),
+            latency_ms=self._entry.elapsed_ms - self._began_ms,
             first_chunk_ms=None if first_ms is None else max(0, first_ms - self._began_ms),
         )
         self._host.ledger.note(row)

@@ -4,8 +4,6 @@ Knows line ends (LF, CRLF, CR), fields, comments and the byte order mark. Must n
 an event means. Source: https://html.spec.whatwg.org/multipage/server-sent-events.html, 2026-11.
 """
 
-import re
-
 from sidecar.codecs import Frame
 from sidecar.errors import SidecarError
 
@@ -17,7 +15,6 @@ MAX_STRAY_BYTES = 64 * 1024
 
 _BOM = b"\xef\xbb\xbf"
 _IGNORED = (b"id", b"retry")
-_ONE_EVENT = re.compile(rb"(?:event: ?([^\r\n]*)\n)?data: ?([^\r\n]*)\n\n")
 
 
 class Codec:
@@ -54,9 +51,9 @@ class Codec:
 
         Raises: SidecarError `provider_error` when an event has grown over MAX_EVENT_BYTES.
         """
-        if self._between_events and (whole := _ONE_EVENT.fullmatch(data)):
-            # The beaten path: one event, as most providers write one at a time.
-            return [(whole[1].decode("utf-8", "replace") if whole[1] else "", whole[2])]
+        if self._between_events and (whole := _whole_event(data)):
+            # The beaten path: most providers write one event at a time.
+            return [whole]
         if self._data_bytes + self._pieces_bytes > MAX_EVENT_BYTES:
             raise _too_large()
         if b"\r" in data or self._after_cr:
@@ -138,3 +135,19 @@ def _too_large() -> SidecarError:
     return SidecarError(
         "provider_error", f"The provider sent an event of more than {MAX_EVENT_BYTES} bytes.", reason="event_too_large"
     )
+
+
+def _whole_event(data: bytes) -> Frame | None:
+    """Return the event that *data* is when it is just one, in the spelling that providers use; else None."""
+    last, line_end = len(data) - 2, data.find(b"\n")
+    if line_end == last and data.startswith(b"data: "):
+        event, payload = "", data[6:last]
+    elif (
+        data.startswith(b"event: ")
+        and data.startswith(b"data: ", line_end + 1)
+        and data.find(b"\n", line_end + 1) == last
+    ):
+        event, payload = data[7:line_end].decode("utf-8", "replace"), data[line_end + 7 : last]
+    else:
+        return None
+    return (event, payload) if data.endswith(b"\n") and b"\r" not in data else None

@@ -88,7 +88,8 @@ async def _ask_one(
     while True:
         began = time.monotonic()
         try:
-            await _take_turn(host, entry, plan, gate, sink)
+            last = tried >= _max_attempts(host, chat)
+            await _take_turn(host, entry, plan, gate, sink, patience_ms=0 if last else entry.remaining_ms)
         except SidecarError as error:
             seen = _as_seen_by_host(host, auth.hide(error, plan.target), plan.target, progress)
             changed = None if progress.delivered else await adapt.after(host, entry, plan, error)
@@ -110,7 +111,7 @@ async def _ask_one(
         tried += 1
 
 
-async def _take_turn(host: Host, entry: Entry, plan: Plan, gate: Gate, sink: Sink) -> None:
+async def _take_turn(host: Host, entry: Entry, plan: Plan, gate: Gate, sink: Sink, *, patience_ms: float) -> None:
     """Ask once, when the gate lets the request in."""
     entry.progress.phase = "queue"
     if not gate.free:
@@ -119,7 +120,7 @@ async def _take_turn(host: Host, entry: Entry, plan: Plan, gate: Gate, sink: Sin
             text = "The provider asks to wait for longer than the request may take."
             raise SidecarError("rate_limited", text, retry_after_ms=pause_ms)
         _tell(host, sink, Status(state="queued", wait_ms=pause_ms))
-    async with gate.slot(plan.chat.options.priority) as turn:
+    async with gate.slot(plan.chat.options.priority, patience_ms) as turn:
         entry.progress.tries += 1
         await attempt.ask(host, entry, plan, turn, sink)
 

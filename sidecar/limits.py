@@ -106,8 +106,11 @@ class Gate:
     # --- entering and leaving ---
 
     @asynccontextmanager
-    async def slot(self, priority: Priority) -> AsyncIterator[Turn]:
+    async def slot(self, priority: Priority, patience_ms: float = MAX_ASKED_MS) -> AsyncIterator[Turn]:
         """Hold one slot, waiting for it in the lane of *priority*, and learn from the failure that leaves it.
+
+        A rate limit shuts the gate for as long as the provider asks, when the request itself would wait so
+        long: *patience_ms*. What a host is told at once is for the host to act upon.
 
         Raises: SidecarError `queue_full` when too many wait already.
         """
@@ -116,7 +119,7 @@ class Gate:
             yield turn
         except SidecarError as error:
             # Before the slot is free: who comes next must find the gate shut.
-            self._failed(turn, error.body)
+            self._failed(turn, error.body, patience_ms)
             raise
         finally:
             self._leave(turn)
@@ -212,11 +215,12 @@ class Gate:
             self._probes = self._probes + 1 if self._probes < min(PROBES, self._concurrency) else None
             self._admit()
 
-    def _failed(self, turn: Turn, error: ErrorBody) -> None:
-        if error.code == "rate_limited" and error.retry_after_ms and error.retry_after_ms <= MAX_ASKED_MS:
+    def _failed(self, turn: Turn, error: ErrorBody, patience_ms: float) -> None:
+        asked_ms = error.retry_after_ms
+        if error.code == "rate_limited" and asked_ms and asked_ms <= min(patience_ms, MAX_ASKED_MS):
             # All who ask with this credential are limited, not this request alone; one will try first.
             self._probes = 1
-            self.shut(error.retry_after_ms / 1000)
+            self.shut(asked_ms / 1000)
         if error.code in ("provider_overloaded", "network_error", "timeout") or (error.provider_status or 0) >= 500:
             self._failures += 1
             if self._failures == BREAKER_FAILURES:

@@ -20,19 +20,23 @@ LOCK := $(UV) pip compile pyproject.toml --universal --python-version 3.11 --gen
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
+.PHONY: compiled
+compiled: $(VENV)
+	@$(BIN)/python -m compileall -q protocol sidecar
+
 .PHONY: run
-run: $(VENV) ## stream a recorded chat from the `replay` provider: no key, no network
+run: compiled ## stream a recorded chat from the `replay` provider: no key, no network
 	@printf '%s\n' \
 		'{"id":1,"action":"initialize"}' \
 		'{"id":2,"action":"stream_chat","provider":"replay","params":{"model":"anthropic_messages/text","messages":[{"role":"user","content":"Hello"}]}}' \
 		| $(BIN)/sidecar
 
 .PHONY: test
-test: $(VENV) ## run the tests; ARGS="-k sse" for some of them
+test: compiled ## run the tests; ARGS="-k sse" for some of them
 	@$(BIN)/python -m pytest -q $(ARGS)
 
 .PHONY: fast
-fast: $(VENV) ## run the tests that spawn no process, in about a minute
+fast: compiled ## run the tests that spawn no process, in about a minute
 	@$(BIN)/python -m pytest -q --ignore tests/e2e --ignore tests/live $(ARGS)
 
 .PHONY: check
@@ -52,7 +56,7 @@ schema: $(VENV) ## write protocol/schema.json from the structs
 	$(BIN)/python -m protocol.schema
 
 .PHONY: bench
-bench: $(VENV) ## measure start-up, overhead and memory
+bench: compiled ## measure start-up, overhead and memory
 	$(BIN)/python -m tests.bench
 
 .PHONY: faults

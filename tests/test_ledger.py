@@ -3,6 +3,7 @@
 import sqlite3
 import stat
 from collections.abc import Callable
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,7 @@ def write(path: Path, *rows: Row, prune: bool = False) -> None:
 
 
 def count(path: Path) -> int:
-    with sqlite3.connect(path) as connection:
+    with closing(sqlite3.connect(path)) as connection, connection:
         return int(connection.execute("SELECT COUNT(*) FROM attempts").fetchone()[0])
 
 
@@ -129,7 +130,7 @@ def _corrupt(path: Path) -> None:
 
 def _newer(path: Path) -> None:
     write(path, row())
-    with sqlite3.connect(path) as connection:
+    with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("UPDATE ledger_version SET version = 99")
     connection.close()
 
@@ -230,7 +231,7 @@ async def test_a_failure_is_said_once_and_the_rows_wait(path: Path, monkeypatch:
         monkeypatch.setattr(book, "_leave_alone_until", 0.0)
         await book.flush()
         tasks.cancel_scope.cancel()
-    with sqlite3.connect(path) as connection:
+    with closing(sqlite3.connect(path)) as connection, connection:
         assert [name for (name,) in connection.execute("SELECT model FROM attempts")] == [
             f"m{i}" for i in range(15, 25)
         ]

@@ -3,6 +3,7 @@
 import json
 import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ def report(sidecar: Sidecar, *by: str, **params: Any) -> Object:
 
 
 def rows(home: Path) -> list[dict[str, Any]]:
-    with sqlite3.connect(file_of(home)) as connection:
+    with closing(sqlite3.connect(file_of(home))) as connection, connection:
         connection.row_factory = sqlite3.Row
         return [dict(each) for each in connection.execute("SELECT * FROM attempts ORDER BY id")]
 

@@ -103,6 +103,31 @@ _envelope = msgspec.json.Decoder(Envelope)
 _HUGE_EXPONENT = re.compile(rb"\d[eE]\+?\d{3}")
 
 
+MAX_DEPTH = 1000
+"""How deeply a line may be nested: where Python's own stack ended before 3.12, so that all versions refuse alike."""
+
+
+def _bounds_depth() -> bool:
+    try:
+        msgspec.json.decode(b"[" * (MAX_DEPTH + 1) + b"]" * (MAX_DEPTH + 1))
+    except RecursionError:
+        return True
+    return False
+
+
+_DECODER_BOUNDS_DEPTH = _bounds_depth()
+_NESTING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[\[{]|[\]}]', re.DOTALL)
+
+
+def _check_depth(line: bytes) -> None:
+    depth = 0
+    for token in _NESTING.finditer(line):
+        first = line[token.start()]
+        depth += (first in b"[{") - (first in b"]}")
+        if depth > MAX_DEPTH:
+            raise RecursionError
+
+
 def decode_envelope(line: bytes) -> Envelope:
     """Return the envelope of one line.
 
@@ -112,6 +137,8 @@ def decode_envelope(line: bytes) -> Envelope:
     try:
         if not line.isascii():
             line.decode()
+        if not _DECODER_BOUNDS_DEPTH and line.count(b"[") + line.count(b"{") > MAX_DEPTH:
+            _check_depth(line)
         if _HUGE_EXPONENT.search(line):
             msgspec.json.decode(line)
         return _envelope.decode(line)

@@ -140,6 +140,28 @@ def judge(fault: Fault, status: int | None, headers: Mapping[str, str], table: T
     )
 
 
+USUAL_STATUSES: dict[str, int] = {
+    "invalid_request_error": 400,
+    "unsupported_value": 400,
+    "unsupported_parameter": 400,
+    "not_found_error": 404,
+    "rate_limit_exceeded": 429,
+    "rate_limit_error": 429,
+    "too_many_requests": 429,
+    "slow_down": 429,
+    "service_unavailable_error": 503,
+}
+"""Words that say no more than the status that comes with them where the failure is one of HTTP."""
+
+_HTTP_ERROR = re.compile("[45][0-9][0-9]")
+
+
+def judge_in_stream(fault: Fault, table: Table) -> SidecarError:
+    """Return the failure for *fault*, said inside a reply of status 200: as if it had come with its usual status."""
+    usual = (USUAL_STATUSES.get(code) or (int(code) if _HTTP_ERROR.fullmatch(code) else None) for code in fault.codes)
+    return judge(fault, next(filter(None, usual), None), {}, table).with_(provider_status=None)
+
+
 def _rule(fault: Fault, status: int | None, table: Table) -> Rule:
     for code in fault.codes:
         if rule := table.get(code):

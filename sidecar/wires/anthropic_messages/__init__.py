@@ -334,10 +334,7 @@ def classify(status: int, headers: dict[str, str], body: bytes) -> SidecarError:
 
 def _in_stream(raw: dict[str, Any]) -> SidecarError:
     """Return the failure of an error inside a reply of status 200."""
-    fault = _fault(raw)
-    # This type says no more than the status that usually comes with it, so it is judged as that status is.
-    status = 400 if "invalid_request_error" in fault.codes else None
-    return faults.judge(fault, status, {}, ERRORS).with_(provider_status=None)
+    return faults.judge_in_stream(_fault(raw), ERRORS)
 
 
 def _fault(raw: dict[str, Any]) -> faults.Fault:

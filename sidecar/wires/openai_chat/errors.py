@@ -5,7 +5,6 @@ an answer looks like. Sources: openai 3.52.0 (`_exceptions.py`), groq 1.7.0 (`ch
 openrouter 1.3.84 (`errors/`), vscode-copilot-chat (`chatMLFetcher.ts`), learn.microsoft.com, 2026-11.
 """
 
-import re
 from typing import Any
 
 from sidecar.errors import SidecarError
@@ -70,16 +69,6 @@ ERRORS: dict[str, Rule] = {
 }
 """By `error.code`, then the code inside, then `error.type`."""
 
-LIKELY_STATUSES: dict[str, int] = {
-    "rate_limit_exceeded": 429,
-    "rate_limit_error": 429,
-    "too_many_requests": 429,
-    "invalid_request_error": 400,
-    "not_found_error": 404,
-    "service_unavailable_error": 503,
-}
-"""The HTTP status that a word would have come with, for an error inside a stream."""
-
 PARAMS = {
     "model": "params.model",
     "max_completion_tokens": "params.options.max_tokens",
@@ -96,8 +85,6 @@ PARAMS = {
     "top_p": "params.options.top_p",
 }
 """The provider's `param` → the path of the host's own field."""
-
-_HTTP_ERROR = re.compile("[45][0-9][0-9]")
 
 MAX_DEPTH = 4
 """How deep a message is looked for."""
@@ -127,10 +114,7 @@ def _is_error(value: Any) -> bool:
 
 def in_stream(raw: Any) -> SidecarError:
     """Return the failure that an event or a document of status 200 stands for."""
-    fault = _fault(raw)
-    likely = (LIKELY_STATUSES.get(code) or (int(code) if _HTTP_ERROR.fullmatch(code) else None) for code in fault.codes)
-    status = next(filter(None, likely), None)
-    return faults.judge(fault, status, {}, ERRORS).with_(provider_status=None)
+    return faults.judge_in_stream(_fault(raw), ERRORS)
 
 
 def _fault(raw: Any) -> faults.Fault:

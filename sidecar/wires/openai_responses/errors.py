@@ -65,16 +65,6 @@ ERRORS: dict[str, Rule] = {
 `rate_limit_exceeded` is not among them: it is also what a request too large for the limit gets.
 """
 
-USUAL_STATUS = {
-    "invalid_request_error": 400,
-    "unsupported_value": 400,
-    "unsupported_parameter": 400,
-    "rate_limit_exceeded": 429,
-    "rate_limit_error": 429,
-    "slow_down": 429,
-}
-"""The status that comes with a code elsewhere: inside a stream, it is judged as that status would be."""
-
 PARAMS = {
     "model": "params.model",
     "input": "params.messages",
@@ -99,9 +89,7 @@ def classify(status: int, headers: Mapping[str, str], body: bytes) -> SidecarErr
 
 def in_stream(raw: dict[str, Any]) -> SidecarError:
     """Return the failure of an error inside a reply of status 200."""
-    fault = _fault(raw)
-    status = next((USUAL_STATUS[code] for code in fault.codes if code in USUAL_STATUS), None)
-    return faults.judge(fault, status, {}, ERRORS).with_(provider_status=None)
+    return faults.judge_in_stream(_fault(raw), ERRORS)
 
 
 def _fault(raw: dict[str, Any]) -> Fault:

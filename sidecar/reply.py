@@ -6,13 +6,11 @@ Must not know where the bytes come from or where the chunks go.
 
 import importlib
 import re
-from collections.abc import Callable, Iterable
 from functools import cache
 from typing import Any
 
 from protocol.messages import Message, Usage
 from protocol.replies import Chunk
-from sidecar import wires
 from sidecar.errors import SidecarError
 from sidecar.wires import faults
 from sidecar.wires.types import Cursor, Outcome, Route, StreamDecoder, Wire
@@ -148,29 +146,3 @@ def _with_whole_characters(data: bytes) -> bytes:
     No reader of JSON takes those; servers in JavaScript write them where they cut a text between the halves.
     """
     return _ESCAPED.sub(lambda found: rb"\ufffd" if found["half"] else found[0], data)
-
-
-def play(
-    route: Route, status: int, headers: dict[str, str], pieces: Iterable[bytes], sink: Callable[[list[Chunk]], object]
-) -> Outcome:
-    """Decode a reply at hand, giving the chunks of each piece to *sink*, and return its outcome.
-
-    Raises: SidecarError as `Reply` and the wire's `classify` do.
-    """
-    wire = wires.load(route.wire)
-    if status >= 300:
-        raise wire.classify(status, headers, b"".join(pieces))
-    reply = Reply(wire, route, headers)
-    for data in pieces:
-        out: list[Chunk] = []
-        try:
-            reply.feed(data, out)
-        finally:
-            sink(out)
-        if reply.finished:
-            break
-    out = []
-    try:
-        return reply.end(out)
-    finally:
-        sink(out)

@@ -24,8 +24,8 @@ from protocol.requests import Chat
 from sidecar import wires
 from sidecar.errors import SidecarError
 from sidecar.framing import decode_params
-from sidecar.reply import play
 from sidecar.wires.types import ModelFacts, Quirks, Route
+from tests.playing import play
 
 ROOT = Path(__file__).resolve().parent.parent / "fixtures"
 

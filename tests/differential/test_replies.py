@@ -9,13 +9,13 @@ import pytest
 
 from protocol.messages import Message, ReasoningPart, TextPart, ToolCallPart
 from sidecar.errors import SidecarError
-from sidecar.reply import play
 from sidecar.wires.types import Outcome, Route
 from tests import corpus, fixtures
 from tests.differential import BASES, HELLO, QUIET
 from tests.e2e import shapes
 from tests.e2e.provider import Provider
 from tests.fixtures import Case
+from tests.playing import play
 
 pytestmark = QUIET
 

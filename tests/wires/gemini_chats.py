@@ -9,9 +9,9 @@ from protocol.messages import Message
 from protocol.replies import Chunk
 from protocol.requests import Chat, Options
 from sidecar.errors import SidecarError
-from sidecar.reply import play
 from sidecar.wires import gemini as wire
 from sidecar.wires.types import Outcome, Route
+from tests.playing import play
 
 ROUTE = Route(provider="mylab", wire="gemini", model="gemini-3-flash-preview", base_url="https://provider.test")
 ASK = [{"role": "user", "content": "Go on."}]

@@ -9,8 +9,8 @@ import pytest
 
 from protocol.messages import OpaquePart, ReasoningPart, TextPart, ToolCallPart
 from sidecar.errors import SidecarError
-from sidecar.reply import play
 from sidecar.wires.types import Outcome, Route
+from tests.playing import play
 
 CORPUS = Path(__file__).resolve().parents[3] / "shared" / "corpus"
 

@@ -10,12 +10,12 @@ from hypothesis import given, settings
 
 from protocol.replies import Chunk, Content
 from sidecar.errors import SidecarError
-from sidecar.reply import play
 from sidecar.wires import gemini as wire
 from sidecar.wires.gemini.parts import MAX_DEPTH, Pieces
 from sidecar.wires.types import Outcome, Route
 from tests import fixtures
 from tests.fixtures import Case
+from tests.playing import play
 from tests.wires import mangled
 from tests.wires.gemini_chats import ROUTE, body, chunk, own_parts, played
 

@@ -8,8 +8,8 @@ import pytest
 
 from protocol.messages import Message, ReasoningPart, TextPart, ToolCallPart
 from sidecar.errors import SidecarError
-from sidecar.reply import play
 from sidecar.wires.types import Outcome, Quirks, Route
+from tests.playing import play
 from tests.wires.recordings import Expected, Played, Recording, recordings
 
 QUIRKS: dict[str, Quirks] = {

@@ -11,6 +11,7 @@ from typing import Any
 
 from protocol.messages import Usage
 from sidecar.catalogue.models import ModelRow, OffPeak, Rates, price_on
+from sidecar.catalogue.overlay import CONFIGURATION, REFRESHED
 
 _MILLION = Decimal(1_000_000)
 
@@ -36,7 +37,7 @@ def cost(
     return {
         "usd": plain(sum(parts.values(), Decimal(0))),
         "parts": {name: plain(amount) for name, amount in parts.items()},
-        "source": "catalogue",
+        "source": row.price_source if row.price_source in (CONFIGURATION, REFRESHED) else "catalogue",
         "priced_at": at.astimezone(UTC).isoformat(timespec="seconds"),
     }
 

@@ -6,14 +6,16 @@ Knows the cache and the pages. Must not know a list's shape (`listings`) or an a
 import difflib
 import time
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
 from protocol.replies import ModelInfo, ModelList, Warn
-from sidecar import auth, listings, replay, transport, wires
+from sidecar import auth, listings, pricing, replay, transport, wires
 from sidecar.auth import call_of
 from sidecar.catalogue import models as catalogue
+from sidecar.catalogue import overlay
+from sidecar.catalogue.overlay import Overlay
 from sidecar.errors import SidecarError
 from sidecar.host import Host
 from sidecar.inflight import Progress
@@ -28,6 +30,18 @@ FRESH_SECONDS = 300.0
 SUGGESTIONS = 3
 
 
+class Remembered(NamedTuple):
+    """A list."""
+
+    at: float
+    """When the provider was asked, on the monotonic clock."""
+    said: ModelList
+    """By the provider alone."""
+    overlay: Overlay
+    """By which it was completed."""
+    completed: ModelList
+
+
 def _key(target: Target) -> tuple[str, str, int]:
     secret = target.credential.reveal() if target.credential else None
     return target.route.provider, target.list_base_url, hash((secret, str(target.route.settings)))
@@ -39,18 +53,29 @@ async def models(host: Host, target: Target, progress: Progress, *, refresh: boo
     Raises: SidecarError when the provider fails and no list is remembered.
     """
     key = _key(target)
-    at, known = host.model_lists.get(key, (0.0, None))
-    if known and not refresh and time.monotonic() - at < FRESH_SECONDS:
-        return msgspec.structs.replace(known, source="cache")
+    known = _remembered(host, target)
+    if known and not refresh and time.monotonic() - known.at < FRESH_SECONDS:
+        return msgspec.structs.replace(known.completed, source="cache")
     try:
         fresh = await _ask(host, target, progress)
     except SidecarError as error:
         if known is None:
             raise
         stale = Warn(code="stale_list", message=f"The provider's list could not be had: {error.body.message}")
-        return msgspec.structs.replace(known, source="stale", warnings=[stale])
-    host.model_lists[key] = (time.monotonic(), fresh)
-    return fresh
+        return msgspec.structs.replace(known.completed, source="stale", warnings=[stale])
+    remembered = Remembered(time.monotonic(), fresh, host.config.overlay, _completed(host, target, fresh))
+    host.model_lists[key] = remembered
+    return remembered.completed
+
+
+def _remembered(host: Host, target: Target) -> Remembered | None:
+    """Return the list that is remembered, completed by what is known now."""
+    key = _key(target)
+    known = host.model_lists.get(key)
+    if known and known.overlay is not host.config.overlay:
+        completed = _completed(host, target, known.said)
+        known = host.model_lists[key] = known._replace(overlay=host.config.overlay, completed=completed)
+    return known
 
 
 async def find(host: Host, target: Target, progress: Progress) -> ModelInfo | None:
@@ -64,9 +89,9 @@ async def find(host: Host, target: Target, progress: Progress) -> ModelInfo | No
 
 def nearest(host: Host, target: Target) -> list[str]:
     """Return the names nearest to the target's model, from the remembered list or else the catalogue."""
-    _, known = host.model_lists.get(_key(target), (0.0, None))
+    known = host.model_lists.get(_key(target))
     provider = target.route.provider
-    names = [each.id for each in known.models] if known else [*catalogue.of_provider(provider)]
+    names = [each.id for each in known.completed.models] if known else overlay.names(host.config.overlay, provider)
     return difflib.get_close_matches(target.route.model, names, SUGGESTIONS, 0.5)
 
 
@@ -78,19 +103,33 @@ async def _ask(host: Host, target: Target, progress: Progress) -> ModelList:
         found = [ModelInfo(id=name, provider=provider, kind="chat") for name in names]
         return ModelList(models=found, source="built_in", fetched_at=now)
     if target.row.lists_deployments:
-        deployments: dict[str, Any] = target.route.settings.get("deployments", {})
-        found = [_deployment(name, provider, (table or {}).get("base_model")) for name, table in deployments.items()]
+        found = [ModelInfo(id=name, provider=provider, kind="chat") for name in _deployments(target)]
         return ModelList(models=found, source="built_in", fetched_at=now)
     found = []
     for listing in target.row.lists:
         found += await _pages(host, target, progress, listing)
-    return ModelList(models=list(map(catalogue.complete, found)), source="provider", fetched_at=now)
+    return ModelList(models=found, source="provider", fetched_at=now)
 
 
-def _deployment(name: str, provider: str, base_model: str | None) -> ModelInfo:
-    """Return a deployment with what the catalogue knows of the model behind it."""
-    known = catalogue.complete(ModelInfo(id=base_model or name, provider=provider, kind="chat"))
-    return msgspec.structs.replace(known, id=name)
+def _deployments(target: Target) -> dict[str, Any]:
+    return target.route.settings.get("deployments", {}) if target.row.lists_deployments else {}
+
+
+def _completed(host: Host, target: Target, said: ModelList) -> ModelList:
+    """Return what the provider has *said* with what is known beside it, and the models that the user has added."""
+    provider, listed = target.route.provider, {each.id for each in said.models}
+    own = (name for name in overlay.added(host.config.overlay, provider) if name not in listed)
+    infos = [*said.models, *(ModelInfo(id=name, provider=provider, kind="chat") for name in own)]
+    return msgspec.structs.replace(said, models=[_complete(host, target, info) for info in infos])
+
+
+def _complete(host: Host, target: Target, info: ModelInfo) -> ModelInfo:
+    # Of a deployment, what is known of the model behind it.
+    base_model = (_deployments(target).get(info.id) or {}).get("base_model") or info.id
+    known = overlay.complete(msgspec.structs.replace(info, id=base_model), host.config.overlay)
+    if (known.pricing or {}).get("source") == catalogue.LOCAL and not pricing.is_free(target, info.id):
+        known = msgspec.structs.replace(known, cost=None, pricing=None)
+    return msgspec.structs.replace(known, id=info.id)
 
 
 async def _pages(host: Host, target: Target, progress: Progress, listing: listings.Listing) -> list[ModelInfo]:

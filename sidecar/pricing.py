@@ -9,11 +9,14 @@ from decimal import Decimal
 from fnmatch import fnmatchcase
 from typing import Any
 
+import msgspec
+
 from protocol.messages import Usage
 from protocol.requests import CalculateCost, Chat, Settings
 from sidecar import addresses, catalogue, cost, resolve, settings
-from sidecar.catalogue import ProviderRow
+from sidecar.catalogue import ProviderRow, models
 from sidecar.catalogue.models import ModelRow, Rates
+from sidecar.catalogue.overlay import CONFIGURATION
 from sidecar.config import Config
 from sidecar.errors import invalid
 from sidecar.resolve import Described, Target
@@ -31,7 +34,7 @@ def calculate(config: Config, provider: str | None, params: CalculateCost) -> di
     provider, chosen = resolve.with_preset(config, provider, Chat(model=params.model, messages=[]))
     model = resolve.described(config, provider, chosen.model, params.settings)
     row, mode = _priced(config, model, params.settings), params.mode
-    if row is not None and row is not FREE and mode is not None and mode not in row.modes:
+    if row is not None and mode is not None and mode not in row.modes and not _is_one_price(row):
         return cost.unknown("price_unknown")
     factors = catalogue.price_factors(model.row, model.settings, {})
     found = cost.cost(params.usage, row, at, mode=mode, factors=factors)
@@ -41,7 +44,7 @@ def calculate(config: Config, provider: str | None, params: CalculateCost) -> di
 def spent(target: Target, usage: Usage | None, passed: dict[str, Any]) -> dict[str, Any]:
     """Return the `cost` object of what a request has used now; *passed* are its passed-through options."""
     route, row = target.route, target.row
-    known = FREE if _is_free(row, route.base_url, route.model) else target.model_row
+    known = _row_there(row, route.base_url, route.model, target.model_row)
     factors = catalogue.price_factors(row, route.settings, passed)
     mode = passed.get("service_tier") or passed.get("speed")
     return cost.in_credits(cost.cost(usage, known, datetime.now(UTC), mode=mode, factors=factors), row.credit_usd)
@@ -58,13 +61,34 @@ def _time(text: str | None) -> datetime:
         raise invalid("`params.at` is no time in ISO 8601.", "params.at") from None
 
 
+def is_free(target: Target, model: str) -> bool:
+    """Return whether *model* of the target's provider costs nothing: the machine that answers is the user's own."""
+    return _is_free(target.row, target.route.base_url, model)
+
+
 def _priced(config: Config, model: Described, given: Settings | None) -> ModelRow | None:
     row = model.row
     if row.free_unless is None:
         return model.model_row
     base_url = given.base_url if given else None
     base = settings.address(config, model.provider, row, model.settings, base_url, has_key=False)
-    return FREE if _is_free(row, base.url, model.model) else None
+    return _row_there(row, base.url, model.model, model.model_row)
+
+
+def _row_there(row: ProviderRow, base_url: str, model: str, known: ModelRow | None) -> ModelRow | None:
+    """Return the row by which *model* at *base_url* is priced; *known* is what is known of it anywhere."""
+    if known is not None and known.price_source == CONFIGURATION:
+        return known
+    if _is_free(row, base_url, model):
+        return FREE
+    if known is not None and known.price_source == models.LOCAL:
+        return msgspec.structs.replace(known, price=None)
+    return known
+
+
+def _is_one_price(row: ModelRow) -> bool:
+    """Return whether the price of *row* is the same however it is served: there is none, or it is the user's word."""
+    return row is FREE or row.price_source == CONFIGURATION
 
 
 def _is_free(row: ProviderRow, base_url: str, model: str) -> bool:

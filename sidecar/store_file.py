@@ -11,17 +11,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO, NamedTuple
 
-from sidecar import platforms
+from sidecar import platforms, private_file
+from sidecar.private_file import RefusedError
 
 NAME = "credentials.json"
 LOCK_NAME = "credentials.lock"
 """A file of its own, never deleted: a lock on a file that is replaced would lock nobody out."""
 
 MAX_BYTES = 1024 * 1024
-
-
-class RefusedError(Exception):
-    """A file or folder that somebody else may have put there; its text says which and why."""
 
 
 class Content(NamedTuple):
@@ -52,7 +49,7 @@ def read(folder: Path) -> Content:
     """
     try:
         was_open = _check_folder(folder)
-        with _opened(folder / NAME, "rb") as file:
+        with private_file.opened(folder / NAME, "rb") as file:
             was_open |= _check_file(file)
             data = file.read(MAX_BYTES + 1)
     except FileNotFoundError:
@@ -66,19 +63,10 @@ def write(folder: Path, data: bytes) -> None:
 
     Raises: RefusedError, OSError.
     """
-    for left in folder.glob(f"{NAME}.*.tmp"):
+    for left in folder.glob(private_file.under_way(NAME)):
         # Of a process that was killed while it wrote.
         left.unlink(missing_ok=True)
-    new = folder / f"{NAME}.{os.urandom(8).hex()}.tmp"
-    try:
-        with _opened(new, "xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        new.replace(folder / NAME)
-    except OSError:
-        new.unlink(missing_ok=True)
-        raise
+    private_file.replace(folder, NAME, data)
     platforms.sync_folder(str(folder))
 
 
@@ -92,23 +80,9 @@ def open_lock(folder: Path) -> IO[bytes]:
 
     Raises: RefusedError, OSError.
     """
-    for missing in reversed([each for each in (folder, *folder.parents) if not each.exists()]):
-        missing.mkdir(mode=0o700, exist_ok=True)
+    private_file.make_folder(folder)
     _check_folder(folder)
-    return _opened(folder / LOCK_NAME, "ab")
-
-
-def _opened(path: Path, mode: str) -> IO[bytes]:
-    try:
-        return open(path, mode, opener=_private)
-    except OSError:
-        if path.is_symlink():
-            raise RefusedError(f"{path} is a link") from None
-        raise
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags | platforms.PRIVATE_OPEN, 0o600)
+    return private_file.opened(folder / LOCK_NAME, "ab")
 
 
 def _check_folder(folder: Path) -> bool:

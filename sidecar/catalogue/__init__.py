@@ -6,11 +6,12 @@ Must not know requests, credentials or the environment.
 from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 
 from sidecar.listings import Listing
+from sidecar.meters import Kind
 from sidecar.wires.types import Quirks
 
 
@@ -22,7 +23,7 @@ class WireRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Setting(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A setting that a provider's addresses are made of."""
+    """A setting of a provider: what its addresses are made of, and what its scheme goes by."""
 
     env: list[str] = []
     """Environment variables it is read from, the first that is set wins."""
@@ -30,6 +31,12 @@ class Setting(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     required: bool = True
     binds: bool = False
     """It names whose server is asked: a stored credential goes to the user's own value of it alone. Default: false."""
+    from_credential: bool = False
+    """Where nobody gives it, the machine's credentials may know it: the scheme has `settings`. Default: false."""
+    users_own: bool = False
+    """It stands in no address, and no request has a say in it. Default: false."""
+    identity: bool = False
+    """It names this machine's own identity, as `identity_env` does. Default: false."""
 
 
 class Variant(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -80,6 +87,10 @@ class PriceFactor(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     unless: str | None = None
 
 
+def _usual_rate_headers() -> dict[Kind, str]:
+    return {kind: f"x-ratelimit-{{}}-{kind}" for kind in get_args(Kind)}
+
+
 class ProviderRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One provider. In `base_url` and `paths`, `{name}` stands for a setting and `{model}` for the model."""
 
@@ -116,8 +127,12 @@ class ProviderRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """Its credentials lead to an address, or wear off: the scheme has `prepare` and `renew`. Default: false."""
     auth_optional: bool = False
     """It can be asked without a credential of ours. Default: false."""
-    identity_env: list[str] = []
-    """Environment variables of an identity that this machine has: with one of them, `auth_optional`."""
+    auth_documents: bool = False
+    """Its key may be a JSON document, of which the scheme makes tokens. Default: false."""
+    identity_env: list[list[str]] = []
+    """Environment variables that together name an identity of this machine's: with all of one list, `auth_optional`."""
+    identity_files: list[str] = []
+    """Files that hold one, `{NAME}` standing for a variable of the environment: with one that is there, likewise."""
     env: list[str] = []
     """Environment variables of the key, the first that is set wins."""
     token_env: list[str] = []
@@ -138,8 +153,13 @@ class ProviderRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """What the model `default` stands for."""
     transport: str = "http"
     """`http`, or `replay` for recorded exchanges. Default: `http`."""
+    pings: bool = False
+    """Its streams show every few seconds that they are alive, whatever the model does. Default: false."""
     headers: dict[str, str] = {}
     """Fixed headers of every request."""
+    rate_headers: dict[Kind, str] = msgspec.field(default_factory=_usual_rate_headers)
+    """What its replies say of its limits: `requests` or `tokens` → header, with `limit`, `remaining` and `reset` in
+    the place of `{}`. Default: the usual names."""
     setting_headers: dict[str, str] = {}
     """Headers made of settings, sent when those are set."""
     quirks: Quirks = Quirks()
@@ -155,6 +175,8 @@ class ProviderRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     free_unless: str | None = None
     """Its models run at the user's place and cost nothing, but for those whose names fit this pattern, and not at
     `key_base_url`. Default: they cost."""
+    models_dev: list[str] = []
+    """What models.dev calls it, the first that has a model counts. Default: it does not know it."""
     setup_hint: str | None = None
     """What to do when there is no credential, beyond setting a key."""
 

@@ -143,7 +143,16 @@ NOT_CHAT: tuple[Rule[bool], ...] = (
 WITHOUT_PRICE: tuple[Rule[bool], ...] = (
     # What is known is the router's fee alone; the model that it picks is billed beside it.
     Rule(("azure",), r"^model[-_]router$", value=True),
+    # What runs at the user's place is free; these run at the provider's (its list of cloud models, 2026-11).
+    Rule(("ollama",), r"[:-]cloud$", value=True),
 )
+
+FREE: tuple[Rule[bool], ...] = (
+    # What runs at the user's place, and the gateways' own names for what they give away.
+    Rule(("ollama",), r"", value=True),
+    Rule(("openrouter", "vercel"), r"[:/-]free$", value=True),
+)
+"""Models whose price is nothing. Elsewhere sources write 0 for what they do not know."""
 
 PRICE_DATES: tuple[tuple[str, date | None], ...] = (
     ("genai-prices@0.2.3", date(2026, 11, 10)),
@@ -255,9 +264,6 @@ def encode(rows: dict[str, dict[str, ModelRow]]) -> bytes:
 
 
 def _row(provider: str, fact: Fact) -> ModelRow:
-    price = None if fact.price is None or _first(WITHOUT_PRICE, provider, fact) else _rates(fact.price)
-    if price and (factor := _first(IN_REGION, provider, fact)) and (fact.price_from or "").startswith("litellm"):
-        price = _scaled(price, factor)
     return ModelRow(
         name=fact.name,
         family=fact.family,
@@ -275,22 +281,42 @@ def _row(provider: str, fact: Fact) -> ModelRow:
         thinking=_first(THINKING, provider, fact),
         refuses=_first(REFUSES, provider, fact) or (),
         wire=_first(WIRES, provider, fact),
-        price=price,
-        price_source=fact.price_from if price else None,
-        price_date=_price_date(fact) if price else None,
-        tiers=tuple(
-            Tier(over_tokens=tier.over, price=_rates(tier)) for tier in sorted(fact.tiers, key=lambda tier: tier.over)
-        ),
-        changes=tuple(
-            Change(since=change.since, price=_rates(change.price))
-            for change in sorted(fact.changes, key=lambda change: change.since)
-        ),
-        off_peak=_off_peak(fact.off_peak),
-        # A mode of which only a part is known prices nothing.
-        modes={mode: _rates(rates) for mode, rates in fact.modes.items() if rates.output is not None},
-        multipliers=fact.multipliers,
         premium_requests=fact.copilot_multiplier.annual_legacy if fact.copilot_multiplier else None,
+        **_priced(provider, fact),
     )
+
+
+def _priced(provider: str, fact: Fact) -> dict[str, Any]:
+    """Return the columns of a price; none without one: what goes with a price says nothing alone."""
+    price = _price(provider, fact)
+    if price is None:
+        return {}
+    if (factor := _first(IN_REGION, provider, fact)) and (fact.price_from or "").startswith("litellm"):
+        price = _scaled(price, factor)
+    tiers = sorted(fact.tiers, key=lambda tier: tier.over)
+    changes = sorted(fact.changes, key=lambda change: change.since)
+    return {
+        "price": price,
+        "price_source": fact.price_from,
+        "price_date": _price_date(fact),
+        "tiers": tuple(Tier(over_tokens=tier.over, price=_rates(tier)) for tier in tiers),
+        "changes": tuple(Change(since=change.since, price=_rates(change.price)) for change in changes),
+        "off_peak": _off_peak(fact.off_peak),
+        # A mode of which only a part is known prices nothing.
+        "modes": {mode: _rates(rates) for mode, rates in fact.modes.items() if rates.output is not None},
+        "multipliers": fact.multipliers,
+    }
+
+
+def _price(provider: str, fact: Fact) -> Rates | None:
+    """Return the price of *fact*, or None where its source cannot mean what it says."""
+    if fact.price is None or _first(WITHOUT_PRICE, provider, fact):
+        return None
+    price = _rates(fact.price)
+    if not price.input and not price.output and not _first(FREE, provider, fact):
+        return None
+    # Nobody would cache what is cheaper to send again.
+    return None if price.cache_read is not None and price.cache_read > price.input else price
 
 
 def _first(rules: tuple[Rule[T], ...], provider: str, fact: Fact) -> T | None:

@@ -6,19 +6,27 @@ and each lookup decodes its own row. An absent field is unknown, never no and ne
 """
 
 import re
-from datetime import UTC, date, datetime
+from collections.abc import Mapping
+from datetime import date
 from decimal import Decimal
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
-from typing import Literal
+from typing import Literal, TypeVar
 
 import msgspec
 
-from protocol.replies import ModelInfo
 from sidecar.wires.types import ModelFacts
 
+T = TypeVar("T")
+
 PATH = Path(__file__).parent / "models.json"
+
+MADE = date(2026, 11, 20)
+"""The day up to which the facts of the table go."""
+
+LOCAL = "local"
+"""The source of the price of what runs at the user's place, which is nothing."""
 
 
 class Rates(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -139,7 +147,8 @@ class ModelRow(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, fo
 
 
 _split = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-_row = msgspec.json.Decoder(ModelRow).decode
+row_of = msgspec.json.Decoder(ModelRow).decode
+"""Return the row that its JSON is."""
 _rows = msgspec.json.Decoder(dict[str, ModelRow]).decode
 
 _DATED = re.compile(r"(?:[-@]20\d{6}|[-@]20\d\d-\d\d-\d\d|-latest)\Z", re.ASCII)
@@ -150,9 +159,19 @@ def lookup(provider: str, model: str, path: Path = PATH) -> ModelRow | None:
 
     Nothing is guessed beyond that: a price for the wrong model is worse than none.
     """
-    models = _models(provider, path)
-    raw = models.get(model) or models.get(_DATED.sub("", model))
-    return None if raw is None else _row(raw)
+    raw = find(_models(provider, path), model)
+    return None if raw is None else row_of(raw)
+
+
+def find(table: Mapping[str, T], model: str) -> T | None:
+    """Return what *table* has of *model*, or of the same id without its date or `-latest`, or None."""
+    found = table.get(model)
+    return table.get(_DATED.sub("", model)) if found is None else found
+
+
+def names(provider: str, path: Path = PATH) -> list[str]:
+    """Return the ids of all rows of *provider*."""
+    return list(_models(provider, path))
 
 
 def of_provider(provider: str, path: Path = PATH) -> dict[str, ModelRow]:
@@ -202,32 +221,3 @@ def price_on(row: ModelRow, day: date) -> Rates | None:
         if change.since <= day:
             price = change.price
     return price
-
-
-STATUSES = MappingProxyType({None: "active", "beta": "preview", "deprecated": "deprecated", "retired": "retired"})
-"""Ours → the protocol's. `unlisted` has none: a provider that names a model does list it."""
-
-
-def complete(info: ModelInfo, day: date | None = None) -> ModelInfo:
-    """Return *info* with what the table adds to it; what the provider has said stands.
-
-    `cost` is the price on *day*, by default today. An id without a row is returned as it is.
-    """
-    row = lookup(info.provider, info.id)
-    if row is None:
-        return info
-    price = price_on(row, day or datetime.now(UTC).date())
-    added = {
-        "name": row.name,
-        "kind": "chat",
-        "context_length": row.context_length,
-        "max_input": row.max_input,
-        "max_output": row.max_output,
-        "cost": msgspec.to_builtins(price) if price else None,
-        "status": STATUSES.get(row.status),
-        "retires_on": row.retires.isoformat() if row.retires else None,
-        "wire": row.wire,
-    }
-    capabilities = msgspec.to_builtins(row.caps) | (info.capabilities or {})
-    absent = {field: value for field, value in added.items() if getattr(info, field) is None}
-    return msgspec.structs.replace(info, **absent, capabilities=capabilities or None)

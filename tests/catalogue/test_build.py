@@ -37,12 +37,12 @@ def test_an_unknown_fact_stays_unknown() -> None:
 
 
 def test_every_rate_arrives_under_its_name() -> None:
-    price = {"in": "1", "out": "2", "cr": "3", "cw5": "4", "cw1h": "5", "audio_in": "6", "audio_out": "7"}
+    price = {"in": "1", "out": "2", "cr": "0.3", "cw5": "4", "cw1h": "5", "audio_in": "6", "audio_out": "7"}
     row = made(price=price | {"reasoning": "8"}, price_from="docs", multipliers={"us": 1.1})
     assert row.price == Rates(
         input=Decimal(1),
         output=Decimal(2),
-        cache_read=Decimal(3),
+        cache_read=Decimal("0.3"),
         cache_write=Decimal(4),
         cache_write_1h=Decimal(5),
         audio_input=Decimal(6),
@@ -168,6 +168,25 @@ def test_which_wire_a_model_needs(provider: str, model: str, wire: str | None) -
 def test_what_nobody_can_chat_with_is_left_out(provider: str, model: str) -> None:
     fact = {"provider": provider, "id": model, "name": "M"}
     assert build.table(msgspec.convert([fact], list[build.Fact])) == {}
+
+
+@pytest.mark.parametrize(
+    ("provider", "model", "price", "known"),
+    [
+        ("google-vertex", "meta/llama3-8b-instruct-maas", {"in": "0", "out": "0"}, False),
+        ("openrouter", "vendor/model", {"in": "0", "out": "0"}, False),
+        ("openrouter", "vendor/model:free", {"in": "0", "out": "0"}, True),
+        ("openrouter", "vendor/free-model", {"in": "0", "out": "0"}, False),
+        ("groq", "model:free", {"in": "0", "out": "0"}, False),
+        ("groq", "model", {"in": "1", "out": "0"}, True),
+        ("ollama", "llama3", {"in": "0", "out": "0"}, True),
+        ("ollama", "gpt-oss:20b-cloud", {"in": "0", "out": "0"}, False),
+        ("openrouter", "~vendor/model-latest", {"in": "0.2", "out": "8", "cr": "0.3"}, False),
+    ],
+)
+def test_a_price_that_cannot_be_meant_is_unknown(provider: str, model: str, price: dict[str, str], known: bool) -> None:
+    row = made(provider=provider, id=model, price=price, price_from="docs")
+    assert [row.price is not None, row.price_source is not None, row.price_date is not None] == [known] * 3
 
 
 def test_the_fee_of_a_router_is_not_the_price_of_a_model() -> None:

@@ -13,6 +13,7 @@ import pytest
 from protocol.replies import ModelInfo
 from sidecar.catalogue import build, models
 from sidecar.catalogue.models import ModelRow, Rates, lookup, of_provider
+from sidecar.catalogue.overlay import Overlay, complete
 
 FILE: dict[str, dict[str, dict[str, Any]]] = msgspec.json.decode(models.PATH.read_bytes())
 ROWS = [(provider, model, row) for provider in FILE for model, row in of_provider(provider).items()]
@@ -76,14 +77,21 @@ def test_a_price_says_where_it_is_from_and_what_goes_with_a_price_does_not_stand
 
 
 def test_reading_a_cache_never_costs_more_than_not_having_one() -> None:
-    dearer = {
-        f"{provider}/{model}"
-        for provider, model, row in ROWS
-        for each in rates(row)
-        if each.cache_read is not None and each.cache_read > each.input
-    }
-    # So says its one source (genai-prices 0.2.3).
-    assert dearer <= {"openrouter/~deepseek/deepseek-pro-latest"}
+    for provider, model, row in ROWS:
+        for each in rates(row):
+            assert each.cache_read is None or each.cache_read <= each.input, (provider, model)
+
+
+def test_nothing_is_free_but_what_runs_at_the_users_place_and_what_is_called_so() -> None:
+    free = {(provider, model) for provider, model, row in ROWS for each in rates(row) if not each.input + each.output}
+    assert len(free) > 50
+    for provider, model in free:
+        local = provider == "ollama" and not model.endswith("cloud")
+        assert local or model.endswith("free"), (provider, model)
+
+
+def test_the_day_of_the_table_is_that_of_its_newest_price() -> None:
+    assert max(row.price_date for _, _, row in ROWS if row.price_date) == models.MADE
 
 
 def test_tiers_and_changes_ascend() -> None:
@@ -211,11 +219,12 @@ def test_a_date_or_latest_is_stripped_and_nothing_else(small: Path, model: str, 
 def test_an_unknown_provider_has_no_models() -> None:
     assert lookup("nobody", "one") is None
     assert of_provider("nobody") == {}
+    assert models.names("nobody") == []
 
 
 def test_the_rows_of_a_provider_are_those_that_lookup_finds() -> None:
     rows = of_provider("openai")
-    assert list(rows) == list(FILE["openai"])
+    assert list(rows) == list(FILE["openai"]) == models.names("openai")
     assert all(lookup("openai", model) == row for model, row in rows.items())
 
 
@@ -283,7 +292,7 @@ def test_a_model_of_which_nothing_is_known_refuses_nothing() -> None:
 
 
 def test_what_the_provider_left_out_is_filled_in() -> None:
-    info = models.complete(ModelInfo(id="gpt-4o-2024-11-20", provider="openai"))
+    info = complete(ModelInfo(id="gpt-4o-2024-11-20", provider="openai"), Overlay())
     assert info == ModelInfo(
         id="gpt-4o-2024-11-20",
         provider="openai",
@@ -292,12 +301,15 @@ def test_what_the_provider_left_out_is_filled_in() -> None:
         context_length=128_000,
         max_output=16_384,
         cost={"input": "2.5", "output": "10", "cache_read": "1.25"},
+        pricing=info.pricing,
         capabilities=info.capabilities,
         status="deprecated",
         retires_on="2027-01-14",
         wire="openai_chat",
     )
     assert info.name
+    assert info.pricing
+    assert set(info.pricing) == {"source", "date", "modes"}
     assert info.capabilities
     assert (info.capabilities["tools"], info.capabilities["reasoning"]) == (True, False)
 
@@ -311,7 +323,7 @@ def test_what_the_provider_has_said_stands() -> None:
         capabilities={"tools": False, "batch": True},
         status="active",
     )
-    info = models.complete(said)
+    info = complete(said, Overlay())
     assert (info.name, info.max_output, info.status, info.context_length) == ("Opus", 5, "active", 1_000_000)
     assert info.capabilities == said.capabilities | {  # type: ignore[operator]  # it has some
         "images": True,
@@ -324,14 +336,14 @@ def test_what_the_provider_has_said_stands() -> None:
 
 def test_a_model_without_a_row_is_left_as_it_is() -> None:
     info = ModelInfo(id="nothing", provider="openai")
-    assert models.complete(info) is info
+    assert complete(info, Overlay()) is info
 
 
 @pytest.mark.parametrize(
     ("day", "price"), [(date(2026, 11, 30), "2"), (date(2026, 12, 1), "4"), (date(2030, 1, 1), "4")]
 )
 def test_an_announced_price_holds_from_its_day(day: date, price: str) -> None:
-    info = models.complete(ModelInfo(id="gemini-4-argon", provider="gemini"), day)
+    info = complete(ModelInfo(id="gemini-4-argon", provider="gemini"), Overlay(), day)
     assert info.cost is not None
     assert info.cost["input"] == price
     row = lookup("gemini", "gemini-4-argon")
@@ -349,7 +361,7 @@ def test_an_unknown_price_is_not_a_price_of_nothing() -> None:
 
 def completed() -> list[tuple[ModelRow, ModelInfo]]:
     """Return every row beside what it makes of a bare id."""
-    return [(row, models.complete(ModelInfo(id=model, provider=provider))) for provider, model, row in ROWS]
+    return [(row, complete(ModelInfo(id=model, provider=provider), Overlay())) for provider, model, row in ROWS]
 
 
 def test_the_word_for_a_status_is_one_of_the_protocol() -> None:

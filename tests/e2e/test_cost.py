@@ -17,6 +17,19 @@ def cost(sidecar: Sidecar, model: str, usage: Object = USAGE, **params: Any) -> 
     return data
 
 
+UNPRICED = "price_unknown"
+
+
+def hosted(sidecar: Sidecar, model: str) -> Object:
+    return cost(sidecar, model, settings={"base_url": "https://ollama.com"})
+
+
+def test_a_price_of_nothing_that_no_seller_stands_by_is_unknown(bare: Sidecar) -> None:
+    for model in ("vertex/meta/llama3-8b-instruct-maas", "openrouter/~deepseek/deepseek-pro-latest"):
+        assert cost(bare, model) == {"usd": None, "reason": UNPRICED}
+    assert cost(bare, "openrouter/openai/gpt-oss-20b:free")["usd"] == "0"
+
+
 def test_a_usage_is_priced_now_or_at_a_time(bare: Sidecar) -> None:
     before = datetime.now(UTC).replace(microsecond=0)
     now = cost(bare, "anthropic/claude-opus-5-5")
@@ -61,6 +74,11 @@ def test_what_runs_at_the_users_place_is_free_and_nothing_else_is(bare: Sidecar)
     assert (free["usd"], free["parts"]["input"]) == ("0", "0")
     assert cost(bare, "ollama/qwen3-coder:480b-cloud")["usd"] is None
     assert cost(bare, "ollama/gpt-oss:120b", settings={"base_url": "https://ollama.com"})["usd"] is None
+    # What the table knows of it at home holds nowhere else.
+    assert (cost(bare, "ollama/llama3")["usd"], hosted(bare, "ollama/llama3")) == (
+        "0",
+        {"usd": None, "reason": UNPRICED},
+    )
     assert cost(bare, "openai/no-such-model") == {"usd": None, "reason": "model_unknown"}
 
 

@@ -29,13 +29,17 @@ def usual(name: str) -> Object:
     }
 
 
+def priced_by_provider(model: Object) -> Object:
+    return {"pricing": {"source": "provider"}} if "cost" in model else {}
+
+
 @pytest.mark.parametrize("name", LISTING)
 def test_a_list_is_read_in_its_providers_own_shape(services: Services, keyed: Sidecar, name: str) -> None:
     lists = LISTS.get(name) or usual(name)
     for address, answer in lists["answers"].items():
         services.answer(f"GET {address}", document(answer))
     data = keyed.ask("list_models", {"refresh": True}, provider=name)["data"]
-    expected = [{"provider": name} | each for each in lists["models"]]
+    expected = [{"provider": name} | each | priced_by_provider(each) for each in lists["models"]]
     assert data["models"] == expected
     assert (data["source"], data["warnings"]) == ("provider", [])
     assert [seen.url for seen in services.asked()] == list(lists["answers"])

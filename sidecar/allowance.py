@@ -9,16 +9,15 @@ from decimal import Decimal
 
 import msgspec
 
-from protocol.messages import FilePart, ImagePart, ReasoningPart, TextPart, ToolCallPart, ToolResultPart, Usage
+from protocol.messages import Usage
 from protocol.replies import Chunk, Content, Reasoning, ToolCallDelta, Warn
 from protocol.requests import Chat
 from sidecar.errors import SidecarError
-from sidecar.wires import common
 
 CHARS_A_TOKEN = 4
 
-MEDIA_TOKENS = 1000
-"""Of an image or a file, whose content says little of what it costs."""
+BYTES_A_TOKEN = 4
+"""Of the prompt's texts in UTF-8: near for English, and not as far off as characters for Chinese."""
 
 _MILLION = 1_000_000
 
@@ -110,24 +109,21 @@ def of(chat: Chat, price: Price) -> tuple[Allowance | None, list[Warn]]:
 
 
 def prompt_tokens(chat: Chat) -> int:
-    """Return about how many tokens the prompt of *chat* has."""
-    tools = sum(len(each.name) + len(each.description or "") + len(str(each.parameters)) for each in chat.options.tools)
-    parts = (part for message in chat.messages for part in common.parts(message))
-    return tools // CHARS_A_TOKEN + sum(map(_part_tokens, parts))
+    """Return about how many tokens the prompt of *chat* has.
+
+    It is the estimate of `count_tokens`, but that no vocabulary counts the texts and no document is looked into: this
+    is done in the loop, for every attempt, and a vocabulary is tenths of a second and 60 MB. Half of the recorded
+    requests are within 8 % of it, where they are within 4 % with the vocabulary.
+    """
+    from sidecar import media, tokens
+    from sidecar.catalogue import tokenizers
+
+    family = tokenizers.family_of(chat.model)
+    return tokens.chat_tokens(chat.messages, chat.options, family, _text_tokens, media.pages_by_size).tokens
 
 
-def _part_tokens(part: object) -> int:
-    match part:
-        case TextPart(text=text) | ReasoningPart(content=text) | ToolResultPart(content=str(text)):
-            return len(text) // CHARS_A_TOKEN
-        case ToolCallPart():
-            return len(part.name + (part.arguments_text or str(part.arguments or ""))) // CHARS_A_TOKEN
-        case ToolResultPart(content=list(parts)):
-            return sum(map(_part_tokens, parts))
-        case ImagePart() | FilePart():
-            return MEDIA_TOKENS
-        case _:
-            return 0
+def _text_tokens(text: str) -> int:
+    return len(text.encode("utf-8", "replace")) // BYTES_A_TOKEN
 
 
 def _chars(chunk: Chunk) -> int:

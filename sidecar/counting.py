@@ -1,54 +1,29 @@
 """The action `count_tokens`: by the provider itself where that is asked for and it can, else by a vocabulary of ours.
 
-Knows which of them answers and what may be said of the answer. Must not know a wire's fields,
-nor how a prompt is made up (`tokens`).
+Knows which of them answers and what may be said of the answer. Must not know how a provider is asked
+(`provider_counts`), nor how a prompt is made up (`tokens`).
 """
 
-import importlib
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol, cast
+from typing import Any, NamedTuple
 
 import anyio
 import anyio.from_thread
 import anyio.to_thread
-import msgspec
 
 from protocol.messages import Message
 from protocol.replies import Warn
 from protocol.requests import Chat, CountTokens
-from sidecar import auth, resolve, tokens, transport, vocab
-from sidecar.auth import call_of
-from sidecar.catalogue import CounterRow, tokenizers
-from sidecar.errors import SidecarError, invalid
+from sidecar import provider_counts, resolve, tokens, vocab
+from sidecar.catalogue import tokenizers
+from sidecar.errors import invalid
 from sidecar.host import Host
-from sidecar.inflight import Entry, Progress
-from sidecar.resolve import Target
+from sidecar.inflight import Entry
 from sidecar.tokens import Count, Estimate, Family
-from sidecar.transport import Limits
-from sidecar.wires.types import HttpRequest, Route
-
-LIMITS = Limits(first_byte=30.0, idle=30.0)
-"""Of the provider's own count, which is a matter of milliseconds."""
 
 THREADS = 2
 """How many counts run at once: more would keep each other from the processors."""
-
-
-class Counter(Protocol):
-    """The shape of a module that counts by a provider."""
-
-    EXACT: bool
-    """Whether it counts the prompt; false: its texts alone."""
-
-    def encode_count(self, chat: Chat, route: Route) -> HttpRequest:
-        """Return the request that asks how many tokens *chat* is."""
-
-    def decode_count(self, body: bytes) -> int:
-        """Return the answer."""
-
-    def classify(self, status: int, headers: dict[str, str], body: bytes) -> SidecarError:
-        """Return the failure that an HTTP error reply stands for."""
 
 
 class Kept:
@@ -78,7 +53,7 @@ async def count(host: Host, entry: Entry, params: CountTokens) -> dict[str, Any]
     asked = Asked(chat, params.text, tokenizers.family_of(model.usual_name))
     if not params.exact or (params.text is not None and asked.family.own):
         return await _estimate(host, asked)
-    counted = await _by_provider(host, entry.progress, provider, asked)
+    counted = await _by_provider(host, entry, provider, asked)
     if counted is not None:
         return counted
     warning = Warn(code="estimated", message="The provider does not count this itself: the count is an estimate.")
@@ -101,41 +76,18 @@ def _chat(params: CountTokens) -> Chat:
 # --- by the provider -------------------------------------------------------------------------
 
 
-async def _by_provider(host: Host, progress: Progress, provider: str | None, asked: Asked) -> dict[str, Any] | None:
+async def _by_provider(host: Host, entry: Entry, provider: str | None, asked: Asked) -> dict[str, Any] | None:
     """Return the provider's own count, or None where it has none for this model."""
-    await host.look_into_store()
-    name, _ = resolve.split_model(host.config, provider, asked.chat.model)
-    if not resolve.known_providers(host.config)[name].counters:
+    found = await provider_counts.ask(host, entry, provider, asked.chat)
+    if found is None:
         return None
-    target = resolve.chat_target(host.config, provider, asked.chat)
-    row = target.row.counters.get(target.route.wire)
-    if row is None:
-        return None
-    counter = cast("Counter", importlib.import_module(f"sidecar.wires.counts.{row.module}"))
-    counted = await _ask(host, progress, target, counter, row, asked.chat)
-    if counted is None:
-        return None
-    if counter.EXACT or asked.text is not None:
-        return {"tokens": counted, "exact": True, "method": "provider", "warnings": []}
-    frame = tokens.chat_tokens(asked.chat.messages, asked.chat.options, asked.family, lambda _: 0)
-    band = math.ceil(frame.tokens * frame.error_band_pct / (counted + frame.tokens))
-    return _answer(Estimate(counted + frame.tokens, band), "provider", "texts of the prompt")
-
-
-async def _ask(
-    host: Host, progress: Progress, target: Target, counter: Counter, row: CounterRow, chat: Chat
-) -> int | None:
-    progress.tries += 1
-    target = await auth.prepare(call_of(host, target))
-    request = counter.encode_count(chat, target.route)
-    call = msgspec.structs.replace(call_of(host, target), request=request, chat=chat)
-    async with host.http.send(request, await auth.headers(call), LIMITS, progress) as response:
-        if response.status >= 300:
-            failure = counter.classify(response.status, response.headers, await transport.read_error_body(response))
-            if failure.body.code in row.unable:
-                return None
-            raise auth.hide(failure, target)
-        return counter.decode_count(await transport.read_body(response))
+    if found.whole or asked.text is not None:
+        answer = _answer(Estimate(found.tokens, 0), "provider")
+    else:
+        frame = tokens.chat_tokens(asked.chat.messages, asked.chat.options, asked.family, lambda _: 0)
+        band = math.ceil(frame.tokens * frame.error_band_pct / (found.tokens + frame.tokens))
+        answer = _answer(Estimate(found.tokens + frame.tokens, band), "provider", "texts of the prompt")
+    return answer | ({"cached": True} if found.cached else {})
 
 
 # --- by a vocabulary -------------------------------------------------------------------------
@@ -191,7 +143,10 @@ async def _counted(kept: Kept, asked: Asked, count: Count) -> Estimate:
     return await anyio.to_thread.run_sync(run, abandon_on_cancel=True, limiter=kept.limiter)
 
 
-def _answer(found: Estimate, method: str, basis: str) -> dict[str, Any]:
-    answer = {"tokens": found.tokens, "exact": found.error_band_pct == 0, "method": method, "basis": basis}
-    band = {} if answer["exact"] else {"error_band_pct": found.error_band_pct}
-    return answer | band | {"warnings": []}
+def _answer(found: Estimate, method: str, basis: str | None = None) -> dict[str, Any]:
+    answer: dict[str, Any] = {"tokens": found.tokens, "exact": found.error_band_pct == 0, "method": method}
+    if basis is not None:
+        answer["basis"] = basis
+    if not answer["exact"]:
+        answer["error_band_pct"] = found.error_band_pct
+    return answer | {"warnings": []}

@@ -16,8 +16,11 @@ import msgspec
 HEADER_CHARS = 4096
 """Of the base64 text: where the size stands in every format but JPEG."""
 
-JPEG_CHARS = 1024 * 1024
-"""A JPEG's size stands behind its previews and colour profiles."""
+JPEG_CHARS = (64 * 1024, 1024 * 1024)
+"""A JPEG's size stands behind its previews and colour profiles: so much is looked at first, and so much at most."""
+
+SLICE_CHARS = 1024 * 1024
+"""Of a document that is decoded at once, so that other threads get their turn. A multiple of four."""
 
 BYTES_A_PAGE = 64 * 1024
 """Of a document that does not say how many pages it has."""
@@ -92,7 +95,8 @@ def image_size(data: str) -> Size | None:
     """Return the size of the image in base64 *data*, None for one that does not say it where it should."""
     head = _decoded(data, HEADER_CHARS)
     if head.startswith(b"\xff\xd8"):
-        size = _jpeg(_decoded(data, JPEG_CHARS))
+        found = (_jpeg(_decoded(data, chars)) for chars in JPEG_CHARS)
+        size = next((size for size in found if min(size) > 0), Size(0, 0))
     elif head.startswith(b"\x89PNG\r\n\x1a\n"):
         size = Size(_big(head, 16, 4), _big(head, 20, 4))
     elif head.startswith((b"GIF87a", b"GIF89a")):
@@ -163,11 +167,25 @@ _PAGES = re.compile(rb"/Count\s+(\d{1,5})\b")
 
 def pages(data: str) -> int:
     """Return how many pages the document in base64 *data* has, as near as can be told without reading it."""
-    try:
-        document = binascii.a2b_base64(data)
-    except (binascii.Error, ValueError):
-        document = b""
+    document = _document(data)
     counted = [int(match[1]) for match in _PAGES.finditer(document)]
     # Where the objects are compressed neither can be seen.
-    found = max(sum(1 for _ in _PAGE.finditer(document)), *counted, 0)
-    return found or max(1, math.ceil(len(data) * 3 / 4 / BYTES_A_PAGE))
+    return max(sum(1 for _ in _PAGE.finditer(document)), *counted, 0) or pages_by_size(data)
+
+
+def pages_by_size(data: str) -> int:
+    """Return about how many pages the document in base64 *data* has, without looking into it."""
+    return max(1, math.ceil(len(data) * 3 / 4 / BYTES_A_PAGE))
+
+
+def _document(data: str) -> bytes:
+    try:
+        slices = (data[start : start + SLICE_CHARS] for start in range(0, len(data), SLICE_CHARS))
+        return b"".join(map(binascii.a2b_base64, slices))
+    except (binascii.Error, ValueError):
+        # With line breaks in it a slice may end anywhere.
+        pass
+    try:
+        return binascii.a2b_base64(data)
+    except (binascii.Error, ValueError):
+        return b""

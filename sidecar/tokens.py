@@ -147,9 +147,10 @@ def by_bytes(text: str) -> int:
 class _Tally:
     """The tokens of a request so far. `texts` is in tokens of the vocabulary, the rest in those of the model."""
 
-    def __init__(self, family: Family, count: Count) -> None:
+    def __init__(self, family: Family, count: Count, pages: Count) -> None:
         self.family = family
         self.count = count
+        self.pages = pages
         self.texts = 0
         self.frame = float(family.prompt)
         self.media = 0
@@ -201,12 +202,17 @@ class _Tally:
         elif found[0].startswith("text/"):
             self.texts += self.count(_decoded(found[1]))
         else:
-            self.media += self.family.page * media.pages(found[1])
+            self.media += self.family.page * self.pages(found[1])
 
 
-def chat_tokens(messages: Iterable[Message], options: Options, family: Family, count: Count) -> Estimate:
-    """Return the tokens of the prompt that *messages* and *options* make for a model of *family*."""
-    tally = _Tally(family, count)
+def chat_tokens(
+    messages: Iterable[Message], options: Options, family: Family, count: Count, pages: Count = media.pages
+) -> Estimate:
+    """Return the tokens of the prompt that *messages* and *options* make for a model of *family*.
+
+    *count* counts the vocabulary's tokens of a text, *pages* the pages of a document in base64.
+    """
+    tally = _Tally(family, count, pages)
     for message in messages:
         tally.frame += family.message
         for part in common.parts(message):

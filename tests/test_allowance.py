@@ -5,13 +5,18 @@ from decimal import Decimal
 import msgspec
 import pytest
 
-from protocol.messages import Message, TextPart, ToolCall, ToolResultPart, Usage
+from protocol.messages import FilePart, Message, TextPart, ToolCall, ToolResultPart, Usage
 from protocol.replies import Content, Reasoning, ToolCallChunk, ToolCallDelta
 from protocol.requests import Chat, Options
-from sidecar import allowance
+from sidecar import allowance, media
 from sidecar.errors import SidecarError
 
-CHAT = Chat(model="m", messages=[Message(role="user", content="x" * 4000)])
+FRAME = 6
+"""What the model is known to add to one message."""
+
+PROMPT = 1000
+
+CHAT = Chat(model="gpt-6", messages=[Message(role="user", content="x" * 4 * (PROMPT - FRAME))])
 
 
 def chat(**options: object) -> Chat:
@@ -45,7 +50,7 @@ def test_characters_are_counted_until_the_provider_counts() -> None:
     assert allowed.output_tokens == 9
     assert allowed.reported(Usage(input_tokens=5, output_tokens=3)) == Usage(input_tokens=5)
     assert allowed.used_up([Content("x" * 4)], Usage(output_tokens=3)) == "token_limit"
-    assert allowed.usage == Usage(input_tokens=1000, output_tokens=10)
+    assert allowed.usage == Usage(input_tokens=PROMPT, output_tokens=10)
 
 
 def test_a_report_that_is_over_the_limit_ends_it_without_a_character() -> None:
@@ -88,11 +93,24 @@ def test_without_a_price_the_budget_is_said_not_to_hold() -> None:
 
 def test_every_part_of_a_prompt_counts() -> None:
     nested = ToolResultPart("1", [TextPart("x" * 400)])
-    assert (
-        allowance.prompt_tokens(msgspec.structs.replace(CHAT, messages=[Message(role="tool", content=[nested])])) == 100
-    )
+    asked = msgspec.structs.replace(CHAT, messages=[Message(role="tool", content=[nested])])
+    assert allowance.prompt_tokens(asked) == FRAME + 100
     tool = {"name": "f", "description": "x" * 399}
-    assert allowance.prompt_tokens(chat(tools=[tool])) > 1100
+    assert allowance.prompt_tokens(chat(tools=[tool])) > PROMPT + 100
+
+
+def test_a_prompt_is_estimated_by_its_models_family_and_bytes() -> None:
+    chinese = msgspec.structs.replace(CHAT, messages=[Message(role="user", content="\u4f60\u597d" * 1000)])
+    assert allowance.prompt_tokens(chinese) == FRAME + 1500
+    claude = msgspec.structs.replace(CHAT, model="claude-opus-4-7")
+    assert allowance.prompt_tokens(claude) > 1.5 * PROMPT
+
+
+def test_a_document_is_not_looked_into_for_a_budget(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(media, "_document", None)
+    document = FilePart(data="JVBERi0xLjcK" * 100_000, media_type="application/pdf")
+    asked = msgspec.structs.replace(CHAT, messages=[Message(role="user", content=[document])])
+    assert allowance.prompt_tokens(asked) > 14_000
 
 
 @pytest.mark.parametrize("wrong", ["-1", "1e5", "", "0.1234567890123", -0.5, 1e10, "nan"])

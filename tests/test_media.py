@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.media import HEADER_CHARS, ImageRule, Size, image_size, image_tokens, pages
+from sidecar.media import HEADER_CHARS, SLICE_CHARS, ImageRule, Size, image_size, image_tokens, pages
 
 PNG = b"\x89PNG\r\n\x1a\n" + struct.pack(">I4sIIBBBBB", 13, b"IHDR", 640, 480, 8, 6, 0, 0, 0)
 GIF = b"GIF89a" + struct.pack("<HH", 320, 200) + b"\xf7\x00\x00"
@@ -119,3 +119,13 @@ def test_an_image_without_its_size_or_without_details_has_a_price_too() -> None:
 )
 def test_the_pages_of_a_document_are_counted_where_they_can_be_seen(document: bytes, count: int) -> None:
     assert pages(base64.b64encode(document).decode()) == count
+
+
+def test_a_long_document_is_decoded_in_slices_and_counted_whole() -> None:
+    page = b"1 0 obj << /Type /Page >> endobj\n"
+    document = base64.b64encode(b"%PDF-1.3\n" + page * 60_000)
+    assert len(document) > 2 * SLICE_CHARS
+    assert pages(document.decode()) == 60_000
+    # As mail has it, with a line break where a slice would end in a group of four.
+    broken = b"\n".join(document[start : start + 76] for start in range(0, len(document), 76))
+    assert pages(broken.decode()) == 60_000

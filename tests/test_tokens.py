@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from protocol.requests import Chat
 from sidecar import tokens, vocab
 from sidecar.catalogue import models, tokenizers
-from sidecar.tokens import Estimate, Family
+from sidecar.tokens import Count, Estimate, Family
 from tests.token_bands import counter
 
 O200K, CL100K = counter("o200k_base"), counter("cl100k_base")
@@ -116,6 +116,96 @@ def test_messages_are_framed_as_the_cookbook_says() -> None:
     two = [{"role": "system", "content": "Follow the system instructions."}, {"role": "user", "content": ""}]
     asked = msgspec.convert({"model": "gpt-4.1-mini", "messages": two}, Chat)
     assert estimate(asked, tokenizers.family_of("gpt-4.1-mini")).tokens == 16
+
+
+WEATHER = {
+    "messages": [
+        {"role": "system", "content": "You are a helpful assistant that can answer to questions about the weather."},
+        {"role": "user", "content": "What's the weather like in San Francisco?"},
+    ],
+    "options": {
+        "tools": [
+            {
+                "name": "get_current_weather",
+                "description": "Get the current weather in a given location",
+                "parameters": {
+                    "type": "object",
+                    "properties": {
+                        "location": {"type": "string", "description": "The city and state, e.g. San Francisco, CA"},
+                        "unit": {
+                            "type": "string",
+                            "description": "The unit of temperature to return",
+                            "enum": ["celsius", "fahrenheit"],
+                        },
+                    },
+                    "required": ["location"],
+                },
+            }
+        ]
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("model", "tokens_billed"), [("gpt-3.5-turbo", 105), ("gpt-4", 105), ("gpt-4o", 101), ("gpt-4o-mini", 101)]
+)
+def test_the_cookbooks_example_is_what_its_api_has_counted(model: str, tokens_billed: int) -> None:
+    """openai-cookbook, "How to count tokens with tiktoken", section 7: its function and the API agree on these."""
+    family = tokenizers.family_of(model)
+    count = O200K if vocab.file_of(family.vocabulary) == "o200k_base" else CL100K
+    asked = msgspec.convert({"model": model} | WEATHER, Chat)
+    assert tokens.chat_tokens(asked.messages, asked.options, family, count).tokens == tokens_billed
+
+
+def cookbook(asked: Chat, func_init: int, count: Count) -> int:
+    """Return what the cookbook's rule makes of *asked*, whose tools have flat schemas and whose parts are texts."""
+    total = 3 + sum(3 + count(message.role) + count(str(message.content)) for message in asked.messages)
+    for tool in asked.options.tools:
+        total += func_init + count(f"{tool.name}:{(tool.description or '').removesuffix('.')}")
+        properties = tool.parameters.get("properties", {})
+        total += 3 if properties else 0
+        for name, each in properties.items():
+            total += 3 + count(f"{name}:{each['type']}:{each['description'].removesuffix('.')}")
+            choices = each.get("enum", [])
+            total += sum(3 + count(choice) for choice in choices) - 3 if choices else 0
+    return total + (12 if asked.options.tools else 0)
+
+
+LINES = st.sampled_from(["The city.", "A unit", "n\u00ba 7: don't", "", "lines\nof text."])
+PROPERTIES = st.dictionaries(
+    st.sampled_from(["city", "unit", "max_results", "\u4f60"]),
+    st.fixed_dictionaries(
+        {"type": st.sampled_from(["string", "integer"]), "description": LINES},
+        optional={"enum": st.lists(st.sampled_from(["celsius", "a b", "7"]), min_size=1, max_size=3)},
+    ),
+)
+TOOLS = st.lists(
+    st.builds(
+        lambda name, description, properties: {
+            "name": name,
+            "description": description,
+            "parameters": {"type": "object", "properties": properties},
+        },
+        st.sampled_from(["look_up", "f"]),
+        LINES,
+        PROPERTIES,
+    ),
+    max_size=3,
+)
+
+
+@given(said=st.lists(st.tuples(st.sampled_from(["system", "user", "assistant"]), LINES), min_size=1), tools=TOOLS)
+def test_any_chat_and_tools_are_counted_by_the_cookbooks_rule(said: list[tuple[str, str]], tools: list[Any]) -> None:
+    messages = [{"role": role, "content": content} for role, content in said]
+    for model, func_init, count in (
+        ("gpt-4", 10, CL100K),
+        ("gpt-3.5-turbo", 10, CL100K),
+        ("gpt-4o", 7, O200K),
+        ("gpt-4o-mini", 7, O200K),
+    ):
+        asked = msgspec.convert({"model": model, "messages": messages, "options": {"tools": tools}}, Chat)
+        found = tokens.chat_tokens(asked.messages, asked.options, tokenizers.family_of(model), count)
+        assert found.tokens == cookbook(asked, func_init, count)
 
 
 def test_a_part_of_each_kind_counts() -> None:

@@ -2,6 +2,8 @@
 
 import base64
 import hashlib
+import importlib.metadata
+import platform
 import socket
 import subprocess
 import sys
@@ -113,6 +115,45 @@ def test_loading_imports_no_http_client_and_writes_nothing(tmp_path: Path) -> No
     )
     assert done.stdout.split() == []
     assert list(tmp_path.iterdir()) == []
+
+
+FAULTS = """
+import resource, threading
+from tiktoken import core
+from sidecar import vocab
+
+build, faults = core._tiktoken.CoreBPE, []
+
+def noted(*arguments):
+    before = resource.getrusage(resource.RUSAGE_THREAD).ru_minflt
+    made = build(*arguments)
+    faults.append(resource.getrusage(resource.RUSAGE_THREAD).ru_minflt - before)
+    return made
+
+core._tiktoken.CoreBPE = noted
+thread = threading.Thread(target=vocab.load, args=["{}"])
+thread.start()
+thread.join()
+print(*faults)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another allocator")
+@pytest.mark.parametrize("name", NAMES)
+def test_nothing_waits_for_pages_of_memory_while_an_encoding_is_built(name: str) -> None:
+    """The one native call in which no other thread may run: of ten thousand pages next to none is mapped in it."""
+    script = FAULTS.format(name)
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True, timeout=60
+    )
+    assert int(done.stdout) < 1000
+
+
+def test_the_licence_beside_the_files_is_their_publishers() -> None:
+    """Ours: the vocabularies are data of tiktoken's makers."""
+    theirs = importlib.metadata.distribution("tiktoken").files or []
+    (licence,) = [file for file in theirs if file.name == "LICENSE"]
+    assert (vocab.FOLDER / "LICENSE").read_text(encoding="utf-8") == licence.read_text()
 
 
 def test_a_damaged_or_missing_file_is_told(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import msgspec
 
 from protocol.replies import Authentication, LoggedIn, Method, Status
 from protocol.requests import Authenticate, ListModels
-from sidecar import auth, device_flow, model_lists, resolve, settings
+from sidecar import auth, catalogue, device_flow, machine, model_lists, resolve, settings
 from sidecar.auth import call_of
 from sidecar.catalogue import ProviderRow
 from sidecar.config import Config
@@ -24,7 +24,7 @@ from sidecar.resolve import Target
 from sidecar.secret import Secret
 from sidecar.store import Secrets, Stored
 
-_METHODS: dict[str, Method] = {"key": "api_key", "token": "access_token"}
+_METHODS: dict[str, Method] = {"key": "api_key", "token": "access_token", "document": "api_key"}
 """By the kind of a credential."""
 
 
@@ -34,8 +34,10 @@ async def login(host: Host, entry: Entry, name: str, params: Authenticate) -> No
     if row.auth == "none":
         raise invalid(f"{row.name} needs no login.", "provider")
     if params.api_key is not None:
-        target = resolve.provider_target(host.config, name, ListModels(api_key=params.api_key))
-        stored = _stored(host.config, name, row, _credential(target), method="api_key")
+        asked = ListModels(api_key=params.api_key)
+        config = await machine.informed(host, name, asked)
+        target = resolve.provider_target(config, name, asked)
+        stored = _stored(config, name, row, _credential(target), method="api_key")
         done = await host.flights.share(("store", name), lambda _: _kept(host, name, stored))
         host.finish(entry, done)
     elif row.login is not None:
@@ -51,7 +53,8 @@ async def status(host: Host, entry: Entry, name: str, params: Authenticate) -> N
 
 async def validate(host: Host, entry: Entry, name: str, params: Authenticate) -> None:
     """Ask the provider for something cheap that it gives to nobody without a good credential."""
-    target = resolve.provider_target(host.config, name, ListModels(api_key=params.api_key))
+    asked = ListModels(api_key=params.api_key)
+    target = resolve.provider_target(await machine.informed(host, name, asked), name, asked)
     path = None if target.row.auth == "none" else settings.check_path(target.row, name, target.route.settings)
     if path is not None:
         try:
@@ -109,14 +112,11 @@ def described(host: Host, name: str, given: Secret | None = None) -> Authenticat
     if given is not None and given.source == "request":
         credential, problem = given, None
     stored = host.store.get(name) if credential and credential.source == "store" else None
-    method: Method | None = _METHODS[credential.kind] if credential else None
-    if credential is None and row.auth_optional and row.auth != "none" and not row.private_network:
-        method = "chain"
     return Authentication(
         provider=name,
-        ready=problem is None and (credential is not None or row.auth_optional),
+        ready=problem is None and (credential is not None or _has_chain(host.config, name, row)),
         logins=logins(row),
-        method=stored.method if stored else method,
+        method=_method(host, name, row, credential),
         source=credential.source if credential and credential.source != "none" else None,
         account=stored.account if stored else None,
         storage=stored.storage if stored else None,
@@ -124,6 +124,24 @@ def described(host: Host, name: str, given: Secret | None = None) -> Authenticat
         problem=problem,
         warnings=host.store.warnings,
     )
+
+
+def _method(host: Host, name: str, row: ProviderRow, credential: Secret | None) -> Method | None:
+    if credential is not None:
+        stored = host.store.get(name) if credential.source == "store" else None
+        return stored.method if stored else _METHODS[credential.kind]
+    return "chain" if _has_chain(host.config, name, row) and (row.identity_env or row.identity_files) else None
+
+
+def _has_chain(config: Config, name: str, row: ProviderRow) -> bool:
+    """Return whether a request without a credential of ours would find one, or needs none, as far as can be seen."""
+    if not row.auth_optional:
+        return False
+    usual = catalogue.providers().get(name)
+    if usual is None or config.providers.get(name, {}).get("auth_optional"):
+        # The user says that it needs none, or where there is one.
+        return True
+    return not (row.identity_env or row.identity_files) or settings.has_identity(config, name, row)
 
 
 # --- a login ---------------------------------------------------------------------------------
@@ -172,7 +190,7 @@ def _stored(  # noqa: PLR0913 - what is stored
     now = datetime.now(UTC)
     renewal = tokens.renewal.reveal() if tokens and tokens.renewal else None
     return Stored(
-        kind="key",
+        kind=credential.kind,
         method=method,
         home=resolve.home(config, name, row),
         saved_at=now.isoformat(),
@@ -202,17 +220,27 @@ def _credential(target: Target) -> Secret:
     return target.credential
 
 
-def info(config: Config, name: str, row: ProviderRow) -> dict[str, Any]:
+def info(host: Host, name: str, row: ProviderRow) -> dict[str, Any]:
     """Return what `list_providers` says of provider *name*."""
-    credential, problem = found(config, name, row)
+    config, said = host.config, described(host, name)
+    credential, _ = found(config, name, row)
     return {
         "id": name,
         "name": row.name,
         "wire": row.wire,
-        "ready": problem is None and (credential is not None or row.auth_optional),
+        "ready": said.ready,
         "auth": row.auth,
+        "method": said.method,
         "credential_source": credential.source if credential else None,
-        "logins": logins(row),
-        "env": row.env,
+        "logins": said.logins,
+        "env": _variables(config, name, row),
+        "identity_env": row.identity_env,
         "built_in": name not in config.providers or bool(row.env),
-    } | ({"problem": problem} if problem else {})
+    } | ({"problem": said.problem} if said.problem else {})
+
+
+def _variables(config: Config, name: str, row: ProviderRow) -> list[str]:
+    """Return the environment variables that a key or token is looked for in."""
+    table = config.providers.get(name, {})
+    named = [table[key] for key in ("api_key_env", "access_token_env") if key in table]
+    return [*table.get("api_keys_env", ()), *named] or [*row.env, *row.token_env]

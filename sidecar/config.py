@@ -5,17 +5,22 @@ is never looked at: a project must not be able to configure the process that hol
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
 import msgspec
 import platformdirs
 
+from sidecar.catalogue import overlay
+from sidecar.catalogue.overlay import Overlay
 from sidecar.log import Level
 from sidecar.secret import Secret
 
 MAX_FILE_BYTES = 1024 * 1024
+
+REFRESH_URL = "https://models.dev/api.json"
+"""What is known of models elsewhere (https://models.dev, read 2026-11)."""
 
 
 class ConfigError(Exception):
@@ -31,19 +36,32 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     """The file's `[providers.*]` tables, checked."""
     models: dict[str, dict[str, Any]] = {}
     """The file's `[models.*]` presets, checked: `model`, `provider`, `options`."""
+    chains: dict[str, list[str]] = {}
+    """The file's `[chains]`: the name of a list of fallbacks → its models."""
     gateway: dict[str, Any] = {}
     """The file's `[gateway]` table, checked."""
-    limits: dict[str, int] = {}
-    """The file's `[limits]` table, checked: `max_attempts`, `concurrency`, `queue_length`."""
+    limits: dict[str, Any] = {}
+    """The file's `[limits]` table, checked: `max_attempts`, `concurrency`, `queue_length`, `requests_per_minute`,
+    `tokens_per_minute`, and `providers` with the same for one."""
     env: Mapping[str, str] = {}
     stored: Mapping[str, Secret] = {}
     """The credentials that were stored when last looked at, by provider."""
+    identities: frozenset[str] = frozenset()
+    """The providers of which this machine had a login in a file when last looked at."""
+    known: Mapping[str, Mapping[str, str]] = {}
+    """What the machine's credentials know of settings that nobody has given, by provider."""
     store_dir: str | None = None
     """Where they are; None: nowhere but in memory."""
     ledger_path: str | None = None
     """Where the ledger is; None: it is switched off."""
     budgets: dict[str, Any] = {}
     """The file's `[budgets]` table, checked: `day_usd`, `month_usd`, `warn_at` as decimals, `providers`."""
+    overlay: Overlay = Overlay()
+    """What is known of models beside our own table: the file's `[catalogue]`, and what a refresh has brought."""
+    refresh_url: str = REFRESH_URL
+    """Where a refresh comes from."""
+    cache_dir: str | None = None
+    """Where it is kept; None: in memory alone."""
     log_level: str = "warn"
     record_dir: str | None = None
     replay_dir: str | None = None
@@ -71,16 +89,21 @@ def load(
     tables = _read(file, must_exist=named is not None) if named or file.is_absolute() else {}
     log = tables.get("log") or {}
     replay = tables.get("replay") or {}
+    corrections = tables.get("catalogue") or {}
     return Config(
         path=str(file),
         providers=tables.get("providers") or {},
         models=tables.get("models") or {},
+        chains=tables.get("chains") or {},
         gateway=_with_token(tables.get("gateway") or {}, env),
         limits=(tables.get("limits") or {}) | _limits(env),
         env=env,
         store_dir=_store_dir(env),
         ledger_path=_ledger_path(env, tables.get("ledger") or {}),
         budgets=tables.get("budgets") or {},
+        refresh_url=corrections.pop("refresh_url", REFRESH_URL),
+        overlay=_overlay(corrections),
+        cache_dir=_cache_dir(env),
         log_level=_level(log_level or env.get("SIDECAR_LOG") or log.get("level") or "warn"),
         record_dir=record_dir,
         replay_dir=env.get("SIDECAR_REPLAY_DIR") or replay.get("dir"),
@@ -89,7 +112,8 @@ def load(
 
 def _limits(env: Mapping[str, str]) -> dict[str, int]:
     """Return the limits that the environment sets, such as SIDECAR_MAX_ATTEMPTS."""
-    named = {name: env.get(f"SIDECAR_{name.upper()}", "") for name in ("max_attempts", "concurrency", "queue_length")}
+    names = ("max_attempts", "concurrency", "queue_length", "requests_per_minute", "tokens_per_minute")
+    named = {name: env.get(f"SIDECAR_{name.upper()}", "") for name in names}
     return {name: int(value) for name, value in named.items() if value.isdigit() and int(value) > 0}
 
 
@@ -113,6 +137,22 @@ def _store_dir(env: Mapping[str, str]) -> str | None:
         return folder
     if named:
         raise ConfigError("SIDECAR_STORE_DIR must be an absolute path")
+    return None
+
+
+def _overlay(corrections: Mapping[str, Mapping[str, Any]]) -> Overlay:
+    tables = {name: {model: overlay.correction(own) for model, own in of.items()} for name, of in corrections.items()}
+    return Overlay(corrections=tables)
+
+
+def _cache_dir(env: Mapping[str, str]) -> str | None:
+    """Return the folder of what can be had again, None where the user has none."""
+    named = env.get("SIDECAR_CACHE_DIR")
+    folder = named or platformdirs.user_cache_dir("sidecar", appauthor=False)
+    if Path(folder).is_absolute():
+        return folder
+    if named:
+        raise ConfigError("SIDECAR_CACHE_DIR must be an absolute path")
     return None
 
 
@@ -148,6 +188,19 @@ def _read(file: Path, *, must_exist: bool) -> dict[str, Any]:
     from sidecar import config_file  # Only a user who has a file pays for pydantic.
 
     return config_file.parse(content, str(file))
+
+
+def with_files(env: Mapping[str, str], files: Mapping[str, Sequence[str]]) -> frozenset[str]:
+    """Return the names in *files* of which one file is there; `{NAME}` stands for a variable. Blocks."""
+    return frozenset(name for name, templates in files.items() if any(_is_there(env, each) for each in templates))
+
+
+def _is_there(env: Mapping[str, str], template: str) -> bool:
+    try:
+        path = Path(template.format_map(env))
+        return path.is_absolute() and path.is_file()
+    except (KeyError, OSError, ValueError):
+        return False
 
 
 def provider_env(env: Mapping[str, str], provider: str, name: str) -> str | None:

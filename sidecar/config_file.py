@@ -5,8 +5,10 @@ Uses pydantic, because people write this file by hand; imported only when there 
 
 import re
 import tomllib
+from collections import Counter
 from collections.abc import Iterator
 from decimal import Decimal
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -24,8 +26,9 @@ from pydantic import (
 
 from protocol.requests import Options
 from sidecar import wires
-from sidecar.catalogue import gateways, providers
+from sidecar.catalogue import aliases, gateways, providers
 from sidecar.config import ConfigError
+from sidecar.config_catalogue import CatalogueTable, exact
 from sidecar.framing import validation_error
 from sidecar.wires.types import Quirks
 
@@ -51,6 +54,8 @@ class ProviderTable(BaseModel):
 
     api_key: SecretStr | None = None
     api_key_env: str | None = Field(None, pattern=_VARIABLE)
+    api_keys: list[SecretStr] = Field([], min_length=1, max_length=16)
+    api_keys_env: list[Annotated[str, Field(pattern=_VARIABLE)]] = Field([], min_length=1, max_length=16)
     access_token: SecretStr | None = None
     access_token_env: str | None = Field(None, pattern=_VARIABLE)
     base_url: str | None = Field(None, max_length=2048)
@@ -71,12 +76,22 @@ class ProviderTable(BaseModel):
     api_version: str | None = Field(None, pattern=_PLAIN)
     profile: str | None = Field(None, pattern=_PLAIN)
     domain: str | None = Field(None, pattern=_PLAIN)
+    instance_metadata: bool | None = None
+    credentials_file: str | None = Field(None, max_length=4096)
+    subject_token: str | None = Field(None, pattern=_PLAIN)
     deployments: dict[str, DeploymentTable] = {}
 
     @field_validator("quirks")
     @classmethod
     def _known_quirks(cls, quirks: dict[str, bool | str]) -> dict[str, bool | str]:
         return _converted(quirks, Quirks)
+
+    @field_validator("credentials_file")
+    @classmethod
+    def _absolute(cls, file: str | None) -> str | None:
+        if file is not None and not Path(file).is_absolute():
+            raise ValueError("must be an absolute path")
+        return file
 
     @field_validator("wire")
     @classmethod
@@ -136,22 +151,25 @@ def _converted(values: dict[str, Any], kind: type[msgspec.Struct]) -> dict[str, 
     return values
 
 
-class LimitsTable(BaseModel):
-    """`[limits]`: how often to ask, and how many at once, for each provider and credential."""
+class LimitTable(BaseModel):
+    """`[limits.providers.NAME]`: how often to ask one provider, and how much at once, with each credential."""
 
     model_config = _STRICT
 
     max_attempts: int | None = Field(None, ge=1, le=5)
     concurrency: int | None = Field(None, ge=1, le=65536)
     queue_length: int | None = Field(None, ge=1, le=65536)
+    requests_per_minute: int | None = Field(None, ge=1, le=10**9)
+    tokens_per_minute: int | None = Field(None, ge=1, le=10**12)
 
 
-def _decimal(value: object) -> object:
-    # What the file says, and not the nearest binary fraction.
-    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+class LimitsTable(LimitTable):
+    """`[limits]`: the same for every provider."""
+
+    providers: dict[str, LimitTable] = {}
 
 
-Usd = Annotated[Decimal, Strict(False), BeforeValidator(_decimal), Field(ge=0, le=10**9, allow_inf_nan=False)]  # noqa: FBT003 - pydantic's argument
+Usd = Annotated[Decimal, Strict(False), BeforeValidator(exact), Field(ge=0, le=10**9, allow_inf_nan=False)]  # noqa: FBT003 - pydantic's argument
 
 
 class BudgetTable(BaseModel):
@@ -166,7 +184,7 @@ class BudgetTable(BaseModel):
 class BudgetsTable(BudgetTable):
     """`[budgets]`: what may be spent in a day and in a month, both in UTC."""
 
-    warn_at: Annotated[Decimal, Strict(False), BeforeValidator(_decimal), Field(gt=0, le=1)] = Decimal("0.8")  # noqa: FBT003 - pydantic's argument
+    warn_at: Annotated[Decimal, Strict(False), BeforeValidator(exact), Field(gt=0, le=1)] = Decimal("0.8")  # noqa: FBT003 - pydantic's argument
     providers: dict[str, BudgetTable] = {}
 
 
@@ -201,6 +219,9 @@ class File(BaseModel):
 
     providers: dict[str, ProviderTable] = {}
     models: dict[str, ModelTable] = {}
+    chains: dict[str, Annotated[list[str], Field(min_length=1, max_length=8)]] = {}
+    """`[chains]`: lists of models, each naming its provider or a preset, to fall back to by a name."""
+    catalogue: CatalogueTable | None = None
     gateway: GatewayTable | None = None
     limits: LimitsTable | None = None
     ledger: LedgerTable | None = None
@@ -234,16 +255,22 @@ def parse(content: bytes, path: str) -> dict[str, Any]:
 
 
 def _lacking(file: File, path: str, text: str) -> Iterator[str]:
-    """Yield a mistake for each provider of the user's own that lacks what only a built-in one may leave out."""
+    """Yield a mistake for each provider that lacks what only a built-in one may leave out, or that there is not."""
     for name, table in file.providers.items():
         for key in ("wire", "base_url"):
             if name not in providers() and getattr(table, key) is None:
                 yield _mistake(path, text, ("providers", name), f"Needs `{key}`: it is not a built-in provider")
+    for name, models in ((file.catalogue and file.catalogue.model_extra) or {}).items():
+        if name not in providers() and name not in file.providers:
+            hint = f"the provider's id is {aliases()[name]}" if name in aliases() else "there is no such provider"
+            yield _mistake(path, text, ("catalogue", name, *[*models][:1]), hint)
 
 
 def _revealed(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _revealed(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_revealed(each) for each in value]
     return value.get_secret_value() if isinstance(value, SecretStr) else value
 
 
@@ -254,16 +281,23 @@ def _mistake(path: str, text: str, loc: tuple[int | str, ...], problem: str) -> 
     return f"{place}: {'.'.join(names)}: {problem[0].lower()}{problem[1:]}"
 
 
-_HEADER = re.compile(r"^\s*\[([^\[\]]+)\]\s*(?:#.*)?$")
-_KEY = re.compile(r"^\s*([\w.\"'-]+)\s*=")
+_NAME = r"(?:\"[^\"]*\"|'[^']*'|[\w-]+)"
+_PATH = rf"{_NAME}(?:\s*\.\s*{_NAME})*"
+_HEADER = re.compile(rf"^\s*(\[\[?)\s*({_PATH})\s*\]\]?\s*(?:#.*)?$")
+_KEY = re.compile(rf"^\s*({_PATH})\s*=")
 
 
 def _line_of(text: str, names: list[str]) -> int | None:
     """Return the line of the longest part of *names* that the file spells out."""
     best, best_length, table = None, 0, list[str]()
+    entries = Counter[str]()
     for number, line in enumerate(text.split("\n"), 1):
         if match := _HEADER.match(line):
-            table = _split(match[1])
+            table = _split(match[2])
+            if match[1] == "[[":
+                # An entry of a list, whose place is its number.
+                entries[match[2]] += 1
+                table = [*table, str(entries[match[2]] - 1)]
             path = table
         elif match := _KEY.match(line):
             path = table + _split(match[1])
@@ -275,4 +309,4 @@ def _line_of(text: str, names: list[str]) -> int | None:
 
 
 def _split(dotted: str) -> list[str]:
-    return [part.strip().strip("\"'") for part in dotted.split(".")]
+    return [part.strip("\"'") for part in re.findall(_NAME, dotted)]

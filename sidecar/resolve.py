@@ -12,7 +12,7 @@ import msgspec
 
 from protocol.requests import Chat, ListModels, Options, Settings
 from sidecar import addresses, catalogue, settings
-from sidecar.catalogue import DeviceLogin, ProviderRow, models
+from sidecar.catalogue import DeviceLogin, ProviderRow, models, overlay
 from sidecar.catalogue.models import ModelRow
 from sidecar.config import Config
 from sidecar.errors import SidecarError, invalid
@@ -46,7 +46,7 @@ def known_providers(config: Config) -> dict[str, ProviderRow]:
     for name, table in config.providers.items():
         rows[name] = _row(name, table, rows.get(name))
     for name, row in rows.items():
-        if row.identity_env and any(map(config.env.get, row.identity_env)):
+        if not row.auth_optional and settings.has_identity(config, name, row):
             rows[name] = msgspec.structs.replace(row, auth_optional=True)
     return rows
 
@@ -145,7 +145,7 @@ def _target(config: Config, name: str, model: str, params: Chat | ListModels, wi
         model = row.default_model
     if row.wire == "from_model" and model:
         wire, _, model = model.partition("/") if "/" in model else ("", "", model)
-    known = _known(name, model, given)
+    known = _known(config, name, model, given)
     facts = models.facts(known) if known else ModelFacts()
     wire = wire or (known.wire if known and not row.wire_fixed else None) or catalogue.wire_of(row, model)
     route = Route(
@@ -174,11 +174,11 @@ def _target(config: Config, name: str, model: str, params: Chat | ListModels, wi
     )
 
 
-def _known(name: str, model: str, given: dict[str, Any]) -> ModelRow | None:
-    """Return what the catalogue knows of *model*, or of the model behind the user's own name for it."""
+def _known(config: Config, name: str, model: str, given: dict[str, Any]) -> ModelRow | None:
+    """Return what is known of *model*, or of the model behind the user's own name for it."""
     deployment = given.get("deployments", {}).get(model) or {}
     usual_name = deployment.get("base_model") or model
-    return models.lookup(name, usual_name) if usual_name else None
+    return overlay.lookup(config.overlay, name, usual_name) if usual_name else None
 
 
 _KINDS: dict[str, Kind] = {"api_key": "key", "access_token": "token"}
@@ -206,7 +206,7 @@ def described(config: Config, provider: str | None, model: str, given: Settings 
     merged = settings.merged(config, name, row, given)
     deployment = merged.get("deployments", {}).get(model) or {}
     usual_name = deployment.get("base_model") or model
-    return Described(name, row, model, usual_name, models.lookup(name, usual_name), merged)
+    return Described(name, row, model, usual_name, overlay.lookup(config.overlay, name, usual_name), merged)
 
 
 def credential_of(config: Config, name: str, row: ProviderRow, params: Chat | ListModels | None) -> Secret | None:
@@ -216,25 +216,48 @@ def credential_of(config: Config, name: str, row: ProviderRow, params: Chat | Li
 
     Raises: SidecarError `invalid_request` for a credential that cannot be one.
     """
-    if params is not None and (found := _of_request(params)) is not None:
+    if params is not None and (found := _of_request(row, params)) is not None:
         return found
     table, stored = config.providers.get(name, {}), config.stored.get(name)
+    if several := _several(config, name):
+        return several[0]
     for field, kind in _KINDS.items():
         if value := table.get(field):
-            return secret(value, "configuration", f"providers.{name}.{field}", kind)
+            return secret(value, "configuration", f"providers.{name}.{field}", _kind(row, kind))
         if variable := table.get(f"{field}_env"):
             # Named in the user's own file, so it belongs to the address that stands beside it.
             value = config.env.get(variable)
-            return secret(value, "configuration", variable, kind) if value else stored
+            return secret(value, "configuration", variable, _kind(row, kind)) if value else stored
     return stored or _of_environment(config, row)
 
 
-def _of_request(params: Chat | ListModels) -> Secret | None:
+def _several(config: Config, name: str) -> list[Secret]:
+    """Return the keys that the user's table of provider *name* lists."""
+    table = config.providers.get(name, {})
+    given = [(f"providers.{name}.api_keys[{index}]", key) for index, key in enumerate(table.get("api_keys", ()))]
+    given += [(variable, config.env.get(variable)) for variable in table.get("api_keys_env", ())]
+    return [secret(value, "configuration", where) for where, value in given if value]
+
+
+def keys(config: Config, target: Target) -> tuple[Secret, ...]:
+    """Return the credentials that may ask in the place of the target's own, which is one of them."""
+    own, name = target.credential, target.route.provider
+    if own is None or own.source != "configuration":
+        return (own,) if own else ()
+    others = [key for key in _several(config, name) if key.reveal() != own.reveal()]
+    return own, *others
+
+
+def _kind(row: ProviderRow, kind: Kind) -> Kind:
+    return "document" if kind == "key" and row.auth_documents else kind
+
+
+def _of_request(row: ProviderRow, params: Chat | ListModels) -> Secret | None:
     in_settings = params.settings
     if params.api_key is not None:
-        return secret(params.api_key, "request", "params.api_key")
+        return secret(params.api_key, "request", "params.api_key", _kind(row, "key"))
     if in_settings and in_settings.api_key is not None:
-        return secret(in_settings.api_key, "request", "params.settings.api_key")
+        return secret(in_settings.api_key, "request", "params.settings.api_key", _kind(row, "key"))
     if in_settings and in_settings.access_token is not None:
         return secret(in_settings.access_token, "request", "params.settings.access_token", "token")
     return None
@@ -244,7 +267,7 @@ def _of_environment(config: Config, row: ProviderRow) -> Secret | None:
     for variables, kind in ((row.env, _KINDS["api_key"]), (row.token_env, _KINDS["access_token"])):
         for variable in variables:
             if value := config.env.get(variable):
-                return secret(value, "environment", variable, kind)
+                return secret(value, "environment", variable, _kind(row, kind))
     return None
 
 
@@ -273,7 +296,8 @@ def _fitting(config: Config, name: str, row: ProviderRow, base: Address, credent
     if row.auth_optional:
         return None
     if credential is None:
-        raise SidecarError("auth_required", f"There is no credential for {row.name}.", hint=_where_to_put_a_key(row))
+        hint = _where_to_put_a_key(config, row)
+        raise SidecarError("auth_required", f"There is no credential for {row.name}.", hint=hint)
     if credential.source == "store":
         raise SidecarError(
             "auth_required",
@@ -311,7 +335,9 @@ def _check_shape(name: str, base: Address, credential: Secret | None) -> None:
         raise invalid(f"The key for {catalogue.providers()[name].name} has the form of one for {names}.", where)
 
 
-def _where_to_put_a_key(row: ProviderRow) -> str:
+def _where_to_put_a_key(config: Config, row: ProviderRow) -> str:
     login = "Log in with `authenticate`, or set" if row.login else "Set"
-    variables = f"{login} {' or '.join(row.env)}, or put" if row.env else "Put"
+    # Of an identity that is half there, what belongs together is said.
+    halves = [f"all of {', '.join(each)}" for each in row.identity_env if any(map(config.env.get, each))]
+    variables = f"{login} {' or '.join([*row.env, *halves])}, or put" if row.env else "Put"
     return f"{variables} `api_key` into the provider's table of the configuration, or send `params.api_key`."

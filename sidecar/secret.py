@@ -8,10 +8,11 @@ from sidecar.errors import invalid
 Source = Literal["request", "configuration", "store", "environment", "none"]
 """Where a setting or a credential came from, `none` being the program itself."""
 
-Kind = Literal["key", "token"]
-"""A long-lived key, or a bearer token that was minted elsewhere."""
+Kind = Literal["key", "token", "document"]
+"""A long-lived key, a bearer token that was minted elsewhere, or a JSON document of which tokens are made."""
 
 _KEY = re.compile(r"[\x21-\x7e]{1,8192}")
+_DOCUMENT = re.compile(r"\{[\t\n\r\x20-\x7e]{1,16382}\}")
 
 
 class Secret:
@@ -37,11 +38,15 @@ class Secret:
 
 
 def secret(value: str, source: Source, where: str, kind: Kind = "key") -> Secret:
-    """Return *value*, trimmed, as a secret.
+    """Return *value*, trimmed, as a secret. A *kind* `document` is taken for a key where it is none.
 
     Raises: SidecarError `invalid_request` naming *where* for a key that no header can carry; it never says the key.
     """
     trimmed = value.strip()
+    if kind == "document":
+        if _DOCUMENT.fullmatch(trimmed):
+            return Secret(trimmed, source, kind)
+        kind = "key"
     if not _KEY.fullmatch(trimmed):
         raise invalid(f"`{where}` cannot be a credential: those are printable ASCII without spaces.", where)
     return Secret(trimmed, source, kind)

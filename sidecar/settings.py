@@ -1,7 +1,7 @@
 """The settings of a provider for one request: merged by precedence, and put into addresses. [pure]
 
-Precedence: request > configuration > environment > the provider's own table. Must not know
-credentials' schemes or HTTP.
+Precedence: request > configuration > environment > the machine's credentials > the provider's own
+table. Must not know credentials' schemes or HTTP.
 """
 
 import re
@@ -33,26 +33,58 @@ _SECRETS = frozenset({"api_key", "access_token", "base_url"})
 
 
 def merged(config: Config, name: str, row: ProviderRow, given: Settings | None) -> dict[str, Any]:
-    """Return the plain settings of provider *name*; `deployments` is a table, all others are strings.
+    """Return the plain settings of provider *name*: strings, but for the table `deployments` and switches of the file.
 
     Raises: SidecarError `invalid_request` for a value that has no business in an address.
     """
-    settings: dict[str, Any] = {}
+    known, settings = config.known.get(name, {}), dict[str, Any]()
     for key, setting in row.settings.items():
-        from_env = provider_env(config.env, name, key) or next(filter(None, map(config.env.get, setting.env)), None)
-        if value := from_env or setting.default:
+        if value := (setting.from_credential and known.get(key)) or setting.default:
             settings[key] = value
-    settings |= {key: value for key, value in config.providers.get(name, {}).items() if key in _NAMES}
-    if given is not None:
-        settings |= {key: value for key, value in msgspec.to_builtins(given).items() if key in _NAMES and value}
+    settings |= _set(config, name, row, given)
+    own = [key for key, setting in row.settings.items() if setting.users_own]
     for key, value in settings.items():
-        if isinstance(value, str) and not _PLAIN.fullmatch(value):
+        if isinstance(value, str) and key not in own and not _PLAIN.fullmatch(value):
             text = f"The setting `{key}` of {name} has characters that no address may have."
             raise invalid(text, f"params.settings.{key}")
     return settings
 
 
+def _set(config: Config, name: str, row: ProviderRow, given: Settings | None) -> dict[str, Any]:
+    """Return the settings that somebody has set: the environment, the configuration or the request."""
+    settings: dict[str, Any] = {}
+    for key, setting in row.settings.items():
+        if value := provider_env(config.env, name, key) or next(filter(None, map(config.env.get, setting.env)), None):
+            settings[key] = value
+    table = config.providers.get(name, {})
+    settings |= {key: value for key, value in table.items() if key in _NAMES or key in row.settings}
+    if given is not None:
+        settings |= {key: value for key, value in msgspec.to_builtins(given).items() if key in _NAMES and value}
+    return settings
+
+
+def lacking(config: Config, name: str, row: ProviderRow, given: Settings | None) -> frozenset[str]:
+    """Return the settings that nobody has set and that the machine's credentials may know."""
+    asked = frozenset(key for key, setting in row.settings.items() if setting.from_credential)
+    return asked.difference(_set(config, name, row, given)) if asked else asked
+
+
 _NAMES = frozenset(Settings.__struct_fields__) - _SECRETS
+
+
+def is_on(settings: Mapping[str, Any], key: str) -> bool:
+    """Return whether a switch is on: by the configuration, or by a variable that says `true`."""
+    return str(settings.get(key, "")).lower() == "true"
+
+
+def has_identity(config: Config, name: str, row: ProviderRow) -> bool:
+    """Return whether the environment, the user's settings or a file name an identity of this machine's."""
+    if name in config.identities or any(all(map(config.env.get, together)) for together in row.identity_env):
+        return True
+    own = _set(config, name, row, None)
+    return any(
+        key in own and str(own[key]).lower() != "false" for key, setting in row.settings.items() if setting.identity
+    )
 
 
 def rebound(config: Config, name: str, row: ProviderRow, given: Settings | None) -> bool:

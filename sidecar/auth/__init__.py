@@ -3,25 +3,26 @@
 A module offers `async headers(call) -> dict[str, str]`, which may wait for a refresh. One whose
 credentials lead to an address or wear off offers two more, and its providers' tables say
 `auth_renews`: `async prepare(call) -> Target`, asked before a request is encoded, and
-`async renew(call, error) -> Target | None`, asked once after a refusal.
+`async renew(call, error) -> Target | None`, asked once after a refusal. One whose credentials know
+settings that nobody has given (`from_credential` of a setting) offers
+`async settings(lookup) -> dict[str, str]`, asked before a target is made.
 """
 
 import importlib
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
 from protocol.requests import Chat, ClientInfo
-from sidecar.errors import SidecarError
+from sidecar.errors import SidecarError, without
 from sidecar.flights import Flights
 from sidecar.host import Host
 from sidecar.resolve import Target
+from sidecar.secret import Secret
 from sidecar.store import Store
 from sidecar.transport import Transport
 from sidecar.wires.types import HttpRequest
-
-MIN_HIDDEN_CHARS = 8
-"""The shortest credential that is looked for in a text; a shorter one may be a part of any word."""
 
 
 class Call(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,6 +44,20 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     """The target as it was resolved, before `prepare`."""
 
 
+class Lookup(msgspec.Struct, frozen=True, kw_only=True):
+    """What a scheme is asked for: settings that nobody has given."""
+
+    lacking: frozenset[str]
+    """Their names."""
+    own: dict[str, Any]
+    """The settings that are given."""
+    credential: Secret | None
+    """What the request would be sent with; None: the machine's own credentials."""
+    env: Mapping[str, str]
+    http: Transport
+    sessions: dict[Any, Any]
+
+
 def call_of(host: Host, target: Target) -> Call:
     """Return the call that concerns *target* as such."""
     return Call(
@@ -56,7 +71,11 @@ def call_of(host: Host, target: Target) -> Call:
 
 
 def _scheme(target: Target) -> Any:
-    return importlib.import_module(f"sidecar.auth.{target.row.auth}")
+    return _module(target.row.auth)
+
+
+def _module(scheme: str) -> Any:
+    return importlib.import_module(f"sidecar.auth.{scheme}")
 
 
 async def headers(call: Call) -> dict[str, str]:
@@ -83,9 +102,16 @@ async def renew(call: Call, error: SidecarError) -> Target | None:
     return renewed
 
 
+async def settings(scheme: str, lookup: Lookup) -> dict[str, str]:
+    """Return what the credentials of *scheme* know of the settings that are lacking."""
+    found: dict[str, str] = await _module(scheme).settings(lookup)
+    return found
+
+
 def hide(error: SidecarError, target: Target) -> SidecarError:
     """Return *error* without the target's credential, which some providers repeat to whoever asked with it."""
-    key = target.credential.reveal() if target.credential else ""
-    if len(key) < MIN_HIDDEN_CHARS or key not in error.body.message:
+    if target.credential is None:
         return error
-    return error.with_(message=error.body.message.replace(key, "[redacted]"))
+    key, body = target.credential.reveal(), error.body
+    said = {name: getattr(body, name) for name in ("message", "provider_code", "request_id", "hint")}
+    return error.with_(**{name: text and without(text, key) for name, text in said.items()})

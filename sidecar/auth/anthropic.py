@@ -42,6 +42,8 @@ class Login(msgspec.Struct, frozen=True):
     base_url: str | None
     since: float
     until: float | None
+    renewed: bool
+    """The token took the place of a refused one."""
 
 
 async def prepare(call: Call) -> Target:
@@ -69,7 +71,8 @@ async def renew(call: Call, error: SidecarError) -> Target | None:
     if call.target.credential is not None or error.body.provider_status != 401 or known is None:
         return None
     if time.monotonic() - known.since < MIN_AGE_SECONDS:
-        return None
+        # What was refused may be the token before, which another request has renewed meanwhile.
+        return call.target if known.renewed else None
     await _asked(call, renewed=True)
     return call.target
 
@@ -137,6 +140,7 @@ def _found(renewed: bool) -> Login:  # noqa: FBT001 - of a call in a thread
         base_url=result.base_url.rstrip("/") if result.base_url else None,
         since=now,
         until=None if life is None else now + max(MIN_AGE_SECONDS, life),
+        renewed=renewed,
     )
 
 

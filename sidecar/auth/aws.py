@@ -10,14 +10,18 @@ import shlex
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import anyio
 import anyio.to_thread
 
-from sidecar.auth import Call
+from sidecar import catalogue
+from sidecar.auth import Call, Lookup
 from sidecar.errors import SidecarError, invalid
 from sidecar.resolve import Target
+from sidecar.settings import is_on
 from sidecar.wires.bedrock_converse.errors import CLOCK_SKEW, signed_and_received
 from sidecar.wires.bedrock_converse.models import SIGNING_NAME
 from sidecar.wires.types import HttpRequest
@@ -27,6 +31,12 @@ LIMIT_SECONDS = 10.0
 
 REREAD_SECONDS = 30.0
 """How long keys read from a file are good: other programs write new ones there."""
+
+MAX_CHAINS = 100
+"""Chains that are remembered: a request may name a profile of its own."""
+
+MAX_FILE_BYTES = 1024 * 1024
+"""Of what is read of a file of AWS's."""
 
 _FILES = frozenset({"shared-credentials-file", "config-file"})
 """botocore's names for credentials that are plain keys in a file."""
@@ -78,6 +88,11 @@ async def prepare(call: Call) -> Target:
     return call.target
 
 
+async def settings(lookup: Lookup) -> dict[str, str]:
+    """Return the region of the profile, nothing where it names none."""
+    return await anyio.to_thread.run_sync(_of_profile, lookup.env, lookup.own.get("profile"), abandon_on_cancel=True)
+
+
 async def renew(call: Call, error: SidecarError) -> Target | None:
     """Set the clock right, or forget the credentials, after a refusal; None when neither would help."""
     if call.target.credential is not None:
@@ -93,7 +108,7 @@ async def renew(call: Call, error: SidecarError) -> Target | None:
         not source.chosen and environment_keys(call.target.env)
     ):
         return None
-    return call.target if call.sessions.pop(_chain_key(source), None) else None
+    return call.target if _chains(call).pop(source, None) else None
 
 
 async def headers(call: Call) -> dict[str, str]:
@@ -111,11 +126,13 @@ async def headers(call: Call) -> dict[str, str]:
     if not region:
         raise invalid("A request to AWS is signed for a region: set `region`.", "params.settings.region")
     source = _source(target)
-    chain = call.sessions.setdefault(_chain_key(source), _Chain())
+    chain = _chain(call, source)
     at = datetime.now(UTC) + call.sessions.get(_CLOCK, timedelta())
 
     def signed() -> dict[str, str]:
-        keys = (None if source.chosen else environment_keys(target.env)) or _chain_keys(chain, source, region)
+        keys = (None if source.chosen else environment_keys(target.env)) or _chain_keys(
+            chain, source, region, target.env
+        )
         return sign(request, keys, region, at)
 
     try:
@@ -133,13 +150,67 @@ def _source(target: Target) -> _Source:
         chosen=profile is not None and profile not in map(env.get, _PROFILE_VARIABLES),
         config_file=env.get("AWS_CONFIG_FILE"),
         credentials_file=env.get("AWS_SHARED_CREDENTIALS_FILE"),
-        # A machine in the cloud gives its own rights to whoever asks, so it is asked only where the user says so.
-        instance_metadata=env.get("AWS_EC2_METADATA_DISABLED", "").lower() == "false",
+        instance_metadata=_metadata_wanted(env, target.route.settings),
     )
 
 
-def _chain_key(source: _Source) -> tuple[str, _Source]:
-    return "aws", source
+def _metadata_wanted(env: Mapping[str, str], own: Mapping[str, Any]) -> bool:
+    """Return whether the instance may be asked for its role: it gives its own rights to whoever asks.
+
+    So it is asked only where the user says so. Where AWS's own variable says no, botocore does not ask either.
+    """
+    if "instance_metadata" in own:
+        return is_on(own, "instance_metadata")
+    return env.get("AWS_EC2_METADATA_DISABLED", "").lower() == "false"
+
+
+def _of_profile(env: Mapping[str, str], profile: str | None) -> dict[str, str]:
+    """Return the region that *profile*, or else the default one, has in AWS's files. Blocks.
+
+    Read as botocore does (`session.py`, `configloader.py`, whose import costs more than the files): what a
+    profile has in the file of credentials goes before what it has in that of configurations.
+    """
+    name, home = profile or "default", env.get("HOME") or env.get("USERPROFILE") or ""
+    files = (("AWS_SHARED_CREDENTIALS_FILE", "credentials", (name,)), ("AWS_CONFIG_FILE", "config", _sections(name)))
+    for variable, usual, sections in files:
+        if file := env.get(variable) or (home and f"{home}/.aws/{usual}"):
+            said = _ini(file.replace("~", home, 1) if file.startswith("~/") else file)
+            for section in sections:
+                if region := said.get(section, {}).get("region"):
+                    return {"region": region}
+    return {}
+
+
+def _sections(profile: str) -> tuple[str, ...]:
+    named = (f"profile {profile}", f'profile "{profile}"')
+    return (*named, profile) if profile == "default" else named
+
+
+def _ini(file: str) -> Mapping[str, Mapping[str, str]]:
+    """Return the sections of a file, none of one that is not there or makes no sense: the chain says what is wrong."""
+    import configparser
+
+    parser = configparser.RawConfigParser()
+    try:
+        with Path(file).open("rb") as opened:
+            parser.read_string(opened.read(MAX_FILE_BYTES).decode())
+    except (OSError, ValueError, configparser.Error):
+        return {}
+    return {name: dict(parser[name]) for name in parser.sections()}
+
+
+def _chains(call: Call) -> dict[_Source, _Chain]:
+    found: dict[_Source, _Chain] = call.sessions.setdefault(__name__, {})
+    return found
+
+
+def _chain(call: Call, source: _Source) -> _Chain:
+    """Return the chain of *source*; of those that nobody has used for the longest time some are forgotten."""
+    chains = _chains(call)
+    chain = chains[source] = chains.pop(source) if source in chains else _Chain()
+    if len(chains) > MAX_CHAINS:
+        del chains[next(iter(chains))]
+    return chain
 
 
 def environment_keys(env: Mapping[str, str]) -> Keys | None:
@@ -183,7 +254,7 @@ def sign(request: HttpRequest, keys: Keys, region: str, at: datetime) -> dict[st
     return made
 
 
-def _chain_keys(chain: _Chain, source: _Source, region: str) -> Keys:
+def _chain_keys(chain: _Chain, source: _Source, region: str, env: Mapping[str, str]) -> Keys:
     """Return the keys that the chain has now; those that wear off are refreshed. Blocks.
 
     Raises: SidecarError `auth_required` or `network_error`, TimeoutError while another thread hangs.
@@ -195,7 +266,7 @@ def _chain_keys(chain: _Chain, source: _Source, region: str) -> Keys:
     chain.asking = True
     try:
         if chain.credentials is None or _is_old(chain):
-            chain.credentials = _load(source, region)
+            chain.credentials = _load(source, region, env)
             chain.read_at = time.monotonic()
         frozen = chain.credentials and chain.credentials.get_frozen_credentials()
     except (BotoCoreError, ClientError, OSError, ValueError, LookupError, RuntimeError) as error:
@@ -213,7 +284,7 @@ def _is_old(chain: _Chain) -> bool:
     return chain.credentials.method in _FILES and time.monotonic() - chain.read_at > REREAD_SECONDS
 
 
-def _load(source: _Source, region: str) -> Any:
+def _load(source: _Source, region: str, env: Mapping[str, str]) -> Any:
     """Return botocore's credentials of *source*, or None; a role is asked for in *region* if its profile has none."""
     from botocore.session import Session
 
@@ -228,10 +299,35 @@ def _load(source: _Source, region: str) -> Any:
     resolver.remove("env")
     if not source.instance_metadata:
         resolver.remove("iam-role")
+    quiet = _without_keys(env)
     for provider in resolver.providers:
         if provider.METHOD == "assume-role":
             provider._prompter = _no_prompt  # noqa: SLF001 - it would read a code from the user's terminal
+            _start_with(quiet, provider._profile_provider_builder)  # noqa: SLF001 - of a role's source profile
+        elif provider.METHOD == "custom-process":
+            provider._popen = partial(provider._popen, env=quiet)  # noqa: SLF001 - there is no other way
     return resolver.load_credentials()
+
+
+def _without_keys(env: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment of a program that gives AWS's credentials: it has no business with any other key."""
+    others = {name for row in catalogue.providers().values() for name in (*row.env, *row.token_env)}
+    return {
+        name: value
+        for name, value in env.items()
+        if name.startswith("AWS_") or not (name in others or name.startswith("SIDECAR_"))
+    }
+
+
+def _start_with(env: dict[str, str], builder: Any) -> None:
+    make = builder._create_process_provider  # noqa: SLF001 - there is no other way
+
+    def made(profile_name: str) -> Any:
+        provider = make(profile_name)
+        provider._popen = partial(provider._popen, env=env)  # noqa: SLF001 - as above
+        return provider
+
+    builder._create_process_provider = made  # noqa: SLF001 - as above
 
 
 def _no_prompt(_: str) -> str:

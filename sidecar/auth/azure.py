@@ -1,9 +1,10 @@
 """Azure OpenAI: a resource's key in `api-key`, or an Entra token as bearer, from the identity that this machine has.
 
-The identity is that of the environment: an application with its secret or a federated token, or the
-managed identity of a hosted service. A developer's own `az login` is asked for where the package
-`azure-identity` is installed: it starts the program `az`. Sources: openai 3.52.0 lib/azure.py,
-azure-identity 1.25 `_credentials/`, read 2026-11.
+The identity is that of the environment: an application with its secret or a federated token (as AKS
+gives its pods), or the managed identity of a hosted service or of a machine that Azure Arc looks after;
+and that of a virtual machine, whose metadata server is asked only where the user says so. A
+developer's own `az login` is asked for where the package `azure-identity` is installed: it starts the
+program `az`. Sources: openai 3.52.0 lib/azure.py, azure-identity 1.27.0 `_credentials/`, read 2026-11.
 """
 
 import importlib
@@ -16,7 +17,7 @@ import anyio
 import anyio.to_thread
 import msgspec
 
-from sidecar import addresses, transport
+from sidecar import addresses, settings, transport
 from sidecar.auth import Call
 from sidecar.errors import SidecarError
 from sidecar.inflight import Progress
@@ -48,6 +49,8 @@ class Token(msgspec.Struct, frozen=True):
     value: Secret
     since: float
     until: float
+    renewed: bool
+    """It took the place of a refused one."""
 
 
 async def prepare(call: Call) -> Target:
@@ -56,13 +59,14 @@ async def prepare(call: Call) -> Target:
 
 
 async def renew(call: Call, error: SidecarError) -> Target | None:
-    """Forget the token after a refusal; None when a new one would not help."""
+    """Get a new token after a refusal; None when that would not help."""
     token: Token | None = call.sessions.get(_key(call))
     if call.target.credential is not None or error.body.provider_status != 401 or token is None:
         return None
     if time.monotonic() - token.since < MIN_AGE_SECONDS:
-        return None
-    call.sessions.pop(_key(call), None)
+        # What was refused may be the token before, which another request has renewed meanwhile.
+        return call.target if token.renewed else None
+    await _shared(call, renewed=True)
     return call.target
 
 
@@ -77,7 +81,7 @@ async def headers(call: Call) -> dict[str, str]:
         return {"authorization": f"Bearer {value}"} if credential.kind == "token" else {"api-key": value}
     token: Token | None = call.sessions.get(_key(call))
     if token is None or token.until <= time.monotonic():
-        token = await _shared(call)
+        token = await _shared(call, renewed=False)
     return {"authorization": f"Bearer {token.value.reveal()}"}
 
 
@@ -89,19 +93,20 @@ def _scope(call: Call) -> str:
     return CLASSIC_SCOPE if call.target.route.settings.get("api_version") else SCOPE
 
 
-async def _shared(call: Call) -> Token:
+async def _shared(call: Call, *, renewed: bool) -> Token:
     """Return a new token, asked for once for all who need it now."""
     if call.flights is None:
-        return await _asked(call)
-    token: Token = await call.flights.share(_key(call), lambda _: _asked(call))
+        return await _asked(call, renewed=renewed)
+    token: Token = await call.flights.share(_key(call), lambda _: _asked(call, renewed=renewed))
     return token
 
 
-async def _asked(call: Call) -> Token:
+async def _asked(call: Call, *, renewed: bool) -> Token:
     env, scope = call.target.env, _scope(call)
+    metadata = settings.is_on(call.target.route.settings, "instance_metadata")
     try:
         with anyio.fail_after(LIMIT_SECONDS):
-            question = await _question(env, scope)
+            question = await _question(env, scope, metadata=metadata)
             if question is None:
                 found = await anyio.to_thread.run_sync(_of_developer, scope, abandon_on_cancel=True)
             else:
@@ -109,7 +114,7 @@ async def _asked(call: Call) -> Token:
     except TimeoutError:
         raise SidecarError("timeout", "No access token came in time.", phase="headers") from None
     now = time.monotonic()
-    token = Token(Secret(found.token, "none", "token"), now, now + max(MIN_AGE_SECONDS, found.life_seconds))
+    token = Token(Secret(found.token, "none", "token"), now, now + max(MIN_AGE_SECONDS, found.life_seconds), renewed)
     call.sessions[_key(call)] = token
     return token
 
@@ -127,27 +132,55 @@ AUTHORITY = "https://login.microsoftonline.com"
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
 
-async def _question(env: Mapping[str, str], scope: str) -> HttpRequest | None:
-    """Return what the environment's identity is asked for a token with, None when there is no such identity."""
+class _Question(NamedTuple):
+    """What is asked for a token. Answered by a server of this machine's own network, or by Entra."""
+
+    request: HttpRequest
+    ours: bool = False
+    absent: bool = False
+    """That server may well not be there."""
+    keys: tuple[str, ...] = ()
+    """Folders of files that only some users of this machine can read: it is refused at first, with the name of one."""
+
+
+async def _question(env: Mapping[str, str], scope: str, *, metadata: bool) -> _Question | None:
+    """Return what the machine's identity is asked for a token with, None when there is no such identity."""
     tenant, client = env.get("AZURE_TENANT_ID"), env.get("AZURE_CLIENT_ID")
     if tenant and client and (proof := await _proof(env)):
         authority = addresses.base_url(
             env.get("AZURE_AUTHORITY_HOST") or AUTHORITY, "AZURE_AUTHORITY_HOST", private_network=False
         )
         form = {"client_id": client, "grant_type": "client_credentials", "scope": scope} | proof
-        return HttpRequest(
+        request = HttpRequest(
             method="POST",
             url=f"{authority}/{_plain(tenant)}/oauth2/v2.0/token",
             headers={"content-type": "application/x-www-form-urlencoded", "accept": "application/json"},
             body=urlencode(form).encode(),
         )
+        return _Question(request)
+    # Link-local addresses as a rule: whoever sets the environment is the user, or the service that hosts us.
+    query = {"resource": scope.removesuffix("/.default")} | ({"client_id": client} if client else {})
     endpoint, header = env.get("IDENTITY_ENDPOINT"), env.get("IDENTITY_HEADER")
     if endpoint and header:
-        query = {"api-version": "2019-08-01", "resource": scope.removesuffix("/.default")}
-        query |= {"client_id": client} if client else {}
-        # A link-local address as a rule: whoever sets the environment is the user, or the service that hosts us.
-        return HttpRequest(method="GET", url=f"{endpoint}?{urlencode(query)}", headers={"x-identity-header": header})
+        return _Question(_get(endpoint, "2019-08-01", query, {"x-identity-header": header}), ours=True)
+    if endpoint and env.get("IMDS_ENDPOINT"):
+        keys = ("/var/opt/azcmagent/tokens", f"{env.get('PROGRAMDATA')}\\AzureConnectedMachineAgent\\Tokens")
+        return _Question(_get(endpoint, "2020-06-01", query, {"metadata": "true"}), ours=True, keys=keys)
+    if metadata:
+        host = (env.get("AZURE_POD_IDENTITY_AUTHORITY_HOST") or METADATA).rstrip("/")
+        request = _get(f"{host}{METADATA_PATH}", "2018-02-01", query, {"metadata": "true"})
+        return _Question(request, ours=True, absent=True)
     return None
+
+
+METADATA = "http://169.254.169.254"
+"""Where a virtual machine has its metadata server; AZURE_POD_IDENTITY_AUTHORITY_HOST takes its place."""
+
+METADATA_PATH = "/metadata/identity/oauth2/token"
+
+
+def _get(url: str, version: str, query: dict[str, str], headers: dict[str, str]) -> HttpRequest:
+    return HttpRequest(method="GET", url=f"{url}?{urlencode({'api-version': version} | query)}", headers=headers)
 
 
 async def _proof(env: Mapping[str, str]) -> dict[str, str]:
@@ -171,26 +204,70 @@ def _plain(tenant: str) -> str:
     return tenant
 
 
-async def _answered(http: Transport, question: HttpRequest) -> _Found:
-    limits = Limits(first_byte=LIMIT_SECONDS, idle=LIMIT_SECONDS)
-    async with http.send(question, {}, limits, Progress()) as response:
-        body = await transport.read_error_body(response)
+async def _answered(http: Transport, question: _Question) -> _Found:
+    status, headers, body = await _reply(http, question)
+    if question.keys and status == 401:
+        key = await _key_of_agent(headers.get("www-authenticate", ""), question.keys)
+        request = question.request
+        proven = msgspec.structs.replace(request, headers=request.headers | {"authorization": f"Basic {key}"})
+        status, headers, body = await _reply(http, question._replace(request=proven))
     answer = faults.document(body)
     said = answer if isinstance(answer, dict) else {}
     token, life = said.get("access_token"), _number(said.get("expires_in"))
-    if response.status == 200 and isinstance(token, str):
+    if status == 200 and isinstance(token, str):
         return _Found(token, life - REFRESH_EARLY_SECONDS)
-    if response.status >= 500 or response.status == 429:
-        raise SidecarError(
-            "provider_error", "Entra could not make an access token.", provider_status=response.status, reason="login"
-        )
+    if status >= 500 or status in (410, 429):
+        # A metadata server that is being brought up to date says 410.
+        text = "Entra could not make an access token."
+        raise SidecarError("provider_error", text, provider_status=status, reason="login")
     word = said.get("error")
+    code = next(iter(faults.words(word)), None) if isinstance(word, str) else None
+    if question.ours:
+        text = "This machine has no managed identity that could be used."
+        hint = "Give it one, and set AZURE_CLIENT_ID where it has several."
+        raise SidecarError("auth_required", text, provider_code=code, hint=hint)
     raise SidecarError(
         "auth_failed",
         "Entra refused to make an access token for this machine's identity.",
-        provider_code=next(iter(faults.words(word)), None) if isinstance(word, str) else None,
+        provider_code=code,
         hint="Check AZURE_TENANT_ID, AZURE_CLIENT_ID and AZURE_CLIENT_SECRET.",
     )
+
+
+async def _reply(http: Transport, question: _Question) -> tuple[int, dict[str, str], bytes]:
+    connect = OURS_CONNECT_SECONDS if question.ours else transport.CONNECT_SECONDS
+    limits, progress = Limits(connect=connect, first_byte=LIMIT_SECONDS, idle=LIMIT_SECONDS), Progress()
+    try:
+        async with http.send(question.request, {}, limits, progress, link_local=question.ours) as response:
+            return response.status, response.headers, await transport.read_error_body(response)
+    except SidecarError:
+        if question.absent and progress.phase == "connect":
+            raise _required("This machine has no metadata server: nobody answers there.") from None
+        raise
+
+
+OURS_CONNECT_SECONDS = 2.0
+"""How long a server is waited for that is here or nowhere."""
+
+MAX_AGENT_KEY_BYTES = 4096
+
+
+async def _key_of_agent(challenge: str, folders: tuple[str, ...]) -> str:
+    """Return what the file holds that the agent names, which shows that we may read it.
+
+    Raises: SidecarError `auth_required`.
+    """
+    scheme, _, file = challenge.partition("realm=")
+    folder = file[: max(file.rfind("/"), file.rfind("\\"), 0)]
+    if scheme.strip().lower() != "basic" or folder not in folders or not file.endswith(".key"):
+        raise _required("The agent of Azure Arc names no file of its own.")
+    try:
+        async with await anyio.open_file(file, "rb") as opened:
+            key = (await opened.read(MAX_AGENT_KEY_BYTES)).decode("ascii").strip()
+    except (OSError, ValueError):
+        hint = "Make this user a member of the agent's group (on Linux `himds`)."
+        raise _required("The key of Azure Arc's agent cannot be read.", hint) from None
+    return key
 
 
 def _number(value: object) -> float:

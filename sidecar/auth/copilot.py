@@ -136,17 +136,18 @@ def _address_in(token: str) -> str | None:
     """Return the address that a session token names in its `proxy-ep`, or None."""
     fields = dict(field.partition("=")[::2] for field in token.partition(":")[0].split(";"))
     host = fields.get("proxy-ep", "")
-    return _checked(f"https://{host.replace('proxy.', 'api.', 1)}") if host.startswith("proxy.") else None
+    return _checked(f"https://{host.replace('proxy.', 'api.', 1)}", _HOME) if host.startswith("proxy.") else None
 
 
-def _checked(url: Any) -> str | None:
-    """Return *url* when a session may lead there: https, at the API's own domain."""
+def _checked(url: Any, domain: str) -> str | None:
+    """Return *url* when a session may lead there: https, at the API's own domain or at that of the enterprise."""
     try:
         address = addresses.base_url(str(url), "endpoints.api", private_network=False)
     except SidecarError:
         return None
     host = addresses.host_of(address)
-    return address if host.endswith((".githubcopilot.com", ".ghe.com")) else None
+    ours = host == domain or host.endswith((".githubcopilot.com", ".ghe.com", f".{domain}"))
+    return address if ours else None
 
 
 async def _exchanged(call: Call) -> Session:
@@ -195,7 +196,7 @@ async def _exchange(call: Call) -> Session:
         if response.status >= 300:
             raise _refused(response.status, response.headers, await transport.read_error_body(response))
         reply = faults.document(await transport.read_body(response))
-    session = _session(reply)
+    session = _session(reply, target.route.settings.get("domain", _HOME))
     call.sessions[_key(target)] = session
     return session
 
@@ -215,7 +216,7 @@ def _exchange_url(target: Target) -> str:
     return f"{api}/copilot_internal/v2/token"
 
 
-def _session(reply: Any) -> Session:
+def _session(reply: Any, domain: str) -> Session:
     if not isinstance(reply, dict) or not isinstance(reply.get("token"), str):
         raise faults.unexpected_body()
     # How long, never until when: the clock here may be wrong.
@@ -224,7 +225,7 @@ def _session(reply: Any) -> Session:
     endpoints, now = reply.get("endpoints"), time.monotonic()
     return Session(
         token=Secret(reply["token"], "none", "token"),
-        base_url=_checked(endpoints.get("api")) if isinstance(endpoints, dict) else None,
+        base_url=_checked(endpoints.get("api"), domain) if isinstance(endpoints, dict) else None,
         since=now,
         until=now + max(MIN_SESSION_SECONDS, seconds),
     )

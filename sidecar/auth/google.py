@@ -1,15 +1,14 @@
-"""Google Cloud: an API key, an access token, or the credentials that this machine was given.
+"""Google Cloud: an API key, an access token, or the credentials that this machine or a JSON document has.
 
-The places and their order are those of google-auth 2.62 (`_default.py`), read 2026-11: the file that
-GOOGLE_APPLICATION_CREDENTIALS names, the file of `gcloud auth application-default login`, and the
-metadata server, which is asked only where the environment says that there is one. The library makes
-the tokens, in a worker thread, and asks through our own HTTP client.
+The library (google-auth) makes the tokens, in a worker thread, and asks through our own HTTP client.
+Where the credentials are is `google_files`, what they know of settings `google_settings`.
 """
 
-import importlib
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, MutableMapping
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import anyio
 import anyio.from_thread
@@ -17,26 +16,35 @@ import anyio.to_thread
 import msgspec
 
 from sidecar import transport
-from sidecar.auth import Call
+from sidecar.auth import Call, Lookup, google_files, google_settings
+from sidecar.auth.google_files import LOGIN, SCOPE, Source, exceptions, required
+from sidecar.auth.google_settings import Servers
 from sidecar.errors import SidecarError
 from sidecar.inflight import Progress
+from sidecar.resolve import Target
 from sidecar.secret import Secret
 from sidecar.transport import Limits, Transport
 from sidecar.wires import faults
 from sidecar.wires.types import HttpRequest
 
-SCOPE = "https://www.googleapis.com/auth/cloud-platform"
+__all__ = ["LOGIN", "SCOPE", "headers", "prepare", "renew", "settings"]
 
 REFRESH_EARLY = timedelta(minutes=5)
 """A token is renewed this long before it wears off."""
 
+MIN_AGE_SECONDS = 60.0
+"""A token that is refused is not replaced before this: a new one would be no better."""
+
 LIMIT_SECONDS = 5.0
 """How long a token is waited for."""
 
-MAX_FILE_BYTES = 1024 * 1024
+METADATA_SECONDS = 4.0
+"""How long a metadata server is waited for, which is near."""
+
 MAX_REPLY_BYTES = 1024 * 1024
 
-LOGIN = "Run `gcloud auth application-default login`."
+MAX_KEPT = 100
+"""Credentials whose tokens are remembered: requests may bring their own."""
 
 # --- headers ---------------------------------------------------------------------------------
 
@@ -46,16 +54,9 @@ class Token(msgspec.Struct, frozen=True):
 
     value: Secret
     until: datetime | None
+    since: float
+    """When it was made, on the monotonic clock."""
     quota_project: str | None = None
-
-
-class Source(msgspec.Struct, frozen=True):
-    """Where the machine's credentials are: a file, in the state that `stamp` tells, or a metadata server."""
-
-    file: str = ""
-    stamp: int = 0
-    host: str = ""
-    hint: str = LOGIN
 
 
 class Kept:
@@ -63,60 +64,123 @@ class Kept:
 
     def __init__(self) -> None:
         self.lock = anyio.Lock()
-        self.source: Source | None = None
         self.credentials: Any = None
         self.token: Token | None = None
+        self.dropped_at: float | None = None
+        """When a token was last forgotten because it was refused."""
 
-    def fresh(self, source: Source) -> Token | None:
-        """Return the token that *source* has given, when it is good for a while yet."""
-        if self.source != source or self.token is None:
+    def fresh(self) -> Token | None:
+        """Return the last token, when it is good for a while yet."""
+        if self.token is None:
             return None
         until = self.token.until
         return self.token if until is None or until - datetime.now(UTC) > REFRESH_EARLY else None
 
 
+class _Asking(NamedTuple):
+    """Who needs a token: a source, and what it is asked with."""
+
+    source: Source
+    http: Transport
+    sessions: MutableMapping[Any, Any]
+
+
+async def prepare(call: Call) -> Target:
+    """Return the target as it is: credentials lead to no address."""
+    return call.target
+
+
+async def renew(call: Call, error: SidecarError) -> Target | None:
+    """Forget the token after a refusal; None when a new one would not help."""
+    if error.body.provider_status != 401 or not _makes_tokens(call.target.credential):
+        return None
+    kept, now = _kept(await _asking(call)), time.monotonic()
+    if kept.token is not None and now - kept.token.since >= MIN_AGE_SECONDS:
+        kept.credentials = kept.token = None
+        kept.dropped_at = now
+        return call.target
+    # Another request may have had it renewed since this one was sent.
+    lately = kept.dropped_at is not None and now - kept.dropped_at < MIN_AGE_SECONDS
+    return call.target if lately else None
+
+
 async def headers(call: Call) -> dict[str, str]:
-    """Return the header of the key or token, or of a token from the machine's own credentials.
+    """Return the header of the key or token, or of a token from a document or the machine's own credentials.
 
     Raises: SidecarError `auth_required`, or `timeout` and others when no token is to be had now.
     """
     credential = call.target.credential
-    if credential is not None:
+    if credential is not None and not _makes_tokens(credential):
         value = credential.reveal()
         return {"authorization": f"Bearer {value}"} if credential.kind == "token" else {"x-goog-api-key": value}
-    token = await _token(call)
+    token = await _token(await _asking(call))
     made = {"authorization": f"Bearer {token.value.reveal()}"}
     if project := call.target.env.get("GOOGLE_CLOUD_QUOTA_PROJECT") or token.quota_project:
         made["x-goog-user-project"] = project
     return made
 
 
-async def _token(call: Call) -> Token:
-    source = await _find(call.target.env)
-    kept: Kept = call.sessions.setdefault(__name__, Kept())
-    if token := kept.fresh(source):
+async def settings(lookup: Lookup) -> dict[str, str]:
+    """Return the project and the location, as far as gcloud's configuration and the credentials know them.
+
+    Raises: SidecarError when the credentials are there and cannot be used, as `headers` would.
+    """
+
+    async def token(source: Source) -> Secret:
+        return (await _token(_Asking(source, lookup.http, lookup.sessions))).value
+
+    servers = Servers(token, partial(_send, lookup.http), partial(_ask_metadata, lookup.http))
+    try:
+        with anyio.fail_after(LIMIT_SECONDS):
+            return await google_settings.find(lookup, servers)
+    except TimeoutError:
+        raise SidecarError("timeout", "Google Cloud did not say the project in time.", phase="headers") from None
+
+
+def _makes_tokens(credential: Secret | None) -> bool:
+    return credential is None or credential.kind == "document"
+
+
+async def _asking(call: Call) -> _Asking:
+    target = call.target
+    source = await google_files.find(target.env, target.route.settings, target.credential)
+    return _Asking(source, call.http, call.sessions)
+
+
+def _kept(asking: _Asking) -> Kept:
+    everything: dict[Any, Kept] = asking.sessions.setdefault(__name__, {})
+    kept = everything.pop(asking.source.key, None) or Kept()
+    # What was used last stands last, and what stands first goes.
+    everything[asking.source.key] = kept
+    if len(everything) > MAX_KEPT:
+        del everything[next(iter(everything))]
+    return kept
+
+
+async def _token(asking: _Asking) -> Token:
+    kept = _kept(asking)
+    if token := kept.fresh():
         return token
     try:
         with anyio.fail_after(LIMIT_SECONDS):
             async with kept.lock:
-                return kept.fresh(source) or await _renewed(call, source, kept)
+                return kept.fresh() or await _renewed(asking, kept)
     except TimeoutError:
         raise SidecarError("timeout", "No access token came in time.", phase="headers") from None
 
 
-async def _renewed(call: Call, source: Source, kept: Kept) -> Token:
+async def _renewed(asking: _Asking, kept: Kept) -> Token:
     """Return a new token and keep it; the lock is held."""
-    if kept.source != source:
-        kept.credentials = await _load(source) if source.file else None
-        kept.source, kept.token = source, None
-    if source.file:
-        # A thread that nobody waits for any longer finds its requests cancelled.
-        await anyio.to_thread.run_sync(
-            _refresh, kept.credentials, _requester(call.http), source.hint, abandon_on_cancel=True
-        )
-        kept.token = _token_of(kept.credentials)
-    else:
-        kept.token = await _from_metadata(call.http, source.host)
+    source = asking.source
+    if source.host:
+        kept.token = await _from_metadata(asking.http, source.host)
+        return kept.token
+    if kept.credentials is None:
+        kept.credentials = await google_files.load(source)
+    credentials = kept.credentials
+    # A thread that nobody waits for any longer finds its requests cancelled.
+    await anyio.to_thread.run_sync(_refresh, credentials, _requester(asking), source.hint, abandon_on_cancel=True)
+    kept.token = _token_of(credentials)
     return kept.token
 
 
@@ -124,116 +188,7 @@ def _token_of(credentials: Any) -> Token:
     # The library's expiry is in UTC without saying so.
     until = None if credentials.expiry is None else credentials.expiry.replace(tzinfo=UTC)
     project = getattr(credentials, "quota_project_id", None)
-    return Token(Secret(credentials.token, "none", "token"), until, project)
-
-
-# --- where they are --------------------------------------------------------------------------
-
-METADATA_HOSTS = ("GCE_METADATA_HOST", "GCE_METADATA_IP", "GCE_METADATA_ROOT")
-"""Variables that name a metadata server."""
-
-METADATA_SIGNS = ("K_SERVICE", "CLOUD_RUN_JOB", "GAE_SERVICE", "FUNCTION_TARGET")
-"""Variables of places that have one under its usual name."""
-
-
-async def _find(env: Mapping[str, str]) -> Source:
-    """Return where the machine's credentials are.
-
-    Raises: SidecarError `auth_required` when there are none.
-    """
-    named = env.get("GOOGLE_APPLICATION_CREDENTIALS")
-    if named:
-        hint = "Check the file that GOOGLE_APPLICATION_CREDENTIALS names."
-        if (stamp := await _stamp(named)) is None:
-            raise _required("There is no credentials file where GOOGLE_APPLICATION_CREDENTIALS says.", hint)
-        return Source(file=named, stamp=stamp, hint=hint)
-    for folder in _folders(env):
-        file = f"{folder}/application_default_credentials.json"
-        if (stamp := await _stamp(file)) is not None:
-            return Source(file=file, stamp=stamp)
-    if env.get("NO_GCE_CHECK") != "true":
-        if host := next(filter(None, map(env.get, METADATA_HOSTS)), None):
-            return Source(host=host)
-        if any(env.get(sign) for sign in METADATA_SIGNS):
-            return Source(host="metadata.google.internal")
-    raise _required("There are no Google Cloud credentials on this machine.", LOGIN)
-
-
-def _folders(env: Mapping[str, str]) -> list[str]:
-    """Return the folders of gcloud's configuration, the one that is named or the usual one of the system."""
-    if named := env.get("CLOUDSDK_CONFIG"):
-        return [named]
-    usual = (("APPDATA", "gcloud"), ("HOME", ".config/gcloud"))
-    return [f"{root}/{rest}" for variable, rest in usual if (root := env.get(variable))]
-
-
-async def _stamp(file: str) -> int | None:
-    """Return what changes when *file* does, None when there is no such file."""
-    try:
-        return (await anyio.Path(file).stat()).st_mtime_ns
-    except (OSError, ValueError):
-        return None
-
-
-def _required(message: str, hint: str) -> SidecarError:
-    return SidecarError("auth_required", message, hint=hint)
-
-
-# --- files -----------------------------------------------------------------------------------
-
-FACTORIES: dict[str, tuple[str, str]] = {
-    "service_account": ("google.oauth2.service_account", "from_service_account_info"),
-    "impersonated_service_account": (
-        "google.auth.impersonated_credentials",
-        "from_impersonated_service_account_info",
-    ),
-    "external_account": ("google.auth.identity_pool", "from_info"),
-    "external_account_authorized_user": ("google.auth.external_account_authorized_user", "from_info"),
-    "authorized_user": ("google.oauth2.credentials", "from_authorized_user_info"),
-}
-"""By the file's `type`: the module, and what of its `Credentials` reads the file."""
-
-_AWS = ("google.auth.aws", "from_info")
-_AWS_SUBJECT = "urn:ietf:params:aws:token-type:aws4_request"
-
-_SCOPED_BY_LOGIN = frozenset({"authorized_user", "external_account_authorized_user"})
-"""Types whose scopes were settled when their user logged in."""
-
-
-async def _load(source: Source) -> Any:
-    try:
-        content = await anyio.Path(source.file).read_bytes()
-    except OSError:
-        raise _required("The Google Cloud credentials file cannot be read.", source.hint) from None
-    info = faults.document(content) if len(content) <= MAX_FILE_BYTES else None
-    if not isinstance(info, dict):
-        raise _required("The Google Cloud credentials file is no JSON object.", source.hint)
-    return await anyio.to_thread.run_sync(_credentials, info, source.hint, abandon_on_cancel=True)
-
-
-def _credentials(info: dict[str, Any], hint: str) -> Any:
-    """Return the library's credentials for what a file holds; imports the library, in a worker thread."""
-    kind = info.get("type")
-    if not isinstance(kind, str) or kind not in FACTORIES:
-        raise _required("The Google Cloud credentials file is of no type that can be used.", hint)
-    if _names_program(info) or _names_program(info.get("source_credentials")):
-        raise _required("The Google Cloud credentials file names a program to run, and none is run.", hint)
-    module, factory = _AWS if info.get("subject_token_type") == _AWS_SUBJECT else FACTORIES[kind]
-    scopes = {} if kind in _SCOPED_BY_LOGIN else {"scopes": [SCOPE]}
-    try:
-        return getattr(importlib.import_module(module).Credentials, factory)(info, **scopes)
-    except (_exceptions().GoogleAuthError, ValueError, KeyError, TypeError, AttributeError):
-        # What is wrong with it may be a part of the key, so it is not said.
-        raise _required("The Google Cloud credentials file is incomplete or malformed.", hint) from None
-
-
-def _names_program(info: object) -> bool:
-    source = info.get("credential_source") if isinstance(info, dict) else None
-    return isinstance(source, dict) and "executable" in source
-
-
-def _exceptions() -> Any:
-    return importlib.import_module("google.auth.exceptions")
+    return Token(Secret(credentials.token, "none", "token"), until, time.monotonic(), project)
 
 
 # --- tokens ----------------------------------------------------------------------------------
@@ -247,24 +202,26 @@ class Answer(msgspec.Struct, frozen=True):
     data: bytes
 
 
-def _requester(http: Transport) -> Callable[..., Answer]:
+def _requester(asking: _Asking) -> Callable[..., Answer]:
     """Return what the library asks through: our own HTTP client, from the library's thread."""
+    # The user's own file names the server: another cloud's metadata, it may be.
+    send = partial(_send, link_local=not asking.source.brought)
 
     def request(
         url: str, method: str = "GET", body: bytes | None = None, headers: dict[str, str] | None = None, **_: object
     ) -> Answer:
         wanted = HttpRequest(method=method, url=url, headers=headers or {}, body=body or b"")
         try:
-            return anyio.from_thread.run(_send, http, wanted)
+            return anyio.from_thread.run(send, asking.http, wanted)
         except SidecarError as error:
-            raise _exceptions().TransportError(error.body.message) from error
+            raise exceptions().TransportError(error.body.message) from error
 
     return request
 
 
-async def _send(http: Transport, request: HttpRequest) -> Answer:
+async def _send(http: Transport, request: HttpRequest, *, link_local: bool = False) -> Answer:
     limits = Limits(connect=LIMIT_SECONDS, first_byte=LIMIT_SECONDS, idle=LIMIT_SECONDS)
-    async with http.send(request, {}, limits, Progress()) as response:
+    async with http.send(request, {}, limits, Progress(), link_local=link_local) as response:
         return Answer(response.status, response.headers, await transport.read_body(response, MAX_REPLY_BYTES))
 
 
@@ -273,15 +230,15 @@ def _refresh(credentials: Any, request: Callable[..., Answer], hint: str) -> Non
 
     Raises: SidecarError, `auth_required` when they are no longer good.
     """
-    exceptions = _exceptions()
+    library = exceptions()
     try:
         credentials.refresh(request)
-    except exceptions.TransportError as error:
+    except library.TransportError as error:
         cause = error.__cause__
         if isinstance(cause, SidecarError):
             raise cause.with_(message=f"No access token is to be had: {cause.body.message}") from None
         raise SidecarError("network_error", "No access token is to be had.") from None
-    except exceptions.GoogleAuthError as error:
+    except library.GoogleAuthError as error:
         raise _refused(error, hint) from None
 
 
@@ -295,13 +252,23 @@ def _refused(error: Any, hint: str) -> SidecarError:
     return SidecarError("auth_required", text, provider_code=code, hint=hint)
 
 
+async def _ask_metadata(http: Transport, host: str, path: str) -> Answer:
+    """Return the answer of a metadata server. One that is not there has no credentials, and never will."""
+    url = f"http://{host}/computeMetadata/v1/{path}"
+    request = HttpRequest(method="GET", url=url, headers={"metadata-flavor": "Google"})
+    try:
+        with anyio.fail_after(METADATA_SECONDS):
+            return await _send(http, request, link_local=True)
+    except (TimeoutError, SidecarError):
+        raise required("The metadata server that the environment speaks of does not answer.", LOGIN) from None
+
+
 async def _from_metadata(http: Transport, host: str) -> Token:
-    url = f"http://{host}/computeMetadata/v1/instance/service-accounts/default/token?scopes={SCOPE}"
-    answer = await _send(http, HttpRequest(method="GET", url=url, headers={"metadata-flavor": "Google"}))
+    answer = await _ask_metadata(http, host, f"instance/service-accounts/default/token?scopes={SCOPE}")
     reply = faults.document(answer.data) if answer.status == 200 else None
     value = reply.get("access_token") if isinstance(reply, dict) else None
     if not isinstance(reply, dict) or not isinstance(value, str):
-        raise _required("The metadata server gives no access token.", "Give this machine a service account.")
+        raise required("The metadata server gives no access token.", "Give this machine a service account.")
     seconds = reply.get("expires_in")
     life = timedelta(seconds=min(seconds, 86_400)) if isinstance(seconds, int) else REFRESH_EARLY
-    return Token(Secret(value, "none", "token"), datetime.now(UTC) + life)
+    return Token(Secret(value, "none", "token"), datetime.now(UTC) + life, time.monotonic())

@@ -3,6 +3,8 @@
 from functools import cache
 from typing import Any
 
+from tests.e2e import canaries
+
 
 @cache
 def private_key() -> str:
@@ -11,6 +13,7 @@ def private_key() -> str:
 
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    canaries.register(pem.decode())
     return pem.decode()
 
 

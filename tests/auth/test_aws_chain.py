@@ -34,6 +34,17 @@ async def test_which_credentials_win(files: dict[str, str], env: dict[str, str],
     assert signer_of(await aws.headers(call(files | env, profile=profile))) == signer
 
 
+async def test_chains_are_remembered_for_so_many_profiles(
+    files: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sessions: dict[Any, Any] = {}
+    write(files, credentials="".join(pair(f"p{number}", "AKIDFILE") for number in range(3)))
+    monkeypatch.setattr(aws, "MAX_CHAINS", 2)
+    for number in (0, 1, 0, 2):
+        await aws.headers(call(files, sessions=sessions, profile=f"p{number}"))
+    assert [source.profile for source in sessions[aws.__name__]] == ["p0", "p2"]
+
+
 async def test_keys_that_another_program_writes_are_seen(
     files: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

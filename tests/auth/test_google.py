@@ -47,7 +47,7 @@ class Http:
 
     @asynccontextmanager
     async def send(
-        self, request: HttpRequest, auth: dict[str, str], limits: Limits, progress: Progress
+        self, request: HttpRequest, auth: dict[str, str], limits: Limits, progress: Progress, **_: bool
     ) -> AsyncIterator[Response]:
         assert auth == {}
         assert limits.first_byte <= google.LIMIT_SECONDS

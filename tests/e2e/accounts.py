@@ -59,6 +59,8 @@ def logged_off(services: Services, folder: Path, config: str = "", **env: str) -
     # Not in the home directory, where no secret may be found afterwards, and not in the keychain of whoever tests.
     store = {"SIDECAR_STORE_DIR": str(folder / "store"), "PYTHON_KEYRING_BACKEND": "keyring.backends.fail.Keyring"}
     with online(services, folder, config, **(store | env)) as sidecar:
+        # A keychain for a test keeps its secrets in a file.
+        sidecar.allowed.places.append(folder / "keychain.json")
         yield sidecar
 
 

@@ -1,6 +1,7 @@
 """The table of providers as tests go through it: what each row needs to be asked, and what it is answered with."""
 
 import re
+from fnmatch import fnmatchcase
 from typing import Any
 
 from sidecar import catalogue
@@ -53,6 +54,40 @@ def every_setting() -> dict[str, str]:
 def secrets(seen: Seen) -> set[str]:
     """Return the keys that stand anywhere in the request."""
     return set(re.findall(r"CANARY-[\w-]+", seen.text))
+
+
+_OWNERS = {"githubcopilot.com": "github.com"}
+"""Domains of one owner."""
+
+_GATEWAY = "gateway.ai.cloudflare.com"
+"""It gets the keys of whoever is behind it, where the user has set it up."""
+
+_HERE = "127.0.0.1"
+"""A server of the user's own, in the place of any provider."""
+
+
+def _hosts(value: Any) -> set[str]:
+    """Return the patterns of all hosts in the addresses that stand in *value*."""
+    return {re.sub(r"\{\w+\}", "*", host) for host in re.findall(r"https?://([^/'\"\s:]+)", repr(value))}
+
+
+HOSTS = {name: _hosts(row) for name, row in ROWS.items()}
+"""Provider → patterns of the hosts that its table names."""
+
+
+def astray(received: dict[str, set[str]]) -> list[tuple[str, set[str]]]:
+    """Return which of the secrets, each with the hosts that got it, came to a host that they do not belong to.
+
+    One secret has one owner, whatever hosts it is known at; and one of `every_key` says who that is.
+    """
+    found = []
+    for secret, hosts in received.items():
+        owners = {".".join(host.split(".")[-2:]) for host in hosts - {_GATEWAY}}
+        named = HOSTS.get(secret.removeprefix("CANARY-"), {"*"})
+        strangers = {host for host in hosts - {_GATEWAY, _HERE} if not any(fnmatchcase(host, each) for each in named)}
+        if strangers or len({_OWNERS.get(owner, owner) for owner in owners}) > 1:
+            found.append((secret, strangers or hosts))
+    return found
 
 
 def params(wire: str | None = None, **more: Any) -> Object:

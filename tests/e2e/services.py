@@ -27,6 +27,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from tests.e2e import canaries
 from tests.e2e.harness import Sidecar, environment
 from tests.e2e.provider import WAIT_SECONDS
 
@@ -90,6 +91,8 @@ class Services:
         self.changed = threading.Condition()
         self.problems: list[str] = []
         self._rules: list[tuple[str, deque[Answering]]] = []
+        self._came: dict[str, set[str]] = {}
+        """Each secret that came, and the hosts that got it."""
         self._certificates = _Certificates(folder)
         self._http = _Http(("127.0.0.1", 0), _Handler)
         self._http.services = self
@@ -134,6 +137,12 @@ class Services:
             self.seen.clear()
             self._rules.clear()
 
+    def received(self) -> dict[str, set[str]]:
+        """Return the secrets that have come since this was last asked, and the hosts that got each."""
+        with self.changed:
+            came, self._came = self._came, {}
+        return came
+
     def asked(self, pattern: str = "*") -> list[Seen]:
         """Return the requests so far whose `METHOD URL` matches *pattern*."""
         with self.changed:
@@ -160,6 +169,8 @@ class Services:
         """Return what *seen* is answered with."""
         with self.changed:
             self.seen.append(seen)
+            for secret in canaries.tokens(seen.text):
+                self._came.setdefault(secret, set()).add(urlsplit(seen.url).hostname or "")
             found = next(
                 (answers for pattern, answers in self._rules if fnmatchcase(f"{seen.method} {seen.url}", pattern)), None
             )
@@ -167,7 +178,11 @@ class Services:
             if found and len(found) > 1:
                 found.popleft()
             self.changed.notify_all()
-        return answer if isinstance(answer, Answer) else answer(seen)
+        given = answer if isinstance(answer, Answer) else answer(seen)
+        with suppress(ValueError):
+            # What a service hands out is as secret as what it gets.
+            canaries.register_fields(json.loads(given.body))
+        return given
 
     def tls(self, host: str) -> ssl.SSLContext:
         """Return the context of the server that *host* is."""
@@ -230,7 +245,7 @@ class _Handler(BaseHTTPRequestHandler):
                 self.connection.recv(1)
             services.note(lambda: setattr(seen, "closed_at", time.monotonic()))
 
-    do_POST = do_GET  # noqa: N815 - the base class looks for this name
+    do_POST = do_PUT = do_GET  # noqa: N815 - the base class looks for these names
 
     def finish(self) -> None:
         """Close what `do_CONNECT` has put in the place of the plain connection."""

@@ -79,6 +79,7 @@ def test_a_profile_that_has_worn_off_is_renewed_and_kept(services: Services, tmp
     services.answer(CHATS, text_of("anthropic_messages"))
     env = {"ANTHROPIC_CONFIG_DIR": str(root), "ANTHROPIC_PROFILE": "dev"}
     with online(services, tmp_path, **env) as sidecar:
+        sidecar.allowed.places.append(root / "credentials")
         assert codes(sidecar, 2) == [None, None]
     seen = services.asked(CHATS)[0]
     assert seen.url == "https://staging.example/v1/messages"

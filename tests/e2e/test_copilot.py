@@ -95,9 +95,12 @@ def session(token: str = "CANARY-session", **more: Any) -> Answer:
     return document({"token": token, "expires_at": int(time.time()) + 1800, "refresh_in": 1500} | more)
 
 
-def test_a_refused_github_token_is_exchanged_once_and_the_session_is_kept(services: Services, tmp_path: Path) -> None:
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_refused_github_token_is_exchanged_once_and_the_session_is_kept(
+    services: Services, tmp_path: Path, status: int
+) -> None:
     own = "https://api.individual.githubcopilot.com"
-    services.answer(f"* {COPILOT}/*", document({"message": "token expired"}, 401))
+    services.answer(f"* {COPILOT}/*", document({"message": "token expired"}, status))
     services.answer(f"GET {SESSIONS}", session(endpoints={"api": own}))
     services.answer(f"GET {own}/models", models())
     services.answer(f"POST {own}/*", text_of("openai_chat"))
@@ -137,22 +140,42 @@ def test_an_address_of_a_session_must_be_the_apis_own(services: Services, tmp_pa
     assert not services.asked("*evil*")
 
 
-@pytest.mark.parametrize("known", [True, False], ids=["session's address", "none"])
-def test_an_enterprises_token_stays_with_its_own_hosts(services: Services, tmp_path: Path, known: bool) -> None:
-    own = "https://copilot-api.company.ghe.com"
+@pytest.mark.parametrize(
+    ("domain", "told", "asked"),
+    [
+        ("company.ghe.com", "https://api.of.ghe.com", "https://api.of.ghe.com"),
+        ("company.ghe.com", None, None),
+        ("company.ghe.com", "https://company.ghe.com.evil.example", None),
+        ("github.company.example", "https://copilot.github.company.example", "https://copilot.github.company.example"),
+        (
+            "github.company.example",
+            "https://api.enterprise.githubcopilot.com",
+            "https://api.enterprise.githubcopilot.com",
+        ),
+        ("github.company.example", "https://github.company.example/copilot", "https://github.company.example/copilot"),
+        ("github.company.example", None, None),
+        ("github.company.example", "https://evilgithub.company.example", None),
+        ("github.company.example", "http://copilot.github.company.example", None),
+    ],
+)
+def test_an_enterprises_token_stays_with_its_own_hosts(
+    services: Services, tmp_path: Path, domain: str, told: str | None, asked: str | None
+) -> None:
+    own = f"https://copilot-api.{domain}"
+    services.answer("POST *", text_of("openai_chat"))
     services.answer(f"GET {own}/models", models())
     services.answer(f"POST {own}/*", document({"message": "token expired"}, 401), text_of("openai_chat"))
-    services.answer("POST https://api.of.ghe.com/*", text_of("openai_chat"))
-    given: Object = {"endpoints": {"api": "https://api.of.ghe.com"}} if known else {}
-    services.answer("GET https://api.company.ghe.com/copilot_internal/v2/token", session(**given))
-    config = '[providers.copilot]\ndomain = "company.ghe.com"\napi_key = "CANARY-enterprise"\n'
+    given: Object = {"endpoints": {"api": told}} if told else {}
+    services.answer(f"GET https://api.{domain}/copilot_internal/v2/token", session(**given))
+    config = f'[providers.copilot]\ndomain = "{domain}"\napi_key = "CANARY-enterprise"\n'
     with online(services, tmp_path, config) as sidecar:
         ask(sidecar)
-    last = services.asked()[-1]
-    assert last.url == ("https://api.of.ghe.com" if known else own) + "/chat/completions"
-    assert secrets(last) == {"CANARY-session"}
+        ask(sidecar)
+    for last in services.asked("POST *")[-2:]:
+        assert last.url == (asked or own) + "/chat/completions"
+        assert secrets(last) == {"CANARY-session"}
     with_token = [seen for seen in services.asked() if "CANARY-enterprise" in secrets(seen)]
-    assert {seen.url.split("/")[2] for seen in with_token} == {"copilot-api.company.ghe.com", "api.company.ghe.com"}
+    assert {seen.url.split("/")[2] for seen in with_token} == {f"copilot-api.{domain}", f"api.{domain}"}
 
 
 def test_a_token_for_an_enterprise_may_come_with_its_domain(bare: Sidecar, services: Services) -> None:

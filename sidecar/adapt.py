@@ -16,7 +16,9 @@ from sidecar.auth import call_of
 from sidecar.errors import SidecarError
 from sidecar.host import Host
 from sidecar.inflight import Entry
+from sidecar.limits import REFUSED
 from sidecar.resolve import Target
+from sidecar.secret import Secret
 from sidecar.wires.types import HttpRequest
 
 
@@ -28,6 +30,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """The target as it was resolved."""
     chat: Chat
     warnings: list[Warn] = []
+    keys: tuple[Secret, ...] = ()
+    """The credentials of the user's that may ask and were not refused yet."""
     whole: bool = False
     """Ask for the whole reply in place of a stream."""
     done: frozenset[str] = frozenset()
@@ -45,7 +49,7 @@ async def after(host: Host, entry: Entry, plan: Plan, error: SidecarError) -> Pl
     """Return what to ask next after *error*, or None when nothing would help."""
     for kind, change in CHANGES.items():
         if kind not in plan.done and (changed := await change(host, entry, plan, error)) is not None:
-            return msgspec.structs.replace(changed, done=plan.done | {kind})
+            return msgspec.structs.replace(changed, done=plan.done | ({kind} - REPEATED))
     return None
 
 
@@ -71,6 +75,14 @@ async def _profile(host: Host, entry: Entry, plan: Plan, error: SidecarError) ->
         return None
     target = msgspec.structs.replace(plan.target, route=msgspec.structs.replace(route, model=profile))
     return msgspec.structs.replace(plan, target=target)
+
+
+async def _other_key(host: Host, entry: Entry, plan: Plan, error: SidecarError) -> Plan | None:  # noqa: ARG001 - a change
+    """Leave the key alone that was refused, where the user has another."""
+    keys = tuple(key for key in plan.keys if key is not plan.origin.credential)
+    if error.body.code not in REFUSED or not keys:
+        return None
+    return msgspec.structs.replace(plan, keys=keys)
 
 
 _DROPPABLE = {
@@ -104,7 +116,14 @@ async def _drop_option(host: Host, entry: Entry, plan: Plan, error: SidecarError
 
 CHANGES: dict[str, Callable[[Host, Entry, Plan, SidecarError], Awaitable[Plan | None]]] = {
     "renew": _renew,
+    "other_key": _other_key,
     "whole": _whole,
     "profile": _profile,
     "drop_option": _drop_option,
 }
+
+REPEATED = frozenset({"other_key"})
+"""Of these, the kinds that are made as often as there is a reason: keys come to an end."""
+
+OF_TARGET = frozenset({"renew", "profile"})
+"""Of these, the kinds that are lost with the target."""

@@ -14,7 +14,6 @@ import msgspec
 
 from protocol.messages import Usage
 from protocol.replies import Attempt, Chunk, Done, Start, Timings
-from protocol.requests import Chat
 from sidecar import account, allowance, auth, background, cost, pricing, record, replay, structured, transport, wires
 from sidecar.adapt import Plan
 from sidecar.allowance import Allowance
@@ -23,14 +22,11 @@ from sidecar.errors import SidecarError
 from sidecar.host import Host
 from sidecar.inflight import Entry, Progress
 from sidecar.limits import Turn
+from sidecar.patience import Patience, patience_with
 from sidecar.reply import Reply
-from sidecar.resolve import Target
-from sidecar.transport import Limits, Response
+from sidecar.transport import Response
 from sidecar.wires import faults
 from sidecar.wires.types import HttpRequest, Outcome
-
-PROGRESS_SECONDS = 300.0
-"""Longest time without content from a provider that shows only that it is alive."""
 
 
 class Sink(Protocol):
@@ -59,6 +55,7 @@ class _Try(NamedTuple):
     sink: Sink
     allowed: Allowance | None
     began: float
+    patience: Patience
 
     @property
     def progress(self) -> Progress:
@@ -76,12 +73,13 @@ async def ask(host: Host, entry: Entry, plan: Plan, turn: Turn, sink: Sink) -> N
     encoded = background.encoded(plan)
     request = plan.reshape(encoded.request)
     allowed, cautions = allowance.of(chat, lambda used: _usd(plan, used))
-    this = _Try(entry, plan, turn, sink, allowed, time.monotonic())
+    patience = patience_with(plan.target, chat.options.timeouts)
+    this = _Try(entry, plan, turn, sink, allowed, time.monotonic(), patience)
     with account.noted(host, entry, plan) as note:
-        async with await _sending(host, plan.target, request, chat, entry.progress) as arrived:
+        async with await _sending(host, this, request) as arrived:
             folder = host.config.record_dir
             response = record.tee(folder, chat, route, request, arrived) if folder else arrived
-            turn.learn(response.headers)
+            turn.learn(response.headers, plan.target.row.rate_headers)
             if response.status >= 300:
                 raise wire.classify(response.status, response.headers, await transport.read_error_body(response))
             start = Start(
@@ -93,13 +91,18 @@ async def ask(host: Host, entry: Entry, plan: Plan, turn: Turn, sink: Sink) -> N
             headers_ms = entry.elapsed_ms
             reply = Reply(wire, route, response.headers)
             reply.known_until = background.known_until(chat)
-            async with background.body(host, entry, plan, reply, response, _limits(chat)) as body:
+            async with background.body(host, entry, plan, reply, response, this.patience.of_attempt) as body:
                 outcome = await _receive(this, reply, body, start)
             done = _done(this, start, outcome, headers_ms)
             note.done(done)
+            turn.used(_tokens(outcome.usage))
             sink.end(done)
             if not _was_cut(this):
                 await transport.drain(response)
+
+
+def _tokens(usage: Usage | None) -> int:
+    return (usage.input_tokens or 0) + (usage.output_tokens or 0) if usage else 0
 
 
 def _was_cut(this: _Try) -> bool:
@@ -107,26 +110,13 @@ def _was_cut(this: _Try) -> bool:
     return this.allowed is not None and this.allowed.has_ended
 
 
-async def _sending(
-    host: Host, target: Target, request: HttpRequest, chat: Chat, progress: Progress
-) -> AbstractAsyncContextManager[Response]:
+async def _sending(host: Host, this: _Try, request: HttpRequest) -> AbstractAsyncContextManager[Response]:
+    target, chat = this.plan.target, this.plan.chat
     if target.row.transport == "replay":
         return replay.send(host.config, target.route)
     call = msgspec.structs.replace(call_of(host, target), request=request, chat=chat)
-    return host.http.send(request, await auth.headers(call), _limits(chat), progress)
-
-
-def _limits(chat: Chat) -> Limits:
-    wanted = chat.options.timeouts
-    if wanted is None:
-        return Limits()
-    given = {"connect": wanted.connect_ms, "first_byte": wanted.first_byte_ms, "idle": wanted.idle_ms}
-    return Limits(**{name: ms / 1000 for name, ms in given.items() if ms is not None})
-
-
-def _progress_seconds(chat: Chat) -> float:
-    wanted = chat.options.timeouts
-    return wanted.progress_ms / 1000 if wanted and wanted.progress_ms else PROGRESS_SECONDS
+    authorized, budget = await auth.headers(call), this.turn.budget
+    return host.http.send(request, authorized, this.patience.of_attempt, this.progress, budget=budget)
 
 
 async def _receive(this: _Try, reply: Reply, body: AsyncIterator[bytes], start: Start) -> Outcome:
@@ -150,7 +140,7 @@ async def _receive(this: _Try, reply: Reply, body: AsyncIterator[bytes], start: 
 
 async def _pump(this: _Try, reply: Reply, body: AsyncIterator[bytes], out: list[Chunk]) -> str | None:
     """Read until the reply is finished, and return None, or the option whose limit was reached before."""
-    sink, allowed, limit_seconds = this.sink, this.allowed, _progress_seconds(this.plan.chat)
+    sink, allowed, limit_seconds = this.sink, this.allowed, this.patience.progress
     advanced = time.monotonic()
     async for data in body:
         reply.feed(data, out)

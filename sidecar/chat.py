@@ -13,14 +13,17 @@ import msgspec
 from protocol.messages import ReasoningPart, TextPart, ToolCallPart
 from protocol.replies import Attempt, Done, Status
 from protocol.requests import Chat
-from sidecar import account, adapt, attempt, auth, model_lists, resolve, retry, settings
+from sidecar import account, adapt, allowance, attempt, auth, candidates, model_lists, resolve, retry, settings
 from sidecar.adapt import Plan
 from sidecar.attempt import Sink
 from sidecar.auth import call_of
+from sidecar.candidates import Candidate
 from sidecar.errors import SidecarError
 from sidecar.host import Host
 from sidecar.inflight import Entry, Progress
 from sidecar.limits import CONCURRENCY, QUEUE_LENGTH, Gate
+from sidecar.machine import informed
+from sidecar.patience import limit_time
 from sidecar.resolve import Target
 
 FALLBACK_CODES = frozenset(
@@ -47,56 +50,42 @@ MAX_GATES = 1000
 async def stream(host: Host, entry: Entry, chat: Chat, sink: Sink) -> None:
     """Ask *chat*, then its fallbacks in turn, and give every chunk to *sink*.
 
-    Raises: SidecarError with whatever kept the last of them from its end.
+    Raises: SidecarError with whatever kept the last of them that was asked from its end.
     """
-    total_ms = chat.options.timeouts.total_ms if chat.options.timeouts else None
-    if total_ms is not None:
-        entry.limit(total_ms)
-    provider = entry.envelope.provider
-    candidates = [(provider, chat)] + [(None, _instead(chat, model)) for model in chat.options.fallbacks]
-    for number, candidate in enumerate(candidates, 1):
-        last = number == len(candidates)
+    everybody = candidates.of(host.config, entry.envelope.provider, chat)
+    failure: SidecarError | None = None
+    for number, candidate in enumerate(everybody, 1):
+        last, tries = number == len(everybody), entry.progress.tries
         try:
-            await _ask_one(host, entry, *candidate, sink, has_alternative=not last)
+            await _ask_one(host, entry, candidate, sink, has_alternative=not last)
         except SidecarError as error:
+            if failure is None or entry.progress.tries > tries:
+                # A fallback that could not even be asked says nothing of what is wrong.
+                failure = error.with_(provider=entry.progress.provider, model=entry.progress.model)
             if last or entry.progress.delivered or error.body.code not in FALLBACK_CODES:
-                raise
+                raise failure from None
             _tell(host, sink, Status(state="falling_back", attempt=number, code=error.body.code))
         else:
             return
 
 
-def _instead(chat: Chat, model: str) -> Chat:
-    """Return *chat* for a fallback: another provider has no use for the credentials and settings of the first."""
-    return msgspec.structs.replace(chat, model=model, api_key=None, base_url=None, settings=None)
-
-
-async def _ask_one(
-    host: Host, entry: Entry, provider: str | None, chat: Chat, sink: Sink, *, has_alternative: bool
-) -> None:
+async def _ask_one(host: Host, entry: Entry, candidate: Candidate, sink: Sink, *, has_alternative: bool) -> None:
     """Ask one model until it answers or there is no sense in asking again."""
-    provider, chat = resolve.with_preset(host.config, provider, chat)
-    target = resolve.chat_target(host.config, provider, chat)
-    progress = entry.progress
-    progress.provider, progress.model = target.route.provider, target.route.model
-    gate = gate_of(host, target)
-    if has_alternative and gate.avoided():
-        raise SidecarError("provider_overloaded", "The provider has been failing; it is left alone for a while.")
-    warnings = await account.check(host, target.route.provider)
-    plan = Plan(target=await _led(host, entry, target, chat), origin=target, chat=chat, warnings=warnings)
-    tried, paid = 1, 0
+    plan = await _planned(host, entry, candidate, has_alternative=has_alternative)
+    progress, tried, paid = entry.progress, 1, 0
     while True:
-        began = time.monotonic()
+        plan = await _with_free_key(host, entry, plan)
+        gate, began, tries = gate_of(host, plan.origin), time.monotonic(), progress.tries
         try:
-            last = tried >= _max_attempts(host, chat)
+            last = tried >= max_attempts(host, plan.origin, plan.chat)
             await _take_turn(host, entry, plan, gate, sink, patience_ms=0 if last else entry.remaining_ms)
         except SidecarError as error:
             seen = _as_seen_by_host(host, auth.hide(error, plan.target), plan.target, progress)
             changed = None if progress.delivered else await adapt.after(host, entry, plan, error)
             wait_ms = None
             if changed is None:
-                wait_ms, paid = _wait(entry, gate, seen, tried, _max_attempts(host, chat))
-            progress.attempts.append(_failed(plan, seen, began, wait_ms))
+                wait_ms, paid = _wait(entry, gate, seen, tried, max_attempts(host, plan.origin, plan.chat))
+            progress.attempts.append(_failed(plan, seen, began, wait_ms, progress if progress.tries > tries else None))
             if changed is not None:
                 plan = changed
                 continue
@@ -106,9 +95,38 @@ async def _ask_one(
             gate.budget.give_back(paid)
             return
         _tell(host, sink, Status(state="retrying", attempt=tried, wait_ms=wait_ms, code=seen.body.code))
-        progress.phase = "queue"
+        progress.phase, progress.again_at = "queue", time.monotonic() + wait_ms / 1000
         await anyio.sleep(wait_ms / 1000)
         tried += 1
+
+
+async def _planned(host: Host, entry: Entry, candidate: Candidate, *, has_alternative: bool) -> Plan:
+    """Return what to ask a candidate.
+
+    Raises: SidecarError whatever is wrong before anybody is asked, or `provider_overloaded` where a provider that has
+    been failing has an alternative.
+    """
+    provider, chat = resolve.with_preset(host.config, candidate.provider, candidate.chat)
+    target = resolve.chat_target(await informed(host, provider, chat), provider, chat)
+    entry.progress.provider, entry.progress.model = target.route.provider, target.route.model
+    limit_time(entry, target, chat.options.timeouts)
+    if has_alternative and gate_of(host, target).avoided():
+        raise SidecarError("provider_overloaded", "The provider has been failing; it is left alone for a while.")
+    warnings = [*candidate.warnings, *await account.check(host, target.route.provider)]
+    led, keys = await _led(host, entry, target, chat), resolve.keys(host.config, target)
+    return Plan(target=led, origin=target, chat=chat, warnings=warnings, keys=keys)
+
+
+async def _with_free_key(host: Host, entry: Entry, plan: Plan) -> Plan:
+    """Return *plan* with that of the user's keys whose gate lets it in first."""
+    if not plan.keys or plan.keys == (plan.origin.credential,):
+        return plan
+    origins = [msgspec.structs.replace(plan.origin, credential=key) for key in plan.keys]
+    best = min(origins, key=lambda origin: gate_of(host, origin).rank)
+    if best.credential is plan.origin.credential:
+        return plan
+    target = await _led(host, entry, best, plan.chat)
+    return msgspec.structs.replace(plan, target=target, origin=best, done=plan.done - adapt.OF_TARGET)
 
 
 async def _take_turn(host: Host, entry: Entry, plan: Plan, gate: Gate, sink: Sink, *, patience_ms: float) -> None:
@@ -120,14 +138,22 @@ async def _take_turn(host: Host, entry: Entry, plan: Plan, gate: Gate, sink: Sin
             text = "The provider asks to wait for longer than the request may take."
             raise SidecarError("rate_limited", text, retry_after_ms=pause_ms)
         _tell(host, sink, Status(state="queued", wait_ms=pause_ms))
-    async with gate.slot(plan.chat.options.priority, patience_ms) as turn:
+    tokens = allowance.prompt_tokens(plan.chat) if gate.counts_tokens else 0
+    async with gate.slot(plan.chat.options.priority, patience_ms, plan.target.route.model, tokens) as turn:
         entry.progress.tries += 1
         await attempt.ask(host, entry, plan, turn, sink)
 
 
-def _max_attempts(host: Host, chat: Chat) -> int:
+def max_attempts(host: Host, target: Target, chat: Chat) -> int:
+    """Return how often a request is made at most, with all that failed for a moment."""
     wanted = chat.options.retry.max_attempts if chat.options.retry else None
-    return wanted or host.config.limits.get("max_attempts") or retry.MAX_ATTEMPTS
+    return wanted or _limit(host, target, "max_attempts", retry.MAX_ATTEMPTS)
+
+
+def _limit(host: Host, target: Target, name: str, default: int) -> int:
+    limits = host.config.limits
+    value: int = limits.get("providers", {}).get(target.route.provider, {}).get(name) or limits.get(name) or default
+    return value
 
 
 def _wait(entry: Entry, gate: Gate, error: SidecarError, tried: int, max_attempts: int) -> tuple[int | None, int]:
@@ -139,7 +165,7 @@ def _wait(entry: Entry, gate: Gate, error: SidecarError, tried: int, max_attempt
     return (None, 0) if cost is None else (wait_ms, cost)
 
 
-def _failed(plan: Plan, error: SidecarError, began: float, wait_ms: int | None) -> Attempt:
+def _failed(plan: Plan, error: SidecarError, began: float, wait_ms: int | None, known: Progress | None) -> Attempt:
     return Attempt(
         provider=plan.target.route.provider,
         model=plan.target.route.model,
@@ -147,6 +173,8 @@ def _failed(plan: Plan, error: SidecarError, began: float, wait_ms: int | None) 
         provider_status=error.body.provider_status,
         wait_ms=wait_ms,
         ms=int((time.monotonic() - began) * 1000),
+        usage=known.usage if known else None,
+        cost=known.cost if known else None,
     )
 
 
@@ -162,10 +190,14 @@ def gate_of(host: Host, target: Target) -> Gate:
     key = (target.route.provider, target.route.base_url, hash(secret))
     gate = host.gates.get(key)
     if gate is None:
-        limits = host.config.limits
         if len(host.gates) >= MAX_GATES:
             host.gates = {each: known for each, known in host.gates.items() if not known.idle}
-        gate = host.gates[key] = Gate(limits.get("concurrency", CONCURRENCY), limits.get("queue_length", QUEUE_LENGTH))
+        gate = host.gates[key] = Gate(
+            _limit(host, target, "concurrency", CONCURRENCY),
+            _limit(host, target, "queue_length", QUEUE_LENGTH),
+            _limit(host, target, "requests_per_minute", 0),
+            _limit(host, target, "tokens_per_minute", 0),
+        )
     return gate
 
 

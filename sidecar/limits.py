@@ -1,14 +1,14 @@
-"""Who may ask a provider now: slots, a queue of two lanes, a gate after rate limits, a breaker.
+"""Who may ask a provider now: slots, a queue of two lanes, requests and tokens a minute, rate limits, a breaker.
 
 One `Gate` for each provider, address and credential. Knows time and fairness. Must not know
 requests or HTTP. Everything here runs in the event loop's thread.
 """
 
-import re
 import time
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from itertools import islice
 from typing import Literal
 
 import anyio
@@ -17,6 +17,7 @@ import msgspec
 from protocol.errors import ErrorBody
 from sidecar import stdio
 from sidecar.errors import SidecarError
+from sidecar.meters import Kind, Meters
 from sidecar.retry import MAX_ASKED_MS, THROTTLED, Budget
 
 Priority = Literal["interactive", "background"]
@@ -43,6 +44,12 @@ BREAKER_FAILURES = 5
 BREAKER_SECONDS = 30.0
 """How long it stays open before one request may try."""
 
+REFUSED = frozenset({"rate_limited", "quota_exceeded", "auth_failed"})
+"""Failures of a credential: another one of the same provider may do better."""
+
+REST_SECONDS = 60.0
+"""How long a credential that was refused is not chosen while there is another."""
+
 QUEUE_FULL_MS = 1000
 """When to come again to a queue that is full for no reason that says when it will not be."""
 
@@ -60,22 +67,33 @@ class GateState(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
 class Turn:
     """One request at the gate: it waits, is admitted, and tells what it came to."""
 
-    __slots__ = ("_gate", "admitted", "answered", "probe")
+    __slots__ = ("_gate", "admitted", "answered", "heard", "model", "priority", "probe", "tokens")
 
-    def __init__(self, gate: "Gate") -> None:
+    def __init__(self, gate: "Gate", priority: Priority, model: str, tokens: int) -> None:
         self._gate = gate
+        self.priority: Priority = priority
+        self.model = model
+        self.tokens = tokens
+        """About how many its prompt has."""
         self.admitted = anyio.Event()
         self.answered = False
+        self.heard = False
+        """Whether the provider has said anything, so that it has counted the request."""
         self.probe = False
         """Whether it is one of the few that may try after a rate limit."""
 
-    def learn(self, headers: dict[str, str]) -> None:
-        """Learn from the rate-limit headers of a reply: with nothing left, the gate is shut until the reset."""
-        for name in ("requests", "tokens"):
-            if headers.get(f"x-ratelimit-remaining-{name}") == "0":
-                wait = seconds_of(headers.get(f"x-ratelimit-reset-{name}", ""))
-                if wait is not None and wait * 1000 <= MAX_ASKED_MS:
-                    self._gate.shut(wait)
+    @property
+    def budget(self) -> Budget:
+        """What asking again is paid from."""
+        return self._gate.budget
+
+    def learn(self, headers: Mapping[str, str], names: Mapping[Kind, str]) -> None:
+        """Learn from the rate-limit headers of a reply, which have these *names*."""
+        self._gate.learn(self, headers, names)
+
+    def used(self, tokens: int) -> None:
+        """Learn how many tokens, prompt and answer, the request has used."""
+        self._gate.used(max(0, tokens - self.tokens))
 
     def succeeded(self) -> None:
         """Learn that the provider has begun to answer. More than once is once."""
@@ -87,16 +105,27 @@ class Turn:
 class Gate:
     """The door to one provider with one credential."""
 
-    def __init__(self, concurrency: int = CONCURRENCY, queue_length: int = QUEUE_LENGTH) -> None:
+    def __init__(
+        self,
+        concurrency: int = CONCURRENCY,
+        queue_length: int = QUEUE_LENGTH,
+        requests_per_minute: int = 0,
+        tokens_per_minute: int = 0,
+    ) -> None:
+        # A rate of 0 is no limit.
         self.budget = Budget()
+        self._meters = Meters(time.monotonic(), requests_per_minute, tokens_per_minute)
         self._concurrency = concurrency
         self._queue_length = queue_length
         self._active = 0
         self._queues: dict[Priority, deque[Turn]] = {"interactive": deque(), "background": deque()}
         self._admissions = 0
+        self._unheard: dict[Kind, int] = {"requests": 0, "tokens": 0}
+        """What was let in and has heard nothing yet."""
         self._shut_until = 0.0
-        self._will_open = False
-        """Whether a timer is set for that time."""
+        self._look_at = 0.0
+        """For when a timer is set to look who may be let in."""
+        self._resting_until = 0.0
         self._probes: int | None = None
         """How many may try after a rate limit, until they succeed; None: no limit."""
         self._probing = 0
@@ -106,15 +135,18 @@ class Gate:
     # --- entering and leaving ---
 
     @asynccontextmanager
-    async def slot(self, priority: Priority, patience_ms: float = MAX_ASKED_MS) -> AsyncIterator[Turn]:
+    async def slot(
+        self, priority: Priority, patience_ms: float = MAX_ASKED_MS, model: str = "", tokens: int = 0
+    ) -> AsyncIterator[Turn]:
         """Hold one slot, waiting for it in the lane of *priority*, and learn from the failure that leaves it.
 
-        A rate limit shuts the gate for as long as the provider asks, when the request itself would wait so
-        long: *patience_ms*. What a host is told at once is for the host to act upon.
+        *tokens* is about what the prompt for *model* has. A rate limit shuts the gate for as long as the provider
+        asks, when the request itself would wait so long: *patience_ms*. What a host is told at once is for the host
+        to act upon.
 
         Raises: SidecarError `queue_full` when too many wait already.
         """
-        turn = await self._enter(priority)
+        turn = await self._enter(priority, model, tokens)
         try:
             yield turn
         except SidecarError as error:
@@ -127,15 +159,26 @@ class Gate:
     @property
     def free(self) -> bool:
         """Whether a request would be let in at once."""
-        return self._may_admit() and not any(self._queues.values())
+        return self._has_room and not self._queued and self._pause_ms is None
 
     @property
     def idle(self) -> bool:
         """Whether nobody is here and nothing is remembered that would hold anybody up."""
         return not self._active and not self._queued and self._word == "closed"
 
-    async def _enter(self, priority: Priority) -> Turn:
-        turn, queue = Turn(self), self._queues[priority]
+    @property
+    def counts_tokens(self) -> bool:
+        """Whether it matters how many tokens a prompt has."""
+        return self._meters.counts_tokens
+
+    @property
+    def rank(self) -> tuple[bool, int, int, int]:
+        """What the gates of several credentials are ordered by: the least is asked next."""
+        resting = time.monotonic() < self._resting_until
+        return resting, self._pause_ms or 0, self._active + self._queued, self._admissions
+
+    async def _enter(self, priority: Priority, model: str, tokens: int) -> Turn:
+        turn, queue = Turn(self, priority, model, tokens), self._queues[priority]
         if not self.free and self._queued >= self._queue_length:
             text = "Too many requests wait for this provider."
             raise SidecarError("queue_full", text, retry_after_ms=self._pause_ms or QUEUE_FULL_MS)
@@ -154,57 +197,98 @@ class Gate:
         return turn
 
     def _leave(self, turn: Turn) -> None:
+        self.heard(turn)
         self._active -= 1
         self._probing -= turn.probe
         self._admit()
 
     def _admit(self) -> None:
-        while self._may_admit() and (queue := self._next_queue()):
-            turn = queue.popleft()
+        while self._has_room and (turn := self._next()):
+            self._queues[turn.priority].remove(turn)
             self._admissions += 1
             self._active += 1
             turn.probe = self._probes is not None
             self._probing += turn.probe
+            self._unheard["requests"] += 1
+            self._unheard["tokens"] += turn.tokens
+            self._meters.draw(turn.model, turn.tokens, time.monotonic())
             turn.admitted.set()
 
-    def _may_admit(self) -> bool:
-        if self._active >= self._concurrency or time.monotonic() < self._shut_until:
+    @property
+    def _has_room(self) -> bool:
+        if self._active >= self._concurrency:
             return False
         return self._probes is None or self._probing < self._probes
 
-    def _next_queue(self) -> deque[Turn] | None:
+    def _next(self) -> Turn | None:
+        """Return who is let in next, None when nobody may; a timer is set for when somebody may."""
+        now, pauses = time.monotonic(), list[float]()
+        for lane in self._lanes():
+            # Who waits for the limits of one model does not keep others from theirs.
+            for turn in lane if self._meters.differ else islice(lane, 1):
+                pause = self._pause_seconds(turn.model, turn.tokens, now)
+                if not pause:
+                    return turn
+                pauses.append(pause)
+        if pauses:
+            self._look_in(min(pauses))
+        return None
+
+    def _lanes(self) -> tuple[deque[Turn], ...]:
         interactive, background = self._queues["interactive"], self._queues["background"]
-        if background and (not interactive or self._admissions % BACKGROUND_EVERY == BACKGROUND_EVERY - 1):
-            return background
-        return interactive or None
+        if self._admissions % BACKGROUND_EVERY == BACKGROUND_EVERY - 1:
+            return background, interactive
+        return interactive, background
 
     @property
     def _queued(self) -> int:
         return sum(map(len, self._queues.values()))
 
-    # --- rate limits ---
+    # --- limits ---
 
     def shut(self, seconds: float) -> None:
         """Let nobody in for so many *seconds*, at least."""
         self._shut_until = max(self._shut_until, time.monotonic() + seconds)
-        if not self._will_open:
-            self._will_open = True
-            stdio.call_later(seconds, self._open)
+        self._look_in(self._shut_until - time.monotonic())
 
-    def _open(self) -> None:
-        self._will_open = False
-        left = self._shut_until - time.monotonic()
-        if left > 0:
-            self.shut(left)
-        else:
-            self._admit()
+    def _pause_seconds(self, model: str, tokens: int, now: float) -> float:
+        return max(self._shut_until - now, self._meters.wait_seconds(model, tokens, now), 0.0)
 
     @property
     def _pause_ms(self) -> int | None:
-        left = self._shut_until - time.monotonic()
-        return int(left * 1000) + 1 if left > 0 else None
+        pause = self._pause_seconds("", 0, time.monotonic())
+        return int(pause * 1000) + 1 if pause else None
+
+    def _look_in(self, seconds: float) -> None:
+        """Look after so many *seconds* who may be let in, unless that is done before."""
+        now = time.monotonic()
+        if self._look_at <= now or now + seconds < self._look_at:
+            self._look_at = now + seconds
+            stdio.call_later(seconds, self._look)
+
+    def _look(self) -> None:
+        # A timer may be a moment early: whoever still has to wait sets another.
+        self._look_at = 0.0
+        self._admit()
 
     # --- learning ---
+
+    def learn(self, turn: Turn, headers: Mapping[str, str], names: Mapping[Kind, str]) -> None:
+        """Learn from the rate-limit headers of the reply to *turn*, which have these *names*."""
+        self.heard(turn)
+        self._meters.learn(turn.model, headers, names, self._unheard, time.monotonic())
+        self._admit()
+
+    def heard(self, turn: Turn) -> None:
+        """Learn that the provider has counted the request of *turn*, or will never. More than once is once."""
+        if not turn.heard:
+            turn.heard = True
+            self._unheard["requests"] -= 1
+            self._unheard["tokens"] -= turn.tokens
+
+    def used(self, tokens: int) -> None:
+        """Learn of *tokens* beyond what a prompt was thought to have."""
+        self._meters.used(tokens, time.monotonic())
 
     def answered(self, turn: Turn) -> None:
         """Learn from a request that the provider answers: two may follow it, and soon all."""
@@ -217,6 +301,9 @@ class Gate:
 
     def _failed(self, turn: Turn, error: ErrorBody, patience_ms: float) -> None:
         asked_ms = error.retry_after_ms
+        if error.code in REFUSED:
+            rest = asked_ms / 1000 if asked_ms else REST_SECONDS
+            self._resting_until = time.monotonic() + min(rest, REST_SECONDS)
         if error.code == "rate_limited" and asked_ms and asked_ms <= min(patience_ms, MAX_ASKED_MS):
             # All who ask with this credential are limited, not this request alone; one will try first.
             self._probes = 1
@@ -252,21 +339,3 @@ class Gate:
         if self._failures >= BREAKER_FAILURES:
             return "open" if time.monotonic() < self._broken_until else "half_open"
         return "closed" if self._pause_ms is None and self._probes is None else "limited"
-
-
-_UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
-
-_DURATION = re.compile(r"(?:(\d+(?:\.\d+)?|\.\d+)(ms|[hms]))+", re.ASCII)
-_TERM = re.compile(r"(\d*\.?\d+)(ms|[hms])", re.ASCII)
-
-
-def seconds_of(duration: str) -> float | None:
-    """Return a duration such as `1s`, `6m0s`, `20ms`, `2m59.56s` or `12` in seconds, or None."""
-    text = duration.strip()
-    if _DURATION.fullmatch(text):
-        return sum(float(number) * _UNITS[unit] for number, unit in _TERM.findall(text))
-    try:
-        seconds = float(text)
-    except ValueError:
-        return None
-    return seconds if seconds >= 0 and seconds != float("inf") else None

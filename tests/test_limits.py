@@ -1,7 +1,6 @@
 """The gate of one provider and credential: slots, lanes, rate limits, the breaker, and that nothing leaks."""
 
-import math
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import NoReturn
 
@@ -11,7 +10,8 @@ from anyio.abc import TaskGroup
 
 from sidecar import limits
 from sidecar.errors import SidecarError
-from sidecar.limits import BREAKER_FAILURES, BREAKER_SECONDS, Gate, Priority, seconds_of
+from sidecar.limits import BREAKER_FAILURES, BREAKER_SECONDS, REST_SECONDS, Gate, Priority
+from sidecar.meters import Kind
 
 SOON = 0.03
 """Seconds for which a gate is shut."""
@@ -46,8 +46,9 @@ async def tasks() -> AsyncIterator[TaskGroup]:
 class Guest:
     """One request: in its slot from `inside` until `go`."""
 
-    def __init__(self, gate: Gate, priority: Priority = "interactive") -> None:
+    def __init__(self, gate: Gate, priority: Priority = "interactive", model: str = "m") -> None:
         self.gate = gate
+        self.model = model
         self.priority = priority
         self.inside = anyio.Event()
         self.go = anyio.Event()
@@ -57,7 +58,7 @@ class Guest:
 
     async def run(self) -> None:
         try:
-            async with self.gate.slot(self.priority) as turn:
+            async with self.gate.slot(self.priority, model=self.model) as turn:
                 self.inside.set()
                 await self.go.wait()
                 if self.failure:
@@ -79,8 +80,10 @@ async def settled() -> None:
         await anyio.lowlevel.checkpoint()
 
 
-async def guests(tasks: TaskGroup, gate: Gate, count: int, priority: Priority = "interactive") -> list[Guest]:
-    found = [Guest(gate, priority) for _ in range(count)]
+async def guests(
+    tasks: TaskGroup, gate: Gate, count: int, priority: Priority = "interactive", model: str = "m"
+) -> list[Guest]:
+    found = [Guest(gate, priority, model) for _ in range(count)]
     for guest in found:
         tasks.start_soon(guest.run)
     await settled()
@@ -235,23 +238,78 @@ async def test_a_limit_of_no_time_or_of_a_day_does_not_shut_the_gate(tasks: Task
     assert gate.state.state == "closed"
 
 
+NAMES: Mapping[Kind, str] = {"requests": "x-{}-requests", "tokens": "x-{}-tokens"}
+
+
 async def test_headers_that_leave_nothing_shut_the_gate(tasks: TaskGroup) -> None:
     gate = Gate()
-    async with gate.slot("interactive") as turn:
-        for headers in (
-            {"x-ratelimit-remaining-requests": "3", "x-ratelimit-reset-requests": "30ms"},
-            {"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "6m0s"},
-            {"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "soon"},
-            {"x-ratelimit-remaining-tokens": "0"},
-        ):
-            turn.learn(headers)
-            assert gate.free
-        turn.learn({"x-ratelimit-remaining-tokens": "0", "x-ratelimit-reset-tokens": "30ms"})
-        assert not gate.free
-    [guest] = await guests(tasks, gate, 1)
-    assert not guest.inside.is_set()
+    async with gate.slot("interactive", model="m") as turn:
+        turn.learn({"x-remaining-tokens": "0", "x-reset-tokens": "300ms"}, NAMES)
+        # Of another model they say nothing.
+        [other] = await guests(tasks, gate, 1, model="other")
+        assert other.inside.is_set()
+        [guest] = await guests(tasks, gate, 1)
+        assert not guest.inside.is_set()
+        [third] = await guests(tasks, gate, 1, model="other")
+        assert third.inside.is_set()
     with anyio.fail_after(1):
         await guest.inside.wait()
+
+
+async def test_no_more_go_in_than_the_headers_leave(tasks: TaskGroup) -> None:
+    gate = Gate()
+    said = {"x-limit-requests": "100", "x-remaining-requests": "3", "x-reset-requests": "9.7"}
+    async with gate.slot("interactive", model="m") as turn:
+        turn.learn(said, NAMES)
+    everybody = await guests(tasks, gate, 10)
+    assert inside(everybody) == [0, 1, 2]
+    assert gate.state.queued == 7
+    # Ten more a second.
+    with anyio.fail_after(1):
+        await everybody[3].inside.wait()
+    assert not everybody[9].inside.is_set()
+
+
+async def test_so_many_requests_a_minute_as_the_user_sets(tasks: TaskGroup, clock: Clock) -> None:
+    gate = Gate(requests_per_minute=2)
+    everybody = await guests(tasks, gate, 4)
+    assert inside(everybody) == [0, 1]
+    assert gate.state.retry_after_ms == 30_001
+    for guest in everybody[:2]:
+        await guest.leave()
+    assert inside(everybody) == []
+    clock.now += 30
+    gate._look()  # noqa: SLF001 - the timer is of another clock
+    await settled()
+    assert inside(everybody) == [2]
+
+
+async def test_so_many_tokens_a_minute_as_the_user_sets(tasks: TaskGroup, clock: Clock) -> None:
+    gate = Gate(tokens_per_minute=1000)
+    assert gate.counts_tokens
+    async with gate.slot("interactive", tokens=600) as turn:
+        turn.used(2500)
+    [guest] = await guests(tasks, gate, 1)
+    # 1500 too many, and one token at least, at 1000 a minute.
+    assert (inside([guest]), gate.state.retry_after_ms) == ([], 90_060)
+    clock.now += 89
+    gate._look()  # noqa: SLF001 - the timer is of another clock
+    assert not guest.inside.is_set()
+    clock.now += 2
+    gate._look()  # noqa: SLF001 - the timer is of another clock
+    await guest.inside.wait()
+
+
+async def test_what_is_refused_is_chosen_last(clock: Clock) -> None:
+    good, refused = Gate(), Gate()
+    for code in ("rate_limited", "quota_exceeded", "auth_failed"):
+        async with failing(refused, code):
+            pass
+        for _ in range(2):
+            async with good.slot("interactive"):
+                assert good.rank < refused.rank
+        clock.now += REST_SECONDS
+        assert refused.rank < good.rank
 
 
 @asynccontextmanager
@@ -296,30 +354,3 @@ async def test_what_is_refused_is_no_outage(clock: Clock) -> None:  # noqa: ARG0
             async with failing(gate, code):
                 pass
     assert not gate.avoided()
-
-
-@pytest.mark.parametrize(
-    ("text", "seconds"),
-    [
-        ("1s", 1),
-        ("6m0s", 360),
-        ("20ms", 0.02),
-        ("2m59.56s", 179.56),
-        ("1h2m3s", 3723),
-        ("12", 12),
-        (" 0.5 ", 0.5),
-        ("", None),
-        ("soon", None),
-        ("-1", None),
-        ("inf", None),
-        ("nan", None),
-        ("1d", None),
-        ("s", None),
-        ("1.2.3s", None),
-        ("٣s", None),
-    ],
-)
-def test_durations(text: str, seconds: float | None) -> None:
-    found = seconds_of(text)
-    assert (found is None) is (seconds is None)
-    assert found is None or math.isclose(found, seconds or 0)

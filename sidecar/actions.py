@@ -23,11 +23,11 @@ from protocol.requests import (
     ResumeChat,
     UsageReport,
 )
-from sidecar import __version__
+from sidecar import __version__, heartbeat
 from sidecar.errors import invalid
 from sidecar.framing import MAX_LINE_BYTES
 from sidecar.host import Host
-from sidecar.inflight import Entry
+from sidecar.inflight import TOTAL_MS, Entry
 
 
 def initialize(host: Host, params: Initialize) -> dict[str, Any]:
@@ -37,6 +37,7 @@ def initialize(host: Host, params: Initialize) -> dict[str, Any]:
     if params.protocol_version != PROTOCOL_VERSION:
         raise invalid(f"`params.protocol_version` must be {PROTOCOL_VERSION}.", "params.protocol_version")
     host.session = params
+    heartbeat.watch(host)
     return {
         "protocol_version": PROTOCOL_VERSION,
         "name": "sidecar",
@@ -77,6 +78,10 @@ class Task(NamedTuple):
 
     params: type[msgspec.Struct]
     name: str
+    total_ms: int = TOTAL_MS
+    """What it may take where the request does not say so. A chat is granted more by its model."""
+    streams: bool = False
+    """Whether its chunks are those of a chat, among which `status` tells what it waits for."""
 
     async def run(self, host: Host, entry: Entry, params: msgspec.Struct) -> None:
         """Do it; it ends its entry itself, with `host.finish`."""
@@ -91,12 +96,13 @@ ACTIONS: dict[str, AtOnce | Task] = {
     "ping": AtOnce(Nothing, ping),
     "list_providers": Task(Nothing, "list_providers"),
     "list_models": Task(ListModels, "list_models"),
-    "stream_chat": Task(Chat, "stream_chat"),
+    "stream_chat": Task(Chat, "stream_chat", streams=True),
     "generate": Task(Chat, "generate"),
-    "resume": Task(ResumeChat, "resume"),
+    "resume": Task(ResumeChat, "resume", streams=True),
     "count_tokens": Task(CountTokens, "count_tokens"),
     "calculate_cost": Task(CalculateCost, "calculate_cost"),
-    "authenticate": Task(Authenticate, "authenticate"),
+    # The user may take as long as a code is good, which is an hour at most.
+    "authenticate": Task(Authenticate, "authenticate", total_ms=3_900_000),
     "usage_report": Task(UsageReport, "usage_report"),
     "cancel": AtOnce(Cancel, cancel),
     "shutdown": AtOnce(Nothing, shutdown),

@@ -7,7 +7,7 @@ import msgspec
 
 from protocol.replies import ReplyId
 from protocol.requests import Envelope
-from sidecar import framing
+from sidecar import framing, heartbeat
 from sidecar.actions import ACTIONS, AtOnce, Task
 from sidecar.errors import SidecarError, invalid
 from sidecar.framing import TooLong
@@ -22,14 +22,15 @@ MAX_OPEN = 4096
 def accept(host: Host, line: bytes | TooLong) -> None:
     """Answer *line* at once, or open its request as a task. Never raises and never waits."""
     if isinstance(line, TooLong):
-        text = f"The line is longer than {framing.MAX_LINE_BYTES} bytes; the rest of it was skipped."
-        error = invalid(text, reason="line_too_long")
-        host.refuse(framing.sniff_id(line.head), error)
+        host.refuse(framing.sniff_id(line.head), _too_long(line))
         return
     try:
         envelope = framing.decode_envelope(line)
     except SidecarError as error:
         host.refuse(_id_of(line) if error.body.code != "parse_error" else None, error)
+        return
+    except MemoryError as error:
+        host.refuse(framing.sniff_id(line[: framing.SNIFF_BYTES]), _internal(error))
         return
     try:
         _start(host, envelope, line)
@@ -37,6 +38,13 @@ def accept(host: Host, line: bytes | TooLong) -> None:
         host.refuse(None if error.body.code == "parse_error" else envelope.id, error)
     except Exception as error:  # noqa: BLE001 - nothing on stdin may end the process
         host.refuse(envelope.id, _internal(error))
+
+
+def _too_long(line: TooLong) -> SidecarError:
+    if line.no_memory:
+        return SidecarError("internal_error", "There is not enough memory for a line so long.", reason="no_memory")
+    text = f"The line is longer than {framing.MAX_LINE_BYTES} bytes; the rest of it was skipped."
+    return invalid(text, reason="line_too_long")
 
 
 def _id_of(line: bytes) -> ReplyId:
@@ -67,10 +75,14 @@ def _start(host: Host, envelope: Envelope, line: bytes) -> None:
         return
     if len(host.inflight) >= MAX_OPEN:
         raise SidecarError("queue_full", "Too many requests are open.", retry_after_ms=1000)
-    entry = Entry(envelope, host.outbox.lane(envelope.id))
+    entry = Entry(envelope, host.outbox.lane(envelope.id), streams=action.streams)
     host.inflight.register(entry)
     if envelope.timeout is not None:
         entry.limit(envelope.timeout)
+    else:
+        entry.grant(action.total_ms)
+    if entry.streams:
+        heartbeat.watch(host)
     host.tasks.start_soon(_run, host, entry, action, params)
 
 

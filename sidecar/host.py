@@ -6,15 +6,16 @@ Passed to everything that needs it; nothing of a single request is kept here.
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+import anyio.to_thread
 import msgspec
 
 from protocol.errors import ErrorBody
+from protocol.messages import Message, Part, ReasoningPart, TextPart, ToolCallPart
 from protocol.replies import (
     Done,
     Event,
     Failed,
     LoggedIn,
-    ModelList,
     Reply,
     ReplyId,
     Streamed,
@@ -22,7 +23,8 @@ from protocol.replies import (
     Warn,
 )
 from protocol.requests import Initialize
-from sidecar.config import Config
+from sidecar import catalogue
+from sidecar.config import Config, with_files
 from sidecar.errors import SidecarError
 from sidecar.flights import Flights
 from sidecar.inflight import Entry, Inflight
@@ -34,6 +36,8 @@ from sidecar.transport import Transport
 
 if TYPE_CHECKING:
     from anyio.abc import TaskGroup
+
+    from sidecar.model_lists import Remembered
 
 
 class Host:
@@ -49,12 +53,16 @@ class Host:
         self.store = Store(config.store_dir)
         self.ledger = Ledger(config.ledger_path, tasks, self._ledger_unusable)
         self.session = Initialize()
+        self.heartbeat_is_due = False
+        """Whether the timer of `sidecar.heartbeat` is set."""
         self.leaving = False
         """Set once no new work is taken."""
         self.leave: Callable[[], None] = lambda: None
         """Begins the shutdown; `serve` puts it here."""
-        self.model_lists: dict[tuple[str, str, int], tuple[float, ModelList]] = {}
-        """(provider, base address, hash of the credential) → when, on the monotonic clock, and what."""
+        self.model_lists: dict[tuple[str, str, int], Remembered] = {}
+        """(provider, base address, hash of the credential) → the list."""
+        self.catalogue_warnings: list[Warn] | None = None
+        """What is wrong with the catalogue that was kept of the last refresh; None: not looked yet."""
 
         self.gates: dict[tuple[str, str, int], Gate] = {}
         """(provider, base address, hash of the credential) → who may ask it now."""
@@ -64,9 +72,16 @@ class Host:
     async def look_into_store(self) -> None:
         """Have what is stored now in the configuration, where a request's credential is looked for."""
         if self.store.due:
-            await self.flights.share("store", lambda _: self.store.look())
+            await self.flights.share("store", lambda _: self._look())
         if self.config.stored is not self.store.secrets:
             self.config = msgspec.structs.replace(self.config, stored=self.store.secrets)
+
+    async def _look(self) -> None:
+        await self.store.look()
+        files = {name: row.identity_files for name, row in catalogue.providers().items() if row.identity_files}
+        found = await anyio.to_thread.run_sync(with_files, self.config.env, files)
+        if found != self.config.identities:
+            self.config = msgspec.structs.replace(self.config, identities=found)
 
     def reply(self, request_id: ReplyId, data: object) -> None:
         """Write the one line of a request that needed no task."""
@@ -121,9 +136,30 @@ def _complete(body: ErrorBody, entry: Entry) -> ErrorBody:
         attempts=progress.tries or None,
         partial=last_seq is not None,
         partial_seq=last_seq,
-        partial_message=None if last_seq is None else progress.partial,
+        partial_message=None if last_seq is None else _bearable(progress.partial),
         resume=None if last_seq is None else progress.resume,
         usage=progress.usage,
         cost=progress.cost,
         elapsed_ms=entry.elapsed_ms,
     )
+
+
+MAX_PARTIAL_CHARS = 1024 * 1024
+"""The longest text of a message that an error repeats: the host has had it all in chunks."""
+
+
+def _bearable(partial: Message | None) -> Message | None:
+    """Return *partial* unless it is so long that its line would be a burden."""
+    if partial is None:
+        return None
+    parts = [TextPart(partial.content)] if isinstance(partial.content, str) else partial.content
+    chars = sum(map(_chars, parts))
+    return partial if chars <= MAX_PARTIAL_CHARS else None
+
+
+def _chars(part: Part) -> int:
+    match part:
+        case TextPart(text=text) | ReasoningPart(content=text) | ToolCallPart(arguments_text=str(text)):
+            return len(text)
+        case _:
+            return 0

@@ -4,6 +4,7 @@ Knows that an id is live from its line to its terminal line. Must not know actio
 """
 
 import time
+from collections.abc import Iterator
 from typing import Any, Literal
 
 import anyio
@@ -16,6 +17,9 @@ from protocol.requests import Envelope
 from sidecar.errors import SidecarError
 from sidecar.outbox import Lane
 
+TOTAL_MS = 600_000
+"""What a request may take in all where nothing says otherwise: neither it, nor its action, nor its model."""
+
 CancelReason = Literal["cancelled", "shutting_down", "timeout"]
 
 Key = int | str | msgspec.UnsetType
@@ -25,6 +29,7 @@ class Progress:
     """How far a chat has come: what its terminal line says if it does not end well."""
 
     __slots__ = (
+        "again_at",
         "attempts",
         "cost",
         "delivered",
@@ -48,6 +53,8 @@ class Progress:
         """The tries that have failed so far."""
         self.tries = 0
         """The tries begun."""
+        self.again_at = 0.0
+        """When the next try comes after one that failed, on the monotonic clock."""
         self.delivered = False
         """Whether any content has gone to the lane."""
         self.first_chunk_ms: int | None = None
@@ -64,17 +71,38 @@ class Progress:
 class Entry:
     """One open request."""
 
-    __slots__ = ("envelope", "lane", "limit_ms", "progress", "reason", "scope", "started")
+    __slots__ = (
+        "envelope",
+        "heard_seq",
+        "lane",
+        "limit_ms",
+        "limited",
+        "progress",
+        "reason",
+        "scope",
+        "silent_since",
+        "started",
+        "streams",
+        "told_at",
+    )
 
-    def __init__(self, envelope: Envelope, lane: Lane) -> None:
+    def __init__(self, envelope: Envelope, lane: Lane, *, streams: bool = False) -> None:
         self.envelope = envelope
         self.lane = lane
+        self.streams = streams
+        """Whether the host may be told what it waits for."""
         self.scope = anyio.CancelScope()
         self.reason: CancelReason = "timeout"
         self.progress = Progress()
         self.started = time.monotonic()
         self.limit_ms: int | None = None
         """What the request may take in all."""
+        self.limited = False
+        """Whether that is by its own wish."""
+        self.heard_seq = 0
+        """The lane's `next_seq` when `sidecar.heartbeat` last looked, and the times since when there was nothing new
+        and when the host was last told so, on the monotonic clock."""
+        self.silent_since = self.told_at = self.started
 
     def cancel(self, reason: CancelReason) -> None:
         """Cancel the request's task; its terminal line will say *reason*."""
@@ -83,10 +111,19 @@ class Entry:
             self.scope.cancel()
 
     def limit(self, ms: int) -> None:
-        """End the request *ms* after its line was read, unless it ends before."""
-        self.limit_ms = ms if self.limit_ms is None else min(ms, self.limit_ms)
+        """End the request *ms* after its line was read, as it wishes itself: the shortest wish counts."""
+        self._end_after(min(ms, self.limit_ms) if self.limited and self.limit_ms else ms)
+        self.limited = True
+
+    def grant(self, ms: int) -> None:
+        """End a request without a wish of its own *ms* after its line was read: the longest grant counts."""
+        if not self.limited:
+            self._end_after(max(ms, self.limit_ms or 0))
+
+    def _end_after(self, ms: int) -> None:
+        self.limit_ms = ms
         left = ms / 1000 - (time.monotonic() - self.started)
-        self.scope.deadline = min(self.scope.deadline, anyio.current_time() + left)
+        self.scope.deadline = anyio.current_time() + left
 
     @property
     def remaining_ms(self) -> float:
@@ -112,6 +149,9 @@ class Inflight:
 
     def __contains__(self, key: Key) -> bool:
         return key in self._entries
+
+    def __iter__(self) -> Iterator[Entry]:
+        return iter(self._entries.values())
 
     def register(self, entry: Entry) -> None:
         """Open *entry* under its id.
@@ -140,6 +180,11 @@ class Inflight:
         entry.lane.drop()
         entry.cancel("cancelled")
         return True
+
+    @property
+    def entries(self) -> list[Entry]:
+        """The open requests."""
+        return [*self._entries.values()]
 
     def cancel_all(self, reason: CancelReason) -> None:
         """Cancel every open request."""

@@ -9,8 +9,17 @@ import signal
 import stat
 import sys
 from collections.abc import Callable
+from contextlib import closing
+from functools import partial
+from typing import Any, NamedTuple
 
 WINDOWS = sys.platform == "win32"
+
+PARENT_PID = os.getppid()
+"""Who spawned us, noted first of all: one that goes while we start is not missed."""
+
+PARENT_SIGNAL: signal.Signals | None = getattr(signal, "SIGURG", None) if sys.platform == "linux" else None
+"""What `ask_for_parent_signal` asks for. The one that nobody else sends and that by default does nothing."""
 
 LEAVE_SIGNALS: tuple[signal.Signals, ...] = tuple(
     getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGHUP", "SIGBREAK") if hasattr(signal, name)
@@ -79,6 +88,15 @@ def raise_file_limit() -> None:
             return
 
 
+def leave_no_core() -> None:
+    """Have the system write no core file, which would hold every key, should the process crash."""
+    if sys.platform != "win32":
+        import resource
+
+        _, hard = resource.getrlimit(resource.RLIMIT_CORE)
+        resource.setrlimit(resource.RLIMIT_CORE, (0, hard))
+
+
 def file_limit() -> int | None:
     """Return how many files may be open, None where there is no such limit."""
     if sys.platform == "win32":
@@ -130,21 +148,77 @@ def sync_folder(path: str) -> None:
             os.close(fd)
 
 
-def watch_parent() -> Callable[[], bool]:
-    """Return a function that says whether the process that spawned us has gone."""
-    if sys.platform == "win32":
-        return _watch_parent_windows()
-    parent = os.getppid()
-    return lambda: os.getppid() != parent
+class Parent(NamedTuple):
+    """The process that spawned us."""
+
+    gone: Callable[[], bool]
+    """Return whether it has gone, as far as the system can be asked; never blocks."""
+    wait: Callable[[], bool] | None
+    """Block until it has gone and return true, or false where there is no waiting; None: `PARENT_SIGNAL` tells."""
 
 
-def _watch_parent_windows() -> Callable[[], bool]:
+def parent() -> Parent:
+    """Return how to see that the process that spawned us goes."""
+    if WINDOWS:
+        return _parent_by_handle()
+    if hasattr(select, "kqueue"):
+        return Parent(_is_orphan, partial(_wait_by_kqueue, PARENT_PID))
+    return Parent(_is_orphan, None)
+
+
+def _is_orphan() -> bool:
+    return os.getppid() != PARENT_PID
+
+
+def _wait_by_kqueue(pid: int) -> bool:
+    """Block until the process *pid* has gone. BSD's and macOS's way (kqueue(2), EVFILT_PROC)."""
+    kqueue: Any = getattr(select, "kqueue")  # noqa: B009 - the attribute exists on BSD and macOS alone
+    kinds: Any = select
+    exits = kinds.kevent(pid, kinds.KQ_FILTER_PROC, kinds.KQ_EV_ADD, kinds.KQ_NOTE_EXIT)
+    try:
+        with closing(kqueue()) as queue:
+            queue.control([exits], 0)
+            # It may have gone, and its number been given away, before the kernel was asked.
+            return _is_orphan() or bool(queue.control(None, 1, None))
+    except ProcessLookupError:
+        return True
+    except OSError:
+        return False
+
+
+def _parent_by_handle() -> Parent:
     # A pid may be given to a stranger: only a handle taken at the start names the parent for good.
     import ctypes
 
-    synchronize, wait_timeout = 0x00100000, 0x102
-    kernel = getattr(ctypes, "windll").kernel32  # noqa: B009 - the attribute exists on Windows alone
-    handle = kernel.OpenProcess(synchronize, False, os.getppid())  # noqa: FBT003 - an argument of Windows
+    synchronize, no_such_process, signalled, infinite = 0x00100000, 87, 0, 0xFFFFFFFF
+    windows: Any = ctypes
+    kernel = windows.WinDLL("kernel32", use_last_error=True)
+    handle = kernel.OpenProcess(synchronize, False, PARENT_PID)  # noqa: FBT003 - an argument of Windows
     if not handle:
-        return lambda: False
-    return lambda: bool(kernel.WaitForSingleObject(handle, 0) != wait_timeout)
+        went_before = windows.get_last_error() == no_such_process
+        return Parent(lambda: went_before, lambda: went_before)
+    return Parent(
+        lambda: bool(kernel.WaitForSingleObject(handle, 0) == signalled),
+        lambda: bool(kernel.WaitForSingleObject(handle, infinite) == signalled),
+    )
+
+
+def ask_for_parent_signal() -> bool:
+    """Have Linux send `PARENT_SIGNAL` when our parent goes, and return whether it will.
+
+    To be called by the main thread, which lasts: the wish is a thread's own (prctl(2), PR_SET_PDEATHSIG). The signal
+    comes as well when only the *thread* that spawned us ends, and again when the next one does that the kernel has
+    given us to: it says that it is time to look, and no more.
+    """
+    if PARENT_SIGNAL is None:
+        return False
+    try:
+        # A few milliseconds of import.
+        import ctypes
+
+        prctl = ctypes.CDLL(None).prctl
+    except (ImportError, OSError, AttributeError):
+        return False
+    set_parent_death_signal = 1
+    prctl.argtypes = (ctypes.c_int, ctypes.c_ulong)
+    return bool(prctl(set_parent_death_signal, PARENT_SIGNAL) == 0)

@@ -3,6 +3,7 @@
 Knows when the process ends: end of input, `shutdown`, a signal, a host that is gone.
 """
 
+import gc
 import os
 import signal
 from collections.abc import Callable
@@ -11,6 +12,7 @@ import anyio
 
 from sidecar import dispatch, platforms, stdio
 from sidecar.config import Config
+from sidecar.errors import SidecarError
 from sidecar.framing import LineDecoder
 from sidecar.host import Host
 from sidecar.outbox import Outbox
@@ -28,7 +30,15 @@ GIVE_UP_SECONDS = 0.25
 """How long the rest of the work gets to end; a name lookup in a thread, say, cannot be cancelled."""
 
 HOST_CHECK_SECONDS = 0.5
-"""How often it is looked whether the host is still there, for one that dies while nothing is said."""
+"""How often it is looked whether the host is still there, for one that dies while nothing is said, or no system says so
+by itself."""
+
+PARENT_SIGNAL_SECONDS = 0.5
+"""When the system is asked to tell of the parent's end: what that has to import is not for the start to wait for."""
+
+GC_THRESHOLDS = (20_000, 10, 10)
+"""How much is made before the collector of cycles looks at it, and how often at the rest. By Python's own figures it
+goes through all that a thousand streams hold while they run, and every one of them waits for that 0.2 s."""
 
 LAST_WRITE_SECONDS = 0.02
 """How long a second signal waits for the write that is under way."""
@@ -36,25 +46,39 @@ LAST_WRITE_SECONDS = 0.02
 
 async def serve(config: Config, descriptors: stdio.Descriptors, leave: Callable[[int], None]) -> None:
     """Serve requests until there is nobody to serve, then call *leave* with the exit code, which ends the process."""
+    gc.set_threshold(*GC_THRESHOLDS)
     output = stdio.Output(descriptors.stdout)
     outbox = Outbox(output.write, stdio.soon)
     finished = anyio.Event()
-    async with anyio.create_task_group() as tasks:
-        host = Host(config, outbox, tasks)
-        host.leave = lambda: _begin_to_leave(host, finished)
-        _handle_signals(host, output)
-        tasks.start_soon(_read, host, descriptors.stdin, finished)
-        tasks.start_soon(_watch_host, output, finished)
-        tasks.start_soon(_watch_output, outbox, finished)
-        await finished.wait()
-        host.leaving = True
-        host.inflight.cancel_all("shutting_down")
-        async with anyio.create_task_group() as last:
-            last.start_soon(_flush, outbox)
-            last.start_soon(_close_ledger, host)
-        stdio.call_later(GIVE_UP_SECONDS, leave, 0)
-        tasks.cancel_scope.cancel()
+    host: Host | None = None
+    try:
+        async with anyio.create_task_group() as tasks:
+            host = Host(config, outbox, tasks)
+            host.leave = lambda: _begin_to_leave(host, finished)
+            _handle_signals(host, output)
+            tasks.start_soon(_read, host, descriptors.stdin, finished)
+            tasks.start_soon(_watch_host, output, finished)
+            tasks.start_soon(_watch_output, outbox, finished)
+            await finished.wait()
+            host.leaving = True
+            host.inflight.cancel_all("shutting_down")
+            async with anyio.create_task_group() as last:
+                last.start_soon(_flush, outbox)
+                last.start_soon(_close_ledger, host)
+            stdio.call_later(GIVE_UP_SECONDS, leave, 0)
+            tasks.cancel_scope.cancel()
+    except ExceptionGroup:
+        if host is not None:
+            await _break_down(host)
+        raise
     leave(0)
+
+
+async def _break_down(host: Host) -> None:
+    """Give every open request its end, after a failure of ours that ends the process: memory that is short, say."""
+    for entry in host.inflight.entries:
+        host.fail(entry, SidecarError("internal_error", "The sidecar has failed and leaves."))
+    await _flush(host.outbox)
 
 
 async def _flush(outbox: Outbox) -> None:
@@ -98,10 +122,32 @@ async def _leave(host: Host, finished: anyio.Event) -> None:
 
 
 async def _watch_host(output: stdio.Output, finished: anyio.Event) -> None:
-    parent_gone = platforms.watch_parent()
-    while not parent_gone() and not output.reader_gone:  # noqa: ASYNC110 - no system tells, all can be asked
+    parent = platforms.parent()
+    _hear_of_end(parent, finished)
+    while not parent.gone() and not output.reader_gone:  # noqa: ASYNC110 - not everything is told, all can be asked
         await anyio.sleep(HOST_CHECK_SECONDS)
     finished.set()
+
+
+def _hear_of_end(parent: platforms.Parent, finished: anyio.Event) -> None:
+    """Have the system tell of the end of *parent* at once, even while another process holds the pipes."""
+    in_loop = stdio.loop_caller()
+
+    def look(*_: object) -> None:
+        if parent.gone():
+            finished.set()
+
+    def ask() -> None:
+        if platforms.PARENT_SIGNAL:
+            signal.signal(platforms.PARENT_SIGNAL, lambda *_: in_loop(look))
+            platforms.ask_for_parent_signal()
+            # It may have gone just before.
+            look()
+
+    if parent.wait:
+        stdio.in_thread(parent.wait, lambda has_gone: finished.set() if has_gone else None)
+    else:
+        stdio.call_later(PARENT_SIGNAL_SECONDS, ask)
 
 
 async def _watch_output(outbox: Outbox, finished: anyio.Event) -> None:

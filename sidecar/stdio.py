@@ -12,6 +12,7 @@ import os
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from contextvars import copy_context
 from functools import partial
 from queue import Full, Queue, SimpleQueue
@@ -93,6 +94,19 @@ def call_later(seconds: float, function: Callable[..., object], *arguments: obje
 def soon(function: Callable[[], None]) -> object:
     """Run *function* in this event loop's next turn."""
     return asyncio.get_running_loop().call_soon(function)
+
+
+def in_thread(wait: Callable[[], object], then: Callable[[object], object]) -> None:
+    """Run *wait* in a thread that never holds up the exit, and *then* with what it returns in this event loop."""
+    in_loop = loop_caller()
+
+    def run() -> None:
+        result = wait()
+        # The loop may have been closed meanwhile: nobody waits any more.
+        with suppress(RuntimeError):
+            in_loop(then, result)
+
+    threading.Thread(target=run, name="wait", daemon=True).start()
 
 
 class Input:
@@ -218,13 +232,13 @@ class Stderr(io.TextIOBase):
         return self._fd
 
     def write(self, text: str) -> int:
-        """Queue *text*, or drop it when the queue is full."""
-        if not self._started:
-            self._started = True
-            threading.Thread(target=self._drain, name="stderr", daemon=True).start()
+        """Queue *text*, or drop it when the queue is full, or where no thread is to be had that would write it."""
         try:
+            if not self._started:
+                threading.Thread(target=self._drain, name="stderr", daemon=True).start()
+                self._started = True
             self._lines.put_nowait(text)
-        except Full:
+        except (Full, RuntimeError, MemoryError):
             self._dropped += 1
         return len(text)
 

@@ -18,7 +18,7 @@ from protocol.requests import (
     ResumeChat,
     UsageReport,
 )
-from sidecar import account, chat, model_lists, resolve
+from sidecar import account, chat, machine, model_lists, refresh, resolve
 from sidecar.errors import invalid
 from sidecar.host import Host
 from sidecar.inflight import Entry
@@ -67,6 +67,7 @@ class Folding:
 async def stream_chat(host: Host, entry: Entry, params: Chat) -> None:
     """Answer a conversation as a stream."""
     await host.look_into_store()
+    await refresh.look(host)
     await chat.stream(host, entry, params, Streaming(host, entry))
 
 
@@ -85,12 +86,14 @@ class Resuming(Streaming):
 async def resume(host: Host, entry: Entry, params: ResumeChat) -> None:
     """Go on with an answer that broke off, as a stream."""
     await host.look_into_store()
+    await refresh.look(host)
     await chat.stream(host, entry, again(params), Resuming(host, entry, params))
 
 
 async def generate(host: Host, entry: Entry, params: Chat) -> None:
     """Answer a conversation in one line."""
     await host.look_into_store()
+    await refresh.look(host)
     await chat.stream(host, entry, params, Folding(host, entry))
 
 
@@ -100,9 +103,12 @@ async def list_models(host: Host, entry: Entry, params: ListModels) -> None:
     if provider is None:
         raise invalid("`provider` is required.", "provider")
     await host.look_into_store()
-    target = resolve.provider_target(host.config, provider, params)
+    await refresh.look(host)
+    target = resolve.provider_target(await machine.informed(host, provider, params), provider, params)
     entry.progress.provider = target.route.provider
-    host.finish(entry, await model_lists.models(host, target, entry.progress, refresh=params.refresh))
+    warnings = await refresh.renewed(host) if params.refresh_catalogue else []
+    listed = await model_lists.models(host, target, entry.progress, refresh=params.refresh)
+    host.finish(entry, refresh.told(host, listed, warnings))
 
 
 async def list_providers(host: Host, entry: Entry, params: Nothing) -> None:  # noqa: ARG001 - the shape of an action
@@ -111,7 +117,7 @@ async def list_providers(host: Host, entry: Entry, params: Nothing) -> None:  # 
 
     await host.look_into_store()
     rows = resolve.known_providers(host.config)
-    listed = [authentication.info(host.config, name, row) | _gates(host, name) for name, row in sorted(rows.items())]
+    listed = [authentication.info(host, name, row) | _gates(host, name) for name, row in sorted(rows.items())]
     host.finish(entry, {"providers": listed})
 
 
@@ -126,6 +132,7 @@ async def count_tokens(host: Host, entry: Entry, params: CountTokens) -> None:
     """Say how many tokens a prompt or a text is."""
     from sidecar import counting
 
+    await refresh.look(host)
     host.finish(entry, await counting.count(host, entry, params))
 
 
@@ -133,6 +140,7 @@ async def calculate_cost(host: Host, entry: Entry, params: CalculateCost) -> Non
     """Say what a usage costs."""
     from sidecar import pricing
 
+    await refresh.look(host)
     host.finish(entry, pricing.calculate(host.config, entry.envelope.provider, params))
 
 

@@ -7,12 +7,14 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from tests.e2e import probes
 from tests.e2e.harness import ROOT, Object, Sidecar, environment, in_time, params, text
+from tests.e2e.hosted import WAITS_IN_A_THREAD, Hosted
 from tests.e2e.provider import STALL, Provider
 from tests.e2e.shapes import ANTHROPIC, stream
 from tests.e2e.stalls import PHASES, Phase, lively, stalled
@@ -128,7 +130,15 @@ def test_two_signals_at_once_tear_no_line(sidecar: Sidecar, provider: Provider) 
 @probes.posix_only
 def test_other_signals_do_no_harm(sidecar: Sidecar, provider: Provider) -> None:  # C05
     provider.play("m", ANTHROPIC.answer("fine"))
-    for number in (signal.SIGPIPE, signal.SIGUSR1, signal.SIGUSR2, signal.SIGCHLD, signal.SIGWINCH, signal.SIGCONT):
+    for number in (
+        signal.SIGPIPE,
+        signal.SIGUSR1,
+        signal.SIGUSR2,
+        signal.SIGCHLD,
+        signal.SIGURG,
+        signal.SIGWINCH,
+        signal.SIGCONT,
+    ):
         sidecar.process.send_signal(number)
         assert sidecar.ask("ping")["success"]
     assert text(sidecar.stream(sidecar.chat("m"))) == "fine"
@@ -213,6 +223,38 @@ def test_when_the_host_is_killed_the_process_leaves(
         os.close(sidecar)
         assert b"Traceback" not in host.stderr.read()
     assert provider.closed(provider.call("silent"))
+
+
+@probes.linux_only
+@pytest.mark.parametrize("thread_ends", [False, True], ids=["spawned by a thread", "by one that has ended"])
+def test_the_system_tells_at_once_of_the_hosts_end_and_of_nothing_less(
+    tmp_path: Path, thread_ends: bool
+) -> None:  # C08, C09
+    def measure() -> float:
+        with closing(Hosted(tmp_path)) as hosted:
+            hosted.ping_until(lambda: probes.catches(hosted.pid, signal.SIGURG))
+            if thread_ends:
+                hosted.end_thread()
+            return hosted.kill_host()
+
+    in_time(measure, 0.1)
+
+
+@probes.linux_only
+def test_where_a_thread_waits_for_the_hosts_end_the_process_leaves_at_once(tmp_path: Path) -> None:  # C08, C09
+    def measure() -> float:
+        with closing(Hosted(tmp_path, WAITS_IN_A_THREAD)) as hosted:
+            hosted.ping()
+            return hosted.kill_host()
+
+    in_time(measure, 0.1)
+
+
+@probes.linux_only
+def test_a_host_that_is_killed_before_the_system_is_asked_is_missed_by_nobody(tmp_path: Path) -> None:  # C08, C09
+    with closing(Hosted(tmp_path)) as hosted:
+        hosted.ping()
+        assert hosted.kill_host() <= 1
 
 
 def test_shutdown_may_be_said_twice_and_then_nothing_else(sidecar: Sidecar, provider: Provider) -> None:  # C10

@@ -13,6 +13,15 @@ MAX_URL_CHARS = 2048
 
 _PORT = re.compile(r"[0-9]{1,5}")
 
+_METADATA = frozenset(map(ipaddress.IPv6Address, ("fd00:ec2::254", "fd20:ce::254")))
+"""Where a cloud's machines ask for their own credentials, beside 169.254.169.254.
+
+Sources: AWS, "Use the Instance Metadata Service"; Google Cloud, "About VM metadata"; both read 2026-11.
+"""
+
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+"""Where a network of IPv6 alone has the addresses of IPv4. RFC 6052."""
+
 
 def base_url(url: str, where: str, *, private_network: bool) -> str:
     """Return *url* without a trailing slash when a key and a prompt may be sent there.
@@ -50,19 +59,49 @@ def _kind(host: str) -> str:
         # A number that is no plain address is another spelling of one, such as 2852039166 or 0x7f.1.
         last = host.rstrip(".").rpartition(".")[2]
         return "link_local" if last.isdigit() or last.startswith("0x") else "name"
-    if isinstance(address, ipaddress.IPv6Address):
-        address = address.ipv4_mapped or address.sixtofour or address
+    address = _plain(address)
     if address.is_loopback:
         return "loopback"
     # Reserved are also the networks in which IPv6 spells an IPv4 address.
-    if address.is_link_local or address.is_unspecified or address.is_multicast or address.is_reserved:
+    if _is_of_the_link(address) or address.is_unspecified or address.is_multicast or address.is_reserved:
         return "link_local"
     return "private" if address.is_private else "public"
+
+
+def is_link_local(address: str) -> bool:
+    """Return whether *address*, which a name has led to, is one of the link or a cloud's metadata server."""
+    try:
+        return _is_of_the_link(_plain(ipaddress.ip_address(address.partition("%")[0])))
+    except ValueError:
+        return False
+
+
+_Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+
+def _is_of_the_link(address: _Address) -> bool:
+    return address.is_link_local or address in _METADATA
+
+
+def _plain(address: _Address) -> _Address:
+    """Return the IPv4 address that an IPv6 address spells, *address* itself where it spells none."""
+    if not isinstance(address, ipaddress.IPv6Address):
+        return address
+    nat64 = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF) if address in _NAT64 else None
+    return address.ipv4_mapped or address.sixtofour or nat64 or address
 
 
 def same_origin(one: str, other: str) -> bool:
     """Return whether two checked addresses have the same scheme, host and port."""
     return origin(one) == origin(other)
+
+
+_STEP = re.compile(r"/(?:\.|%2e){1,2}(?=[/?#]|$)", re.IGNORECASE)
+
+
+def has_steps(url: str) -> bool:
+    """Return whether the path of *url* has a `.` or `..`: what a name, such as a model's, put there leads elsewhere."""
+    return _STEP.search(url.partition("?")[0]) is not None
 
 
 def host_of(url: str) -> str:

@@ -93,6 +93,42 @@ def clean(text: str) -> str:
     return text
 
 
+MIN_HIDDEN_CHARS = 8
+"""The shortest credential that is looked for in a text; a shorter one may be a part of any word."""
+
+_PIECE_CHARS = 12
+"""How much of a long credential's beginning or end tells it."""
+
+
+def without(text: str, credential: str) -> str:
+    """Return *text* without *credential*: plain, in base64, as in a URL, or a piece of its beginning or end."""
+    if len(credential) < MIN_HIDDEN_CHARS:
+        return text
+    from urllib.parse import unquote  # Only a failure pays for it.
+
+    if credential in (plain := unquote(text)):
+        text = plain
+    for form in _spellings(credential):
+        text = text.replace(form, "[redacted]")
+    if len(credential) >= 2 * _PIECE_CHARS:
+        first, last = re.escape(credential[:_PIECE_CHARS]), re.escape(credential[-_PIECE_CHARS:])
+        text = re.sub(rf"{first}[\w.~+/=*-]*|[\w.~+/=*-]*{last}", "[redacted]", text)
+    return text
+
+
+def _spellings(credential: str) -> set[str]:
+    from base64 import b64encode  # As above.
+
+    plain = credential.encode()
+    found = {credential}
+    for shift, first in ((0, 0), (1, 2), (2, 3)):
+        # The characters that are of this credential alone, whatever stands before and after it.
+        last = (shift + len(plain)) * 8 // 6
+        coded = b64encode(bytes(shift) + plain)[first:last].decode()
+        found |= {coded, coded.replace("+", "-").replace("/", "_")}
+    return found
+
+
 def invalid(message: str, param: str | None = None, **fields: str) -> SidecarError:
     """Return an `invalid_request` that names the field at *param*."""
     return SidecarError("invalid_request", message, param=param, **fields)  # type: ignore[arg-type]  # optional str fields only

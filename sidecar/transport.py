@@ -14,9 +14,10 @@ import anyio
 import anyio.to_thread
 import msgspec
 
-from sidecar import __version__, platforms
+from sidecar import __version__, addresses, platforms
 from sidecar.errors import SidecarError
 from sidecar.inflight import Progress
+from sidecar.retry import Budget
 from sidecar.wires.types import HttpRequest
 
 if TYPE_CHECKING:
@@ -43,7 +44,8 @@ KEEPALIVE_SECONDS = 45.0
 _NO_SUCH_NAME = frozenset({-2, 8, 11001})
 """The system's word for a name that nobody has: Linux, macOS, Windows. Other failures of a lookup may pass."""
 
-_LOOPBACK = ("all://127.0.0.1", "all://localhost", "all://[::1]")
+_DIRECT = ("all://127.0.0.1", "all://localhost", "all://[::1]", "all://169.254.169.254")
+"""This machine, and the cloud's word on it: from a proxy it would be about the proxy's machine."""
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,11 +71,20 @@ def _client() -> Any:
     return httpx2
 
 
+def client_errors() -> tuple[type[Exception], ...]:
+    """Return what the client raises, for an SDK that has one of the same make."""
+    httpx2 = _client()
+    return httpx2.HTTPError, httpx2.InvalidURL, OSError
+
+
 class _Connecting:
     """How far a request has come in the client, by its trace."""
 
-    def __init__(self, progress: Progress) -> None:
+    def __init__(self, progress: Progress, guarded: str | None) -> None:
         self._progress = progress
+        self._guarded = guarded
+        """The host that must not turn out to be of the link; None: it may be."""
+        self._direct = False
         self._stream: Any = None
         self.fresh = False
         """Whether its connection was made for it."""
@@ -82,8 +93,12 @@ class _Connecting:
         """Take one of the client's trace events, such as `connection.start_tls.complete`."""
         if event.endswith("connect_tcp.started"):
             self.fresh = True
+            # Else it is a proxy that is connected to, which looks the name up by itself.
+            self._direct = info["host"] == self._guarded
         elif event.endswith("connect_tcp.complete"):
             self._stream = info["return_value"]
+            if self._direct:
+                _check_peer(self._stream)
         elif event.endswith("start_tls.complete"):
             self._stream = None
         elif event.endswith("send_request_headers.started"):
@@ -112,12 +127,26 @@ class Transport:
 
     @asynccontextmanager
     async def send(
-        self, request: HttpRequest, auth: dict[str, str], limits: Limits, progress: Progress
+        self,
+        request: HttpRequest,
+        auth: dict[str, str],
+        limits: Limits,
+        progress: Progress,
+        *,
+        budget: Budget | None = None,
+        link_local: bool = False,
     ) -> AsyncIterator[Response]:
         """Send *request* with the headers of *auth* and give its reply; leaving closes a connection that is not done.
 
-        Raises: SidecarError `network_error`, `timeout`, `invalid_request` (a header that cannot be sent).
+        *budget* pays for sending it again over a new connection where an old one turns out to be closed; None: that
+        is free. *link_local* says that it is meant for the machine's own metadata server.
+
+        Raises: SidecarError `network_error`, `timeout`, `invalid_request` (a header that cannot be sent, a path
+        with steps, a name that leads to a link-local address).
         """
+        if addresses.has_steps(request.url):
+            text = "A name in the request's address, the model's as a rule, has a `.` or `..` for a step."
+            raise SidecarError("invalid_request", text, reason="address")
         http, httpx2 = await self._ready(), _client()
         timeout = {"connect": limits.connect, "read": None, "write": WRITE_SECONDS, "pool": None}
         headers = {"user-agent": f"sidecar/{__version__}", "accept-encoding": "identity"} | request.headers | auth
@@ -131,7 +160,7 @@ class Transport:
                 extensions={"timeout": timeout},
             )
             with anyio.fail_after(limits.first_byte):
-                response = await _answered(http, built, progress)
+                response = await _answered(http, built, progress, budget, guarded=not link_local)
         except TimeoutError:
             raise SidecarError("timeout", "The provider sent no reply in time.", phase="headers") from None
         except (httpx2.HTTPError, httpx2.InvalidURL, ssl.SSLError, UnicodeEncodeError) as error:
@@ -159,15 +188,24 @@ class Transport:
             await self._http.aclose()
 
 
-async def _answered(http: "httpx2.AsyncClient", request: "httpx2.Request", progress: Progress) -> "httpx2.Response":
+async def _answered(
+    http: "httpx2.AsyncClient", request: "httpx2.Request", progress: Progress, budget: Budget | None, *, guarded: bool
+) -> "httpx2.Response":
     """Send *request*, once more where the server closed an idle connection just as it was used again."""
-    httpx2, connecting = _client(), _Connecting(progress)
+    host = request.url.raw_host.decode("ascii") if guarded else None
+    httpx2, connecting = _client(), _Connecting(progress, host)
     try:
         return await _sent(http, request, connecting)
     except (httpx2.NetworkError, httpx2.RemoteProtocolError) as error:
         if connecting.fresh or _is_malformed(error):
             raise
-    return await _sent(http, request, _Connecting(progress))
+        paid = budget.take(_failure(error, "headers").body) if budget else 0
+        if paid is None:
+            raise
+    response = await _sent(http, request, _Connecting(progress, host))
+    if budget:
+        budget.give_back(paid)
+    return response
 
 
 async def _sent(http: "httpx2.AsyncClient", request: "httpx2.Request", connecting: _Connecting) -> "httpx2.Response":
@@ -177,6 +215,16 @@ async def _sent(http: "httpx2.AsyncClient", request: "httpx2.Request", connectin
     except BaseException:
         await connecting.abandon()
         raise
+
+
+def _check_peer(stream: Any) -> None:
+    """Refuse a connection that has ended up at a link-local address, before anything is sent.
+
+    Whoever owns a name says where it leads: a harmless one may lead to a cloud's metadata server.
+    """
+    if addresses.is_link_local(stream.get_extra_info("server_addr")[0]):
+        text = "The host's name leads to a link-local address, where no provider is: nothing was sent."
+        raise SidecarError("invalid_request", text, reason="address", phase="connect")
 
 
 def is_encoded(headers: dict[str, str]) -> bool:
@@ -201,7 +249,7 @@ def _make_client() -> "httpx2.AsyncClient":
         cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
         trust_env=True,
         # A proxy is for the world outside, never for a server on this machine.
-        mounts=dict.fromkeys(_LOOPBACK),
+        mounts=dict.fromkeys(_DIRECT),
     )
 
 

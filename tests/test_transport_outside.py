@@ -16,7 +16,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from sidecar.transport import Transport
+from sidecar.errors import SidecarError
+from sidecar.inflight import Progress
+from sidecar.transport import Limits, Transport
 from tests.e2e import shapes
 from tests.e2e.provider import CLOSE, RESET, WAIT_SECONDS, Provider, Step
 from tests.test_transport import CANARY, failure, get, http, provider, whole
@@ -37,6 +39,20 @@ async def test_this_machine_is_never_asked_through_a_proxy(
             monkeypatch.setenv(name.upper(), proxy.url)
         provider.play(f"/direct-{host}", shapes.document({}))
         assert (await whole(http, get(f"http://{host}:{provider.port}/direct-{host}")))[1] == b"{}"
+        assert proxy.connections == 0
+
+
+async def test_a_metadata_server_is_never_asked_through_a_proxy(
+    http: Transport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody may be there; what counts is who is not asked."""
+    with Provider() as proxy:
+        for name in PROXIES:
+            monkeypatch.setenv(name.upper(), proxy.url)
+        limits = Limits(connect=0.1, first_byte=0.5)
+        with suppress(SidecarError):
+            async with http.send(get("http://169.254.169.254/"), {}, limits, Progress(), link_local=True):
+                pass
         assert proxy.connections == 0
 
 

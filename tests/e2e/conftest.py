@@ -7,7 +7,7 @@ import pytest
 
 from tests.e2e.harness import Sidecar
 from tests.e2e.provider import CLOSE, Provider
-from tests.e2e.rows import every_key, every_setting
+from tests.e2e.rows import astray, every_key, every_setting
 from tests.e2e.services import Services, online
 from tests.e2e.shapes import ANTHROPIC
 
@@ -43,10 +43,12 @@ def internet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
 
 
 @pytest.fixture
-def services(internet: Services) -> Services:
-    """Return the internet as if nothing had been asked yet."""
+def services(internet: Services) -> Iterator[Services]:
+    """Yield the internet as if nothing had been asked yet, and assert afterwards that no key went astray."""
     internet.forget()
-    return internet
+    internet.received()
+    yield internet
+    assert not (strays := astray(internet.received())), strays
 
 
 @pytest.fixture(scope="module")

@@ -19,16 +19,13 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, Self
 
-import pytest
-
-from tests.e2e import probes
-from tests.e2e.lines import ABSENT, CANARY, SECRET, Id, Line, Object, check_sequence, read_line, text
+from tests.e2e import canaries, deeds, probes
+from tests.e2e.lines import ABSENT, CANARY, Id, Line, Object, check_sequence, read_line, text
 from tests.e2e.provider import WAIT_SECONDS, Provider
 from tests.e2e.shapes import ANTHROPIC, Shape
+from tests.e2e.surroundings import ROOT, environment, in_time
 
 __all__ = ["ABSENT", "CANARY", "ROOT", "Id", "Line", "Object", "Sidecar", "environment", "in_time", "params", "text"]
-
-ROOT = Path(__file__).resolve().parent.parent.parent
 
 READ_BYTES = 64 * 1024
 MAX_GROWTH_BYTES = 64 * 1024 * 1024
@@ -36,35 +33,9 @@ MAX_EXTRA_DESCRIPTORS = 2
 PING_SECONDS = 0.1
 EXIT_SECONDS = 2.0
 
-
 _TROUBLE = re.compile(
     r"Traceback|Task exception was never retrieved|was never awaited|Exception ignored|ResourceWarning"
 )
-
-
-def in_time(measure: Callable[[], float], limit_seconds: float) -> None:
-    """Assert that *measure* gives no more than the limit.
-
-    Once in three times is proof enough of what the process can do. A machine with more to do than it has
-    processors is no place to measure: the test is skipped.
-    """
-    measured: list[float] = []
-    while len(measured) < 3:
-        measured.append(measure())
-        if measured[-1] <= limit_seconds:
-            return
-    if hasattr(os, "getloadavg") and os.getloadavg()[0] > (os.cpu_count() or 1):
-        pytest.skip("the machine is too busy to measure")
-    raise AssertionError(f"{limit_seconds} seconds allowed, measured: {measured}")
-
-
-def environment(home: Path, **more: str) -> dict[str, str]:
-    """Return an environment that shows nothing of the user's."""
-    places = {f"XDG_{kind}_HOME": str(home / kind.lower()) for kind in ("CONFIG", "CACHE", "DATA", "STATE")}
-    kept = {name: os.environ[name] for name in ("PATH", "SYSTEMROOT", "TEMP") if name in os.environ}
-    # One attempt unless a test is about more: most of them are about what the first one came to.
-    own = {"HOME": str(home), "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "error", "SIDECAR_MAX_ATTEMPTS": "1"}
-    return kept | places | own | more
 
 
 def params(provider: Provider, model: str, shape: Shape = ANTHROPIC) -> Object:
@@ -102,6 +73,9 @@ class Sidecar:
         self.may_tear = False
         """True when the process is ended while a write waits for the host."""
         self.max_growth_bytes = MAX_GROWTH_BYTES
+        env = environment(home) if env is None else dict(env)
+        self.allowed = deeds.Allowed(env, arguments)
+        """What it may write, start and connect to."""
         self.lines: list[Line] = []
         self.events: list[Object] = []
         self.problems: list[str] = []
@@ -121,23 +95,21 @@ class Sidecar:
         self._wait_until_ready = ready
         self._baseline: dict[int, str] = {}
         self._baseline_rss = 0
+        self._notes = deeds.Notes()
+        self._kept_secrets = canaries.of_environment(env)
+        self._environment = " ".join(env.values()) + canaries.of_configuration(arguments)
         self.spawned_at = time.monotonic()
         self.process = subprocess.Popen(
-            [*launcher, sys.executable, "-m", "sidecar", *arguments],
+            [*launcher, sys.executable, str(deeds.WATCHED), str(self._notes.path), *arguments],
             stdin=stdin,
             stdout=stdout,
             stderr=subprocess.PIPE,
             cwd=home,
-            env=environment(home) if env is None else dict(env),
+            env=env,
             start_new_session=True,
             bufsize=0,
         )
-        self._readers = [self._thread(self._read_stderr)] if hears_stderr else []
-        if self.process.stdout:
-            self._readers.append(self._thread(self._read_stdout))
-        if self.process.stdin:
-            self._thread(self._write_stdin)
-        self._end = self._thread(self._wait_for_exit)
+        self._begin_to_hear(hears_stderr)
 
     def __enter__(self) -> Self:
         if self._wait_until_ready:
@@ -157,8 +129,13 @@ class Sidecar:
             for stream in (self.process.stdout, self.process.stderr):
                 if stream:
                     stream.close()
-        if kind is None:
-            self._check_lines()
+        try:
+            if kind is None:
+                self._check_lines()
+                self._check_secrets()
+                assert not (done := deeds.misdeeds(self._notes, self.allowed)), done
+        finally:
+            self._notes.remove()
 
     # --- to the process ---------------------------------------------------------------------
 
@@ -172,6 +149,7 @@ class Sidecar:
 
     def line(self, request: Object) -> bytes:
         """Return *request* as a line and expect an answer to it."""
+        canaries.register_fields(request.get("params"))
         self._sent[request.get("id", ABSENT)] += 1
         return json.dumps(request).encode() + b"\n"
 
@@ -311,9 +289,6 @@ class Sidecar:
         assert not self.problems, self.problems
         said = self.stderr.decode()
         assert not _TROUBLE.search(said), said
-        assert SECRET not in self.stderr
-        for path in self.home.rglob("*"):
-            assert not path.is_file() or SECRET not in path.read_bytes(), path
         for request_id, lines in self._of.items():
             open_at_end = check_sequence(request_id, lines)
             ends = sum(line.terminal for line in lines)
@@ -323,7 +298,25 @@ class Sidecar:
         if self.expects_answers:
             assert self._sent.keys() <= self._of.keys(), f"no answer: {self._sent.keys() - self._of.keys()}"
 
+    def _check_secrets(self) -> None:
+        """Assert that no secret is where it does not belong; stdout is looked through as it comes."""
+        assert not (secret := canaries.seen_in(self.stderr)), secret
+        for place in (self.home, *self.allowed.open_to_view):
+            for path in (place, *place.rglob("*")):
+                assert not path.is_file() or not (secret := canaries.seen_in(path.read_bytes())), (path, secret)
+        if self.provider and self.provider.url not in self._environment:
+            for secret in self._kept_secrets:
+                assert not self.provider.received(secret), "a key came to a server that it was not given for"
+
     # --- threads ----------------------------------------------------------------------------
+
+    def _begin_to_hear(self, stderr: bool) -> None:
+        self._readers = [self._thread(self._read_stderr)] if stderr else []
+        if self.process.stdout:
+            self._readers.append(self._thread(self._read_stdout))
+        if self.process.stdin:
+            self._thread(self._write_stdin)
+        self._end = self._thread(self._wait_for_exit)
 
     def _thread(self, run: Callable[[], None]) -> threading.Thread:
         thread = threading.Thread(target=run, name=run.__name__, daemon=True)

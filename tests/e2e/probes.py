@@ -21,6 +21,11 @@ def peak_rss_bytes(pid: int) -> int:
     return _status(pid, "VmHWM")
 
 
+def address_space_bytes(pid: int) -> int:
+    """Return how much memory is mapped, whether or not it is used."""
+    return _status(pid, "VmSize")
+
+
 def forget_peak(pid: int) -> None:
     """Count the peak from now on."""
     Path(f"/proc/{pid}/clear_refs").write_text("5", encoding="ascii")
@@ -31,6 +36,24 @@ def _status(pid: int, name: str) -> int:
         if line.startswith(f"{name}:"):
             return int(line.split()[1]) * 1024
     raise AssertionError(f"no {name} of {pid}")
+
+
+def threads(pid: int) -> int:
+    """Return how many threads it has."""
+    return len(list(Path(f"/proc/{pid}/task").iterdir()))
+
+
+def catches(pid: int, number: int) -> bool:
+    """Return whether it has a handler for that signal."""
+    lines = Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines()
+    caught = next(line for line in lines if line.startswith("SigCgt:"))
+    return bool(int(caught.split()[1], 16) >> (number - 1) & 1)
+
+
+def core_bytes(pid: int) -> str:
+    """Return how large a core file of it may be, as the system writes it."""
+    lines = Path(f"/proc/{pid}/limits").read_text(encoding="utf-8").splitlines()
+    return next(line for line in lines if line.startswith("Max core file size")).split()[4]
 
 
 def descriptors(pid: int) -> dict[int, str]:

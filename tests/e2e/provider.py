@@ -149,6 +149,11 @@ class Provider:
         with self.changed:
             return [call for call in self._calls if call.name == name]
 
+    def received(self, secret: str) -> bool:
+        """Return whether *secret* stands anywhere in a request so far."""
+        with self.changed:
+            return any(secret in f"{call.target}{call.headers}{call.body!r}" for call in self._calls)
+
     def call(self, name: str, index: int = 0) -> Call:
         """Return the request for *name* of that index, waiting for it."""
         self._wait(lambda: len(self.calls(name)) > index, f"request {index} for {name}")

@@ -91,6 +91,7 @@ def test_what_libraries_and_children_print_lands_on_stderr(tmp_path: Path, provi
     env = environment(tmp_path, PYTHONPATH=os.pathsep.join((str(tmp_path), str(ROOT))))
     provider.play("m", ANTHROPIC.answer("fine"))
     with Sidecar(tmp_path, provider, env=env) as sidecar:
+        sidecar.allowed.programs += ["a child", "stolen"]
         assert text(sidecar.stream(sidecar.chat("m"))) == "fine"
     for stray in ("a print", "a write", "a child", "a warning", "a buffered write"):
         assert stray in sidecar.stderr.decode()

@@ -29,9 +29,10 @@ T = TypeVar("T", bound=msgspec.Struct)
 
 
 class TooLong(msgspec.Struct, frozen=True):
-    """A line over the limit; *head* is its beginning."""
+    """A line over the limit, or over the memory that there is; *head* is its beginning."""
 
     head: bytes
+    no_memory: bool = False
 
 
 class LineDecoder:
@@ -79,7 +80,10 @@ class LineDecoder:
         if self._size_bytes + len(tail) > self._max_line_bytes:
             self._pieces.append(tail)
             return self._refuse()
-        line = b"".join((*self._pieces, tail)) if self._pieces else tail
+        try:
+            line = b"".join((*self._pieces, tail)) if self._pieces else tail
+        except MemoryError:
+            return self._refuse(no_memory=True)
         self._pieces.clear()
         self._size_bytes = 0
         if self._at_start:
@@ -87,7 +91,7 @@ class LineDecoder:
             line = line.removeprefix(_BOM)
         return line.strip(b" \t\r")
 
-    def _refuse(self) -> TooLong:
+    def _refuse(self, *, no_memory: bool = False) -> TooLong:
         head = bytearray()
         for piece in self._pieces:
             head += piece[: SNIFF_BYTES - len(head)]
@@ -96,7 +100,7 @@ class LineDecoder:
         self._pieces.clear()
         self._size_bytes = 0
         self._at_start = False
-        return TooLong(bytes(head))
+        return TooLong(bytes(head), no_memory)
 
 
 _envelope = msgspec.json.Decoder(Envelope)

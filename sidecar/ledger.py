@@ -188,12 +188,17 @@ class Ledger:
         """
 
         def call() -> tuple[Any, str | None]:
-            from sidecar import ledger_file  # Only a process that has asked somebody pays for SQLite.
-
+            try:
+                from sidecar import ledger_file  # Only a process that has asked somebody pays for SQLite.
+            except ImportError:
+                # Not every Python comes with it.
+                return None, "no_sqlite"
             try:
                 return getattr(ledger_file, name)(self._path, *arguments, **options), None
             except ledger_file.LedgerError as error:
                 return None, str(error)
+            except MemoryError:
+                return None, "no_memory"
 
         result, problem = await anyio.to_thread.run_sync(call, abandon_on_cancel=True, limiter=self._thread)
         if problem is None:

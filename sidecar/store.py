@@ -18,8 +18,9 @@ from protocol.replies import Method, Storage, Warn
 from sidecar import platforms, store_file
 from sidecar.errors import SidecarError
 from sidecar.log import log
+from sidecar.private_file import RefusedError
 from sidecar.secret import Kind, Secret, secret
-from sidecar.store_file import RefusedError, Stamp
+from sidecar.store_file import Stamp
 from sidecar.store_keychain import Keychain, UnusableError
 
 LOOK_SECONDS = 2.0
@@ -145,14 +146,19 @@ class Store:
             if known is None or entries[name].saved_at != known.saved_at:
                 self._filed[name] = await self._completed(name, entries[name])
                 return entries
-            return entries | {name: await self._line(name, await ask(known))}
+            answers.append(await ask(known))
+            return entries | {name: await self._line(name, answers[0])}
 
+        answers = list[Stored]()
         async with self._turn:
             known = self.get(name)
             if known is not None and known.storage == "memory":
                 self._in_memory[name] = msgspec.structs.replace(await ask(known), storage="memory")
             elif known is not None and not await self._change(renewed):
-                raise SidecarError("provider_error", "The stored login could not be renewed.", reason="store")
+                if not answers:
+                    raise SidecarError("provider_error", "The stored login could not be renewed.", reason="store")
+                # What it was renewed for is spent, so that nobody gets another.
+                self._in_memory[name] = msgspec.structs.replace(answers[0], storage="memory")
             self._publish()
             return self.get(name)
 

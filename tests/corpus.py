@@ -122,10 +122,36 @@ USAGE: dict[str, Callable[[dict[str, Any]], Counts]] = {
 
 WIRES = {
     "anthropic.messages": "anthropic_messages",
+    "bedrock.converse": "bedrock_converse",
+    "bedrock.converse_stream": "bedrock_converse",
+    "gemini.generate": "gemini",
+    "gemini.stream": "gemini",
+    "ollama.chat": "ollama",
+    "ollama.generate": "ollama",
     "openai.chat": "openai_chat",
     "openai.responses": "openai_responses",
 }
-"""By API: the wire that speaks it."""
+"""By the API of a chat: the wire that speaks it."""
+
+PROVIDERS = {
+    "anthropic": "anthropic",
+    "azure": "azure",
+    "bedrock": "bedrock",
+    "cerebras": "cerebras",
+    "cloudflare": "cloudflare",
+    "copilot": "copilot",
+    "deepseek": "deepseek",
+    "gemini": "gemini",
+    "groq": "groq",
+    "mistral": "mistral",
+    "ollama": "ollama",
+    "openai": "openai",
+    "openrouter": "openrouter",
+    "vercel_gateway": "vercel",
+    "vertex": "vertex",
+    "xai": "xai",
+}
+"""By folder: the provider whose table it is read by. Folders of others are of compatible ones."""
 
 
 def usage(exchange: Exchange) -> Counts | None:

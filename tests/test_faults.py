@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from protocol.errors import ErrorCode
 from sidecar import wires
 from sidecar.errors import RETRYABLE, SidecarError, clean
-from sidecar.reply import play
 from sidecar.wires import faults
 from sidecar.wires.faults import Fault, Rule, judge, request_id, retry_after_ms
 from sidecar.wires.types import Route
+from tests.playing import play
 
 ROUTE = Route(provider="anthropic", wire="anthropic_messages", model="m", base_url="https://provider.test")
 NOW = "Wed, 04 Nov 2026 09:00:00 GMT"

@@ -10,9 +10,10 @@ from protocol.replies import Chunk, Content, Reasoning, ToolCallChunk
 from sidecar import wires
 from sidecar.errors import SidecarError
 from sidecar.reply import Reply
-from tests.fixtures import Case, cases, route
+from tests import replies
+from tests.replies import Recorded
 
-STREAMS = [case for case in cases() if case.has_reply and case.head["status"] < 300]
+REPLIES = replies.of_fixtures() + replies.of_corpus()
 
 CUTS = 40
 
@@ -28,9 +29,9 @@ def _sent(out: list[Chunk]) -> tuple[str, str]:
     return text, "".join(chunk.content for chunk in out if isinstance(chunk, Reasoning))
 
 
-@pytest.mark.parametrize("case", STREAMS, ids=lambda case: case.name)
-def test_what_came_is_in_the_message_wherever_it_is_cut(case: Case) -> None:
-    reply, out, body = Reply(wires.load(case.wire), route(case), case.head["headers"]), list[Chunk](), case.body
+@pytest.mark.parametrize("case", REPLIES, ids=lambda case: case.name)
+def test_what_came_is_in_the_message_wherever_it_is_cut(case: Recorded) -> None:
+    reply, out, body = Reply(wires.load(case.wire), case.route, case.headers), list[Chunk](), case.body
     step = max(1, len(body) // CUTS)
     for start in range(0, len(body), step):
         with suppress(SidecarError):
@@ -48,4 +49,4 @@ def test_what_came_is_in_the_message_wherever_it_is_cut(case: Case) -> None:
 
 
 def test_every_wire_is_there() -> None:
-    assert {case.wire for case in STREAMS} == set(wires.names())
+    assert {case.wire for case in REPLIES} == set(wires.names())

@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 
-from tests.bench import load, processes, report, start, stops, stream
+from tests.bench import faulted, load, processes, report, start, stops, stream, vocabulary
 from tests.bench.report import Figure
 
 MEASURES: dict[str, Callable[[], Iterator[Figure]]] = {
@@ -15,11 +15,13 @@ MEASURES: dict[str, Callable[[], Iterator[Figure]]] = {
     "warm": start.warm,
     "cpu": stream.cpu,
     "many": load.many,
+    "faulted": faulted.faulted,
     "long": load.long,
     "cancel": stops.cancel,
     "leave": stops.leave,
     "stall": stops.stall,
     "ping": start.ping,
+    "vocabulary": vocabulary.vocabulary,
 }
 
 

@@ -55,16 +55,19 @@ class Host:
             line = line[self.process.stdin.write(line) or 0 :]
         return self._last_id
 
-    def chat(self, wire: str, *, n: int, us: int = 0, hang: int = 0, together: int = 0) -> int:
+    def chat(
+        self, wire: str, *, n: int, us: int = 0, hang: int = 0, together: int = 0, fault: int = 0, idle_ms: int = 60_000
+    ) -> int:
         """Ask for a stream of *n* events and return its id, which is also the server's key for it."""
         stream = STREAMS[wire]
+        load = f"n={n},us={us},hang={hang},together={together},fault={fault},key={self._last_id + 1}"
         return self.send(
             "stream_chat",
             provider=stream.provider,
             params={
-                "model": f"n={n},us={us},hang={hang},together={together},key={self._last_id + 1}",
+                "model": load,
                 "messages": [{"role": "user", "content": "Hello"}],
-                "options": {"wire": wire},
+                "options": {"wire": wire, "timeouts": {"idle_ms": idle_ms}},
                 "api_key": "k-test",
                 "base_url": f"http://127.0.0.1:{self._port}{stream.base_path}",
             },

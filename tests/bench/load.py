@@ -43,8 +43,8 @@ def _paced(host: Host, peer: Peer, chat_mb: float, streams: int, events: int, us
     theirs = peer.run(WIRE, n=events, us=us, streams=streams)
     start = time.monotonic()
     lines = host.finish({host.chat(WIRE, n=events, us=us, together=streams) for _ in range(streams)})
-    begun_s = _all_begun(lines) - start
-    late_ms = _late_ms(lines, start + begun_s)
+    begun_s = all_begun(lines) - start
+    late_ms = late_ms_of(lines, start + begun_s)
     # Every level is higher than the one before it, so the highest ever is that of this one.
     added_mb = processes.memory_mb(host.pid, "VmHWM") - chat_mb
     bars = (Bar(150),) if streams == 1000 else ()
@@ -64,7 +64,8 @@ def _paced(host: Host, peer: Peer, chat_mb: float, streams: int, events: int, us
         )
 
 
-def _all_begun(lines: list[Seen]) -> float:
+def all_begun(lines: list[Seen]) -> float:
+    """Return when every stream had begun."""
     firsts: dict[int, float] = {}
     for seen in lines:
         if seen.kind == "content":
@@ -72,7 +73,7 @@ def _all_begun(lines: list[Seen]) -> float:
     return max(firsts.values())
 
 
-def _late_ms(lines: list[Seen], since: float) -> list[float]:
+def late_ms_of(lines: list[Seen], since: float) -> list[float]:
     """Return how long each chunk that was sent after *since* was on its way: its text is the moment of that."""
     late = []
     for seen in lines:

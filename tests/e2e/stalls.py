@@ -48,12 +48,13 @@ def stalled(
 
 
 @contextmanager
-def full_house() -> Iterator[int]:
+def full_house(address: str = "127.0.0.1", port: int = 0) -> Iterator[int]:
     """Yield a port on which no connection is ever accepted."""
-    with socket.create_server(("127.0.0.1", 0), backlog=0) as server, ExitStack() as guests:
-        port: int = server.getsockname()[1]
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.create_server((address, port), family=family, backlog=0) as server, ExitStack() as guests:
+        port = server.getsockname()[1]
         for _ in range(4):
-            guest = guests.enter_context(socket.socket())
+            guest = guests.enter_context(socket.socket(family))
             guest.setblocking(False)
-            guest.connect_ex(("127.0.0.1", port))
+            guest.connect_ex((address, port))
         yield port

@@ -38,7 +38,7 @@ CODES = {
 """The provider's most specific word → the code that a host must see."""
 
 ELSEWHERE = frozenset({"anthropic.count_tokens", "openai.count_tokens"})
-"""APIs whose exchanges are played in `test_count.py`."""
+"""APIs whose exchanges are played in `test_count_exact.py`."""
 
 
 @pytest.fixture(scope="module")

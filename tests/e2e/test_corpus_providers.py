@@ -11,36 +11,8 @@ from tests import corpus
 from tests.corpus import Exchange
 from tests.e2e.harness import CANARY, Sidecar
 
-PROVIDERS = {
-    "azure": "azure",
-    "bedrock": "bedrock",
-    "cerebras": "cerebras",
-    "cloudflare": "cloudflare",
-    "copilot": "copilot",
-    "deepseek": "deepseek",
-    "gemini": "gemini",
-    "groq": "groq",
-    "mistral": "mistral",
-    "ollama": "ollama",
-    "openrouter": "openrouter",
-    "vercel_gateway": "vercel",
-    "vertex": "vertex",
-    "xai": "xai",
-}
-"""Folder of the recordings → provider."""
-
-WIRES = {
-    "anthropic.messages": "anthropic_messages",
-    "bedrock.converse": "bedrock_converse",
-    "bedrock.converse_stream": "bedrock_converse",
-    "gemini.generate": "gemini",
-    "gemini.stream": "gemini",
-    "ollama.chat": "ollama",
-    "ollama.generate": "ollama",
-    "openai.chat": "openai_chat",
-    "openai.responses": "openai_responses",
-}
-"""API of a chat → wire."""
+PROVIDERS = {folder: name for folder, name in corpus.PROVIDERS.items() if folder not in ("anthropic", "openai")}
+"""Folder of the recordings → provider. The two that are left out have a test of their own."""
 
 SETTINGS = {
     "bedrock": {"region": "us-east-1"},
@@ -56,7 +28,7 @@ NUMBERED = {1: "STOP"}
 """A finish reason that an older reply says by its number → the word for it, which a host gets."""
 
 EXCHANGES = corpus.exchanges(*PROVIDERS)
-CHATS = [each for each in EXCHANGES if each.api in WIRES]
+CHATS = [each for each in EXCHANGES if each.api in corpus.WIRES]
 
 if not CHATS:
     pytest.skip("no recordings at hand", allow_module_level=True)
@@ -118,7 +90,7 @@ def params(exchange: Exchange, address: str) -> dict[str, Any]:
         "api_key": CANARY,
         "base_url": address,
         "settings": SETTINGS.get(PROVIDERS[exchange.provider], {}),
-        "options": {"wire": WIRES[exchange.api]},
+        "options": {"wire": corpus.WIRES[exchange.api]},
     }
 
 

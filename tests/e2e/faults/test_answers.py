@@ -9,7 +9,7 @@ import pytest
 from tests.e2e.faults.conftest import Spawn
 from tests.e2e.faults.test_wires import waits
 from tests.e2e.harness import Object, Sidecar, text
-from tests.e2e.provider import CLOSE, Pause, Provider, Step
+from tests.e2e.provider import CLOSE, RESET, Pause, Provider, Step
 from tests.e2e.shapes import ANTHROPIC, OPENAI, document, stream
 
 SOON = {"retry_after_ms": "1"}
@@ -252,14 +252,38 @@ def test_a_deadline_in_the_wait_for_a_turn(spawn: Spawn, provider: Provider) -> 
     assert not provider.calls("m")
 
 
-def test_an_outage_is_not_answered_with_a_storm(spawn: Spawn, provider: Provider) -> None:  # I05
-    provider.play("m", refusal(503))
+OUTAGES: dict[str, list[Step]] = {
+    "503": refusal(503),
+    "500": refusal(500),
+    "529 in the stream": stream([OVERLOADED]),
+    "reset": [RESET],
+    "closed": [CLOSE],
+    "cut": stream([ANTHROPIC.opening]),
+}
+
+
+@pytest.mark.parametrize("is_warm", [False, True], ids=["new", "warm"])
+@pytest.mark.parametrize("outage", OUTAGES)
+def test_an_outage_is_not_answered_with_a_storm(
+    spawn: Spawn, provider: Provider, outage: str, is_warm: bool
+) -> None:  # I05
     with spawn() as sidecar:
+        if is_warm:
+            # A hundred connections that the outage meets idle.
+            gate = provider.gate()
+            provider.play("warm", [gate, *ANTHROPIC.answer("up")])
+            ids = [sidecar.chat("warm") for _ in range(100)]
+            provider.call("warm", 99)
+            gate.open()
+            assert all(sidecar.reply(each)["success"] for each in ids)
+        provider.play("m", OUTAGES[outage])
         ids = [sidecar.chat("m") for _ in range(100)]
         errors = [sidecar.reply(each)["error"] for each in ids]
-        assert {error["code"] for error in errors} == {"provider_overloaded"}
-        [gate] = gates(sidecar)
-        assert gate["state"] == "open"
+        assert len({error["code"] for error in errors}) == 1
+        assert errors[0]["code"] in ("provider_overloaded", "provider_error", "network_error", "stream_interrupted")
+        if outage == "503":
+            [gate_of_it] = gates(sidecar)
+            assert gate_of_it["state"] == "open"
     assert 100 < len(provider.calls("m")) <= 135
 
 

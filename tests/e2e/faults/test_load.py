@@ -1,15 +1,18 @@
 """Many requests, hosts that cancel while they wait, and systems that have run out of something."""
 
+import json
 import time
-from itertools import pairwise
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import count, cycle, pairwise
 from pathlib import Path
 
 import pytest
 
 from tests.e2e import probes
 from tests.e2e.faults.conftest import Spawn
-from tests.e2e.harness import Id, Sidecar, environment, in_time, text
-from tests.e2e.provider import Gate, Pause, Provider, Repeat, Step
+from tests.e2e.harness import Id, Line, Sidecar, environment, in_time, text
+from tests.e2e.provider import RESET, STALL, Gate, Pause, Provider, Repeat, Step
 from tests.e2e.shapes import ANTHROPIC, OPENAI, document
 
 ENDED_SECONDS = 0.05
@@ -135,8 +138,29 @@ def test_who_is_waited_for_goes_before_what_is_not(spawn: Spawn, provider: Provi
     assert 2 <= overtaken <= 4
 
 
+SMALL_PIPE_BYTES, USUAL_PIPE_BYTES = 4096, 65536
+
+
+@contextmanager
+def small_pipe(sidecar: Sidecar) -> Iterator[None]:
+    """Have the system hold no more of stdout than a page: what is late then is late on account of the process."""
+    import fcntl
+
+    assert sidecar.process.stdout
+    fd = sidecar.process.stdout.fileno()
+    fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, SMALL_PIPE_BYTES)
+    yield
+    fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, USUAL_PIPE_BYTES)
+
+
+@probes.linux_only
 def test_small_streams_pass_a_huge_one(sidecar: Sidecar, provider: Provider) -> None:  # B10
-    # A host that reads 64 KB/s has the share of a second of them.
+    with small_pipe(sidecar):
+        pass_a_huge_one(sidecar, provider)
+
+
+def pass_a_huge_one(sidecar: Sidecar, provider: Provider) -> None:
+    # A host that reads 64 KB/s.
     provider.play("huge", ANTHROPIC.begun(Repeat(ANTHROPIC.text("x" * 1000), 100_000)))
     huge = sidecar.chat("huge")
     sidecar.chunk(huge, 1)
@@ -145,13 +169,21 @@ def test_small_streams_pass_a_huge_one(sidecar: Sidecar, provider: Provider) -> 
     provider.play("small", ANTHROPIC.answer("small"))
     begun = time.monotonic()
     small = [sidecar.chat("small") for _ in range(20)]
-    firsts = [sidecar.chunk(request_id, 1).at - begun for request_id in small]
+    last = max(sidecar.chunk(request_id, 1).at for request_id in small)
     sidecar.resume()
-    # What the pipe and the write under way hold is read first: 128 KiB, two seconds.
-    assert max(firsts) < 4
+    # The write under way is read first: 64 KiB, a second.
+    assert last - begun < 2
+    read = [line for line in list(sidecar.lines) if begun <= line.at <= last]
+    sizes = {is_huge: sum(size(line) for line in read if (line.id == huge) is is_huge) for is_huge in (True, False)}
+    assert sizes[True] > sizes[False]
     for request_id in small:
         assert text(sidecar.stream(request_id)) == "small"
     cancel(sidecar, huge)
+
+
+def size(line: Line) -> int:
+    """Return about how many bytes a line has."""
+    return len(json.dumps(line.data))
 
 
 @probes.linux_only
@@ -159,7 +191,7 @@ def test_few_descriptors_are_no_end(tmp_path: Path, provider: Provider) -> None:
     provider.play("m", [Pause(0.3), *ANTHROPIC.answer("fine")])
     launcher = ["/bin/sh", "-c", 'ulimit -n 64; exec "$@"', "sh"]
     with Sidecar(tmp_path, provider, launcher=launcher) as sidecar:
-        lines = [sidecar.stream(request_id) for request_id in [sidecar.chat("m") for _ in range(200)]]
+        lines = [sidecar.stream(request_id) for request_id in [sidecar.chat("m") for _ in range(500)]]
         codes = [each[-1].code for each in lines]
         assert codes.count(None) >= 32
         assert set(codes) <= {None, "network_error", "queue_full"}
@@ -181,16 +213,43 @@ def test_one_after_the_other_leaves_nothing(spawn: Spawn, provider: Provider, co
     assert provider.call("m", count).connection - provider.call("m").connection <= 4
 
 
+ENDS = {
+    "well": None,
+    "limited": None,
+    "down": "provider_overloaded",
+    "reset": "stream_interrupted",
+    "cut": "stream_interrupted",
+    "bad": "provider_error",
+    "silent": "timeout",
+}
+"""How a request for each reply ends: well, or with that code."""
+
+
 @pytest.mark.slow
 @probes.linux_only
-def test_a_thousand_streams_at_once(spawn: Spawn, provider: Provider) -> None:  # H01, H02
+def test_a_thousand_streams_at_once_and_a_fault_in_twenty(spawn: Spawn, provider: Provider) -> None:  # H01, H02
     pieces: list[Step | str] = [step for _ in range(20) for step in ("x" * 20, Pause(0.05))]
     ending = b"%x\r\n%s\r\n0\r\n\r\n" % (len(ANTHROPIC.closing), ANTHROPIC.closing)
-    provider.play("m", [*ANTHROPIC.begun(*pieces), ending])
+    whole, half = [*ANTHROPIC.begun(*pieces), ending], ANTHROPIC.begun(*pieces[:20])
+    provider.play("well", whole)
+    provider.play("down", document({}, 503, retry_after_ms="1"))
+    for name, end in (("reset", RESET), ("cut", b"0\r\n\r\n"), ("bad", b"b\r\ndata: {no\n\n\r\n"), ("silent", STALL)):
+        provider.play(name, [*half, end])
+    for number in range(9):
+        provider.play_in_turn(f"limited-{number}", document({}, 429, retry_after_ms="200"), whole)
+    faults, limited = cycle(list(ENDS)[1:]), count()
+    names = [next(faults) if at % 20 == 0 else "well" for at in range(1000)]
     with spawn() as sidecar:
         sidecar.max_growth_bytes = 150 * 1024 * 1024
-        for lines in [sidecar.stream(each, 60) for each in [sidecar.chat("m") for _ in range(1000)]]:
-            assert text(lines) == "x" * 400
+        asked = []
+        for name in names:
+            params = sidecar.params(f"limited-{next(limited)}" if name == "limited" else name)
+            params["options"]["timeouts"] = {"idle_ms": 1000} if name == "silent" else None
+            asked.append(sidecar.send("stream_chat", params, provider="anthropic"))
+        for name, request_id in zip(names, asked, strict=True):
+            lines = sidecar.stream(request_id, 60)
+            assert lines[-1].code == ENDS[name], (name, lines[-1].data)
+            assert text(lines) == "x" * (400 if ENDS[name] is None else 0 if name == "down" else 200), name
 
 
 @pytest.mark.slow
@@ -209,6 +268,8 @@ def test_without_a_home_a_key_in_the_request_will_do(
     tmp_path: Path, provider: Provider, home: dict[str, str]
 ) -> None:  # C12
     env = {name: value for name, value in environment(tmp_path).items() if name != "HOME" and "XDG" not in name} | home
+    # Where no variable says where home is, the system does: the ledger there is that of whoever tests.
+    env |= {"SIDECAR_LEDGER": "off"}
     with Sidecar(tmp_path, provider, env=env) as sidecar:
         assert text(sidecar.stream(sidecar.chat(provider.play("m", ANTHROPIC.answer("fine"))))) == "fine"
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]

@@ -1,6 +1,7 @@
 """The network and HTTP: what is asked again, what is not, and what is never taken for an answer."""
 
 import gzip
+import os
 import socket
 import time
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 from tests.e2e import probes
 from tests.e2e.faults.conftest import Spawn
 from tests.e2e.faults.raw import early, listening, silent, tls
-from tests.e2e.harness import Object, Sidecar, text
+from tests.e2e.harness import ROOT, Object, Sidecar, in_time, text
 from tests.e2e.provider import CLOSE, RESET, STALL, Act, Pause, Provider, Repeat, Step
 from tests.e2e.shapes import ANTHROPIC, SSE, head, opened, stream, whole
 from tests.e2e.stalls import full_house
@@ -19,6 +20,14 @@ RETRIED_SECONDS = 20.0
 
 SOON = {"retry_after_ms": "1"}
 """A provider that wants to be asked again at once."""
+
+
+def _has_ipv6() -> bool:
+    try:
+        with socket.create_server(("::1", 0), family=socket.AF_INET6):
+            return True
+    except OSError:
+        return False
 
 
 def ended(sidecar: Sidecar, model: str, base_url: str | None = None, **timeouts: int) -> Object:
@@ -85,6 +94,47 @@ def test_a_server_that_never_accepts_is_tried_again(sidecar: Sidecar) -> None:  
     with full_house() as port:
         error = failed(sidecar, "m", f"http://127.0.0.1:{port}", connect_ms=150)
     assert (error["code"], error["phase"], error["attempts"]) == ("timeout", "connect", 3)
+
+
+TWO_FAMILIES = """
+import socket
+_known = socket.getaddrinfo
+def getaddrinfo(host, port, *arguments, **options):
+    if host not in ("localhost", b"localhost"):
+        return _known(host, port, *arguments, **options)
+    kind = (socket.SOCK_STREAM, socket.IPPROTO_TCP, "")
+    return [(socket.AF_INET6, *kind, ("::1", port, 0, 0)), (socket.AF_INET, *kind, ("127.0.0.1", port))]
+socket.getaddrinfo = getaddrinfo
+"""
+
+
+@probes.linux_only
+@pytest.mark.skipif(not _has_ipv6(), reason="no IPv6 on this machine")
+def test_an_ipv6_that_swallows_everything_costs_half_a_second_at_most(
+    tmp_path: Path, spawn: Spawn, provider: Provider
+) -> None:  # D28
+    (tmp_path / "families").mkdir()
+    (tmp_path / "families" / "sitecustomize.py").write_text(TWO_FAMILIES, encoding="ascii")
+    path = os.pathsep.join((str(tmp_path / "families"), str(ROOT)))
+    url = provider.url.replace("127.0.0.1", "localhost")
+    # The connection is closed after it, so that each time there must be a new one.
+    provider.play("m", [*ANTHROPIC.answer("fine"), CLOSE])
+    with full_house("::1", provider.port), spawn(PYTHONPATH=path) as sidecar:
+        assert ended(sidecar, "m", url)["success"]
+
+        def measure() -> float:
+            provider.disconnected()
+            begun = time.monotonic()
+            done = ended(sidecar, "m", url)
+            assert (done["success"], len(done["data"]["attempts"])) == (True, 1)
+            return time.monotonic() - begun
+
+        in_time(measure, 0.5)
+        # It was tried, and first.
+        provider.disconnected()
+        begun = time.monotonic()
+        assert ended(sidecar, "m", url)["success"]
+        assert time.monotonic() - begun > 0.2
 
 
 def test_a_server_that_never_answers_is_tried_again(sidecar: Sidecar, provider: Provider) -> None:  # D05
@@ -217,15 +267,16 @@ def test_a_network_that_comes_back_serves_all_that_waited(spawn: Spawn, provider
     assert len(provider.calls("m")) <= 20 + 35
 
 
-def test_a_refusal_before_the_upload_has_ended_is_read(spawn: Spawn) -> None:  # E29
-    said = b'{"type":"error","error":{"type":"request_too_large","message":"Too large."}}'
-    refusal = b"HTTP/1.1 413 Too Large\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%s" % (len(said), said)
+@pytest.mark.parametrize(("status", "code"), [(413, "invalid_request"), (400, "invalid_request"), (401, "auth_failed")])
+def test_a_refusal_before_the_upload_has_ended_is_read(spawn: Spawn, status: int, code: str) -> None:  # E29
+    said = b'{"type":"error","error":{"message":"No."}}'
+    refusal = b"HTTP/1.1 %d No\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%s" % (status, len(said), said)
     with listening(early(refusal)) as listener, spawn() as sidecar:
         sidecar.max_growth_bytes *= 3
         params = sidecar.params("m", base_url=f"http://127.0.0.1:{listener.port}")
         params["messages"] = [{"role": "user", "content": "x" * 20_000_000}]
         error = sidecar.reply(sidecar.send("stream_chat", params, provider="anthropic"), RETRIED_SECONDS)["error"]
-    assert (error["code"], error["provider_status"], error["attempts"]) == ("invalid_request", 413, 1)
+    assert (error["code"], error["provider_status"], error["attempts"]) == (code, status, 1)
 
 
 def test_a_document_that_is_cut_is_asked_for_again(sidecar: Sidecar, provider: Provider) -> None:  # E27

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from protocol.errors import ErrorBody
+from protocol.errors import ErrorBody, Phase
 from protocol.messages import Citation, FinishReason, Message, ToolCall, Usage
 
 PROTOCOL_VERSION = 1
@@ -74,6 +74,10 @@ class Status(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="type", 
     attempt: int | None = None
     wait_ms: int | None = None
     code: str | None = None
+    phase: Phase | None = None
+    """What is waited for, of a request that has been silent."""
+    silent_ms: int | None = None
+    """How long it has been."""
 
 
 class ModelInfo(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -92,6 +96,9 @@ class ModelInfo(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """Tokens of the answer."""
     cost: dict[str, Any] | None = None
     """US dollars per million tokens as decimal strings: `input`, `output`, `cache_read`, `cache_write`…"""
+    pricing: dict[str, Any] | None = None
+    """Of `cost`: `source`, `date`, and what else the price depends on: `tiers`, `changes`, `off_peak`, `modes`,
+    `factors`."""
     capabilities: dict[str, Any] | None = None
     """`tools`, `images`, `pdf`, `reasoning`…: true or false where known."""
     status: str | None = None
@@ -108,6 +115,8 @@ class ModelList(msgspec.Struct, frozen=True, kw_only=True):
     source: Literal["provider", "cache", "stale", "built_in"]
     fetched_at: str
     """When the provider was asked, ISO 8601 in UTC."""
+    catalogue_refreshed_at: str | msgspec.UnsetType = msgspec.UNSET
+    """When the catalogue was last refreshed, ISO 8601 in UTC; absent: never."""
     warnings: list[Warn] = []
 
 

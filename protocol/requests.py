@@ -68,6 +68,8 @@ class Initialize(msgspec.Struct, frozen=True, kw_only=True):
     client: ClientInfo | None = None
     events: list[Literal["status", "warnings"]] = []
     """`status`: chunks of that type while a chat waits. `warnings`: unsolicited `event` lines."""
+    heartbeat_ms: Annotated[int, msgspec.Meta(ge=1000, le=600_000)] = 15_000
+    """How long a stream may be silent before a `status` chunk, in milliseconds."""
     strict: bool = False
     """Refuse unknown fields, naming them, in place of ignoring them."""
 
@@ -115,6 +117,8 @@ class ListModels(msgspec.Struct, frozen=True, kw_only=True):
 
     refresh: bool = False
     """Ask the provider even when a fresh list is at hand."""
+    refresh_catalogue: bool = False
+    """Fetch what models.dev knows of models first, and keep it."""
     api_key: Secret | None = None
     base_url: Url | None = None
     settings: Settings | None = None
@@ -186,8 +190,9 @@ class Options(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     wire: PlainText | None = None
     timeouts: Timeouts | None = None
     retry: Retry | None = None
-    fallbacks: Annotated[list[Model], msgspec.Meta(max_length=8)] = []
-    """Models, each naming its provider, to ask in order when the one before is down, before anything was delivered."""
+    fallbacks: Annotated[list[Model], msgspec.Meta(max_length=8)] | Name = []
+    """Models, each naming its provider, to ask in order when the one before is down, before anything was delivered; or
+    the name of a chain of the user's configuration."""
     token_limit: Annotated[int, msgspec.Meta(ge=1, le=100_000_000)] | None = None
     """Output tokens after which the sidecar ends the answer itself."""
     budget_usd: Usd | None = None

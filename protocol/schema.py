@@ -22,6 +22,7 @@ from protocol.replies import (
     CredentialSource,
     Event,
     Failed,
+    Method,
     ModelList,
     ReplyId,
     Streamed,
@@ -94,12 +95,16 @@ class ProviderInfo(TypedDict):
     """Whether a chat could be asked now, as far as one can tell without asking the provider."""
     auth: str
     """How it is authorized; `none` where nothing is needed."""
+    method: Method | None
+    """By what a chat would be authorized now; null by nothing, or where nothing is needed."""
     credential_source: CredentialSource | None
     """Null where there is none."""
     logins: list[Literal["api_key", "device"]]
     """What `login` of `authenticate` takes."""
     env: list[str]
-    """The environment variables of its key, the first that is set wins."""
+    """The environment variables of its key or token, the first that is set wins."""
+    identity_env: list[list[str]]
+    """Environment variables that together name an identity of this machine's; one list is enough."""
     built_in: bool
     """False for a provider that the configuration alone knows."""
     problem: NotRequired[str]
@@ -134,8 +139,9 @@ class Cost(TypedDict):
     """US dollars as a decimal string; null when that is unknown, and then `reason` says why."""
     parts: NotRequired[dict[str, str]]
     """Of which, by kind of token, US dollars as decimal strings."""
-    source: NotRequired[Literal["catalogue", "provider", "estimate"]]
-    """Who says so: our table of prices, the provider in its reply, or that table and our own count of tokens."""
+    source: NotRequired[Literal["catalogue", "configuration", "models.dev", "provider", "estimate"]]
+    """Who says so: our table of prices, the user's, a refreshed one, the provider in its reply, or a table and our own
+    count of tokens."""
     priced_at: NotRequired[str | None]
     """The time whose prices were taken, ISO 8601 in UTC; null where the provider named the cost."""
     reason: NotRequired[str]
@@ -155,6 +161,8 @@ class TokenCount(TypedDict):
     """What was counted, and by which vocabulary and factor; absent where the provider counted all of it."""
     error_band_pct: NotRequired[int]
     """By how many percent the number may be off, up or down; absent when it is exact."""
+    cached: NotRequired[Literal[True]]
+    """The provider has counted the same before, and was not asked again."""
     warnings: list[Warn]
 
 

@@ -25,7 +25,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
-DOCUMENTS = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "protocol/PROTOCOL.md")
+DOCUMENTS = (
+    "README.md",
+    "CONFIGURATION.md",
+    "ARCHITECTURE.md",
+    "CONTRIBUTING.md",
+    "SECURITY.md",
+    "CHANGELOG.md",
+    "protocol/PROTOCOL.md",
+)
 
 SECONDS = 30
 """How long a command of a document may take."""

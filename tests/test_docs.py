@@ -14,10 +14,13 @@ from pydantic import BaseModel
 import sidecar
 from protocol import schema
 from protocol.errors import ErrorCode, Phase
-from protocol.requests import MAX_TIMEOUT_MS, PARAMS
-from sidecar import catalogue, config, config_file, dispatch, framing, resolve, transport, wires
+from protocol.requests import MAX_TIMEOUT_MS, PARAMS, Initialize
+from sidecar import catalogue, config, config_file, dispatch, framing, resolve, wires
 from sidecar.__main__ import USAGE
+from sidecar.actions import ACTIONS, Task
 from sidecar.errors import MESSAGE_MAX_CHARS, RETRYABLE
+from sidecar.inflight import TOTAL_MS
+from sidecar.patience import LONG, PINGED_IDLE_SECONDS, USUAL, Patience
 from sidecar.wires import draft
 from tests import documents
 from tests.documents import DOCUMENTS, ROOT, Block
@@ -210,12 +213,26 @@ def test_the_limits_that_are_named_are_those_of_the_program() -> None:
     for limit in (
         f"{framing.MAX_LINE_BYTES // 2**20} MiB",
         f"1 to {MAX_TIMEOUT_MS},",
-        f"`connect_ms` (default {transport.CONNECT_SECONDS * 1000:.0f})",
-        f"(until the reply begins, {transport.FIRST_BYTE_SECONDS * 1000:.0f})",
-        f"(between two pieces of it, {transport.IDLE_SECONDS * 1000:.0f})",
         f"At most {dispatch.MAX_OPEN} requests",
         f"at most {draft.MAX_PIECE_CHARS // 1024} Ki characters",
         f"at most {MESSAGE_MAX_CHARS} characters",
+    ):
+        assert limit in text
+
+
+def test_the_limits_of_time_are_those_of_the_program() -> None:
+    text, rows = documents.read(PROTOCOL), []
+    for name in Patience.__struct_fields__:
+        usual, long = (round(getattr(each, name) * 1000) for each in (USUAL, LONG))
+        rows.append(f"`{name}_ms`{', `timeout`' * (name == 'total')} | {usual} | {long} |")
+    login = ACTIONS["authenticate"]
+    assert isinstance(login, Task)
+    for limit in (
+        *rows,
+        f"{PINGED_IDLE_SECONDS * 1000:.0f} where the provider pings",
+        f"Null or absent: {TOTAL_MS};",
+        f"for `authenticate` {login.total_ms}.",
+        f"Default {Initialize().heartbeat_ms}.",
     ):
         assert limit in text
 
@@ -267,7 +284,7 @@ def test_every_variable_of_the_program_is_described() -> None:
     source = "".join(file.read_text(encoding="utf-8") for file in (ROOT / "sidecar").glob("config*.py"))
     read = set(re.findall(r"SIDECAR_[A-Z]+(?:_[A-Z]+)*\b", source))
     assert "SIDECAR_CONFIG" in read
-    assert not sorted(read - words("README.md"))
+    assert not sorted(read - words("CONFIGURATION.md"))
 
 
 def test_every_key_of_the_configuration_is_described() -> None:
@@ -277,7 +294,7 @@ def test_every_key_of_the_configuration_is_described() -> None:
     ]
     keys = {key for model in models for key in model.model_fields}
     assert {"api_key_env", "base_url", "level"} <= keys
-    assert not sorted(keys - words("README.md") - words(PROTOCOL))
+    assert not sorted(keys - words("CONFIGURATION.md") - words(PROTOCOL))
 
 
 def test_the_readme_names_every_built_in_provider_that_works_and_no_other() -> None:

@@ -117,6 +117,21 @@ def test_a_call_that_was_cut_is_left_out_and_one_that_is_whole_asks_for_a_new_an
     assert provider.call("n", 1).json == provider.call("n").json
 
 
+@pytest.mark.parametrize(("count", "is_repeated"), [(16, True), (17, False)])
+def test_an_error_repeats_no_more_than_a_line_can_bear(
+    sidecar: Sidecar, provider: Provider, count: int, is_repeated: bool
+) -> None:
+    provider.play("long", [*opened([ANTHROPIC.opening, *([ANTHROPIC.text("x" * 65536)] * count)]), b"0\r\n\r\n"])
+    lines = sidecar.stream(sidecar.send("stream_chat", sidecar.params("long"), provider="anthropic"))
+    assert len(text(lines)) == count * 65_536
+    error = lines[-1].data["error"]
+    assert ("partial_message" in error, error["partial"], error["resume"]["method"]) == (
+        is_repeated,
+        True,
+        "continue_prompt",
+    )
+
+
 def test_nothing_is_kept_of_what_the_host_cancels(sidecar: Sidecar, provider: Provider) -> None:
     request_id = sidecar.chat(provider.play("m", ANTHROPIC.begun("one", STALL)))
     sidecar.chunk(request_id, 1)

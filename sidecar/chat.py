@@ -74,18 +74,20 @@ async def _ask_one(host: Host, entry: Entry, candidate: Candidate, sink: Sink, *
     plan = await _planned(host, entry, candidate, has_alternative=has_alternative)
     progress, tried, paid = entry.progress, 1, 0
     while True:
-        plan = await _with_free_key(host, entry, plan)
+        plan = _with_free_key(host, plan)
         gate, began, tries = gate_of(host, plan.origin), time.monotonic(), progress.tries
         try:
+            plan = await _led(host, entry, plan)
             last = tried >= max_attempts(host, plan.origin, plan.chat)
             await _take_turn(host, entry, plan, gate, sink, patience_ms=0 if last else entry.remaining_ms)
         except SidecarError as error:
             seen = _as_seen_by_host(host, auth.hide(error, plan.target), plan.target, progress)
-            changed = None if progress.delivered else await adapt.after(host, entry, plan, error)
+            asked = progress.tries > tries
+            changed = await adapt.after(host, entry, plan, error) if asked and not progress.delivered else None
             wait_ms = None
             if changed is None:
                 wait_ms, paid = _wait(entry, gate, seen, tried, max_attempts(host, plan.origin, plan.chat))
-            progress.attempts.append(_failed(plan, seen, began, wait_ms, progress if progress.tries > tries else None))
+            progress.attempts.append(_failed(plan, seen, began, wait_ms, progress if asked else None))
             if changed is not None:
                 plan = changed
                 continue
@@ -113,11 +115,10 @@ async def _planned(host: Host, entry: Entry, candidate: Candidate, *, has_altern
     if has_alternative and gate_of(host, target).avoided():
         raise SidecarError("provider_overloaded", "The provider has been failing; it is left alone for a while.")
     warnings = [*candidate.warnings, *await account.check(host, target.route.provider)]
-    led, keys = await _led(host, entry, target, chat), resolve.keys(host.config, target)
-    return Plan(target=led, origin=target, chat=chat, warnings=warnings, keys=keys)
+    return Plan(target=target, origin=target, chat=chat, warnings=warnings, keys=resolve.keys(host.config, target))
 
 
-async def _with_free_key(host: Host, entry: Entry, plan: Plan) -> Plan:
+def _with_free_key(host: Host, plan: Plan) -> Plan:
     """Return *plan* with that of the user's keys whose gate lets it in first."""
     if not plan.keys or plan.keys == (plan.origin.credential,):
         return plan
@@ -125,8 +126,7 @@ async def _with_free_key(host: Host, entry: Entry, plan: Plan) -> Plan:
     best = min(origins, key=lambda origin: gate_of(host, origin).rank)
     if best.credential is plan.origin.credential:
         return plan
-    target = await _led(host, entry, best, plan.chat)
-    return msgspec.structs.replace(plan, target=target, origin=best, done=plan.done - adapt.OF_TARGET)
+    return msgspec.structs.replace(plan, target=best, origin=best, done=plan.done - adapt.OF_TARGET)
 
 
 async def _take_turn(host: Host, entry: Entry, plan: Plan, gate: Gate, sink: Sink, *, patience_ms: float) -> None:
@@ -201,15 +201,16 @@ def gate_of(host: Host, target: Target) -> Gate:
     return gate
 
 
-async def _led(host: Host, entry: Entry, target: Target, chat: Chat) -> Target:
-    """Return *target* with what its credential says of the address and the provider's list of the endpoint."""
-    target = await auth.prepare(call_of(host, target))
-    if not target.row.wire_from_list or chat.options.wire:
-        return target
-    listed = await model_lists.find(host, target, entry.progress)
-    if listed is None or listed.wire is None:
-        return target
-    return with_wire(target, listed.wire)
+async def _led(host: Host, entry: Entry, plan: Plan) -> Plan:
+    """Return *plan* with what its credential says of the address and the provider's list of the endpoint."""
+    if plan.target is not plan.origin:
+        return plan
+    target = await auth.prepare(call_of(host, plan.origin))
+    if target.row.wire_from_list and not plan.chat.options.wire:
+        listed = await model_lists.find(host, target, entry.progress)
+        if listed is not None and listed.wire is not None:
+            target = with_wire(target, listed.wire)
+    return msgspec.structs.replace(plan, target=target)
 
 
 def with_wire(target: Target, wire: str) -> Target:

@@ -57,6 +57,17 @@ def test_a_workload_gets_one_token_for_all(services: Services, tmp_path: Path) -
         assert "oauth-2025-04-20" in seen.headers["anthropic-beta"].split(",")
 
 
+def test_a_login_that_fails_for_a_moment_is_asked_again(services: Services, tmp_path: Path) -> None:
+    services.answer(TOKENS, document({"error": "unavailable"}, 503), GRANTED)
+    services.answer(CHATS, text_of("anthropic_messages"))
+    with online(services, tmp_path, **WORKLOAD, SIDECAR_MAX_ATTEMPTS="3") as sidecar:
+        sidecar.ask("initialize", {"events": ["status"]})
+        lines = sidecar.stream(sidecar.send("stream_chat", params(), provider="anthropic"), 60)
+    done = lines[-1].data["data"]
+    assert [each.get("code") for each in done["attempts"]] == ["provider_error", None]
+    assert len(services.asked(TOKENS)) == 2
+
+
 def test_a_key_goes_before_a_login(services: Services, tmp_path: Path) -> None:
     services.answer(CHATS, text_of("anthropic_messages"))
     with online(services, tmp_path, ANTHROPIC_API_KEY="CANARY-key", **WORKLOAD) as sidecar:

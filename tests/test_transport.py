@@ -355,7 +355,6 @@ async def test_a_redirect_is_not_followed(http: Transport, provider: Provider, s
     [f"{CANARY}\n", f"{CANARY}\r\nx-evil: 1", f"{CANARY}\x00", f"{CANARY}é", f"{CANARY}\u2028", f" {CANARY}\x7f\x01"],
 )
 async def test_a_header_that_no_request_can_carry(http: Transport, provider: Provider, value: str) -> None:
-    before = provider.connections
     with pytest.raises(SidecarError) as caught:
         async with http.send(get(provider.url + "/header"), {"authorization": value}, Limits(), Progress()):
             pass
@@ -363,7 +362,6 @@ async def test_a_header_that_no_request_can_carry(http: Transport, provider: Pro
     assert (body.code, body.retryable) == ("invalid_request", False)
     assert "CANARY" not in repr(body)
     assert not provider.calls("/header")
-    assert provider.connections - before <= 1
 
 
 @pytest.mark.parametrize("url", ["http://", "ftp://127.0.0.1/", "http://127.0.0.1/\x00", "http://[::1"])

@@ -16,7 +16,7 @@ from sidecar.adapt import Plan
 from sidecar.auth import call_of
 from sidecar.errors import SidecarError, invalid
 from sidecar.host import Host
-from sidecar.inflight import Entry
+from sidecar.inflight import Entry, Progress
 from sidecar.reply import Reply
 from sidecar.transport import Limits, Response
 from sidecar.wires.types import ContinuingWire, Cursor, Encoded, HttpRequest
@@ -111,24 +111,32 @@ async def body(
         else:
             async with aclosing(_lasting(host, entry, plan, reply, response, limits)) as lasts:
                 yield lasts
+        if not reply.finished:
+            # The request has come to a limit of its own.
+            _leave_off(host, plan, reply)
     except BaseException:
-        cursor = reply.cursor
-        if entry.scope.cancel_called and entry.reason == "cancelled":
-            if cursor is not None:
-                host.tasks.start_soon(_end, host, entry, plan, cursor)
+        # Of what nobody has seen nobody can ask for the rest: another answer takes its place, or none.
+        unseen = not entry.progress.delivered and not _is_taken_up(plan.chat)
+        if unseen or (entry.scope.cancel_called and entry.reason == "cancelled"):
+            _leave_off(host, plan, reply)
         elif entry.progress.delivered:
             partial = reply.partial()
             entry.progress.partial = partial
-            entry.progress.resume = resume.best(plan.target.route, plan.chat, partial, cursor)
+            entry.progress.resume = resume.best(plan.target.route, plan.chat, partial, reply.cursor)
         raise
 
 
-async def _end(host: Host, entry: Entry, plan: Plan, cursor: Cursor) -> None:
+def _leave_off(host: Host, plan: Plan, reply: Reply) -> None:
+    if reply.cursor is not None:
+        host.tasks.start_soon(_end, host, plan, reply.cursor)
+
+
+async def _end(host: Host, plan: Plan, cursor: Cursor) -> None:
     """End the answer at the provider, which would go on with it, and with its price."""
     request = _continuing(plan.target.route.wire).cancel_request(plan.target.route, cursor.response_id)
     try:
         with anyio.move_on_after(END_SECONDS):
-            async with host.http.send(request, await _headers(host, plan, request), Limits(), entry.progress) as answer:
+            async with host.http.send(request, await _headers(host, plan, request), Limits(), Progress()) as answer:
                 await transport.drain(answer)
     except SidecarError:
         # The host has had its last word; there is nobody to tell.

@@ -43,6 +43,10 @@ FALLBACK_CODES = frozenset(
 """Failures after which another model may do better; a request that is wrong is wrong everywhere."""
 
 
+FALLBACK_MS = 5000
+"""The longest wait for a model that has another to fall back on; and it is not asked again when it was silent."""
+
+
 MAX_GATES = 1000
 """Providers and credentials that are remembered though nobody asks them and nothing keeps anybody from it."""
 
@@ -72,21 +76,23 @@ async def stream(host: Host, entry: Entry, chat: Chat, sink: Sink) -> None:
 async def _ask_one(host: Host, entry: Entry, candidate: Candidate, sink: Sink, *, has_alternative: bool) -> None:
     """Ask one model until it answers or there is no sense in asking again."""
     plan = await _planned(host, entry, candidate, has_alternative=has_alternative)
-    progress, tried, paid = entry.progress, 1, 0
+    progress, tried, paid, payer = entry.progress, 1, 0, None
     while True:
         plan = _with_free_key(host, plan)
         gate, began, tries = gate_of(host, plan.origin), time.monotonic(), progress.tries
         try:
             plan = await _led(host, entry, plan)
             last = tried >= max_attempts(host, plan.origin, plan.chat)
-            await _take_turn(host, entry, plan, gate, sink, patience_ms=0 if last else entry.remaining_ms)
+            await _take_turn(host, entry, plan, sink, last=last, has_alternative=has_alternative)
         except SidecarError as error:
-            seen = _as_seen_by_host(host, auth.hide(error, plan.target), plan.target, progress)
+            seen = _as_seen_by_host(host, auth.hide(error, plan.target, progress.authorized), plan.target, progress)
             asked = progress.tries > tries
             changed = await adapt.after(host, entry, plan, error) if asked and not progress.delivered else None
             wait_ms = None
             if changed is None:
-                wait_ms, paid = _wait(entry, gate, seen, tried, max_attempts(host, plan.origin, plan.chat))
+                attempts = max_attempts(host, plan.origin, plan.chat)
+                wait_ms, paid = _wait(entry, gate, seen, tried, attempts, has_alternative=has_alternative)
+                payer = gate.budget
             progress.attempts.append(_failed(plan, seen, began, wait_ms, progress if asked else None))
             if changed is not None:
                 plan = changed
@@ -94,7 +100,7 @@ async def _ask_one(host: Host, entry: Entry, candidate: Candidate, sink: Sink, *
             if wait_ms is None:
                 raise seen from None
         else:
-            gate.budget.give_back(paid)
+            (payer or gate.budget).give_back(paid)
             return
         _tell(host, sink, Status(state="retrying", attempt=tried, wait_ms=wait_ms, code=seen.body.code))
         progress.phase, progress.again_at = "queue", time.monotonic() + wait_ms / 1000
@@ -123,25 +129,32 @@ def _with_free_key(host: Host, plan: Plan) -> Plan:
     if not plan.keys or plan.keys == (plan.origin.credential,):
         return plan
     origins = [msgspec.structs.replace(plan.origin, credential=key) for key in plan.keys]
-    best = min(origins, key=lambda origin: gate_of(host, origin).rank)
+    best = min(origins, key=lambda origin: gate_of(host, origin).rank(plan.origin.route.model))
     if best.credential is plan.origin.credential:
         return plan
     return msgspec.structs.replace(plan, target=best, origin=best, done=plan.done - adapt.OF_TARGET)
 
 
-async def _take_turn(host: Host, entry: Entry, plan: Plan, gate: Gate, sink: Sink, *, patience_ms: float) -> None:
-    """Ask once, when the gate lets the request in."""
-    entry.progress.phase = "queue"
-    if not gate.free:
-        pause_ms = gate.state.retry_after_ms
-        if pause_ms and pause_ms > entry.remaining_ms:
-            text = "The provider asks to wait for longer than the request may take."
-            raise SidecarError("rate_limited", text, retry_after_ms=pause_ms)
-        _tell(host, sink, Status(state="queued", wait_ms=pause_ms))
+async def _take_turn(host: Host, entry: Entry, plan: Plan, sink: Sink, *, last: bool, has_alternative: bool) -> None:
+    """Ask once, when the gate lets the request in, unless its limits make that too late."""
+    gate, progress, model = gate_of(host, plan.origin), entry.progress, plan.target.route.model
+    progress.phase = "queue"
     tokens = allowance.prompt_tokens(plan.chat) if gate.counts_tokens else 0
-    async with gate.slot(plan.chat.options.priority, patience_ms, plan.target.route.model, tokens) as turn:
-        entry.progress.tries += 1
-        await attempt.ask(host, entry, plan, turn, sink)
+    pause_ms = gate.pause_ms(model, tokens)
+    if pause_ms and pause_ms > (FALLBACK_MS if has_alternative else entry.remaining_ms):
+        text = "The provider's limits ask to wait for longer than the request may."
+        raise SidecarError("rate_limited", text, retry_after_ms=pause_ms)
+    if pause_ms or not gate.free:
+        _tell(host, sink, Status(state="queued", wait_ms=pause_ms))
+    patience_ms = 0 if last else entry.remaining_ms
+    async with gate.slot(plan.chat.options.priority, patience_ms, model, tokens) as turn:
+        try:
+            await attempt.ask(host, entry, plan, turn, sink)
+        except SidecarError as error:
+            if progress.held_up and error.body.code == "network_error":
+                # A provider that was kept waiting hangs up, and is not to blame: the gate is not to count it.
+                raise error.with_(code="stream_interrupted", retryable=True, reason="host_backpressure") from None
+            raise
 
 
 def max_attempts(host: Host, target: Target, chat: Chat) -> int:
@@ -156,11 +169,15 @@ def _limit(host: Host, target: Target, name: str, default: int) -> int:
     return value
 
 
-def _wait(entry: Entry, gate: Gate, error: SidecarError, tried: int, max_attempts: int) -> tuple[int | None, int]:
+def _wait(
+    entry: Entry, gate: Gate, error: SidecarError, tried: int, max_attempts: int, *, has_alternative: bool
+) -> tuple[int | None, int]:
     """Return how long to wait before the next attempt, None for no such, and what it costs of the budget."""
-    if entry.progress.delivered:
+    if entry.progress.delivered or (has_alternative and error.body.code == "timeout"):
         return None, 0
     wait_ms = retry.wait_ms(error.body, tried, max_attempts, entry.remaining_ms)
+    if has_alternative and wait_ms is not None and wait_ms > FALLBACK_MS:
+        return None, 0
     cost = gate.budget.take(error.body) if wait_ms is not None else None
     return (None, 0) if cost is None else (wait_ms, cost)
 

@@ -8,7 +8,7 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from itertools import islice
+from itertools import chain
 from typing import Literal
 
 import anyio
@@ -67,7 +67,7 @@ class GateState(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
 class Turn:
     """One request at the gate: it waits, is admitted, and tells what it came to."""
 
-    __slots__ = ("_gate", "admitted", "answered", "heard", "model", "priority", "probe", "tokens")
+    __slots__ = ("_gate", "admitted", "answered", "heard", "model", "priority", "probe", "taken", "tokens")
 
     def __init__(self, gate: "Gate", priority: Priority, model: str, tokens: int) -> None:
         self._gate = gate
@@ -76,6 +76,7 @@ class Turn:
         self.tokens = tokens
         """About how many its prompt has."""
         self.admitted = anyio.Event()
+        self.taken = False
         self.answered = False
         self.heard = False
         """Whether the provider has said anything, so that it has counted the request."""
@@ -95,11 +96,18 @@ class Turn:
         """Learn how many tokens, prompt and answer, the request has used."""
         self._gate.used(max(0, tokens - self.tokens))
 
+    def accepted(self) -> None:
+        """Learn that no limit has kept the request out, whenever its answer begins. More than once is once."""
+        if not self.taken:
+            self.taken = True
+            self._gate.accepted(self)
+
     def succeeded(self) -> None:
         """Learn that the provider has begun to answer. More than once is once."""
+        self.accepted()
         if not self.answered:
             self.answered = True
-            self._gate.answered(self)
+            self._gate.answered()
 
 
 class Gate:
@@ -120,8 +128,8 @@ class Gate:
         self._active = 0
         self._queues: dict[Priority, deque[Turn]] = {"interactive": deque(), "background": deque()}
         self._admissions = 0
-        self._unheard: dict[Kind, int] = {"requests": 0, "tokens": 0}
-        """What was let in and has heard nothing yet."""
+        self._unheard: dict[str, dict[Kind, int]] = {}
+        """Model → what was let in and has heard nothing yet."""
         self._shut_until = 0.0
         self._look_at = 0.0
         """For when a timer is set to look who may be let in."""
@@ -171,17 +179,16 @@ class Gate:
         """Whether it matters how many tokens a prompt has."""
         return self._meters.counts_tokens
 
-    @property
-    def rank(self) -> tuple[bool, int, int, int]:
-        """What the gates of several credentials are ordered by: the least is asked next."""
+    def rank(self, model: str) -> tuple[bool, int, int, int]:
+        """Return what the gates of several credentials are ordered by for *model*: the least is asked next."""
         resting = time.monotonic() < self._resting_until
-        return resting, self._pause_ms or 0, self._active + self._queued, self._admissions
+        return resting, self.pause_ms(model, 0) or 0, self._active + self._queued, self._admissions
 
     async def _enter(self, priority: Priority, model: str, tokens: int) -> Turn:
         turn, queue = Turn(self, priority, model, tokens), self._queues[priority]
         if not self.free and self._queued >= self._queue_length:
             text = "Too many requests wait for this provider."
-            raise SidecarError("queue_full", text, retry_after_ms=self._pause_ms or QUEUE_FULL_MS)
+            raise SidecarError("queue_full", text, retry_after_ms=self.pause_ms(model, tokens) or QUEUE_FULL_MS)
         queue.append(turn)
         self._admit()
         if not turn.admitted.is_set():
@@ -193,6 +200,8 @@ class Gate:
                     self._leave(turn)
                 else:
                     queue.remove(turn)
+                    # It may be all that others have waited behind.
+                    self._admit()
                 raise
         return turn
 
@@ -209,8 +218,9 @@ class Gate:
             self._active += 1
             turn.probe = self._probes is not None
             self._probing += turn.probe
-            self._unheard["requests"] += 1
-            self._unheard["tokens"] += turn.tokens
+            unheard = self._unheard.setdefault(turn.model, {"requests": 0, "tokens": 0})
+            unheard["requests"] += 1
+            unheard["tokens"] += turn.tokens
             self._meters.draw(turn.model, turn.tokens, time.monotonic())
             turn.admitted.set()
 
@@ -222,16 +232,20 @@ class Gate:
 
     def _next(self) -> Turn | None:
         """Return who is let in next, None when nobody may; a timer is set for when somebody may."""
-        now, pauses = time.monotonic(), list[float]()
-        for lane in self._lanes():
+        now, pauses = time.monotonic(), dict[str, float]()
+        for turn in chain(*self._lanes()):
+            # Nobody goes past who waits for the same, or those that need little would starve those that need much.
+            if turn.model in pauses:
+                continue
+            pause = self._pause_seconds(turn.model, turn.tokens, now)
+            if not pause:
+                return turn
+            pauses[turn.model] = pause
             # Who waits for the limits of one model does not keep others from theirs.
-            for turn in lane if self._meters.differ else islice(lane, 1):
-                pause = self._pause_seconds(turn.model, turn.tokens, now)
-                if not pause:
-                    return turn
-                pauses.append(pause)
+            if self._common_pause_seconds(turn.tokens, now):
+                break
         if pauses:
-            self._look_in(min(pauses))
+            self._look_in(min(pauses.values()))
         return None
 
     def _lanes(self) -> tuple[deque[Turn], ...]:
@@ -251,13 +265,20 @@ class Gate:
         self._shut_until = max(self._shut_until, time.monotonic() + seconds)
         self._look_in(self._shut_until - time.monotonic())
 
-    def _pause_seconds(self, model: str, tokens: int, now: float) -> float:
-        return max(self._shut_until - now, self._meters.wait_seconds(model, tokens, now), 0.0)
+    def pause_ms(self, model: str, tokens: int) -> int | None:
+        """Return how long the limits keep out a request for *model* with so many *tokens*, None where they do not."""
+        pause = self._pause_seconds(model, tokens, time.monotonic())
+        return int(pause * 1000) + 1 if pause else None
 
     @property
     def _pause_ms(self) -> int | None:
-        pause = self._pause_seconds("", 0, time.monotonic())
-        return int(pause * 1000) + 1 if pause else None
+        return self.pause_ms("", 0)
+
+    def _pause_seconds(self, model: str, tokens: int, now: float) -> float:
+        return max(self._shut_until - now, self._meters.wait_seconds(model, tokens, now), 0.0)
+
+    def _common_pause_seconds(self, tokens: int, now: float) -> float:
+        return max(self._shut_until - now, self._meters.own_wait_seconds(tokens, now), 0.0)
 
     def _look_in(self, seconds: float) -> None:
         """Look after so many *seconds* who may be let in, unless that is done before."""
@@ -276,23 +297,29 @@ class Gate:
     def learn(self, turn: Turn, headers: Mapping[str, str], names: Mapping[Kind, str]) -> None:
         """Learn from the rate-limit headers of the reply to *turn*, which have these *names*."""
         self.heard(turn)
-        self._meters.learn(turn.model, headers, names, self._unheard, time.monotonic())
+        self._meters.learn(turn.model, headers, names, self._unheard.get(turn.model, {}), time.monotonic())
         self._admit()
 
     def heard(self, turn: Turn) -> None:
         """Learn that the provider has counted the request of *turn*, or will never. More than once is once."""
         if not turn.heard:
             turn.heard = True
-            self._unheard["requests"] -= 1
-            self._unheard["tokens"] -= turn.tokens
+            unheard = self._unheard[turn.model]
+            unheard["requests"] -= 1
+            unheard["tokens"] -= turn.tokens
+            if not unheard["requests"]:
+                del self._unheard[turn.model]
 
     def used(self, tokens: int) -> None:
         """Learn of *tokens* beyond what a prompt was thought to have."""
         self._meters.used(tokens, time.monotonic())
 
-    def answered(self, turn: Turn) -> None:
-        """Learn from a request that the provider answers: two may follow it, and soon all."""
+    def answered(self) -> None:
+        """Learn from a request that the provider answers: it is there."""
         self._failures = 0
+
+    def accepted(self, turn: Turn) -> None:
+        """Learn from *turn* that the provider takes requests: two may follow it, and soon all."""
         self._probing -= turn.probe
         turn.probe = False
         if self._probes is not None:

@@ -80,9 +80,13 @@ class Meters:
         """
         if not self._own and not self._learned:
             return 0.0
-        own = _wait(self._own, tokens, now)
+        own = self.own_wait_seconds(tokens, now)
         asked = _wait(self._learned.get(model, {}), tokens, now)
         return max(own, asked if asked <= MAX_WAIT_SECONDS else 0.0)
+
+    def own_wait_seconds(self, tokens: int, now: float) -> float:
+        """Return the same as far as it is by the user's own limits, which all models share."""
+        return _wait(self._own, tokens, now)
 
     def draw(self, model: str, tokens: int, now: float) -> None:
         """Take a request for *model*, with the *tokens* that it is thought to use."""
@@ -109,7 +113,7 @@ class Meters:
                 continue
             if model not in self._learned and len(self._learned) >= MAX_MODELS:
                 self._learned.clear()
-            meter = Meter(said.limit, said.per_second, said.remaining - unheard[kind], now)
+            meter = Meter(said.limit, said.per_second, said.remaining - unheard.get(kind, 0), now)
             self._learned.setdefault(model, {})[kind] = meter
 
 

@@ -53,7 +53,13 @@ def patience_with(target: Target, wanted: Timeouts | None) -> Patience:
     if target.row.pings and not target.moved:
         # What stands between us and a provider that was moved may keep its pings to itself.
         patience = msgspec.structs.replace(patience, idle=PINGED_IDLE_SECONDS)
-    return patience if wanted is None else msgspec.structs.replace(patience, **_asked(wanted))
+    if wanted is None:
+        return patience
+    patience = msgspec.structs.replace(patience, **_asked(wanted))
+    if wanted.progress_ms is None:
+        return patience
+    # Who wants content so soon does not want silence for longer.
+    return msgspec.structs.replace(patience, idle=min(patience.idle, patience.progress))
 
 
 def limit_time(entry: Entry, target: Target, wanted: Timeouts | None) -> None:

@@ -14,9 +14,10 @@ from functools import partial
 from typing import Any, NamedTuple
 
 WINDOWS = sys.platform == "win32"
+MACOS = sys.platform == "darwin"
 
 PARENT_PID = os.getppid()
-"""Who spawned us, noted first of all: one that goes while we start is not missed."""
+"""Who spawned us, noted as early as may be. Of one that has gone before Python was up the pipes alone tell."""
 
 PARENT_SIGNAL: signal.Signals | None = getattr(signal, "SIGURG", None) if sys.platform == "linux" else None
 """What `ask_for_parent_signal` asks for. The one that nobody else sends and that by default does nothing."""

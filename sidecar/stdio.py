@@ -24,6 +24,9 @@ from sidecar import platforms
 
 READ_BYTES = 64 * 1024
 
+MAX_LOOKUPS = 256
+"""Names of hosts that may be looked up at once, each by a thread of its own, which is made when it is needed."""
+
 MAX_STDERR_LINES = 1000
 """Lines that wait for a host that does not read stderr; more are dropped and counted."""
 
@@ -94,6 +97,17 @@ def call_later(seconds: float, function: Callable[..., object], *arguments: obje
 def soon(function: Callable[[], None]) -> object:
     """Run *function* in this event loop's next turn."""
     return asyncio.get_running_loop().call_soon(function)
+
+
+def spread_lookups() -> None:
+    """Look up as many names of hosts at once as there may be requests that wait for one.
+
+    The event loop's own handful of threads is soon taken by a name server that does not answer: each lookup keeps one
+    for half a minute, also when nobody waits for it any more, and the names of all other providers would stand behind.
+    """
+    from concurrent.futures import ThreadPoolExecutor  # Not for the start to wait for.
+
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(MAX_LOOKUPS, "lookup"))
 
 
 def in_thread(wait: Callable[[], object], then: Callable[[object], object]) -> None:

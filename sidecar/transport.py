@@ -14,7 +14,7 @@ import anyio
 import anyio.to_thread
 import msgspec
 
-from sidecar import __version__, addresses, platforms
+from sidecar import __version__, addresses, platforms, stdio
 from sidecar.errors import SidecarError
 from sidecar.inflight import Progress
 from sidecar.retry import Budget
@@ -37,6 +37,9 @@ DRAIN_SECONDS = 0.25
 
 RESERVED_FILES = 28
 """Open files that the process needs beside its connections: pipes, the loop, what is read, name lookups."""
+
+STALE_CONNECTIONS = 3
+"""How many that turn out to be closed as they are used are replaced: a server may have closed all that were idle."""
 
 KEEPALIVE_CONNECTIONS = 128
 KEEPALIVE_SECONDS = 45.0
@@ -123,6 +126,7 @@ class Transport:
             if self._http is None:
                 # A tenth of a second of imports, for which the loop, and a `cancel` in it, need not wait.
                 self._http = await anyio.to_thread.run_sync(_make_client, abandon_on_cancel=True)
+                stdio.spread_lookups()
         return self._http
 
     @asynccontextmanager
@@ -150,7 +154,7 @@ class Transport:
         http, httpx2 = await self._ready(), _client()
         timeout = {"connect": limits.connect, "read": None, "write": WRITE_SECONDS, "pool": None}
         headers = {"user-agent": f"sidecar/{__version__}", "accept-encoding": "identity"} | request.headers | auth
-        progress.phase = "connect"
+        progress.phase, progress.authorized = "connect", auth
         try:
             built = http.build_request(
                 request.method,
@@ -191,21 +195,24 @@ class Transport:
 async def _answered(
     http: "httpx2.AsyncClient", request: "httpx2.Request", progress: Progress, budget: Budget | None, *, guarded: bool
 ) -> "httpx2.Response":
-    """Send *request*, once more where the server closed an idle connection just as it was used again."""
+    """Send *request*, again where the server closed an idle connection just as it was used."""
     host = request.url.raw_host.decode("ascii") if guarded else None
-    httpx2, connecting = _client(), _Connecting(progress, host)
-    try:
-        return await _sent(http, request, connecting)
-    except (httpx2.NetworkError, httpx2.RemoteProtocolError) as error:
-        if connecting.fresh or _is_malformed(error):
-            raise
-        paid = budget.take(_failure(error, "headers").body) if budget else 0
-        if paid is None:
-            raise
-    response = await _sent(http, request, _Connecting(progress, host))
-    if budget:
-        budget.give_back(paid)
-    return response
+    httpx2, replaced, spent = _client(), 0, 0
+    while True:
+        connecting = _Connecting(progress, host)
+        try:
+            response = await _sent(http, request, connecting)
+        except (httpx2.NetworkError, httpx2.RemoteProtocolError) as error:
+            if connecting.fresh or replaced == STALE_CONNECTIONS or _is_malformed(error):
+                raise
+            paid = budget.take(_failure(error, "headers").body) if budget else 0
+            if paid is None:
+                raise
+            replaced, spent = replaced + 1, spent + paid
+            continue
+        if budget and spent:
+            budget.give_back(spent)
+        return response
 
 
 async def _sent(http: "httpx2.AsyncClient", request: "httpx2.Request", connecting: _Connecting) -> "httpx2.Response":

@@ -1,6 +1,6 @@
 """The gate of one provider and credential: slots, lanes, rate limits, the breaker, and that nothing leaks."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import NoReturn
 
@@ -8,90 +8,12 @@ import anyio
 import pytest
 from anyio.abc import TaskGroup
 
-from sidecar import limits
 from sidecar.errors import SidecarError
 from sidecar.limits import BREAKER_FAILURES, BREAKER_SECONDS, REST_SECONDS, Gate, Priority
-from sidecar.meters import Kind
+from tests.gates import Clock, guests, inside, settled
 
 SOON = 0.03
 """Seconds for which a gate is shut."""
-
-
-class Clock:
-    """Time that stands still until it is told."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def monotonic(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """Return the gate's clock, stopped."""
-    stopped = Clock()
-    monkeypatch.setattr(limits, "time", stopped)
-    return stopped
-
-
-@pytest.fixture
-async def tasks() -> AsyncIterator[TaskGroup]:
-    """Yield a task group that ends what a test has left."""
-    async with anyio.create_task_group() as group:
-        yield group
-        group.cancel_scope.cancel()
-
-
-class Guest:
-    """One request: in its slot from `inside` until `go`."""
-
-    def __init__(self, gate: Gate, priority: Priority = "interactive", model: str = "m") -> None:
-        self.gate = gate
-        self.model = model
-        self.priority = priority
-        self.inside = anyio.Event()
-        self.go = anyio.Event()
-        self.left = anyio.Event()
-        self.answered = anyio.Event()
-        self.failure: SidecarError | None = None
-
-    async def run(self) -> None:
-        try:
-            async with self.gate.slot(self.priority, model=self.model) as turn:
-                self.inside.set()
-                await self.go.wait()
-                if self.failure:
-                    raise self.failure
-                turn.succeeded()
-        except SidecarError as error:
-            self.failure = error
-        self.left.set()
-
-    async def leave(self, failure: SidecarError | None = None) -> None:
-        self.failure = failure
-        self.go.set()
-        await self.left.wait()
-
-
-async def settled() -> None:
-    """Let every task run that can."""
-    for _ in range(20):
-        await anyio.lowlevel.checkpoint()
-
-
-async def guests(
-    tasks: TaskGroup, gate: Gate, count: int, priority: Priority = "interactive", model: str = "m"
-) -> list[Guest]:
-    found = [Guest(gate, priority, model) for _ in range(count)]
-    for guest in found:
-        tasks.start_soon(guest.run)
-    await settled()
-    return found
-
-
-def inside(everybody: list[Guest]) -> list[int]:
-    return [number for number, guest in enumerate(everybody) if guest.inside.is_set() and not guest.left.is_set()]
 
 
 async def test_no_more_than_the_slots_and_then_in_order(tasks: TaskGroup) -> None:
@@ -238,66 +160,20 @@ async def test_a_limit_of_no_time_or_of_a_day_does_not_shut_the_gate(tasks: Task
     assert gate.state.state == "closed"
 
 
-NAMES: Mapping[Kind, str] = {"requests": "x-{}-requests", "tokens": "x-{}-tokens"}
-
-
-async def test_headers_that_leave_nothing_shut_the_gate(tasks: TaskGroup) -> None:
+async def test_who_is_let_in_after_a_rate_limit_holds_up_nobody_by_thinking(tasks: TaskGroup) -> None:
     gate = Gate()
-    async with gate.slot("interactive", model="m") as turn:
-        turn.learn({"x-remaining-tokens": "0", "x-reset-tokens": "300ms"}, NAMES)
-        # Of another model they say nothing.
-        [other] = await guests(tasks, gate, 1, model="other")
-        assert other.inside.is_set()
-        [guest] = await guests(tasks, gate, 1)
-        assert not guest.inside.is_set()
-        [third] = await guests(tasks, gate, 1, model="other")
-        assert third.inside.is_set()
-    with anyio.fail_after(1):
-        await guest.inside.wait()
-
-
-async def test_no_more_go_in_than_the_headers_leave(tasks: TaskGroup) -> None:
-    gate = Gate()
-    said = {"x-limit-requests": "100", "x-remaining-requests": "3", "x-reset-requests": "9.7"}
-    async with gate.slot("interactive", model="m") as turn:
-        turn.learn(said, NAMES)
-    everybody = await guests(tasks, gate, 10)
-    assert inside(everybody) == [0, 1, 2]
-    assert gate.state.queued == 7
-    # Ten more a second.
-    with anyio.fail_after(1):
-        await everybody[3].inside.wait()
-    assert not everybody[9].inside.is_set()
-
-
-async def test_so_many_requests_a_minute_as_the_user_sets(tasks: TaskGroup, clock: Clock) -> None:
-    gate = Gate(requests_per_minute=2)
-    everybody = await guests(tasks, gate, 4)
-    assert inside(everybody) == [0, 1]
-    assert gate.state.retry_after_ms == 30_001
-    for guest in everybody[:2]:
-        await guest.leave()
-    assert inside(everybody) == []
-    clock.now += 30
-    gate._look()  # noqa: SLF001 - the timer is of another clock
-    await settled()
-    assert inside(everybody) == [2]
-
-
-async def test_so_many_tokens_a_minute_as_the_user_sets(tasks: TaskGroup, clock: Clock) -> None:
-    gate = Gate(tokens_per_minute=1000)
-    assert gate.counts_tokens
-    async with gate.slot("interactive", tokens=600) as turn:
-        turn.used(2500)
-    [guest] = await guests(tasks, gate, 1)
-    # 1500 too many, and one token at least, at 1000 a minute.
-    assert (inside([guest]), gate.state.retry_after_ms) == ([], 90_060)
-    clock.now += 89
-    gate._look()  # noqa: SLF001 - the timer is of another clock
-    assert not guest.inside.is_set()
-    clock.now += 2
-    gate._look()  # noqa: SLF001 - the timer is of another clock
-    await guest.inside.wait()
+    [first] = await guests(tasks, gate, 1)
+    await first.leave(limited(SOON))
+    async with gate.slot("interactive") as turn:
+        everybody = await guests(tasks, gate, 3)
+        assert inside(everybody) == []
+        turn.accepted()
+        turn.accepted()
+        await settled()
+        assert inside(everybody) == [0, 1]
+        turn.succeeded()
+        await settled()
+        assert inside(everybody) == [0, 1]
 
 
 async def test_what_is_refused_is_chosen_last(clock: Clock) -> None:
@@ -307,9 +183,9 @@ async def test_what_is_refused_is_chosen_last(clock: Clock) -> None:
             pass
         for _ in range(2):
             async with good.slot("interactive"):
-                assert good.rank < refused.rank
+                assert good.rank("m") < refused.rank("m")
         clock.now += REST_SECONDS
-        assert refused.rank < good.rank
+        assert refused.rank("m") < good.rank("m")
 
 
 @asynccontextmanager

@@ -65,6 +65,15 @@ def test_what_a_request_asks_for_goes_before_every_default() -> None:
     assert (some.of_attempt.connect, some.of_attempt.first_byte, some.of_attempt.idle) == (5.0, 600.0, 7.0)
 
 
+def test_who_asks_for_content_soon_bears_no_longer_silence() -> None:
+    asked = patience_with(target(*QUICK), Timeouts(progress_ms=1000))
+    assert (asked.progress, asked.idle) == (1.0, 1.0)
+    asked = patience_with(target(*QUICK), Timeouts(progress_ms=2000, idle_ms=1000))
+    assert (asked.progress, asked.idle) == (2.0, 1.0)
+    asked = patience_with(target(*QUICK), Timeouts(idle_ms=900_000))
+    assert (asked.progress, asked.idle) == (USUAL.progress, 900.0)
+
+
 def test_who_pings_is_a_column_of_the_providers_table() -> None:
     assert {name for name, row in providers().items() if row.pings} == {"anthropic", "deepseek", "openrouter"}
 

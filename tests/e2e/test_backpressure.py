@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from sidecar.limits import BREAKER_FAILURES
 from tests.e2e import probes
 from tests.e2e.harness import Sidecar, text
 from tests.e2e.provider import STALL, Provider, Repeat
@@ -105,6 +106,20 @@ def test_a_provider_that_gives_up_on_a_slow_host_is_not_blamed(sidecar: Sidecar,
     assert (error["code"], error["reason"]) == ("stream_interrupted", "host_backpressure")
     assert error["partial"] is True
     assert error["partial_seq"] == lines[-2].data["seq"]
+
+
+def test_a_host_that_reads_slowly_opens_no_breaker(sidecar: Sidecar, provider: Provider) -> None:  # B02
+    event = ANTHROPIC.text("x" * PIECE_BYTES)
+    provider.play("m", stream([ANTHROPIC.opening, Repeat(event, 1000), ANTHROPIC.closing]))
+    sidecar.pause()
+    ids = [sidecar.chat("m") for _ in range(BREAKER_FAILURES)]
+    provider.call("m", BREAKER_FAILURES - 1)
+    provider.stuck(0.3)
+    for call in provider.calls("m"):
+        provider.reset(call)
+    sidecar.resume()
+    assert {sidecar.reply(each)["error"]["reason"] for each in ids} == {"host_backpressure"}
+    assert not [each for each in sidecar.ask("list_providers")["data"]["providers"] if "gates" in each]
 
 
 @probes.posix_only

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from tests.e2e.harness import Object, Sidecar, environment, text
-from tests.e2e.provider import CLOSE, Provider, Step
-from tests.e2e.shapes import ANTHROPIC, OPENAI, document
+from tests.e2e.provider import CLOSE, STALL, Provider, Step
+from tests.e2e.shapes import ANTHROPIC, OPENAI, document, stream
 
 KEYS = ("sk-test-first", "sk-test-second", "sk-test-third")
 
@@ -123,6 +123,48 @@ def test_a_chain_of_the_configuration(process: Sidecar, provider: Provider) -> N
         ("openai", None),
     ]
     assert not provider.calls("never")
+
+
+THRICE = {"max_attempts": 3}
+
+
+@pytest.mark.parametrize(("seconds", "calls"), [(30, 1), (3600, 2)])
+def test_a_model_with_a_fallback_is_not_waited_for(
+    process: Sidecar, provider: Provider, seconds: int, calls: int
+) -> None:
+    provider.play("busy", refusal(429, retry_after=str(seconds)))
+    provider.play("up", OPENAI.answer("fine"))
+    for _ in range(2):
+        # Who comes second knows already that the others wait, and need not ask.
+        lines = asked(process, "anthropic", "busy", retry=THRICE, fallbacks=["openai/up"])
+        assert text(lines) == "fine"
+        assert end(lines)["timings"]["total_ms"] < 5000
+        assert [each.get("code") for each in end(lines)["attempts"]] == ["rate_limited", None]
+    assert len(provider.calls("busy")) == calls
+
+
+def test_a_model_with_a_fallback_that_is_silent_is_not_asked_again(process: Sidecar, provider: Provider) -> None:
+    provider.play("silent", [STALL])
+    provider.play("up", OPENAI.answer("fine"))
+    options = {"timeouts": {"first_byte_ms": 300}, "retry": THRICE}
+    lines = asked(process, "anthropic", "silent", fallbacks=["openai/up"], **options)
+    assert text(lines) == "fine"
+    assert [each.get("code") for each in end(lines)["attempts"]] == ["timeout", None]
+    # Without one it is.
+    error = asked(process, "anthropic", "silent", **options)[-1].data["error"]
+    assert (error["code"], error["attempts"]) == ("timeout", 3)
+
+
+def test_a_limit_that_outlasts_the_request_is_told_at_once(process: Sidecar, provider: Provider) -> None:
+    spent = {"x_ratelimit_limit_requests": "100", "x_ratelimit_reset_requests": "2000s"}
+    provider.play("m", stream([OPENAI.opening, OPENAI.closing], x_ratelimit_remaining_requests="0", **spent))
+    for _ in KEYS:
+        asked(process, "openai", "m", wire="openai_chat")
+    lines = asked(process, "openai", "m", wire="openai_chat", timeouts={"total_ms": 5000})
+    error = lines[-1].data["error"]
+    assert (error["code"], len(provider.calls("m"))) == ("rate_limited", len(KEYS))
+    assert 5000 < error["retry_after_ms"] <= 20_000
+    assert error["elapsed_ms"] < 2500
 
 
 def test_a_chain_that_is_not_there(process: Sidecar) -> None:

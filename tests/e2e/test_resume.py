@@ -2,11 +2,12 @@
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.e2e.harness import Object, Sidecar, text
+from tests.e2e.harness import Object, Sidecar, environment, text
 from tests.e2e.provider import RESET, STALL, Provider, Step
 from tests.e2e.shapes import ANTHROPIC, OPENAI, Shape, document, opened, stream
 
@@ -249,6 +250,40 @@ def test_an_answer_that_goes_on_is_ended_when_the_host_cancels_it(sidecar: Sidec
     sidecar.ask("cancel", {"id": request_id})
     assert sidecar.stream(request_id)[-1].code == "cancelled"
     assert provider.call("/v1/responses/resp_1/cancel").target.startswith("POST ")
+
+
+@pytest.mark.parametrize("again", [True, False], ids=["asked again", "given up"])
+def test_an_answer_of_which_nobody_has_seen_anything_is_ended(tmp_path: Path, provider: Provider, again: bool) -> None:
+    # It would be paid for beside the one that comes in its place.
+    provider.play_in_turn("m", [*opened(EVENTS[:1]), RESET if again else STALL], stream(EVENTS))
+    provider.play(f"{REST}&starting_after=0", document({"error": {"message": "Down."}}, 503))
+    provider.play("/v1/responses/resp_1/cancel", document({"id": "resp_1", "status": "cancelled"}))
+    with Sidecar(tmp_path, provider, env=environment(tmp_path, SIDECAR_MAX_ATTEMPTS="2")) as sidecar:
+        params = background(sidecar, "m")
+        if not again:
+            params["options"]["timeouts"] = {"total_ms": 1000}
+        lines = sidecar.stream(sidecar.send("stream_chat", params, provider="openai"))
+        assert lines[-1].code == (None if again else "timeout")
+        assert provider.call("/v1/responses/resp_1/cancel").target.startswith("POST ")
+
+
+def test_an_answer_that_has_reached_its_limit_is_ended(sidecar: Sidecar, provider: Provider) -> None:
+    provider.play("m", [*opened(EVENTS[:4]), STALL])
+    provider.play("/v1/responses/resp_1/cancel", document({"id": "resp_1", "status": "cancelled"}))
+    params = background(sidecar, "m")
+    params["options"]["token_limit"] = 1
+    lines = sidecar.stream(sidecar.send("stream_chat", params, provider="openai"))
+    assert lines[-1].data["data"]["provider_finish_reason"] == "token_limit"
+    assert provider.call("/v1/responses/resp_1/cancel").target.startswith("POST ")
+
+
+def test_an_answer_that_could_not_be_taken_up_again_is_left_alone(sidecar: Sidecar, provider: Provider) -> None:
+    provider.play(REST, [*opened(EVENTS[:1]), RESET])
+    provider.play(f"{REST}&starting_after=0", document({"error": {"message": "Down."}}, 503))
+    params = background(sidecar, "m") | {"method": "cursor", "response_id": "resp_1", "starting_after": 3}
+    assert sidecar.reply(sidecar.send("resume", params, provider="openai"))["error"]["partial"] is False
+    sidecar.stream(sidecar.chat(provider.play("next", ANTHROPIC.answer("fine"))))
+    assert not provider.calls("/v1/responses/resp_1/cancel")
 
 
 def test_a_plain_response_has_no_cursor(sidecar: Sidecar, provider: Provider) -> None:

@@ -58,6 +58,39 @@ def test_a_name_that_nobody_has(sidecar: Sidecar) -> None:  # D02
     assert error["attempts"] == (3 if error["retryable"] else 1)
 
 
+RESOLVER = """
+import socket, threading
+_known = socket.getaddrinfo
+def getaddrinfo(host, *arguments, **options):
+    name = host.decode() if isinstance(host, bytes) else host
+    if name == "deaf.example":
+        threading.Event().wait()
+    if name == "busy.example":
+        raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+    return _known(host, *arguments, **options)
+socket.getaddrinfo = getaddrinfo
+"""
+
+
+@probes.posix_only
+def test_a_name_server_that_fails_is_asked_again_and_one_that_is_deaf_holds_up_no_other_name(
+    tmp_path: Path, spawn: Spawn, provider: Provider
+) -> None:  # D02, H04
+    (tmp_path / "resolver").mkdir()
+    (tmp_path / "resolver" / "sitecustomize.py").write_text(RESOLVER, encoding="ascii")
+    provider.play("m", ANTHROPIC.answer("fine"))
+    with spawn(PYTHONPATH=os.pathsep.join((str(tmp_path / "resolver"), str(ROOT)))) as sidecar:
+        # More than the event loop has threads of its own.
+        params = sidecar.params("m", base_url="https://deaf.example")
+        waiting = [sidecar.send("stream_chat", params, provider="anthropic") for _ in range(40)]
+        assert ended(sidecar, "m", provider.url.replace("127.0.0.1", "localhost"), first_byte_ms=2000)["success"]
+        error = failed(sidecar, "m", "https://busy.example", connect_ms=2000)
+        assert (error["code"], error["reason"], error["attempts"]) == ("network_error", "dns", 3)
+        for request_id in waiting:
+            sidecar.send("cancel", {"id": request_id})
+        assert {sidecar.reply(request_id)["error"]["code"] for request_id in waiting} == {"cancelled"}
+
+
 @pytest.mark.parametrize(
     ("fault", "server", "trusted"),
     [
@@ -164,6 +197,20 @@ def test_an_idle_connection_that_closes_as_it_is_used_goes_unnoticed(
     assert len(lines[-1].data["data"]["attempts"]) == 1
     assert provider.call("m").connection == provider.call("warm").connection
     assert provider.call("m", 1).connection != provider.call("m").connection
+
+
+@pytest.mark.parametrize(("stale", "is_answered"), [(2, True), (3, True), (4, False)])
+def test_so_many_idle_connections_are_replaced(
+    spawn: Spawn, provider: Provider, stale: int, is_answered: bool
+) -> None:  # D07
+    with spawn(SIDECAR_MAX_ATTEMPTS="1") as sidecar:
+        gate = provider.gate()
+        ids = [sidecar.chat(provider.play("warm", [gate, *ANTHROPIC.answer("warm")])) for _ in range(5)]
+        provider.call("warm", 4)
+        gate.open()
+        assert all(sidecar.reply(each)["success"] for each in ids)
+        provider.play_in_turn("m", *[[CLOSE]] * stale, ANTHROPIC.answer("fine"))
+        assert sidecar.reply(sidecar.chat("m"))["success"] is is_answered
 
 
 @pytest.mark.parametrize("begun", [False, True])

@@ -9,10 +9,11 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 import msgspec
+from anyio.to_thread import run_sync as to_thread
 
 from protocol.replies import Authentication, LoggedIn, Method, Status
 from protocol.requests import Authenticate, ListModels
-from sidecar import auth, catalogue, device_flow, machine, model_lists, resolve, settings
+from sidecar import auth, catalogue, device_flow, existing, machine, model_lists, resolve, settings
 from sidecar.auth import call_of
 from sidecar.catalogue import ProviderRow
 from sidecar.config import Config
@@ -33,12 +34,14 @@ async def login(host: Host, entry: Entry, name: str, params: Authenticate) -> No
     row = resolve.known_providers(host.config)[name]
     if row.auth == "none":
         raise invalid(f"{row.name} needs no login.", "provider")
-    if params.api_key is not None:
+    if params.existing:
+        host.finish(entry, await _taken_over(host, name, row, params))
+    elif params.api_key is not None:
         asked = ListModels(api_key=params.api_key)
         config = await machine.informed(host, name, asked)
         target = resolve.provider_target(config, name, asked)
         stored = _stored(config, name, row, _credential(target), method="api_key")
-        done = await host.flights.share(("store", name), lambda _: _kept(host, name, stored))
+        done = await host.flights.alone(lambda _: _kept(host, name, stored))
         host.finish(entry, done)
     elif row.login is not None:
         await _logged_in(host, entry, name, row)
@@ -54,22 +57,35 @@ async def status(host: Host, entry: Entry, name: str, params: Authenticate) -> N
 async def validate(host: Host, entry: Entry, name: str, params: Authenticate) -> None:
     """Ask the provider for something cheap that it gives to nobody without a good credential."""
     asked = ListModels(api_key=params.api_key)
-    target = resolve.provider_target(await machine.informed(host, name, asked), name, asked)
-    path = None if target.row.auth == "none" else settings.check_path(target.row, name, target.route.settings)
-    if path is not None:
+    config = await machine.informed(host, name, asked)
+    target = resolve.provider_target(config, name, asked)
+    keys = resolve.keys(config, target) or (None,)
+    for number, key in enumerate(keys, 1):
         try:
-            await model_lists.get(host, target, entry.progress, path)
+            await _tried(host, entry, msgspec.structs.replace(target, credential=key))
         except SidecarError as error:
-            renewed = await auth.renew(call_of(host, target), error)
-            if renewed is None:
+            if len(keys) == 1:
                 raise
-            await model_lists.get(host, renewed, entry.progress, path)
+            raise error.with_(message=f"Key {number} of {len(keys)}: {error.body.message}") from None
     host.finish(entry, msgspec.structs.replace(described(host, name, target.credential), valid=True))
+
+
+async def _tried(host: Host, entry: Entry, target: Target) -> None:
+    if target.row.auth == "none":
+        return
+    path = settings.check_path(target.row, target.route.provider, target.route.settings)
+    try:
+        await model_lists.get(host, target, entry.progress, path)
+    except SidecarError as error:
+        renewed = await auth.renew(call_of(host, target), error)
+        if renewed is None:
+            raise
+        await model_lists.get(host, renewed, entry.progress, path)
 
 
 async def logout(host: Host, entry: Entry, name: str, params: Authenticate) -> None:  # noqa: ARG001 - an operation
     """Forget what is stored, and all that was made of it."""
-    removed = await host.flights.share(("store", name), lambda _: host.store.remove(name))
+    removed = await host.flights.alone(lambda _: host.store.remove(name))
     warnings = host.store.warnings
     # What schemes remember may be made of the credential, and is made anew where it is not.
     host.sessions.clear()
@@ -92,17 +108,29 @@ OPERATIONS: dict[str, Callable[[Host, Entry, str, Authenticate], Awaitable[None]
 
 def found(config: Config, name: str, row: ProviderRow) -> tuple[Secret | None, str | None]:
     """Return the credential that a request would be sent with, and why it cannot be."""
+    credential = None
     try:
-        return resolve.credential_of(config, name, row, None), None
+        credential = resolve.credential_of(config, name, row, None)
+        resolve.provider_target(config, name, ListModels())
     except SidecarError as error:
+        # Without a credential there is none to say this of; a setting may come with the request.
+        is_setting = (error.body.param or "").startswith("params.settings.")
+        if is_setting or (credential is None and error.body.code == "auth_required"):
+            return credential, None
         return None, error.body.message
+    return credential, None
 
 
-def logins(row: ProviderRow) -> list[Literal["api_key", "device"]]:
+def logins(config: Config, name: str, row: ProviderRow) -> list[Literal["api_key", "device", "existing"]]:
     """Return what `login` takes for the provider."""
     if row.auth == "none":
         return []
-    return ["api_key", "device"] if row.login else ["api_key"]
+    taken: list[Literal["api_key", "device", "existing"]] = ["api_key"]
+    if row.login:
+        taken.append("device")
+    if name in config.existing:
+        taken.append("existing")
+    return taken
 
 
 def described(host: Host, name: str, given: Secret | None = None) -> Authentication:
@@ -115,10 +143,11 @@ def described(host: Host, name: str, given: Secret | None = None) -> Authenticat
     return Authentication(
         provider=name,
         ready=problem is None and (credential is not None or _has_chain(host.config, name, row)),
-        logins=logins(row),
+        logins=logins(host.config, name, row),
         method=_method(host, name, row, credential),
         source=credential.source if credential and credential.source != "none" else None,
         account=stored.account if stored else None,
+        existing_account=host.config.existing.get(name),
         storage=stored.storage if stored else None,
         expires_at=stored.expires_at if stored else None,
         problem=problem,
@@ -163,6 +192,17 @@ async def _logged_in(host: Host, entry: Entry, name: str, row: ProviderRow) -> N
             told = len(flight.said)
             await flight.news()
         host.finish(entry, await flight.outcome())
+
+
+async def _taken_over(host: Host, name: str, row: ProviderRow, params: Authenticate) -> LoggedIn:
+    if params.api_key is not None:
+        raise invalid("Of `params.api_key` and `params.existing` one can be stored.", "params.existing")
+    found = await to_thread(existing.find, host.config, name, row, abandon_on_cancel=True)
+    if found is None:
+        raise invalid(f"No other program has left a login for {row.name}.", "params.existing")
+    stored = _stored(host.config, name, row, found.token, method="device", account=found.account)
+    done: LoggedIn = await host.flights.alone(lambda _: _kept(host, name, stored))
+    return done
 
 
 async def _by_device(host: Host, name: str, row: ProviderRow, flight: Flight) -> LoggedIn:

@@ -16,7 +16,7 @@ import msgspec
 from protocol.replies import DeviceFlow, Status
 from sidecar import addresses, transport
 from sidecar.catalogue import DeviceLogin
-from sidecar.errors import SidecarError, clean
+from sidecar.errors import SidecarError, clean, without
 from sidecar.flights import Flight
 from sidecar.inflight import Progress
 from sidecar.secret import Kind, Secret, secret
@@ -135,7 +135,8 @@ def _code(answer: dict[str, Any], at: Endpoints) -> Code:
         user_code=user_code,
         verification_uri=_of_server(uri, at.base_url),
         expires_in=min(int(_seconds(answer.get("expires_in"), DEFAULT_LIFE_SECONDS)) or 1, MAX_LIFE_SECONDS),
-        interval=min(_seconds(answer.get("interval"), DEFAULT_INTERVAL_SECONDS), MAX_LIFE_SECONDS),
+        # None at all would be a storm of questions.
+        interval=min(_seconds(answer.get("interval"), 0.0) or DEFAULT_INTERVAL_SECONDS, MAX_LIFE_SECONDS),
     )
     return Code(shown, secret(device_code, "none", "device_code"))
 
@@ -188,7 +189,7 @@ async def wait(http: Transport, at: Endpoints, code: Code, flight: Flight) -> To
             elif answer.get("error", "authorization_pending") == "authorization_pending":
                 pace = pace.after(answered="error" in answer)
             else:
-                raise _refused(answer)
+                raise _refused(answer, form["device_code"])
     raise _expired("The provider took every question for too early: is this clock right?" if throttled else None)
 
 
@@ -232,7 +233,8 @@ _ENDS = {"access_denied": "denied", "expired_token": "device_code_expired", "tok
 """The provider's word → our reason."""
 
 
-def _refused(answer: dict[str, Any]) -> SidecarError:
+def _refused(answer: dict[str, Any], sent: str = "") -> SidecarError:
+    """Return what *answer* means, which may repeat the secret that was *sent*."""
     code = answer.get("error")
     reason = _ENDS.get(code) if isinstance(code, str) else None
     if reason == "device_code_expired":
@@ -240,8 +242,12 @@ def _refused(answer: dict[str, Any]) -> SidecarError:
     if reason == "denied":
         return SidecarError("auth_failed", "The login was refused in the browser.", reason="denied")
     said = answer.get("error_description")
-    text = f"The login failed: {said}" if isinstance(said, str) else "The login failed."
-    return SidecarError("auth_failed", text, provider_code=next(iter(faults.words(code)), None))
+    text = f"The login failed: {without(said, sent)}" if isinstance(said, str) else "The login failed."
+    return SidecarError("auth_failed", text, provider_code=_word(code, sent))
+
+
+def _word(code: object, sent: str) -> str | None:
+    return next((without(clean(word), sent) for word in faults.words(code)), None)
 
 
 def _expired(hint: str | None) -> SidecarError:
@@ -263,7 +269,7 @@ async def renew(http: Transport, at: Endpoints, renewal: str) -> Tokens:
         return tokens(answer)
     if "error" in answer and status < 500:
         text = "The stored login is no longer good."
-        raise SidecarError("auth_required", text, provider_code=next(iter(faults.words(answer["error"])), None))
+        raise SidecarError("auth_required", text, provider_code=_word(answer["error"], renewal))
     raise SidecarError("provider_error", "The login could not be renewed.", provider_status=_bad(status))
 
 

@@ -94,6 +94,10 @@ class Flights:
         with self.joined(key, run) as flight:
             return await flight.outcome()
 
+    async def alone(self, run: Run) -> Any:
+        """Return what *run* returns; whoever is cancelled while waiting leaves it running."""
+        return await self.share(object(), run)
+
     async def _fly(self, key: Hashable, flight: Flight, run: Run) -> None:
         with flight.scope:
             try:

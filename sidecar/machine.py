@@ -34,10 +34,26 @@ async def informed(host: Host, provider: str | None, params: Chat | ListModels) 
     Raises: SidecarError `unknown_provider` or `invalid_request`, as `resolve` does for the same request; what the
     scheme does for credentials that it cannot use.
     """
+    return await _informed(host, provider, params, None)
+
+
+async def placed(host: Host, provider: str | None, chat: Chat) -> Config:
+    """Return the configuration, with what the machine knows of the settings that a price depends on.
+
+    Raises: as `informed` does.
+    """
+    name, _ = resolve.split_model(host.config, provider, chat.model)
+    row = catalogue.providers().get(name)
+    return await _informed(host, provider, chat, frozenset(each.setting for each in (row.price_factors if row else ())))
+
+
+async def _informed(host: Host, provider: str | None, params: Chat | ListModels, only: frozenset[Any] | None) -> Config:
     config = host.config
     name, _ = resolve.split_model(config, provider, params.model if isinstance(params, Chat) else "*")
     row = catalogue.providers().get(name)
-    if row is None or not (lacking := settings.lacking(config, name, row, params.settings)):
+    lacking = settings.lacking(config, name, row, params.settings) if row else frozenset()
+    lacking = lacking if only is None else lacking & only
+    if row is None or not lacking:
         return config
     lookup = Lookup(
         lacking=lacking,

@@ -3,6 +3,7 @@
 Knows when a login is old. Must not know how a scheme uses it.
 """
 
+import time
 from datetime import UTC, datetime, timedelta
 
 import msgspec
@@ -17,36 +18,68 @@ from sidecar.store import Secrets, Store, Stored
 EARLY = timedelta(minutes=5)
 """A login is renewed this long before it wears off."""
 
+GAP = timedelta(minutes=1)
+"""What is at least between two renewals, however short a life the provider gives: there must be no storm of them."""
+
 
 async def current(call: Call) -> Target:
     """Return the call's target with a login that is good for a while, when its own is a stored one that wears off.
+
+    One that could not be renewed for now is used for as long as it is good.
 
     Raises: SidecarError `auth_required` when it cannot be renewed any more.
     """
     target, stored = call.target, _stored(call)
     if stored is None or stored.expires_at is None or stored.secrets is None or stored.secrets.renewal is None:
         return target
-    if datetime.fromisoformat(stored.expires_at) - datetime.now(UTC) > EARLY or not call.flights or not call.store:
+    left = datetime.fromisoformat(stored.expires_at) - datetime.now(UTC)
+    failed_at = call.sessions.get(__name__)
+    has_just_failed = failed_at is not None and time.monotonic() - failed_at < GAP.total_seconds()
+    if left > EARLY or _is_new(stored) or (left > timedelta() and has_just_failed):
         return target
-    store, name = call.store, target.route.provider
-    fresh: Stored | None = await call.flights.share(("renewal", name), lambda _: _in_store(store, call))
-    if fresh is None or fresh.secrets is None:
-        raise SidecarError("auth_required", "There is no stored login any more.", hint=LOG_IN)
-    return msgspec.structs.replace(target, credential=Secret(fresh.secrets.value, "store", fresh.kind, fresh.home))
+    try:
+        fresh = await _shared(call)
+    except SidecarError as error:
+        if left <= timedelta() or not error.body.retryable:
+            raise
+        call.sessions[__name__] = time.monotonic()
+        return target
+    return _with(target, fresh, "There is no stored login any more.")
 
 
 LOG_IN = "Log in again with `authenticate`."
 
 
-async def taken_back(call: Call) -> SidecarError | None:
-    """Forget the call's stored login, which its provider no longer knows, and return what to say of it.
+async def replaced(call: Call) -> Target | None:
+    """Return the call's target with another login than the stored one, which its provider no longer knows.
 
-    None when it is not a stored one.
+    That is the one by which it was renewed or replaced meanwhile, here or by another process, or is renewed now. None
+    when it is not a stored one, or came a moment ago.
+
+    Raises: SidecarError `auth_required` when there is no other; the stored one is forgotten.
     """
-    if _stored(call) is None or call.store is None:
+    stored, refused = _stored(call), call.target.credential
+    if stored is None or stored.secrets is None or refused is None or call.store is None:
         return None
-    await call.store.remove(call.target.route.provider)
-    return SidecarError("auth_required", "The provider has taken the stored login back.", hint=LOG_IN)
+    if stored.secrets.value == refused.reveal():
+        if stored.secrets.renewal is None:
+            await call.store.remove(call.target.route.provider, only=stored)
+            stored = _stored(call)
+        elif _is_new(stored):
+            return None
+        else:
+            stored = await _shared(call)
+    return _with(call.target, stored, "The provider has taken the stored login back.")
+
+
+def _with(target: Target, stored: Stored | None, lack: str) -> Target:
+    if stored is None or stored.secrets is None:
+        raise SidecarError("auth_required", lack, hint=LOG_IN)
+    return msgspec.structs.replace(target, credential=Secret(stored.secrets.value, "store", stored.kind, stored.home))
+
+
+def _is_new(stored: Stored) -> bool:
+    return timedelta() <= datetime.now(UTC) - datetime.fromisoformat(stored.saved_at) < GAP
 
 
 def _stored(call: Call) -> Stored | None:
@@ -56,13 +89,23 @@ def _stored(call: Call) -> Stored | None:
     return call.store.get(call.target.route.provider)
 
 
+async def _shared(call: Call) -> Stored | None:
+    """Return the login that the stored one is renewed by, for all who need it now; None: there is none any more."""
+    if call.flights is None or call.store is None:
+        return None
+    store, name = call.store, call.target.route.provider
+    fresh: Stored | None = await call.flights.share(("renewal", name), lambda _: _in_store(store, call))
+    return fresh
+
+
 async def _in_store(store: Store, call: Call) -> Stored | None:
     name = call.target.route.provider
+    old = store.get(name)
     try:
-        return await store.renew(name, lambda old: _renewed(call, old))
+        return await store.renew(name, lambda known: _renewed(call, known))
     except SidecarError as error:
         if error.body.code == "auth_required":
-            await store.remove(name)
+            await store.remove(name, only=old)
         raise
 
 

@@ -140,7 +140,8 @@ def _target(config: Config, name: str, model: str, params: Chat | ListModels, wi
     if settings.rebound(config, name, row, params.settings):
         base = settings.Address(base.url, "request")
     credential = _fitting(config, name, row, base, credential)
-    _check_shape(name, base, credential)
+    for each in _keys(config, name, credential):
+        _check_shape(name, base, each)
     if model == "default" and row.default_model:
         model = row.default_model
     if row.wire == "from_model" and model:
@@ -228,20 +229,28 @@ def credential_of(config: Config, name: str, row: ProviderRow, params: Chat | Li
             # Named in the user's own file, so it belongs to the address that stands beside it.
             value = config.env.get(variable)
             return secret(value, "configuration", variable, _kind(row, kind)) if value else stored
-    return stored or _of_environment(config, row)
+    # Where the user names variables, the usual ones are none of theirs.
+    return stored or (None if table.get("api_keys_env") else _of_environment(config, row))
 
 
 def _several(config: Config, name: str) -> list[Secret]:
-    """Return the keys that the user's table of provider *name* lists."""
+    """Return the keys that the user's table of provider *name* lists, and the one that stands beside the list."""
     table = config.providers.get(name, {})
-    given = [(f"providers.{name}.api_keys[{index}]", key) for index, key in enumerate(table.get("api_keys", ()))]
+    if not (table.get("api_keys") or table.get("api_keys_env")):
+        return []
+    given = [(f"providers.{name}.api_key", table.get("api_key"))]
+    given += [(variable, config.env.get(variable)) for variable in (table.get("api_key_env"),) if variable]
+    given += [(f"providers.{name}.api_keys[{index}]", key) for index, key in enumerate(table.get("api_keys", ()))]
     given += [(variable, config.env.get(variable)) for variable in table.get("api_keys_env", ())]
     return [secret(value, "configuration", where) for where, value in given if value]
 
 
 def keys(config: Config, target: Target) -> tuple[Secret, ...]:
     """Return the credentials that may ask in the place of the target's own, which is one of them."""
-    own, name = target.credential, target.route.provider
+    return _keys(config, target.route.provider, target.credential)
+
+
+def _keys(config: Config, name: str, own: Secret | None) -> tuple[Secret, ...]:
     if own is None or own.source != "configuration":
         return (own,) if own else ()
     others = [key for key in _several(config, name) if key.reveal() != own.reveal()]

@@ -162,25 +162,41 @@ class Store:
             self._publish()
             return self.get(name)
 
-    async def remove(self, name: str) -> bool:
+    async def remove(self, name: str, only: Stored | None = None) -> bool:
         """Forget what is stored for *name*, wherever it is, and return whether there was something.
+
+        Of several logins after each other *only* that one: another process may have stored anew meanwhile.
 
         Raises: SidecarError `auth_failed` when it cannot be removed.
         """
 
         async def without_it(entries: Entries) -> Entries:
+            if _is_another(entries.get(name), only):
+                self._filed[name] = await self._completed(name, entries[name])
+                return entries
             return {key: entries[key] for key in entries if key != name}
 
         async with self._turn:
+            await self._read_again()
             there = self.get(name)
             if name in self._filed:
                 if not await self._change(without_it):
                     raise SidecarError("auth_failed", "The stored credential could not be removed.", reason="store")
-                await self._from_keychain(name)
-            self._filed.pop(name, None)
-            self._in_memory.pop(name, None)
+                if not _is_another(self._filed[name], only):
+                    await self._from_keychain(name)
+                    del self._filed[name]
+            if not _is_another(self._in_memory.get(name), only):
+                self._in_memory.pop(name, None)
             self._publish()
             return there is not None
+
+    async def _read_again(self) -> None:
+        """Read what another process has written since the last look."""
+        if self._folder is not None:
+            stamp = await to_thread(store_file.stamp, self._folder)
+            if stamp != self._stamp:
+                self._stamp = stamp
+                await self._read(self._folder)
 
     def _publish(self) -> None:
         """Make what is stored known to those who look for a credential."""
@@ -302,6 +318,10 @@ class Store:
             yield locked
         finally:
             file.close()
+
+
+def _is_another(stored: Stored | None, only: Stored | None) -> bool:
+    return stored is not None and only is not None and stored.saved_at != only.saved_at
 
 
 class _Document(msgspec.Struct, frozen=True):

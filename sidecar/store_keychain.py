@@ -9,6 +9,8 @@ from typing import Any
 import anyio
 import anyio.to_thread
 
+from sidecar import platforms
+
 SERVICE = "sidecar"
 
 LIMIT_SECONDS = 3.0
@@ -67,6 +69,9 @@ class Keychain:
     def _call(self, method: str, arguments: tuple[str, ...]) -> Any:
         self._busy = True
         try:
+            if not platforms.MACOS:
+                # Its import looks for Apple's libraries, which elsewhere starts `ldconfig` and a compiler.
+                sys.modules.setdefault("keyring.backends.macOS.api", None)  # type: ignore[arg-type]  # None: there is no such module
             import keyring  # Half a second, and only for those who have stored something in it.
 
             backend = keyring.get_keyring()
@@ -80,13 +85,14 @@ class Keychain:
 
 
 def _failures() -> tuple[type[Exception], ...]:
-    """Return what a keychain is known to fail with: the library's errors, the system's, and those of D-Bus."""
+    """Return what a keychain is known to fail with: the library's, the system's, D-Bus's, and wrong settings."""
     loaded = [getattr(sys.modules[module], name) for module, name in _NAMED.items() if module in sys.modules]
-    return (ImportError, OSError, LookupError, RuntimeError, ValueError, *loaded)
+    return (ImportError, OSError, LookupError, RuntimeError, ValueError, AttributeError, TypeError, *loaded)
 
 
 _NAMED = {
     "keyring.errors": "KeyringError",
     "secretstorage": "SecretStorageException",
     "jeepney": "DBusErrorResponse",
+    "configparser": "Error",
 }

@@ -89,3 +89,18 @@ def test_a_preset_gives_the_model_and_the_options_that_the_request_leaves_open()
     provider, chosen = resolve.with_preset(config, "openai", chat)
     assert (provider, chosen.model) == (None, "groq/llama")
     assert (chosen.options.max_tokens, chosen.options.temperature) == (9, 0.5)
+
+
+def test_a_key_beside_a_list_of_keys_is_one_of_them() -> None:
+    table = {"api_key": "sk-own", "api_key_env": "MINE", "api_keys": ["sk-one"], "api_keys_env": ["TWO", "NONE"]}
+    config = Config(path="", providers={"openai": table}, env={"MINE": "sk-mine", "TWO": "sk-two"})
+    found = resolve.keys(config, target("openai", config))
+    assert [key.reveal() for key in found] == ["sk-own", "sk-mine", "sk-one", "sk-two"]
+    alone = Config(path="", providers={"openai": {"api_key": "sk-own", "api_key_env": "MINE"}}, env=config.env)
+    assert [key.reveal() for key in resolve.keys(alone, target("openai", alone))] == ["sk-own"]
+
+
+@pytest.mark.parametrize("table", [{"api_key_env": "UNSET"}, {"api_keys_env": ["UNSET", "NONE"]}])
+def test_where_the_user_names_variables_the_usual_ones_do_not_count(table: dict[str, Any]) -> None:
+    config = Config(path="", providers={"openai": table}, env={"OPENAI_API_KEY": "sk-another"})
+    assert refused("openai", config) == ("auth_required", None)

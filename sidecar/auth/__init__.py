@@ -108,10 +108,19 @@ async def settings(scheme: str, lookup: Lookup) -> dict[str, str]:
     return found
 
 
-def hide(error: SidecarError, target: Target) -> SidecarError:
-    """Return *error* without the target's credential, which some providers repeat to whoever asked with it."""
-    if target.credential is None:
-        return error
-    key, body = target.credential.reveal(), error.body
-    said = {name: getattr(body, name) for name in ("message", "provider_code", "request_id", "hint")}
-    return error.with_(**{name: text and without(text, key) for name, text in said.items()})
+def hide(error: SidecarError, target: Target, sent: Mapping[str, str] | None = None) -> SidecarError:
+    """Return *error* without the target's credential and what *sent*, the headers that were made of it, have of it.
+
+    Some providers repeat to whoever asks what they were asked with.
+    """
+    made = {**target.gateway_headers, **(sent or {})}
+    bearing = [made[name].rpartition(" ")[2] for name in (*_BEARING, *target.gateway_headers) if name in made]
+    keys = [*([target.credential.reveal()] if target.credential else ()), *bearing]
+    said = {name: getattr(error.body, name) for name in ("message", "provider_code", "request_id", "hint")}
+    for key in keys:
+        said = {name: text and without(text, key) for name, text in said.items()}
+    return error.with_(**said) if keys else error
+
+
+_BEARING = ("authorization", "x-amz-security-token")
+"""The headers of what schemes make of a login."""

@@ -14,7 +14,7 @@ import msgspec
 from protocol.messages import ImagePart, Message, ToolResultPart
 from protocol.requests import ClientInfo
 from sidecar import __version__, addresses, renewal, retry, settings, transport
-from sidecar.auth import Call
+from sidecar.auth import Call, hide
 from sidecar.errors import SidecarError
 from sidecar.inflight import Progress
 from sidecar.resolve import Target
@@ -166,8 +166,8 @@ async def _insisting(call: Call) -> Session:
     try:
         return await _exchange(call)
     except SidecarError as error:
-        if error.body.provider_status == 401 and (gone := await renewal.taken_back(call)):
-            raise gone from None
+        if error.body.provider_status == 401 and (other := await renewal.replaced(call)) is not None:
+            return await _exchange(msgspec.structs.replace(call, target=other))
         wait_ms = retry.wait_ms(error.body, 1, 2, EXCHANGE_SECONDS * 1000)
         if wait_ms is None:
             raise
@@ -194,7 +194,8 @@ async def _exchange(call: Call) -> Session:
     limits = Limits(first_byte=EXCHANGE_SECONDS, idle=EXCHANGE_SECONDS)
     async with call.http.send(request, {"authorization": f"token {token}"}, limits, Progress()) as response:
         if response.status >= 300:
-            raise _refused(response.status, response.headers, await transport.read_error_body(response))
+            body = await transport.read_error_body(response)
+            raise hide(_refused(response.status, response.headers, body), target)
         reply = faults.document(await transport.read_body(response))
     session = _session(reply, target.route.settings.get("domain", _HOME))
     call.sessions[_key(target)] = session

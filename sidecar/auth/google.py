@@ -19,7 +19,7 @@ from sidecar import transport
 from sidecar.auth import Call, Lookup, google_files, google_settings
 from sidecar.auth.google_files import LOGIN, SCOPE, Source, exceptions, required
 from sidecar.auth.google_settings import Servers
-from sidecar.errors import SidecarError
+from sidecar.errors import SidecarError, clean
 from sidecar.inflight import Progress
 from sidecar.resolve import Target
 from sidecar.secret import Secret
@@ -245,7 +245,7 @@ def _refresh(credentials: Any, request: Callable[..., Answer], hint: str) -> Non
 def _refused(error: Any, hint: str) -> SidecarError:
     reply = error.args[1] if len(error.args) > 1 else None
     word = reply.get("error") if isinstance(reply, dict) else None
-    code = word if isinstance(word, str) else None
+    code = clean(word) if isinstance(word, str) else None
     if error.retryable:
         return SidecarError("provider_error", "Google could not make an access token.", provider_code=code)
     text = "Google refused to make an access token from these credentials."

@@ -142,6 +142,24 @@ def test_a_login_that_the_provider_does_not_give_ends_at_once(services: Services
     assert len(services.asked(TOKENS)) == 1
 
 
+def test_a_server_that_repeats_what_it_was_asked_with_is_not_repeated(services: Services, tmp_path: Path) -> None:
+    github(services, error("CANARY-device-code", error_description="What is CANARY-device-code?"))
+    with logged_off(services, tmp_path) as sidecar:
+        failure = failed(sidecar)
+        assert (failure["code"], failure["provider_code"]) == ("auth_failed", "[redacted]")
+        # As old as an enterprise's token is, its shape tells nothing.
+        token = "CANARY0123456789abcdef0123456789abcdef01"
+        services.answer("POST https://api.githubcopilot.com/*", document({"error": {"message": "No."}}, 401))
+        services.answer("GET https://api.githubcopilot.com/*", document({"error": {"message": "No."}}, 401))
+        services.answer(SESSIONS, document({"message": f"What is {token}?"}, 500))
+        for asked in (
+            authenticate(sidecar, "validate", api_key=token),
+            sidecar.ask("stream_chat", params(api_key=token), provider="copilot"),
+        ):
+            assert "What is [redacted]?" in asked["error"]["message"]
+    # The harness has looked through every line.
+
+
 def test_answers_that_do_not_come_are_asked_for_again(services: Services, tmp_path: Path) -> None:  # F05
     broken: list[accounts.Answering] = [
         Answer(status=500),

@@ -254,6 +254,35 @@ def test_a_keychain_that_does_not_work_is_done_without(services: Services, tmp_p
         assert time.monotonic() - again < 3
 
 
+@pytest.mark.parametrize(
+    ("backend", "settings"),
+    [
+        ("keyring.backends.fail.NoSuch", ""),
+        ("tests.e2e.keychains.os", ""),
+        ("", "no section\n"),
+        ("", "[backend]\ndefault-keyring = keyring.backends.fail.NoSuch\n"),
+    ],
+)
+def test_settings_of_the_keychain_that_make_no_sense_are_done_without(  # F20
+    services: Services, tmp_path: Path, backend: str, settings: str
+) -> None:
+    file = tmp_path / "config" / "python_keyring" / "keyringrc.cfg"
+    file.parent.mkdir(parents=True)
+    file.write_text(settings)
+    env = {"PYTHON_KEYRING_BACKEND": backend, "XDG_CONFIG_HOME": str(tmp_path / "config")}
+    with logged_off(services, tmp_path, **env) as sidecar:
+        assert log_in(sidecar, "openai", api_key=KEY)["storage"] == "file"
+        assert status(sidecar)["ready"] is True
+
+
+@linux_only
+def test_looking_for_the_systems_keychain_starts_no_program(services: Services, tmp_path: Path) -> None:
+    # The harness looks: no backend is named here, so that all of them are tried, as at a user's.
+    with logged_off(services, tmp_path, PYTHON_KEYRING_BACKEND="") as sidecar:
+        assert log_in(sidecar, "openai", api_key=KEY)["storage"] == "file"
+        assert authenticate(sidecar, "logout", "openai")["data"]["removed"] is True
+
+
 def test_a_keychain_that_has_gone_is_told(services: Services, tmp_path: Path) -> None:  # F20
     with logged_off(services, tmp_path, PYTHON_KEYRING_BACKEND=f"{KEYCHAINS}.Working") as sidecar:
         log_in(sidecar, "openai", api_key=KEY)
@@ -283,3 +312,20 @@ def test_a_login_with_a_code_goes_to_the_keychain_too(services: Services, tmp_pa
         assert status(sidecar, "copilot")["account"] == "octocat"
     assert stored(tmp_path)["copilot"]["account"] == "octocat"
     assert TOKEN.encode() not in file_of(tmp_path).read_bytes()
+
+
+def test_logins_and_logouts_at_once_are_each_done(services: Services, tmp_path: Path) -> None:
+    with logged_off(services, tmp_path, PYTHON_KEYRING_BACKEND=f"{KEYCHAINS}.Hanging") as sidecar:
+        # The first waits for the keychain meanwhile.
+        ids = [
+            sidecar.send("authenticate", {"op": "login", "api_key": f"{KEY}-{number}"}, provider="openai")
+            for number in (1, 2)
+        ]
+        assert [sidecar.reply(each)["success"] for each in ids] == [True, True]
+        assert stored(tmp_path)["openai"]["secrets"] == {"value": f"{KEY}-2"}
+    with logged_off(services, tmp_path, PYTHON_KEYRING_BACKEND=f"{KEYCHAINS}.Hanging") as sidecar:
+        login = sidecar.send("authenticate", {"op": "login", "api_key": KEY}, provider="openai")
+        logout = sidecar.send("authenticate", {"op": "logout"}, provider="openai")
+        assert sidecar.reply(login)["success"]
+        assert sidecar.reply(logout)["data"]["removed"] is True
+        assert stored(tmp_path) == {}

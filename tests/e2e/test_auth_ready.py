@@ -76,6 +76,25 @@ def test_a_variable_that_the_user_names_stands_in_the_place_of_the_usual_ones(
     assert (found["env"], found["method"]) == (["WORK_KEY"], "api_key")
 
 
+@pytest.mark.parametrize(
+    ("env", "config"),
+    [
+        ({"OPENAI_API_KEY": "sk-ant-CANARY0123456789"}, ""),
+        ({"OPENAI_API_KEY": "sk-CANARY0123456789"}, '[providers.openai]\nbase_url = "https://lab.example/v1"\n'),
+        ({"OPENAI_API_KEY": "sk-CANARY\u00fc"}, ""),
+        ({}, '[providers.openai]\napi_keys = ["sk-CANARY0123456789", "sk-ant-CANARY0123456789"]\n'),
+    ],
+)
+def test_a_credential_that_no_chat_would_be_sent_with_is_told_with_the_reason(
+    services: Services, tmp_path: Path, env: dict[str, str], config: str
+) -> None:
+    with online(services, tmp_path, config, **env) as sidecar:
+        found = row(sidecar, "openai")
+        error = sidecar.ask("stream_chat", params(), provider="openai")["error"]
+    assert (found["ready"], found["method"], found["problem"]) == (False, None, error["message"])
+    assert not services.asked()
+
+
 FILES = {
     "anthropic": ".config/anthropic/configs/default.json",
     "bedrock": ".aws/credentials",

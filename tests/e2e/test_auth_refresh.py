@@ -162,7 +162,14 @@ def wear_off(folder: Path) -> None:
     entry = document["entries"]["copilot"]
     assert entry["secrets"] == {"value": f"{TOKEN}-1", "renewal": f"{RENEWAL}-1"}
     assert datetime.fromisoformat(entry["expires_at"]) > datetime.now(UTC) + timedelta(hours=7)
-    entry["expires_at"] = "2026-11-20T00:00:00+00:00"
+    change(folder, expires_at="2026-11-20T00:00:00+00:00")
+
+
+def change(folder: Path, **changed: str) -> None:
+    """Change what the file has of the stored login."""
+    file = folder / "store" / "credentials.json"
+    document = json.loads(file.read_bytes())
+    document["entries"]["copilot"] |= {"saved_at": "2026-11-20T00:00:00+00:00"} | changed
     file.write_bytes(json.dumps(document).encode())
 
 
@@ -192,6 +199,66 @@ def test_two_processes_renew_a_login_once(services: Services, tmp_path: Path) ->
     assert f"refresh_token={RENEWAL}-1" in services.only(TOKENS).body.decode()
     assert stored(tmp_path)["copilot"]["secrets"] == {"value": f"{TOKEN}-2", "renewal": f"{RENEWAL}-2"}
     assert stored(tmp_path)["copilot"]["account"] == "octocat"
+
+
+def test_a_login_that_cannot_be_renewed_for_now_is_used_while_it_is_good(services: Services, tmp_path: Path) -> None:
+    worn_off(services, tmp_path)
+    change(tmp_path, expires_at=(datetime.now(UTC) + timedelta(minutes=2)).isoformat(timespec="seconds"))
+    services.answer(TOKENS, Answer(status=502))
+    services.answer(CHATS, only_for(f"{TOKEN}-1"))
+    with logged_off(services, tmp_path) as sidecar:
+        assert [codes(sidecar, chats(sidecar, 2)) for _ in range(3)] == [[None, None]] * 3
+    assert len(services.asked(TOKENS)) == 1
+
+
+def refuses(token: str, then: Answer) -> Callable[[Seen], Answer]:
+    """Return an exchange that does not know the token, and is *then* for all others."""
+    bad = document({"message": "Bad credentials"}, 401)
+    return lambda seen: bad if seen.headers["authorization"] == f"token {token}" else then
+
+
+def test_a_login_that_is_refused_before_its_time_is_renewed(services: Services, tmp_path: Path) -> None:  # F13, F14
+    # As when the clock here is behind: by what is stored it is good for hours.
+    worn_off(services, tmp_path)
+    change(tmp_path, expires_at="2999-01-01T00:00:00+00:00")
+    services.answer(SESSIONS, refuses(f"{TOKEN}-1", session()))
+    services.answer(TOKENS, with_life(28_800, 2))
+    services.answer(CHATS, only_for(SESSION))
+    with logged_off(services, tmp_path) as sidecar:
+        assert codes(sidecar, chats(sidecar, 5)) == [None] * 5
+        assert codes(sidecar, chats(sidecar, 1)) == [None]
+        assert authenticate(sidecar, "status")["data"]["ready"] is True
+    assert f"refresh_token={RENEWAL}-1" in services.only(TOKENS).body.decode()
+    assert stored(tmp_path)["copilot"]["secrets"] == {"value": f"{TOKEN}-2", "renewal": f"{RENEWAL}-2"}
+
+
+def test_a_login_of_a_short_life_is_not_renewed_by_each_request(services: Services, tmp_path: Path) -> None:  # F14
+    github(services, with_life(45))
+    services.answer(CHATS, only_for(f"{TOKEN}-1"))
+    with logged_off(services, tmp_path) as sidecar:
+        log_in(sidecar)
+        assert [codes(sidecar, chats(sidecar, 2)) for _ in range(3)] == [[None, None]] * 3
+    assert len(services.asked(TOKENS)) == 1
+
+
+def test_a_login_that_another_process_has_made_meanwhile_is_not_forgotten(
+    services: Services, tmp_path: Path
+) -> None:  # F13, F18
+    github(services)
+    services.answer(CHATS, REFUSED)
+    held = Held(document({"message": "Bad credentials"}, 401))
+    services.answer(SESSIONS, held)
+    with logged_off(services, tmp_path) as one, logged_off(services, tmp_path) as two:
+        log_in(one)
+        first = chats(one, 3)
+        services.wait(lambda: bool(services.asked(SESSIONS)), "the exchange")
+        services.answer(TOKENS, document({"access_token": f"{TOKEN}-new", "token_type": "bearer"}))
+        log_in(two)
+        services.answer(SESSIONS, refuses(TOKEN, session()))
+        services.answer(CHATS, only_for(SESSION))
+        held.let_go()
+        assert codes(one, first) == [None] * 3
+    assert stored(tmp_path)["copilot"]["secrets"]["value"] == f"{TOKEN}-new"
 
 
 def test_a_login_that_wears_off_within_a_stream_does_not_touch_it(services: Services, tmp_path: Path) -> None:  # F12

@@ -171,3 +171,16 @@ def test_a_session_that_is_refused_later_is_exchanged_once_for_all(
         services.answer(chats, only("session-2"))
         assert codes(sidecar, ids(sidecar, copilot, MANY)) == [None] * MANY
     assert len(services.asked(SESSIONS)) == 2
+
+
+def test_a_token_that_its_provider_repeats_is_not_shown(services: Services, tmp_path: Path, scheme: Scheme) -> None:
+    def repeats(seen: Seen) -> Answer:
+        token = seen.headers["authorization"].removeprefix("Bearer ")
+        return document({"error": {"message": f"The token {token} may not.", "code": token, "type": token}}, 403)
+
+    services.answer(scheme.tokens, granted(1))
+    services.answer(scheme.chats, repeats)
+    with online(services, tmp_path, **scheme.env) as sidecar:
+        error = sidecar.reply(ids(sidecar, scheme, 1)[0], 60)["error"]
+        assert error["message"].startswith("The token [redacted] may not")
+    # The harness has looked through every line.

@@ -19,7 +19,7 @@ from tests.e2e.accounts import (
     stored,
 )
 from tests.e2e.rows import params, text_of
-from tests.e2e.services import Services
+from tests.e2e.services import Services, document
 
 # --- what is stored ----------------------------------------------------------------------------
 
@@ -55,6 +55,14 @@ def test_what_is_stored_outlives_the_process(services: Services, tmp_path: Path)
             eventually(lambda: key_of_chat(sidecar, services) == f"{KEY}-2")
             authenticate(other, "logout", "openai")
             eventually(lambda: not status(sidecar)["ready"])
+
+
+def test_a_logout_forgets_what_another_process_has_just_stored(services: Services, tmp_path: Path) -> None:  # F21
+    with logged_off(services, tmp_path) as sidecar, logged_off(services, tmp_path) as other:
+        assert status(sidecar)["ready"] is False
+        log_in(other, "openai", api_key=KEY)
+        assert authenticate(sidecar, "logout", "openai")["data"]["removed"] is True
+        assert stored(tmp_path) == {}
 
 
 def eventually(happens: Callable[[], bool]) -> None:
@@ -167,6 +175,29 @@ def test_a_key_of_another_provider_is_refused_before_anything_is_sent(
             assert (failure["code"], failure["param"]) == ("invalid_request", "params.api_key")
             assert owner in failure["message"]
     assert not services.asked()
+
+
+def test_each_of_several_keys_must_be_the_providers(services: Services, tmp_path: Path) -> None:
+    config = '[providers.openai]\napi_keys = ["sk-proj-CANARY0123456789", "sk-ant-CANARY0123456789"]\n'
+    services.answer("*", text_of("openai_chat"))
+    with logged_off(services, tmp_path, config) as sidecar:
+        error = sidecar.ask("stream_chat", params(), provider="openai")["error"]
+        assert (error["code"], "CANARY" in error["message"]) == ("invalid_request", False)
+        assert "the form of one for Anthropic" in error["message"]
+        assert authenticate(sidecar, "validate", "openai")["error"]["code"] == "invalid_request"
+    assert not services.asked()
+
+
+def test_of_several_keys_each_is_tried(services: Services, tmp_path: Path) -> None:
+    config = '[providers.openai]\napi_keys = ["sk-CANARY-good-1", "sk-CANARY-good-2", "sk-CANARY-gone"]\n'
+    good, gone = document({"data": []}), document({"error": {"message": "Gone."}}, 401)
+    services.answer("GET *", lambda seen: gone if "gone" in seen.headers["authorization"] else good)
+    with logged_off(services, tmp_path, config) as sidecar:
+        error = authenticate(sidecar, "validate", "openai")["error"]
+        assert (error["code"], error["message"]) == ("auth_failed", "Key 3 of 3: Gone.")
+        assert len(services.asked()) == 3
+        services.answer("GET *", good)
+        assert authenticate(sidecar, "validate", "openai")["data"]["valid"] is True
 
 
 def test_what_has_no_login_says_so(services: Services, tmp_path: Path) -> None:

@@ -94,6 +94,21 @@ def test_project_and_location_are_found(services: Services, tmp_path: Path, name
     assert place_of(services.only(CHATS)) == expected
 
 
+def test_a_place_that_is_found_has_its_price_too(services: Services, tmp_path: Path) -> None:
+    ready(services)
+    model = "gemini-3.1-flash-lite"
+    with online(services, tmp_path, **ENV_TOKEN, **gcloud(tmp_path)) as sidecar:
+        asked: Object = {"model": model, "usage": {"input_tokens": 1_000_000, "output_tokens": 0}}
+        here = sidecar.ask("calculate_cost", asked, provider="vertex")["data"]["usd"]
+        said = sidecar.ask("calculate_cost", asked | {"settings": {"location": "global"}}, provider="vertex")
+        assert not services.asked()
+        assert float(here) == pytest.approx(1.1 * float(said["data"]["usd"]))
+        given = {"model": model, "messages": [{"role": "user", "content": "Hi"}]}
+        done = sidecar.ask("generate", given, provider="vertex")["data"]
+        priced = sidecar.ask("calculate_cost", {"model": model, "usage": done["usage"]}, provider="vertex")["data"]
+        assert done["cost"]["usd"] == priced["usd"]
+
+
 def test_the_request_and_the_configuration_go_before_what_is_found(services: Services, tmp_path: Path) -> None:
     ready(services)
     config = '[providers.vertex]\nproject = "conf-1"\n'

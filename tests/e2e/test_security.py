@@ -155,6 +155,16 @@ def test_a_provider_that_repeats_a_key_is_not_repeated(sidecar: Sidecar, provide
     # The harness has looked through every line.
 
 
+def test_a_session_token_of_aws_that_is_repeated_is_not_shown(services: Services, tmp_path: Path) -> None:
+    token = "CANARY-session/0123456789+token=="
+    services.answer("POST *", document({"message": f"The security token {token} is not for this."}, 403))
+    env = {"AWS_ACCESS_KEY_ID": "AKIA0123", "AWS_SECRET_ACCESS_KEY": "CANARY-secret", "AWS_REGION": "us-east-1"}
+    with online(services, tmp_path, **env, AWS_SESSION_TOKEN=token) as sidecar:
+        error = sidecar.reply(sidecar.send("stream_chat", params(), provider="bedrock"), 60)["error"]
+        assert "The security token [redacted]" in error["message"]
+    assert services.only("POST *").headers["x-amz-security-token"] == token
+
+
 def test_a_key_in_a_stream_that_breaks_is_not_repeated(sidecar: Sidecar, provider: Provider) -> None:
     for raw in (f"data: {CANARY}\n\n", f'event: error\ndata: {{"error": "{CANARY}"}}\n\n', f"{CANARY}\r\n\r\n"):
         provider.play("m", [head(content_type="text/event-stream") + raw.encode(), CLOSE])

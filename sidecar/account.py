@@ -19,9 +19,12 @@ from sidecar.adapt import Plan
 from sidecar.errors import SidecarError, invalid
 from sidecar.host import Host
 from sidecar.inflight import Entry
-from sidecar.ledger import PICO, Row, timestamp
+from sidecar.ledger import MAX_PICOUSD, PICO, Row, timestamp
 
 Window = Literal["day", "month"]
+
+Budget = tuple[str, str | None]
+"""The days, and whose."""
 
 REASONS: dict[Window, str] = {"day": "budget_day", "month": "budget_month"}
 """Of a refusal."""
@@ -96,9 +99,10 @@ def _ending(entry: Entry, error: BaseException) -> tuple[Literal["failed", "canc
     return ("failed", "timeout") if entry.reason == "timeout" else ("cancelled", entry.reason)
 
 
-def picousd(usd: str) -> int:
-    """Return an amount in US dollars as whole millionths of a millionth of one."""
-    return round(Decimal(usd) * PICO)
+def picousd(usd: str) -> int | None:
+    """Return an amount in US dollars as whole millionths of a millionth of one, None for more than can be true."""
+    amount = round(Decimal(usd) * PICO)
+    return amount if 0 <= amount <= MAX_PICOUSD else None
 
 
 def usd(picousd: int) -> str:
@@ -131,9 +135,9 @@ def _time(text: str | None, where: str) -> str | None:
         return None
     try:
         at = datetime.fromisoformat(text)
-    except ValueError:
+        return timestamp(at if at.tzinfo else at.replace(tzinfo=UTC))
+    except (ValueError, OverflowError):
         raise invalid(f"`{where}` must be a date or a time in ISO 8601.", where) from None
-    return timestamp(at if at.tzinfo else at.replace(tzinfo=UTC))
 
 
 def _group(row: dict[str, Any], by: Sequence[str]) -> UsageGroup:
@@ -163,19 +167,21 @@ async def check(host: Host, provider: str) -> list[Warn]:
     now = datetime.now(UTC)
     today = timestamp(now)
     await host.ledger.read_again(today[:MONTH_CHARS] + "-01")
-    warnings = []
+    due: dict[Budget, Warn] = {}
     own = budgets.get("providers", {}).get(provider, {})
     for scope, table in ((None, budgets), (provider, own)):
         for window in get_args(Window):
             limit = table.get(f"{window}_usd")
             if limit is not None:
-                warnings += _judge(host, limit, window, scope, now)
-    for warning in warnings:
+                due |= _judge(host, limit, window, scope, now)
+    # Not before all have let the request pass: what a refusal keeps from being told is still to be told.
+    host.ledger.warned.update(due)
+    for warning in due.values():
         host.warn(warning)
-    return warnings
+    return [*due.values()]
 
 
-def _judge(host: Host, limit: Decimal, window: Window, provider: str | None, now: datetime) -> list[Warn]:
+def _judge(host: Host, limit: Decimal, window: Window, provider: str | None, now: datetime) -> dict[Budget, Warn]:
     days = timestamp(now)[: DAY_CHARS if window == "day" else MONTH_CHARS]
     spent = Decimal(host.ledger.spent(days, provider)) / PICO
     of = f"the {window}'s budget" + (f" for {provider}" if provider else "")
@@ -189,10 +195,9 @@ def _judge(host: Host, limit: Decimal, window: Window, provider: str | None, now
         )
     key = (days, provider)
     if spent < limit * host.config.budgets.get("warn_at", WARN_AT) or key in host.ledger.warned:
-        return []
-    host.ledger.warned.add(key)
+        return {}
     text = f"Of {of}, {cost.plain(limit)} USD, {cost.plain(round(spent, 6))} USD is used."
-    return [Warn(code="budget_nearly_used", message=text)]
+    return {key: Warn(code="budget_nearly_used", message=text)}
 
 
 WARN_AT = Decimal("0.8")

@@ -56,7 +56,7 @@ class Allowance:
 
     def used_up(self, chunks: Iterable[Chunk], usage: Usage | None) -> str | None:
         """Count *chunks* and the *usage* reported so far, and return the option whose limit is reached, or None."""
-        self._chars += sum(map(_chars, chunks))
+        self._chars += sum(map(chars, chunks))
         if usage is not None:
             self._report(usage)
         if self._token_limit is not None and self.output_tokens >= self._token_limit:
@@ -126,7 +126,8 @@ def _text_tokens(text: str) -> int:
     return len(text.encode("utf-8", "replace")) // BYTES_A_TOKEN
 
 
-def _chars(chunk: Chunk) -> int:
+def chars(chunk: Chunk) -> int:
+    """Return how many characters of the answer *chunk* has."""
     if isinstance(chunk, Content | Reasoning):
         return len(chunk.content)
     return len(chunk.arguments_delta) if isinstance(chunk, ToolCallDelta) else 0

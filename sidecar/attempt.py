@@ -14,7 +14,7 @@ import msgspec
 
 from protocol.messages import Usage
 from protocol.replies import Attempt, Chunk, Done, Start, Timings
-from sidecar import account, allowance, auth, background, cost, pricing, record, replay, structured, transport, wires
+from sidecar import account, allowance, auth, background, pricing, record, replay, structured, transport, wires
 from sidecar.adapt import Plan
 from sidecar.allowance import Allowance
 from sidecar.auth import call_of
@@ -75,6 +75,7 @@ async def ask(host: Host, entry: Entry, plan: Plan, turn: Turn, sink: Sink) -> N
     allowed, cautions = allowance.of(chat, lambda used: _usd(plan, used))
     patience = patience_with(plan.target, chat.options.timeouts)
     this = _Try(entry, plan, turn, sink, allowed, time.monotonic(), patience)
+    this.progress.tries += 1
     with account.noted(host, entry, plan) as note:
         async with await _sending(host, this, request) as arrived:
             folder = host.config.record_dir
@@ -82,6 +83,7 @@ async def ask(host: Host, entry: Entry, plan: Plan, turn: Turn, sink: Sink) -> N
             turn.learn(response.headers, plan.target.row.rate_headers)
             if response.status >= 300:
                 raise wire.classify(response.status, response.headers, await transport.read_error_body(response))
+            turn.accepted()
             start = Start(
                 provider=route.provider,
                 model=route.model,
@@ -130,8 +132,8 @@ async def _receive(this: _Try, reply: Reply, body: AsyncIterator[bytes], start: 
         else:
             outcome = _cut(this, reply, used_up, start)
     finally:
-        this.progress.usage = reply.usage
-        this.progress.cost = _cost(this.plan, reply.usage) if reply.usage else None
+        this.progress.usage = _known(reply)
+        this.progress.cost = _spent(this.plan, reply)
         _deliver(this, out)
     # A start that nothing followed is still due.
     this.sink.send(out)
@@ -221,11 +223,31 @@ def _done(this: _Try, start: Start, outcome: Outcome, headers_ms: int) -> Done:
 def _price(this: _Try, outcome: Outcome) -> dict[str, Any]:
     """Return what the answer has cost: by the provider's word, else by its usage, else by an estimate of that."""
     if outcome.provider_cost_usd is not None:
-        return cost.reported(outcome.provider_cost_usd)
+        return pricing.reported(this.plan.target, outcome.provider_cost_usd)
     if this.allowed is None or not this.allowed.has_ended:
         return _cost(this.plan, outcome.usage)
-    price = _cost(this.plan, this.allowed.usage)
+    return _estimated(_cost(this.plan, this.allowed.usage))
+
+
+def _estimated(price: dict[str, Any]) -> dict[str, Any]:
     return price if price["usd"] is None else price | {"source": "estimate"}
+
+
+def _spent(plan: Plan, reply: Reply) -> dict[str, Any] | None:
+    """Return what a reply has cost that may not have ended: by the provider's word, else by its usage so far."""
+    if reply.provider_cost_usd is not None:
+        return pricing.reported(plan.target, reply.provider_cost_usd)
+    usage, uncounted = reply.usage, reply.uncounted_chars
+    if usage is None or not uncounted:
+        return _cost(plan, usage) if usage else None
+    written = max(uncounted // allowance.CHARS_A_TOKEN, usage.output_tokens or 0)
+    return _estimated(_cost(plan, msgspec.structs.replace(usage, output_tokens=written)))
+
+
+def _known(reply: Reply) -> Usage | None:
+    """Return the usage so far, without a count of the output that is older than the output."""
+    usage = reply.usage
+    return msgspec.structs.replace(usage, output_tokens=None) if usage and reply.uncounted_chars else usage
 
 
 def _usd(plan: Plan, usage: Usage) -> Decimal | None:

@@ -44,6 +44,11 @@ FIRST_READ_SECONDS = 1.0
 
 PICO = 10**12
 
+MAX_TOKENS = 10**12
+MAX_PICOUSD = 10**16
+"""Of one attempt, that is 10,000 dollars: what says more is a provider's mistake, and counts as unknown. A number that
+the file cannot hold would keep all others from it."""
+
 
 class Row(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """One attempt, in the order of `ledger_file.COLUMNS`."""
@@ -66,10 +71,13 @@ class Row(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     def values(self) -> tuple[Any, ...]:
         """Return the columns."""
         used = self.usage or Usage()
-        return (
-            *(self.at, self.kind, self.provider, self.model, self.outcome, self.code, self.finish_reason),
+        counts = (
             *(used.input_tokens, used.output_tokens, used.cache_read_tokens, used.cache_write_tokens),
             *(used.cache_write_1h_tokens, used.reasoning_tokens),
+        )
+        return (
+            *(self.at, self.kind, self.provider, self.model, self.outcome, self.code, self.finish_reason),
+            *(count if count is None or count <= MAX_TOKENS else None for count in counts),
             *(self.cost_picousd, self.latency_ms, self.first_chunk_ms),
         )
 

@@ -43,6 +43,10 @@ CREATE INDEX IF NOT EXISTS attempts_at ON attempts (at, provider, cost_picousd);
 
 _INSERT = f"INSERT INTO attempts ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"  # noqa: S608 - names of ours
 
+_MICRO = 10**6
+_COST = f"SUM(cost_picousd / {_MICRO}) AS cost_whole, SUM(cost_picousd % {_MICRO}) AS cost_rest"
+"""The sum of costs, in two parts: SQLite fails where a sum needs more than 64 bits, which are nine million dollars."""
+
 GROUPS = {
     "provider": "provider",
     "model": "model",
@@ -89,11 +93,12 @@ def sums(path: Path, since: str) -> Sums:
 
     Raises: LedgerError.
     """
-    if not path.exists():
+    if not _is_there(path):
         return {}
-    query = "SELECT substr(at, 1, 10), provider, SUM(cost_picousd) FROM attempts WHERE at >= ? GROUP BY 1, 2"
+    query = f"SELECT substr(at, 1, 10), provider, {_COST} FROM attempts WHERE at >= ? GROUP BY 1, 2"  # noqa: S608 - ours
     with _opened(path) as connection:
-        return {(day, provider): spent or 0 for day, provider, spent in connection.execute(query, (since,))}
+        found = connection.execute(query, (since,))
+        return {(day, provider): _added(whole, rest) or 0 for day, provider, whole, rest in found}
 
 
 def report(path: Path, by: Sequence[str], since: str | None, until: str | None, provider: str | None) -> Found:
@@ -106,13 +111,28 @@ def report(path: Path, by: Sequence[str], since: str | None, until: str | None, 
         if value is not None:
             where.append(condition)
             values.append(value)
-    if not path.exists():
+    if not _is_there(path):
         return Found([], {"requests": 0}, truncated=False)
     with _opened(path) as connection:
         connection.row_factory = _as_dict
         rows = _grouped(connection, by, " AND ".join(where), values) if by else []
         (totals,) = _grouped(connection, (), " AND ".join(where), values) or [{"requests": 0}]
     return Found(rows[:MAX_GROUPS], totals, truncated=len(rows) > MAX_GROUPS)
+
+
+def _is_there(path: Path) -> bool:
+    """Return whether there is a file.
+
+    Raises: LedgerError where nobody lets us look.
+    """
+    try:
+        return path.exists()
+    except OSError as error:
+        raise LedgerError(_reason(error)) from error
+
+
+def _added(whole: int | None, rest: int | None) -> int | None:
+    return None if whole is None or rest is None else whole * _MICRO + rest
 
 
 def _as_dict(cursor: sqlite3.Cursor, row: tuple[Any, ...]) -> dict[str, Any]:
@@ -129,9 +149,11 @@ def _grouped(
           SUM(input_tokens) AS input_tokens, SUM(output_tokens) AS output_tokens,
           SUM(cache_read_tokens) AS cache_read_tokens, SUM(cache_write_tokens) AS cache_write_tokens,
           SUM(reasoning_tokens) AS reasoning_tokens,
-          SUM(cost_picousd) AS cost_picousd, SUM(cost_picousd IS NULL) AS unpriced
+          {_COST}, SUM(cost_picousd IS NULL) AS unpriced
         FROM attempts WHERE {where} GROUP BY {names} ORDER BY {names} LIMIT {MAX_GROUPS + 1}"""  # noqa: S608 - ours
     found = {tuple(row[f"by_{name}"] for name in by): row for row in connection.execute(counts, values)}
+    for row in found.values():
+        row["cost_picousd"] = _added(row.pop("cost_whole"), row.pop("cost_rest"))
     for column in ("latency_ms", "first_chunk_ms"):
         # Equal values are counted first: a fraction of the time that ranking each row takes.
         ranks = f"""

@@ -6,12 +6,13 @@ stands, as paths (see `find`). Entries are read leniently: a strange one costs i
 
 import re
 from collections.abc import Iterator
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any
 
 import msgspec
 
 from protocol.replies import ModelInfo
+from sidecar.wires import costs
 
 MAX_PAGES = 20
 
@@ -108,6 +109,9 @@ def _next(listing: Listing, document: Any) -> str | None:
     return f"{listing.path}{separator}{listing.next_parameter}={token}"
 
 
+MAX_DIGITS = 18
+"""A number with more, in a text, is none."""
+
 _STEP = re.compile(r"(\w+)(?:\[(\w+)=([\w.-]+)\])?")
 
 
@@ -146,15 +150,12 @@ def _wire(listing: Listing, entry: dict[str, Any]) -> str | None:
 def _prices(listing: Listing, entry: dict[str, Any]) -> dict[str, Any] | None:
     """Return USD per million tokens as decimal strings; a negative price means that it varies."""
     batch = _count(find(entry, listing.price_batch)) if listing.price_batch else None
-    factor = Decimal(listing.price_factor) / (batch or 1)
+    factor = str(Decimal(listing.price_factor) / (batch or 1))
     found: dict[str, Any] = {}
     for ours, path in listing.prices.items():
-        try:
-            price = Decimal(str(find(entry, path))) * factor
-        except InvalidOperation:
-            continue
-        if price.is_finite() and price >= 0:
-            found[ours] = format(price.normalize(), "f")
+        price = costs.usd(find(entry, path), factor)
+        if price is not None:
+            found[ours] = price
     return found or None
 
 
@@ -189,7 +190,7 @@ def kind_of(model: str) -> str | None:
 
 
 def _count(value: Any) -> int | None:
-    if isinstance(value, str) and value.isdigit():
+    if isinstance(value, str) and len(value) <= MAX_DIGITS and value.isascii() and value.isdigit():
         value = int(value)
     return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None
 

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 import msgspec
+from anyio.to_thread import run_sync as to_thread
 
 from protocol.replies import ModelInfo, ModelList, Warn
 from sidecar import auth, listings, pricing, replay, transport, wires
@@ -53,7 +54,7 @@ async def models(host: Host, target: Target, progress: Progress, *, refresh: boo
     Raises: SidecarError when the provider fails and no list is remembered.
     """
     key = _key(target)
-    known = _remembered(host, target)
+    known = await _remembered(host, target)
     if known and not refresh and time.monotonic() - known.at < FRESH_SECONDS:
         return msgspec.structs.replace(known.completed, source="cache")
     try:
@@ -63,18 +64,18 @@ async def models(host: Host, target: Target, progress: Progress, *, refresh: boo
             raise
         stale = Warn(code="stale_list", message=f"The provider's list could not be had: {error.body.message}")
         return msgspec.structs.replace(known.completed, source="stale", warnings=[stale])
-    remembered = Remembered(time.monotonic(), fresh, host.config.overlay, _completed(host, target, fresh))
+    remembered = Remembered(time.monotonic(), fresh, *await _with_overlay(host, target, fresh))
     host.model_lists[key] = remembered
     return remembered.completed
 
 
-def _remembered(host: Host, target: Target) -> Remembered | None:
+async def _remembered(host: Host, target: Target) -> Remembered | None:
     """Return the list that is remembered, completed by what is known now."""
     key = _key(target)
     known = host.model_lists.get(key)
     if known and known.overlay is not host.config.overlay:
-        completed = _completed(host, target, known.said)
-        known = host.model_lists[key] = known._replace(overlay=host.config.overlay, completed=completed)
+        laid, completed = await _with_overlay(host, target, known.said)
+        known = host.model_lists[key] = known._replace(overlay=laid, completed=completed)
     return known
 
 
@@ -115,6 +116,12 @@ def _deployments(target: Target) -> dict[str, Any]:
     return target.route.settings.get("deployments", {}) if target.row.lists_deployments else {}
 
 
+async def _with_overlay(host: Host, target: Target, said: ModelList) -> tuple[Overlay, ModelList]:
+    """Return what is known beside the list now, and the list completed by it: of thousands a tenth of a second."""
+    laid = host.config.overlay
+    return laid, await to_thread(_completed, host, target, said, abandon_on_cancel=True)
+
+
 def _completed(host: Host, target: Target, said: ModelList) -> ModelList:
     """Return what the provider has *said* with what is known beside it, and the models that the user has added."""
     provider, listed = target.route.provider, {each.id for each in said.models}
@@ -138,7 +145,8 @@ async def _pages(host: Host, target: Target, progress: Progress, listing: listin
     for _ in range(listings.MAX_PAGES):
         if path is None:
             break
-        page, path = listings.parse(listing, await get(host, target, progress, path), target.route.provider)
+        document = await get(host, target, progress, path)
+        page, path = await to_thread(listings.parse, listing, document, target.route.provider, abandon_on_cancel=True)
         found += page
     return found
 
@@ -160,7 +168,7 @@ async def get(host: Host, target: Target, progress: Progress, path: str) -> Any:
     async with host.http.send(request, authorized, Limits(), progress) as response:
         if response.status >= 300:
             error = wire.classify(response.status, response.headers, await transport.read_error_body(response))
-            raise auth.hide(error, target)
+            raise auth.hide(error, target, authorized)
         document = faults.document(await transport.read_body(response))
         if not isinstance(document, (dict, list)):
             raise faults.unexpected_body()

@@ -46,8 +46,14 @@ def spent(target: Target, usage: Usage | None, passed: dict[str, Any]) -> dict[s
     route, row = target.route, target.row
     known = _row_there(row, route.base_url, route.model, target.model_row)
     factors = catalogue.price_factors(row, route.settings, passed)
-    mode = passed.get("service_tier") or passed.get("speed")
+    named = passed.get("service_tier") or passed.get("speed")
+    mode = named if isinstance(named, str) else None
     return cost.in_credits(cost.cost(usage, known, datetime.now(UTC), mode=mode, factors=factors), row.credit_usd)
+
+
+def reported(target: Target, usd: str) -> dict[str, Any]:
+    """Return the `cost` object of a request that cost *usd* by its provider's word."""
+    return cost.in_credits(cost.reported(usd), target.row.credit_usd)
 
 
 def _time(text: str | None) -> datetime:

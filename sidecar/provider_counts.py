@@ -126,7 +126,7 @@ async def _answer(host: Host, entry: Entry, origin: Target, question: _Question)
                 tokens = await _ask(host, entry, question)
                 turn.succeeded()
         except SidecarError as error:
-            failure = auth.hide(error, question.call.target)
+            failure = auth.hide(error, question.call.target, entry.progress.authorized)
             if not renewed and (target := await auth.renew(question.call, error)) is not None:
                 renewed, question = True, question._replace(call=_saying(question.counter, question.call, target))
                 continue

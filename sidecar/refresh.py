@@ -4,7 +4,7 @@ Knows when, by whom and how long. Must not know what is in it (`catalogue/models
 (`refresh_file`). Nothing is asked of the network but by `renewed`.
 """
 
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -51,10 +51,17 @@ async def _look(host: Host) -> None:
             warnings = [Warn(code="catalogue_unusable", message=text)]
             host.warn(warnings[0])
         else:
-            # Our own table may have become the newer one since.
-            if kept is not None and date.fromisoformat(kept.fetched_at[:10]) >= models.MADE:
+            if kept is not None and _counts(kept):
                 _lay_over(host, kept)
     host.catalogue_warnings = warnings
+
+
+def _counts(kept: "Kept") -> bool:
+    """Return whether *kept* is of a time that counts.
+
+    Our own table may have become the newer one since; and what a wrong clock has dated would never become the older.
+    """
+    return models.MADE <= date.fromisoformat(kept.fetched_at[:10]) <= datetime.now(UTC).date() + timedelta(days=1)
 
 
 def _read(folder: Path) -> "Kept | None":

@@ -9,10 +9,13 @@ import re
 from functools import cache
 from typing import Any
 
+import msgspec
+
 from protocol.messages import Message, Usage
 from protocol.replies import Chunk
+from sidecar.allowance import chars
 from sidecar.errors import SidecarError
-from sidecar.wires import faults
+from sidecar.wires import costs, faults
 from sidecar.wires.types import Cursor, Outcome, Route, StreamDecoder, Wire
 
 MAX_DOCUMENT_BYTES = 32 * 1024 * 1024
@@ -36,6 +39,14 @@ class Reply:
         self._begun = False
         self._document: list[bytes] | None = None
         self._document_bytes = 0
+        self._cost_usd: str | None = None
+        """As it is said beside the usage."""
+        self._early_tokens: int | None = None
+        """What was said of the output's length before there was any: some say 1."""
+        self._spoken = False
+        self._chars = 0
+        """Of the output, where something was said."""
+        self._cost_mark = route.quirks.cost_field.partition(".")[0].encode()
         self.known_until: int | None = None
         """Chunks of events up to that number are known to the host."""
 
@@ -62,6 +73,11 @@ class Reply:
         feed = self._decoder.feed
         for frame in self._codec.feed(data):
             known = len(out)
+            if not self._spoken:
+                said = self._decoder.usage
+                self._early_tokens = said.output_tokens if said else None
+            if self._cost_mark and self._cost_mark in frame[1]:
+                self._note_cost(frame[1])
             try:
                 feed(frame, out)
             except SidecarError as error:
@@ -71,6 +87,23 @@ class Reply:
                 feed((frame[0], mended), out)
             if self.known_until is not None and (cursor := self.cursor) and cursor.sequence <= self.known_until:
                 del out[known:]
+            if len(out) > known:
+                self._spoken = True
+                self._chars += sum(map(chars, out[known:])) if self._early_tokens is not None else 0
+
+    @property
+    def uncounted_chars(self) -> int:
+        """The characters of an answer whose only count of tokens is from before it began; 0: there is another, or none.
+
+        So it is until the end where a provider counts at the beginning and at the end alone.
+        """
+        usage = self.usage
+        return self._chars if usage is not None and usage.output_tokens == self._early_tokens else 0
+
+    @property
+    def provider_cost_usd(self) -> str | None:
+        """What the provider has said so far that the request cost."""
+        return self._cost_usd or getattr(self._decoder, "provider_cost_usd", None)
 
     @property
     def cursor(self) -> Cursor | None:
@@ -94,11 +127,14 @@ class Reply:
         if not self._begun:
             raise SidecarError("provider_error", "The provider sent an empty reply.", reason="empty_response")
         if self._document is not None:
-            self._decoder, chunks = self._wire.decode_whole(b"".join(self._document), self._route)
+            body = b"".join(self._document)
+            self._decoder, chunks = self._wire.decode_whole(body, self._route)
+            self._note_cost(body)
             out.extend(chunks)
         elif not self._decoder.finished:
             self._last_frames(out)
-        return self._decoder.end(out)
+        outcome = self._decoder.end(out)
+        return msgspec.structs.replace(outcome, provider_cost_usd=self.provider_cost_usd or outcome.provider_cost_usd)
 
     def _begin(self, data: bytes) -> None:
         first = data.lstrip(b"\xef\xbb\xbf \t\r\n")[:1]
@@ -110,6 +146,10 @@ class Reply:
         # No stream begins like a JSON document, whatever the content type says.
         if first in b"{[" and self._codec.SNIFF_DOCUMENT:
             self._document = []
+
+    def _note_cost(self, data: bytes) -> None:
+        if self._cost_mark:
+            self._cost_usd = costs.beside_usage(faults.document(data), self._route.quirks) or self._cost_usd
 
     def _keep(self, data: bytes) -> None:
         if self._document is not None:

@@ -1,14 +1,20 @@
 """Budgets and the ledger as the configuration has them, and when a budget begins anew."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from decimal import Decimal
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, Self, cast
 
+import anyio
 import pytest
 
-from sidecar import config
+from sidecar import account, config
 from sidecar.account import Window, _reset
 from sidecar.config import Config, ConfigError
+from sidecar.errors import SidecarError
+from sidecar.ledger import PICO, Ledger
+from tests.test_ledger import row
 
 
 def load(tmp_path: Path, text: str, **env: str) -> Config:
@@ -29,6 +35,55 @@ def load(tmp_path: Path, text: str, **env: str) -> Config:
 )
 def test_a_budget_begins_anew_at_midnight_in_utc(now: str, window: Window, reset: str) -> None:
     assert _reset(window, datetime.fromisoformat(now)) == datetime.fromisoformat(reset).replace(tzinfo=UTC)
+
+
+BEFORE, AFTER = "2026-11-30T23:59:59.999+00:00", "2026-12-01T00:00:00+00:00"
+EVENING = "2026-12-05T20:00:00+00:00"
+
+TABLE: dict[str, Any] = {"day_usd": Decimal(2), "month_usd": Decimal(10), "providers": {"p": {"day_usd": Decimal(1)}}}
+
+
+class Clock(datetime):
+    """The time that a test says it is."""
+
+    says = BEFORE
+
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> Self:
+        assert tz is UTC
+        return cls.fromisoformat(cls.says)
+
+
+async def test_budgets_are_of_their_day_and_month_and_a_refusal_hides_no_warning(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(account, "datetime", Clock)
+    async with anyio.create_task_group() as tasks:
+        book, told = Ledger(None, tasks, pytest.fail), list[str]()
+        host = cast("Any", SimpleNamespace(config=Config(path="", budgets=TABLE), ledger=book))
+        host.warn = lambda warning: told.append(warning.message)
+
+        async def said(now: str, provider: str) -> str | list[str]:
+            monkeypatch.setattr(Clock, "says", now)
+            try:
+                return [warning.message for warning in await account.check(host, provider)]
+            except SidecarError as error:
+                return error.body.reason or ""
+
+        def spend(at: str, usd: int) -> None:
+            book.note(row(at.replace("+00:00", "Z"), cost_picousd=usd * PICO))
+
+        spend(BEFORE, 2)
+        assert (await said(BEFORE, "p"), await said(BEFORE, "q")) == ("budget_day", "budget_day")
+        assert (await said(AFTER, "p"), await said(AFTER, "q")) == ([], [])
+        for day in range(1, 5):
+            spend(AFTER.replace("01T", f"0{day}T"), 2)
+        spend(EVENING, 1)
+        assert (await said(EVENING, "p"), told) == ("budget_day", [])
+        nearly = ["Of the month's budget, 10 USD, 9 USD is used."]
+        assert (await said(EVENING, "q"), await said(EVENING, "q"), told) == (nearly, [], nearly)
+        spend(EVENING, 1)
+        assert await said(EVENING.replace("05T", "31T"), "q") == "budget_month"
 
 
 def test_amounts_are_what_the_file_says(tmp_path: Path) -> None:

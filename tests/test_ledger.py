@@ -85,7 +85,26 @@ def test_a_report_groups_and_sums(path: Path) -> None:
     assert "p50_first_chunk_ms" not in third
     assert found.totals["requests"] == 22
     assert found.totals["succeeded"] == 21
+    # How long a failure took is no latency.
+    assert (found.totals["p50_latency_ms"], found.totals["p95_latency_ms"]) == (1000, 1900)
     assert not found.truncated
+
+
+def test_a_number_that_no_attempt_can_have_is_unknown_and_harms_no_other(path: Path) -> None:
+    assert picousd("10000") == 10**16
+    assert [picousd(each) for each in ("10000.01", "1e30", "-1")] == [None, None, None]
+    absurd = Usage(input_tokens=10**30, output_tokens=2**63, cache_read_tokens=7)
+    write(path, row(usage=absurd), *[row(cost_picousd=10**16)] * 1000)
+    totals = ledger_file.report(path, (), None, None, None).totals
+    assert (totals["input_tokens"], totals["output_tokens"], totals["cache_read_tokens"]) == (10_000, 5000, 7)
+    assert totals["cost_picousd"] == sum(ledger_file.sums(path, "2026-11-01").values()) == 10**19 + 1500
+
+
+def test_a_file_that_cannot_even_be_looked_for_is_one_that_cannot_be_used(tmp_path: Path) -> None:
+    nowhere = tmp_path / ("x" * 300)
+    for ask in (lambda: ledger_file.sums(nowhere, ""), lambda: ledger_file.report(nowhere, (), None, None, None)):
+        with pytest.raises(LedgerError, match="file"):
+            ask()
 
 
 def test_a_report_keeps_to_its_time_and_provider(path: Path) -> None:
@@ -196,6 +215,21 @@ async def test_what_others_have_spent_counts(path: Path) -> None:
         tasks.cancel_scope.cancel()
 
 
+async def test_what_others_spend_meanwhile_counts_after_a_quarter_of_a_minute(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with anyio.create_task_group() as tasks:
+        book = Ledger(str(path), tasks, pytest.fail)
+        await book.read_again("2026-11-01")
+        write(path, row())
+        await book.read_again("2026-11-01")
+        assert book.spent("2026-11", None) == 0
+        now = anyio.current_time
+        monkeypatch.setattr(anyio, "current_time", lambda: now() + 15)
+        await book.read_again("2026-11-01")
+    assert book.spent("2026-11", None) == 1500
+
+
 async def test_all_who_come_first_wait_for_what_was_spent(path: Path) -> None:
     write(path, row())
     spent: list[int] = []
@@ -251,4 +285,4 @@ async def test_switched_off_it_keeps_sums_and_nothing_else() -> None:
 
 @pytest.mark.parametrize("amount", ["0", "0.014", "1234.567890123456", "0.000000000001"])
 def test_an_amount_is_kept_to_the_last_digit(amount: str) -> None:
-    assert usd(picousd(amount)) == amount
+    assert usd(picousd(amount) or 0) == amount

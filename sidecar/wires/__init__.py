@@ -20,7 +20,7 @@ from typing import cast
 from sidecar.errors import invalid
 from sidecar.wires.types import Wire
 
-NOT_WIRES = frozenset({"calls", "common", "counts", "draft", "faults", "types"})
+NOT_WIRES = frozenset({"calls", "common", "costs", "counts", "draft", "faults", "types"})
 """What the wires are made of."""
 
 

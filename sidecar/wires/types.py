@@ -49,6 +49,11 @@ class Quirks(msgspec.Struct, frozen=True, kw_only=True):
     """The Messages API's version, where the body carries it and the address the model. Default: neither does."""
     reasoning_outside_output: bool = False
     """`completion_tokens` leaves out the reasoning, where no `total_tokens` tells. Default: false."""
+    cost_field: str = ""
+    """Where, beside the usage, it is said what the request cost: a field, a point, and a field within. Default: if at
+    all, it is said in the usage."""
+    cost_unit_usd: str = "1"
+    """What one of that is in US dollars. Default: 1."""
 
 
 class ModelFacts(msgspec.Struct, frozen=True, kw_only=True):

@@ -370,12 +370,15 @@ def test_what_somebody_else_may_have_put_there_is_not_believed(web: Services, tm
         assert not list(kept(home).parent.glob("*.tmp"))
 
 
-def test_what_was_kept_before_our_own_table_was_made_is_too_old(web: Services, tmp_path: Path) -> None:
+@pytest.mark.parametrize("day", ["2026-11-19", "2999-01-01"])
+def test_what_was_kept_before_our_own_table_was_made_or_by_a_wrong_clock_does_not_count(
+    web: Services, tmp_path: Path, day: str
+) -> None:
     with online(web, tmp_path) as sidecar:
         refreshed(sidecar, "replay")
         file = kept(sidecar.home)
     content = json.loads(file.read_bytes())
-    file.write_text(json.dumps(content | {"fetched_at": "2026-11-19T12:00:00+00:00"}))
+    file.write_text(json.dumps(content | {"fetched_at": f"{day}T12:00:00+00:00"}))
     with online(web, tmp_path) as sidecar:
         assert cost(sidecar, f"openai/{LATEST}")["reason"] == "model_unknown"
         assert codes(listed(sidecar, "replay")) == []

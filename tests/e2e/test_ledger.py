@@ -12,8 +12,8 @@ import pytest
 from tests.e2e.harness import Object, Sidecar, environment, in_time
 from tests.e2e.lines import Line
 from tests.e2e.probes import posix_only
-from tests.e2e.provider import CLOSE, STALL, Provider
-from tests.e2e.shapes import ANTHROPIC, document
+from tests.e2e.provider import STALL, Provider
+from tests.e2e.shapes import ANTHROPIC, OPENAI, document, stream
 from tests.e2e.stalls import lively
 
 MODEL = "claude-sonnet-5-5"
@@ -27,7 +27,9 @@ def file_of(home: Path) -> Path:
 
 
 def report(sidecar: Sidecar, *by: str, **params: Any) -> Object:
-    data: Object = sidecar.ask("usage_report", {"by": list(by)} | params)["data"]
+    reply = sidecar.ask("usage_report", {"by": list(by)} | params)
+    assert reply["success"], reply
+    data: Object = reply["data"]
     return data
 
 
@@ -99,8 +101,9 @@ def test_a_report_sums_to_the_last_digit_and_keeps_to_its_time(sidecar: Sidecar,
     assert table["since"] == "2020-01-01T00:00:00.000Z"
     assert report(sidecar, until="2020-01-01")["totals"]["requests"] == 0
     assert report(sidecar, provider="openai")["totals"]["requests"] == 0
-    error = sidecar.ask("usage_report", {"since": "yesterday"})["error"]
-    assert (error["code"], error["param"]) == ("invalid_request", "params.since")
+    for since in ("yesterday", "0001-01-01T00:00:00+14:00"):
+        error = sidecar.ask("usage_report", {"since": since})["error"]
+        assert (error["code"], error["param"]) == ("invalid_request", "params.since")
 
 
 def test_no_word_of_a_chat_is_in_it(sidecar: Sidecar, provider: Provider) -> None:
@@ -128,11 +131,12 @@ def test_the_last_row_is_written_before_it_leaves(tmp_path: Path, provider: Prov
 
 
 def test_processes_share_it(tmp_path: Path, provider: Provider) -> None:
-    provider.play(MODEL, [*ANTHROPIC.answer("up"), CLOSE])
+    provider.play(MODEL, ANTHROPIC.answer("up"))
     with Sidecar(tmp_path, provider) as first, Sidecar(tmp_path, provider) as second:
         asked = [(each, each.chat(MODEL)) for _ in range(100) for each in (first, second)]
         for sidecar, request_id in asked:
-            assert sidecar.stream(request_id)[-1].data["success"]
+            end = sidecar.stream(request_id)[-1].data
+            assert end["success"], end
         report(first)
         assert report(second)["totals"]["requests"] == 200
     assert len(rows(tmp_path)) == 200
@@ -204,6 +208,28 @@ def test_a_file_that_cannot_be_used_is_said_once_and_chats_go_on(
         assert [each["data"]["code"] for each in sidecar.events] == ["ledger_unusable"]
     said = [json.loads(line) for line in sidecar.stderr.decode().splitlines()]
     assert [line["event"] for line in said] == ["ledger.unusable"]
+
+
+def test_a_place_that_cannot_be_looked_into_fails_no_chat_with_a_budget(tmp_path: Path, provider: Provider) -> None:
+    config = tmp_path / "config.toml"
+    config.write_text("[budgets]\nday_usd = 5\n", encoding="utf-8")
+    # As a folder that is another user's, but for root too.
+    env = environment(tmp_path, SIDECAR_LEDGER=f"/{'x' * 300}")
+    with Sidecar(tmp_path, provider, env=env, arguments=["--config", str(config)]) as sidecar:
+        sidecar.allowed.open_to_view.clear()
+        for _ in range(2):
+            assert answered(sidecar, provider).data["data"]["finish_reason"] == "stop"
+        assert sidecar.ask("usage_report")["error"]["reason"] == "ledger_unusable"
+
+
+def test_a_provider_that_reports_nonsense_does_not_keep_others_from_it(sidecar: Sidecar, provider: Provider) -> None:
+    usage = {"prompt_tokens": 10**30, "completion_tokens": 1, "cost": 10**18}
+    told = OPENAI.closing.replace(b"data: [DONE]", b"data: %s\n\ndata: [DONE]" % json.dumps({"usage": usage}).encode())
+    provider.play("mad", stream([OPENAI.opening, OPENAI.text("up"), told]))
+    assert sidecar.reply(sidecar.chat("mad", OPENAI))["success"]
+    answered(sidecar, provider)
+    totals = report(sidecar)["totals"]
+    assert (totals["requests"], totals["unpriced"], totals["cost_usd"]) == (2, 1, "0.00009")
 
 
 def test_a_file_that_another_holds_delays_neither_a_chat_nor_the_end(tmp_path: Path, provider: Provider) -> None:

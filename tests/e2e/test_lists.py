@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.harness import Object, Sidecar
+from tests.e2e.harness import Object, Sidecar, in_time
 from tests.e2e.rows import ROWS, params, secrets
 from tests.e2e.services import Services, document, online
 
@@ -84,6 +84,8 @@ STRANGE: list[tuple[Any, str | None]] = [
     (document("not a list"), "provider_error"),
     (document({}), None),
     (document({"data": None}), None),
+    (document({"data": [{"id": "x", "context_length": "\u00b2"}]}), None),
+    (document({"data": [{"id": "x", "context_length": "9" * 5000}]}), None),
     (document({"data": [None, 1, {}, {"id": 7}, {"id": ""}, {"id": "x", "context_length": "many"}]}), None),
 ]
 
@@ -94,10 +96,35 @@ def test_a_list_that_fails_or_is_strange(bare: Sidecar, services: Services, at: 
     services.answer("GET *", answer)
     reply = bare.ask("list_models", {"api_key": f"CANARY-{at}"}, provider="openai")
     if code is None:
-        assert ids(reply["data"]) == (["x"] if at == len(STRANGE) - 1 else [])
+        assert ids(reply["data"]) == (["x"] if at >= len(STRANGE) - 3 else [])
     else:
         assert reply["error"]["code"] == code
         assert reply["error"].get("retry_after_ms") == {"rate_limited": 7000}.get(code)
+
+
+def test_a_price_that_no_number_can_be_is_none(services: Services, tmp_path: Path) -> None:
+    told = ("1e999999999", "1e-999999999", "1e30000", True, [1], "-1", "NaN", "0.000002")
+    entries = [{"id": f"m{number}", "pricing": {"prompt": price}} for number, price in enumerate(told)]
+    services.answer("GET *", document({"data": entries}))
+    with online(services, tmp_path, OPENROUTER_API_KEY="CANARY-key") as sidecar:
+        models = sidecar.ask("list_models", provider="openrouter")["data"]["models"]
+    assert [model.get("cost") for model in models] == [None] * (len(told) - 1) + [{"input": "2"}]
+
+
+def test_nothing_waits_while_thousands_of_models_are_read(services: Services, tmp_path: Path) -> None:
+    entry = {"context_length": 100_000, "supported_parameters": ["tools"], "pricing": {"prompt": "0.000001"}}
+    services.answer("GET *", document({"data": [entry | {"id": f"lab/{n}", "name": f"M {n}"} for n in range(3000)]}))
+
+    def slowest_ping() -> float:
+        request_id, pings = sidecar.send("list_models", {"refresh": True}, provider="openrouter"), list[float]()
+        while not sidecar.lines_of(request_id):
+            pings.append(sidecar.ping())
+        assert len(sidecar.reply(request_id)["data"]["models"]) == 3000
+        return max(pings)
+
+    with online(services, tmp_path, OPENROUTER_API_KEY="CANARY-key") as sidecar:
+        sidecar.ask("list_models", provider="openrouter")
+        in_time(slowest_ping, 0.05)
 
 
 def test_a_model_that_is_not_there_comes_with_the_names_nearest_to_it(services: Services, tmp_path: Path) -> None:

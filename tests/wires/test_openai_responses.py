@@ -193,6 +193,9 @@ def test_the_finish_reason_follows_from_status_and_output(
         ({"cost": 2}, "2"),
         ({"cost": {"total": 1}}, None),
         ({"cost": True}, None),
+        ({"cost": -1}, None),
+        ({"cost": 1e300}, None),
+        ({"cost_in_usd_ticks": 10**60}, None),
         ({}, None),
     ],
 )

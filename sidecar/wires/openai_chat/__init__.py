@@ -83,6 +83,11 @@ class Decoder:
         """The usage known so far."""
         return usage(self._usage, outside=self._route.quirks.reasoning_outside_output) if self._usage else None
 
+    @property
+    def provider_cost_usd(self) -> str | None:
+        """What the provider has said so far that the request cost."""
+        return cost(self._usage)
+
     def feed(self, frame: Frame, out: list[Chunk]) -> None:
         """Append what one chunk says to *out*.
 
@@ -128,7 +133,7 @@ class Decoder:
             message=self._draft.message(),
             model=self._model or self._route.model,
             request_id=self._reply_id,
-            provider_cost_usd=cost(self._usage),
+            provider_cost_usd=self.provider_cost_usd,
         )
 
     def _is_marker(self, data: bytes) -> bool:

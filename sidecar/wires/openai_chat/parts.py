@@ -5,21 +5,18 @@ Must not know when a stream ends or how it fails. Sources: openai 3.52.0
 (`reasoning_details`), Copilot's `reasoning_text` and xAI's OpenAPI, read 2026-11.
 """
 
-from decimal import Decimal, InvalidOperation
 from typing import Any
 
 import msgspec
 
 from protocol.messages import State, Usage
 from protocol.replies import Chunk
+from sidecar.wires import costs
 from sidecar.wires.draft import Draft, parse_arguments
 from sidecar.wires.types import Route
 
-TICK_EXPONENT = -10
-"""`cost_in_usd_ticks` counts 10^-10 US dollars."""
-
-MAX_COST_DIGITS = 20
-"""A cost with more digits before or behind its point is none."""
+TICK_USD = "0.0000000001"
+"""One of `cost_in_usd_ticks`."""
 
 # --- chunks ----------------------------------------------------------------------------------
 
@@ -328,21 +325,9 @@ def cost(raw: dict[str, Any]) -> str | None:
     """Return what the provider says that the request cost, in US dollars, exactly as it says it."""
     ticks = count(raw.get("cost_in_usd_ticks"))
     if ticks is not None:
-        return _plain(Decimal(ticks).scaleb(TICK_EXPONENT))
+        return costs.usd(ticks, TICK_USD)
     value = raw.get("cost")
-    if isinstance(value, dict):
-        value = value.get("total_cost")
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return None
-    try:
-        amount = Decimal(str(value))
-    except InvalidOperation:
-        return None
-    return _plain(amount) if amount.is_finite() and amount >= 0 and abs(amount.adjusted()) <= MAX_COST_DIGITS else None
-
-
-def _plain(amount: Decimal) -> str:
-    return format(amount.normalize(), "f")
+    return costs.usd(value.get("total_cost") if isinstance(value, dict) else value)
 
 
 def _dict(value: object) -> dict[str, Any]:

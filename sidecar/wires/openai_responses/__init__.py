@@ -6,7 +6,6 @@ failures are read by `responses_errors`. Sources: openai 3.52.0
 2026-11, and what servers of the same API are seen to leave out.
 """
 
-from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -14,7 +13,7 @@ import msgspec
 from protocol.messages import FinishReason, Message, Part, State, Usage
 from protocol.replies import Chunk
 from sidecar.codecs import Frame
-from sidecar.wires import common, faults
+from sidecar.wires import common, costs, faults
 from sidecar.wires.draft import Draft, without_cut_calls
 from sidecar.wires.openai_responses.errors import classify, in_stream
 from sidecar.wires.openai_responses.items import Item, text_of
@@ -85,7 +84,7 @@ FINISH_REASONS: dict[str, FinishReason] = {
 }
 """By status and, of an incomplete response, its reason."""
 
-TICKS_PER_USD = 10**10
+TICK_USD = "0.0000000001"
 
 CALLS = {"function_call": "arguments", "custom_tool_call": "input"}
 """Items that are calls of the caller's own tools → the field of the text that the model wrote."""
@@ -122,6 +121,11 @@ class Decoder:
     def usage(self) -> Usage | None:
         """The usage known so far."""
         return usage(self._usage) if self._usage else None
+
+    @property
+    def provider_cost_usd(self) -> str | None:
+        """What the provider has said so far that the request cost."""
+        return cost_usd(self._usage)
 
     @property
     def cursor(self) -> Cursor | None:
@@ -208,7 +212,7 @@ class Decoder:
             message=Message(role="assistant", content=self._parts()),
             model=self._model,
             request_id=self._response_id,
-            provider_cost_usd=cost_usd(self._usage),
+            provider_cost_usd=self.provider_cost_usd,
         )
 
     def _finish_reason(self) -> FinishReason:
@@ -365,11 +369,8 @@ def usage(raw: dict[str, Any]) -> Usage:
 
 def cost_usd(raw: dict[str, Any]) -> str | None:
     """Return what the usage says that the request cost, in US dollars as a decimal string, or None."""
-    ticks, cost = _count(raw.get("cost_in_usd_ticks")), raw.get("cost")
-    if ticks is not None:
-        return format(Decimal(ticks) / TICKS_PER_USD, "f")
-    # By way of its text: the float itself is some other number.
-    return format(Decimal(str(cost)), "f") if isinstance(cost, int | float) and not isinstance(cost, bool) else None
+    ticks = _count(raw.get("cost_in_usd_ticks"))
+    return costs.usd(raw.get("cost")) if ticks is None else costs.usd(ticks, TICK_USD)
 
 
 def _within(raw: dict[str, Any], group: str, key: str) -> object:

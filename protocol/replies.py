@@ -195,11 +195,13 @@ class Authentication(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=Tr
     provider: str
     ready: bool
     """Whether a chat could be asked now, as far as one can tell without asking the provider."""
-    logins: list[Literal["api_key", "device"]]
-    """What `login` takes: a key, a code that the user types in a browser."""
+    logins: list[Literal["api_key", "device", "existing"]]
+    """What `login` takes: a key, a code that the user types in a browser, what another program has left."""
     method: Method | None = None
     source: CredentialSource | None = None
     account: str | None = None
+    existing_account: str | None = None
+    """Whose login another program has left, where `logins` has `existing` and its file says so."""
     storage: Storage | None = None
     """Where the credential is, when its source is `store`."""
     expires_at: str | None = None

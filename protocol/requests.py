@@ -130,6 +130,8 @@ class Authenticate(msgspec.Struct, frozen=True, kw_only=True):
     op: Literal["login", "status", "validate", "logout"]
     api_key: Secret | None = None
     """`login`: the key to store, in place of a login of the provider's own. `validate`: the key to try."""
+    existing: bool = False
+    """`login`: store the login that another program of the user's has left, as `existing` of `logins` offers it."""
 
 
 class NamedTool(msgspec.Struct, frozen=True):

@@ -99,7 +99,7 @@ class ProviderInfo(TypedDict):
     """By what a chat would be authorized now; null by nothing, or where nothing is needed."""
     credential_source: CredentialSource | None
     """Null where there is none."""
-    logins: list[Literal["api_key", "device"]]
+    logins: list[Literal["api_key", "device", "existing"]]
     """What `login` of `authenticate` takes."""
     env: list[str]
     """The environment variables of its key or token, the first that is set wins."""

@@ -5,8 +5,10 @@ is never looked at: a project must not be able to configure the process that hol
 """
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, get_args
 
 import msgspec
@@ -21,6 +23,18 @@ MAX_FILE_BYTES = 1024 * 1024
 
 REFRESH_URL = "https://models.dev/api.json"
 """What is known of models elsewhere (https://models.dev, read 2026-11)."""
+
+
+LIMITS = MappingProxyType(
+    {
+        "max_attempts": 5,
+        "concurrency": 65536,
+        "queue_length": 65536,
+        "requests_per_minute": 10**9,
+        "tokens_per_minute": 10**12,
+    }
+)
+"""The keys of `[limits]`, each of them a variable too: the most that it may be."""
 
 
 class ConfigError(Exception):
@@ -48,6 +62,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     """The credentials that were stored when last looked at, by provider."""
     identities: frozenset[str] = frozenset()
     """The providers of which this machine had a login in a file when last looked at."""
+    existing: Mapping[str, str | None] = {}
+    """The providers of which another program had left a login when last looked at, and whose it is."""
     known: Mapping[str, Mapping[str, str]] = {}
     """What the machine's credentials know of settings that nobody has given, by provider."""
     store_dir: str | None = None
@@ -90,6 +106,8 @@ def load(
     log = tables.get("log") or {}
     replay = tables.get("replay") or {}
     corrections = tables.get("catalogue") or {}
+    # It stands among the providers, and is none.
+    refresh_url = corrections.pop("refresh_url", REFRESH_URL)
     return Config(
         path=str(file),
         providers=tables.get("providers") or {},
@@ -98,12 +116,12 @@ def load(
         gateway=_with_token(tables.get("gateway") or {}, env),
         limits=(tables.get("limits") or {}) | _limits(env),
         env=env,
-        store_dir=_store_dir(env),
+        store_dir=_folder(env, "SIDECAR_STORE_DIR", platformdirs.user_data_dir("sidecar", appauthor=False)),
         ledger_path=_ledger_path(env, tables.get("ledger") or {}),
         budgets=tables.get("budgets") or {},
-        refresh_url=corrections.pop("refresh_url", REFRESH_URL),
+        refresh_url=refresh_url,
         overlay=_overlay(corrections),
-        cache_dir=_cache_dir(env),
+        cache_dir=_folder(env, "SIDECAR_CACHE_DIR", platformdirs.user_cache_dir("sidecar", appauthor=False)),
         log_level=_level(log_level or env.get("SIDECAR_LOG") or log.get("level") or "warn"),
         record_dir=record_dir,
         replay_dir=env.get("SIDECAR_REPLAY_DIR") or replay.get("dir"),
@@ -111,10 +129,16 @@ def load(
 
 
 def _limits(env: Mapping[str, str]) -> dict[str, int]:
-    """Return the limits that the environment sets, such as SIDECAR_MAX_ATTEMPTS."""
-    names = ("max_attempts", "concurrency", "queue_length", "requests_per_minute", "tokens_per_minute")
-    named = {name: env.get(f"SIDECAR_{name.upper()}", "") for name in names}
-    return {name: int(value) for name, value in named.items() if value.isdigit() and int(value) > 0}
+    """Return the limits that the environment sets, such as SIDECAR_MAX_ATTEMPTS.
+
+    Raises: ConfigError with one line for each that is no number of those it may be.
+    """
+    named = {name: value for name in LIMITS if (value := env.get(f"SIDECAR_{name.upper()}"))}
+    fit = {name: int(value) for name, value in named.items() if re.fullmatch("[0-9]{1,13}", value)}
+    fit = {name: value for name, value in fit.items() if 1 <= value <= LIMITS[name]}
+    if wrong := [f"SIDECAR_{name.upper()} must be a number from 1 to {LIMITS[name]}" for name in named.keys() - fit]:
+        raise ConfigError("\n".join(sorted(wrong)))
+    return fit
 
 
 def _level(name: str) -> str:
@@ -129,31 +153,21 @@ def _with_token(gateway: dict[str, Any], env: Mapping[str, str]) -> dict[str, An
     return gateway | {"token": token} if gateway else {}
 
 
-def _store_dir(env: Mapping[str, str]) -> str | None:
-    """Return the folder of stored credentials, None where the user has none: the working directory is no place."""
-    named = env.get("SIDECAR_STORE_DIR")
-    folder = named or platformdirs.user_data_dir("sidecar", appauthor=False)
-    if Path(folder).is_absolute():
-        return folder
-    if named:
-        raise ConfigError("SIDECAR_STORE_DIR must be an absolute path")
-    return None
+def _folder(env: Mapping[str, str], variable: str, usual: str) -> str | None:
+    """Return the folder that *variable* names, or the *usual* one; None where the user has no place for that.
+
+    Raises: ConfigError for a relative name: the working directory is no place.
+    """
+    named = env.get(variable)
+    if named and not Path(named).is_absolute():
+        raise ConfigError(f"{variable} must be an absolute path")
+    folder = named or usual
+    return folder if Path(folder).is_absolute() else None
 
 
 def _overlay(corrections: Mapping[str, Mapping[str, Any]]) -> Overlay:
     tables = {name: {model: overlay.correction(own) for model, own in of.items()} for name, of in corrections.items()}
     return Overlay(corrections=tables)
-
-
-def _cache_dir(env: Mapping[str, str]) -> str | None:
-    """Return the folder of what can be had again, None where the user has none."""
-    named = env.get("SIDECAR_CACHE_DIR")
-    folder = named or platformdirs.user_cache_dir("sidecar", appauthor=False)
-    if Path(folder).is_absolute():
-        return folder
-    if named:
-        raise ConfigError("SIDECAR_CACHE_DIR must be an absolute path")
-    return None
 
 
 def _ledger_path(env: Mapping[str, str], table: Mapping[str, Any]) -> str | None:
@@ -197,10 +211,19 @@ def with_files(env: Mapping[str, str], files: Mapping[str, Sequence[str]]) -> fr
 
 def _is_there(env: Mapping[str, str], template: str) -> bool:
     try:
-        path = Path(template.format_map(env))
-        return path.is_absolute() and path.is_file()
-    except (KeyError, OSError, ValueError):
+        path = path_in(env, template)
+        return path is not None and path.is_file()
+    except (OSError, ValueError):
         return False
+
+
+def path_in(env: Mapping[str, str], template: str) -> Path | None:
+    """Return the file that a *template* of the catalogue stands for, `{NAME}` for a variable; None: there is none."""
+    try:
+        path = Path(template.format_map(env))
+    except KeyError:
+        return None
+    return path if path.is_absolute() else None
 
 
 def provider_env(env: Mapping[str, str], provider: str, name: str) -> str | None:

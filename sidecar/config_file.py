@@ -27,7 +27,7 @@ from pydantic import (
 from protocol.requests import Options
 from sidecar import wires
 from sidecar.catalogue import aliases, gateways, providers
-from sidecar.config import ConfigError
+from sidecar.config import LIMITS, ConfigError
 from sidecar.config_catalogue import CatalogueTable, exact
 from sidecar.framing import validation_error
 from sidecar.wires.types import Quirks
@@ -147,7 +147,7 @@ def _converted(values: dict[str, Any], kind: type[msgspec.Struct]) -> dict[str, 
     try:
         msgspec.convert(values, kind)
     except msgspec.ValidationError as error:
-        raise ValueError(validation_error(error, "").body.message) from None
+        raise ValueError(validation_error(error, "", kind).body.message) from None
     return values
 
 
@@ -156,11 +156,11 @@ class LimitTable(BaseModel):
 
     model_config = _STRICT
 
-    max_attempts: int | None = Field(None, ge=1, le=5)
-    concurrency: int | None = Field(None, ge=1, le=65536)
-    queue_length: int | None = Field(None, ge=1, le=65536)
-    requests_per_minute: int | None = Field(None, ge=1, le=10**9)
-    tokens_per_minute: int | None = Field(None, ge=1, le=10**12)
+    max_attempts: int | None = Field(None, ge=1, le=LIMITS["max_attempts"])
+    concurrency: int | None = Field(None, ge=1, le=LIMITS["concurrency"])
+    queue_length: int | None = Field(None, ge=1, le=LIMITS["queue_length"])
+    requests_per_minute: int | None = Field(None, ge=1, le=LIMITS["requests_per_minute"])
+    tokens_per_minute: int | None = Field(None, ge=1, le=LIMITS["tokens_per_minute"])
 
 
 class LimitsTable(LimitTable):

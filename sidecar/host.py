@@ -23,7 +23,7 @@ from protocol.replies import (
     Warn,
 )
 from protocol.requests import Initialize
-from sidecar import catalogue
+from sidecar import catalogue, existing
 from sidecar.config import Config, with_files
 from sidecar.errors import SidecarError
 from sidecar.flights import Flights
@@ -80,8 +80,9 @@ class Host:
         await self.store.look()
         files = {name: row.identity_files for name, row in catalogue.providers().items() if row.identity_files}
         found = await anyio.to_thread.run_sync(with_files, self.config.env, files)
-        if found != self.config.identities:
-            self.config = msgspec.structs.replace(self.config, identities=found)
+        left = await anyio.to_thread.run_sync(existing.accounts, self.config)
+        if (found, left) != (self.config.identities, self.config.existing):
+            self.config = msgspec.structs.replace(self.config, identities=found, existing=left)
 
     def reply(self, request_id: ReplyId, data: object) -> None:
         """Write the one line of a request that needed no task."""

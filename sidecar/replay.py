@@ -7,14 +7,13 @@ in it, and a newcomer sees a stream at once.
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import anyio
 import msgspec
 
 from sidecar import wires
 from sidecar.config import Config
-from sidecar.errors import SidecarError
+from sidecar.errors import SidecarError, invalid
 from sidecar.transport import Response
 from sidecar.wires.types import Route
 
@@ -40,21 +39,32 @@ def models(config: Config) -> list[str]:
     return sorted(f"{case.parent.name}/{case.name}" for case in found if case.parent.name in known)
 
 
+class _Head(msgspec.Struct):
+    status: int = 200
+    headers: dict[str, str] = {}
+
+
 @asynccontextmanager
 async def send(config: Config, route: Route) -> AsyncIterator[Response]:
     """Give the reply recorded for *route*'s wire and model.
 
-    Raises: SidecarError `model_not_found` for a name that is no exchange.
+    Raises: SidecarError `model_not_found` for a name that is no exchange, `invalid_request` for a head that is none.
     """
-    name = f"{route.wire}/{route.model}"
-    if name not in models(config):
-        raise SidecarError("model_not_found", "There is no such exchange to replay; `list_models` names them all.")
+    name, known = f"{route.wire}/{route.model}", models(config)
+    if name not in known:
+        hint = None if known else "Look at SIDECAR_REPLAY_DIR and [replay] of the configuration: that folder has none."
+        text = "There is no such exchange to replay; `list_models` names them all."
+        raise SidecarError("model_not_found", text, hint=hint)
     case = folder(config) / name
-    head: dict[str, Any] = {"status": 200, "headers": {}}
+    head = _Head()
     if (case / "head.json").exists():
-        head |= msgspec.json.decode((case / "head.json").read_bytes())
+        try:
+            head = msgspec.json.decode((case / "head.json").read_bytes(), type=_Head)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            text = "The exchange's `head.json` must be an object with `status`, a number, and `headers`, of strings."
+            raise invalid(text, "params.model") from None
     body = next(case.glob("response.*")).read_bytes()
-    yield Response(head["status"], head["headers"], _paced(body))
+    yield Response(head.status, head.headers, _paced(body))
 
 
 async def _paced(body: bytes) -> AsyncIterator[bytes]:

@@ -4,6 +4,7 @@ Must not know wires' fields or schemes.
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 import msgspec
 
@@ -19,7 +20,7 @@ from protocol.requests import (
     UsageReport,
 )
 from sidecar import account, chat, machine, model_lists, refresh, resolve
-from sidecar.errors import invalid
+from sidecar.errors import SidecarError, invalid
 from sidecar.host import Host
 from sidecar.inflight import Entry
 from sidecar.resume import again, joined
@@ -141,7 +142,12 @@ async def calculate_cost(host: Host, entry: Entry, params: CalculateCost) -> Non
     from sidecar import pricing
 
     await refresh.look(host)
-    host.finish(entry, pricing.calculate(host.config, entry.envelope.provider, params))
+    config, provider = host.config, entry.envelope.provider
+    asked = Chat(model=params.model, messages=[], settings=params.settings)
+    with suppress(SidecarError):
+        # A price needs no credential, so one that is no good is no matter; what else is wrong is said below.
+        config = await machine.placed(host, *resolve.with_preset(config, provider, asked))
+    host.finish(entry, pricing.calculate(config, provider, params))
 
 
 async def authenticate(host: Host, entry: Entry, params: Authenticate) -> None:

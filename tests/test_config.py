@@ -314,6 +314,25 @@ def test_a_mistake_never_repeats_the_value(tmp_path: Path, content: str) -> None
     assert "CANARY" not in "\n".join(found)
 
 
+@pytest.mark.parametrize("value", ["abc", "0", "6", "-1", "2.5", "²", "٣", "9" * 5000])
+def test_a_limit_of_the_environment_that_cannot_be_is_told_and_not_passed_over(value: str) -> None:
+    """A limit that is not kept is found out by the bill; a digit of another script once ended in a traceback."""
+    with pytest.raises(ConfigError) as caught:
+        config.load(env={"SIDECAR_MAX_ATTEMPTS": value, "SIDECAR_QUEUE_LENGTH": "0"})
+    assert str(caught.value).splitlines() == [
+        "SIDECAR_MAX_ATTEMPTS must be a number from 1 to 5",
+        "SIDECAR_QUEUE_LENGTH must be a number from 1 to 65536",
+    ]
+
+
+def test_limits_of_the_environment_go_before_those_of_the_file(home: Path) -> None:
+    user_file(home, "[limits]\nmax_attempts = 2\nconcurrency = 7\n")
+    assert config.load(env={"SIDECAR_MAX_ATTEMPTS": "5", "SIDECAR_CONCURRENCY": ""}).limits == {
+        "max_attempts": 5,
+        "concurrency": 7,
+    }
+
+
 @pytest.mark.parametrize("where", ["flag", "environment"])
 def test_a_log_level_that_is_none_is_a_mistake(home: Path, where: str) -> None:
     assert home.exists()

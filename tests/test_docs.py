@@ -14,6 +14,7 @@ from pydantic import BaseModel
 import sidecar
 from protocol import schema
 from protocol.errors import ErrorCode, Phase
+from protocol.replies import Attempt
 from protocol.requests import MAX_TIMEOUT_MS, PARAMS, Initialize
 from sidecar import catalogue, config, config_file, dispatch, framing, resolve, wires
 from sidecar.__main__ import USAGE
@@ -171,6 +172,11 @@ def test_every_action_has_its_section() -> None:
     assert not sorted(set(PARAMS) - headings(PROTOCOL))
 
 
+def test_the_contents_name_every_action() -> None:
+    (contents,) = (line for line in documents.read(PROTOCOL).splitlines() if line.startswith("- [Actions]"))
+    assert set(re.findall(r"\(#(\w+)\)", contents)) == set(PARAMS) | {"actions"}
+
+
 def test_every_chunk_has_its_section() -> None:
     chunks = DEFS["Streamed"]["properties"]["data"]["discriminator"]["mapping"]
     assert not sorted(set(chunks) - headings(PROTOCOL))
@@ -199,6 +205,18 @@ def test_every_reason_that_the_program_gives_is_described() -> None:
     given = keywords({"SidecarError", "invalid"}, "reason")
     assert {"duplicate_id", "line_too_long", "redirect"} <= given
     assert not sorted(given - set(table("reason")))
+
+
+def test_the_reasons_of_an_unknown_cost_are_those_of_the_program() -> None:
+    source = "".join((ROOT / file).read_text(encoding="utf-8") for file in program())
+    described = set(table("reason of a null"))
+    assert described == set(re.findall(r"\bunknown\(\"(\w+)\"", source))
+    assert set(re.findall(r'"usd":null,"reason":"(\w+)"', documents.read(PROTOCOL))) <= described
+
+
+def test_the_table_of_done_says_what_an_attempt_has() -> None:
+    (row,) = (line for line in documents.read(PROTOCOL).splitlines() if line.startswith("| `attempts` | list |"))
+    assert set(re.findall(r"`(\w+)`", row)) >= set(Attempt.__struct_fields__)
 
 
 def test_what_is_said_to_be_missing_is_missing() -> None:
@@ -362,34 +380,3 @@ def test_the_architecture_maps_every_module() -> None:
 @pytest.mark.parametrize(("document", "limit"), [("README.md", 150), ("ARCHITECTURE.md", 250)])
 def test_a_document_is_short(document: str, limit: int) -> None:
     assert len(documents.read(document).splitlines()) <= limit
-
-
-# --- worked examples -------------------------------------------------------------------------
-
-
-def test_the_worked_examples_work(tmp_path: Path) -> None:
-    """CONTRIBUTING.md is followed to the letter in a copy of the repository: files, changes, commands."""
-    copy = tmp_path / "sidecar"
-    for name in ("protocol", "sidecar", "tests", "fixtures"):
-        shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(ROOT / "pyproject.toml", copy)
-    ran = 0
-    for block in documents.blocks("CONTRIBUTING.md"):
-        verb, _, path = block.mark.partition("=")
-        if verb == "path":
-            (copy / path).parent.mkdir(parents=True, exist_ok=True)
-            (copy / path).write_text(block.text, encoding="utf-8")
-        elif verb == "append":
-            with (copy / path).open("a", encoding="utf-8") as file:
-                file.write("\n" + block.text)
-        elif verb == "patch":
-            (tmp_path / "patch").write_text(block.text, encoding="utf-8")
-            assert documents.sh("git apply --unidiff-zero ../patch", tmp_path, copy) == "", str(block)
-        elif block.mark == "worked example":
-            for command, shown in documents.commands(block):
-                printed = documents.sh(command, tmp_path, copy)
-                # Of a run of tests only that it went well is shown.
-                passed = shown.strip() == "passed" and " passed" in printed and "failed" not in printed
-                assert passed or printed.strip() == shown.strip(), f"{block}: {printed}"
-                ran += 1
-    assert ran >= 4

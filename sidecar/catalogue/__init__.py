@@ -65,6 +65,10 @@ class DeviceLogin(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     client_id: str
     """By which the server knows who asks; the configuration's `login_client_id` takes its place."""
     scope: str = ""
+    existing_files: list[str] = []
+    """Where other programs leave their login, an object by server. `{NAME}`: a variable of the environment."""
+    existing_field: str = "oauth_token"
+    existing_account_field: str = "user"
 
 
 class CounterRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -60,7 +60,8 @@ def recordings(api: str) -> list[Any]:
     """Return the exchanges of *api* as parameters of a test; a skipped one where there are none."""
     found = (Recording(path.parent) for path in sorted(CORPUS.glob("*/*/meta.json")))
     params = [pytest.param(each, id=each.name) for each in found if each.meta["api"] == api]
-    return params or [pytest.param(None, marks=pytest.mark.skip(reason="no recordings at hand"))]
+    # Named, since a test may have those of several.
+    return params or [pytest.param(None, marks=pytest.mark.skip(reason="no recordings at hand"), id=api)]
 
 
 def replay(recording: Recording, wire: str, piece_bytes: int) -> Played:

@@ -107,6 +107,10 @@ class LineDecoder:
 _envelope = msgspec.json.Decoder(Envelope)
 _HUGE_EXPONENT = re.compile(rb"\d[eE]\+?\d{3}")
 
+LOOKED_THROUGH_BYTES = 1024 * 1024
+"""The longest line in which a number out of range is looked for where nobody reads it: it does no harm there, and
+looking through a long line would hold up everybody."""
+
 
 MAX_DEPTH = 1000
 """How deeply a line may be nested: where Python's own stack ended before 3.12, so that all versions refuse alike."""
@@ -144,7 +148,7 @@ def decode_envelope(line: bytes) -> Envelope:
             line.decode()
         if not _DECODER_BOUNDS_DEPTH and line.count(b"[") + line.count(b"{") > MAX_DEPTH:
             _check_depth(line)
-        if _HUGE_EXPONENT.search(line):
+        if len(line) <= LOOKED_THROUGH_BYTES and _HUGE_EXPONENT.search(line):
             msgspec.json.decode(line)
         return _envelope.decode(line)
     except msgspec.ValidationError as error:

@@ -95,7 +95,7 @@ def test_without_a_time_the_waits_are_our_own(sidecar: Sidecar, provider: Provid
 
 def test_after_a_rate_limit_one_of_twenty_tries_first(spawn: Spawn, provider: Provider) -> None:  # E05
     gate = provider.gate()
-    held: list[Step] = [*ANTHROPIC.begun()[:1], gate, *ANTHROPIC.answer("fine")[1:]]
+    held: list[Step] = [gate, *ANTHROPIC.answer("fine")]
     provider.play("limited", refusal(429, retry_after_ms="400"))
     provider.play_in_turn("queued", held, ANTHROPIC.answer("fine"))
     provider.play("other", ANTHROPIC.answer("fine"))

@@ -14,9 +14,8 @@ from typing import Any, get_args
 import msgspec
 import platformdirs
 
-from sidecar.catalogue import overlay
-from sidecar.catalogue.overlay import Overlay
 from sidecar.log import Level
+from sidecar.overlays import Overlay
 from sidecar.secret import Secret
 
 MAX_FILE_BYTES = 1024 * 1024
@@ -166,6 +165,10 @@ def _folder(env: Mapping[str, str], variable: str, usual: str) -> str | None:
 
 
 def _overlay(corrections: Mapping[str, Mapping[str, Any]]) -> Overlay:
+    if not corrections:
+        return Overlay()
+    from sidecar.catalogue import overlay  # Only a user who has a file pays for the catalogue.
+
     tables = {name: {model: overlay.correction(own) for model, own in of.items()} for name, of in corrections.items()}
     return Overlay(corrections=tables)
 

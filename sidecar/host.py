@@ -23,7 +23,6 @@ from protocol.replies import (
     Warn,
 )
 from protocol.requests import Initialize
-from sidecar import catalogue, existing
 from sidecar.config import Config, with_files
 from sidecar.errors import SidecarError
 from sidecar.flights import Flights
@@ -77,6 +76,8 @@ class Host:
             self.config = msgspec.structs.replace(self.config, stored=self.store.secrets)
 
     async def _look(self) -> None:
+        from sidecar import catalogue, existing  # A host that only pings pays for neither.
+
         await self.store.look()
         files = {name: row.identity_files for name, row in catalogue.providers().items() if row.identity_files}
         found = await anyio.to_thread.run_sync(with_files, self.config.env, files)

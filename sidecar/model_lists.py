@@ -16,10 +16,10 @@ from sidecar import auth, listings, pricing, replay, transport, wires
 from sidecar.auth import call_of
 from sidecar.catalogue import models as catalogue
 from sidecar.catalogue import overlay
-from sidecar.catalogue.overlay import Overlay
 from sidecar.errors import SidecarError
 from sidecar.host import Host
 from sidecar.inflight import Progress
+from sidecar.overlays import Overlay
 from sidecar.resolve import Target
 from sidecar.transport import Limits
 from sidecar.wires import faults

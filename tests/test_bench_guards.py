@@ -77,6 +77,7 @@ def test_a_ping_imports_neither_an_sdk_nor_the_http_client(tmp_path: Path) -> No
     assert reply["data"]["pong"] is True
     assert "sidecar.serve" in imported
     assert not imported & (SLOW | HTTP)
+    assert not imported & {"sidecar.catalogue", "sidecar.chat", "sidecar.existing", "sidecar.resolve"}
 
 
 @pytest.mark.parametrize("wire", STREAMS)

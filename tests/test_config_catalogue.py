@@ -11,6 +11,7 @@ from sidecar import config
 from sidecar.catalogue import overlay
 from sidecar.catalogue.models import ModelRow
 from sidecar.config import ConfigError
+from sidecar.overlays import Overlay
 
 
 def row(tmp_path: Path, text: str, provider: str = "openai", model: str = "gpt-4o") -> ModelRow:
@@ -59,7 +60,7 @@ def test_without_the_table_there_is_nothing_beside_our_own(tmp_path: Path) -> No
     file = tmp_path / "config.toml"
     file.write_text("[catalogue]\n")
     loaded = config.load(path=str(file), env={})
-    assert (loaded.overlay, loaded.refresh_url) == (overlay.Overlay(), "https://models.dev/api.json")
+    assert (loaded.overlay, loaded.refresh_url) == (Overlay(), "https://models.dev/api.json")
 
 
 def test_where_a_refresh_is_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import msgspec
 from protocol.replies import ModelInfo
 from sidecar.catalogue import models
 from sidecar.catalogue.models import Capabilities, ModelRow, Rates, Tier
+from sidecar.overlays import Correction, Overlay
 
 CONFIGURATION = "configuration"
 """The source of a price that the user has written down."""
@@ -24,23 +25,6 @@ STATUSES = MappingProxyType({None: "active", "beta": "preview", "deprecated": "d
 """Ours → the protocol's. `unlisted` has none: a provider that names a model does list it."""
 
 _OURS = {word: ours for ours, word in STATUSES.items()}
-
-
-class Correction(msgspec.Struct, frozen=True):
-    """What the user says of one model: columns of `ModelRow`, and of its `caps`, each in the place of its own."""
-
-    columns: dict[str, Any] = {}
-    capabilities: dict[str, bool] = {}
-
-
-class Overlay(msgspec.Struct, frozen=True):
-    """What is known beside the table, by provider and model."""
-
-    corrections: Mapping[str, Mapping[str, Correction]] = {}
-    refreshed: Mapping[str, Mapping[str, msgspec.Raw]] = {}
-    """The JSON of rows, known to be good."""
-    refreshed_at: str | None = None
-    """When those were fetched, ISO 8601 in UTC."""
 
 
 _NONE = MappingProxyType[str, Any]({})

@@ -10,8 +10,8 @@ from protocol.messages import Usage
 from protocol.replies import ModelInfo
 from sidecar.catalogue import models, overlay
 from sidecar.catalogue.models import Capabilities, ModelRow, Rates, Tier
-from sidecar.catalogue.overlay import Correction, Overlay
 from sidecar.cost import cost
+from sidecar.overlays import Correction, Overlay
 
 DAY = date(2026, 11, 20)
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)

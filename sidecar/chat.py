@@ -77,21 +77,20 @@ async def _ask_one(host: Host, entry: Entry, candidate: Candidate, sink: Sink, *
     """Ask one model until it answers or there is no sense in asking again."""
     plan = await _planned(host, entry, candidate, has_alternative=has_alternative)
     progress, tried, paid, payer = entry.progress, 1, 0, None
+    most = max_attempts(host, plan.origin, plan.chat)
     while True:
         plan = _with_free_key(host, plan)
         gate, began, tries = gate_of(host, plan.origin), time.monotonic(), progress.tries
         try:
             plan = await _led(host, entry, plan)
-            last = tried >= max_attempts(host, plan.origin, plan.chat)
-            await _take_turn(host, entry, plan, sink, last=last, has_alternative=has_alternative)
+            await _take_turn(host, entry, plan, sink, last=tried >= most, has_alternative=has_alternative)
         except SidecarError as error:
             seen = _as_seen_by_host(host, auth.hide(error, plan.target, progress.authorized), plan.target, progress)
             asked = progress.tries > tries
             changed = await adapt.after(host, entry, plan, error) if asked and not progress.delivered else None
             wait_ms = None
             if changed is None:
-                attempts = max_attempts(host, plan.origin, plan.chat)
-                wait_ms, paid = _wait(entry, gate, seen, tried, attempts, has_alternative=has_alternative)
+                wait_ms, paid = _wait(entry, gate, seen, tried, most, has_alternative=has_alternative)
                 payer = gate.budget
             progress.attempts.append(_failed(plan, seen, began, wait_ms, progress if asked else None))
             if changed is not None:
@@ -175,11 +174,8 @@ def _wait(
     """Return how long to wait before the next attempt, None for no such, and what it costs of the budget."""
     if entry.progress.delivered or (has_alternative and error.body.code == "timeout"):
         return None, 0
-    wait_ms = retry.wait_ms(error.body, tried, max_attempts, entry.remaining_ms)
-    if has_alternative and wait_ms is not None and wait_ms > FALLBACK_MS:
-        return None, 0
-    cost = gate.budget.take(error.body) if wait_ms is not None else None
-    return (None, 0) if cost is None else (wait_ms, cost)
+    longest_ms = FALLBACK_MS if has_alternative else float("inf")
+    return retry.paid_wait_ms(error.body, tried, max_attempts, entry.remaining_ms, gate.budget, longest_ms=longest_ms)
 
 
 def _failed(plan: Plan, error: SidecarError, began: float, wait_ms: int | None, known: Progress | None) -> Attempt:

@@ -184,11 +184,6 @@ class Inflight:
         entry.cancel("cancelled")
         return True
 
-    @property
-    def entries(self) -> list[Entry]:
-        """The open requests."""
-        return [*self._entries.values()]
-
     def cancel_all(self, reason: CancelReason) -> None:
         """Cancel every open request."""
         for entry in self._entries.values():

@@ -11,6 +11,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from sidecar import private_file
+
 VERSION = 1
 
 BUSY_SECONDS = 2.0
@@ -192,8 +194,7 @@ def _opened(path: Path) -> Iterator[sqlite3.Connection]:
 
 def _make(path: Path) -> None:
     """Make the folder and an empty file, for the user alone."""
-    for missing in reversed([each for each in path.parents if not each.exists()]):
-        missing.mkdir(mode=0o700, exist_ok=True)
+    private_file.make_folder(path.parent)
     path.touch(mode=0o600)
 
 

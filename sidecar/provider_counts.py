@@ -19,7 +19,6 @@ from sidecar.chat import gate_of, max_attempts
 from sidecar.errors import SidecarError
 from sidecar.host import Host
 from sidecar.inflight import Entry
-from sidecar.limits import Gate
 from sidecar.machine import informed
 from sidecar.resolve import Target
 from sidecar.transport import Limits
@@ -130,7 +129,7 @@ async def _answer(host: Host, entry: Entry, origin: Target, question: _Question)
             if not renewed and (target := await auth.renew(question.call, error)) is not None:
                 renewed, question = True, question._replace(call=_saying(question.counter, question.call, target))
                 continue
-            wait_ms, paid = _wait(entry, gate, failure, tried, most)
+            wait_ms, paid = retry.paid_wait_ms(failure.body, tried, most, entry.remaining_ms, gate.budget)
             if wait_ms is None:
                 raise failure from None
         else:
@@ -138,13 +137,6 @@ async def _answer(host: Host, entry: Entry, origin: Target, question: _Question)
             return tokens
         await anyio.sleep(wait_ms / 1000)
         tried += 1
-
-
-def _wait(entry: Entry, gate: Gate, error: SidecarError, tried: int, most: int) -> tuple[int | None, int]:
-    """Return how long to wait before the next attempt, None for no such, and what it costs of the budget."""
-    wait_ms = retry.wait_ms(error.body, tried, most, entry.remaining_ms)
-    cost = gate.budget.take(error.body) if wait_ms is not None else None
-    return (None, 0) if cost is None else (wait_ms, cost)
 
 
 async def _ask(host: Host, entry: Entry, question: _Question) -> int | None:

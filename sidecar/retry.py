@@ -62,6 +62,22 @@ def _own(error: ErrorBody, attempt: int) -> float:
     return random.uniform(0, min(cap_ms, scale_ms * 2 ** (attempt - 1)))  # noqa: S311 - jitter, no secret
 
 
+def paid_wait_ms(
+    error: ErrorBody,
+    attempt: int,
+    max_attempts: int,
+    remaining_ms: float,
+    budget: "Budget",
+    *,
+    longest_ms: float = float("inf"),
+) -> tuple[int | None, int]:
+    """Return `wait_ms`, or None where that is over *longest_ms* or *budget* cannot pay for it, and what it has paid."""
+    wait = wait_ms(error, attempt, max_attempts, remaining_ms)
+    if wait is None or wait > longest_ms or (cost := budget.take(error)) is None:
+        return None, 0
+    return wait, cost
+
+
 class Budget:
     """Retries that one provider and credential may still cost: an outage is not answered with a storm.
 

@@ -76,7 +76,7 @@ async def serve(config: Config, descriptors: stdio.Descriptors, leave: Callable[
 
 async def _break_down(host: Host) -> None:
     """Give every open request its end, after a failure of ours that ends the process: memory that is short, say."""
-    for entry in host.inflight.entries:
+    for entry in [*host.inflight]:
         host.fail(entry, SidecarError("internal_error", "The sidecar has failed and leaves."))
     await _flush(host.outbox)
 

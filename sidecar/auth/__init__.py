@@ -9,8 +9,9 @@ settings that nobody has given (`from_credential` of a setting) offers
 """
 
 import importlib
-from collections.abc import Mapping
-from typing import Any
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Protocol
 
 import msgspec
 
@@ -100,6 +101,35 @@ async def renew(call: Call, error: SidecarError) -> Target | None:
         return None
     renewed: Target | None = await _scheme(call.target).renew(call, error)
     return renewed
+
+
+MIN_AGE_SECONDS = 60.0
+"""A token of the machine's own login is at least used for so long, and none that is younger is replaced."""
+
+
+class Minted(Protocol):
+    """A token that a scheme has made of the machine's own login."""
+
+    @property
+    def since(self) -> float:
+        """When it came, on the monotonic clock."""
+
+    @property
+    def renewed(self) -> bool:
+        """Whether it took the place of a refused one."""
+
+
+async def minted_anew(
+    call: Call, error: SidecarError, known: Minted | None, mint: Callable[[], Awaitable[object]]
+) -> Target | None:
+    """Have a scheme *mint* a token after its last one, *known*, was refused; None when that would not help."""
+    if call.target.credential is not None or error.body.provider_status != 401 or known is None:
+        return None
+    if time.monotonic() - known.since < MIN_AGE_SECONDS:
+        # What was refused may be the token before, which another request has renewed meanwhile.
+        return call.target if known.renewed else None
+    await mint()
+    return call.target
 
 
 async def settings(scheme: str, lookup: Lookup) -> dict[str, str]:

@@ -18,7 +18,7 @@ import anyio.to_thread
 import msgspec
 
 from sidecar import addresses, settings, transport
-from sidecar.auth import Call
+from sidecar.auth import MIN_AGE_SECONDS, Call, minted_anew
 from sidecar.errors import SidecarError
 from sidecar.inflight import Progress
 from sidecar.resolve import Target
@@ -33,9 +33,6 @@ CLASSIC_SCOPE = "https://cognitiveservices.azure.com/.default"
 
 REFRESH_EARLY_SECONDS = 300.0
 """A token is renewed this long before it wears off."""
-
-MIN_AGE_SECONDS = 60.0
-"""A token that is refused is not replaced before this: a new one would be no better."""
 
 LIMIT_SECONDS = 10.0
 """How long a token is waited for."""
@@ -60,14 +57,8 @@ async def prepare(call: Call) -> Target:
 
 async def renew(call: Call, error: SidecarError) -> Target | None:
     """Get a new token after a refusal; None when that would not help."""
-    token: Token | None = call.sessions.get(_key(call))
-    if call.target.credential is not None or error.body.provider_status != 401 or token is None:
-        return None
-    if time.monotonic() - token.since < MIN_AGE_SECONDS:
-        # What was refused may be the token before, which another request has renewed meanwhile.
-        return call.target if token.renewed else None
-    await _shared(call, renewed=True)
-    return call.target
+    known: Token | None = call.sessions.get(_key(call))
+    return await minted_anew(call, error, known, lambda: _shared(call, renewed=True))
 
 
 async def headers(call: Call) -> dict[str, str]:

@@ -18,7 +18,7 @@ import anyio.to_thread
 import msgspec
 
 from sidecar import addresses, transport
-from sidecar.auth import Call
+from sidecar.auth import MIN_AGE_SECONDS, Call, minted_anew
 from sidecar.errors import SidecarError, invalid
 from sidecar.resolve import Target
 from sidecar.secret import Secret
@@ -29,9 +29,6 @@ HOST = "api.openai.com"
 
 REFRESH_EARLY_SECONDS = 120.0
 """A token is renewed this long before it wears off, or in the middle of a shorter life."""
-
-MIN_AGE_SECONDS = 60.0
-"""The SDK, which knows how long a token lasts, is asked no more often, and none that is younger is replaced."""
 
 LIMIT_SECONDS = 35.0
 """How long a token is waited for; the SDK itself waits 10 for each step."""
@@ -73,13 +70,7 @@ async def prepare(call: Call) -> Target:
 async def renew(call: Call, error: SidecarError) -> Target | None:
     """Get a new token after a refusal; None when that would not help."""
     known: Login | None = call.sessions.get(__name__)
-    if call.target.credential is not None or error.body.provider_status != 401 or known is None:
-        return None
-    if time.monotonic() - known.since < MIN_AGE_SECONDS:
-        # What was refused may be the token before, which another request has renewed meanwhile.
-        return call.target if known.renewed else None
-    await _asked(call, refused=known.token)
-    return call.target
+    return await minted_anew(call, error, known, lambda: _asked(call, refused=known.token if known else None))
 
 
 async def headers(call: Call) -> dict[str, str]:

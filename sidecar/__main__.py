@@ -5,7 +5,8 @@ import signal
 import sys
 from collections.abc import Callable
 
-from sidecar import log, platforms, stdio
+from sidecar.core import log, platforms
+from sidecar.server import stdio
 
 STDERR_SECONDS = 0.2
 """How long a host that is slow to read stderr holds up the end."""
@@ -69,15 +70,15 @@ stdin ends. Try:
 def _serve(arguments: list[str], descriptors: stdio.Descriptors, leave: Callable[[int], None]) -> int:
     import anyio
 
-    from sidecar import config
-    from sidecar.serve import serve
+    from sidecar.config import loader
+    from sidecar.server.serve import serve
 
     try:
         options = _parse(arguments)
-        settings = config.load(
+        settings = loader.load(
             path=options.get("--config"), record_dir=options.get("--record"), log_level=options.get("--log-level")
         )
-    except (config.ConfigError, ValueError) as error:
+    except (loader.ConfigError, ValueError) as error:
         sys.stderr.write("".join(f"sidecar: {line}\n" for line in str(error).splitlines()))
         return 2
     log.set_level(settings.log_level)

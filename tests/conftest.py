@@ -8,8 +8,8 @@ import hypothesis
 import pytest
 from anyio.abc import TaskGroup
 
-from sidecar import limits
-from tests.gates import Clock
+from sidecar.upstream import gates
+from tests.support.gates import Clock
 
 # A limit for one example fails where the machine is busy; a test that hangs is ended by `fail_after` or pytest.
 hypothesis.settings.register_profile("sidecar", deadline=None, print_blob=True, derandomize="CI" in os.environ)
@@ -26,7 +26,7 @@ def anyio_backend() -> str:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """Return the gate's clock, stopped."""
     stopped = Clock()
-    monkeypatch.setattr(limits, "time", stopped)
+    monkeypatch.setattr(gates, "time", stopped)
     return stopped
 
 

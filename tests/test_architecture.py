@@ -7,22 +7,21 @@ import ast
 import re
 import subprocess
 import sys
-import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from sidecar.catalogue import providers
-from sidecar.resolve import Target
-from sidecar.secret import Secret
-from sidecar.wires.types import Route
-from tests.e2e.harness import Sidecar, environment
-from tests.e2e.probes import descriptors, linux_only, listening
-from tests.e2e.provider import Provider
-from tests.e2e.shapes import stream
-from tests.source import (
+from sidecar.catalogue.provider_rows import providers
+from sidecar.core.secret import Secret
+from sidecar.providers.resolve import Target
+from sidecar.wires.shared.types import Route
+from tests.support.fake_provider import Provider
+from tests.support.process import Sidecar, environment
+from tests.support.process_probes import descriptors, linux_only, listening
+from tests.support.reply_scripts import stream
+from tests.support.source import (
     ROOT,
     Use,
     attributes,
@@ -31,14 +30,9 @@ from tests.source import (
     our_file,
     program,
     report,
-    strings_and_names,
     tree_of,
     within,
 )
-
-MAX_FILE_LINES = 400
-MAX_FUNCTION_LINES = 60
-
 
 # --- layers ----------------------------------------------------------------------------------
 
@@ -47,7 +41,18 @@ OF_THE_SCHEMA = ("ast", "itertools", "json", "pathlib", "sys")
 
 PURE = (
     *("base64", "binascii", "collections", "datetime", "decimal", "email.utils", "enum", "fnmatch", "functools"),
-    *("hashlib", "importlib", "io.StringIO", "itertools", "math", "pkgutil", "re", "string", "struct", "typing"),
+    *(
+        "hashlib",
+        "importlib",
+        "io.StringIO",
+        "itertools",
+        "math",
+        "re",
+        "string",
+        "struct",
+        "types.MappingProxyType",
+        "typing",
+    ),
     *("urllib.parse", "uuid.UUID", "zlib", "msgspec", "protocol"),
 )
 """What sans-IO modules may import: nothing here reads, writes, waits, asks the clock or draws lots by itself."""
@@ -109,23 +114,23 @@ def test_importing_every_wire_and_codec_loads_no_event_loop_and_no_socket() -> N
 
 ONE_MODULE_FOR: dict[str, tuple[str, ...]] = {
     # Invariant 2: one module talks HTTP, one knows the loop beneath anyio, one the system that it runs on.
-    "httpx2": ("sidecar/transport.py",),
-    "truststore": ("sidecar/transport.py",),
-    "ssl": ("sidecar/transport.py",),
-    "asyncio": ("sidecar/stdio.py",),
-    "threading": ("sidecar/stdio.py",),
-    "platformdirs": ("sidecar/config.py",),
-    "sidecar.config_file": ("sidecar/config.py",),
-    "sidecar.config_catalogue": ("sidecar/config_file.py",),
-    "pydantic": ("sidecar/config_catalogue.py", "sidecar/config_file.py"),
-    "keyring": ("sidecar/store_keychain.py",),
-    "tomllib": ("sidecar/config_file.py", "sidecar/catalogue/__init__.py"),
-    "ctypes": ("sidecar/platforms.py",),
-    "fcntl": ("sidecar/platforms.py",),
-    "msvcrt": ("sidecar/platforms.py",),
-    "select": ("sidecar/platforms.py",),
-    "resource": ("sidecar/platforms.py",),
-    "sqlite3": ("sidecar/ledger_file.py",),
+    "httpx2": ("sidecar/upstream/http_client.py",),
+    "truststore": ("sidecar/upstream/http_client.py",),
+    "ssl": ("sidecar/upstream/http_client.py",),
+    "asyncio": ("sidecar/server/stdio.py",),
+    "threading": ("sidecar/server/stdio.py",),
+    "platformdirs": ("sidecar/config/loader.py",),
+    "sidecar.config.file": ("sidecar/config/loader.py",),
+    "sidecar.config.catalogue_table": ("sidecar/config/file.py",),
+    "pydantic": ("sidecar/config/catalogue_table.py", "sidecar/config/file.py"),
+    "keyring": ("sidecar/auth/logins/store_keychain.py",),
+    "tomllib": ("sidecar/config/file.py", "sidecar/catalogue/provider_rows.py"),
+    "ctypes": ("sidecar/core/platforms.py",),
+    "fcntl": ("sidecar/core/platforms.py",),
+    "msvcrt": ("sidecar/core/platforms.py",),
+    "select": ("sidecar/core/platforms.py",),
+    "resource": ("sidecar/core/platforms.py",),
+    "sqlite3": ("sidecar/usage/ledger_file.py",),
     # The log is written by hand, so that no library's chatter gets into it.
     "logging": (),
     # There is no second way to the network, no listener, no child and no code in data.
@@ -162,9 +167,9 @@ DESCRIPTOR_USERS: dict[str, set[str]] = {
     # Before the descriptors are claimed, and for a start that cannot succeed, it says so itself.
     "sidecar/__main__.py": {"os.write", "sys.stderr"},
     # It writes to the stream that `stdio` has put in the place of stderr, which never blocks.
-    "sidecar/log.py": {"sys.stderr"},
+    "sidecar/core/log.py": {"sys.stderr"},
     # The descriptor of a folder, of which there is no file object.
-    "sidecar/platforms.py": {"os.close"},
+    "sidecar/core/platforms.py": {"os.close"},
 }
 
 
@@ -174,7 +179,7 @@ def test_only_stdio_touches_the_descriptors() -> None:
         use
         for file in program()
         for use in attributes(file)
-        if file != "sidecar/stdio.py"
+        if file != "sidecar/server/stdio.py"
         and DESCRIPTORS.fullmatch(use.what)
         and use.what not in DESCRIPTOR_USERS.get(file, ())
     ]
@@ -186,7 +191,7 @@ def test_only_config_reads_the_environment_and_nothing_asks_for_the_working_dire
     environment = re.compile(r"os\.(environb?|getenvb?|putenv|unsetenv)|os\.path\.expandvars")
     directory = re.compile(r"os\.(getcwdb?|chdir|curdir)|Path\.(cwd|home)")
     uses = [use for file in program() for use in (*attributes(file), *imports(file))]
-    wrong = [use for use in uses if environment.fullmatch(use.what) and use.file != "sidecar/config.py"]
+    wrong = [use for use in uses if environment.fullmatch(use.what) and use.file != "sidecar/config/loader.py"]
     wrong += [use for use in uses if directory.fullmatch(use.what)]
     assert not wrong, report(wrong)
 
@@ -195,7 +200,7 @@ def test_only_platforms_asks_which_system_it_runs_on() -> None:
     """Invariant 2."""
     asks = re.compile(r"sys\.platform|os\.name|os\.uname|platform\.\w+")
     wrong = [use for file in program() for use in attributes(file) if asks.fullmatch(use.what)]
-    wrong = [use for use in wrong if use.file != "sidecar/platforms.py"]
+    wrong = [use for use in wrong if use.file != "sidecar/core/platforms.py"]
     assert not wrong, report(wrong)
 
 
@@ -208,7 +213,7 @@ def test_only_dispatch_catches_every_exception() -> None:
     The entry has the last words of a process that fails: a code and a log line in the place of a traceback. What
     several requests wait for runs in a task of its own, whose failure is handed to each of them.
     """
-    boundaries = ("sidecar/dispatch.py", "sidecar/__main__.py", "sidecar/flights.py")
+    boundaries = ("sidecar/server/dispatch.py", "sidecar/__main__.py", "sidecar/core/single_flight.py")
     wrong = [
         Use(file, handler.lineno, "catches everything")
         for file in program()
@@ -231,11 +236,13 @@ def _catches_everything(handler: ast.ExceptHandler) -> bool:
 
 
 MODULE_STATE: dict[tuple[str, str], str] = {
-    ("sidecar/framing.py", "_decoders"): "one decoder for each struct of parameters, by its type",
-    ("sidecar/log.py", "_threshold"): "the level of the process, set once at the start",
-    ("sidecar/record.py", "_numbers"): "the number in the name of the next recording",
-    ("sidecar/reply.py", "_codec"): "a module by the name that a wire gives, of which there are a handful",
-    ("sidecar/wires/__init__.py", "load"): "a module by its name, once that is known to be a wire's",
+    ("sidecar/server/framing.py", "_decoders"): "one decoder for each struct of parameters, by its type",
+    ("sidecar/core/log.py", "_threshold"): "the level of the process, set once at the start",
+    ("sidecar/upstream/recorder.py", "_numbers"): "the number in the name of the next recording",
+    (
+        "sidecar/generation/response_stream.py",
+        "_codec",
+    ): "a module by the name that a wire gives, of which there are a handful",
     ("sidecar/catalogue/models.py", "_providers"): "one file, split by provider when first asked",
     ("sidecar/catalogue/models.py", "_split_models"): "one provider's rows, for the providers that the file has",
 }
@@ -301,54 +308,6 @@ def _changed(node: ast.AST) -> str:
     elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in CHANGES:
         owner = node.func.value
     return owner.id if isinstance(owner, ast.Name) else ""
-
-
-# --- names and sizes -------------------------------------------------------------------------
-
-
-def test_no_code_names_a_provider() -> None:
-    """Invariant 7: a name occurs in data, and in the wire or scheme whose file is called after it.
-
-    The names of wires and schemes are no names of providers, and `replay` is a part of the program.
-    """
-    table = tomllib.loads((ROOT / "sidecar/catalogue/providers.toml").read_text(encoding="utf-8"))
-    known = msgspec.json.decode((ROOT / "sidecar/catalogue/models.json").read_bytes(), type=dict[str, msgspec.Raw])
-    names = {*table, *known, *(alias for row in table.values() for alias in row.get("aliases", ()))} - {"replay"}
-    modules = sorted(map(_called, files("sidecar/wires", "sidecar/auth")), key=len, reverse=True)
-    # A module that is called like the provider itself is no reason to let the name pass.
-    module = re.compile("|".join(stem for stem in modules if stem not in names))
-    word = re.compile(rf"(?<![a-z0-9])(?:{'|'.join(map(re.escape, sorted(names)))})(?![a-z0-9])")
-    wrong = [
-        Use(use.file, use.line, f"{found[0]} in {use.what[:60]!r}")
-        for file in program()
-        for use in strings_and_names(file)
-        if (found := word.search(module.sub("", use.what.lower()))) and not _is_its_own(file, found[0])
-    ]
-    assert {"anthropic", "openai"} <= names
-    assert not wrong, report(wrong)
-
-
-def _is_its_own(file: str, name: str) -> bool:
-    return file.startswith(("sidecar/wires/", "sidecar/auth/")) and name.replace("-", "_") in _called(file)
-
-
-def _called(file: str) -> str:
-    """Return the name of the wire or scheme that *file* is, or is a part of."""
-    parts = Path(file).with_suffix("").parts[2:]
-    return parts[1] if parts[0] == "counts" and len(parts) > 1 else parts[0]
-
-
-def test_files_and_functions_are_short() -> None:
-    """Ours: a file is read in one sitting, a function on one screen."""
-    everything = files("protocol", "sidecar", "tests")
-    lengths = {file: len((ROOT / file).read_bytes().splitlines()) for file in everything}
-    wrong = [Use(file, 1, f"{lines} lines") for file, lines in lengths.items() if lines >= MAX_FILE_LINES]
-    for file in everything:
-        for node in ast.walk(tree_of(file)):
-            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
-                lines = (node.end_lineno or node.lineno) - node.lineno + 1
-                wrong += [Use(file, node.lineno, f"{node.name}: {lines} lines")] if lines > MAX_FUNCTION_LINES else []
-    assert not wrong, report(wrong)
 
 
 # --- what a process loads, and what it shows -------------------------------------------------

@@ -75,9 +75,14 @@ def serve(request: dict[str, Any], folder: Path) -> tuple[set[str], dict[str, An
 def test_a_ping_imports_neither_an_sdk_nor_the_http_client(tmp_path: Path) -> None:
     imported, reply = serve({"id": 1, "action": "ping"}, tmp_path)
     assert reply["data"]["pong"] is True
-    assert "sidecar.serve" in imported
+    assert "sidecar.server.serve" in imported
     assert not imported & (SLOW | HTTP)
-    assert not imported & {"sidecar.catalogue", "sidecar.chat", "sidecar.existing", "sidecar.resolve"}
+    assert not imported & {
+        "sidecar.catalogue.provider_rows",
+        "sidecar.generation.run",
+        "sidecar.auth.logins.imported",
+        "sidecar.providers.resolve",
+    }
 
 
 @pytest.mark.parametrize("wire", STREAMS)

@@ -3,8 +3,8 @@
 import shutil
 from pathlib import Path
 
-from tests import documents
-from tests.documents import ROOT
+from tests.support import documents
+from tests.support.documents import ROOT
 
 
 def checkout(folder: Path) -> Path:

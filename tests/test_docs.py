@@ -16,16 +16,21 @@ from protocol import schema
 from protocol.errors import ErrorCode, Phase
 from protocol.replies import Attempt
 from protocol.requests import MAX_TIMEOUT_MS, PARAMS, Initialize
-from sidecar import catalogue, config, config_file, dispatch, framing, resolve, wires
 from sidecar.__main__ import USAGE
-from sidecar.actions import ACTIONS, Task
-from sidecar.errors import MESSAGE_MAX_CHARS, RETRYABLE
-from sidecar.inflight import TOTAL_MS
-from sidecar.patience import LONG, PINGED_IDLE_SECONDS, USUAL, Patience
-from sidecar.wires import draft
-from tests import documents
-from tests.documents import DOCUMENTS, ROOT, Block
-from tests.source import program, tree_of
+from sidecar.catalogue import provider_rows
+from sidecar.config import file as config_file
+from sidecar.config import loader
+from sidecar.core.errors import MESSAGE_MAX_CHARS, RETRYABLE
+from sidecar.generation.timeouts import LONG, PINGED_IDLE_SECONDS, USUAL, Patience
+from sidecar.providers import resolve
+from sidecar.server import dispatch, framing
+from sidecar.server.actions import ACTIONS, Task
+from sidecar.server.open_requests import TOTAL_MS
+from sidecar.wires import registry
+from sidecar.wires.shared import draft
+from tests.support import documents
+from tests.support.documents import DOCUMENTS, ROOT, Block
+from tests.support.source import program, tree_of
 
 PROTOCOL = "protocol/PROTOCOL.md"
 DEFS: dict[str, Any] = msgspec.json.decode(schema.PATH.read_bytes())["$defs"]
@@ -78,7 +83,7 @@ def _is_known(block: Block) -> bool:
 
 @pytest.mark.parametrize(("before", "after"), documents.pairs("json", "run"), ids=id_of)
 def test_what_is_run_gives_what_is_shown(before: Block, after: Block, tmp_path: Path) -> None:
-    """Protocol. After a change that is meant: `python -m tests.documents`."""
+    """Protocol. After a change that is meant: `python -m tests.support.documents`."""
     assert after.info == "json output"
     output = documents.run(before.text, tmp_path)
     assert documents.settled(output) == documents.settled(after.text)
@@ -110,7 +115,7 @@ def test_an_object_is_what_its_block_says(block: Block) -> None:
 def test_a_configuration_is_taken(block: Block, tmp_path: Path) -> None:
     file = tmp_path / "config.toml"
     file.write_text(block.text, encoding="utf-8")
-    loaded = config.load(path=str(file), env={})
+    loaded = loader.load(path=str(file), env={})
     assert resolve.known_providers(loaded).keys() >= loaded.providers.keys()
     assert loaded.providers
 
@@ -255,10 +260,10 @@ def test_the_limits_of_time_are_those_of_the_program() -> None:
         assert limit in text
 
 
-@pytest.mark.parametrize("name", wires.names())
+@pytest.mark.parametrize("name", registry.names())
 def test_a_wire_has_the_five_things_that_are_asked_of_it(name: str) -> None:
     """CONTRIBUTING.md. What is a part of a wire and no wire stands in `NOT_WIRES`."""
-    wire = wires.load(name)
+    wire = registry.load(name)
     assert not [
         thing for thing in ("CODEC", "encode", "Decoder", "decode_whole", "classify") if not hasattr(wire, thing)
     ]
@@ -299,7 +304,7 @@ def test_the_example_of_the_help_works(tmp_path: Path) -> None:
 
 
 def test_every_variable_of_the_program_is_described() -> None:
-    source = "".join(file.read_text(encoding="utf-8") for file in (ROOT / "sidecar").glob("config*.py"))
+    source = "".join(file.read_text(encoding="utf-8") for file in (ROOT / "sidecar/config").glob("*.py"))
     read = set(re.findall(r"SIDECAR_[A-Z]+(?:_[A-Z]+)*\b", source))
     assert "SIDECAR_CONFIG" in read
     assert not sorted(read - words("CONFIGURATION.md"))
@@ -317,9 +322,9 @@ def test_every_key_of_the_configuration_is_described() -> None:
 
 def test_the_readme_names_every_built_in_provider_that_works_and_no_other() -> None:
     """Ours: a row of the table of providers is a promise once its scheme is there, and its wire with its fixtures."""
-    schemes = {path.stem for path in (ROOT / "sidecar/auth").glob("*.py")} | {"none"}
-    known = {name for name in wires.names() if list((ROOT / "fixtures" / name).glob("*/call.json"))} | {"from_model"}
-    rows = catalogue.providers()
+    schemes = {path.stem for path in (ROOT / "sidecar/auth/schemes").glob("*.py")} | {"none"}
+    known = {name for name in registry.names() if list((ROOT / "fixtures" / name).glob("*/call.json"))} | {"from_model"}
+    rows = provider_rows.providers()
     working = {name for name, row in rows.items() if row.wire in known and row.auth in schemes}
     section = documents.read("README.md").partition("## Providers")[2].partition("\n## ")[0]
     named = set(re.findall(r"`([\w-]+)`", section))

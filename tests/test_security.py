@@ -20,10 +20,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from packaging.utils import canonicalize_name
 
-from sidecar import log, store_file
-from sidecar.addresses import has_steps, is_link_local
-from sidecar.errors import without
-from tests.e2e.probes import posix_only
+from sidecar.auth.logins import store_file
+from sidecar.core import log
+from sidecar.core.errors import without
+from sidecar.core.url_policy import has_steps, is_link_local
+from tests.support.process_probes import posix_only
 from tests.test_repo import LOCKS, ROOT, environments, pins
 
 # --- addresses that names lead to ------------------------------------------------------------------
@@ -157,11 +158,11 @@ def _program() -> Iterator[tuple[str, ast.AST]]:
 
 
 TEMPLATES = {
-    ("sidecar/config.py", "template"),
-    ("sidecar/device_flow.py", "template"),
-    ("sidecar/meters.py", "template"),
-    ("sidecar/resume.py", "_PROMPT"),
-    ("sidecar/settings.py", "template"),
+    ("sidecar/config/loader.py", "template"),
+    ("sidecar/auth/logins/device_flow.py", "template"),
+    ("sidecar/upstream/token_buckets.py", "template"),
+    ("sidecar/generation/resume.py", "_PROMPT"),
+    ("sidecar/providers/settings.py", "template"),
 }
 """Columns of the catalogue, and one constant. Whoever adds to it looks where the template comes from."""
 

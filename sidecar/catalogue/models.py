@@ -16,11 +16,12 @@ from typing import Literal, TypeVar
 
 import msgspec
 
-from sidecar.wires.types import ModelFacts
+from sidecar.core import resources
+from sidecar.wires.shared.types import ModelFacts
 
 T = TypeVar("T")
 
-PATH = Path(__file__).parent / "models.json"
+PATH = resources.path("catalogue/models.json")
 
 MADE = date(2026, 11, 20)
 """The day up to which the facts of the table go."""

@@ -12,8 +12,8 @@ import msgspec
 
 from protocol.replies import ModelInfo
 from sidecar.catalogue import models
+from sidecar.catalogue.corrections import Correction, Overlay
 from sidecar.catalogue.models import Capabilities, ModelRow, Rates, Tier
-from sidecar.overlays import Correction, Overlay
 
 CONFIGURATION = "configuration"
 """The source of a price that the user has written down."""

@@ -12,8 +12,8 @@ import zlib
 from typing import NamedTuple
 from uuid import UUID
 
-from sidecar.codecs import Frame
-from sidecar.errors import SidecarError
+from sidecar.codecs.frame import Frame
+from sidecar.core.errors import SidecarError
 
 MAX_HEADERS_BYTES = 128 * 1024
 MAX_PAYLOAD_BYTES = 24 * 1024 * 1024

@@ -3,8 +3,8 @@
 Knows lines and their bound. Must not know what a line says.
 """
 
-from sidecar.codecs import Frame
-from sidecar.errors import SidecarError
+from sidecar.codecs.frame import Frame
+from sidecar.core.errors import SidecarError
 
 MAX_LINE_BYTES = 16 * 1024 * 1024
 """Longest line of a reply."""

@@ -4,8 +4,8 @@ Knows line ends (LF, CRLF, CR), fields, comments and the byte order mark. Must n
 an event means. Source: https://html.spec.whatwg.org/multipage/server-sent-events.html, 2026-11.
 """
 
-from sidecar.codecs import Frame
-from sidecar.errors import SidecarError
+from sidecar.codecs.frame import Frame
+from sidecar.core.errors import SidecarError
 
 MAX_EVENT_BYTES = 16 * 1024 * 1024
 """Largest event; room for an inline image."""

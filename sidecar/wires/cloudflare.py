@@ -11,14 +11,15 @@ import msgspec
 from protocol.messages import FinishReason, Message, ToolCallPart, ToolResultPart, Usage
 from protocol.replies import Chunk, Warn
 from protocol.requests import Chat, Options
-from sidecar.codecs import Frame
-from sidecar.errors import SidecarError
-from sidecar.wires import common, faults, openai_chat
-from sidecar.wires.calls import paired
-from sidecar.wires.draft import Draft, parse_arguments
-from sidecar.wires.faults import Rule
+from sidecar.codecs.frame import Frame
+from sidecar.core.errors import SidecarError
+from sidecar.wires import openai_chat
 from sidecar.wires.openai_chat import parts as openai_chat_parts
-from sidecar.wires.types import Encoded, HttpRequest, Outcome, Route, StreamDecoder
+from sidecar.wires.shared import common, faults
+from sidecar.wires.shared.calls import paired
+from sidecar.wires.shared.draft import Draft, parse_arguments
+from sidecar.wires.shared.faults import Rule
+from sidecar.wires.shared.types import Encoded, HttpRequest, Outcome, Route, StreamDecoder
 
 CODEC = "sse"
 

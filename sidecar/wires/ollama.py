@@ -22,13 +22,13 @@ from protocol.messages import (
 )
 from protocol.replies import Chunk, Warn
 from protocol.requests import Chat, NamedTool, Options
-from sidecar.codecs import Frame
-from sidecar.errors import SidecarError
-from sidecar.wires import common, faults
-from sidecar.wires.calls import paired
-from sidecar.wires.draft import Draft, parse_arguments
-from sidecar.wires.faults import Rule
-from sidecar.wires.types import Encoded, HttpRequest, Outcome, Route
+from sidecar.codecs.frame import Frame
+from sidecar.core.errors import SidecarError
+from sidecar.wires.shared import common, faults
+from sidecar.wires.shared.calls import paired
+from sidecar.wires.shared.draft import Draft, parse_arguments
+from sidecar.wires.shared.faults import Rule
+from sidecar.wires.shared.types import Encoded, HttpRequest, Outcome, Route
 
 CODEC = "ndjson"
 

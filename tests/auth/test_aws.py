@@ -10,14 +10,15 @@ from typing import Any
 
 import pytest
 
-from sidecar import catalogue
-from sidecar.auth import Call, aws
-from sidecar.errors import SidecarError
-from sidecar.resolve import Target
-from sidecar.secret import Secret
-from sidecar.transport import Transport
+from sidecar.auth.authorize import Call
+from sidecar.auth.schemes import aws
+from sidecar.catalogue import provider_rows
+from sidecar.core.errors import SidecarError
+from sidecar.core.secret import Secret
+from sidecar.providers.resolve import Target
+from sidecar.upstream.http_client import Transport
 from sidecar.wires import bedrock_converse
-from sidecar.wires.types import HttpRequest, Route
+from sidecar.wires.shared.types import HttpRequest, Route
 
 AT = datetime(2026, 11, 20, 12, 0, 0, tzinfo=UTC)
 KEYS = {"AWS_ACCESS_KEY_ID": "AKIDENVIRONMENT", "AWS_SECRET_ACCESS_KEY": "made/up+secret"}
@@ -73,7 +74,7 @@ def call(
         settings={"region": "eu-west-1"} | settings,
     )
     target = Target(
-        row=catalogue.providers()["bedrock"],
+        row=provider_rows.providers()["bedrock"],
         route=route,
         credential=Secret(bearer, "environment") if bearer else None,
         list_base_url="https://bedrock.eu-west-1.amazonaws.com",

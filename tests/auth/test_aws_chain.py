@@ -8,7 +8,7 @@ from typing import Any
 import anyio
 import pytest
 
-from sidecar.auth import aws
+from sidecar.auth.schemes import aws
 from tests.auth.test_aws import KEYS, call, files, isolated, pair, refusal, signer_of, write
 
 __all__ = ["files", "isolated"]

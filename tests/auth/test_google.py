@@ -15,15 +15,16 @@ import anyio
 import msgspec
 import pytest
 
-from sidecar import catalogue
-from sidecar.auth import Call, google
-from sidecar.errors import SidecarError
-from sidecar.inflight import Progress
-from sidecar.resolve import Target
-from sidecar.secret import Secret
-from sidecar.transport import Limits, Response, Transport
-from sidecar.wires.types import HttpRequest, Route
-from tests.auth.google_files import EXTERNAL, PROGRAM, USER, service_account
+from sidecar.auth.authorize import Call
+from sidecar.auth.schemes import google
+from sidecar.catalogue import provider_rows
+from sidecar.core.errors import SidecarError
+from sidecar.core.secret import Secret
+from sidecar.providers.resolve import Target
+from sidecar.server.open_requests import Progress
+from sidecar.upstream.http_client import Limits, Response, Transport
+from sidecar.wires.shared.types import HttpRequest, Route
+from tests.support.google_files import EXTERNAL, PROGRAM, USER, service_account
 
 ROOT = Path(__file__).resolve().parents[2]
 TOKEN = {"access_token": "ya29.first", "expires_in": 3600, "token_type": "Bearer"}
@@ -62,7 +63,7 @@ async def body(data: bytes) -> AsyncIterator[bytes]:
 
 def call(http: Http, env: dict[str, str], credential: Secret | None = None) -> Call:
     target = Target(
-        row=catalogue.providers()["vertex"],
+        row=provider_rows.providers()["vertex"],
         route=Route(provider="vertex", wire="gemini", model="m", base_url="https://provider.test"),
         credential=credential,
         list_base_url="https://provider.test",

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from sidecar.auth import google_settings
-from tests.auth.google_files import EXTERNAL, USER, service_account
+from sidecar.auth.schemes import google_settings
+from tests.support.google_files import EXTERNAL, USER, service_account
 
 IMPERSONATION = "https://iamcredentials.googleapis.com/v1/projects/-/serviceAccounts/{}:generateAccessToken"
 POOL = "//iam.googleapis.com/projects/{}/locations/global/workloadIdentityPools/pool/providers/p"

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from statistics import median
 
-from sidecar import vocab
+from sidecar.tokens import vocabularies
 from tests.bench import processes
 from tests.bench.host import Host, hosting
 from tests.bench.processes import EndedError
@@ -34,7 +34,7 @@ def ours(name: str) -> tuple[float, float]:
     """Return the seconds until our encoding is there, and the megabytes that it keeps."""
     import tiktoken  # noqa: F401 - both have it imported before they begin
 
-    return _cost(lambda: vocab.load(name))
+    return _cost(lambda: vocabularies.load(name))
 
 
 def theirs(name: str) -> tuple[float, float]:
@@ -63,7 +63,7 @@ def loading() -> Iterator[Figure]:
             for _ in range(RUNS):
                 for who, costs in runs.items():
                     costs.append(_run(LOAD.format(who, name), folder))
-            size = (vocab.FOLDER / f"{name}.zlib").stat().st_size / 1e6
+            size = (vocabularies.FOLDER / f"{name}.zlib").stat().st_size / 1e6
             ms, mb = ({who: median(each[at] for each in costs) for who, costs in runs.items()} for at in (0, 1))
             yield Figure(
                 what=f"loading {name}",
@@ -84,8 +84,8 @@ def loading() -> Iterator[Figure]:
 
 def _published(name: str) -> bytes:
     """Return the published vocabulary, made again of ours."""
-    content = zlib.decompress((vocab.FOLDER / f"{name}.zlib").read_bytes())
-    tokens = (token or vocab.SEPARATOR for token in content.split(vocab.SEPARATOR))
+    content = zlib.decompress((vocabularies.FOLDER / f"{name}.zlib").read_bytes())
+    tokens = (token or vocabularies.SEPARATOR for token in content.split(vocabularies.SEPARATOR))
     return b"".join(b"%s %d\n" % (base64.b64encode(token), rank) for rank, token in enumerate(tokens))
 
 

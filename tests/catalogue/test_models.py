@@ -12,9 +12,9 @@ import pytest
 
 from protocol.replies import ModelInfo
 from sidecar.catalogue import build, models
+from sidecar.catalogue.corrections import Overlay
 from sidecar.catalogue.models import ModelRow, Rates, lookup, of_provider
 from sidecar.catalogue.overlay import complete
-from sidecar.overlays import Overlay
 
 FILE: dict[str, dict[str, dict[str, Any]]] = msgspec.json.decode(models.PATH.read_bytes())
 ROWS = [(provider, model, row) for provider in FILE for model, row in of_provider(provider).items()]

@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar import catalogue
-from sidecar.catalogue import modelsdev
+from sidecar.catalogue import modelsdev, provider_rows
 from sidecar.catalogue.models import Capabilities, ModelRow, Rates
 
 AT = "2026-11-21T10:00:00+00:00"
@@ -250,6 +249,6 @@ def test_what_was_kept_and_makes_no_sense_is_refused(data: bytes) -> None:
 
 
 def test_each_name_there_belongs_to_one_provider_of_ours() -> None:
-    named = [each for row in catalogue.providers().values() for each in row.models_dev]
+    named = [each for row in provider_rows.providers().values() for each in row.models_dev]
     assert len(named) > 10
     assert len(set(named)) == len(named)

@@ -9,9 +9,9 @@ import msgspec
 from protocol.messages import Usage
 from protocol.replies import ModelInfo
 from sidecar.catalogue import models, overlay
+from sidecar.catalogue.corrections import Correction, Overlay
 from sidecar.catalogue.models import Capabilities, ModelRow, Rates, Tier
-from sidecar.cost import cost
-from sidecar.overlays import Correction, Overlay
+from sidecar.usage.cost import cost
 
 DAY = date(2026, 11, 20)
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.codecs import Frame
 from sidecar.codecs.aws_eventstream import MAX_HEADERS_BYTES, MAX_PAYLOAD_BYTES, Codec, headers_of
-from sidecar.errors import SidecarError
+from sidecar.codecs.frame import Frame
+from sidecar.core.errors import SidecarError
 
 
 def header(name: str, value: str) -> bytes:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from sidecar.codecs import sse
 from sidecar.codecs.sse import MAX_EVENT_BYTES, MAX_STRAY_BYTES, Codec
-from sidecar.errors import SidecarError
+from sidecar.core.errors import SidecarError
 
 Frames = list[tuple[str, bytes]]
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.differential import BASES, KEY
-from tests.e2e.provider import Provider
+from tests.support.fake_provider import Provider
 
 
 @pytest.fixture(scope="session")

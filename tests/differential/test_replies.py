@@ -8,14 +8,13 @@ import msgspec
 import pytest
 
 from protocol.messages import Message, ReasoningPart, TextPart, ToolCallPart
-from sidecar.errors import SidecarError
-from sidecar.wires.types import Outcome, Route
-from tests import corpus, fixtures
+from sidecar.core.errors import SidecarError
+from sidecar.wires.shared.types import Outcome, Route
 from tests.differential import BASES, HELLO, QUIET
-from tests.e2e import shapes
-from tests.e2e.provider import Provider
-from tests.fixtures import Case
-from tests.playing import play
+from tests.support import corpus, fixtures, reply_scripts
+from tests.support.decoding import play
+from tests.support.fake_provider import Provider
+from tests.support.fixtures import Case
 
 pytestmark = QUIET
 
@@ -186,8 +185,8 @@ BY_REPLY = pytest.mark.parametrize("case", [pytest.param(case, id=case.name) for
 
 def by_them(case: Case, client: Any, provider: Provider, body: bytes) -> Meaning:
     """Return what the SDK reads in *body*, sent with the status and headers of *case*."""
-    headers = {"content-type": shapes.SSE} | case.head["headers"]
-    steps = [shapes.head(case.head["status"], **headers | {"content-length": str(len(body))}), body]
+    headers = {"content-type": reply_scripts.SSE} | case.head["headers"]
+    steps = [reply_scripts.head(case.head["status"], **headers | {"content-length": str(len(body))}), body]
     whole = case.head["status"] == 200 and body.lstrip().startswith(b"{")
     return READERS[case.wire](client, ASKS[case.wire] | {"model": provider.play(case.name, steps), "stream": not whole})
 

@@ -8,19 +8,20 @@ import msgspec
 import pytest
 
 from protocol.requests import Chat
-from sidecar import auth, catalogue, wires
-from sidecar.auth import Call
-from sidecar.framing import decode_params
-from sidecar.inflight import Progress
-from sidecar.resolve import Target
-from sidecar.secret import Secret
-from sidecar.transport import Limits, Transport, read_body
-from tests import fixtures
+from sidecar.auth import authorize
+from sidecar.auth.authorize import Call
+from sidecar.catalogue import provider_rows
+from sidecar.core.secret import Secret
+from sidecar.providers.resolve import Target
+from sidecar.server.framing import decode_params
+from sidecar.server.open_requests import Progress
+from sidecar.upstream.http_client import Limits, Transport, read_body
+from sidecar.wires import registry
 from tests.differential import BASES, KEY, QUIET
-from tests.e2e import shapes
-from tests.e2e.provider import Call as Arrived
-from tests.e2e.provider import Provider
-from tests.fixtures import Case
+from tests.support import fixtures, reply_scripts
+from tests.support.fake_provider import Call as Arrived
+from tests.support.fake_provider import Provider
+from tests.support.fixtures import Case
 
 pytestmark = QUIET
 
@@ -43,11 +44,11 @@ async def send_ours(case: Case, provider: Provider) -> None:
     """Send the request that the case's call is encoded to, with the credential in its place."""
     route = msgspec.structs.replace(fixtures.route(case), base_url=provider.url + BASES[case.wire])
     chat = decode_params(json.dumps(case.call["params"]).encode(), Chat)
-    request = wires.load(case.wire).encode(chat, route).request
-    row = catalogue.providers()[case.call["provider"]]
+    request = registry.load(case.wire).encode(chat, route).request
+    row = provider_rows.providers()[case.call["provider"]]
     target = Target(row=row, route=route, credential=Secret(KEY, "request"), list_base_url=route.base_url)
     http = Transport()
-    headers = await auth.headers(Call(target=target, http=http, request=request, chat=chat))
+    headers = await authorize.headers(Call(target=target, http=http, request=request, chat=chat))
     async with http.send(request, headers, Limits(), Progress()) as response:
         await read_body(response)
     await http.aclose()
@@ -84,7 +85,7 @@ async def test_a_call_is_the_request_that_the_sdk_sends(
     case: Case, clients: dict[str, Any], sdks: dict[str, Any], provider: Provider
 ) -> None:
     body = case.expected_request["body"]
-    model = provider.play(body["model"], shapes.document({"error": {"message": "enough"}}, 400))
+    model = provider.play(body["model"], reply_scripts.document({"error": {"message": "enough"}}, 400))
     before = len(provider.calls(model))
     await send_ours(case, provider)
     with pytest.raises(sdks[case.wire].BadRequestError):

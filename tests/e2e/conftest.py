@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.harness import Sidecar
-from tests.e2e.provider import CLOSE, Provider
-from tests.e2e.rows import astray, every_key, every_setting
-from tests.e2e.services import Services, online
-from tests.e2e.shapes import ANTHROPIC
+from tests.support.fake_provider import CLOSE, Provider
+from tests.support.fake_services import Services, online
+from tests.support.process import Sidecar
+from tests.support.provider_rows import astray, every_key, every_setting
+from tests.support.reply_scripts import ANTHROPIC
 
 
 @pytest.fixture(scope="session")

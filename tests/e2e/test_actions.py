@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.harness import ABSENT, CANARY, Object, Sidecar, environment, text
-from tests.e2e.provider import Provider
-from tests.e2e.shapes import ANTHROPIC, OPENAI, SHAPES, Shape, document, whole
+from tests.support.fake_provider import Provider
+from tests.support.process import ABSENT, CANARY, Object, Sidecar, environment, text
+from tests.support.reply_scripts import ANTHROPIC, OPENAI, SHAPES, Shape, document, whole
 
 BY_SHAPE = pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.wire)
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.harness import Object, Sidecar
-from tests.e2e.rows import params, text_of
-from tests.e2e.services import Answer, Services, document, online
+from tests.support.fake_services import Answer, Services, document, online
+from tests.support.process import Object, Sidecar
+from tests.support.provider_rows import params, text_of
 
 TOKENS = "POST https://api.anthropic.com/v1/oauth/token"
 CHATS = "POST https://*/v1/messages"

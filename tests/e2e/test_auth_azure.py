@@ -6,9 +6,9 @@ from urllib.parse import parse_qs
 
 import pytest
 
-from tests.e2e.harness import Sidecar
-from tests.e2e.rows import params, text_of
-from tests.e2e.services import Answer, Services, document, online
+from tests.support.fake_services import Answer, Services, document, online
+from tests.support.process import Sidecar
+from tests.support.provider_rows import params, text_of
 
 RESOURCE = {"AZURE_OPENAI_RESOURCE": "mine"}
 APPLICATION = {"AZURE_TENANT_ID": "my-tenant", "AZURE_CLIENT_ID": "my-client"}

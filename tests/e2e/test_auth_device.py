@@ -6,8 +6,9 @@ from urllib.parse import parse_qs
 
 import pytest
 
-from tests.e2e import accounts
-from tests.e2e.accounts import (
+from tests.support import logins
+from tests.support.fake_services import Answer, Services, document
+from tests.support.logins import (
     CODES,
     GRANTED,
     INTERVAL_SECONDS,
@@ -27,10 +28,9 @@ from tests.e2e.accounts import (
     logged_off,
     stored,
 )
-from tests.e2e.harness import Object, Sidecar
-from tests.e2e.probes import linux_only, listening, posix_only
-from tests.e2e.rows import params, text_of
-from tests.e2e.services import Answer, Services, document
+from tests.support.process import Object, Sidecar
+from tests.support.process_probes import linux_only, listening, posix_only
+from tests.support.provider_rows import params, text_of
 
 SHOWN = {
     "type": "device_flow",
@@ -161,11 +161,11 @@ def test_a_server_that_repeats_what_it_was_asked_with_is_not_repeated(services: 
 
 
 def test_answers_that_do_not_come_are_asked_for_again(services: Services, tmp_path: Path) -> None:  # F05
-    broken: list[accounts.Answering] = [
+    broken: list[logins.Answering] = [
         Answer(status=500),
         Answer(b"<html>Bad gateway</html>", 502, {"content-type": "text/html"}),
         document({"error": "server_error"}, 503),
-        accounts.hangs_up,
+        logins.hangs_up,
     ]
     github(services)
     services.answer(TOKENS, *broken, GRANTED)

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.accounts import GITHUB, TOKEN, authenticate, log_in, logged_off, status, stored
-from tests.e2e.harness import Sidecar
-from tests.e2e.probes import posix_only
-from tests.e2e.rows import params, text_of
-from tests.e2e.services import Services
 from tests.e2e.test_auth_store import eventually
+from tests.support.fake_services import Services
+from tests.support.logins import GITHUB, TOKEN, authenticate, log_in, logged_off, status, stored
+from tests.support.process import Sidecar
+from tests.support.process_probes import posix_only
+from tests.support.provider_rows import params, text_of
 
 CHATS = "POST https://api.githubcopilot.com/*"
 OTHERS = "gho_CANARY-of-another-app"

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.accounts import (
+from tests.support.fake_services import Services
+from tests.support.logins import (
     KEY,
     TOKEN,
     authenticate,
@@ -23,12 +24,11 @@ from tests.e2e.accounts import (
     stored,
     warnings,
 )
-from tests.e2e.harness import Object, Sidecar, environment
-from tests.e2e.probes import linux_only, posix_only
-from tests.e2e.rows import params, text_of
-from tests.e2e.services import Services
+from tests.support.process import Object, Sidecar, environment
+from tests.support.process_probes import linux_only, posix_only
+from tests.support.provider_rows import params, text_of
 
-KEYCHAINS = "tests.e2e.keychains"
+KEYCHAINS = "tests.support.keychains"
 
 
 def mode(path: Path) -> int:
@@ -258,7 +258,7 @@ def test_a_keychain_that_does_not_work_is_done_without(services: Services, tmp_p
     ("backend", "settings"),
     [
         ("keyring.backends.fail.NoSuch", ""),
-        ("tests.e2e.keychains.os", ""),
+        ("tests.support.keychains.os", ""),
         ("", "no section\n"),
         ("", "[backend]\ndefault-keyring = keyring.backends.fail.NoSuch\n"),
     ],

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.accounts import Answering, Held, hangs_up
-from tests.e2e.harness import Object, Sidecar
-from tests.e2e.rows import params, text_of
-from tests.e2e.services import Answer, Services, document, online
-from tests.source import within
+from tests.support.fake_services import Answer, Services, document, online
+from tests.support.logins import Answering, Held, hangs_up
+from tests.support.process import Object, Sidecar
+from tests.support.provider_rows import params, text_of
+from tests.support.source import within
 
 TOKENS = "POST https://auth.openai.com/oauth/token"
 CHATS = "POST https://api.openai.com/v1/chat/completions"

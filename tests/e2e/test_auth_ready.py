@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.accounts import authenticate
-from tests.e2e.harness import Object, Sidecar
-from tests.e2e.rows import params, text_of
-from tests.e2e.services import Services, document, online
 from tests.e2e.test_auth_store import eventually
+from tests.support.fake_services import Services, document, online
+from tests.support.logins import authenticate
+from tests.support.process import Object, Sidecar
+from tests.support.provider_rows import params, text_of
 
 SECRET = {"AZURE_TENANT_ID": "t", "AZURE_CLIENT_ID": "c", "AZURE_CLIENT_SECRET": "CANARY"}
 

@@ -8,20 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.accounts import (
-    SESSIONS,
-    TOKEN,
-    TOKENS,
-    Held,
-    authenticate,
-    github,
-    log_in,
-    logged_off,
-    stored,
-)
-from tests.e2e.harness import Object, Sidecar
-from tests.e2e.rows import params, text_of
-from tests.e2e.services import Answer, Seen, Services, document
+from tests.support.fake_services import Answer, Seen, Services, document
+from tests.support.logins import SESSIONS, TOKEN, TOKENS, Held, authenticate, github, log_in, logged_off, stored
+from tests.support.process import Object, Sidecar
+from tests.support.provider_rows import params, text_of
 
 CHATS = "POST https://api.githubcopilot.com/*"
 SESSION = "tid=CANARY-session;exp=1"

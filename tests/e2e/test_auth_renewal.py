@@ -7,11 +7,11 @@ import msgspec
 import pytest
 
 from tests.e2e import test_auth_anthropic, test_auth_azure, test_auth_openai
-from tests.e2e.accounts import SESSIONS, TOKEN, Held
-from tests.e2e.harness import Sidecar
-from tests.e2e.rows import params, text_of
-from tests.e2e.services import Answer, Seen, Services, document, online
 from tests.e2e.test_vertex import movable
+from tests.support.fake_services import Answer, Seen, Services, document, online
+from tests.support.logins import SESSIONS, TOKEN, Held
+from tests.support.process import Sidecar
+from tests.support.provider_rows import params, text_of
 
 MANY = 20
 REFUSED = document({"error": {"message": "Unauthorized"}}, 401)

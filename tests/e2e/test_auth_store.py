@@ -6,20 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.accounts import (
-    KEY,
-    Held,
-    authenticate,
-    file_of,
-    key_of_chat,
-    log_in,
-    logged_off,
-    seed,
-    status,
-    stored,
-)
-from tests.e2e.rows import params, text_of
-from tests.e2e.services import Services, document
+from tests.support.fake_services import Services, document
+from tests.support.logins import KEY, Held, authenticate, file_of, key_of_chat, log_in, logged_off, seed, status, stored
+from tests.support.provider_rows import params, text_of
 
 # --- what is stored ----------------------------------------------------------------------------
 

@@ -12,9 +12,9 @@ from urllib.parse import parse_qs
 
 import pytest
 
-from tests.e2e.harness import Object, Sidecar
-from tests.e2e.rows import params, text_of
-from tests.e2e.services import Answer, Services, document, online
+from tests.support.fake_services import Answer, Services, document, online
+from tests.support.process import Object, Sidecar
+from tests.support.provider_rows import params, text_of
 
 MODEL = "anthropic.claude-x-v1:0"
 CHATS = "POST https://bedrock-runtime.eu-west-1.amazonaws.com/*"

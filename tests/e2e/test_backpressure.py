@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.limits import BREAKER_FAILURES
-from tests.e2e import probes
-from tests.e2e.harness import Sidecar, text
-from tests.e2e.provider import STALL, Provider, Repeat
-from tests.e2e.shapes import ANTHROPIC, stream
-from tests.e2e.stalls import lively
+from sidecar.upstream.gates import BREAKER_FAILURES
+from tests.support import process_probes
+from tests.support.fake_provider import STALL, Provider, Repeat
+from tests.support.process import Sidecar, text
+from tests.support.reply_scripts import ANTHROPIC, stream
+from tests.support.stalling_providers import lively
 
 KIBIBYTE = 1024
 MEBIBYTE = 1024 * KIBIBYTE
@@ -37,20 +37,20 @@ def pieces_of(size_bytes: int) -> list[str]:
     return [f"{number:08}" * (PIECE_BYTES // 8) for number in range(size_bytes // PIECE_BYTES)]
 
 
-@probes.linux_only
+@process_probes.linux_only
 @pytest.mark.parametrize("seconds", [1.0, pytest.param(60.0, marks=pytest.mark.slow)])
 def test_a_host_that_stops_reading_stops_the_providers(
     warm: Sidecar, provider: Provider, seconds: float
 ) -> None:  # B01, G06
     provider.play("m", ANTHROPIC.answer(*pieces_of(10 * MEBIBYTE)))
-    probes.forget_peak(warm.process.pid)
-    before = probes.rss_bytes(warm.process.pid)
+    process_probes.forget_peak(warm.process.pid)
+    before = process_probes.rss_bytes(warm.process.pid)
 
     warm.pause()
     ids = [warm.chat("m") for _ in range(STREAMS)]
     provider.call("m", STREAMS - 1)
     provider.stuck(seconds)
-    assert probes.peak_rss_bytes(warm.process.pid) - before <= HELD_BYTES
+    assert process_probes.peak_rss_bytes(warm.process.pid) - before <= HELD_BYTES
     for call in provider.calls("m"):
         assert not call.played
         assert call.sent_bytes <= LANE_BYTES + SYSTEM_BYTES
@@ -122,7 +122,7 @@ def test_a_host_that_reads_slowly_opens_no_breaker(sidecar: Sidecar, provider: P
     assert not [each for each in sidecar.ask("list_providers")["data"]["providers"] if "gates" in each]
 
 
-@probes.posix_only
+@process_probes.posix_only
 def test_a_host_that_never_reads_does_not_hold_up_the_end(sidecar: Sidecar, provider: Provider) -> None:  # B03
     provider.play("m", stream([ANTHROPIC.opening, Repeat(ANTHROPIC.text("x" * PIECE_BYTES), 1000)]))
     sidecar.expects_answers, sidecar.may_tear = False, True
@@ -146,7 +146,7 @@ def hearing(home: Path, provider: Provider) -> Iterator[tuple[Sidecar, int]]:
         yield sidecar, ours
 
 
-@probes.posix_only
+@process_probes.posix_only
 def test_when_nobody_reads_any_more_every_stream_is_stopped(tmp_path: Path, provider: Provider) -> None:  # B04
     provider.play("m", lively(pause_seconds=0.005))
     provider.play("silent", ANTHROPIC.begun("x", STALL))
@@ -166,7 +166,7 @@ def test_when_nobody_reads_any_more_every_stream_is_stopped(tmp_path: Path, prov
     assert len(provider.calls("m") + provider.calls("silent")) == 20
 
 
-@probes.posix_only
+@process_probes.posix_only
 def test_a_silent_process_notices_that_nobody_reads_any_more(tmp_path: Path, provider: Provider) -> None:  # B04
     provider.play("silent", ANTHROPIC.begun("x", STALL))
     with hearing(tmp_path, provider) as (sidecar, stdout):

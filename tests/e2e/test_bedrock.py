@@ -9,10 +9,10 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
-from tests.e2e import probes
-from tests.e2e.harness import Sidecar
-from tests.e2e.rows import case_of, check_chunks, params, secrets, text_of
-from tests.e2e.services import Answer, Seen, Services, document, online
+from tests.support import process_probes
+from tests.support.fake_services import Answer, Seen, Services, document, online
+from tests.support.process import Sidecar
+from tests.support.provider_rows import case_of, check_chunks, params, secrets, text_of
 
 CANCELLED_SECONDS = 0.25
 """How soon a connection is closed once its request is cancelled."""
@@ -149,7 +149,7 @@ def test_a_cancelled_stream_is_closed_at_once(services: Services, tmp_path: Path
         assert seen.closed_at - start <= CANCELLED_SECONDS
 
 
-@probes.linux_only
+@process_probes.linux_only
 @pytest.mark.parametrize("env", [BEARER, KEYS], ids=["bearer", "signed"])
 def test_a_hundred_streams_need_one_more_thread_at_most(
     services: Services, tmp_path: Path, env: dict[str, str]

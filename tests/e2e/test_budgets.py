@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.harness import Object, Sidecar, environment
-from tests.e2e.lines import Line
-from tests.e2e.provider import Provider
-from tests.e2e.shapes import ANTHROPIC, OPENAI, SHAPES, Shape, opened
-from tests.e2e.stalls import lively
 from tests.e2e.test_ledger import MODEL, answered, report
+from tests.support.fake_provider import Provider
+from tests.support.lines import Line
+from tests.support.process import Object, Sidecar, environment
+from tests.support.reply_scripts import ANTHROPIC, OPENAI, SHAPES, Shape, opened
+from tests.support.stalling_providers import lively
 
 CLOSED_SECONDS = 0.25
 
@@ -63,7 +63,7 @@ def test_generate_has_limits_too(warm: Sidecar, provider: Provider) -> None:
 
 def test_a_call_that_is_cut_is_not_in_the_message(warm: Sidecar, provider: Provider) -> None:
     def call(arguments: str, **head: Any) -> bytes:
-        from tests.e2e.shapes import _choice
+        from tests.support.reply_scripts import _choice
 
         return _choice({"tool_calls": [{"index": 0, "function": {"arguments": arguments}} | head]})
 

@@ -4,11 +4,11 @@ import time
 
 import pytest
 
-from tests.e2e import probes
-from tests.e2e.harness import Id, Sidecar, in_time, text
-from tests.e2e.provider import STALL, Pause, Provider
-from tests.e2e.shapes import ANTHROPIC, SHAPES, Shape, stream
-from tests.e2e.stalls import PHASES, Phase, lively, stalled
+from tests.support import process_probes
+from tests.support.fake_provider import STALL, Pause, Provider
+from tests.support.process import Id, Sidecar, in_time, text
+from tests.support.reply_scripts import ANTHROPIC, SHAPES, Shape, stream
+from tests.support.stalling_providers import PHASES, Phase, lively, stalled
 
 ENDED_SECONDS = 0.05
 CLOSED_SECONDS = 0.25
@@ -24,7 +24,7 @@ def cancel(sidecar: Sidecar, request_id: Id) -> tuple[float, float]:
     return asked_at, end.at - asked_at
 
 
-@probes.linux_only
+@process_probes.linux_only
 @pytest.mark.parametrize("phase", PHASES)
 def test_a_request_is_cancelled_whatever_it_waits_for(warm: Sidecar, provider: Provider, phase: Phase) -> None:  # G03
     def measure() -> float:
@@ -132,7 +132,7 @@ TOLD = {"connect": "connect", "tls": "connect", "headers": "headers", "error": "
 """Phase → how an error names it."""
 
 
-@probes.linux_only
+@process_probes.linux_only
 @pytest.mark.parametrize("phase", PHASES)
 def test_the_timeout_of_a_request_is_over_everything(warm: Sidecar, provider: Provider, phase: Phase) -> None:  # I01
     def measure() -> float:
@@ -150,7 +150,7 @@ def test_the_timeout_of_a_request_is_over_everything(warm: Sidecar, provider: Pr
     in_time(measure, 0.4)
 
 
-@probes.linux_only
+@process_probes.linux_only
 @pytest.mark.parametrize(
     ("phase", "option", "told"),
     [("connect", "connect_ms", "connect"), ("headers", "first_byte_ms", "headers"), ("body", "idle_ms", "idle")],

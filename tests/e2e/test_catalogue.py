@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.harness import Object, Sidecar
-from tests.e2e.probes import posix_only
-from tests.e2e.provider import WAIT_SECONDS
-from tests.e2e.rows import secrets
-from tests.e2e.services import Answer, Seen, Services, document, online
+from tests.support.fake_provider import WAIT_SECONDS
+from tests.support.fake_services import Answer, Seen, Services, document, online
+from tests.support.process import Object, Sidecar
+from tests.support.process_probes import posix_only
+from tests.support.provider_rows import secrets
 
 MODELS_DEV = "https://models.dev/api.json"
 

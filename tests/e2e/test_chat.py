@@ -2,9 +2,9 @@
 
 import pytest
 
-from tests.e2e.harness import CANARY, Sidecar, text
-from tests.e2e.provider import Provider
-from tests.e2e.shapes import SHAPES, Shape
+from tests.support.fake_provider import Provider
+from tests.support.process import CANARY, Sidecar, text
+from tests.support.reply_scripts import SHAPES, Shape
 
 BY_SHAPE = pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.wire)
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.harness import Object, Sidecar
-from tests.e2e.rows import params, secrets, text_of
-from tests.e2e.services import Answer, Services, document, online
+from tests.support.fake_services import Answer, Services, document, online
+from tests.support.process import Object, Sidecar
+from tests.support.provider_rows import params, secrets, text_of
 
 COPILOT = "https://api.githubcopilot.com"
 SESSIONS = "https://api.github.com/copilot_internal/v2/token"

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from tests import corpus
-from tests.corpus import Exchange
-from tests.e2e.harness import CANARY, Sidecar
-from tests.e2e.provider import Provider, Step
-from tests.e2e.shapes import Shape, head
+from tests.support import corpus
+from tests.support.corpus import Exchange
+from tests.support.fake_provider import Provider, Step
+from tests.support.process import CANARY, Sidecar
+from tests.support.reply_scripts import Shape, head
 
 EXCHANGES = corpus.exchanges("anthropic", "openai")
 

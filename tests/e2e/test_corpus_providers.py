@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from tests import corpus
-from tests.corpus import Exchange
-from tests.e2e.harness import CANARY, Sidecar
+from tests.support import corpus
+from tests.support.corpus import Exchange
+from tests.support.process import CANARY, Sidecar
 
 PROVIDERS = {folder: name for folder, name in corpus.PROVIDERS.items() if folder not in ("anthropic", "openai")}
 """Folder of the recordings → provider. The two that are left out have a test of their own."""

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.harness import Object, Sidecar
+from tests.support.process import Object, Sidecar
 
 USAGE = {"input_tokens": 28_000, "output_tokens": 500, "cache_read_tokens": 20_000}
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.counts import CHAT, count
-from tests.e2e.harness import PING_SECONDS, Object, Sidecar, environment, in_time
-from tests.e2e.services import Services
+from tests.support.fake_services import Services
+from tests.support.process import PING_SECONDS, Object, Sidecar, environment, in_time
+from tests.support.token_counts import CHAT, count
 
 # --- by a vocabulary -------------------------------------------------------------------------
 
@@ -129,6 +129,6 @@ def test_a_plain_chat_loads_no_vocabulary(tmp_path: Path) -> None:
         usage = {"input_tokens": 1, "output_tokens": 1}
         sidecar.ask("calculate_cost", {"model": "gpt-6", "usage": usage}, provider="openai")
     said = sidecar.stderr.decode()
-    assert "sidecar.pricing" in said
-    for name in ("tiktoken", "sidecar.vocab", "sidecar.counting", "sidecar.catalogue.tokenizers"):
+    assert "sidecar.usage.pricing" in said
+    for name in ("tiktoken", "sidecar.tokens.vocabularies", "sidecar.server.counting", "sidecar.tokens.families"):
         assert f" {name}\n" not in said

@@ -10,14 +10,14 @@ from urllib.parse import unquote
 import msgspec
 import pytest
 
-from sidecar.provider_counts import MAX_KEPT
-from tests import corpus
-from tests.corpus import Exchange
-from tests.e2e.counts import CHAT, NUMBERS, chat_nobody_asked_before, check_estimate, count
-from tests.e2e.harness import CANARY, Object, Sidecar
-from tests.e2e.rows import secrets
-from tests.e2e.services import Answer, Services, document, online
-from tests.recorded_requests import READERS, Unsayable, chat_of
+from sidecar.upstream.token_counts import MAX_KEPT
+from tests.support import corpus
+from tests.support.corpus import Exchange
+from tests.support.fake_services import Answer, Services, document, online
+from tests.support.process import CANARY, Object, Sidecar
+from tests.support.provider_rows import secrets
+from tests.support.recorded_requests import READERS, Unsayable, chat_of
+from tests.support.token_counts import CHAT, NUMBERS, chat_nobody_asked_before, check_estimate, count
 
 GOOGLE = "https://aiplatform.googleapis.com/v1"
 GOOGLE_MODELS = "projects/my-project/locations/global/publishers"

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.harness import Object, Sidecar, environment, text
-from tests.e2e.provider import CLOSE, STALL, Provider, Step
-from tests.e2e.shapes import ANTHROPIC, OPENAI, document, stream
+from tests.support.fake_provider import CLOSE, STALL, Provider, Step
+from tests.support.process import Object, Sidecar, environment, text
+from tests.support.reply_scripts import ANTHROPIC, OPENAI, document, stream
 
 KEYS = ("sk-test-first", "sk-test-second", "sk-test-third")
 

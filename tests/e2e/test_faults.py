@@ -5,9 +5,9 @@ import socket
 
 import pytest
 
-from tests.e2e.harness import CANARY, Object, Sidecar, text
-from tests.e2e.provider import CLOSE, RESET, Act, Provider, Step
-from tests.e2e.shapes import ANTHROPIC, OPENAI, SHAPES, SSE, Shape, document, head, opened, stream, whole
+from tests.support.fake_provider import CLOSE, RESET, Act, Provider, Step
+from tests.support.process import CANARY, Object, Sidecar, text
+from tests.support.reply_scripts import ANTHROPIC, OPENAI, SHAPES, SSE, Shape, document, head, opened, stream, whole
 
 BY_SHAPE = pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.wire)
 

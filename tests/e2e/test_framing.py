@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e import probes
-from tests.e2e.harness import Sidecar, text
-from tests.e2e.provider import CLOSE, Provider
-from tests.e2e.shapes import ANTHROPIC
+from tests.support import process_probes
+from tests.support.fake_provider import CLOSE, Provider
+from tests.support.process import Sidecar, text
+from tests.support.reply_scripts import ANTHROPIC
 
 MEBIBYTE = 1024 * 1024
 LIMIT_BYTES = 32 * MEBIBYTE
@@ -109,7 +109,7 @@ def overlong(head: bytes, size_bytes: int = 100 * MEBIBYTE) -> Iterator[bytes]:
         yield piece
 
 
-@probes.linux_only
+@process_probes.linux_only
 @pytest.mark.parametrize(
     ("head", "request_id"),
     [(b'{"id":"big","action":"stream_chat","params":"', "big"), (b'{"action":"x","params":{"id":5},"y":"', None)],
@@ -118,13 +118,13 @@ def overlong(head: bytes, size_bytes: int = 100 * MEBIBYTE) -> Iterator[bytes]:
 def test_an_overlong_line_is_refused_and_skipped_in_bounded_memory(
     sidecar: Sidecar, head: bytes, request_id: str | None
 ) -> None:  # A06
-    before = probes.rss_bytes(sidecar.process.pid)
+    before = process_probes.rss_bytes(sidecar.process.pid)
     for piece in overlong(head):
         sidecar.write(piece)
     error = sidecar.refusal(b'"}\n', request_id)
     assert (error["code"], error["reason"]) == ("invalid_request", "line_too_long")
     pong(sidecar, PING + b"\n")
-    assert probes.peak_rss_bytes(sidecar.process.pid) - before <= 2 * LIMIT_BYTES
+    assert process_probes.peak_rss_bytes(sidecar.process.pid) - before <= 2 * LIMIT_BYTES
 
 
 def test_a_line_of_just_the_limit_is_taken(sidecar: Sidecar) -> None:  # A06
@@ -248,7 +248,7 @@ def a_nonblocking_pipe(content: bytes) -> Iterator[int]:
     os.close(theirs)
 
 
-@probes.posix_only
+@process_probes.posix_only
 @pytest.mark.parametrize("kind", [a_file, nothing, a_socket, a_terminal, a_nonblocking_pipe])
 def test_stdin_may_be_anything(
     tmp_path: Path, provider: Provider, kind: Callable[[bytes], AbstractContextManager[int]]

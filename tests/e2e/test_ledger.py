@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.harness import Object, Sidecar, environment, in_time
-from tests.e2e.lines import Line
-from tests.e2e.probes import posix_only
-from tests.e2e.provider import STALL, Provider
-from tests.e2e.shapes import ANTHROPIC, OPENAI, document, stream
-from tests.e2e.stalls import lively
+from tests.support.fake_provider import STALL, Provider
+from tests.support.lines import Line
+from tests.support.process import Object, Sidecar, environment, in_time
+from tests.support.process_probes import posix_only
+from tests.support.reply_scripts import ANTHROPIC, OPENAI, document, stream
+from tests.support.stalling_providers import lively
 
 MODEL = "claude-sonnet-5-5"
 """Two dollars for a million tokens of the prompt, ten for one of the answer."""
@@ -169,7 +169,7 @@ def test_it_can_be_put_elsewhere(tmp_path: Path, provider: Provider) -> None:
 def test_who_asks_nobody_does_not_pay_for_it(tmp_path: Path) -> None:
     with Sidecar(tmp_path, env=environment(tmp_path, PYTHONPROFILEIMPORTTIME="1")) as sidecar:
         sidecar.ask("list_providers")
-    assert b"sidecar.ledger\n" in sidecar.stderr
+    assert b"sidecar.usage.ledger\n" in sidecar.stderr
     assert b"sqlite3" not in sidecar.stderr
 
 

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e import probes
-from tests.e2e.harness import ROOT, Object, Sidecar, environment, in_time, params, text
-from tests.e2e.hosted import WAITS_IN_A_THREAD, Hosted
-from tests.e2e.provider import STALL, Provider
-from tests.e2e.shapes import ANTHROPIC, stream
-from tests.e2e.stalls import PHASES, Phase, lively, stalled
+from tests.support import process_probes
+from tests.support.fake_provider import STALL, Provider
+from tests.support.host_process import WAITS_IN_A_THREAD, Hosted
+from tests.support.process import ROOT, Object, Sidecar, environment, in_time, params, text
+from tests.support.reply_scripts import ANTHROPIC, stream
+from tests.support.stalling_providers import PHASES, Phase, lively, stalled
 
 STREAMS = 50
 ENDED_SECONDS = 0.5
@@ -48,7 +48,7 @@ def check_left(sidecar: Sidecar, ids: list[object], start: float) -> None:
     assert sidecar.exit() - start <= LEFT_SECONDS
 
 
-@probes.posix_only
+@process_probes.posix_only
 @pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
 def test_a_signal_ends_every_stream_and_then_the_process(
     sidecar: Sidecar, provider: Provider, number: signal.Signals
@@ -61,7 +61,7 @@ def test_a_signal_ends_every_stream_and_then_the_process(
     assert provider.quiet(0.5)
 
 
-@probes.linux_only
+@process_probes.linux_only
 @pytest.mark.parametrize("phase", PHASES)
 def test_a_signal_ends_a_request_whatever_it_waits_for(
     sidecar: Sidecar, provider: Provider, phase: Phase
@@ -78,7 +78,7 @@ socket.getaddrinfo = lambda *args, **more: threading.Event().wait()
 """
 
 
-@probes.posix_only
+@process_probes.posix_only
 def test_a_name_lookup_that_hangs_holds_up_neither_a_cancel_nor_the_end(tmp_path: Path) -> None:  # C02
     (tmp_path / "sitecustomize.py").write_text(DEAF_RESOLVER, encoding="ascii")
     env = environment(tmp_path, PYTHONPATH=os.pathsep.join((str(tmp_path), str(ROOT))))
@@ -93,7 +93,7 @@ def test_a_name_lookup_that_hangs_holds_up_neither_a_cancel_nor_the_end(tmp_path
         check_left(sidecar, ids[1:], start)
 
 
-@probes.posix_only
+@process_probes.posix_only
 @pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
 def test_a_second_signal_ends_the_process_on_the_spot(
     tmp_path: Path, provider: Provider, second: signal.Signals
@@ -117,7 +117,7 @@ def test_a_second_signal_ends_the_process_on_the_spot(
     in_time(measure, 0.1)
 
 
-@probes.posix_only
+@process_probes.posix_only
 def test_two_signals_at_once_tear_no_line(sidecar: Sidecar, provider: Provider) -> None:  # C03
     sidecar.expects_answers = False
     ids = open_streams(sidecar, provider)
@@ -127,7 +127,7 @@ def test_two_signals_at_once_tear_no_line(sidecar: Sidecar, provider: Provider) 
     sidecar.exit(0.5)
 
 
-@probes.posix_only
+@process_probes.posix_only
 def test_other_signals_do_no_harm(sidecar: Sidecar, provider: Provider) -> None:  # C05
     provider.play("m", ANTHROPIC.answer("fine"))
     for number in (
@@ -171,7 +171,7 @@ def test_the_end_of_input_lets_what_is_open_finish(sidecar: Sidecar, provider: P
     assert sidecar.exit() - sidecar.lines[-1].at <= 0.5
 
 
-@probes.posix_only
+@process_probes.posix_only
 def test_a_signal_ends_a_process_that_is_finishing(sidecar: Sidecar, provider: Provider) -> None:  # C01 after C07
     ids = open_streams(sidecar, provider, 3)
     sidecar.close_stdin()
@@ -188,7 +188,7 @@ child.wait()
 """
 
 
-@probes.linux_only
+@process_probes.linux_only
 @pytest.mark.parametrize("pipes_stay", [False, True], ids=["pipes close", "a sibling holds the pipes"])
 def test_when_the_host_is_killed_the_process_leaves(
     tmp_path: Path, provider: Provider, pipes_stay: bool
@@ -225,14 +225,14 @@ def test_when_the_host_is_killed_the_process_leaves(
     assert provider.closed(provider.call("silent"))
 
 
-@probes.linux_only
+@process_probes.linux_only
 @pytest.mark.parametrize("thread_ends", [False, True], ids=["spawned by a thread", "by one that has ended"])
 def test_the_system_tells_at_once_of_the_hosts_end_and_of_nothing_less(
     tmp_path: Path, thread_ends: bool
 ) -> None:  # C08, C09
     def measure() -> float:
         with closing(Hosted(tmp_path)) as hosted:
-            hosted.ping_until(lambda: probes.catches(hosted.pid, signal.SIGURG))
+            hosted.ping_until(lambda: process_probes.catches(hosted.pid, signal.SIGURG))
             if thread_ends:
                 hosted.end_thread()
             return hosted.kill_host()
@@ -240,7 +240,7 @@ def test_the_system_tells_at_once_of_the_hosts_end_and_of_nothing_less(
     in_time(measure, 0.1)
 
 
-@probes.linux_only
+@process_probes.linux_only
 def test_where_a_thread_waits_for_the_hosts_end_the_process_leaves_at_once(tmp_path: Path) -> None:  # C08, C09
     def measure() -> float:
         with closing(Hosted(tmp_path, WAITS_IN_A_THREAD)) as hosted:
@@ -250,7 +250,7 @@ def test_where_a_thread_waits_for_the_hosts_end_the_process_leaves_at_once(tmp_p
     in_time(measure, 0.1)
 
 
-@probes.linux_only
+@process_probes.linux_only
 def test_a_host_that_is_killed_before_the_system_is_asked_is_missed_by_nobody(tmp_path: Path) -> None:  # C08, C09
     with closing(Hosted(tmp_path)) as hosted:
         hosted.ping()
@@ -268,7 +268,7 @@ def test_shutdown_may_be_said_twice_and_then_nothing_else(sidecar: Sidecar, prov
     check_left(sidecar, ids, start)
 
 
-@probes.linux_only
+@process_probes.linux_only
 def test_it_is_ready_soon_and_has_called_nobody(tmp_path: Path) -> None:  # C16
     seconds = []
     for turn in range(3):
@@ -277,7 +277,7 @@ def test_it_is_ready_soon_and_has_called_nobody(tmp_path: Path) -> None:  # C16
         with Sidecar(home) as sidecar:
             seconds.append(sidecar.lines[0].at - sidecar.spawned_at)
             # The event loop's own pair.
-            assert sum("socket:" in each for each in probes.descriptors(sidecar.process.pid).values()) <= 2
+            assert sum("socket:" in each for each in process_probes.descriptors(sidecar.process.pid).values()) <= 2
             assert not list(home.iterdir())
     assert min(seconds) <= 0.5
 

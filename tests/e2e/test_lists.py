@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.harness import Object, Sidecar, in_time
-from tests.e2e.rows import ROWS, params, secrets
-from tests.e2e.services import Services, document, online
+from tests.support.fake_services import Services, document, online
+from tests.support.process import Object, Sidecar, in_time
+from tests.support.provider_rows import ROWS, params, secrets
 
 LISTS: dict[str, Any] = json.loads((Path(__file__).parent / "lists.json").read_text(encoding="utf-8"))
 """Provider → `answers`, what its service says by address, and `models`, what must come out of it."""

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from tests.auth.google_files import USER, service_account
-from tests.e2e.harness import PING_SECONDS, Object, Sidecar
-from tests.e2e.rows import params, text_of
-from tests.e2e.services import Answer, Services, document, online
 from tests.e2e.test_vertex import CHATS, LOGINS, MODEL, TOKENS, chat, place_of, token, written
+from tests.support.fake_services import Answer, Services, document, online
+from tests.support.google_files import USER, service_account
+from tests.support.process import PING_SECONDS, Object, Sidecar
+from tests.support.provider_rows import params, text_of
 
 # --- gcloud's configuration ------------------------------------------------------------------
 

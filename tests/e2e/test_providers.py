@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.harness import Object, Sidecar
-from tests.e2e.rows import (
+from tests.support.fake_services import Answer, Services, document, online
+from tests.support.process import Object, Sidecar
+from tests.support.provider_rows import (
     MODEL,
     ROWS,
     TEXTS,
@@ -25,7 +26,6 @@ from tests.e2e.rows import (
     text_of,
     wires_of,
 )
-from tests.e2e.services import Answer, Services, document, online
 
 RESOURCE = "https://my-resource.openai.azure.com/openai"
 VERTEX = "https://aiplatform.googleapis.com/v1beta1/projects/my-project/locations/global"

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.harness import Object, Sidecar, environment, text
-from tests.e2e.provider import Provider
-from tests.e2e.shapes import SHAPES, Shape
+from tests.support.fake_provider import Provider
+from tests.support.process import Object, Sidecar, environment, text
+from tests.support.reply_scripts import SHAPES, Shape
 
 CHAT = {"messages": [{"role": "user", "content": "Hi"}]}
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.harness import ABSENT, CANARY, Object, Sidecar, environment, text
-from tests.e2e.provider import Provider
-from tests.e2e.shapes import ANTHROPIC, OPENAI
+from tests.support.fake_provider import Provider
+from tests.support.process import ABSENT, CANARY, Object, Sidecar, environment, text
+from tests.support.reply_scripts import ANTHROPIC, OPENAI
 
 CHAT: Object = {"model": "m", "messages": [{"role": "user", "content": "Hi"}]}
 MARK = "d41d8cd9"

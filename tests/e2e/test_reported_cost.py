@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.harness import Object, Sidecar
-from tests.e2e.provider import CLOSE, Provider, Step
-from tests.e2e.rows import params
-from tests.e2e.services import Answer, Services, document, online
-from tests.e2e.shapes import ANTHROPIC, OPENAI, stream
 from tests.e2e.test_copilot import models
 from tests.e2e.test_ledger import MODEL
+from tests.support.fake_provider import CLOSE, Provider, Step
+from tests.support.fake_services import Answer, Services, document, online
+from tests.support.process import Object, Sidecar
+from tests.support.provider_rows import params
+from tests.support.reply_scripts import ANTHROPIC, OPENAI, stream
 
 BILLED = {"copilot_usage": {"total_nano_aiu": 123_456_789, "token_details": [{"token_type": "input"}]}}
 NOTHING = {"copilot_usage": {"total_nano_aiu": 0}}

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.harness import Object, Sidecar, environment, text
-from tests.e2e.provider import RESET, STALL, Provider, Step
-from tests.e2e.shapes import ANTHROPIC, OPENAI, Shape, document, opened, stream
+from tests.support.fake_provider import RESET, STALL, Provider, Step
+from tests.support.process import Object, Sidecar, environment, text
+from tests.support.reply_scripts import ANTHROPIC, OPENAI, Shape, document, opened, stream
 
 PREFILLED, MODERN = "claude-haiku-4-5", "claude-opus-4-8"
 

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from sidecar import catalogue
-from tests.e2e.harness import Object, Sidecar
-from tests.e2e.rows import ROWS, case_of, check_chunks, every_key, every_setting, params, secrets, text_of
-from tests.e2e.services import Answer, Seen, Services, online
+from sidecar.catalogue import provider_rows
+from tests.support.fake_services import Answer, Seen, Services, online
+from tests.support.process import Object, Sidecar
+from tests.support.provider_rows import ROWS, case_of, check_chunks, every_key, every_setting, params, secrets, text_of
 
 GATEWAY = "https://gateway.ai.cloudflare.com/v1/my-account/my-gateway"
 KINDS = """
@@ -73,7 +73,7 @@ def test_a_model_may_name_its_provider(
 
 
 def test_every_alias_is_its_provider(keyed: Sidecar, services: Services) -> None:
-    for alias, name in catalogue.aliases().items():
+    for alias, name in provider_rows.aliases().items():
         services.answer("POST *", text_of(ROWS[name].wire))
         assert ask(keyed, alias, options={"wire": ROWS[name].wire})["provider"] == name
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.harness import Object, Sidecar
-from tests.e2e.rows import MODEL, params, secrets, text_of
-from tests.e2e.services import Answer, Services, online
+from tests.support.fake_services import Answer, Services, online
+from tests.support.process import Object, Sidecar
+from tests.support.provider_rows import MODEL, params, secrets, text_of
 
 
 def ask(sidecar: Sidecar, provider: str, wire: str | None = None, **more: Any) -> Object:

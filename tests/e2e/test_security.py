@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.auth.google_files import service_account
-from tests.e2e import canaries
-from tests.e2e.accounts import TOKEN
-from tests.e2e.harness import CANARY, ROOT, Sidecar, environment, text
-from tests.e2e.provider import CLOSE, Provider
-from tests.e2e.rows import params, text_of
-from tests.e2e.services import Answer, Services, document, online
-from tests.e2e.shapes import SHAPES, head
+from tests.support import canaries
+from tests.support.fake_provider import CLOSE, Provider
+from tests.support.fake_services import Answer, Services, document, online
+from tests.support.google_files import service_account
+from tests.support.logins import TOKEN
+from tests.support.process import CANARY, ROOT, Sidecar, environment, text
+from tests.support.provider_rows import params, text_of
+from tests.support.reply_scripts import SHAPES, head
 
 # --- names that lead to the link -----------------------------------------------------------------
 

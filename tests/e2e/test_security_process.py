@@ -10,17 +10,17 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.e2e import probes
-from tests.e2e.harness import CANARY, ROOT, Object, Sidecar, environment
-from tests.e2e.provider import Provider
-from tests.e2e.rows import MODEL, ROWS, every_key, params, text_of, wires_of
-from tests.e2e.services import Services, online
-from tests.e2e.shapes import ANTHROPIC
+from tests.support import process_probes
+from tests.support.fake_provider import Provider
+from tests.support.fake_services import Services, online
+from tests.support.process import CANARY, ROOT, Object, Sidecar, environment
+from tests.support.provider_rows import MODEL, ROWS, every_key, params, text_of, wires_of
+from tests.support.reply_scripts import ANTHROPIC
 
 # --- the process, when it crashes or is made to talk -------------------------------------------------
 
 
-@probes.linux_only
+@process_probes.linux_only
 @pytest.mark.parametrize("how", [{"PYTHONFAULTHANDLER": "1"}, {"PYTHONDEVMODE": "1"}], ids=lambda how: next(iter(how)))
 def test_a_crash_shows_no_key_and_leaves_no_core(tmp_path: Path, provider: Provider, how: dict[str, str]) -> None:
     begun = provider.play("m", ANTHROPIC.begun("x"))
@@ -29,7 +29,7 @@ def test_a_crash_shows_no_key_and_leaves_no_core(tmp_path: Path, provider: Provi
     env = environment(tmp_path, **every_key(), **how)
     with Sidecar(tmp_path, provider, launcher=launcher, env=env) as sidecar:
         sidecar.chunk(sidecar.chat(begun), 1)
-        assert probes.core_bytes(sidecar.process.pid) == "0"
+        assert process_probes.core_bytes(sidecar.process.pid) == "0"
         sidecar.expects_answers, sidecar.expected_exit = False, -signal.SIGABRT
         sidecar.process.send_signal(signal.SIGABRT)
         sidecar.exit()
@@ -65,7 +65,7 @@ print(json.dumps({"Version": 1, "AccessKeyId": "AKIAMADEUP", "SecretAccessKey": 
 """
 
 
-@probes.linux_only
+@process_probes.linux_only
 @pytest.mark.parametrize("way", ["profile", "role's source profile"])
 def test_a_program_that_gives_credentials_learns_nothing_else(services: Services, tmp_path: Path, way: str) -> None:
     program, told = tmp_path / "program.py", tmp_path / "told.json"
@@ -114,7 +114,7 @@ PATHS = (
 )
 
 
-@probes.posix_only
+@process_probes.posix_only
 def test_no_name_is_a_path(tmp_path: Path, provider: Provider) -> None:
     home, folder = tmp_path / "home", tmp_path / "recorded"
     home.mkdir()

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e import probes
-from tests.e2e.harness import ROOT, Id, Object, Sidecar, environment, text
-from tests.e2e.provider import STALL, Pause, Provider, Step
-from tests.e2e.shapes import ANTHROPIC, document, opened, stream
-from tests.e2e.stalls import Phase, stalled
+from tests.support import process_probes
+from tests.support.fake_provider import STALL, Pause, Provider, Step
+from tests.support.process import ROOT, Id, Object, Sidecar, environment, text
+from tests.support.reply_scripts import ANTHROPIC, document, opened, stream
+from tests.support.stalling_providers import Phase, stalled
 
 HEARTBEAT_MS = 1000
 
@@ -36,7 +36,7 @@ def is_about(found: int, wanted: int) -> bool:
     return wanted <= found <= wanted + HEARTBEAT_MS // 5 * (wanted // HEARTBEAT_MS) + LATE_MS
 
 
-@probes.linux_only
+@process_probes.linux_only
 def test_a_silent_stream_says_again_and_again_what_it_waits_for(sidecar: Sidecar, provider: Provider) -> None:  # D12
     hear(sidecar, "status")
     waits: list[tuple[Phase, str, str]] = [
@@ -127,11 +127,11 @@ def test_a_request_in_a_queue_and_one_that_waits_for_its_next_try_say_so(tmp_pat
 
 
 IMPATIENT = """
-from sidecar import inflight
+from sidecar.server import open_requests
 {total}
 import msgspec.structs
-from sidecar import patience
-patience.USUAL = msgspec.structs.replace(patience.USUAL, {limits})
+from sidecar.generation import timeouts
+timeouts.USUAL = msgspec.structs.replace(timeouts.USUAL, {limits})
 """
 """A program whose usual limit of one phase is short; that for models which reason is what it always is."""
 
@@ -154,7 +154,7 @@ def test_every_phase_has_a_limit_by_default_and_a_longer_one_for_models_that_rea
 ) -> None:  # D05, D11, D12
     phase, reason, steps = SILENCES[limit]
     program = IMPATIENT.replace("{limits}", "" if limit == "total" else f"{limit}=0.3")
-    program = program.replace("{total}", "inflight.TOTAL_MS = 300" if limit == "total" else "")
+    program = program.replace("{total}", "open_requests.TOTAL_MS = 300" if limit == "total" else "")
     (tmp_path / "sitecustomize.py").write_text(program, encoding="ascii")
     env = environment(tmp_path, PYTHONPATH=os.pathsep.join((str(tmp_path), str(ROOT))))
     provider.play(QUICK, steps)

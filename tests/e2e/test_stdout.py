@@ -12,15 +12,15 @@ from random import Random
 
 import pytest
 
-from tests.e2e import probes
-from tests.e2e.harness import ROOT, Sidecar, environment, in_time, text
-from tests.e2e.provider import Call, Pause, Provider
-from tests.e2e.shapes import ANTHROPIC, SHAPES, Shape, stream
+from tests.support import process_probes
+from tests.support.fake_provider import Call, Pause, Provider
+from tests.support.process import ROOT, Sidecar, environment, in_time, text
+from tests.support.reply_scripts import ANTHROPIC, SHAPES, Shape, stream
 
 PING = b'{"id":"p","action":"ping"}\n'
 
 
-@probes.posix_only
+@process_probes.posix_only
 @pytest.mark.parametrize(("closed", "name"), [("0<&-", "stdin"), ("1>&-", "stdout")])
 def test_without_stdin_or_stdout_there_is_nothing_to_start_for(tmp_path: Path, closed: str, name: str) -> None:  # B05
     with Sidecar(tmp_path, launcher=("sh", "-c", f'exec "$@" {closed}', "sh"), ready=False) as sidecar:
@@ -30,12 +30,12 @@ def test_without_stdin_or_stdout_there_is_nothing_to_start_for(tmp_path: Path, c
     assert not sidecar.lines
 
 
-@probes.linux_only
+@process_probes.linux_only
 def test_without_stderr_it_works_in_silence(tmp_path: Path, provider: Provider) -> None:  # B05
     provider.play("m", ANTHROPIC.answer("fine"))
     with Sidecar(tmp_path, provider, launcher=("sh", "-c", 'exec "$@" 2>&-', "sh")) as sidecar:
         assert text(sidecar.stream(sidecar.chat("m"))) == "fine"
-        standard = {fd: path for fd, path in probes.descriptors(sidecar.process.pid).items() if fd <= 2}
+        standard = {fd: path for fd, path in process_probes.descriptors(sidecar.process.pid).items() if fd <= 2}
         assert standard == dict.fromkeys(range(3), os.devnull)
     assert not sidecar.stderr
 
@@ -75,7 +75,7 @@ sys.meta_path.insert(0, Finder())
 """
 
 
-@probes.posix_only
+@process_probes.posix_only
 def test_a_host_that_never_reads_stderr_misses_nothing_else(tmp_path: Path, provider: Provider) -> None:  # B06
     (tmp_path / "sitecustomize.py").write_text(TALKATIVE, encoding="ascii")
     env = environment(tmp_path, PYTHONPATH=os.pathsep.join((str(tmp_path), str(ROOT))))
@@ -85,7 +85,7 @@ def test_a_host_that_never_reads_stderr_misses_nothing_else(tmp_path: Path, prov
             assert text(sidecar.stream(sidecar.chat("m"))) == "fine"
 
 
-@probes.posix_only
+@process_probes.posix_only
 def test_what_libraries_and_children_print_lands_on_stderr(tmp_path: Path, provider: Provider) -> None:  # B07
     (tmp_path / "sitecustomize.py").write_text(STRAY, encoding="ascii")
     env = environment(tmp_path, PYTHONPATH=os.pathsep.join((str(tmp_path), str(ROOT))))
@@ -164,7 +164,7 @@ def a_nonblocking_pipe() -> Iterator[tuple[int, Callable[[], bytes]]]:
     os.close(theirs)
 
 
-@probes.posix_only
+@process_probes.posix_only
 @pytest.mark.parametrize("kind", [a_file, a_socket, a_terminal, a_nonblocking_pipe])
 def test_stdout_may_be_anything_and_is_left_as_it_was(
     tmp_path: Path, kind: Callable[[], AbstractContextManager[tuple[int, Callable[[], bytes]]]]

@@ -7,13 +7,13 @@ from urllib.parse import quote, quote_plus
 
 import pytest
 
-from tests.e2e import canaries
-from tests.e2e.harness import CANARY, ROOT, Sidecar, environment
-from tests.e2e.probes import posix_only
-from tests.e2e.provider import Provider
-from tests.e2e.rows import ROWS, astray
-from tests.e2e.services import Services, document, online
-from tests.e2e.shapes import ANTHROPIC
+from tests.support import canaries
+from tests.support.fake_provider import Provider
+from tests.support.fake_services import Services, document, online
+from tests.support.process import CANARY, ROOT, Sidecar, environment
+from tests.support.process_probes import posix_only
+from tests.support.provider_rows import ROWS, astray
+from tests.support.reply_scripts import ANTHROPIC
 
 KEY_OF_ANOTHER_SHAPE = "0123456789abcdef-no-word-in-it"
 
@@ -25,15 +25,16 @@ class Finder:
     def find_spec(self, name, path=None, target=None):
         if name == "httpx2":
             sys.meta_path.remove(self)
-            from sidecar import log, transport
-            send = transport.Transport.send
+            from sidecar.core import log
+            from sidecar.upstream import http_client
+            send = http_client.Transport.send
 
             def faulty(self, request, auth, *rest, **more):
                 key = auth.get("authorization", auth.get("x-api-key", "")).removeprefix("Bearer ")
                 {fault}
                 return send(self, request, auth, *rest, **more)
 
-            transport.Transport.send = faulty
+            http_client.Transport.send = faulty
 
 sys.meta_path.insert(0, Finder())
 """

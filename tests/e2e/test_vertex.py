@@ -8,11 +8,11 @@ from urllib.parse import parse_qs, unquote
 
 import pytest
 
-from tests.auth.google_files import EXTERNAL, PROGRAM, USER, service_account
-from tests.e2e.harness import Object, Sidecar
-from tests.e2e.rows import params, text_of
-from tests.e2e.services import Answer, Seen, Services, document, online
-from tests.e2e.surroundings import ROOT
+from tests.support.environment import ROOT
+from tests.support.fake_services import Answer, Seen, Services, document, online
+from tests.support.google_files import EXTERNAL, PROGRAM, USER, service_account
+from tests.support.process import Object, Sidecar
+from tests.support.provider_rows import params, text_of
 
 MODEL = "gemini-x"
 CHATS = "POST https://*aiplatform.googleapis.com/*:streamGenerateContent*"

@@ -10,10 +10,10 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.e2e.harness import ROOT, environment
-from tests.e2e.rows import ROWS, TOOLS, case_of, every_key, every_setting, reply_of, text_of
-from tests.e2e.services import Answer, Seen, Services, document
 from tests.live import steps
+from tests.support.fake_services import Answer, Seen, Services, document
+from tests.support.process import ROOT, environment
+from tests.support.provider_rows import ROWS, TOOLS, case_of, every_key, every_setting, reply_of, text_of
 
 LISTS = json.loads((ROOT / "tests/e2e/lists.json").read_text(encoding="utf-8"))
 CHEAP = "claude-haiku-9"

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import msgspec
 
-from tests.e2e.harness import CANARY
+from tests.support.process import CANARY
 
 HERE = Path(__file__).parent
 READY_SECONDS = 20.0

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.harness import CANARY, Line, Object, Sidecar, environment, text
 from tests.peers import aimock
 from tests.peers.aimock import ENDPOINTS, Endpoint, Mock
+from tests.support.process import CANARY, Line, Object, Sidecar, environment, text
 
 if not aimock.program():
     pytest.skip("aimock is not installed: `make peers` does it where there is Node", allow_module_level=True)

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from protocol.messages import TextPart
-from sidecar.wires.anthropic_messages import FINISH_REASONS
-from sidecar.wires.types import Outcome
-from tests.wires.recordings import (
+from sidecar.wires.anthropic_messages.decoder import FINISH_REASONS
+from sidecar.wires.shared.types import Outcome
+from tests.support.recordings import (
     Recording,
     check_chunks,
     check_error,

@@ -9,13 +9,12 @@ from hypothesis import given
 
 from protocol.messages import Message
 from protocol.requests import Chat, Options
-from sidecar.errors import SidecarError
+from sidecar.core.errors import SidecarError
 from sidecar.wires import anthropic_messages as wire
-from sidecar.wires.types import Outcome, Route
-from tests import fixtures
-from tests.fixtures import Case
-from tests.wires import mangled
-from tests.wires.sdk_types import accepted
+from sidecar.wires.shared.types import Outcome, Route
+from tests.support import fixtures, mangled
+from tests.support.fixtures import Case
+from tests.support.sdk_types import accepted
 
 ROUTE = Route(provider="mylab", wire="anthropic_messages", model="m", base_url="https://provider.test")
 CASES = [pytest.param(case, id=case.name) for case in fixtures.cases("anthropic_messages")]

@@ -15,13 +15,13 @@ from protocol.messages import FilePart, ImagePart, Message, TextPart, ToolCallPa
 from protocol.replies import Chunk, Content
 from protocol.requests import Chat, Options, ReasoningOptions
 from sidecar.codecs.aws_eventstream import Codec
-from sidecar.errors import SidecarError
+from sidecar.core.errors import SidecarError
 from sidecar.wires import bedrock_converse
-from sidecar.wires.bedrock_converse import Decoder, encode, whole_request
+from sidecar.wires.bedrock_converse import Decoder, decoder, encode, whole_request
 from sidecar.wires.bedrock_converse.turns import tool_id
-from sidecar.wires.types import HttpRequest, ModelFacts, Route
-from tests import fixtures
-from tests.fixtures import Case
+from sidecar.wires.shared.types import HttpRequest, ModelFacts, Route
+from tests.support import fixtures
+from tests.support.fixtures import Case
 
 CASES = [pytest.param(case, id=case.path.name) for case in fixtures.cases("bedrock_converse")]
 CLAUDE = "us.anthropic.claude-haiku-4-5-20251001-v1:0"
@@ -292,7 +292,7 @@ def test_metadata_ends_a_stream_only_after_the_stop() -> None:
 
 
 @pytest.mark.parametrize(
-    ("reason", "expected"), [*bedrock_converse.FINISH_REASONS.items(), ("something_new", "other"), (None, "other")]
+    ("reason", "expected"), [*decoder.FINISH_REASONS.items(), ("something_new", "other"), (None, "other")]
 )
 def test_a_reason_to_stop_is_said_in_our_word_and_in_theirs(reason: str | None, expected: str) -> None:
     _, decoder = decoded(("messageStop", {"stopReason": reason}))
@@ -301,7 +301,7 @@ def test_a_reason_to_stop_is_said_in_our_word_and_in_theirs(reason: str | None, 
 
 
 def test_all_stop_reasons_of_the_service_model_are_known(shapes: Any) -> None:
-    assert set(shapes.shape_for("StopReason").enum) <= set(bedrock_converse.FINISH_REASONS)
+    assert set(shapes.shape_for("StopReason").enum) <= set(decoder.FINISH_REASONS)
 
 
 def test_an_event_that_is_not_known_is_passed_over_unread() -> None:

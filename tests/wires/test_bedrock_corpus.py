@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from protocol.messages import OpaquePart, TextPart
-from sidecar.errors import SidecarError
-from sidecar.wires.types import Outcome
-from tests.wires.recordings import Recording, check_chunks, check_message, recordings, replay
+from sidecar.core.errors import SidecarError
+from sidecar.wires.shared.types import Outcome
+from tests.support.recordings import Recording, check_chunks, check_message, recordings, replay
 
 RECORDINGS = [*recordings("bedrock.converse_stream"), *recordings("bedrock.converse")]
 

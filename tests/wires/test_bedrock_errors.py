@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocol.errors import ErrorBody, ErrorCode
-from sidecar.errors import SidecarError
+from sidecar.core.errors import SidecarError
 from sidecar.wires.bedrock_converse import Decoder, classify
-from sidecar.wires.types import Route
+from sidecar.wires.shared.types import Route
 
 ROUTE = Route(provider="bedrock", wire="bedrock_converse", model="a.b", base_url="https://provider.test")
 

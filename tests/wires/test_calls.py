@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from protocol.messages import Message, Part, Tool, ToolCallPart, ToolResultPart
 from protocol.requests import Chat
-from sidecar import wires
-from sidecar.errors import SidecarError
-from sidecar.wires import calls, common
-from sidecar.wires.types import Route
+from sidecar.core.errors import SidecarError
+from sidecar.wires import registry
+from sidecar.wires.shared import calls, common
+from sidecar.wires.shared.types import Route
 
 OUTSIDE = re.compile("[^a-z0-9_-]")
 
@@ -90,5 +90,5 @@ def test_an_error_names_the_part_where_the_host_has_it(wire: str) -> None:
     chat = msgspec.convert({"model": "m", "messages": messages}, Chat)
     route = Route(provider="p", wire=wire, model="m", base_url="https://provider.test")
     with pytest.raises(SidecarError) as caught:
-        wires.load(wire).encode(chat, route)
+        registry.load(wire).encode(chat, route)
     assert (caught.value.body.param or "").startswith("params.messages[2].content[1]")

@@ -12,13 +12,14 @@ from hypothesis import strategies as st
 from openai.types.responses import InputTokenCountParams
 
 from protocol.requests import Chat
-from sidecar import catalogue, wires
-from sidecar.errors import SidecarError
-from sidecar.wires.types import ModelFacts, Quirks, Route
-from tests import fixtures
-from tests.wires.sdk_types import accepted
+from sidecar.catalogue import provider_rows
+from sidecar.core.errors import SidecarError
+from sidecar.wires import registry
+from sidecar.wires.shared.types import ModelFacts, Quirks, Route
+from tests.support import fixtures
+from tests.support.sdk_types import accepted
 
-COUNTERS = {row.module for each in catalogue.providers().values() for row in each.counters.values()}
+COUNTERS = {row.module for each in provider_rows.providers().values() for row in each.counters.values()}
 
 TOOL = {"name": "look_up", "description": "Look a word up.", "parameters": {"type": "object", "properties": {}}}
 CHAT = msgspec.convert(
@@ -56,7 +57,7 @@ def counted(module: str, to: Route, chat: Chat = CHAT) -> tuple[str, dict[str, A
 
 
 def sent(to: Route, chat: Chat = CHAT) -> dict[str, Any]:
-    body: dict[str, Any] = json.loads(wires.load(to.wire).encode(chat, to).request.body)
+    body: dict[str, Any] = json.loads(registry.load(to.wire).encode(chat, to).request.body)
     return body
 
 

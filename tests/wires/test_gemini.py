@@ -9,15 +9,14 @@ import pytest
 from hypothesis import given, settings
 
 from protocol.replies import Chunk, Content
-from sidecar.errors import SidecarError
+from sidecar.core.errors import SidecarError
 from sidecar.wires import gemini as wire
 from sidecar.wires.gemini.parts import MAX_DEPTH, Pieces
-from sidecar.wires.types import Outcome, Route
-from tests import fixtures
-from tests.fixtures import Case
-from tests.playing import play
-from tests.wires import mangled
-from tests.wires.gemini_chats import ROUTE, body, chunk, own_parts, played
+from sidecar.wires.shared.types import Outcome, Route
+from tests.support import fixtures, mangled
+from tests.support.decoding import play
+from tests.support.fixtures import Case
+from tests.support.gemini_chats import ROUTE, body, chunk, own_parts, played
 
 STREAMS = [pytest.param(case, id=case.name) for case in mangled.streams("gemini")]
 

@@ -7,11 +7,11 @@ import pytest
 
 from protocol.messages import ReasoningPart, TextPart, ToolCallPart
 from sidecar.codecs.sse import Codec
-from sidecar.errors import SidecarError
-from sidecar.wires.gemini import FINISH_REASONS, NUMBERED
-from sidecar.wires.types import Outcome, Route
-from tests.playing import play
-from tests.wires.recordings import Expected, Played, Recording, opaque_kinds, recordings, replay
+from sidecar.core.errors import SidecarError
+from sidecar.wires.gemini.decoder import FINISH_REASONS, NUMBERED
+from sidecar.wires.shared.types import Outcome, Route
+from tests.support.decoding import play
+from tests.support.recordings import Expected, Played, Recording, opaque_kinds, recordings, replay
 
 ROUTE = Route(provider="mylab", wire="gemini", model="m", base_url="https://provider.test")
 STREAMS = recordings("gemini.stream")

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from sidecar.errors import SidecarError
+from sidecar.core.errors import SidecarError
 from sidecar.wires import gemini as wire
-from tests.wires.gemini_chats import chunk, played
+from tests.support.gemini_chats import chunk, played
 
 
 def error_of(status: int, document: Any) -> SidecarError:

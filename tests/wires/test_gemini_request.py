@@ -9,14 +9,13 @@ from hypothesis import strategies as st
 
 from protocol.messages import Message
 from protocol.requests import Chat
-from sidecar.errors import SidecarError
+from sidecar.core.errors import SidecarError
 from sidecar.wires import gemini as wire
 from sidecar.wires.gemini.turns import function_name
-from sidecar.wires.types import ModelFacts, Route
-from tests import fixtures
-from tests.fixtures import Case
-from tests.wires import mangled
-from tests.wires.gemini_chats import ASK, ROUTE, body, own_parts
+from sidecar.wires.shared.types import ModelFacts, Route
+from tests.support import fixtures, mangled
+from tests.support.fixtures import Case
+from tests.support.gemini_chats import ASK, ROUTE, body, own_parts
 
 
 def case(name: str) -> Case:

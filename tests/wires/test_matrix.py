@@ -9,12 +9,13 @@ import pytest
 
 from protocol.messages import Message, Part, State, TextPart, Tool, ToolCallPart, ToolResultPart
 from protocol.requests import Chat, Options
-from sidecar import catalogue, wires
-from sidecar.wires import common
-from sidecar.wires.types import ModelFacts, Route
-from tests import fixtures
-from tests.fixtures import Case
-from tests.wires.rules import RULES, nine_letters
+from sidecar.catalogue import provider_rows
+from sidecar.wires import registry
+from sidecar.wires.shared import common
+from sidecar.wires.shared.types import ModelFacts, Route
+from tests.support import fixtures
+from tests.support.fixtures import Case
+from tests.support.request_rules import RULES, nine_letters
 
 ANSWERS: list[tuple[Case, Message]] = [
     (case, msgspec.convert(last["message"], Message))
@@ -43,10 +44,10 @@ MODELS = {
 
 def _routes() -> Iterator[Route]:
     """Yield a route to every built-in provider, for each of some models and by each wire that those speak."""
-    for name, row in catalogue.providers().items():
+    for name, row in provider_rows.providers().items():
         for model in MODELS.get(name, ["m-1"]) if row.transport != "replay" else ():
             others = row.paths if not row.wires else ()
-            for wire in {catalogue.wire_of(row, model), *others}:
+            for wire in {provider_rows.wire_of(row, model), *others}:
                 yield Route(
                     provider=name, wire=wire, model=model, base_url="https://provider.test", quirks=row.quirks,
                     facts=ModelFacts(reasoning=True), settings={"region": "us-east-1"}, seed="s_",
@@ -63,7 +64,7 @@ def _results(answer: Message) -> list[Part]:
 
 def _body(route: Route, messages: list[Message], **options: Any) -> dict[str, Any]:
     chat = Chat(model=route.model, messages=messages, options=Options(**options))
-    encoded = wires.load(route.wire).encode(chat, route)
+    encoded = registry.load(route.wire).encode(chat, route)
     body: dict[str, Any] = json.loads(encoded.request.body)
     return body
 

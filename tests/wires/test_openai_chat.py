@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 from protocol.messages import OpaquePart, ReasoningPart, TextPart, ToolCallPart
 from protocol.replies import Chunk, Content, ToolCallChunk
-from sidecar.errors import SidecarError
+from sidecar.core.errors import SidecarError
 from sidecar.wires import openai_chat
 from sidecar.wires.openai_chat.parts import cost, usage
-from sidecar.wires.types import Outcome
-from tests.wires.openai_chats import DONE, body_of, delta, played, route_to
+from sidecar.wires.shared.types import Outcome
+from tests.support.openai_chats import DONE, body_of, delta, played, route_to
 
 
 def calls_of(outcome: Outcome) -> list[tuple[str, str, str | None]]:

@@ -7,10 +7,10 @@ import msgspec
 import pytest
 
 from protocol.messages import Message, ReasoningPart, TextPart, ToolCallPart
-from sidecar.errors import SidecarError
-from sidecar.wires.types import Outcome, Quirks, Route
-from tests.playing import play
-from tests.wires.recordings import Expected, Played, Recording, recordings
+from sidecar.core.errors import SidecarError
+from sidecar.wires.shared.types import Outcome, Quirks, Route
+from tests.support.decoding import play
+from tests.support.recordings import Expected, Played, Recording, recordings
 
 QUIRKS: dict[str, Quirks] = {
     "copilot": Quirks(reasoning_echo="reasoning_text"),

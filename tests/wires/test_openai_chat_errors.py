@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from protocol.errors import ErrorCode
 from protocol.replies import Chunk
-from sidecar.errors import SidecarError
+from sidecar.core.errors import SidecarError
 from sidecar.wires import openai_chat
-from tests.wires.openai_chats import DONE, delta, played, route_to
+from tests.support.openai_chats import DONE, delta, played, route_to
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=8),

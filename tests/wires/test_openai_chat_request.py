@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocol.requests import Chat
-from sidecar.errors import SidecarError
+from sidecar.core.errors import SidecarError
 from sidecar.wires import openai_chat
-from tests import fixtures
-from tests.wires.openai_chats import body_of, route_to
+from tests.support import fixtures
+from tests.support.openai_chats import body_of, route_to
 
 STANDARD = [case for case in fixtures.cases("openai_chat") if case.call["provider"] == "openai"]
 

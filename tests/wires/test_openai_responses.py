@@ -11,14 +11,14 @@ from hypothesis import given
 from protocol.messages import Message, TextPart, ToolCallPart
 from protocol.replies import Chunk
 from protocol.requests import Chat, Options
-from sidecar.errors import SidecarError
-from sidecar.wires import common
+from sidecar.core.errors import SidecarError
 from sidecar.wires import openai_responses as wire
-from sidecar.wires.types import ModelFacts, Outcome, Route
-from tests import fixtures
-from tests.fixtures import Case
-from tests.wires import mangled
-from tests.wires.sdk_types import accepted
+from sidecar.wires.openai_responses import decoder
+from sidecar.wires.shared import common
+from sidecar.wires.shared.types import ModelFacts, Outcome, Route
+from tests.support import fixtures, mangled
+from tests.support.fixtures import Case
+from tests.support.sdk_types import accepted
 
 ROUTE = Route(
     provider="mylab",
@@ -200,7 +200,7 @@ def test_the_finish_reason_follows_from_status_and_output(
     ],
 )
 def test_the_cost_is_a_decimal_of_what_the_provider_says(usage: dict[str, Any], cost: str | None) -> None:
-    assert wire.cost_usd(usage) == cost
+    assert decoder.cost_usd(usage) == cost
 
 
 def test_a_response_that_still_runs_in_the_background_is_no_answer() -> None:

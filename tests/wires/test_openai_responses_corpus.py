@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from protocol.messages import ReasoningPart
-from sidecar.wires.types import Outcome
-from tests.wires.recordings import (
+from sidecar.wires.shared.types import Outcome
+from tests.support.recordings import (
     Recording,
     check_chunks,
     check_error,

@@ -24,9 +24,9 @@ from protocol.messages import (
 )
 from protocol.replies import Warn
 from protocol.requests import Chat, NamedTool, Options, ReasoningOptions
-from sidecar.wires import calls, common
-from sidecar.wires.draft import parse_arguments
-from sidecar.wires.types import Encoded, HttpRequest, Route
+from sidecar.wires.shared import calls, common
+from sidecar.wires.shared.draft import parse_arguments
+from sidecar.wires.shared.types import Encoded, HttpRequest, Route
 
 VERSION = "2026-10-21"
 """Refuses `temperature`, `top_p` and `top_k` whatever the model."""

@@ -10,9 +10,9 @@ from typing import NamedTuple
 import msgspec
 
 from protocol.errors import ErrorCode
-from sidecar.errors import RETRYABLE, SidecarError
-from sidecar.wires import faults
-from sidecar.wires.faults import Rule
+from sidecar.core.errors import RETRYABLE, SidecarError
+from sidecar.wires.shared import faults
+from sidecar.wires.shared.faults import Rule
 
 CLOCK_SKEW = "clock_skew"
 """The reason of a signature that was refused for its time."""

@@ -14,12 +14,12 @@ import msgspec
 from protocol.messages import Tool
 from protocol.replies import Warn
 from protocol.requests import Chat, NamedTool, Options, ReasoningOptions
-from sidecar.errors import invalid
-from sidecar.wires import common
+from sidecar.core.errors import invalid
 from sidecar.wires.anthropic_messages.request import BUDGET_OF_EFFORT, MIN_THINKING_TOKENS
 from sidecar.wires.bedrock_converse.models import family
 from sidecar.wires.bedrock_converse.turns import conversation
-from sidecar.wires.types import Encoded, HttpRequest, Route
+from sidecar.wires.shared import common
+from sidecar.wires.shared.types import Encoded, HttpRequest, Route
 
 STREAM_PATH = "/converse-stream"
 

@@ -20,11 +20,11 @@ from protocol.messages import (
     ToolResultPart,
 )
 from protocol.replies import Warn
-from sidecar.errors import invalid
-from sidecar.wires import calls, common
+from sidecar.core.errors import invalid
 from sidecar.wires.bedrock_converse.models import base_model, family
-from sidecar.wires.draft import parse_arguments
-from sidecar.wires.types import Route
+from sidecar.wires.shared import calls, common
+from sidecar.wires.shared.draft import parse_arguments
+from sidecar.wires.shared.types import Route
 
 IMAGE_FORMATS = {
     "image/png": "png",

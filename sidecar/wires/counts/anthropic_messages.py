@@ -11,7 +11,7 @@ from protocol.requests import Chat
 from sidecar.wires.anthropic_messages import classify
 from sidecar.wires.anthropic_messages.request import encode
 from sidecar.wires.counts.reply import whole_number
-from sidecar.wires.types import HttpRequest, Route
+from sidecar.wires.shared.types import HttpRequest, Route
 
 __all__ = ["EXACT", "classify", "decode_count", "encode_count"]
 

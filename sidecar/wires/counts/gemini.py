@@ -11,7 +11,7 @@ from protocol.requests import Chat
 from sidecar.wires.counts.reply import whole_number
 from sidecar.wires.gemini import classify
 from sidecar.wires.gemini.request import encode
-from sidecar.wires.types import HttpRequest, Route
+from sidecar.wires.shared.types import HttpRequest, Route
 
 __all__ = ["EXACT", "classify", "decode_count", "encode_count"]
 

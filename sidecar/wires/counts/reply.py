@@ -1,6 +1,6 @@
 """What the answers of counting endpoints have in common. [pure]"""
 
-from sidecar.wires import faults
+from sidecar.wires.shared import faults
 
 
 def whole_number(body: bytes, field: str) -> int:

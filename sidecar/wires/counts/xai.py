@@ -7,10 +7,10 @@ what a prompt has beside them must be added. Source: xAI's OpenAPI description, 
 import msgspec
 
 from protocol.requests import Chat
-from sidecar import tokens
-from sidecar.wires import faults
+from sidecar.tokens import estimates
 from sidecar.wires.openai_responses.errors import classify
-from sidecar.wires.types import HttpRequest, Route
+from sidecar.wires.shared import faults
+from sidecar.wires.shared.types import HttpRequest, Route
 
 __all__ = ["EXACT", "classify", "decode_count", "encode_count"]
 
@@ -19,7 +19,7 @@ EXACT = False
 
 def encode_count(chat: Chat, route: Route) -> HttpRequest:
     """Return the request that asks how many tokens the texts of *chat* are."""
-    text = "\n".join(tokens.texts(chat.messages, chat.options))
+    text = "\n".join(estimates.texts(chat.messages, chat.options))
     return HttpRequest(
         method="POST",
         url=f"{route.base_url}/tokenize-text",

@@ -10,9 +10,9 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from sidecar.errors import SidecarError
-from sidecar.wires import faults
-from sidecar.wires.faults import Rule
+from sidecar.core.errors import SidecarError
+from sidecar.wires.shared import faults
+from sidecar.wires.shared.faults import Rule
 
 _KEY_RESTRICTED = Rule("permission_denied", hint="The key's restrictions do not allow this request.")
 _QUOTA_PROJECT = Rule("permission_denied", hint="Choose a quota project that this account may use.")

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from protocol.messages import Citation, Usage
-from sidecar.wires import faults
+from sidecar.wires.shared import faults
 
 # --- arguments in pieces ---------------------------------------------------------------------
 

@@ -12,10 +12,10 @@ import msgspec
 
 from protocol.replies import Warn
 from protocol.requests import Chat, NamedTool, Options, ReasoningOptions
-from sidecar.errors import invalid
-from sidecar.wires import common
+from sidecar.core.errors import invalid
 from sidecar.wires.gemini.turns import conversation, thinks_in_levels
-from sidecar.wires.types import Encoded, HttpRequest, Route
+from sidecar.wires.shared import common
+from sidecar.wires.shared.types import Encoded, HttpRequest, Route
 
 
 def encode(chat: Chat, route: Route) -> Encoded:

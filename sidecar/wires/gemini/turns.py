@@ -19,10 +19,10 @@ from protocol.messages import (
     ToolCallPart,
     ToolResultPart,
 )
-from sidecar.errors import invalid
-from sidecar.wires import common
-from sidecar.wires.draft import parse_arguments
-from sidecar.wires.types import Route
+from sidecar.core.errors import invalid
+from sidecar.wires.shared import common
+from sidecar.wires.shared.draft import parse_arguments
+from sidecar.wires.shared.types import Route
 
 Contents = list[dict[str, Any]]
 

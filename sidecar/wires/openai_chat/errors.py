@@ -7,10 +7,10 @@ openrouter 1.3.84 (`errors/`), vscode-copilot-chat (`chatMLFetcher.ts`), learn.m
 
 from typing import Any
 
-from sidecar.errors import SidecarError
-from sidecar.wires import faults
-from sidecar.wires.faults import Rule
+from sidecar.core.errors import SidecarError
 from sidecar.wires.openai_chat.parts import ChatChunk, extensions, text_of
+from sidecar.wires.shared import faults
+from sidecar.wires.shared.faults import Rule
 
 _QUOTA = Rule("quota_exceeded", hint="Check the plan and the balance of the account.")
 _LOGIN = Rule("auth_failed", hint="Check the key, or log in again.")

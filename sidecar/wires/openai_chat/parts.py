@@ -11,9 +11,9 @@ import msgspec
 
 from protocol.messages import State, Usage
 from protocol.replies import Chunk
-from sidecar.wires import costs
-from sidecar.wires.draft import Draft, parse_arguments
-from sidecar.wires.types import Route
+from sidecar.wires.shared import costs
+from sidecar.wires.shared.draft import Draft, parse_arguments
+from sidecar.wires.shared.types import Route
 
 TICK_USD = "0.0000000001"
 """One of `cost_in_usd_ticks`."""

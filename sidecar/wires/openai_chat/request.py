@@ -13,10 +13,10 @@ import msgspec
 from protocol.messages import Tool
 from protocol.replies import Warn
 from protocol.requests import Chat, NamedTool, Options, ReasoningOptions
-from sidecar.wires import common
-from sidecar.wires.calls import function_name
 from sidecar.wires.openai_chat.turns import conversation
-from sidecar.wires.types import Encoded, HttpRequest, Route
+from sidecar.wires.shared import common
+from sidecar.wires.shared.calls import function_name
+from sidecar.wires.shared.types import Encoded, HttpRequest, Route
 
 REFUSABLE = ("tools", "tool_choice", "parallel_tool_calls", "reasoning", "max_tokens")
 """Options, beside those of `common.SAMPLING`, that are left out for a model that is known to refuse them."""

@@ -25,9 +25,9 @@ from protocol.messages import (
     ToolCallPart,
     ToolResultPart,
 )
-from sidecar.wires import common
-from sidecar.wires.calls import Fit, paired
-from sidecar.wires.types import Route
+from sidecar.wires.shared import common
+from sidecar.wires.shared.calls import Fit, paired
+from sidecar.wires.shared.types import Route
 
 ECHOED_TEXTS = frozenset({"reasoning", "reasoning_content", "reasoning_text"})
 """The fields that take reasoning back as plain text."""

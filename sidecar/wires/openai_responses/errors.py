@@ -9,9 +9,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from sidecar.errors import SidecarError
-from sidecar.wires import faults
-from sidecar.wires.faults import Fault, Rule
+from sidecar.core.errors import SidecarError
+from sidecar.wires.shared import faults
+from sidecar.wires.shared.faults import Fault, Rule
 
 _QUOTA = Rule("quota_exceeded", hint="Check the plan and the balance of the account.")
 _IMAGE = Rule("invalid_request", hint="Look at the images of the request.")

@@ -10,7 +10,7 @@ from typing import Any
 
 from protocol.messages import Citation
 from protocol.replies import Chunk
-from sidecar.wires.draft import Draft
+from sidecar.wires.shared.draft import Draft
 
 PARTS = {"output_text": "text", "refusal": "refusal", "summary_text": "summary", "reasoning_text": "thought"}
 """Kind of a piece, by the type of the part that it is in the end."""

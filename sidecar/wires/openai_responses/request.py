@@ -25,8 +25,8 @@ from protocol.messages import (
 )
 from protocol.replies import Warn
 from protocol.requests import Chat, NamedTool, Options
-from sidecar.wires import calls, common
-from sidecar.wires.types import Encoded, HttpRequest, Route
+from sidecar.wires.shared import calls, common
+from sidecar.wires.shared.types import Encoded, HttpRequest, Route
 
 MAX_CALL_ID_CHARS = 64
 """A longer `call_id` is refused."""

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.harness import Sidecar, environment
-from tests.e2e.provider import Provider
+from tests.support.fake_provider import Provider
+from tests.support.process import Sidecar, environment
 
 Spawn = Callable[..., Sidecar]
 

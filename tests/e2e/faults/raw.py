@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from tests.e2e.provider import WAIT_SECONDS
+from tests.support.fake_provider import WAIT_SECONDS
 
 READ_BYTES = 65536
 

@@ -8,9 +8,9 @@ import pytest
 
 from tests.e2e.faults.conftest import Spawn
 from tests.e2e.faults.test_wires import waits
-from tests.e2e.harness import Object, Sidecar, text
-from tests.e2e.provider import CLOSE, RESET, Pause, Provider, Step
-from tests.e2e.shapes import ANTHROPIC, OPENAI, document, stream
+from tests.support.fake_provider import CLOSE, RESET, Pause, Provider, Step
+from tests.support.process import Object, Sidecar, text
+from tests.support.reply_scripts import ANTHROPIC, OPENAI, document, stream
 
 SOON = {"retry_after_ms": "1"}
 

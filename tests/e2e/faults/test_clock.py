@@ -6,16 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e import probes
-from tests.e2e.accounts import TOKEN, TOKENS, github, log_in, logged_off
-from tests.e2e.harness import ROOT, Id, Sidecar, environment, text
-from tests.e2e.provider import STALL, Provider
-from tests.e2e.services import Services, document
-from tests.e2e.shapes import ANTHROPIC
-from tests.e2e.shapes import document as refusal
 from tests.e2e.test_auth_refresh import CHATS, chats, codes, only_for, with_life
+from tests.support import process_probes
+from tests.support.fake_provider import STALL, Provider
+from tests.support.fake_services import Services, document
+from tests.support.logins import TOKEN, TOKENS, github, log_in, logged_off
+from tests.support.process import ROOT, Id, Sidecar, environment, text
+from tests.support.reply_scripts import ANTHROPIC
+from tests.support.reply_scripts import document as refusal
 
-pytestmark = probes.posix_only
+pytestmark = process_probes.posix_only
 
 HOUR_SECONDS = 3600
 

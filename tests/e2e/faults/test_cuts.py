@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 
 from protocol.replies import Content, Reasoning, ToolCallDelta
-from tests import replies
 from tests.e2e.faults.wires import WIRES, Wire
-from tests.e2e.harness import Line, Sidecar
-from tests.e2e.provider import CLOSE, RESET, Provider, Step
-from tests.e2e.rows import TOOLS, case_of
-from tests.fixtures import ROOT, Case
-from tests.replies import Recorded
-from tests.test_cuts import marked_from, whole
+from tests.support import recorded_replies
+from tests.support.fake_provider import CLOSE, RESET, Provider, Step
+from tests.support.fixtures import ROOT, Case
+from tests.support.process import Line, Sidecar
+from tests.support.provider_rows import TOOLS, case_of
+from tests.support.recorded_replies import Recorded
+from tests.wires.test_cuts import marked_from, whole
 
 CUTS = 45
 
@@ -73,7 +73,7 @@ def check(lines: list[Line], reply: Recorded, at: int, end: Step) -> None:
 def test_a_reply_that_ends_anywhere_is_told_as_far_as_it_came(
     sidecar: Sidecar, provider: Provider, wire: Wire, is_calling: bool
 ) -> None:  # D08, D09, D30
-    reply = replies.of_fixture(case_of(wire.name, TOOLS) if is_calling else Case(ROOT / wire.name / wire.case))
+    reply = recorded_replies.of_fixture(case_of(wire.name, TOOLS) if is_calling else Case(ROOT / wire.name / wire.case))
     asked = {}
     for at, (name, end) in zip(cut_at(reply.body), cycle(ENDS.items()), strict=False):
         head, piece = wire.begun([]), reply.body[:at]

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e import probes
 from tests.e2e.faults.conftest import Spawn
-from tests.e2e.harness import Id, Line, Sidecar, environment, in_time, text
-from tests.e2e.provider import RESET, STALL, Gate, Pause, Provider, Repeat, Step
-from tests.e2e.shapes import ANTHROPIC, OPENAI, document
+from tests.support import process_probes
+from tests.support.fake_provider import RESET, STALL, Gate, Pause, Provider, Repeat, Step
+from tests.support.process import Id, Line, Sidecar, environment, in_time, text
+from tests.support.reply_scripts import ANTHROPIC, OPENAI, document
 
 ENDED_SECONDS = 0.05
 CLOSED_SECONDS = 0.25
@@ -153,7 +153,7 @@ def small_pipe(sidecar: Sidecar) -> Iterator[None]:
     fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, USUAL_PIPE_BYTES)
 
 
-@probes.linux_only
+@process_probes.linux_only
 def test_small_streams_pass_a_huge_one(sidecar: Sidecar, provider: Provider) -> None:  # B10
     with small_pipe(sidecar):
         pass_a_huge_one(sidecar, provider)
@@ -186,7 +186,7 @@ def size(line: Line) -> int:
     return len(json.dumps(line.data))
 
 
-@probes.linux_only
+@process_probes.linux_only
 def test_few_descriptors_are_no_end(tmp_path: Path, provider: Provider) -> None:  # C14
     provider.play("m", [Pause(0.3), *ANTHROPIC.answer("fine")])
     launcher = ["/bin/sh", "-c", 'ulimit -n 64; exec "$@"', "sh"]
@@ -198,17 +198,17 @@ def test_few_descriptors_are_no_end(tmp_path: Path, provider: Provider) -> None:
         assert text(sidecar.stream(sidecar.chat("m"))) == "fine"
 
 
-@probes.linux_only
+@process_probes.linux_only
 @pytest.mark.parametrize("count", [300, pytest.param(10_000, marks=pytest.mark.slow)])
 def test_one_after_the_other_leaves_nothing(spawn: Spawn, provider: Provider, count: int) -> None:  # C22
     provider.play("m", ANTHROPIC.answer("fine"))
     with spawn() as sidecar:
         for _ in range(200):
             sidecar.stream(sidecar.chat("m"))
-        before = probes.rss_bytes(sidecar.process.pid)
+        before = process_probes.rss_bytes(sidecar.process.pid)
         for _ in range(count):
             sidecar.stream(sidecar.chat("m"))
-        grown = probes.rss_bytes(sidecar.process.pid) - before
+        grown = process_probes.rss_bytes(sidecar.process.pid) - before
     assert grown < 8 * 1024 * 1024
     assert provider.call("m", count).connection - provider.call("m").connection <= 4
 
@@ -226,7 +226,7 @@ ENDS = {
 
 
 @pytest.mark.slow
-@probes.linux_only
+@process_probes.linux_only
 def test_a_thousand_streams_at_once_and_a_fault_in_twenty(spawn: Spawn, provider: Provider) -> None:  # H01, H02
     pieces: list[Step | str] = [step for _ in range(20) for step in ("x" * 20, Pause(0.05))]
     ending = b"%x\r\n%s\r\n0\r\n\r\n" % (len(ANTHROPIC.closing), ANTHROPIC.closing)
@@ -253,7 +253,7 @@ def test_a_thousand_streams_at_once_and_a_fault_in_twenty(spawn: Spawn, provider
 
 
 @pytest.mark.slow
-@probes.linux_only
+@process_probes.linux_only
 def test_long_streams_are_not_kept(spawn: Spawn, provider: Provider) -> None:  # H10, E30
     ending = b"%x\r\n%s\r\n0\r\n\r\n" % (len(ANTHROPIC.closing), ANTHROPIC.closing)
     provider.play("m", [*ANTHROPIC.begun(Repeat(ANTHROPIC.text("x" * 100), 100_000)), ending])

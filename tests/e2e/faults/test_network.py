@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e import probes
 from tests.e2e.faults.conftest import Spawn
 from tests.e2e.faults.raw import early, listening, silent, tls
-from tests.e2e.harness import ROOT, Object, Sidecar, in_time, text
-from tests.e2e.provider import CLOSE, RESET, STALL, Act, Pause, Provider, Repeat, Step
-from tests.e2e.shapes import ANTHROPIC, SSE, head, opened, stream, whole
-from tests.e2e.stalls import full_house
+from tests.support import process_probes
+from tests.support.fake_provider import CLOSE, RESET, STALL, Act, Pause, Provider, Repeat, Step
+from tests.support.process import ROOT, Object, Sidecar, in_time, text
+from tests.support.reply_scripts import ANTHROPIC, SSE, head, opened, stream, whole
+from tests.support.stalling_providers import full_house
 
 RETRIED_SECONDS = 20.0
 
@@ -72,7 +72,7 @@ socket.getaddrinfo = getaddrinfo
 """
 
 
-@probes.posix_only
+@process_probes.posix_only
 def test_a_name_server_that_fails_is_asked_again_and_one_that_is_deaf_holds_up_no_other_name(
     tmp_path: Path, spawn: Spawn, provider: Provider
 ) -> None:  # D02, H04
@@ -115,14 +115,14 @@ def test_tls_that_cannot_be_trusted_is_not_tried_again(
     assert "SSL_CERT_FILE" in error.get("hint", "SSL_CERT_FILE")
 
 
-@probes.linux_only
+@process_probes.linux_only
 def test_a_handshake_that_stalls_is_tried_again(sidecar: Sidecar) -> None:  # D03
     with listening(silent) as listener:
         error = failed(sidecar, "m", f"https://127.0.0.1:{listener.port}", connect_ms=150)
     assert (error["code"], error["phase"], error["attempts"]) == ("timeout", "connect", 3)
 
 
-@probes.linux_only
+@process_probes.linux_only
 def test_a_server_that_never_accepts_is_tried_again(sidecar: Sidecar) -> None:  # D04
     with full_house() as port:
         error = failed(sidecar, "m", f"http://127.0.0.1:{port}", connect_ms=150)
@@ -141,7 +141,7 @@ socket.getaddrinfo = getaddrinfo
 """
 
 
-@probes.linux_only
+@process_probes.linux_only
 @pytest.mark.skipif(not _has_ipv6(), reason="no IPv6 on this machine")
 def test_an_ipv6_that_swallows_everything_costs_half_a_second_at_most(tmp_path: Path, spawn: Spawn) -> None:  # D28
     (tmp_path / "families").mkdir()

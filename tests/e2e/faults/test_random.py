@@ -13,9 +13,9 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
-from tests.e2e.harness import Id, Sidecar, environment, text
-from tests.e2e.provider import CLOSE, RESET, STALL, Gate, Provider, Repeat, Step
-from tests.e2e.shapes import ANTHROPIC, document, head, stream
+from tests.support.fake_provider import CLOSE, RESET, STALL, Gate, Provider, Repeat, Step
+from tests.support.process import Id, Sidecar, environment, text
+from tests.support.reply_scripts import ANTHROPIC, document, head, stream
 
 ENDED_SECONDS = 20.0
 

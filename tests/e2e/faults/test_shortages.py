@@ -10,8 +10,11 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
-from tests.e2e import probes
-from tests.e2e.accounts import (
+from tests.e2e.test_auth_refresh import chats, codes, with_life, worn_off
+from tests.support import process_probes
+from tests.support.fake_provider import STALL, Provider
+from tests.support.fake_services import Services
+from tests.support.logins import (
     KEY,
     TOKEN,
     TOKENS,
@@ -25,13 +28,10 @@ from tests.e2e.accounts import (
     stored,
     warnings,
 )
-from tests.e2e.harness import ROOT, Sidecar, environment, text
-from tests.e2e.provider import STALL, Provider
-from tests.e2e.services import Services
-from tests.e2e.shapes import ANTHROPIC
-from tests.e2e.test_auth_refresh import chats, codes, with_life, worn_off
+from tests.support.process import ROOT, Sidecar, environment, text
+from tests.support.reply_scripts import ANTHROPIC
 
-pytestmark = probes.linux_only
+pytestmark = process_probes.linux_only
 
 MOST_BYTES = 64 * 1024
 """What a file may grow to. The harness's own notes of the process are smaller."""
@@ -153,7 +153,7 @@ def test_a_request_that_memory_is_too_short_for_ends_alone(tmp_path: Path, provi
         assert text(sidecar.stream(sidecar.chat("m"))) == "fine"
         going = sidecar.chat("going")
         sidecar.chunk(going, 1)
-        with limited(sidecar, "RLIMIT_AS", probes.address_space_bytes(sidecar.process.pid) + SPARE_BYTES):
+        with limited(sidecar, "RLIMIT_AS", process_probes.address_space_bytes(sidecar.process.pid) + SPARE_BYTES):
             long_answer = sidecar.stream(sidecar.chat("long"))[-1]
             params = sidecar.params("m") | {"messages": [{"role": "user", "content": "y" * LARGE}]}
             long_question = sidecar.stream(sidecar.send("stream_chat", params, provider="anthropic"))[-1]

@@ -5,9 +5,9 @@ from typing import NamedTuple
 import pytest
 
 from tests.e2e.faults.wires import WIRES, Wire
-from tests.e2e.harness import Line, Object, Sidecar, text
-from tests.e2e.provider import RESET, STALL, Provider, Step
-from tests.e2e.shapes import document
+from tests.support.fake_provider import RESET, STALL, Provider, Step
+from tests.support.process import Line, Object, Sidecar, text
+from tests.support.reply_scripts import document
 
 BY_WIRE = pytest.mark.parametrize("wire", WIRES, ids=lambda wire: wire.name)
 

@@ -5,11 +5,11 @@ from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
-from tests import fixtures
-from tests.e2e.harness import CANARY, Object
-from tests.e2e.provider import Provider, Step
-from tests.e2e.shapes import SSE, head, opened
-from tests.fixtures import ROOT, Case
+from tests.support import fixtures
+from tests.support.fake_provider import Provider, Step
+from tests.support.fixtures import ROOT, Case
+from tests.support.process import CANARY, Object
+from tests.support.reply_scripts import SSE, head, opened
 
 EVENTSTREAM, NDJSON = "application/vnd.amazon.eventstream", "application/x-ndjson"
 

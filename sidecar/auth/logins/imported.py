@@ -1,0 +1,73 @@
+"""Logins that other programs of the user's have left in files: found, offered, and taken only when that is asked for.
+
+Knows how such a file is read, which blocks, and whose login stands in it. Must not know providers, HTTP or the store.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import msgspec
+
+from sidecar.catalogue.provider_rows import DeviceLogin, ProviderRow
+from sidecar.config.loader import Config, path_in
+from sidecar.core import platforms, url_policy
+from sidecar.core.errors import SidecarError, clean
+from sidecar.core.secret import Secret, secret
+from sidecar.providers import resolve, settings
+
+MAX_FILE_BYTES = 1024 * 1024
+
+
+class Found(msgspec.Struct, frozen=True):
+    """One login, as a program has left it."""
+
+    account: str | None
+    token: Secret
+
+
+def accounts(config: Config) -> dict[str, str | None]:
+    """Return the providers of which there is such a login, and whose it is, where its file says so. Blocks."""
+    rows = ((name, row) for name, row in resolve.known_providers(config).items() if row.login)
+    return {name: found.account for name, row in rows if (found := find(config, name, row)) is not None}
+
+
+def find(config: Config, name: str, row: ProviderRow) -> Found | None:
+    """Return the login at the server that the user has provider *name* at; the first file that has one wins. Blocks."""
+    if row.login is None or not row.login.existing_files:
+        return None
+    try:
+        own = settings.merged(config, name, row, None)
+        address = settings.fill(row.login.base_url, name, row, own)
+        server = url_policy.base_url(address, "login_base_url", private_network=False)
+    except SidecarError:
+        # A login with a code says what is wrong.
+        return None
+    entries = (entry for template in row.login.existing_files for entry in _entries(config.env, template))
+    # `github.com`, or with the app that has made it: `github.com:Iv1.0123456789abcdef`.
+    ours = (entry for key, entry in entries if key.partition(":")[0].lower() == url_policy.host_of(server))
+    return next((found for entry in ours if (found := _found(row.login, entry)) is not None), None)
+
+
+def _found(login: DeviceLogin, entry: Any) -> Found | None:
+    if not isinstance(entry, dict):
+        return None
+    token, account = entry.get(login.existing_field), entry.get(login.existing_account_field)
+    try:
+        known = secret(token if isinstance(token, str) else "", "none", "token", "token")
+    except SidecarError:
+        return None
+    return Found(clean(account)[:256] or None if isinstance(account, str) else None, known)
+
+
+def _entries(env: Mapping[str, str], template: str) -> Iterator[tuple[str, Any]]:
+    """Yield what is in a file: nothing of one that is not there, is another user's, or makes no sense."""
+    try:
+        path = path_in(env, template)
+        if path is None or not path.is_file() or platforms.is_foreign(path.stat()):
+            return
+        with path.open("rb") as file:
+            document = msgspec.json.decode(file.read(MAX_FILE_BYTES))
+    except (OSError, ValueError, RecursionError):
+        return
+    if isinstance(document, dict):
+        yield from document.items()

@@ -1,0 +1,111 @@
+"""The file of stored credentials: read with suspicion, written whole or not at all, open to nobody else.
+
+Everything here blocks, and is called in a worker thread. Knows files and their owners. Must not
+know what a credential is.
+"""
+
+import os
+import stat
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, NamedTuple
+
+from sidecar.core import platforms, private_files
+from sidecar.core.private_files import RefusedError
+
+NAME = "credentials.json"
+LOCK_NAME = "credentials.lock"
+"""A file of its own, never deleted: a lock on a file that is replaced would lock nobody out."""
+
+MAX_BYTES = 1024 * 1024
+
+
+class Content(NamedTuple):
+    """What was read."""
+
+    data: bytes | None
+    """None when there is no file."""
+    was_open: bool
+    """Whether others could have read it; now they cannot."""
+
+
+Stamp = tuple[int, int, int] | None
+
+
+def stamp(folder: Path) -> Stamp:
+    """Return what changes when the file does; None when there is none."""
+    try:
+        status = (folder / NAME).lstat()
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_ino, status.st_size
+
+
+def read(folder: Path) -> Content:
+    """Return the content of the file, after taking it away from others who could read it.
+
+    Raises: RefusedError, OSError.
+    """
+    try:
+        was_open = _check_folder(folder)
+        with private_files.opened(folder / NAME, "rb") as file:
+            was_open |= _check_file(file)
+            data = file.read(MAX_BYTES + 1)
+    except FileNotFoundError:
+        return Content(None, was_open=False)
+    # One that is too long is cut, and so no JSON.
+    return Content(data, was_open)
+
+
+def write(folder: Path, data: bytes) -> None:
+    """Put *data* in the place of the file, at once and for good. The lock is held.
+
+    Raises: RefusedError, OSError.
+    """
+    for left in folder.glob(private_files.under_way(NAME)):
+        # Of a process that was killed while it wrote.
+        left.unlink(missing_ok=True)
+    private_files.replace(folder, NAME, data)
+    platforms.sync_folder(str(folder))
+
+
+def set_aside(folder: Path) -> None:
+    """Keep a file that cannot be read under another name. The lock is held."""
+    (folder / NAME).replace(folder / f"{NAME}.corrupt-{int(time.time())}-{os.urandom(2).hex()}")
+
+
+def open_lock(folder: Path) -> IO[bytes]:
+    """Return the file of the lock, open; the folder is made if it is not there.
+
+    Raises: RefusedError, OSError.
+    """
+    private_files.make_folder(folder)
+    _check_folder(folder)
+    return private_files.opened(folder / LOCK_NAME, "ab")
+
+
+def _check_folder(folder: Path) -> bool:
+    return _closed(folder.lstat(), folder, folder.chmod, 0o700, stat.S_ISDIR)
+
+
+def _check_file(file: IO[bytes]) -> bool:
+    descriptor = file.fileno()
+    return _closed(os.fstat(descriptor), Path(file.name), lambda mode: os.fchmod(descriptor, mode), 0o600, stat.S_ISREG)
+
+
+def _closed(
+    status: os.stat_result, path: Path, change: Callable[[int], None], mode: int, is_kind: Callable[[int], bool]
+) -> bool:
+    """Return whether others could get at *path*, which they cannot any more.
+
+    Raises: RefusedError when it is not the user's own, or not what it should be.
+    """
+    if not is_kind(status.st_mode):
+        raise RefusedError(f"{path} is not what it should be")
+    if platforms.is_foreign(status):
+        raise RefusedError(f"{path} belongs to another user")
+    if not platforms.is_open_to_others(status):
+        return False
+    change(mode)
+    return True

@@ -1,0 +1,98 @@
+"""The system's keychain, where there is one that works; asked within a limit, for it may wait for its user.
+
+Knows that a keychain is slow, absent, locked or stuck. Must not know what a credential is.
+"""
+
+import sys
+from typing import Any
+
+import anyio
+import anyio.to_thread
+
+from sidecar.core import platforms
+
+SERVICE = "sidecar"
+
+LIMIT_SECONDS = 3.0
+"""How long it is waited for. A locked one asks its user, and one without a screen for ever. As in gh 2.x."""
+
+MIN_PRIORITY = 1
+"""What the library recommends; those below are none, or a plain file no better than our own."""
+
+
+class UnusableError(Exception):
+    """There is no keychain, or it did not answer."""
+
+
+class Keychain:
+    """The keychain. Whoever asks sees to it that one request is under way at a time."""
+
+    def __init__(self) -> None:
+        self._busy = False
+        """Whether a thread is in there, be it that nobody waits for it any more."""
+
+    async def get(self, name: str) -> str | None:
+        """Return the secret *name*, None when there is none.
+
+        Raises: UnusableError.
+        """
+        found: str | None = await self._ask("get_password", name)
+        return found
+
+    async def set(self, name: str, secret: str) -> None:
+        """Keep *secret* under *name*, and see that it is kept: some take it and forget it.
+
+        Raises: UnusableError.
+        """
+        await self._ask("set_password", name, secret)
+        if await self.get(name) != secret:
+            raise UnusableError
+
+    async def delete(self, name: str) -> None:
+        """Delete the secret *name*, if there is one.
+
+        Raises: UnusableError.
+        """
+        if await self.get(name) is not None:
+            await self._ask("delete_password", name)
+
+    async def _ask(self, method: str, *arguments: str) -> Any:
+        if self._busy:
+            # It hangs, or waits for its user, since the last time.
+            raise UnusableError
+        try:
+            with anyio.fail_after(LIMIT_SECONDS):
+                return await anyio.to_thread.run_sync(self._call, method, arguments, abandon_on_cancel=True)
+        except TimeoutError:
+            raise UnusableError from None
+
+    def _call(self, method: str, arguments: tuple[str, ...]) -> Any:
+        self._busy = True
+        try:
+            if not platforms.MACOS:
+                # Its import looks for Apple's libraries, which elsewhere starts `ldconfig` and a compiler.
+                sys.modules.setdefault("keyring.backends.macOS.api", None)  # type: ignore[arg-type]  # None: there is no such module
+            import keyring  # Half a second, and only for those who have stored something in it.
+
+            backend = keyring.get_keyring()
+            if backend.priority < MIN_PRIORITY:
+                raise UnusableError
+            return getattr(backend, method)(SERVICE, *arguments)
+        except _failures() as error:
+            raise UnusableError from error
+        finally:
+            self._busy = False
+
+
+def _failures() -> tuple[type[Exception], ...]:
+    """Return what a keychain is known to fail with: the library's, the system's, D-Bus's, and wrong settings."""
+    loaded = [getattr(sys.modules[module], name) for module, name in _NAMED.items() if module in sys.modules]
+    return (ImportError, OSError, LookupError, RuntimeError, ValueError, AttributeError, TypeError, *loaded)
+
+
+_NAMED = {
+    "keyring.errors": "KeyringError",
+    "secretstorage": "SecretStorageException",
+    "jeepney": "DBusErrorResponse",
+    "configparser": "Error",
+}

@@ -1,0 +1,1 @@
+"""The user's configuration: the environment and one file, read once into one frozen value."""

@@ -1,0 +1,151 @@
+"""Which addresses a request may go to. [pure]
+
+Knows URLs and networks. Must not know providers.
+"""
+
+import ipaddress
+import re
+from urllib.parse import urlsplit
+
+from sidecar.core.errors import invalid
+
+MAX_URL_CHARS = 2048
+
+_PORT = re.compile(r"[0-9]{1,5}")
+
+_METADATA = frozenset(map(ipaddress.IPv6Address, ("fd00:ec2::254", "fd20:ce::254")))
+"""Where a cloud's machines ask for their own credentials, beside 169.254.169.254.
+
+Sources: AWS, "Use the Instance Metadata Service"; Google Cloud, "About VM metadata"; both read 2026-11.
+"""
+
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+"""Where a network of IPv6 alone has the addresses of IPv4. RFC 6052."""
+
+
+def base_url(url: str, where: str, *, private_network: bool) -> str:
+    """Return *url* without a trailing slash when a key and a prompt may be sent there.
+
+    https anywhere but link-local addresses; plain http to this machine, and to private
+    addresses where *private_network* says that the user put the server there.
+
+    Raises: SidecarError `invalid_request` naming *where*, never the address.
+    """
+    if len(url) > MAX_URL_CHARS or not url.isascii() or any(c <= " " or c == "\x7f" or c in '<>"\\^`{|}' for c in url):
+        raise invalid(f"`{where}` is not a plain URL.", where)
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        raise invalid(f"`{where}` is not a URL.", where) from None
+    if parts.scheme not in ("https", "http") or not host:
+        raise invalid(f"`{where}` must be an https: URL with a host.", where)
+    if parts.username is not None or parts.password is not None or "?" in url or "#" in url:
+        raise invalid(f"`{where}` must have no user name, query or fragment.", where)
+    kind = _kind(host)
+    if kind == "link_local":
+        raise invalid(f"`{where}` names a link-local address.", where)
+    if parts.scheme == "http" and kind != "loopback" and not (kind == "private" and private_network):
+        raise invalid(f"`{where}` must be https: plain http is for this machine alone.", where)
+    return url.rstrip("/")
+
+
+def _kind(host: str) -> str:
+    if host == "localhost" or host.endswith(".localhost"):
+        return "loopback"
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        # A number that is no plain address is another spelling of one, such as 2852039166 or 0x7f.1.
+        last = host.rstrip(".").rpartition(".")[2]
+        return "link_local" if last.isdigit() or last.startswith("0x") else "name"
+    address = _plain(address)
+    if address.is_loopback:
+        return "loopback"
+    # Reserved are also the networks in which IPv6 spells an IPv4 address.
+    if _is_of_the_link(address) or address.is_unspecified or address.is_multicast or address.is_reserved:
+        return "link_local"
+    return "private" if address.is_private else "public"
+
+
+def is_link_local(address: str) -> bool:
+    """Return whether *address*, which a name has led to, is one of the link or a cloud's metadata server."""
+    try:
+        return _is_of_the_link(_plain(ipaddress.ip_address(address.partition("%")[0])))
+    except ValueError:
+        return False
+
+
+_Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+
+def _is_of_the_link(address: _Address) -> bool:
+    return address.is_link_local or address in _METADATA
+
+
+def _plain(address: _Address) -> _Address:
+    """Return the IPv4 address that an IPv6 address spells, *address* itself where it spells none."""
+    if not isinstance(address, ipaddress.IPv6Address):
+        return address
+    nat64 = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF) if address in _NAT64 else None
+    return address.ipv4_mapped or address.sixtofour or nat64 or address
+
+
+def same_origin(one: str, other: str) -> bool:
+    """Return whether two checked addresses have the same scheme, host and port."""
+    return origin(one) == origin(other)
+
+
+_STEP = re.compile(r"/(?:\.|%2e){1,2}(?=[/?#]|$)", re.IGNORECASE)
+
+
+def has_steps(url: str) -> bool:
+    """Return whether the path of *url* has a `.` or `..`: what a name, such as a model's, put there leads elsewhere."""
+    return _STEP.search(url.partition("?")[0]) is not None
+
+
+def host_of(url: str) -> str:
+    """Return the host of a checked address."""
+    return urlsplit(url).hostname or ""
+
+
+def path_of(url: str) -> str:
+    """Return the path of a checked address."""
+    return urlsplit(url).path
+
+
+def origin(url: str) -> str:
+    """Return the scheme, host and port of a checked address, always spelt alike."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.hostname}:{parts.port or {'https': 443}.get(parts.scheme, 80)}"
+
+
+def from_host_variable(value: str, default_port: int, hosted: str | None) -> str:
+    """Return the address that a `host:port` variable of a local server names.
+
+    A server's variable is its bind address too, so "all interfaces" becomes this machine. Without a
+    scheme it is http at *default_port*, but https for the *hosted* service; with one, the scheme's own
+    port. Source: ollama fb307609 envconfig/config.go.
+    """
+    value = value.strip().strip("\"'")
+    scheme, found, rest = value.partition("://")
+    if not found:
+        scheme, rest = "http", value
+    authority, slash, path = rest.partition("/")
+    host, port = _host_and_port(authority)
+    host = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "127.0.0.1"}.get(host, host)  # noqa: S104 - what to replace
+    if hosted and host == host_of(hosted) and not found:
+        scheme, default_port = "https", 443
+    if found:
+        default_port = 443 if scheme == "https" else 80
+    shown = f"[{host}]" if ":" in host else host
+    return f"{scheme}://{shown}:{port or default_port}{slash}{path}".rstrip("/")
+
+
+def _host_and_port(authority: str) -> tuple[str, int | None]:
+    if authority.startswith("["):
+        host, _, rest = authority[1:].partition("]")
+        port = rest.removeprefix(":")
+    else:
+        host, _, port = authority.rpartition(":") if authority.count(":") == 1 else (authority, "", "")
+    return host, int(port) if _PORT.fullmatch(port) and 0 < int(port) < 65_536 else None

@@ -1,0 +1,146 @@
+"""Answers that their provider goes on with whoever listens: taken up where the connection broke, ended where unwanted.
+
+Knows what an attempt leaves behind when it fails. Must not know any wire or provider.
+"""
+
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+from typing import cast
+
+import anyio
+import msgspec
+
+from protocol.requests import Chat, ResumeChat
+from sidecar.auth import authorize
+from sidecar.auth.authorize import call_of
+from sidecar.core.errors import SidecarError, invalid
+from sidecar.generation import resume
+from sidecar.generation.recovery import Plan
+from sidecar.generation.response_stream import Reply
+from sidecar.server.app import Host
+from sidecar.server.open_requests import Entry, Progress
+from sidecar.upstream import http_client
+from sidecar.upstream.http_client import Limits, Response
+from sidecar.wires import registry
+from sidecar.wires.shared.types import ContinuingWire, Cursor, Encoded, HttpRequest
+
+MAX_TIMES = 3
+"""Connections that are made for one answer after the first has broken."""
+
+WAIT_SECONDS = 0.5
+"""Before the second of them, and twice as long before the third."""
+
+END_SECONDS = 5.0
+
+
+def _is_wanted(chat: Chat) -> bool:
+    """Return whether the answer to *chat* goes on at the provider by itself."""
+    return chat.options.provider_options.get("background") is True or _is_taken_up(chat)
+
+
+def encoded(plan: Plan) -> Encoded:
+    """Return the request of *plan*: for its answer, or for all of one that has begun before.
+
+    Raises: SidecarError `invalid_request`.
+    """
+    chat, route = plan.chat, plan.target.route
+    if isinstance(chat, ResumeChat) and _is_taken_up(chat):
+        return Encoded(_continuing(route.wire).continue_request(route, chat.response_id or "", None))
+    return registry.load(route.wire).encode(chat, route)
+
+
+def known_until(chat: Chat) -> int | None:
+    """Return the number of the last event that the host has seen already."""
+    return chat.starting_after if isinstance(chat, ResumeChat) and _is_taken_up(chat) else None
+
+
+def _is_taken_up(chat: Chat) -> bool:
+    return isinstance(chat, ResumeChat) and chat.method == "cursor"
+
+
+def _continuing(wire: str) -> ContinuingWire:
+    module = registry.load(wire)
+    if not hasattr(module, "continue_request"):
+        raise invalid("`params.method`: this model's answers cannot be taken up again.", "params.method")
+    return cast("ContinuingWire", module)
+
+
+async def _lasting(
+    host: Host, entry: Entry, plan: Plan, reply: Reply, response: Response, limits: Limits
+) -> AsyncGenerator[bytes, None]:
+    """Yield the body of *response* and, where it breaks off, the rest from other connections.
+
+    Raises: SidecarError as the last of them failed.
+    """
+    failure: SidecarError | None = None
+    try:
+        async for data in http_client.translated(response.body):
+            yield data
+    except SidecarError as error:
+        failure = error
+    for times in range(MAX_TIMES):
+        cursor = reply.cursor
+        if reply.finished or cursor is None:
+            break
+        await anyio.sleep(WAIT_SECONDS * times)
+        reply.take_up()
+        wire, route = _continuing(plan.target.route.wire), plan.target.route
+        request = wire.continue_request(route, cursor.response_id, cursor.sequence)
+        try:
+            async with host.http.send(request, await _headers(host, plan, request), limits, entry.progress) as rest:
+                if rest.status >= 300:
+                    raise wire.classify(rest.status, rest.headers, await http_client.read_error_body(rest))
+                async for data in http_client.translated(rest.body):
+                    yield data
+            failure = None
+        except SidecarError as error:
+            failure = error
+    if failure is not None:
+        raise failure
+
+
+async def _headers(host: Host, plan: Plan, request: HttpRequest) -> dict[str, str]:
+    return await authorize.headers(msgspec.structs.replace(call_of(host, plan.target), request=request, chat=plan.chat))
+
+
+@asynccontextmanager
+async def body(
+    host: Host, entry: Entry, plan: Plan, reply: Reply, response: Response, limits: Limits
+) -> AsyncIterator[AsyncIterator[bytes]]:
+    """Give the body of *response*, which is that of *reply*, and keep what has come of it should it fail."""
+    try:
+        if not _is_wanted(plan.chat):
+            yield response.body
+        else:
+            async with aclosing(_lasting(host, entry, plan, reply, response, limits)) as lasts:
+                yield lasts
+        if not reply.finished:
+            # The request has come to a limit of its own.
+            _leave_off(host, plan, reply)
+    except BaseException:
+        # Of what nobody has seen nobody can ask for the rest: another answer takes its place, or none.
+        unseen = not entry.progress.delivered and not _is_taken_up(plan.chat)
+        if unseen or (entry.scope.cancel_called and entry.reason == "cancelled"):
+            _leave_off(host, plan, reply)
+        elif entry.progress.delivered:
+            partial = reply.partial()
+            entry.progress.partial = partial
+            entry.progress.resume = resume.best(plan.target.route, plan.chat, partial, reply.cursor)
+        raise
+
+
+def _leave_off(host: Host, plan: Plan, reply: Reply) -> None:
+    if reply.cursor is not None:
+        host.tasks.start_soon(_end, host, plan, reply.cursor)
+
+
+async def _end(host: Host, plan: Plan, cursor: Cursor) -> None:
+    """End the answer at the provider, which would go on with it, and with its price."""
+    request = _continuing(plan.target.route.wire).cancel_request(plan.target.route, cursor.response_id)
+    try:
+        with anyio.move_on_after(END_SECONDS):
+            async with host.http.send(request, await _headers(host, plan, request), Limits(), Progress()) as answer:
+                await http_client.drain(answer)
+    except SidecarError:
+        # The host has had its last word; there is nobody to tell.
+        return

@@ -1,0 +1,93 @@
+"""Which models may answer a request: its own, and its fallbacks as far as they are known to take it. [pure]
+
+Must not know what makes one fall back.
+"""
+
+from collections.abc import Iterator
+
+import msgspec
+
+from protocol.messages import FilePart, ImagePart, ToolResultPart
+from protocol.replies import Warn
+from protocol.requests import Chat
+from sidecar.catalogue.models import ModelRow
+from sidecar.config.loader import Config
+from sidecar.core.errors import SidecarError, invalid
+from sidecar.generation import request_limits
+from sidecar.providers import resolve
+from sidecar.wires.shared import common
+
+
+class Candidate(msgspec.Struct, frozen=True):
+    """One model to ask, and what is to be said of those that were passed over for it."""
+
+    provider: str | None
+    chat: Chat
+    warnings: list[Warn] = []
+
+
+def of(config: Config, provider: str | None, chat: Chat) -> list[Candidate]:
+    """Return whom to ask in turn, the request's own model first.
+
+    Raises: SidecarError `invalid_request` for a chain that the configuration does not have.
+    """
+    found, passed_over = [Candidate(provider, chat)], list[Warn]()
+    for index, model in enumerate(_fallbacks(config, chat)):
+        other = _instead(chat, model)
+        if lack := _lack(config, other):
+            text = f"The fallback `{model}` {lack}, and is not asked."
+            passed_over.append(Warn(code="fallback_skipped", message=text, param=f"params.options.fallbacks[{index}]"))
+        else:
+            found.append(Candidate(None, other, list(passed_over)))
+    return found
+
+
+def _fallbacks(config: Config, chat: Chat) -> list[str]:
+    wanted = chat.options.fallbacks
+    if isinstance(wanted, list):
+        return wanted
+    chain = config.chains.get(wanted)
+    if chain is None:
+        known = ", ".join(f"`{name}`" for name in sorted(config.chains)) or "none"
+        text = f"The configuration has no such chain; [chains] has: {known}."
+        raise invalid(text, "params.options.fallbacks")
+    return chain
+
+
+def _instead(chat: Chat, model: str) -> Chat:
+    """Return *chat* for a fallback: another provider has no use for the credentials and settings of the first."""
+    return msgspec.structs.replace(chat, model=model, api_key=None, base_url=None, settings=None)
+
+
+def _lack(config: Config, chat: Chat) -> str | None:
+    """Return what the model of *chat* is known to lack for it, in words, or None."""
+    try:
+        provider, chat = resolve.with_preset(config, None, chat)
+        row = resolve.described(config, provider, chat.model, None).model_row
+    except SidecarError:
+        # What is wrong with the name is said when its turn comes.
+        return None
+    if row is None:
+        return None
+    return next(_lacks(row, chat), None)
+
+
+def _lacks(row: ModelRow, chat: Chat) -> Iterator[str]:
+    if chat.options.tools and row.caps.tools is False:
+        yield "takes no tools"
+    kinds = {type(part) for part in _parts(chat)}
+    if ImagePart in kinds and row.caps.images is False:
+        yield "takes no images"
+    if FilePart in kinds and row.caps.pdf is False:
+        yield "takes no documents"
+    longest = row.max_input or row.context_length
+    if longest and request_limits.prompt_tokens(chat) > longest:
+        yield f"takes {longest} tokens, fewer than the prompt has"
+
+
+def _parts(chat: Chat) -> Iterator[object]:
+    for message in chat.messages:
+        for part in common.parts(message):
+            yield part
+            if isinstance(part, ToolResultPart) and isinstance(part.content, list):
+                yield from part.content

@@ -1,0 +1,117 @@
+"""Answers that broke off: which way they are best continued, and the chat that does it.
+
+Knows the table `catalogue/resume.toml` and how an answer's two halves become one message. Must
+not know wires, HTTP or who waits.
+"""
+
+from fnmatch import fnmatchcase
+from functools import cache
+from typing import Literal
+
+import msgspec
+
+from protocol.errors import Guarantee, Resume, ResumeMethod
+from protocol.messages import Message, Part, TextPart
+from protocol.requests import Chat, ResumeChat
+from sidecar.core import resources
+from sidecar.core.errors import invalid
+from sidecar.wires.shared.types import Cursor, Route
+
+GUARANTEES: dict[ResumeMethod, Guarantee] = {
+    "restart": "none",
+    "continue_prompt": "approximate",
+    "prefill": "near_exact",
+    "cursor": "exact",
+}
+
+LAST_WORDS_CHARS = 200
+"""How much of its own words the model is reminded of."""
+
+_PROMPT = "Your previous response was interrupted and ended with [{}]. Continue from where you left off."
+
+
+class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where one method is the best."""
+
+    wires: tuple[str, ...]
+    method: Literal["prefill", "continue_prompt"]
+    providers: tuple[str, ...] = ("*",)
+    models: tuple[str, ...] = ("*",)
+
+    def fits(self, route: Route) -> bool:
+        """Return whether the rule is for *route*."""
+        columns = ((route.provider, self.providers), (route.wire, self.wires), (route.model, self.models))
+        return all(any(fnmatchcase(name, pattern) for pattern in patterns) for name, patterns in columns)
+
+
+class _Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    rules: list[Rule]
+
+
+@cache
+def _rules() -> list[Rule]:
+    text = resources.path("generation/resume.toml").read_bytes()
+    return msgspec.toml.decode(text, type=_Table).rules
+
+
+def best(route: Route, chat: Chat, partial: Message, cursor: Cursor | None) -> Resume:
+    """Return how to go on with the answer to *chat* that has come as far as *partial*."""
+    if cursor is not None:
+        return Resume(
+            method="cursor", guarantee="exact", response_id=cursor.response_id, starting_after=cursor.sequence
+        )
+    method: ResumeMethod = "restart"
+    parts = _parts(partial)
+    # What was called cannot be asked to go on, and what was only thought has nothing to go on from.
+    if all(part.__class__ is TextPart for part in _shown(parts)) and _text(parts):
+        method = next((rule.method for rule in _rules() if rule.fits(route)), method)
+    if method == "prefill" and (chat.options.reasoning or len(_shown(parts)) < len(parts)):
+        # A model that thinks begins its turn with a thought.
+        method = "continue_prompt"
+    return Resume(method=method, guarantee=GUARANTEES[method])
+
+
+def again(params: ResumeChat) -> ResumeChat:
+    """Return the chat that goes on.
+
+    Raises: SidecarError `invalid_request` where the method lacks what it needs.
+    """
+    if params.method == "restart":
+        return params
+    if params.method == "cursor":
+        if params.response_id is None:
+            raise invalid("`params.response_id` is required with `cursor`.", "params.response_id")
+        return params
+    text = _text(_parts(params.partial_message)).rstrip() if params.partial_message else ""
+    if not text:
+        raise invalid("`params.partial_message` must have text to go on from.", "params.partial_message")
+    added = [Message(role="assistant", content=text)]
+    if params.method == "continue_prompt":
+        added.append(Message(role="user", content=_PROMPT.format(text[-LAST_WORDS_CHARS:])))
+    return msgspec.structs.replace(params, messages=[*params.messages, *added])
+
+
+def joined(params: ResumeChat, rest: Message) -> Message:
+    """Return the whole assistant message, of what had come before and the *rest*."""
+    if params.method in ("restart", "cursor") or params.partial_message is None:
+        return rest
+    before, after = _parts(params.partial_message), _parts(rest)
+    if before and after and isinstance(before[-1], TextPart) and isinstance(after[0], TextPart):
+        # The model went on from words without the white space at their end.
+        seam = TextPart(
+            before[-1].text.rstrip() + after[0].text if params.method == "prefill" else before[-1].text + after[0].text
+        )
+        return Message(role="assistant", content=[*before[:-1], seam, *after[1:]])
+    return Message(role="assistant", content=[*before, *after])
+
+
+def _parts(message: Message) -> list[Part]:
+    return [TextPart(message.content)] if isinstance(message.content, str) else message.content
+
+
+def _shown(parts: list[Part]) -> list[Part]:
+    return [part for part in parts if part.__struct_config__.tag != "reasoning"]
+
+
+def _text(parts: list[Part]) -> str:
+    return "".join(part.text for part in parts if isinstance(part, TextPart))

@@ -1,0 +1,73 @@
+"""How long a chat may take: in all, and in each of its phases.
+
+Knows the defaults, and for whom they are longer. Must not know clocks, wires or HTTP.
+"""
+
+import msgspec
+
+from protocol.requests import Timeouts
+from sidecar.providers.resolve import Target
+from sidecar.server.open_requests import TOTAL_MS, Entry
+from sidecar.upstream import http_client
+
+
+class Patience(msgspec.Struct, frozen=True, kw_only=True):
+    """Limits of a chat's phases, in seconds."""
+
+    connect: float
+    """Until there is a connection; for the TCP handshake and for that of TLS each."""
+    first_byte: float
+    """From the request, connection and all, to the reply's head."""
+    idle: float
+    """Between two pieces of its body, whatever they are."""
+    progress: float
+    """Without content, whatever signs of life come."""
+    total: float
+    """From the request's line to its terminal line, waits and further tries included."""
+
+    @property
+    def of_attempt(self) -> http_client.Limits:
+        """Return those that the HTTP client keeps."""
+        return http_client.Limits(connect=self.connect, first_byte=self.first_byte, idle=self.idle)
+
+
+USUAL = Patience(
+    connect=http_client.CONNECT_SECONDS,
+    first_byte=http_client.FIRST_BYTE_SECONDS,
+    idle=http_client.IDLE_SECONDS,
+    progress=300.0,
+    total=TOTAL_MS / 1000,
+)
+
+LONG = Patience(connect=http_client.CONNECT_SECONDS, first_byte=600.0, idle=600.0, progress=900.0, total=1800.0)
+"""For models that think before they speak, some of them for minutes without a word, and for servers at the user's own
+place, which may have a model to load first and write slowly."""
+
+PINGED_IDLE_SECONDS = 90.0
+"""Between two pieces of a reply from a provider that shows every few seconds that it is alive."""
+
+
+def patience_with(target: Target, wanted: Timeouts | None) -> Patience:
+    """Return the limits of a chat with *target*: those that it asks for, each of the others by model and provider."""
+    patience = LONG if target.route.facts.reasoning or target.row.private_network else USUAL
+    if target.row.pings and not target.moved:
+        # What stands between us and a provider that was moved may keep its pings to itself.
+        patience = msgspec.structs.replace(patience, idle=PINGED_IDLE_SECONDS)
+    if wanted is None:
+        return patience
+    patience = msgspec.structs.replace(patience, **_asked(wanted))
+    if wanted.progress_ms is None:
+        return patience
+    # Who wants content so soon does not want silence for longer.
+    return msgspec.structs.replace(patience, idle=min(patience.idle, patience.progress))
+
+
+def limit_time(entry: Entry, target: Target, wanted: Timeouts | None) -> None:
+    """Let a chat with *target* take as long in all as it asks for, else as long as is usual for the model."""
+    limit = entry.limit if wanted and wanted.total_ms else entry.grant
+    limit(round(patience_with(target, wanted).total * 1000))
+
+
+def _asked(wanted: Timeouts) -> dict[str, float]:
+    asked = {name: getattr(wanted, f"{name}_ms") for name in Patience.__struct_fields__}
+    return {name: ms / 1000 for name, ms in asked.items() if ms is not None}

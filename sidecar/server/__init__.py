@@ -1,0 +1,1 @@
+"""The process: descriptors, lines, dispatch, the write queue, open requests, shutdown."""

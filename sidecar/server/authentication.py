@@ -1,0 +1,290 @@
+"""`authenticate`: a provider's credential stored, described, tried, and forgotten.
+
+Knows what each operation says to the host, and what is stored. Must not know schemes, files or
+the steps of a login.
+"""
+
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+import msgspec
+from anyio.to_thread import run_sync as to_thread
+
+from protocol.replies import Authentication, LoggedIn, Method, Status
+from protocol.requests import Authenticate, ListModels
+from sidecar.auth import authorize
+from sidecar.auth.authorize import call_of
+from sidecar.auth.logins import device_flow, imported
+from sidecar.auth.logins.store import Secrets, Stored
+from sidecar.catalogue import provider_rows
+from sidecar.catalogue.provider_rows import ProviderRow
+from sidecar.config.loader import Config
+from sidecar.core.errors import SidecarError, invalid
+from sidecar.core.secret import Secret
+from sidecar.core.single_flight import Flight
+from sidecar.providers import resolve, settings
+from sidecar.providers.resolve import Target
+from sidecar.server.app import Host
+from sidecar.server.open_requests import Entry
+from sidecar.upstream import model_lists, settings_discovery
+
+_METHODS: dict[str, Method] = {"key": "api_key", "token": "access_token", "document": "api_key"}
+"""By the kind of a credential."""
+
+
+async def login(host: Host, entry: Entry, name: str, params: Authenticate) -> None:
+    """Store the key of the request, or log in with a code that the user types in a browser."""
+    row = resolve.known_providers(host.config)[name]
+    if row.auth == "none":
+        raise invalid(f"{row.name} needs no login.", "provider")
+    if params.existing:
+        host.finish(entry, await _taken_over(host, name, row, params))
+    elif params.api_key is not None:
+        asked = ListModels(api_key=params.api_key)
+        config = await settings_discovery.informed(host, name, asked)
+        target = resolve.provider_target(config, name, asked)
+        stored = _stored(config, name, row, _credential(target), method="api_key")
+        done = await host.flights.alone(lambda _: _kept(host, name, stored))
+        host.finish(entry, done)
+    elif row.login is not None:
+        await _logged_in(host, entry, name, row)
+    else:
+        raise invalid(f"{row.name} has no login but a key: `params.api_key` is required.", "params.api_key")
+
+
+async def status(host: Host, entry: Entry, name: str, params: Authenticate) -> None:  # noqa: ARG001 - an operation
+    """Say how the provider is authorized."""
+    host.finish(entry, described(host, name))
+
+
+async def validate(host: Host, entry: Entry, name: str, params: Authenticate) -> None:
+    """Ask the provider for something cheap that it gives to nobody without a good credential."""
+    asked = ListModels(api_key=params.api_key)
+    config = await settings_discovery.informed(host, name, asked)
+    target = resolve.provider_target(config, name, asked)
+    keys = resolve.keys(config, target) or (None,)
+    for number, key in enumerate(keys, 1):
+        try:
+            await _tried(host, entry, msgspec.structs.replace(target, credential=key))
+        except SidecarError as error:
+            if len(keys) == 1:
+                raise
+            raise error.with_(message=f"Key {number} of {len(keys)}: {error.body.message}") from None
+    host.finish(entry, msgspec.structs.replace(described(host, name, target.credential), valid=True))
+
+
+async def _tried(host: Host, entry: Entry, target: Target) -> None:
+    if target.row.auth == "none":
+        return
+    path = settings.check_path(target.row, target.route.provider, target.route.settings)
+    try:
+        await model_lists.get(host, target, entry.progress, path)
+    except SidecarError as error:
+        renewed = await authorize.renew(call_of(host, target), error)
+        if renewed is None:
+            raise
+        await model_lists.get(host, renewed, entry.progress, path)
+
+
+async def logout(host: Host, entry: Entry, name: str, params: Authenticate) -> None:  # noqa: ARG001 - an operation
+    """Forget what is stored, and all that was made of it."""
+    removed = await host.flights.alone(lambda _: host.store.remove(name))
+    warnings = host.store.warnings
+    # What schemes remember may be made of the credential, and is made anew where it is not.
+    host.sessions.clear()
+    for key in [key for key in host.model_lists if key[0] == name]:
+        del host.model_lists[key]
+    await host.look_into_store()
+    host.finish(entry, msgspec.structs.replace(described(host, name), removed=removed, warnings=warnings))
+
+
+OPERATIONS: dict[str, Callable[[Host, Entry, str, Authenticate], Awaitable[None]]] = {
+    "login": login,
+    "status": status,
+    "validate": validate,
+    "logout": logout,
+}
+
+
+# --- what there is ---------------------------------------------------------------------------
+
+
+def found(config: Config, name: str, row: ProviderRow) -> tuple[Secret | None, str | None]:
+    """Return the credential that a request would be sent with, and why it cannot be."""
+    credential = None
+    try:
+        credential = resolve.credential_of(config, name, row, None)
+        resolve.provider_target(config, name, ListModels())
+    except SidecarError as error:
+        # Without a credential there is none to say this of; a setting may come with the request.
+        is_setting = (error.body.param or "").startswith("params.settings.")
+        if is_setting or (credential is None and error.body.code == "auth_required"):
+            return credential, None
+        return None, error.body.message
+    return credential, None
+
+
+def logins(config: Config, name: str, row: ProviderRow) -> list[Literal["api_key", "device", "existing"]]:
+    """Return what `login` takes for the provider."""
+    if row.auth == "none":
+        return []
+    taken: list[Literal["api_key", "device", "existing"]] = ["api_key"]
+    if row.login:
+        taken.append("device")
+    if name in config.existing:
+        taken.append("existing")
+    return taken
+
+
+def described(host: Host, name: str, given: Secret | None = None) -> Authentication:
+    """Return how provider *name* is authorized, by a credential of the request's own if one is given."""
+    row = resolve.known_providers(host.config)[name]
+    credential, problem = found(host.config, name, row)
+    if given is not None and given.source == "request":
+        credential, problem = given, None
+    stored = host.store.get(name) if credential and credential.source == "store" else None
+    return Authentication(
+        provider=name,
+        ready=problem is None and (credential is not None or _has_chain(host.config, name, row)),
+        logins=logins(host.config, name, row),
+        method=_method(host, name, row, credential),
+        source=credential.source if credential and credential.source != "none" else None,
+        account=stored.account if stored else None,
+        existing_account=host.config.existing.get(name),
+        storage=stored.storage if stored else None,
+        expires_at=stored.expires_at if stored else None,
+        problem=problem,
+        warnings=host.store.warnings,
+    )
+
+
+def _method(host: Host, name: str, row: ProviderRow, credential: Secret | None) -> Method | None:
+    if credential is not None:
+        stored = host.store.get(name) if credential.source == "store" else None
+        return stored.method if stored else _METHODS[credential.kind]
+    return "chain" if _has_chain(host.config, name, row) and (row.identity_env or row.identity_files) else None
+
+
+def _has_chain(config: Config, name: str, row: ProviderRow) -> bool:
+    """Return whether a request without a credential of ours would find one, or needs none, as far as can be seen."""
+    if not row.auth_optional:
+        return False
+    usual = provider_rows.providers().get(name)
+    if usual is None or config.providers.get(name, {}).get("auth_optional"):
+        # The user says that it needs none, or where there is one.
+        return True
+    return not (row.identity_env or row.identity_files) or settings.has_identity(config, name, row)
+
+
+# --- a login ---------------------------------------------------------------------------------
+
+
+async def _logged_in(host: Host, entry: Entry, name: str, row: ProviderRow) -> None:
+    """Tell *entry* what the one login of the provider says, from the code on, until it has ended."""
+
+    async def run(flight: Flight) -> LoggedIn:
+        return await _by_device(host, name, row, flight)
+
+    with host.flights.joined(("login", name), run, lasting=False) as flight:
+        told = 0
+        while not flight.landed:
+            for word in flight.said[told:]:
+                # Who joins late has no use for waits that are over.
+                if not isinstance(word, Status) or ("status" in host.session.events and word is flight.said[-1]):
+                    entry.lane.send([word])
+            told = len(flight.said)
+            await flight.news()
+        host.finish(entry, await flight.outcome())
+
+
+async def _taken_over(host: Host, name: str, row: ProviderRow, params: Authenticate) -> LoggedIn:
+    if params.api_key is not None:
+        raise invalid("Of `params.api_key` and `params.existing` one can be stored.", "params.existing")
+    found = await to_thread(imported.find, host.config, name, row, abandon_on_cancel=True)
+    if found is None:
+        raise invalid(f"No other program has left a login for {row.name}.", "params.existing")
+    stored = _stored(host.config, name, row, found.token, method="device", account=found.account)
+    done: LoggedIn = await host.flights.alone(lambda _: _kept(host, name, stored))
+    return done
+
+
+async def _by_device(host: Host, name: str, row: ProviderRow, flight: Flight) -> LoggedIn:
+    if row.login is None:
+        raise invalid(f"{row.name} has no login.", "provider")
+    at = device_flow.endpoints(row.login, settings.merged(host.config, name, row, None))
+    code = await device_flow.begin(host.http, at)
+    flight.say(code.shown)
+    tokens = await device_flow.wait(host.http, at, code, flight)
+    account = await device_flow.account(host.http, at, tokens.access)
+    stored = _stored(host.config, name, row, tokens.access, method="device", account=account, tokens=tokens)
+    return await _kept(host, name, stored)
+
+
+def _stored(  # noqa: PLR0913 - what is stored
+    config: Config,
+    name: str,
+    row: ProviderRow,
+    credential: Secret,
+    *,
+    method: Method,
+    account: str | None = None,
+    tokens: device_flow.Tokens | None = None,
+) -> Stored:
+    now = datetime.now(UTC)
+    renewal = tokens.renewal.reveal() if tokens and tokens.renewal else None
+    return Stored(
+        kind=credential.kind,
+        method=method,
+        home=resolve.home(config, name, row),
+        saved_at=now.isoformat(),
+        account=account,
+        expires_at=device_flow.expires_at(tokens, now) if tokens else None,
+        secrets=Secrets(credential.reveal(), renewal),
+    )
+
+
+async def _kept(host: Host, name: str, stored: Stored) -> LoggedIn:
+    storage = await host.store.save(name, stored)
+    warnings = host.store.warnings
+    await host.look_into_store()
+    return LoggedIn(
+        provider=name,
+        method=stored.method,
+        account=stored.account,
+        storage=storage,
+        expires_at=stored.expires_at,
+        warnings=warnings,
+    )
+
+
+def _credential(target: Target) -> Secret:
+    if target.credential is None:
+        raise invalid("The provider takes no key.", "params.api_key")
+    return target.credential
+
+
+def info(host: Host, name: str, row: ProviderRow) -> dict[str, Any]:
+    """Return what `list_providers` says of provider *name*."""
+    config, said = host.config, described(host, name)
+    credential, _ = found(config, name, row)
+    return {
+        "id": name,
+        "name": row.name,
+        "wire": row.wire,
+        "ready": said.ready,
+        "auth": row.auth,
+        "method": said.method,
+        "credential_source": credential.source if credential else None,
+        "logins": said.logins,
+        "env": _variables(config, name, row),
+        "identity_env": row.identity_env,
+        "built_in": name not in config.providers or bool(row.env),
+    } | ({"problem": said.problem} if said.problem else {})
+
+
+def _variables(config: Config, name: str, row: ProviderRow) -> list[str]:
+    """Return the environment variables that a key or token is looked for in."""
+    table = config.providers.get(name, {})
+    named = [table[key] for key in ("api_key_env", "access_token_env") if key in table]
+    return [*table.get("api_keys_env", ()), *named] or [*row.env, *row.token_env]

@@ -1,0 +1,323 @@
+"""Bytes → lines, lines → envelopes, structs → lines. [sans-IO]
+
+Knows NDJSON and its bounds. Must not know descriptors, actions' meaning or providers.
+Memory and time are linear in the input: a partial line is kept as the pieces that came.
+"""
+
+import re
+from collections.abc import Iterator
+from typing import Any, TypeVar
+
+import msgspec
+from msgspec import inspect
+
+from protocol.requests import Envelope, Id
+from sidecar.core.errors import SidecarError, invalid
+
+MAX_LINE_BYTES = 32 * 1024 * 1024
+"""Longest request line: room for a few images. A longer one is refused and skipped, never stored."""
+
+ID_TYPE: Any = Id
+"""The type of an id, for msgspec, as a value."""
+
+SNIFF_BYTES = 64 * 1024
+"""How much of an overlong line is looked through for its `id`."""
+
+_BOM = b"\xef\xbb\xbf"
+
+
+T = TypeVar("T", bound=msgspec.Struct)
+
+
+class TooLong(msgspec.Struct, frozen=True):
+    """A line over the limit, or over the memory that there is; *head* is its beginning."""
+
+    head: bytes
+    no_memory: bool = False
+
+
+class LineDecoder:
+    """Splits a byte stream at LF. `feed` what came, `end` once at the end of input."""
+
+    def __init__(self, max_line_bytes: int = MAX_LINE_BYTES) -> None:
+        self._max_line_bytes = max_line_bytes
+        self._pieces: list[bytes] = []
+        self._size_bytes = 0
+        self._skipping = False
+        self._at_start = True
+
+    def feed(self, data: bytes) -> Iterator[bytes | TooLong]:
+        """Yield each whole line of *data*, without its line end; blank lines are dropped."""
+        start = 0
+        while (end := data.find(b"\n", start)) >= 0:
+            line = self._finish(data[start:end])
+            start = end + 1
+            if line:
+                yield line
+        if start < len(data):
+            rest = data[start:] if start else data
+            if too_long := self._keep(rest):
+                yield too_long
+
+    def end(self) -> Iterator[bytes | TooLong]:
+        """Yield the last line when it lacks its LF."""
+        if line := self._finish(b""):
+            yield line
+
+    def _keep(self, piece: bytes) -> TooLong | None:
+        if self._skipping:
+            return None
+        self._pieces.append(piece)
+        self._size_bytes += len(piece)
+        if self._size_bytes <= self._max_line_bytes:
+            return None
+        self._skipping = True
+        return self._refuse()
+
+    def _finish(self, tail: bytes) -> bytes | TooLong | None:
+        if self._skipping:
+            self._skipping = False
+            return None
+        if self._size_bytes + len(tail) > self._max_line_bytes:
+            self._pieces.append(tail)
+            return self._refuse()
+        try:
+            line = b"".join((*self._pieces, tail)) if self._pieces else tail
+        except MemoryError:
+            return self._refuse(no_memory=True)
+        self._pieces.clear()
+        self._size_bytes = 0
+        if self._at_start:
+            self._at_start = False
+            line = line.removeprefix(_BOM)
+        return line.strip(b" \t\r")
+
+    def _refuse(self, *, no_memory: bool = False) -> TooLong:
+        head = bytearray()
+        for piece in self._pieces:
+            head += piece[: SNIFF_BYTES - len(head)]
+            if len(head) == SNIFF_BYTES:
+                break
+        self._pieces.clear()
+        self._size_bytes = 0
+        self._at_start = False
+        return TooLong(bytes(head), no_memory)
+
+
+_envelope = msgspec.json.Decoder(Envelope)
+_HUGE_EXPONENT = re.compile(rb"\d[eE]\+?\d{3}")
+
+LOOKED_THROUGH_BYTES = 1024 * 1024
+"""The longest line in which a number out of range is looked for where nobody reads it: it does no harm there, and
+looking through a long line would hold up everybody."""
+
+
+MAX_DEPTH = 1000
+"""How deeply a line may be nested: where Python's own stack ended before 3.12, so that all versions refuse alike."""
+
+
+def _bounds_depth() -> bool:
+    try:
+        msgspec.json.decode(b"[" * (MAX_DEPTH + 1) + b"]" * (MAX_DEPTH + 1))
+    except RecursionError:
+        return True
+    return False
+
+
+_DECODER_BOUNDS_DEPTH = _bounds_depth()
+_NESTING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[\[{]|[\]}]', re.DOTALL)
+
+
+def _check_depth(line: bytes) -> None:
+    depth = 0
+    for token in _NESTING.finditer(line):
+        first = line[token.start()]
+        depth += (first in b"[{") - (first in b"]}")
+        if depth > MAX_DEPTH:
+            raise RecursionError
+
+
+def decode_envelope(line: bytes) -> Envelope:
+    """Return the envelope of one line.
+
+    Raises: SidecarError `parse_error` when the line is not JSON in UTF-8, `invalid_request`
+    when it is but is no request; the message names the field and never a value.
+    """
+    try:
+        if not line.isascii():
+            line.decode()
+        if not _DECODER_BOUNDS_DEPTH and line.count(b"[") + line.count(b"{") > MAX_DEPTH:
+            _check_depth(line)
+        if len(line) <= LOOKED_THROUGH_BYTES and _HUGE_EXPONENT.search(line):
+            msgspec.json.decode(line)
+        return _envelope.decode(line)
+    except msgspec.ValidationError as error:
+        raise _refused(error, line) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise parse_error(error) from None
+
+
+def decode_params(raw: bytes | msgspec.Raw, kind: type[T]) -> T:
+    """Return *raw* as a struct of *kind*, its errors named from `params` on."""
+    try:
+        return _decoder(kind).decode(raw)
+    except msgspec.ValidationError as error:
+        raise validation_error(error, "params", kind) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise parse_error(error) from None
+
+
+_decoders: dict[type, msgspec.json.Decoder[Any]] = {}
+
+
+def _decoder(kind: type[T]) -> msgspec.json.Decoder[T]:
+    decoder = _decoders.get(kind)
+    if decoder is None:
+        decoder = _decoders[kind] = msgspec.json.Decoder(kind)
+    return decoder
+
+
+def parse_error(error: Exception) -> SidecarError:
+    """Return the `parse_error` for a line that is no JSON, saying where it breaks but not what stands there."""
+    if isinstance(error, RecursionError):
+        return SidecarError("parse_error", "The line is nested too deeply.")
+    if isinstance(error, UnicodeDecodeError):
+        return SidecarError("parse_error", f"The line is not UTF-8 (byte {error.start}).")
+    detail = str(error)
+    place = match[0] if (match := re.search(r"\(byte \d+\)", detail)) else ""
+    return SidecarError("parse_error", f"The line is not valid JSON {place}".strip() + ".")
+
+
+def _refused(error: msgspec.ValidationError, line: bytes) -> SidecarError:
+    # A wrong type early in the line hides broken JSON behind it: broken JSON is the better answer.
+    try:
+        msgspec.json.decode(line)
+    except msgspec.ValidationError:
+        return SidecarError("parse_error", "The line holds a number that is out of range.")
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as broken:
+        return parse_error(broken)
+    return validation_error(error, "", Envelope)
+
+
+_AT = re.compile(r"^(.*?)(?: - at `(?:key in )?\$?\.?(.*)`)?$", re.DOTALL)
+_PATTERN = re.compile(r"matching regex '(.*)'$", re.DOTALL)
+_MISSING = re.compile(r"missing required field `(\w+)`")
+
+
+def validation_error(error: msgspec.ValidationError, root: str, kind: type) -> SidecarError:
+    """Return the `invalid_request` for a value of the wrong shape, in a *kind* whose own path is *root*."""
+    match = _AT.match(str(error))
+    problem, path = (match[1], match[2] or "") if match else ("is not valid", "")
+    param = ".".join(part for part in (root, path) if part).replace(".[", "[") or None
+    if problem.startswith("Number out of range"):
+        return SidecarError("parse_error", "The line holds a number that is out of range.")
+    if missing := _MISSING.search(problem):
+        param = f"{param}.{missing[1]}" if param else missing[1]
+        return invalid(f"`{param}` is required.", param)
+    if problem.startswith(("Invalid enum value", "Invalid value")):
+        # msgspec repeats the value here.
+        return invalid(f"`{param}` must be one of: {', '.join(_words_at(kind, path))}.", param)
+    problem = _PATTERN.sub(_plain_pattern, problem[0].lower() + problem[1:])
+    where = f"`{param}`" if param else "The request"
+    return invalid(f"{where}: {problem}.", param)
+
+
+def _plain_pattern(match: re.Match[str]) -> str:
+    # As people write it: msgspec shows its `repr`, and what keeps a last line break out of `$` tells nobody anything.
+    pattern = match[1].replace("\\\\", "\\").replace(r"(?!\n)", "")
+    return f"matching `{pattern}`"
+
+
+def _words_at(kind: type, path: str) -> list[str]:
+    """Return the words that stand to choice at *path* of a *kind*, a path as msgspec names it."""
+    found = _each([inspect.type_info(kind)])
+    # Whichever entry of a list or a table it is, its type is the same.
+    for step in filter(None, re.sub(r"\[[^\]]*\]", ".[", path).split(".")):
+        found = _each([inner for each in found for inner in _below(each, step)])
+    return [str(word) or '""' for each in found if isinstance(each, inspect.LiteralType) for word in each.values]
+
+
+def _each(types: list[inspect.Type]) -> list[inspect.Type]:
+    return [inner for each in types for inner in (each.types if isinstance(each, inspect.UnionType) else (each,))]
+
+
+def _below(kind: inspect.Type, step: str) -> list[inspect.Type]:
+    """Return the types of what stands at *step*: the name of a field, or `[` for each entry."""
+    if isinstance(kind, inspect.StructType):
+        if step == kind.tag_field:
+            return [inspect.LiteralType((kind.tag,))]
+        return [field.type for field in kind.fields if field.encode_name == step]
+    if isinstance(kind, inspect.ListType) and step == "[":
+        return [kind.item_type]
+    return [kind.value_type] if isinstance(kind, inspect.DictType) and step == "[" else []
+
+
+_TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*+"?|[{}\[\]:,]|[^\s{}\[\]:,"]++')
+
+
+def sniff_id(head: bytes) -> int | str | None:
+    """Return the top-level `id` in the beginning of a line that was too long to parse, or None."""
+    depth = 0
+    previous: list[bytes] = [b"", b""]
+    for match in _TOKEN.finditer(head):
+        token = match[0]
+        if depth == 1 and previous == [b'"id"', b":"]:
+            # What the head ends with may be half of it.
+            return _id_of(token) if match.end() < len(head) else None
+        if token in b"{[":
+            depth += 1
+        elif token in b"}]":
+            depth -= 1
+        previous = [previous[1], token]
+    return None
+
+
+def _id_of(token: bytes) -> int | str | None:
+    try:
+        found: int | str = msgspec.json.decode(token, type=ID_TYPE)
+    except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError):
+        return None
+    return found
+
+
+_PLAIN_KEY = re.compile(r"[\w$@-]{1,64}", re.ASCII)
+
+
+def unknown_fields(given: object, known: object, path: str = "") -> Iterator[str]:
+    """Yield the paths of the keys in *given* that the struct *known*, which was decoded from it, has no field for."""
+    if isinstance(given, dict) and isinstance(known, msgspec.Struct):
+        tag = known.__struct_config__.tag_field
+        for key, value in given.items():
+            place = f"{path}.{key if _PLAIN_KEY.fullmatch(key) else '…'}".removeprefix(".")
+            if key in known.__struct_fields__:
+                yield from unknown_fields(value, getattr(known, key), place)
+            elif key != tag:
+                yield place
+    elif isinstance(given, list) and isinstance(known, list):
+        for index, (a, b) in enumerate(zip(given, known, strict=True)):
+            yield from unknown_fields(a, b, f"{path}[{index}]")
+
+
+encoder = msgspec.json.Encoder()
+
+_LINE_BREAKERS = re.compile(b"\x7f|\xc2[\x80-\x9f]|\xe2\x80[\xa8\xa9]|\xef\xbb\xbf")
+"""In UTF-8: DEL, the C1 controls, U+2028, U+2029 and U+FEFF."""
+
+
+def encode_line(line: msgspec.Struct) -> bytes:
+    """Return *line* as one line of compact JSON with its LF."""
+    return escape_breakers(encoder.encode(line)) + b"\n"
+
+
+def escape_breakers(lines: bytes | bytearray) -> bytes:
+    """Return JSON *lines* with those characters escaped that JSON allows in a string and some hosts end a line at.
+
+    Node's `readline` and Python's `splitlines` do, and terminals obey C1 controls.
+    """
+    if lines.isascii() and b"\x7f" not in lines:
+        return bytes(lines)
+    return _LINE_BREAKERS.sub(_escaped, lines)
+
+
+def _escaped(match: re.Match[bytes]) -> bytes:
+    return b"\\u%04x" % ord(match[0].decode())

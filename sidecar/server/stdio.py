@@ -1,0 +1,283 @@
+"""Descriptors 0, 1 and 2: claimed at once, read by one thread, written by one thread.
+
+The only module that touches them, and the only one that knows the event loop beneath anyio,
+because a thread that must never hold up the exit of the process can hand over only there.
+A daemon thread on `os.read` is what still ends cleanly when the host keeps the pipe open.
+Must not know lines or requests.
+"""
+
+import asyncio
+import io
+import os
+import sys
+import threading
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
+from contextvars import copy_context
+from functools import partial
+from queue import Full, Queue, SimpleQueue
+from typing import NamedTuple
+
+import anyio
+
+from sidecar.core import platforms
+
+READ_BYTES = 64 * 1024
+
+MAX_LOOKUPS = 256
+"""Names of hosts that may be looked up at once, each by a thread of its own, which is made when it is needed."""
+
+MAX_STDERR_LINES = 1000
+"""Lines that wait for a host that does not read stderr; more are dropped and counted."""
+
+
+class ClosedDescriptorError(Exception):
+    """stdin or stdout was closed when the process started: there is nobody to talk to."""
+
+
+class Descriptors(NamedTuple):
+    """Private duplicates of what the process was spawned with."""
+
+    stdin: int
+    stdout: int
+    stderr: int
+
+
+def claim() -> Descriptors:
+    """Take descriptors 0 and 1 for the protocol: what anything else prints lands on stderr.
+
+    0 becomes the null device and 1 becomes stderr, so that no library and no child can read
+    the host's requests or tear a line. A closed stderr becomes the null device.
+
+    Raises: ClosedDescriptorError when 0 or 1 is not open.
+    """
+    missing = [name for fd, name in ((0, "stdin"), (1, "stdout")) if not _is_open(fd)]
+    if not _is_open(2):
+        _open_null_as(2)
+    if missing:
+        raise ClosedDescriptorError(" and ".join(missing))
+    claimed = Descriptors(os.dup(0), os.dup(1), os.dup(2))
+    for fd in claimed:
+        platforms.make_binary(fd)
+    _open_null_as(0)
+    os.dup2(2, 1)
+    return claimed
+
+
+def _is_open(fd: int) -> bool:
+    try:
+        os.fstat(fd)
+    except OSError:
+        return False
+    return True
+
+
+def _open_null_as(fd: int) -> None:
+    null = os.open(os.devnull, os.O_RDWR)
+    if null != fd:
+        os.dup2(null, fd)
+        os.close(null)
+
+
+def loop_caller() -> Callable[..., object]:
+    """Return what runs a function with its arguments in this event loop's next turn, for threads and signal handlers.
+
+    In the context of this task: what runs elsewhere, or interrupts what does, does not know which loop it is in.
+
+    Raises: RuntimeError, when called, once the loop is closed.
+    """
+    return partial(asyncio.get_running_loop().call_soon_threadsafe, context=copy_context())
+
+
+def call_later(seconds: float, function: Callable[..., object], *arguments: object) -> None:
+    """Call *function* in this event loop after so many *seconds*, whatever its tasks do."""
+    asyncio.get_running_loop().call_later(seconds, function, *arguments)
+
+
+def soon(function: Callable[[], None]) -> object:
+    """Run *function* in this event loop's next turn."""
+    return asyncio.get_running_loop().call_soon(function)
+
+
+def spread_lookups() -> None:
+    """Look up as many names of hosts at once as there may be requests that wait for one.
+
+    The event loop's own handful of threads is soon taken by a name server that does not answer: each lookup keeps one
+    for half a minute, also when nobody waits for it any more, and the names of all other providers would stand behind.
+    """
+    from concurrent.futures import ThreadPoolExecutor  # Not for the start to wait for.
+
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(MAX_LOOKUPS, "lookup"))
+
+
+def in_thread(wait: Callable[[], object], then: Callable[[object], object]) -> None:
+    """Run *wait* in a thread that never holds up the exit, and *then* with what it returns in this event loop."""
+    in_loop = loop_caller()
+
+    def run() -> None:
+        result = wait()
+        # The loop may have been closed meanwhile: nobody waits any more.
+        with suppress(RuntimeError):
+            in_loop(then, result)
+
+    threading.Thread(target=run, name="wait", daemon=True).start()
+
+
+class Input:
+    """stdin as an async iterator of bytes. At most one read is under way: the next waits until this one is taken."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self._in_loop = loop_caller()
+        self._arrived = anyio.Event()
+        self._data = b""
+        self._taken = threading.Semaphore(0)
+        threading.Thread(target=self._read, name="stdin", daemon=True).start()
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        while True:
+            await self._arrived.wait()
+            data, self._arrived = self._data, anyio.Event()
+            if not data:
+                return
+            yield data
+            self._taken.release()
+
+    def _read(self) -> None:
+        while True:
+            data = _read_some(self._fd)
+            try:
+                self._in_loop(self._hand_over, data)
+            except RuntimeError:
+                return
+            if not data:
+                return
+            self._taken.acquire()
+
+    def _hand_over(self, data: bytes) -> None:
+        self._data = data
+        self._arrived.set()
+
+
+def _read_some(fd: int) -> bytes:
+    while True:
+        try:
+            return os.read(fd, READ_BYTES)
+        except BlockingIOError:
+            platforms.wait_readable(fd)
+        except OSError:
+            # A terminal that hung up, a pipe that broke: the end of input.
+            return b""
+
+
+class Output:
+    """stdout: one thread that writes one batch at a time and says when it has."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self._never_blocks = platforms.never_blocks(fd)
+        self._in_loop = loop_caller()
+        self._batches: SimpleQueue[tuple[bytes, Callable[[bool], None]]] = SimpleQueue()
+        self._idle = threading.Event()
+        self._idle.set()
+        threading.Thread(target=self._write, name="stdout", daemon=True).start()
+
+    def write(self, batch: bytes, written: Callable[[bool], None]) -> bool | None:
+        """Write *batch*; a short one at once where that cannot block.
+
+        Returns: whether it could be written, false when the reader is gone; or None when the thread
+        writes it and then calls *written* in the loop with that answer.
+        """
+        if self._never_blocks(len(batch)):
+            return _write_all(self._fd, batch)
+        self._idle.clear()
+        self._batches.put((batch, written))
+        return None
+
+    def settle(self, seconds: float) -> None:
+        """Wait, at most *seconds*, until the batch under way is written: no line is torn by leaving now."""
+        self._idle.wait(seconds)
+
+    @property
+    def reader_gone(self) -> bool:
+        """Whether nobody can read what is written any more."""
+        return platforms.reader_gone(self._fd)
+
+    def _write(self) -> None:
+        while True:
+            batch, written = self._batches.get()
+            ok = _write_all(self._fd, batch)
+            self._idle.set()
+            try:
+                self._in_loop(written, ok)
+            except RuntimeError:
+                return
+            if not ok:
+                return
+
+
+def _write_all(fd: int, batch: bytes) -> bool:
+    rest = memoryview(batch)
+    while rest:
+        try:
+            rest = rest[os.write(fd, rest) :]
+        except BlockingIOError:
+            platforms.wait_writable(fd)
+        except OSError:
+            return False
+    return True
+
+
+class Stderr(io.TextIOBase):
+    """`sys.stderr` and `sys.stdout` of the process: never blocks, however little the host reads."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self._lines: Queue[str] = Queue(MAX_STDERR_LINES)
+        self._started = False
+        self._dropped = 0
+
+    def writable(self) -> bool:
+        """Return that it is."""
+        return True
+
+    def fileno(self) -> int:
+        """Return the descriptor, for what insists on one."""
+        return self._fd
+
+    def write(self, text: str) -> int:
+        """Queue *text*, or drop it when the queue is full, or where no thread is to be had that would write it."""
+        try:
+            if not self._started:
+                threading.Thread(target=self._drain, name="stderr", daemon=True).start()
+                self._started = True
+            self._lines.put_nowait(text)
+        except (Full, RuntimeError, MemoryError):
+            self._dropped += 1
+        return len(text)
+
+    def settle(self, seconds: float) -> None:
+        """Wait until what is queued is written, at most *seconds*."""
+        with self._lines.all_tasks_done:
+            self._lines.all_tasks_done.wait_for(lambda: not self._lines.unfinished_tasks, seconds)
+
+    def _drain(self) -> None:
+        while True:
+            pieces = [self._lines.get()]
+            while len(pieces) < MAX_STDERR_LINES and not self._lines.empty():
+                pieces.append(self._lines.get())
+            taken = len(pieces)
+            if dropped := self._dropped:
+                self._dropped = 0
+                pieces.append(f"{dropped} writes were dropped: stderr was not read\n")
+            if not _write_all(self._fd, "".join(pieces).encode("utf-8", "backslashreplace")):
+                return
+            for _ in range(taken):
+                self._lines.task_done()
+
+
+def redirect_prints(fd: int) -> Stderr:
+    """Make Python's own streams write to *fd* without ever blocking, and return that stream."""
+    stream = Stderr(fd)
+    sys.stdout = sys.stderr = stream
+    return stream

@@ -1,0 +1,1 @@
+"""Asking a provider anything: the HTTP client, gates, retries, and the questions beside a chat."""

@@ -1,0 +1,178 @@
+"""Providers' lists of models: asked, remembered for a while, served stale when the provider fails.
+
+Knows the cache and the pages. Must not know a list's shape (`listings`) or an action.
+"""
+
+import difflib
+import time
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+import msgspec
+from anyio.to_thread import run_sync as to_thread
+
+from protocol.replies import ModelInfo, ModelList, Warn
+from sidecar.auth import authorize
+from sidecar.auth.authorize import call_of
+from sidecar.catalogue import listings, overlay
+from sidecar.catalogue import models as catalogue
+from sidecar.catalogue.corrections import Overlay
+from sidecar.core.errors import SidecarError
+from sidecar.providers.resolve import Target
+from sidecar.server.app import Host
+from sidecar.server.open_requests import Progress
+from sidecar.upstream import http_client, replay
+from sidecar.upstream.http_client import Limits
+from sidecar.usage import pricing
+from sidecar.wires import registry
+from sidecar.wires.shared import faults
+from sidecar.wires.shared.types import HttpRequest
+
+FRESH_SECONDS = 300.0
+"""How long a list is good."""
+
+SUGGESTIONS = 3
+
+
+class Remembered(NamedTuple):
+    """A list."""
+
+    at: float
+    """When the provider was asked, on the monotonic clock."""
+    said: ModelList
+    """By the provider alone."""
+    overlay: Overlay
+    """By which it was completed."""
+    completed: ModelList
+
+
+def _key(target: Target) -> tuple[str, str, int]:
+    secret = target.credential.reveal() if target.credential else None
+    return target.route.provider, target.list_base_url, hash((secret, str(target.route.settings)))
+
+
+async def models(host: Host, target: Target, progress: Progress, *, refresh: bool = False) -> ModelList:
+    """Return the provider's models: remembered, fresh, or stale with a warning.
+
+    Raises: SidecarError when the provider fails and no list is remembered.
+    """
+    key = _key(target)
+    known = await _remembered(host, target)
+    if known and not refresh and time.monotonic() - known.at < FRESH_SECONDS:
+        return msgspec.structs.replace(known.completed, source="cache")
+    try:
+        fresh = await _ask(host, target, progress)
+    except SidecarError as error:
+        if known is None:
+            raise
+        stale = Warn(code="stale_list", message=f"The provider's list could not be had: {error.body.message}")
+        return msgspec.structs.replace(known.completed, source="stale", warnings=[stale])
+    remembered = Remembered(time.monotonic(), fresh, *await _with_overlay(host, target, fresh))
+    host.model_lists[key] = remembered
+    return remembered.completed
+
+
+async def _remembered(host: Host, target: Target) -> Remembered | None:
+    """Return the list that is remembered, completed by what is known now."""
+    key = _key(target)
+    known = host.model_lists.get(key)
+    if known and known.overlay is not host.config.overlay:
+        laid, completed = await _with_overlay(host, target, known.said)
+        known = host.model_lists[key] = known._replace(overlay=laid, completed=completed)
+    return known
+
+
+async def find(host: Host, target: Target, progress: Progress) -> ModelInfo | None:
+    """Return what the provider's list says of the target's model, or None, also when there is no list to be had."""
+    try:
+        listed = await models(host, target, progress)
+    except SidecarError:
+        return None
+    return next((each for each in listed.models if each.id == target.route.model), None)
+
+
+def nearest(host: Host, target: Target) -> list[str]:
+    """Return the names nearest to the target's model, from the remembered list or else the catalogue."""
+    known = host.model_lists.get(_key(target))
+    provider = target.route.provider
+    names = [each.id for each in known.completed.models] if known else overlay.names(host.config.overlay, provider)
+    return difflib.get_close_matches(target.route.model, names, SUGGESTIONS, 0.5)
+
+
+async def _ask(host: Host, target: Target, progress: Progress) -> ModelList:
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    provider = target.route.provider
+    if target.row.transport == "replay":
+        names = replay.models(host.config)
+        found = [ModelInfo(id=name, provider=provider, kind="chat") for name in names]
+        return ModelList(models=found, source="built_in", fetched_at=now)
+    if target.row.lists_deployments:
+        found = [ModelInfo(id=name, provider=provider, kind="chat") for name in _deployments(target)]
+        return ModelList(models=found, source="built_in", fetched_at=now)
+    found = []
+    for listing in target.row.lists:
+        found += await _pages(host, target, progress, listing)
+    return ModelList(models=found, source="provider", fetched_at=now)
+
+
+def _deployments(target: Target) -> dict[str, Any]:
+    return target.route.settings.get("deployments", {}) if target.row.lists_deployments else {}
+
+
+async def _with_overlay(host: Host, target: Target, said: ModelList) -> tuple[Overlay, ModelList]:
+    """Return what is known beside the list now, and the list completed by it: of thousands a tenth of a second."""
+    laid = host.config.overlay
+    return laid, await to_thread(_completed, host, target, said, abandon_on_cancel=True)
+
+
+def _completed(host: Host, target: Target, said: ModelList) -> ModelList:
+    """Return what the provider has *said* with what is known beside it, and the models that the user has added."""
+    provider, listed = target.route.provider, {each.id for each in said.models}
+    own = (name for name in overlay.added(host.config.overlay, provider) if name not in listed)
+    infos = [*said.models, *(ModelInfo(id=name, provider=provider, kind="chat") for name in own)]
+    return msgspec.structs.replace(said, models=[_complete(host, target, info) for info in infos])
+
+
+def _complete(host: Host, target: Target, info: ModelInfo) -> ModelInfo:
+    # Of a deployment, what is known of the model behind it.
+    base_model = (_deployments(target).get(info.id) or {}).get("base_model") or info.id
+    known = overlay.complete(msgspec.structs.replace(info, id=base_model), host.config.overlay)
+    if (known.pricing or {}).get("source") == catalogue.LOCAL and not pricing.is_free(target, info.id):
+        known = msgspec.structs.replace(known, cost=None, pricing=None)
+    return msgspec.structs.replace(known, id=info.id)
+
+
+async def _pages(host: Host, target: Target, progress: Progress, listing: listings.Listing) -> list[ModelInfo]:
+    found: list[ModelInfo] = []
+    path: str | None = listing.path
+    for _ in range(listings.MAX_PAGES):
+        if path is None:
+            break
+        document = await get(host, target, progress, path)
+        page, path = await to_thread(listings.parse, listing, document, target.route.provider, abandon_on_cancel=True)
+        found += page
+    return found
+
+
+async def get(host: Host, target: Target, progress: Progress, path: str) -> Any:
+    """Return the JSON document at *path* of the provider's list address.
+
+    Raises: SidecarError as the wire's `classify` and the transport do.
+    """
+    call = call_of(host, target)
+    target = await authorize.prepare(call)
+    wire = registry.load(target.route.wire)
+    request = HttpRequest(
+        method="GET",
+        url=target.list_base_url + path,
+        headers=getattr(wire, "HEADERS", {}) | target.route.headers,
+    )
+    authorized = await authorize.headers(msgspec.structs.replace(call, target=target, request=request))
+    async with host.http.send(request, authorized, Limits(), progress) as response:
+        if response.status >= 300:
+            error = wire.classify(response.status, response.headers, await http_client.read_error_body(response))
+            raise authorize.hide(error, target, authorized)
+        document = faults.document(await http_client.read_body(response))
+        if not isinstance(document, (dict, list)):
+            raise faults.unexpected_body()
+        return document

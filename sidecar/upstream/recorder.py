@@ -1,0 +1,76 @@
+"""`--record DIR`: exchanges as they happen, written in the layout that `replay` plays.
+
+Nothing that authorizes is written: neither header values nor the credentials of a request.
+Must not change what the chat receives.
+"""
+
+import re
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import anyio
+import anyio.to_thread
+import msgspec
+
+from protocol.requests import Chat
+from sidecar.core.log import log
+from sidecar.upstream.http_client import Response
+from sidecar.wires.shared.types import HttpRequest, Route
+
+MAX_RECORD_BYTES = 16 * 1024 * 1024
+"""What is kept of one reply."""
+
+KEPT_HEADERS = frozenset({"content-type", "request-id", "x-request-id", "retry-after", "retry-after-ms"})
+
+_numbers = count(1)
+
+
+def tee(directory: str, chat: Chat, route: Route, request: HttpRequest, response: Response) -> Response:
+    """Return *response* with its body kept on the way and written to *directory* when it ends."""
+    return Response(response.status, response.headers, _recorded(directory, chat, route, request, response))
+
+
+async def _recorded(
+    directory: str, chat: Chat, route: Route, request: HttpRequest, response: Response
+) -> AsyncIterator[bytes]:
+    kept = bytearray()
+    try:
+        async for data in response.body:
+            if len(kept) < MAX_RECORD_BYTES:
+                kept += data
+            yield data
+    finally:
+        with anyio.CancelScope(shield=True):
+            await anyio.to_thread.run_sync(_write, directory, chat, route, request, response, bytes(kept))
+
+
+def _write(directory: str, chat: Chat, route: Route, request: HttpRequest, response: Response, body: bytes) -> None:
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
+    name = re.sub(r"[^\w.-]+", "-", route.model)[:60].strip("-.") or "model"
+    case = Path(directory) / route.wire / f"{stamp}-{next(_numbers):03}-{name}"
+    params = msgspec.structs.replace(chat, model=route.model, api_key=None, base_url=None, settings=None)
+    call = {"provider": route.provider, "params": _without_nulls(msgspec.to_builtins(params))}
+    sent = {
+        "method": request.method,
+        "url": re.sub(r"\?.*$", "", request.url),
+        "headers": {key: value for key, value in request.headers.items() if key in KEPT_HEADERS},
+        "body": msgspec.json.decode(request.body) if request.body else None,
+    }
+    head = {
+        "status": response.status,
+        "headers": {key: value for key, value in response.headers.items() if key in KEPT_HEADERS},
+    }
+    try:
+        case.mkdir(parents=True, exist_ok=True)
+        (case / "response.bin").write_bytes(body)
+        for file, content in (("call.json", call), ("request.json", sent), ("head.json", head)):
+            (case / file).write_bytes(msgspec.json.format(msgspec.json.encode(content), indent=1) + b"\n")
+    except OSError as error:
+        log("error", "record.failed", reason=error.strerror)
+
+
+def _without_nulls(value: Any) -> Any:
+    return {key: each for key, each in value.items() if each is not None}

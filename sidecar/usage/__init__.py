@@ -1,0 +1,1 @@
+"""What requests use and cost: the ledger, budgets, reports, prices."""

@@ -1,0 +1,216 @@
+"""The ledger's file: SQLite, opened for a batch and closed after it, so that many processes share it well.
+
+Everything here blocks, and is called in a worker thread, which imports this module and SQLite with it.
+Knows tables and queries. Must not know chats.
+"""
+
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from sidecar.core import private_files
+
+VERSION = 1
+
+BUSY_SECONDS = 2.0
+"""How long another process's write is waited for."""
+
+KEPT_DAYS = 400
+MAX_ROWS = 1_000_000
+
+MAX_GROUPS = 1000
+"""Most rows of a report."""
+
+COLUMNS = (
+    *("at", "kind", "provider", "model", "outcome", "code", "finish_reason"),
+    *("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "cache_write_1h_tokens"),
+    *("reasoning_tokens", "cost_picousd", "latency_ms", "first_chunk_ms"),
+)
+"""Of one attempt: `at` is its end, ISO 8601 in UTC; `cost_picousd` whole millionths of a millionth of a dollar."""
+
+_SCHEMA = f"""
+CREATE TABLE IF NOT EXISTS ledger_version (version INTEGER NOT NULL);
+INSERT INTO ledger_version SELECT {VERSION} WHERE NOT EXISTS (SELECT 1 FROM ledger_version);
+CREATE TABLE IF NOT EXISTS attempts (
+  id INTEGER PRIMARY KEY, at TEXT NOT NULL, kind TEXT NOT NULL, provider TEXT NOT NULL, model TEXT NOT NULL,
+  outcome TEXT NOT NULL, code TEXT, finish_reason TEXT, input_tokens INTEGER, output_tokens INTEGER,
+  cache_read_tokens INTEGER, cache_write_tokens INTEGER, cache_write_1h_tokens INTEGER, reasoning_tokens INTEGER,
+  cost_picousd INTEGER, latency_ms INTEGER NOT NULL, first_chunk_ms INTEGER
+);
+CREATE INDEX IF NOT EXISTS attempts_at ON attempts (at, provider, cost_picousd);
+"""  # noqa: S608 - a number of ours
+
+_INSERT = f"INSERT INTO attempts ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"  # noqa: S608 - names of ours
+
+_MICRO = 10**6
+_COST = f"SUM(cost_picousd / {_MICRO}) AS cost_whole, SUM(cost_picousd % {_MICRO}) AS cost_rest"
+"""The sum of costs, in two parts: SQLite fails where a sum needs more than 64 bits, which are nine million dollars."""
+
+GROUPS = {
+    "provider": "provider",
+    "model": "model",
+    "kind": "kind",
+    "outcome": "outcome",
+    "code": "code",
+    "finish_reason": "finish_reason",
+    "day": "substr(at, 1, 10)",
+    "month": "substr(at, 1, 7)",
+}
+"""What a report can be grouped by → how to tell."""
+
+Sums = dict[tuple[str, str], int]
+"""(day in UTC, provider) → millionths of a millionth of a dollar."""
+
+
+class LedgerError(Exception):
+    """The file cannot be used; the text says why, in a word."""
+
+
+class Found(NamedTuple):
+    """The answer to a report: one dict of columns for each group, and one for all of them together."""
+
+    rows: list[dict[str, Any]]
+    totals: dict[str, Any]
+    truncated: bool
+
+
+def write(path: Path, rows: Iterable[Sequence[Any]], *, prune: bool) -> None:
+    """Add *rows*, all or none; *prune* removes what is too old or too much.
+
+    Raises: LedgerError.
+    """
+    with _opened(path) as connection, connection:
+        connection.executemany(_INSERT, rows)
+        if prune:
+            oldest = (datetime.now(UTC) - timedelta(days=KEPT_DAYS)).isoformat()
+            connection.execute("DELETE FROM attempts WHERE at < ?", (oldest,))
+            connection.execute("DELETE FROM attempts WHERE id <= (SELECT MAX(id) FROM attempts) - ?", (MAX_ROWS,))
+
+
+def sums(path: Path, since: str) -> Sums:
+    """Return what was spent from the day *since* on; nothing when there is no file.
+
+    Raises: LedgerError.
+    """
+    if not _is_there(path):
+        return {}
+    query = f"SELECT substr(at, 1, 10), provider, {_COST} FROM attempts WHERE at >= ? GROUP BY 1, 2"  # noqa: S608 - ours
+    with _opened(path) as connection:
+        found = connection.execute(query, (since,))
+        return {(day, provider): _added(whole, rest) or 0 for day, provider, whole, rest in found}
+
+
+def report(path: Path, by: Sequence[str], since: str | None, until: str | None, provider: str | None) -> Found:
+    """Return the attempts from *since* up to *until*, of *provider* or of all, grouped *by* keys of GROUPS.
+
+    Raises: LedgerError.
+    """
+    where, values = ["1"], list[str]()
+    for condition, value in (("at >= ?", since), ("at < ?", until), ("provider = ?", provider)):
+        if value is not None:
+            where.append(condition)
+            values.append(value)
+    if not _is_there(path):
+        return Found([], {"requests": 0}, truncated=False)
+    with _opened(path) as connection:
+        connection.row_factory = _as_dict
+        rows = _grouped(connection, by, " AND ".join(where), values) if by else []
+        (totals,) = _grouped(connection, (), " AND ".join(where), values) or [{"requests": 0}]
+    return Found(rows[:MAX_GROUPS], totals, truncated=len(rows) > MAX_GROUPS)
+
+
+def _is_there(path: Path) -> bool:
+    """Return whether there is a file.
+
+    Raises: LedgerError where nobody lets us look.
+    """
+    try:
+        return path.exists()
+    except OSError as error:
+        raise LedgerError(_reason(error)) from error
+
+
+def _added(whole: int | None, rest: int | None) -> int | None:
+    return None if whole is None or rest is None else whole * _MICRO + rest
+
+
+def _as_dict(cursor: sqlite3.Cursor, row: tuple[Any, ...]) -> dict[str, Any]:
+    return {column[0]: value for column, value in zip(cursor.description, row, strict=True)}
+
+
+def _grouped(
+    connection: sqlite3.Connection, by: Sequence[str], where: str, values: Sequence[str]
+) -> list[dict[str, Any]]:
+    keys = ", ".join(f"{GROUPS[name]} AS by_{name}" for name in by) or "'' AS by_all"
+    names = ", ".join(f"by_{name}" for name in by or ("all",))
+    counts = f"""
+        SELECT {keys}, COUNT(*) AS requests, SUM(outcome = 'ok') AS succeeded,
+          SUM(input_tokens) AS input_tokens, SUM(output_tokens) AS output_tokens,
+          SUM(cache_read_tokens) AS cache_read_tokens, SUM(cache_write_tokens) AS cache_write_tokens,
+          SUM(reasoning_tokens) AS reasoning_tokens,
+          {_COST}, SUM(cost_picousd IS NULL) AS unpriced
+        FROM attempts WHERE {where} GROUP BY {names} ORDER BY {names} LIMIT {MAX_GROUPS + 1}"""  # noqa: S608 - ours
+    found = {tuple(row[f"by_{name}"] for name in by): row for row in connection.execute(counts, values)}
+    for row in found.values():
+        row["cost_picousd"] = _added(row.pop("cost_whole"), row.pop("cost_rest"))
+    for column in ("latency_ms", "first_chunk_ms"):
+        # Equal values are counted first: a fraction of the time that ranking each row takes.
+        ranks = f"""
+            WITH counted AS (
+              SELECT {keys}, {column} AS value, COUNT(*) AS times FROM attempts
+              WHERE {where} AND outcome = 'ok' AND {column} IS NOT NULL GROUP BY {names}, value),
+            ranked AS (
+              SELECT {names}, value, SUM(times) OVER (PARTITION BY {names} ORDER BY value) AS rank,
+                SUM(times) OVER (PARTITION BY {names}) AS size FROM counted)
+            SELECT {names}, MIN(CASE WHEN rank * 100 >= size * 50 THEN value END) AS p50,
+              MIN(CASE WHEN rank * 100 >= size * 95 THEN value END) AS p95
+            FROM ranked GROUP BY {names}"""  # noqa: S608 - ours
+        for row in connection.execute(ranks, values):
+            group = found.get(tuple(row[f"by_{name}"] for name in by))
+            if group is not None:
+                group |= {f"p50_{column}": row["p50"], f"p95_{column}": row["p95"]}
+    return list(found.values())
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[sqlite3.Connection]:
+    """Open the file, made if it is not there, and close it afterwards.
+
+    Raises: LedgerError.
+    """
+    try:
+        _make(path)
+        with closing(sqlite3.connect(path, timeout=BUSY_SECONDS)) as connection:
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("PRAGMA synchronous=NORMAL")
+            _prepare(connection)
+            yield connection
+    except (sqlite3.Error, OSError, OverflowError) as error:
+        raise LedgerError(_reason(error)) from error
+
+
+def _make(path: Path) -> None:
+    """Make the folder and an empty file, for the user alone."""
+    private_files.make_folder(path.parent)
+    path.touch(mode=0o600)
+
+
+def _prepare(connection: sqlite3.Connection) -> None:
+    there = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'ledger_version'").fetchone()
+    if not there:
+        connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT;")
+    (version,) = connection.execute("SELECT version FROM ledger_version").fetchone() or (None,)
+    if version != VERSION:
+        raise LedgerError("newer")
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, PermissionError):
+        return "permission"
+    if isinstance(error, OSError):
+        return "file"
+    code = getattr(error, "sqlite_errorname", None) or "SQLITE_ERROR"
+    return str(code).removeprefix("SQLITE_").partition("_")[0].lower()

@@ -1,0 +1,1 @@
+"""What several wires share: types, drafts, faults, costs."""

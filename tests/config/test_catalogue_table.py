@@ -1,0 +1,146 @@
+"""The table `[catalogue]` of the configuration: what it becomes, and what a mistake in it is told."""
+
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sidecar.catalogue import overlay
+from sidecar.catalogue.corrections import Overlay
+from sidecar.catalogue.models import ModelRow
+from sidecar.config import loader
+from sidecar.config.loader import ConfigError
+
+
+def row(tmp_path: Path, text: str, provider: str = "openai", model: str = "gpt-4o") -> ModelRow:
+    """Return what is known of a model with *text* as the configuration."""
+    file = tmp_path / "config.toml"
+    file.write_text(text)
+    found = overlay.lookup(loader.load(path=str(file), env={}).overlay, provider, model)
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize(
+    ("written", "price"),
+    [
+        ("0.1", "0.1"),
+        ('"0.10"', "0.1"),
+        ("2", "2"),
+        ("1e-6", "0.000001"),
+        ('"0.123456789012"', "0.123456789012"),
+        ("0", "0"),
+        ("1_000", "1000"),
+    ],
+)
+def test_a_price_is_exact_to_the_last_digit(tmp_path: Path, written: str, price: str) -> None:
+    found = row(tmp_path, f'[catalogue.openai."gpt-4o"]\nprice = {{ input = {written}, output = 1 }}\n')
+    assert found.price
+    assert found.price.input == Decimal(price)
+
+
+@pytest.mark.parametrize("written", ["2027-03-01", '"2027-03-01"'])
+def test_a_day_may_be_a_date_or_a_text(tmp_path: Path, written: str) -> None:
+    assert row(tmp_path, f"[catalogue.openai.gpt-4o]\nretires = {written}\n").retires == date(2027, 3, 1)
+
+
+def test_a_model_may_be_named_in_any_way_of_the_file(tmp_path: Path) -> None:
+    for text in (
+        '[catalogue.openai."gpt-4o"]\nmax_output = 5\n',
+        "[catalogue.openai]\ngpt-4o.max_output = 5\n",
+        "[catalogue]\nopenai.gpt-4o = { max_output = 5 }\n",
+        "catalogue.openai.gpt-4o.max_output = 5\n",
+    ):
+        assert row(tmp_path, text).max_output == 5
+
+
+def test_without_the_table_there_is_nothing_beside_our_own(tmp_path: Path) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text("[catalogue]\n")
+    loaded = loader.load(path=str(file), env={})
+    assert (loaded.overlay, loaded.refresh_url) == (Overlay(), "https://models.dev/api.json")
+
+
+def test_where_a_refresh_is_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert loader.load(env={}).cache_dir
+    assert loader.load(env={"SIDECAR_CACHE_DIR": "/elsewhere"}).cache_dir == "/elsewhere"
+    with pytest.raises(ConfigError, match="SIDECAR_CACHE_DIR must be an absolute path"):
+        loader.load(env={"SIDECAR_CACHE_DIR": "here"})
+
+
+MISTAKES: dict[str, str] = {
+    "[catalogue.nobody.m]\nname = 'M'": "1: catalogue.nobody.m: there is no such provider",
+    "[catalogue.google.m]\nname = 'M'": "1: catalogue.google.m: the provider's id is gemini",
+    "[catalogue]\nopenai = 5": "2: catalogue.openai: input should be a valid dictionary",
+    "[catalogue]\nrefresh_url = 'ftp://x'": "2: catalogue.refresh_url: value error, `refresh_url` must be an",
+    "[catalogue]\nrefresh_url = 'http://mirror.example/'": "2: catalogue.refresh_url: value error, `refresh_url` must",
+    "[catalogue]\nrefresh_url = 'https://169.254.1.1/'": "2: catalogue.refresh_url: value error, `refresh_url` names",
+    '[catalogue.openai."gpt.5"]\ncolour = 1': "2: catalogue.openai.gpt.5.colour: extra inputs are not permitted",
+    "[catalogue.openai.m]\nmax_output = 0": "2: catalogue.openai.m.max_output: input should be greater than",
+    "[catalogue.openai.m]\nmax_output = '5'": "2: catalogue.openai.m.max_output: input should be a valid integer",
+    "[catalogue.openai.m]\nwire = 'fax'": "2: catalogue.openai.m.wire: value error, must be one of ",
+    "[catalogue.openai.m]\nstatus = 'dead'": "2: catalogue.openai.m.status: input should be 'active'",
+    "[catalogue.openai.m]\nretires = 'CANARY'": "2: catalogue.openai.m.retires: value error, must be a date",
+    "[catalogue.openai.m]\nretires = 20270301": "2: catalogue.openai.m.retires: input should be a valid date",
+    "[catalogue.openai.m]\nrefuses = ['mood']": "2: catalogue.openai.m.refuses.0: input should be ",
+    "[catalogue.openai.m]\nefforts = ['much']": "2: catalogue.openai.m.efforts.0: input should be ",
+    "[catalogue.openai.m]\ncapabilities = { smell = true }": "2: catalogue.openai.m.capabilities.smell: extra",
+    "[catalogue.openai.m]\nprice = 5": "2: catalogue.openai.m.price: input should be a valid dictionary",
+    "[catalogue.openai.m]\nprice.input = 5": "1: catalogue.openai.m.price.output: field required",
+    "[catalogue.openai.m.price]\ninput = 5\noutput = -1": "3: catalogue.openai.m.price.output: input should be greater",
+    "[catalogue.openai.m.price]\ninput = nan\noutput = 1": "2: catalogue.openai.m.price.input: input should be a",
+    "[catalogue.openai.m.price]\ninput = 1e-300\noutput = 1": "2: catalogue.openai.m.price.input: decimal input should",
+    "[catalogue.openai.m.price]\ninput = '1e400000'\noutput = 1": "2: catalogue.openai.m.price.input: input should be",
+    "[catalogue.openai.m.price]\ninput = true\noutput = 1": "2: catalogue.openai.m.price.input: decimal input should",
+    "[catalogue.openai.m]\ntiers = [{ over_tokens = 5, price = { input = 1, output = 1 } }]": (
+        "1: catalogue.openai.m: value error, `tiers` need a `price`"
+    ),
+    "[catalogue.openai.m]\nmax_output = 5\ncontext_length = 4": (
+        "1: catalogue.openai.m: value error, `max_output` is more than `context_length`"
+    ),
+}
+
+
+@pytest.mark.parametrize("text", MISTAKES)
+def test_a_mistake_is_told_with_its_line(tmp_path: Path, text: str) -> None:
+    [told] = mistakes(tmp_path, text)
+    assert told.startswith(MISTAKES[text])
+    assert "CANARY" not in told
+
+
+def mistakes(tmp_path: Path, text: str) -> list[str]:
+    file = tmp_path / "config.toml"
+    file.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        loader.load(path=str(file), env={})
+    return [line.removeprefix(f"{file}:") for line in str(caught.value).splitlines()]
+
+
+TIERS = """
+[catalogue.openai."vendor/m.1"]
+price = { input = 1, output = 1 }
+[[catalogue.openai."vendor/m.1".tiers]]
+over_tokens = 5
+price = { input = 1, output = 1 }
+[[catalogue.openai."vendor/m.1".tiers]]
+over_tokens = 6
+price = { input = "much", output = 1 }
+"""
+
+
+def test_a_mistake_in_an_entry_of_a_list_has_the_line_of_that_entry(tmp_path: Path) -> None:
+    [told] = mistakes(tmp_path, TIERS)
+    assert told.startswith("9: catalogue.openai.vendor/m.1.tiers.1.price.input: input should be a valid decimal")
+    same = TIERS.replace("= 6", "= 5").replace('"much"', "1")
+    [told] = mistakes(tmp_path, same)
+    assert told.startswith("2: catalogue.openai.vendor/m.1: value error, two `tiers` begin at the same")
+
+
+@pytest.mark.parametrize("name", ["capabilities", "efforts", "refuses", "tiers"])
+def test_an_empty_value_is_fine(tmp_path: Path, name: str) -> None:
+    empty: Any = "{}" if name == "capabilities" else "[]"
+    found = row(tmp_path, f"[catalogue.openai.gpt-4o]\n{name} = {empty}\n")
+    assert found.name == "GPT-4o"

@@ -1,0 +1,76 @@
+"""The one exception: its text is bounded, shows no credential and nothing invisible."""
+
+import unicodedata
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from protocol.errors import ErrorBody
+from sidecar.core.errors import MESSAGE_MAX_CHARS, SidecarError, clean
+from sidecar.wires.shared.faults import Fault, judge
+
+CANARIES = [
+    "sk-CANARY-0123456789",
+    "sk-ant-api03-CANARY_0123456789",
+    "sk-proj-CANARY0123456789",
+    "xai-CANARY0123456789abcdefghij",
+    "gsk_CANARY0123456789",
+    "ghu_CANARY0123456789",
+    "github_pat_CANARY0123456789",
+    "AIzaCANARY0123456789abcdefghijkl",
+    "AKIACANARY0123456789",
+    "eyJCANARYhbGciOiJIUzI1.eyJzdWIiOiIxMjM0.c2lnbmF0dXJl",
+    "Bearer CANARY0123456789",
+    "ya29.CANARY0123456789",
+]
+INVISIBLE = ["\u200b", "\u2060", "\ufeff", "\x00", "\x7f", "\u202e", "\xad"]
+
+
+@pytest.mark.parametrize("canary", CANARIES)
+def test_a_credential_is_not_shown(canary: str) -> None:
+    assert "CANARY" not in clean(f"Incorrect API key provided: {canary}. You can find your key in your account.")
+
+
+@pytest.mark.parametrize("hidden", INVISIBLE)
+def test_a_credential_cannot_hide_behind_what_is_invisible(hidden: str) -> None:
+    assert "CANARY" not in clean(f"key: s{hidden}k-CAN{hidden}ARY-01{hidden}23456789")
+
+
+def test_every_field_that_repeats_a_provider_is_clean() -> None:
+    canary = "sk-CANARY-0123456789"
+    fault = Fault(message=canary, codes=(canary,), param=f"\x1b[2J{canary}\n", request_id=canary)
+    body = judge(fault, 400, {"x-request-id": canary}, {}).body
+    assert b"CANARY" not in msgspec.json.encode(body)
+    assert body.param == "[2J[redacted]"
+
+
+@settings(max_examples=200)
+@given(
+    st.text(max_size=3 * MESSAGE_MAX_CHARS)
+    | st.lists(st.sampled_from([*CANARIES, *INVISIBLE, " ", "\n", "x" * 200]), max_size=20).map("".join)
+)
+def test_clean_is_idempotent_and_bounded_and_one_line(text: str) -> None:
+    once = clean(text)
+    assert clean(once) == once
+    assert len(once) <= MESSAGE_MAX_CHARS
+    assert not [c for c in once if unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp")]
+    assert not set(once) & set(INVISIBLE)
+    assert once.strip() == once
+
+
+def test_clean_leaves_ordinary_text_alone() -> None:
+    text = "Ungültige Anfrage: «model», 模型不存在 🙂 {0.__class__} %s ${jndi:}"
+    assert clean(text) == text
+    assert clean("two\nlines\tand   more") == "two lines and more"
+
+
+def test_a_long_message_ends_in_an_ellipsis() -> None:
+    assert clean("word " * 1000).endswith("…")
+    assert len(clean("x" * 10_000_000)) == MESSAGE_MAX_CHARS
+
+
+def test_an_error_of_any_origin_is_clean() -> None:
+    body = SidecarError("internal_error", "a\x1b[31m\nb sk-CANARY-0123456789").body
+    assert body == ErrorBody(code="internal_error", message="a[31m b [redacted]", retryable=True, partial=False)

@@ -1,0 +1,160 @@
+"""How the parent's end is noticed on systems that are not this one: by stand-ins for what they have."""
+
+import ctypes
+import os
+import select
+import signal
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import pytest
+
+from sidecar.core import platforms
+
+STRANGER = 12345
+NO_SUCH_PROCESS = 87
+
+
+class Event(NamedTuple):
+    """A kernel event, as `select.kevent` makes it."""
+
+    ident: int
+    filter: str
+    flags: str
+    fflags: str
+
+
+class Kernel:
+    """A kqueue whose process ends when it is waited for."""
+
+    def __init__(self, failure: OSError | None = None) -> None:
+        self.failure = failure
+        self.asked: list[Event] = []
+        self.waited = False
+        self.closed = False
+
+    def control(self, changes: list[Event] | None, count: int, timeout: float | None = 0) -> list[Event]:
+        if self.failure:
+            raise self.failure
+        if changes is not None:
+            assert count == 0
+            self.asked += changes
+            return []
+        # Without a limit of time: the thread sleeps until there is something to tell.
+        assert (count, timeout) == (1, None)
+        self.waited = True
+        return self.asked
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def install(monkeypatch: pytest.MonkeyPatch, kernel: Kernel) -> None:
+    """Let this system have kqueue."""
+    fields = {"KQ_FILTER_PROC": "proc", "KQ_EV_ADD": "add", "KQ_NOTE_EXIT": "exit"}
+    for name, value in {"kqueue": lambda: kernel, "kevent": Event, **fields}.items():
+        monkeypatch.setattr(select, name, value, raising=False)
+
+
+def waiting(parent: platforms.Parent) -> Callable[[], bool]:
+    """Return what blocks until the parent has gone."""
+    assert parent.wait
+    return parent.wait
+
+
+def test_kqueue_tells_of_the_parents_exit(monkeypatch: pytest.MonkeyPatch) -> None:
+    kernel = Kernel()
+    install(monkeypatch, kernel)
+    assert waiting(platforms.parent())()
+    assert kernel.asked == [Event(os.getppid(), "proc", "add", "exit")]
+    assert kernel.waited
+    assert kernel.closed
+
+
+def test_a_parent_that_went_before_kqueue_was_asked_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    install(monkeypatch, kernel := Kernel())
+    monkeypatch.setattr(platforms, "PARENT_PID", STRANGER)
+    assert waiting(platforms.parent())()
+    assert not kernel.waited
+    install(monkeypatch, Kernel(ProcessLookupError()))
+    assert waiting(platforms.parent())()
+
+
+def test_where_kqueue_refuses_nothing_is_concluded(monkeypatch: pytest.MonkeyPatch) -> None:
+    install(monkeypatch, kernel := Kernel(PermissionError()))
+    assert not waiting(platforms.parent())()
+    assert kernel.closed
+
+
+class Kernel32:
+    """Windows' kernel32, of a parent that may be there."""
+
+    def __init__(self, *, there: bool, handle: int = 8) -> None:
+        self.there = there
+        self.handle = handle
+        self.opened: list[tuple[int, int]] = []
+        self.waits_ms: list[int] = []
+
+    def OpenProcess(self, access: int, inherits: bool, pid: int) -> int:  # noqa: N802 - Windows' word
+        assert not inherits
+        self.opened.append((access, pid))
+        return self.handle
+
+    def WaitForSingleObject(self, handle: int, ms: int) -> int:  # noqa: N802 - Windows' word
+        assert handle == self.handle
+        self.waits_ms.append(ms)
+        return 0x102 if self.there and ms == 0 else 0
+
+
+def on_windows(monkeypatch: pytest.MonkeyPatch, kernel: Kernel32, error: int = 0) -> platforms.Parent:
+    """Return the parent as it is seen on Windows."""
+    monkeypatch.setattr(platforms, "WINDOWS", True)
+    monkeypatch.setattr(ctypes, "WinDLL", lambda *_, **__: kernel, raising=False)
+    monkeypatch.setattr(ctypes, "get_last_error", lambda: error, raising=False)
+    return platforms.parent()
+
+
+def test_on_windows_a_handle_that_is_taken_at_the_start_tells_of_the_parents_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    kernel = Kernel32(there=True)
+    parent = on_windows(monkeypatch, kernel)
+    assert kernel.opened == [(0x00100000, os.getppid())]
+    assert not parent.gone()
+    assert waiting(parent)()
+    assert kernel.waits_ms == [0, 0xFFFFFFFF]
+    kernel.there = False
+    assert parent.gone()
+
+
+@pytest.mark.parametrize(("error", "gone"), [(NO_SUCH_PROCESS, True), (5, False)], ids=["none such", "access denied"])
+def test_on_windows_a_parent_without_a_handle_has_gone_or_is_not_known(
+    monkeypatch: pytest.MonkeyPatch, error: int, gone: bool
+) -> None:
+    parent = on_windows(monkeypatch, Kernel32(there=False, handle=0), error)
+    assert (parent.gone(), waiting(parent)()) == (gone, gone)
+
+
+@pytest.mark.skipif(platforms.PARENT_SIGNAL is None, reason="Linux")
+class TestLinux:
+    """The signal of a parent's death, which is a wish of the calling thread's: it is taken back."""
+
+    def test_it_asks_the_kernel_for_a_signal_that_by_default_does_nothing(self) -> None:
+        process: Any = ctypes.CDLL(None)
+        asked = ctypes.c_int()
+        assert signal.getsignal(signal.SIGURG) is signal.SIG_DFL
+        try:
+            assert platforms.ask_for_parent_signal()
+            assert process.prctl(2, ctypes.byref(asked)) == 0
+            assert asked.value == platforms.PARENT_SIGNAL == signal.SIGURG
+        finally:
+            process.prctl(1, 0)
+
+    def test_without_prctl_there_is_still_the_poll(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(ctypes, "CDLL", lambda *_: object())
+        assert not platforms.ask_for_parent_signal()
+        parent = platforms.parent()
+        assert parent.wait is None
+        assert not parent.gone()
+        monkeypatch.setattr(platforms, "PARENT_PID", STRANGER)
+        assert parent.gone()

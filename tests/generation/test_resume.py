@@ -1,0 +1,126 @@
+"""How an answer that broke off is gone on with: the table, the chat that does it, the message in the end."""
+
+import pytest
+
+from protocol.errors import ResumeMethod
+from protocol.messages import Message, OpaquePart, Part, ReasoningPart, State, TextPart, ToolCallPart
+from protocol.requests import Chat, Options, ReasoningOptions, ResumeChat
+from sidecar.core.errors import SidecarError
+from sidecar.generation.resume import GUARANTEES, again, best, joined
+from sidecar.wires.registry import names
+from sidecar.wires.shared.types import Cursor, Route
+
+QUESTION = Message(role="user", content="Count.")
+CALL = ToolCallPart(id="1", name="look", arguments={}, arguments_text="{}")
+OPAQUE = OpaquePart(kind="search", state=State(provider="p", wire="w"))
+
+
+def route(model: str = "m", wire: str = "openai_chat", provider: str = "p") -> Route:
+    return Route(provider=provider, wire=wire, model=model, base_url="https://provider.test")
+
+
+def said(*parts: Part) -> Message:
+    return Message(role="assistant", content=list(parts))
+
+
+def method_of(partial: Message, where: Route, options: Options | None = None) -> ResumeMethod:
+    chat = Chat(model="m", messages=[QUESTION], options=options or Options())
+    found = best(where, chat, partial, None)
+    assert found.guarantee == GUARANTEES[found.method]
+    return found.method
+
+
+@pytest.mark.parametrize(
+    ("wire", "model", "method"),
+    [
+        ("anthropic_messages", "claude-3-5-sonnet-20241022", "prefill"),
+        ("anthropic_messages", "claude-sonnet-4-20250514", "prefill"),
+        ("anthropic_messages", "claude-opus-4-1-20250805", "prefill"),
+        ("anthropic_messages", "claude-haiku-4-5", "prefill"),
+        ("anthropic_messages", "claude-sonnet-4-5@20250929", "prefill"),
+        ("anthropic_messages", "claude-opus-4-6", "continue_prompt"),
+        ("anthropic_messages", "claude-sonnet-5-5", "continue_prompt"),
+        ("bedrock_converse", "eu.anthropic.claude-sonnet-4-5-20250929-v1:0", "prefill"),
+        ("bedrock_converse", "amazon.nova-pro-v1:0", "continue_prompt"),
+        ("openai_chat", "claude-haiku-4-5", "continue_prompt"),
+        *((wire, "some-model", "continue_prompt") for wire in names()),
+    ],
+)
+def test_the_table_names_a_method_for_every_wire(wire: str, model: str, method: ResumeMethod) -> None:
+    assert method_of(said(TextPart("One")), route(model, wire)) == method
+
+
+@pytest.mark.parametrize(
+    ("partial", "method"),
+    [
+        (said(TextPart("One")), "prefill"),
+        (Message(role="assistant", content="One"), "prefill"),
+        (said(ReasoningPart("Hm"), TextPart("One")), "continue_prompt"),
+        (said(ReasoningPart("Hm")), "restart"),
+        (said(), "restart"),
+        (said(TextPart("One"), CALL), "restart"),
+        (said(TextPart("One"), OPAQUE), "restart"),
+    ],
+)
+def test_what_had_come_decides_too(partial: Message, method: ResumeMethod) -> None:
+    assert method_of(partial, route("claude-haiku-4-5", "anthropic_messages")) == method
+
+
+def test_a_model_that_thinks_does_not_go_on_from_words() -> None:
+    options = Options(reasoning=ReasoningOptions(budget_tokens=2000))
+    assert (
+        method_of(said(TextPart("One")), route("claude-haiku-4-5", "anthropic_messages"), options) == "continue_prompt"
+    )
+
+
+def test_an_answer_that_goes_on_by_itself_is_taken_up() -> None:
+    found = best(route(), Chat(model="m", messages=[QUESTION]), said(TextPart("One"), CALL), Cursor("resp_1", 7))
+    assert (found.method, found.guarantee, found.response_id, found.starting_after) == ("cursor", "exact", "resp_1", 7)
+
+
+def params(method: ResumeMethod, partial: Message | None = None, response_id: str | None = None) -> ResumeChat:
+    return ResumeChat(model="m", messages=[QUESTION], method=method, partial_message=partial, response_id=response_id)
+
+
+def test_the_chat_that_goes_on() -> None:
+    partial = said(ReasoningPart("Hm"), TextPart("One, "), TextPart("two, \n"))
+    assert again(params("restart")).messages == [QUESTION]
+    assert again(params("cursor", None, "resp_1")).messages == [QUESTION]
+    assert again(params("prefill", partial)).messages == [QUESTION, Message(role="assistant", content="One, two,")]
+    asked = again(params("continue_prompt", partial)).messages
+    assert [message.role for message in asked] == ["user", "assistant", "user"]
+    assert "[One, two,]" in str(asked[-1].content)
+    long = again(params("continue_prompt", said(TextPart("x" * 10_000)))).messages
+    assert len(str(long[-1].content)) < 400
+
+
+@pytest.mark.parametrize("method", ["prefill", "continue_prompt", "cursor"])
+@pytest.mark.parametrize("partial", [None, said(), said(TextPart(" \n")), said(CALL)])
+def test_what_has_nothing_to_go_on_from_is_refused(method: ResumeMethod, partial: Message | None) -> None:
+    with pytest.raises(SidecarError) as caught:
+        again(params(method, partial))
+    assert caught.value.body.code == "invalid_request"
+    assert (caught.value.body.param or "").startswith("params.")
+
+
+@pytest.mark.parametrize(
+    ("method", "before", "rest", "whole"),
+    [
+        ("prefill", said(TextPart("One, ")), said(TextPart(" two")), said(TextPart("One, two"))),
+        ("continue_prompt", said(TextPart("One, ")), said(TextPart("two")), said(TextPart("One, two"))),
+        ("continue_prompt", said(TextPart("One")), said(CALL), said(TextPart("One"), CALL)),
+        (
+            "continue_prompt",
+            said(TextPart("One, ")),
+            said(ReasoningPart("Hm"), TextPart("two")),
+            said(TextPart("One, "), ReasoningPart("Hm"), TextPart("two")),
+        ),
+        ("restart", said(TextPart("One")), said(TextPart("new")), said(TextPart("new"))),
+        ("cursor", said(TextPart("One")), said(TextPart("One, two")), said(TextPart("One, two"))),
+        ("continue_prompt", None, said(TextPart("two")), said(TextPart("two"))),
+    ],
+)
+def test_two_halves_are_one_message(
+    method: ResumeMethod, before: Message | None, rest: Message, whole: Message
+) -> None:
+    assert joined(params(method, before), rest) == whole

@@ -1,0 +1,114 @@
+"""The JSON of an answer: found in whatever a model puts around it, and held against its schema."""
+
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from protocol.messages import Message, ReasoningPart, TextPart
+from protocol.replies import Structured, Warn
+from protocol.requests import ResponseFormat
+from sidecar.generation import structured_output
+from sidecar.wires.shared import common
+
+CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
+EMULATED = Warn(code="emulated", message="In words.", param="params.options.response_format")
+JSON = ResponseFormat(type="json")
+
+
+def made(text: str, schema: dict[str, Any] | None = None, *warnings: Warn) -> Structured:
+    wanted = ResponseFormat(type="json_schema", schema=schema) if schema is not None else JSON
+    found = structured_output.of(wanted, Message(role="assistant", content=text), list(warnings))
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"city": "Oslo"}',
+        '\n {"city": "Oslo"}\n',
+        '```json\n{"city": "Oslo"}\n```',
+        'Here you are:\n```\n{"city": "Oslo"}\n```\nAnything else?',
+        '```python\nprint("{")\n```\nand then\n```json\n{"city": "Oslo"}\n```',
+        'The answer is {"city": "Oslo"}, as {you} know.',
+        'In [brackets], {so to say}: {"city": "Oslo"}',
+    ],
+)
+def test_json_is_found_in_fences_and_prose(text: str) -> None:
+    assert made(text, CITY) == Structured(valid=True, value={"city": "Oslo"}, error=None, native=True)
+
+
+@pytest.mark.parametrize(
+    "text", ["Oslo", '{"city": "Os', "```json\n{\n```", "NaN", "{" * 1000, "[" * 100_000, "{not json}", '"\\ud800"']
+)
+def test_what_is_no_json_is_said_to_be_none(text: str) -> None:
+    assert made(text) == Structured(valid=False, value=None, error="$: there is no JSON in the answer", native=True)
+
+
+@pytest.mark.parametrize("value", ["7", "null", "true", '"Oslo"', "[1, 2]"])
+def test_json_without_a_schema_may_be_any(value: str) -> None:
+    assert made(value).valid
+
+
+@pytest.mark.parametrize(
+    ("schema", "text", "error"),
+    [
+        (CITY, '{"city": 7}', "$.city: 7 is not of type 'string'"),
+        (CITY, "{}", "$: 'city' is a required property"),
+        ({"type": "array", "items": CITY}, '[{"city": "Oslo"}, {}]', "$[1]: 'city' is a required property"),
+        ({"$ref": "#/$defs/city", "$defs": {"city": CITY}}, '{"city": 7}', "$.city: 7 is not of type 'string'"),
+        ({"type": "whatever"}, "{}", None),
+        ({"$ref": "https://example.test/schema"}, "{}", "$: the schema cannot be applied"),
+        ({"pattern": "("}, '"x"', None),
+    ],
+)
+def test_json_that_breaks_its_schema_is_kept_and_marked(schema: dict[str, Any], text: str, error: str | None) -> None:
+    found = made(text, schema)
+    assert not found.valid
+    assert found.value is not None
+    assert found.error is not None
+    assert found.error.startswith("$")
+    assert error is None or found.error == error
+
+
+def test_a_long_complaint_is_cut() -> None:
+    error = made('{"city": ["' + "x" * 10_000 + '"]}', CITY).error
+    assert error is not None
+    assert len(error) <= 500
+
+
+def test_what_was_asked_for_in_words_is_not_native() -> None:
+    assert not made("{}", None, EMULATED).native
+    assert made("{}", None, Warn(code="option_left_out", message="No seed.", param="params.options.seed")).native
+
+
+def test_there_is_nothing_where_nothing_was_asked_for_or_said() -> None:
+    said = Message(role="assistant", content=[ReasoningPart("{}"), TextPart("{", refusal=False), TextPart("}")])
+    silent = Message(role="assistant", content=[ReasoningPart("{}"), TextPart("{}", refusal=True)])
+    assert structured_output.of(None, said, []) is None
+    assert structured_output.of(ResponseFormat(type="text"), said, []) is None
+    assert structured_output.of(JSON, silent, []) is None
+    assert structured_output.of(JSON, said, []) == Structured(valid=True, value={}, error=None, native=True)
+
+
+def test_a_json_schema_without_its_schema_is_just_json() -> None:
+    found = structured_output.of(ResponseFormat(type="json_schema"), Message(role="assistant", content="[]"), [])
+    assert found is not None
+    assert found.valid
+
+
+def test_the_warning_of_an_instruction_names_the_option() -> None:
+    assert EMULATED.param == common.RESPONSE_FORMAT
+
+
+def test_the_library_for_schemas_is_loaded_with_the_first_schema() -> None:
+    code = (
+        "import sys; from sidecar.generation import attempt, structured_output; from protocol.messages import Message\n"
+        "from protocol.requests import ResponseFormat as F\n"
+        "said = Message(role='assistant', content='{}')\n"
+        "structured_output.of(F(type='json'), said, []); assert 'jsonschema' not in sys.modules\n"
+        "structured_output.of(F(type='json_schema', schema={}), said, []); assert 'jsonschema' in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,128 @@
+"""How long a chat may take, by what it asks for, its model and its provider."""
+
+import msgspec
+import pytest
+
+from protocol.requests import Chat, Envelope, Timeouts
+from sidecar.catalogue.provider_rows import providers
+from sidecar.config.loader import Config
+from sidecar.generation import timeouts
+from sidecar.generation.timeouts import LONG, PINGED_IDLE_SECONDS, USUAL, Patience, limit_time, patience_with
+from sidecar.providers import resolve
+from sidecar.providers.resolve import Target
+from sidecar.server.actions import ACTIONS, Task
+from sidecar.server.open_requests import TOTAL_MS, Entry
+from sidecar.server.write_queue import Outbox
+
+MESSAGES = [{"role": "user", "content": "Hi"}]
+
+QUICK = ("openai", "gpt-4o")
+THINKS = ("openai", "o3")
+
+
+def target(provider: str, model: str, **more: str) -> Target:
+    """Return the target of a chat."""
+    chat = msgspec.convert({"model": model, "messages": MESSAGES, "api_key": "k"} | more, Chat)
+    return resolve.chat_target(Config(path=""), provider, chat)
+
+
+@pytest.mark.parametrize(
+    ("where", "expected"),
+    [
+        (QUICK, USUAL),
+        (THINKS, LONG),
+        # What the catalogue does not know is not guessed.
+        (("openai", "brand-new"), USUAL),
+        (("anthropic", "claude-3-haiku-20240307"), msgspec.structs.replace(USUAL, idle=PINGED_IDLE_SECONDS)),
+        (("anthropic", "claude-sonnet-5-5"), msgspec.structs.replace(LONG, idle=PINGED_IDLE_SECONDS)),
+        # At the user's own place: a model has to be loaded first.
+        (("ollama", "brand-new"), LONG),
+    ],
+)
+def test_the_defaults_are_those_of_model_and_provider(where: tuple[str, str], expected: Patience) -> None:
+    assert patience_with(target(*where), None) == expected
+
+
+def test_where_the_provider_was_moved_its_pings_are_not_counted_on() -> None:
+    moved = target("anthropic", "claude-sonnet-5-5", base_url="https://proxy.example.com")
+    assert patience_with(moved, None) == LONG
+
+
+def test_every_limit_is_on_and_no_longer_one_is_shorter() -> None:
+    for name in Patience.__struct_fields__:
+        assert 0 < getattr(USUAL, name) <= getattr(LONG, name)
+    for each in (USUAL, LONG):
+        assert each.connect < each.first_byte < each.total
+        assert max(each.idle, each.progress) < each.total
+    assert USUAL.first_byte < LONG.first_byte
+
+
+def test_what_a_request_asks_for_goes_before_every_default() -> None:
+    wanted = Timeouts(connect_ms=1, first_byte_ms=2, idle_ms=3, progress_ms=4, total_ms=5)
+    asked = Patience(connect=0.001, first_byte=0.002, idle=0.003, progress=0.004, total=0.005)
+    assert patience_with(target(*THINKS), wanted) == asked
+    some = patience_with(target(*THINKS), Timeouts(idle_ms=7000))
+    assert some == msgspec.structs.replace(LONG, idle=7.0)
+    assert (some.of_attempt.connect, some.of_attempt.first_byte, some.of_attempt.idle) == (5.0, 600.0, 7.0)
+
+
+def test_who_asks_for_content_soon_bears_no_longer_silence() -> None:
+    asked = patience_with(target(*QUICK), Timeouts(progress_ms=1000))
+    assert (asked.progress, asked.idle) == (1.0, 1.0)
+    asked = patience_with(target(*QUICK), Timeouts(progress_ms=2000, idle_ms=1000))
+    assert (asked.progress, asked.idle) == (2.0, 1.0)
+    asked = patience_with(target(*QUICK), Timeouts(idle_ms=900_000))
+    assert (asked.progress, asked.idle) == (USUAL.progress, 900.0)
+
+
+def test_who_pings_is_a_column_of_the_providers_table() -> None:
+    assert {name for name, row in providers().items() if row.pings} == {"anthropic", "deepseek", "openrouter"}
+
+
+@pytest.fixture
+async def entry() -> Entry:
+    """Return a request that has just come."""
+    outbox = Outbox(lambda batch, written: True, lambda function: None)  # noqa: ARG005 - the shape of both
+    return Entry(Envelope(action="stream_chat"), outbox.lane(1))
+
+
+def left_ms(entry: Entry) -> int:
+    """Return what the request has left, to the nearest second."""
+    return round(entry.remaining_ms / 1000) * 1000
+
+
+async def test_without_a_wish_the_longest_grant_counts(entry: Entry) -> None:
+    entry.grant(TOTAL_MS)
+    limit_time(entry, target(*QUICK), None)
+    assert (entry.limit_ms, left_ms(entry)) == (600_000, 600_000)
+    # A fallback that reasons.
+    limit_time(entry, target(*THINKS), None)
+    assert (entry.limit_ms, left_ms(entry)) == (1_800_000, 1_800_000)
+    limit_time(entry, target(*QUICK), None)
+    assert (entry.limit_ms, left_ms(entry)) == (1_800_000, 1_800_000)
+
+
+@pytest.mark.parametrize("wished_ms", [30_000, 7_200_000])
+async def test_a_wish_goes_before_every_grant_and_the_shortest_counts(entry: Entry, wished_ms: int) -> None:
+    entry.limit(wished_ms)
+    entry.grant(TOTAL_MS)
+    limit_time(entry, target(*THINKS), None)
+    assert (entry.limit_ms, left_ms(entry)) == (wished_ms, wished_ms)
+    limit_time(entry, target(*THINKS), Timeouts(total_ms=20_000))
+    assert (entry.limit_ms, left_ms(entry)) == (20_000, 20_000)
+    entry.limit(25_000)
+    assert entry.limit_ms == 20_000
+
+
+async def test_an_option_may_ask_for_more_than_is_usual(entry: Entry) -> None:
+    entry.grant(TOTAL_MS)
+    limit_time(entry, target(*QUICK), Timeouts(total_ms=7_200_000))
+    assert (entry.limit_ms, left_ms(entry)) == (7_200_000, 7_200_000)
+
+
+def test_every_action_that_waits_has_an_end() -> None:
+    totals = {name: action.total_ms for name, action in ACTIONS.items() if isinstance(action, Task)}
+    # A login waits for the user, and a code is good for an hour at most.
+    assert totals.pop("authenticate") > 3_600_000
+    assert set(totals.values()) == {TOTAL_MS}
+    assert timeouts.USUAL.total * 1000 == TOTAL_MS

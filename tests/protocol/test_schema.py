@@ -1,0 +1,190 @@
+"""`protocol/schema.json`: fresh, valid, complete, and of one mind with the structs."""
+
+import importlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from jsonschema import Draft202012Validator
+
+from protocol import schema
+from protocol.requests import ACTIONS, PARAMS
+from sidecar.core.errors import SidecarError
+from sidecar.server import actions
+from sidecar.server.framing import decode_envelope, decode_params
+from tests.support import fixtures
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCUMENT: dict[str, Any] = msgspec.json.decode(schema.PATH.read_bytes())
+DEFS: dict[str, Any] = DOCUMENT["$defs"]
+
+
+def is_valid(value: Any, name: str) -> bool:
+    """Return whether *value* is a *name* of the schema."""
+    return bool(Draft202012Validator({"$ref": f"#/$defs/{name}", "$defs": DEFS}).is_valid(value))
+
+
+def is_taken(value: Any) -> bool:
+    """Return whether the program takes *value* as a request."""
+    try:
+        envelope = decode_envelope(msgspec.json.encode(value))
+        decode_params(envelope.params, PARAMS[envelope.action])
+    except (SidecarError, KeyError):
+        return False
+    return True
+
+
+# --- the file --------------------------------------------------------------------------------
+
+
+def test_the_file_is_fresh() -> None:
+    """Ours: after a change of the structs, `make schema`."""
+    assert schema.PATH.read_text(encoding="utf-8") == schema.render()
+
+
+def test_the_file_does_not_depend_on_chance_or_on_the_order_of_hashing() -> None:
+    script = "from protocol import schema; print(schema.render(), end='')"
+    for seed in ("1", "2"):
+        done = subprocess.run(
+            [sys.executable, "-c", script],
+            cwd=ROOT,
+            env=os.environ | {"PYTHONHASHSEED": seed},
+            capture_output=True,
+            check=True,
+            timeout=60,
+        )
+        assert done.stdout.decode() == schema.render()
+
+
+def test_the_schema_is_one_of_draft_2020_12() -> None:
+    Draft202012Validator.check_schema(DOCUMENT)
+    assert DOCUMENT["$schema"] == Draft202012Validator.META_SCHEMA["$id"]
+
+
+def test_a_stale_file_is_refused_with_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(schema, "PATH", tmp_path / "schema.json")
+    assert schema.main(["--check"]) == 1
+    assert schema.main([]) == 0
+    assert schema.main(["--check"]) == 0
+    (tmp_path / "schema.json").write_text(schema.render() + " ", encoding="utf-8")
+    assert schema.main(["--check"]) == 1
+    assert capsys.readouterr().err == "schema.json is stale: run `make schema` and commit what it writes\n" * 2
+
+
+def test_an_unknown_argument_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert schema.main(["--chekc"]) == 2
+    assert capsys.readouterr().err.startswith("usage:")
+
+
+# --- completeness ----------------------------------------------------------------------------
+
+
+def test_every_action_has_a_request_and_an_answer() -> None:
+    """Ours: one list of actions, wherever it is written down."""
+    assert list(PARAMS) == list(ACTIONS) == list(actions.ACTIONS)
+    assert {name: row.params for name, row in actions.ACTIONS.items()} == PARAMS
+    assert {*schema.ANSWERS, *schema.STREAMS} == set(PARAMS)
+    for action in PARAMS:
+        assert DEFS[f"{schema.camel(action)}Request"]["properties"]["action"] == {"enum": [action]}
+
+
+def test_every_struct_of_the_protocol_is_in_the_schema() -> None:
+    modules = [importlib.import_module(f"protocol.{name}") for name in ("errors", "messages", "replies", "requests")]
+    structs = {
+        name
+        for module in modules
+        for name, each in vars(module).items()
+        if isinstance(each, type) and issubclass(each, msgspec.Struct) and each is not msgspec.Struct
+    }
+    # The envelope is there once for each action; a reply likewise.
+    assert structs - {"Envelope", "Reply"} <= DEFS.keys()
+
+
+def test_every_reference_leads_to_a_definition() -> None:
+    references = set(_references(DOCUMENT))
+    assert references <= {f"#/$defs/{name}" for name in DEFS}
+    assert len(references) > 30
+
+
+def _references(value: Any) -> list[str]:
+    if isinstance(value, dict):
+        own = [value["$ref"]] if isinstance(value.get("$ref"), str) else []
+        return own + [found for each in value.values() for found in _references(each)]
+    return [found for each in value for found in _references(each)] if isinstance(value, list) else []
+
+
+def test_what_is_said_of_a_field_in_the_source_is_said_in_the_schema() -> None:
+    described = DEFS["ErrorBody"]["properties"]["param"]["description"]
+    assert described == "JSON path of the field at fault, such as `params.messages[0].role`."
+    assert all(each["description"].strip() for each in DEFS.values())
+    assert not [name for name, each in DEFS.items() if "\n" in each["description"] or "  " in each["description"]]
+
+
+# --- agreement with the program --------------------------------------------------------------
+
+CHAT = {"model": "m", "messages": [{"role": "user", "content": "x"}]}
+
+
+def chat(**more: Any) -> dict[str, Any]:
+    """Return a request for a chat with *more* params."""
+    return {"id": 1, "action": "stream_chat", "params": CHAT | more}
+
+
+REQUESTS: list[tuple[dict[str, Any], bool]] = [
+    ({"action": "ping"}, True),
+    ({"id": "", "action": "ping", "params": {}}, True),
+    ({"id": "x" * 128, "action": "ping"}, True),
+    ({"id": "x" * 129, "action": "ping"}, False),
+    ({"id": 2**63 - 1, "action": "ping"}, True),
+    ({"id": 2**63, "action": "ping"}, False),
+    ({"id": True, "action": "ping"}, False),
+    ({"id": 1.5, "action": "ping"}, False),
+    ({"id": None, "action": "ping"}, False),
+    ({"id": 1}, False),
+    ({"id": 1, "action": "dance"}, False),
+    ({"id": 1, "action": "ping", "params": None}, False),
+    ({"id": 1, "action": "ping", "timeout": 0}, False),
+    ({"id": 1, "action": "ping", "timeout": None}, True),
+    ({"id": 1, "action": "ping", "timeout": 86_400_001}, False),
+    ({"id": 1, "action": "ping", "provider": "no blanks"}, False),
+    ({"id": 1, "action": "ping", "unknown": {"is": "ignored"}}, True),
+    ({"id": 1, "action": "cancel"}, False),
+    ({"id": 1, "action": "cancel", "params": {"id": "x"}}, True),
+    ({"id": 1, "action": "initialize", "params": {"events": ["status"]}}, True),
+    ({"id": 1, "action": "initialize", "params": {"events": ["everything"]}}, False),
+    ({"id": 1, "action": "stream_chat"}, False),
+    (chat(), True),
+    (chat(messages=[]), False),
+    (chat(model=""), False),
+    (chat(messages=[{"role": "robot", "content": "x"}]), False),
+    (chat(messages=[{"role": "user", "content": [{"type": "text", "text": "x"}]}]), True),
+    (chat(messages=[{"role": "user", "content": [{"type": "smell"}]}]), False),
+    (chat(messages=[{"role": "user", "content": [{"text": "x"}]}]), False),
+    (chat(options={"temperature": 2.5}), False),
+    (chat(options={"temperature": 1}), True),
+    (chat(options={"tool_choice": {"name": "f"}}), True),
+    (chat(options={"tool_choice": "sometimes"}), False),
+    (chat(options={"tools": [{"name": "f"}]}), True),
+    (chat(options={"tools": [{"name": "f g"}]}), False),
+    (chat(options={"reasoning": {"effort": "none"}}), True),
+]
+
+
+@pytest.mark.parametrize(("request_line", "good"), REQUESTS)
+def test_schema_and_program_take_and_refuse_the_same_requests(request_line: dict[str, Any], good: bool) -> None:
+    assert is_taken(request_line) is good
+    assert is_valid(request_line, "Request") is good
+
+
+@pytest.mark.parametrize("case", [pytest.param(case, id=case.name) for case in fixtures.cases()])
+def test_every_recorded_call_and_all_its_chunks_are_of_the_schema(case: fixtures.Case) -> None:
+    assert is_valid({"action": "stream_chat", "params": case.call["params"]}, "StreamChatRequest")
+    for chunk in case.expected[:-1] if case.has_reply else ():
+        line = {"id": 1, "success": True, "streaming": True, "seq": 0, "data": chunk}
+        assert is_valid(line, "Streamed"), chunk

@@ -1,0 +1,172 @@
+"""Silence told: one timer for all streams, none without one, and nothing more for a host that does not read."""
+
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any, cast
+
+import msgspec
+import pytest
+
+from protocol.errors import Phase
+from protocol.replies import Content
+from protocol.requests import Envelope, Initialize
+from sidecar.server import heartbeat
+from sidecar.server.actions import ACTIONS, Task
+from sidecar.server.app import Host
+from sidecar.server.open_requests import Entry, Inflight, Progress
+from sidecar.server.write_queue import Outbox
+
+BEAT_MS = 15_000
+LOOK_SECONDS = 3.0
+
+
+class World:
+    """A host with open requests, its clock, and its timers, none of which moves by itself."""
+
+    def __init__(self, *events: str, reads: bool = True) -> None:
+        self.now = 1000.0
+        self.timers: list[tuple[float, Callable[..., object]]] = []
+        self.written: list[bytes] = []
+        self._reads = reads
+        self._due: list[Callable[[], None]] = []
+        self._outbox = Outbox(self._write, self._due.append)
+        session = msgspec.convert({"events": list(events)}, Initialize)
+        state = SimpleNamespace(session=session, inflight=Inflight(), heartbeat_is_due=False)
+        self.host = cast("Host", state)
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def call_later(self, seconds: float, function: Callable[..., object], *arguments: object) -> None:
+        self.timers.append((seconds, lambda: function(*arguments)))
+
+    def _write(self, batch: bytes, written: Callable[[bool], None]) -> bool | None:  # noqa: ARG002 - a writer's shape
+        self.written.append(batch)
+        # A host that does not read leaves the write under way for ever.
+        return True if self._reads else None
+
+    def open(self, request_id: int, phase: Phase | None = None, *, streams: bool = True) -> Entry:
+        """Open a request that waits in *phase*."""
+        entry = Entry(Envelope(id=request_id, action="any"), self._outbox.lane(request_id), streams=streams)
+        entry.silent_since = entry.told_at = self.now
+        entry.progress.phase = phase
+        self.host.inflight.register(entry)
+        heartbeat.watch(self.host)
+        return entry
+
+    def pass_time(self, looks: int = 1) -> list[dict[str, Any]]:
+        """Let the timer run out so many times and return the chunks that were written."""
+        before = len(self.written)
+        for _ in range(looks):
+            assert len(self.timers) <= 1
+            for seconds, run in [self.timers.pop() for _ in self.timers]:
+                self.now += seconds
+                run()
+            for run_due in [self._due.pop() for _ in self._due]:
+                run_due()
+        return [msgspec.json.decode(line)["data"] for batch in self.written[before:] for line in batch.splitlines()]
+
+
+@pytest.fixture
+async def world(monkeypatch: pytest.MonkeyPatch) -> World:
+    """Return a host that asked to hear."""
+    return stopped(monkeypatch, World("status"))
+
+
+def stopped(monkeypatch: pytest.MonkeyPatch, world: World) -> World:
+    """Give the clock and the timers to *world*."""
+    monkeypatch.setattr(heartbeat, "time", world)
+    monkeypatch.setattr(heartbeat, "stdio", world)
+    return world
+
+
+async def test_one_timer_serves_all_streams_and_ends_with_the_last_of_them(world: World) -> None:
+    heartbeat.watch(world.host)
+    assert not world.timers
+    entries = [world.open(number) for number in range(100)]
+    assert [seconds for seconds, _ in world.timers] == [LOOK_SECONDS]
+    world.pass_time()
+    assert len(world.timers) == 1
+    for entry in entries:
+        world.host.inflight.release(entry)
+    assert not world.pass_time(2)
+    assert not world.timers
+    world.open(1)
+    assert len(world.timers) == 1
+
+
+async def test_no_timer_runs_for_who_did_not_ask_nor_for_requests_that_are_no_streams(
+    monkeypatch: pytest.MonkeyPatch, world: World
+) -> None:
+    world.open(1, streams=False)
+    assert not world.timers
+    other = stopped(monkeypatch, World("warnings"))
+    other.open(1)
+    assert not other.timers
+
+
+async def test_silence_is_told_after_its_time_and_each_time_again(world: World) -> None:
+    world.open(1, "headers")
+    world.open(2, streams=False)
+    assert world.pass_time(4) == []
+    told = {"type": "status", "state": "waiting", "phase": "headers"}
+    assert world.pass_time() == [told | {"silent_ms": BEAT_MS}]
+    assert world.pass_time(4) == []
+    assert world.pass_time() == [told | {"silent_ms": 2 * BEAT_MS}]
+
+
+async def test_a_chunk_ends_the_silence(world: World) -> None:
+    entry = world.open(1, "idle")
+    world.pass_time(4)
+    entry.lane.send([Content("x")])
+    assert [chunk["type"] for chunk in world.pass_time(5)] == ["content"]
+    assert [chunk["silent_ms"] for chunk in world.pass_time()] == [BEAT_MS]
+
+
+async def test_a_host_that_does_not_read_is_told_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = stopped(monkeypatch, World("status", reads=False))
+    entry = world.open(1, "headers")
+    world.pass_time(1000)
+    # One with the writer, and one that waits for it.
+    assert (len(world.written), entry.lane.next_seq) == (1, 2)
+
+
+async def test_after_the_last_line_or_a_cancel_nothing_is_told(world: World) -> None:
+    ended, cancelled = world.open(1, "idle"), world.open(2, "idle")
+    ended.lane.closed = True
+    assert world.host.inflight.cancel(2)
+    assert world.pass_time(10) == []
+    assert ended.lane.next_seq == cancelled.lane.next_seq == 0
+
+
+async def test_a_host_that_wants_no_more_is_told_no_more(world: World) -> None:
+    world.open(1, "idle")
+    world.pass_time(4)
+    world.host.session = Initialize()
+    assert world.pass_time(5) == []
+    assert not world.timers
+
+
+@pytest.mark.parametrize(
+    ("phase", "again_at", "told"),
+    [
+        (None, 0.0, {"state": "waiting"}),
+        ("queue", 0.0, {"state": "queued", "phase": "queue"}),
+        ("queue", 99.0, {"state": "queued", "phase": "queue"}),
+        ("queue", 102.5, {"state": "retrying", "phase": "queue", "wait_ms": 2500}),
+        # The try has begun meanwhile.
+        ("connect", 102.5, {"state": "connecting", "phase": "connect"}),
+        ("headers", 0.0, {"state": "waiting", "phase": "headers"}),
+        ("idle", 0.0, {"state": "waiting", "phase": "idle"}),
+    ],
+)
+def test_what_is_waited_for_is_told_by_its_phase(phase: Phase | None, again_at: float, told: dict[str, Any]) -> None:
+    progress = Progress()
+    progress.phase, progress.again_at = phase, again_at
+    status = msgspec.to_builtins(heartbeat.status(progress, 15_000, 100.0))
+    assert status == {"type": "status", "silent_ms": 15_000} | told
+
+
+def test_only_chats_that_stream_are_told_of() -> None:
+    streaming = {name for name, action in ACTIONS.items() if isinstance(action, Task) and action.streams}
+    assert streaming == {"stream_chat", "resume"}

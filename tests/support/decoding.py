@@ -1,0 +1,34 @@
+"""A reply at hand, decoded as the program decodes one that comes."""
+
+from collections.abc import Callable, Iterable
+
+from protocol.replies import Chunk
+from sidecar.generation.response_stream import Reply
+from sidecar.wires import registry
+from sidecar.wires.shared.types import Outcome, Route
+
+
+def play(
+    route: Route, status: int, headers: dict[str, str], pieces: Iterable[bytes], sink: Callable[[list[Chunk]], object]
+) -> Outcome:
+    """Decode a reply at hand, giving the chunks of each piece to *sink*, and return its outcome.
+
+    Raises: SidecarError as `Reply` and the wire's `classify` do.
+    """
+    wire = registry.load(route.wire)
+    if status >= 300:
+        raise wire.classify(status, headers, b"".join(pieces))
+    reply = Reply(wire, route, headers)
+    for data in pieces:
+        out: list[Chunk] = []
+        try:
+            reply.feed(data, out)
+        finally:
+            sink(out)
+        if reply.finished:
+            break
+    out = []
+    try:
+        return reply.end(out)
+    finally:
+        sink(out)

@@ -1,0 +1,61 @@
+"""The shape of the source: names that may not occur, and sizes."""
+
+import ast
+import re
+import tomllib
+from pathlib import Path
+
+import msgspec
+
+from tests.support.source import ROOT, Use, files, program, report, strings_and_names, tree_of
+
+MAX_FILE_LINES = 400
+MAX_FUNCTION_LINES = 60
+
+
+def test_no_code_names_a_provider() -> None:
+    """Invariant 7: a name occurs in data, and in the wire or scheme whose file is called after it.
+
+    The names of wires and schemes are no names of providers, and `replay` is a part of the program.
+    """
+    table = tomllib.loads((ROOT / "sidecar/catalogue/providers.toml").read_text(encoding="utf-8"))
+    known = msgspec.json.decode((ROOT / "sidecar/catalogue/models.json").read_bytes(), type=dict[str, msgspec.Raw])
+    names = {*table, *known, *(alias for row in table.values() for alias in row.get("aliases", ()))} - {"replay"}
+    modules = sorted(map(_called, files("sidecar/wires", "sidecar/auth")), key=len, reverse=True)
+    # A module that is called like the provider itself is no reason to let the name pass.
+    module = re.compile("|".join(stem for stem in modules if stem not in names))
+    word = re.compile(rf"(?<![a-z0-9])(?:{'|'.join(map(re.escape, sorted(names)))})(?![a-z0-9])")
+    wrong = [
+        Use(use.file, use.line, f"{found[0]} in {use.what[:60]!r}")
+        for file in program()
+        for use in strings_and_names(file)
+        if (found := word.search(module.sub("", use.what.lower()))) and not _is_its_own(file, found[0])
+    ]
+    assert {"anthropic", "openai"} <= names
+    assert not wrong, report(wrong)
+
+
+def _is_its_own(file: str, name: str) -> bool:
+    if file == "sidecar/wires/registry.py":
+        # The table of wires names their modules.
+        return name.replace("-", "_") in {Path(module).stem for module in files("sidecar/wires")}
+    return file.startswith(("sidecar/wires/", "sidecar/auth/")) and name.replace("-", "_") in _called(file)
+
+
+def _called(file: str) -> str:
+    """Return the name of the wire or scheme that *file* is, or is a part of."""
+    parts = Path(file).with_suffix("").parts[2:]
+    return parts[1] if parts[0] in ("counts", "schemes") and len(parts) > 1 else parts[0]
+
+
+def test_files_and_functions_are_short() -> None:
+    """Ours: a file is read in one sitting, a function on one screen."""
+    everything = files("protocol", "sidecar", "tests")
+    lengths = {file: len((ROOT / file).read_bytes().splitlines()) for file in everything}
+    wrong = [Use(file, 1, f"{lines} lines") for file, lines in lengths.items() if lines >= MAX_FILE_LINES]
+    for file in everything:
+        for node in ast.walk(tree_of(file)):
+            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                lines = (node.end_lineno or node.lineno) - node.lineno + 1
+                wrong += [Use(file, node.lineno, f"{node.name}: {lines} lines")] if lines > MAX_FUNCTION_LINES else []
+    assert not wrong, report(wrong)

@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 
-from tests.bench import faulted, load, processes, report, start, stops, stream, vocabulary
+from tests.bench import faulted, load, paced, processes, report, start, stops, stream, vocabulary
 from tests.bench.report import Figure
 
 MEASURES: dict[str, Callable[[], Iterator[Figure]]] = {
@@ -14,6 +14,7 @@ MEASURES: dict[str, Callable[[], Iterator[Figure]]] = {
     "cold": start.cold,
     "warm": start.warm,
     "cpu": stream.cpu,
+    "paced": paced.paced,
     "many": load.many,
     "faulted": faulted.faulted,
     "long": load.long,

@@ -26,7 +26,7 @@ def many() -> Iterator[Figure]:
     with processes.serving() as server, processes.peers(server.port, "httpx2") as peers, hosting(server.port) as host:
         host.ping()
         idle_mb = processes.memory_mb(host.pid)
-        yield Figure(what="memory, idle after a ping", value=idle_mb, unit="MB", bars=(Bar(45),))
+        yield Figure(what="memory, idle after a ping", value=idle_mb, unit="MB", bars=(Bar(30),))
         host.run(WIRE, n=10)
         chat_mb = processes.memory_mb(host.pid)
         yield Figure(what="memory after a first chat", value=chat_mb, unit="MB")

@@ -10,11 +10,13 @@ import json
 import re
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from typing import Any
 
 from tests.bench.processes import raise_file_limit
+from tests.bench.relay import Relay
 from tests.bench.streams import STREAMS
 
 Client = Callable[[str, str], AbstractAsyncContextManager[AsyncIterator[Any]]]
@@ -94,6 +96,13 @@ async def _stamped(ask: Client, wire: str, model: str) -> list[tuple[float, floa
     return seen
 
 
+async def _counted(ask: Client, wire: str, model: str, streams: int) -> dict[str, Any]:
+    cpu, start = time.process_time(), time.monotonic()
+    costs = await asyncio.gather(*(_one(ask, wire, model) for _ in range(streams)))
+    wall_s, cpu_s = time.monotonic() - start, time.process_time() - cpu
+    return {"cpu_s": cpu_s, "wall_s": wall_s, "first_s": 0.0, "events": sum(each["events"] for each in costs)}
+
+
 async def _many(ask: Client, wire: str, model: str, streams: int) -> dict[str, Any]:
     cpu, start = time.process_time(), time.monotonic()
     seen = await asyncio.gather(*(_stamped(ask, wire, model) for _ in range(streams)))
@@ -110,15 +119,20 @@ async def _many(ask: Client, wire: str, model: str, streams: int) -> dict[str, A
     }
 
 
+def _run(ask: Client, load: dict[str, Any]) -> Coroutine[Any, Any, dict[str, Any]]:
+    model, streams = f"n={load['n']},us={load['us']}", load.get("streams", 0)
+    if load.get("counted"):
+        return _counted(ask, load["wire"], model, streams)
+    return (
+        _many(ask, load["wire"], f"{model},together={streams}", streams) if streams else _one(ask, load["wire"], model)
+    )
+
+
 async def _main(name: str, port: int) -> None:
-    ask = CLIENTS[name](port)
+    run = Relay(port).run if name == "relay" else partial(_run, CLIENTS[name](port))
     # Nothing else runs while it waits for the next line: reading may block.
     while line := sys.stdin.readline():
-        load = json.loads(line)
-        streams = load.get("streams", 0)
-        model = f"n={load['n']},us={load['us']},together={streams}"
-        result = _many(ask, load["wire"], model, streams) if streams else _one(ask, load["wire"], model)
-        print(json.dumps(await result), flush=True)
+        print(json.dumps(await run(json.loads(line))), flush=True)
 
 
 if __name__ == "__main__":

@@ -47,7 +47,7 @@ def ready() -> Iterator[Figure]:
         start = time.monotonic()
         processes.end(processes.spawn(*COMMAND))
         at_once.append(_ms(start))
-    beside, bars = {"bare": median(bare)}, (Bar(2, "bare"),)
+    beside, bars = {"bare": median(bare)}, (Bar(1.25, "bare"),)
     yield Figure(what="spawn to the answer of a ping", value=median(ping), unit="ms", beside=beside, bars=bars)
     yield Figure(what="spawn with nothing to read to exit", value=median(at_once), unit="ms", beside=beside)
     yield Figure(what="end of input to exit", value=median(after_eof), unit="ms")
@@ -73,7 +73,7 @@ def cold() -> Iterator[Figure]:
         value=median(chat),
         unit="ms",
         beside={"bare": median(bare), "naive script": median(naive)},
-        bars=(Bar(4, "bare"),),
+        bars=(Bar(2, "bare"),),
     )
 
 

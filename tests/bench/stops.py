@@ -32,24 +32,25 @@ def cancel() -> Iterator[Figure]:
     with processes.serving() as server:
         with hosting(server.port) as host:
             for name, load in CANCELLED.items():
-                yield from _cancels(f"cancel of a {name} stream", host, server, load, (Bar(50), Bar(250)))
+                bars = {"last line": (Bar(50), Bar(50)), "socket closed": (Bar(250), Bar(250))}
+                yield from _cancels(f"cancel of a {name} stream", host, server, load, bars)
         with hosting(server.port) as host:
             for _ in range(STREAMS_AT_ONCE):
                 host.chat(WIRE, n=ENDLESS)
-            # No bar: on a machine that is full, this says more about the machine.
-            yield from _cancels(f"cancel beside {STREAMS_AT_ONCE} fast ones", host, server, CANCELLED["slow"], None)
+            what, bars = f"cancel beside {STREAMS_AT_ONCE} fast ones", {"last line": (Bar(30), Bar(80))}
+            yield from _cancels(what, host, server, CANCELLED["slow"], bars, samples=50)
 
 
 def _cancels(
-    what: str, host: Host, server: Server, load: dict[str, int], bars: tuple[Bar, Bar] | None
+    what: str, host: Host, server: Server, load: dict[str, int], bars: dict[str, tuple[Bar, Bar]], *, samples: int = 20
 ) -> Iterator[Figure]:
-    samples = [_cancel(host, server, load) for _ in range(20)]
+    """Measure *samples* cancels; *bars* are those of the median and of the highest."""
+    found = [_cancel(host, server, load) for _ in range(samples)]
     for index, end in enumerate(("last line", "socket closed")):
-        values = [sample[index] for sample in samples]
-        for of, value in (("median", median(values)), ("highest", max(values))):
-            yield Figure(
-                what=f"{what}: {end}, {of}", value=value, unit="ms", bars=bars[index : index + 1] if bars else ()
-            )
+        values = [sample[index] for sample in found]
+        for at, (of, value) in enumerate((("median", median(values)), ("highest", max(values)))):
+            kept = bars[end][at : at + 1] if end in bars else ()
+            yield Figure(what=f"{what}: {end}, {of}", value=value, unit="ms", bars=kept)
 
 
 def _cancel(host: Host, server: Server, load: dict[str, int]) -> tuple[float, float]:

@@ -47,7 +47,7 @@ def _wire(wire: str, host: Host, peers: dict[str, Peer]) -> Iterator[Figure]:
         value=costs.pop("sidecar"),
         unit="µs",
         beside=costs,
-        bars=(Bar(2, "httpx2"), Bar(0.25, "openai")),
+        bars=(Bar(1, "httpx2"), Bar(0.25, "openai")),
         note=f"{max(run.events / run.wall_s for run in runs['sidecar']):,.0f} events/s",
     )
 

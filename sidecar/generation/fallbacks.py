@@ -13,9 +13,9 @@ from protocol.requests import Chat
 from sidecar.catalogue.models import ModelRow
 from sidecar.config.loader import Config
 from sidecar.core.errors import SidecarError, invalid
+from sidecar.core.message_content import list_parts
 from sidecar.generation import request_limits
 from sidecar.providers import resolve
-from sidecar.wires.shared import common
 
 
 class Candidate(msgspec.Struct, frozen=True):
@@ -87,7 +87,7 @@ def _lacks(row: ModelRow, chat: Chat) -> Iterator[str]:
 
 def _parts(chat: Chat) -> Iterator[object]:
     for message in chat.messages:
-        for part in common.parts(message):
+        for part in list_parts(message):
             yield part
             if isinstance(part, ToolResultPart) and isinstance(part.content, list):
                 yield from part.content

@@ -15,7 +15,8 @@ from protocol.messages import Message, TextPart
 from protocol.replies import Structured, Warn
 from protocol.requests import ResponseFormat
 from sidecar.core.errors import clean
-from sidecar.wires.shared import common
+from sidecar.core.message_content import list_parts
+from sidecar.wires.shared.options import RESPONSE_FORMAT
 
 MAX_STARTS = 64
 """How many brackets in a prose are tried as the beginning of JSON."""
@@ -29,10 +30,10 @@ NO_JSON = "$: there is no JSON in the answer"
 
 def of(wanted: ResponseFormat | None, message: Message, warnings: list[Warn]) -> Structured | None:
     """Return the JSON of *message*, or None where none was asked for or nothing was said, as before a tool's result."""
-    text = "".join(p.text for p in common.parts(message) if isinstance(p, TextPart) and not p.refusal)
+    text = "".join(p.text for p in list_parts(message) if isinstance(p, TextPart) and not p.refusal)
     if wanted is None or wanted.type == "text" or not text.strip():
         return None
-    native = all(warning.param != common.RESPONSE_FORMAT for warning in warnings)
+    native = all(warning.param != RESPONSE_FORMAT for warning in warnings)
     found, value = _json_of(text)
     error = None if found else NO_JSON
     if found and wanted.type == "json_schema" and wanted.schema is not None:

@@ -25,9 +25,9 @@ from protocol.messages import (
 )
 from protocol.requests import Options
 from sidecar.core.errors import SidecarError
+from sidecar.core.message_content import decode_text, list_parts, read_inline_data
 from sidecar.tokens import media
 from sidecar.tokens.media import ImageRule
-from sidecar.wires.shared import common
 
 Count = Callable[[str], int]
 
@@ -215,7 +215,7 @@ def chat_tokens(
     tally = _Tally(family, count, pages)
     for message in messages:
         tally.frame += family.message
-        for part in common.parts(message):
+        for part in list_parts(message):
             tally.part(part)
     if options.tools:
         tally.frame += family.tools + sum(family.tool + _tool(tool, family, count) for tool in options.tools)
@@ -252,14 +252,14 @@ def _of_options(tally: _Tally, options: Options) -> None:
 def _inline(part: ImagePart | FilePart) -> tuple[str, str] | None:
     """Return media type and base64 data, None for what is elsewhere: how it is asked for is not judged here."""
     try:
-        return common.inline(part, "")
+        return read_inline_data(part, "")
     except SidecarError:
         return None
 
 
 def _decoded(data: str) -> str:
     try:
-        return common.text_of(data, "")
+        return decode_text(data, "")
     except SidecarError:
         return ""
 

@@ -13,12 +13,21 @@ from protocol.replies import Chunk, Warn
 from protocol.requests import Chat, Options
 from sidecar.codecs.frame import Frame
 from sidecar.core.errors import SidecarError
+from sidecar.core.message_content import list_parts
 from sidecar.wires import openai_chat
 from sidecar.wires.openai_chat import parts as openai_chat_parts
-from sidecar.wires.shared import common, faults
+from sidecar.wires.shared import faults
 from sidecar.wires.shared.calls import paired
 from sidecar.wires.shared.draft import Draft, parse_arguments
+from sidecar.wires.shared.errors import make_unsupported_error
 from sidecar.wires.shared.faults import Rule
+from sidecar.wires.shared.options import (
+    describe_left_out,
+    drop_refused_options,
+    get_json_format,
+    merge_provider_options,
+    write_json_instruction,
+)
 from sidecar.wires.shared.types import Encoded, HttpRequest, Outcome, Route, StreamDecoder
 
 CODEC = "sse"
@@ -34,7 +43,7 @@ _NOT_TAKEN = ("stop", "reasoning", "tool_choice", "parallel_tool_calls")
 def encode(chat: Chat, route: Route) -> Encoded:
     """Return the request for *chat*: a stream, but for JSON answers, which the API cannot stream."""
     warnings: list[Warn] = []
-    options = common.accepted(chat.options, route, warnings)
+    options = drop_refused_options(chat.options, route, warnings)
     body: dict[str, Any] = {
         "messages": [turn for index, each in enumerate(paired(chat.messages)) for turn in _turns(each, index)],
         "max_tokens": options.max_tokens or min(route.facts.max_output or DEFAULT_MAX_TOKENS, DEFAULT_MAX_TOKENS),
@@ -47,23 +56,23 @@ def encode(chat: Chat, route: Route) -> Encoded:
             for tool in options.tools
         ]
     asked = (name for name in _NOT_TAKEN if getattr(options, name) not in (None, "auto", "none"))
-    warnings.extend(common.left_out(name, route) for name in asked)
+    warnings.extend(describe_left_out(name, route) for name in asked)
     _response_format(body, options, route, warnings)
     request = HttpRequest(
         method="POST",
         url=route.base_url + (route.path or f"/run/{route.model}"),
         headers={"content-type": "application/json"} | route.headers,
-        body=msgspec.json.encode(common.merge_provider_options(body, chat)),
+        body=msgspec.json.encode(merge_provider_options(body, chat)),
     )
     return Encoded(request, warnings)
 
 
 def _response_format(body: dict[str, Any], options: Options, route: Route, warnings: list[Warn]) -> None:
-    wanted = common.wanted_json(options)
+    wanted = get_json_format(options)
     if wanted is None:
         return
     if route.facts.structured is False:
-        text = common.json_instruction(wanted, route, warnings)
+        text = write_json_instruction(wanted, route, warnings)
         body["messages"].insert(0, {"role": "system", "content": text})
         return
     body["stream"] = False
@@ -74,7 +83,7 @@ def _response_format(body: dict[str, Any], options: Options, route: Route, warni
 
 
 def _turns(message: Message, index: int) -> list[dict[str, Any]]:
-    parts = common.parts(message)
+    parts = list_parts(message)
     results = [
         {"role": "tool", "tool_call_id": part.id, "content": _plain(part.content, f"params.messages[{index}].content")}
         for part in parts
@@ -102,7 +111,7 @@ def _plain(content: Any, where: str, between: str = "\n") -> str:
     texts: list[str] = []
     for at, part in enumerate(content):
         if part.__struct_config__.tag in ("image", "file"):
-            raise common.unsupported(f"{where}[{at}]", "this wire takes text alone; `openai_chat` takes images")
+            raise make_unsupported_error(f"{where}[{at}]", "this wire takes text alone; `openai_chat` takes images")
         if part.__struct_config__.tag == "text":
             texts.append(part.text)
     return between.join(texts)

@@ -24,10 +24,14 @@ from protocol.replies import Chunk, Warn
 from protocol.requests import Chat, NamedTool, Options
 from sidecar.codecs.frame import Frame
 from sidecar.core.errors import SidecarError
-from sidecar.wires.shared import common, faults
+from sidecar.core.message_content import list_parts, read_inline_data
+from sidecar.wires.shared import faults
 from sidecar.wires.shared.calls import paired
 from sidecar.wires.shared.draft import Draft, parse_arguments
+from sidecar.wires.shared.errors import make_unsupported_error
 from sidecar.wires.shared.faults import Rule
+from sidecar.wires.shared.options import describe_left_out, drop_refused_options, list_stops, merge_provider_options
+from sidecar.wires.shared.state import read_own_state
 from sidecar.wires.shared.types import Encoded, HttpRequest, Outcome, Route
 
 CODEC = "ndjson"
@@ -40,7 +44,7 @@ PATH = "/api/chat"
 def encode(chat: Chat, route: Route) -> Encoded:
     """Return the streaming request for *chat*."""
     warnings: list[Warn] = []
-    options = common.accepted(chat.options, route, warnings)
+    options = drop_refused_options(chat.options, route, warnings)
     body: dict[str, Any] = {"model": route.model, "messages": _messages(chat.messages, route), "stream": True}
     if options.tools and options.tool_choice != "none":
         body["tools"] = [
@@ -51,9 +55,9 @@ def encode(chat: Chat, route: Route) -> Encoded:
             for t in options.tools
         ]
     if options.tool_choice == "required" or isinstance(options.tool_choice, NamedTool):
-        warnings.append(common.left_out("tool_choice", route))
+        warnings.append(describe_left_out("tool_choice", route))
     if options.parallel_tool_calls is not None:
-        warnings.append(common.left_out("parallel_tool_calls", route))
+        warnings.append(describe_left_out("parallel_tool_calls", route))
     if settings := _model_options(options, route):
         body["options"] = settings
     _think(body, options)
@@ -64,7 +68,7 @@ def encode(chat: Chat, route: Route) -> Encoded:
         method="POST",
         url=route.base_url + (route.path or PATH),
         headers={"content-type": "application/json"} | route.headers,
-        body=msgspec.json.encode(common.merge_provider_options(body, chat)),
+        body=msgspec.json.encode(merge_provider_options(body, chat)),
     )
     return Encoded(request, warnings)
 
@@ -75,7 +79,7 @@ def _model_options(options: Options, route: Route) -> dict[str, Any]:
         "temperature": options.temperature,
         "top_p": options.top_p,
         "seed": options.seed,
-        "stop": common.stop_list(options) or None,
+        "stop": list_stops(options) or None,
         # Without it the server cuts a long prompt from its old end without a word.
         "num_ctx": route.facts.context_length,
     }
@@ -93,24 +97,24 @@ def _think(body: dict[str, Any], options: Options) -> None:
 def _messages(messages: list[Message], route: Route) -> list[dict[str, Any]]:
     messages = paired(messages)
     names = {
-        part.id: part.name for message in messages for part in common.parts(message) if isinstance(part, ToolCallPart)
+        part.id: part.name for message in messages for part in list_parts(message) if isinstance(part, ToolCallPart)
     }
     encoded: list[dict[str, Any]] = []
     for index, message in enumerate(messages):
         where = f"params.messages[{index}].content"
-        results = [part for part in common.parts(message) if isinstance(part, ToolResultPart)]
+        results = [part for part in list_parts(message) if isinstance(part, ToolResultPart)]
         encoded += [_tool_result(part, names, where) for part in results]
-        if len(results) < len(common.parts(message)) and (turn := _message(message, route, where)):
+        if len(results) < len(list_parts(message)) and (turn := _message(message, route, where)):
             encoded.append(turn)
     return encoded
 
 
 def _message(message: Message, route: Route, where: str) -> dict[str, Any] | None:
     """Return a message, or None when nothing of it can be said here."""
-    parts = common.parts(message)
+    parts = list_parts(message)
     for at, part in enumerate(parts):
         if isinstance(part, FilePart):
-            raise common.unsupported(f"{where}[{at}]", "this provider takes no files")
+            raise make_unsupported_error(f"{where}[{at}]", "this provider takes no files")
     # An answer comes in pieces of one text, such as those that are cited and those that are not.
     between = "" if message.role == "assistant" else "\n"
     content = between.join(part.text for part in parts if isinstance(part, TextPart))
@@ -125,7 +129,7 @@ def _message(message: Message, route: Route, where: str) -> dict[str, Any] | Non
 
 
 def _own(part: ReasoningPart, route: Route) -> bool:
-    return common.own_state(part.state, route) is not None
+    return read_own_state(part.state, route) is not None
 
 
 def _call(part: ToolCallPart, index: int) -> dict[str, Any]:
@@ -148,9 +152,9 @@ def _tool_result(part: ToolResultPart, names: dict[str, str], where: str) -> dic
 
 
 def _image(part: ImagePart, where: str) -> str:
-    data = common.inline(part, where)
+    data = read_inline_data(part, where)
     if data is None:
-        raise common.unsupported(f"{where}.url", "this provider takes images as base64 `data` alone")
+        raise make_unsupported_error(f"{where}.url", "this provider takes images as base64 `data` alone")
     return data[1]
 
 

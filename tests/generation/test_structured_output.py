@@ -10,7 +10,7 @@ from protocol.messages import Message, ReasoningPart, TextPart
 from protocol.replies import Structured, Warn
 from protocol.requests import ResponseFormat
 from sidecar.generation import structured_output
-from sidecar.wires.shared import common
+from sidecar.wires.shared.options import RESPONSE_FORMAT
 
 CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 EMULATED = Warn(code="emulated", message="In words.", param="params.options.response_format")
@@ -100,7 +100,7 @@ def test_a_json_schema_without_its_schema_is_just_json() -> None:
 
 
 def test_the_warning_of_an_instruction_names_the_option() -> None:
-    assert EMULATED.param == common.RESPONSE_FORMAT
+    assert EMULATED.param == RESPONSE_FORMAT
 
 
 def test_the_library_for_schemas_is_loaded_with_the_first_schema() -> None:

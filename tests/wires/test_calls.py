@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from protocol.messages import Message, Part, Tool, ToolCallPart, ToolResultPart
 from protocol.requests import Chat
 from sidecar.core.errors import SidecarError
+from sidecar.core.message_content import list_parts
 from sidecar.wires import registry
-from sidecar.wires.shared import calls, common
+from sidecar.wires.shared import calls
 from sidecar.wires.shared.types import Route
 
 OUTSIDE = re.compile("[^a-z0-9_-]")
@@ -31,7 +32,7 @@ def answer(*ids: str) -> Message:
 
 
 def ids(messages: list[Message]) -> list[list[str]]:
-    parts = [common.parts(message) for message in messages]
+    parts = [list_parts(message) for message in messages]
     return [[p.id for p in each if isinstance(p, ToolCallPart | ToolResultPart)] for each in parts]
 
 
@@ -51,7 +52,7 @@ def test_a_call_without_a_result_gets_one_behind_what_was_said() -> None:
     said = Message(role="user", content="Never mind.")
     made = calls.paired([turn("a", "b"), answer("b"), said, turn("c")])
     assert ids(made) == [["a", "b"], ["b"], ["a"], ["c"]]
-    last = common.parts(made[2])[-1]
+    last = list_parts(made[2])[-1]
     assert isinstance(last, ToolResultPart)
     assert last.is_error
     assert last.content == calls.NO_RESULT

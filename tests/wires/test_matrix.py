@@ -10,8 +10,8 @@ import pytest
 from protocol.messages import Message, Part, State, TextPart, Tool, ToolCallPart, ToolResultPart
 from protocol.requests import Chat, Options
 from sidecar.catalogue import provider_rows
+from sidecar.core.message_content import list_parts
 from sidecar.wires import registry
-from sidecar.wires.shared import common
 from sidecar.wires.shared.types import ModelFacts, Route
 from tests.support import fixtures
 from tests.support.fixtures import Case
@@ -24,7 +24,7 @@ ANSWERS: list[tuple[Case, Message]] = [
 ]
 """Every fixture that comes to an end, and the message that it ends with."""
 
-CALLING = [(case, answer) for case, answer in ANSWERS if any(isinstance(p, ToolCallPart) for p in common.parts(answer))]
+CALLING = [(case, answer) for case, answer in ANSWERS if any(isinstance(p, ToolCallPart) for p in list_parts(answer))]
 
 USER = Message(role="user", content="Look at the weather.")
 NEXT = Message(role="user", content="Go on.")
@@ -58,7 +58,7 @@ ROUTES = [pytest.param(route, id=f"{route.provider}-{route.wire}-{route.model}")
 
 
 def _results(answer: Message) -> list[Part]:
-    calls = [part for part in common.parts(answer) if isinstance(part, ToolCallPart)]
+    calls = [part for part in list_parts(answer) if isinstance(part, ToolCallPart)]
     return [ToolResultPart(call.id, f"Result {at}.", is_error=at == 1) for at, call in enumerate(calls)]
 
 
@@ -148,7 +148,7 @@ def test_nothing_of_a_stranger_s_state_or_thoughts_is_sent(route: Route) -> None
 
 
 def _states(answer: Message) -> list[State]:
-    states = [getattr(part, "state", None) for part in common.parts(answer)]
+    states = [getattr(part, "state", None) for part in list_parts(answer)]
     return [state for state in states if state is not None]
 
 

@@ -12,9 +12,9 @@ from protocol.messages import Message, TextPart, ToolCallPart
 from protocol.replies import Chunk
 from protocol.requests import Chat, Options
 from sidecar.core.errors import SidecarError
+from sidecar.core.message_content import list_parts
 from sidecar.wires import openai_responses as wire
 from sidecar.wires.openai_responses import decoder
-from sidecar.wires.shared import common
 from sidecar.wires.shared.types import ModelFacts, Outcome, Route
 from tests.support import fixtures, mangled
 from tests.support.fixtures import Case
@@ -121,14 +121,14 @@ def test_a_piece_that_is_shorter_than_its_deltas_adds_nothing() -> None:
 def test_arguments_that_came_as_an_object_are_taken_as_their_text() -> None:
     item = CALL | {"arguments": {"city": "Oslo"}}
     _, outcome = decode([named("output_item.done", 0, item=item), {"type": "response.completed", "response": {}}])
-    (call,) = common.parts(outcome.message)
+    (call,) = list_parts(outcome.message)
     assert isinstance(call, ToolCallPart)
     assert (call.arguments, call.arguments_text) == ({"city": "Oslo"}, ARGUMENTS)
 
 
 def test_arguments_that_came_only_with_the_announcement_are_kept() -> None:
     _, outcome = decode([named("output_item.added", 0, item=CALL), {"type": "response.completed", "response": {}}])
-    (call,) = common.parts(outcome.message)
+    (call,) = list_parts(outcome.message)
     assert isinstance(call, ToolCallPart)
     assert call.arguments_text == ARGUMENTS
 

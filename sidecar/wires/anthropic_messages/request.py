@@ -24,8 +24,18 @@ from protocol.messages import (
 )
 from protocol.replies import Warn
 from protocol.requests import Chat, NamedTool, Options, ReasoningOptions
-from sidecar.wires.shared import calls, common
+from sidecar.core.message_content import decode_text, list_parts, read_inline_data
+from sidecar.wires.shared import calls
 from sidecar.wires.shared.draft import parse_arguments
+from sidecar.wires.shared.options import (
+    describe_left_out,
+    drop_refused_options,
+    get_json_format,
+    list_stops,
+    merge_provider_options,
+    write_json_instruction,
+)
+from sidecar.wires.shared.state import read_own_state
 from sidecar.wires.shared.types import Encoded, HttpRequest, Route
 
 VERSION = "2026-10-21"
@@ -46,13 +56,13 @@ BUDGET_OF_EFFORT = {"minimal": 1024, "low": 2048, "medium": 8192, "high": 16_384
 def encode(chat: Chat, route: Route) -> Encoded:
     """Return the streaming request for *chat*."""
     warnings: list[Warn] = []
-    options = common.accepted(chat.options, route, warnings)
+    options = drop_refused_options(chat.options, route, warnings)
     body = _body(chat.messages, options, route)
     _thinking(body, options, route, warnings)
     version = _sampling(body, options, route, warnings)
     _response_format(body, options, route, warnings)
     if options.seed is not None:
-        warnings.append(common.left_out("seed", route))
+        warnings.append(describe_left_out("seed", route))
     if options.cache == "auto":
         _mark_cache(body)
     headers = {"content-type": "application/json"}
@@ -66,7 +76,7 @@ def encode(chat: Chat, route: Route) -> Encoded:
             method="POST",
             url=f"{route.base_url}{route.path or '/v1/messages'}",
             headers=headers | route.headers,
-            body=msgspec.json.encode(common.merge_provider_options(body, chat)),
+            body=msgspec.json.encode(merge_provider_options(body, chat)),
         ),
         warnings,
     )
@@ -86,7 +96,7 @@ def _body(messages: list[Message], options: Options, route: Route) -> dict[str, 
         body["tools"] = [_tool(tool) for tool in options.tools]
         if choice := _tool_choice(options):
             body["tool_choice"] = choice
-    if stops := common.stop_list(options):
+    if stops := list_stops(options):
         body["stop_sequences"] = stops
     return body
 
@@ -102,7 +112,7 @@ def _conversation(messages: list[Message], route: Route) -> tuple[list[dict[str,
         where = f"params.messages[{index}].content"
         blocks = [
             block
-            for at, part in enumerate(common.parts(message))
+            for at, part in enumerate(list_parts(message))
             if (block := _block(part, message.role, route, f"{where}[{at}]")) is not None
         ]
         if message.role == "system":
@@ -143,7 +153,7 @@ def _block(part: Part, role: str, route: Route, where: str) -> dict[str, Any] | 
 
 def _own(part: TextPart | ReasoningPart | ToolCallPart | OpaquePart, route: Route) -> dict[str, Any]:
     """Return the fields of a block that this provider left with *part*; another's are dropped."""
-    data = common.own_state(part.state, route)
+    data = read_own_state(part.state, route)
     return dict(data) if isinstance(data, dict) else {}
 
 
@@ -202,12 +212,12 @@ def _tool_result(part: ToolResultPart, where: str, route: Route) -> dict[str, An
 
 def _media(part: ImagePart | FilePart, where: str) -> dict[str, Any]:
     kind = "image" if isinstance(part, ImagePart) else "document"
-    data = common.inline(part, where)
+    data = read_inline_data(part, where)
     source: dict[str, Any]
     if data is None:
         source = {"type": "url", "url": part.url}
     elif kind == "document" and data[0].startswith("text/"):
-        source = {"type": "text", "media_type": "text/plain", "data": common.text_of(data[1], where)}
+        source = {"type": "text", "media_type": "text/plain", "data": decode_text(data[1], where)}
     else:
         source = {"type": "base64", "media_type": data[0], "data": data[1]}
     block: dict[str, Any] = {"type": kind, "source": source}
@@ -252,7 +262,7 @@ def _thinking(body: dict[str, Any], options: Options, route: Route, warnings: li
     unwanted = wanted.effort == "none" or wanted.budget_tokens == 0
     if route.facts.reasoning is False:
         if not unwanted:
-            warnings.append(common.left_out("reasoning", route))
+            warnings.append(describe_left_out("reasoning", route))
     elif unwanted:
         body["thinking"] = {"type": "disabled"}
     elif route.facts.thinking == "budget":
@@ -269,17 +279,17 @@ def _thinking_budget(body: dict[str, Any], wanted: ReasoningOptions, route: Rout
     if budget < max_tokens:
         body["thinking"] = {"type": "enabled", "budget_tokens": budget}
     else:
-        warnings.append(common.left_out("reasoning", route))
+        warnings.append(describe_left_out("reasoning", route))
 
 
 def _thinking_adaptive(body: dict[str, Any], wanted: ReasoningOptions, route: Route, warnings: list[Warn]) -> None:
     if wanted.budget_tokens is not None:
-        warnings.append(common.left_out("reasoning.budget_tokens", route))
+        warnings.append(describe_left_out("reasoning.budget_tokens", route))
     # Models show nothing of their thoughts unless they are asked to.
     body["thinking"] = {"type": "adaptive", "display": "omitted" if wanted.include is False else "summarized"}
     effort = "low" if wanted.effort == "minimal" else wanted.effort
     if effort and route.facts.efforts and effort not in route.facts.efforts:
-        warnings.append(common.left_out("reasoning.effort", route))
+        warnings.append(describe_left_out("reasoning.effort", route))
     elif effort:
         body.setdefault("output_config", {})["effort"] = effort
 
@@ -292,20 +302,20 @@ def _sampling(body: dict[str, Any], options: Options, route: Route, warnings: li
     # A model that thinks takes the defaults only.
     thinks = body.get("thinking", {}).get("type") in ("adaptive", "enabled")
     if thinks or not route.facts.sampling:
-        warnings.extend(common.left_out(name, route) for name in wanted)
+        warnings.extend(describe_left_out(name, route) for name in wanted)
         return VERSION
     body |= wanted
     return VERSION_WITH_SAMPLING
 
 
 def _response_format(body: dict[str, Any], options: Options, route: Route, warnings: list[Warn]) -> None:
-    wanted = common.wanted_json(options)
+    wanted = get_json_format(options)
     if wanted is None:
         return
     if wanted.type == "json_schema" and route.facts.structured is not False:
         body.setdefault("output_config", {})["format"] = {"type": "json_schema", "schema": wanted.schema}
     else:
-        text = common.json_instruction(wanted, route, warnings)
+        text = write_json_instruction(wanted, route, warnings)
         body.setdefault("system", []).append({"type": "text", "text": text})
 
 

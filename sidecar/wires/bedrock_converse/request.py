@@ -18,7 +18,13 @@ from sidecar.core.errors import invalid
 from sidecar.wires.anthropic_messages.request import BUDGET_OF_EFFORT, MIN_THINKING_TOKENS
 from sidecar.wires.bedrock_converse.models import family
 from sidecar.wires.bedrock_converse.turns import conversation
-from sidecar.wires.shared import common
+from sidecar.wires.shared.options import (
+    describe_left_out,
+    drop_refused_options,
+    get_json_format,
+    list_stops,
+    write_json_instruction,
+)
 from sidecar.wires.shared.types import Encoded, HttpRequest, Route
 
 STREAM_PATH = "/converse-stream"
@@ -29,7 +35,7 @@ _TOOL_NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 def encode(chat: Chat, route: Route) -> Encoded:
     """Return the streaming request for *chat*."""
     warnings: list[Warn] = []
-    options = common.accepted(chat.options, route, warnings)
+    options = drop_refused_options(chat.options, route, warnings)
     system, messages = conversation(chat.messages, route, warnings)
     body: dict[str, Any] = {"messages": messages}
     if system:
@@ -85,12 +91,12 @@ def _tools(body: dict[str, Any], options: Options, route: Route, warnings: list[
     used = _used_tools(body["messages"])
     wanted = [_tool(tool, f"params.options.tools[{at}]") for at, tool in enumerate(options.tools)]
     if wanted and "tools" in route.facts.refuses:
-        warnings.append(common.left_out("tools", route))
+        warnings.append(describe_left_out("tools", route))
         wanted = []
     if options.parallel_tool_calls is False and wanted:
-        warnings.append(common.left_out("parallel_tool_calls", route))
+        warnings.append(describe_left_out("parallel_tool_calls", route))
     if options.tool_choice == "none" and used and wanted:
-        warnings.append(common.left_out("tool_choice", route))
+        warnings.append(describe_left_out("tool_choice", route))
     elif options.tool_choice == "none":
         wanted = []
     if wanted:
@@ -140,15 +146,15 @@ def _inference(body: dict[str, Any], options: Options, route: Route, warnings: l
         "maxTokens": options.max_tokens,
         "temperature": options.temperature,
         "topP": options.top_p,
-        "stopSequences": common.stop_list(options) or None,
+        "stopSequences": list_stops(options) or None,
     }
     if body.get("additionalModelRequestFields", {}).get("thinking", {}).get("type") in ("adaptive", "enabled"):
         # A model that thinks takes the defaults only.
         for field, option in (("temperature", "temperature"), ("topP", "top_p")):
             if fields.pop(field) is not None:
-                warnings.append(common.left_out(option, route))
+                warnings.append(describe_left_out(option, route))
     if options.seed is not None:
-        warnings.append(common.left_out("seed", route))
+        warnings.append(describe_left_out("seed", route))
     if given := {name: value for name, value in fields.items() if value is not None}:
         body["inferenceConfig"] = given
 
@@ -162,14 +168,14 @@ def _reasoning(body: dict[str, Any], options: Options, route: Route, warnings: l
     if facts.reasoning is False or not (thinks or facts.reasoning):
         # Of a model that nothing is known of, most do not reason.
         if wanted.effort != "none":
-            warnings.append(common.left_out("reasoning", route))
+            warnings.append(describe_left_out("reasoning", route))
     elif thinks and wanted.effort == "none":
         body["additionalModelRequestFields"] = {"thinking": {"type": "disabled"}}
     elif facts.thinking == "budget":
         _thinking_budget(body, wanted, options, route, warnings)
     else:
         if wanted.budget_tokens is not None:
-            warnings.append(common.left_out("reasoning.budget_tokens", route))
+            warnings.append(describe_left_out("reasoning.budget_tokens", route))
         if thinks:
             # Models show nothing of their thoughts unless they are asked to.
             display = "omitted" if wanted.include is False else "summarized"
@@ -185,7 +191,7 @@ def _thinking_budget(
     if limit is not None:
         budget = min(budget, limit - 1)
     if budget < MIN_THINKING_TOKENS:
-        warnings.append(common.left_out("reasoning", route))
+        warnings.append(describe_left_out("reasoning", route))
     else:
         body["additionalModelRequestFields"] = {"thinking": {"type": "enabled", "budget_tokens": budget}}
 
@@ -195,13 +201,13 @@ def _effort(body: dict[str, Any], wanted: ReasoningOptions, route: Route, warnin
     if effort is None:
         return
     if effort == "none" or (route.facts.efforts and effort not in route.facts.efforts):
-        warnings.append(common.left_out("reasoning.effort", route))
+        warnings.append(describe_left_out("reasoning.effort", route))
     else:
         body["outputConfig"] = {"effort": effort}
 
 
 def _response_format(body: dict[str, Any], options: Options, route: Route, warnings: list[Warn]) -> None:
-    wanted = common.wanted_json(options)
+    wanted = get_json_format(options)
     if wanted is None:
         return
     if wanted.type == "json_schema" and route.facts.structured is not False:
@@ -210,7 +216,7 @@ def _response_format(body: dict[str, Any], options: Options, route: Route, warni
         structure = {"type": "json_schema", "structure": {"jsonSchema": schema}}
         body.setdefault("outputConfig", {})["textFormat"] = structure
     else:
-        body.setdefault("system", []).append({"text": common.json_instruction(wanted, route, warnings)})
+        body.setdefault("system", []).append({"text": write_json_instruction(wanted, route, warnings)})
 
 
 def _mark_cache(body: dict[str, Any], places: tuple[str, ...]) -> None:

@@ -21,9 +21,12 @@ from protocol.messages import (
 )
 from protocol.replies import Warn
 from sidecar.core.errors import invalid
+from sidecar.core.message_content import list_parts, read_inline_data
 from sidecar.wires.bedrock_converse.models import base_model, family
-from sidecar.wires.shared import calls, common
+from sidecar.wires.shared import calls
 from sidecar.wires.shared.draft import parse_arguments
+from sidecar.wires.shared.errors import make_unsupported_error
+from sidecar.wires.shared.state import read_own_state
 from sidecar.wires.shared.types import Route
 
 IMAGE_FORMATS = {
@@ -104,7 +107,7 @@ class _Blocks:
 
     def of(self, message: Message, where: str) -> list[dict[str, Any]]:
         """Return the blocks of *message*, without those that the API would refuse or that say nothing."""
-        made = (self._block(part, message.role, f"{where}[{at}]") for at, part in enumerate(common.parts(message)))
+        made = (self._block(part, message.role, f"{where}[{at}]") for at, part in enumerate(list_parts(message)))
         return [block for block in made if block is not None]
 
     def _block(self, part: Part, role: str, where: str) -> dict[str, Any] | None:
@@ -114,7 +117,7 @@ class _Blocks:
                 return {"text": text} if text.strip() else None
             case ImagePart() | FilePart():
                 if role not in ("user", "tool"):
-                    raise common.unsupported(where, f"images and documents have no place in a turn of role {role}")
+                    raise make_unsupported_error(where, f"images and documents have no place in a turn of role {role}")
                 return self._media(part, where)
             case ReasoningPart():
                 return _thought(part, self._route)
@@ -138,17 +141,17 @@ class _Blocks:
         return {"toolResult": result}
 
     def _media(self, part: ImagePart | FilePart, where: str) -> dict[str, Any]:
-        data = common.inline(part, where)
+        data = read_inline_data(part, where)
         if data is None:
             raise invalid(f"`{where}.url`: send the data itself; this wire takes no addresses.", f"{where}.url")
         media_type, encoded = data
         if isinstance(part, ImagePart):
             if (image := IMAGE_FORMATS.get(media_type)) is None:
-                raise common.unsupported(f"{where}.media_type", "images are png, jpeg, gif or webp")
+                raise make_unsupported_error(f"{where}.media_type", "images are png, jpeg, gif or webp")
             return {"image": {"format": image, "source": {"bytes": encoded}}}
         document = DOCUMENT_FORMATS.get(media_type) or ("txt" if media_type.startswith("text/") else None)
         if document is None:
-            raise common.unsupported(f"{where}.media_type", "this kind of document is not taken")
+            raise make_unsupported_error(f"{where}.media_type", "this kind of document is not taken")
         name = self._document_name(part.name or "document")
         return {"document": {"format": document, "name": name, "source": {"bytes": encoded}}}
 
@@ -177,7 +180,7 @@ _FIRST_TURN_WARNING = Warn(
 
 def own_state(state: State | None, route: Route) -> dict[str, Any] | None:
     """Return the data of *state* when a model of this family left it, else None."""
-    data = common.own_state(state, route)
+    data = read_own_state(state, route)
     if state is None or not isinstance(data, dict) or _maker(state.model) != _maker(route.model):
         return None
     return data

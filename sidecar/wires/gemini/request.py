@@ -14,7 +14,7 @@ from protocol.replies import Warn
 from protocol.requests import Chat, NamedTool, Options, ReasoningOptions
 from sidecar.core.errors import invalid
 from sidecar.wires.gemini.turns import conversation, thinks_in_levels
-from sidecar.wires.shared import common
+from sidecar.wires.shared.options import describe_left_out, drop_refused_options, list_stops
 from sidecar.wires.shared.types import Encoded, HttpRequest, Route
 
 
@@ -24,17 +24,17 @@ def encode(chat: Chat, route: Route) -> Encoded:
     Raises: SidecarError `invalid_request` for what the API has no place for.
     """
     warnings: list[Warn] = []
-    options = common.accepted(chat.options, route, warnings)
+    options = drop_refused_options(chat.options, route, warnings)
     system, contents = conversation(chat.messages, route)
     body: dict[str, Any] = {"contents": contents}
     if system:
         body["systemInstruction"] = {"parts": system}
     if options.tools and "tools" in route.facts.refuses:
-        warnings.append(common.left_out("tools", route))
+        warnings.append(describe_left_out("tools", route))
     elif options.tools:
         body |= _tools(options)
     if options.parallel_tool_calls is False:
-        warnings.append(common.left_out("parallel_tool_calls", route))
+        warnings.append(describe_left_out("parallel_tool_calls", route))
     if config := _generation_config(options, route, warnings):
         body["generationConfig"] = config
     return Encoded(
@@ -97,7 +97,7 @@ def _generation_config(options: Options, route: Route, warnings: list[Warn]) -> 
         "maxOutputTokens": options.max_tokens,
         "temperature": options.temperature,
         "topP": options.top_p,
-        "stopSequences": common.stop_list(options) or None,
+        "stopSequences": list_stops(options) or None,
         "seed": options.seed,
     }
     config: dict[str, Any] = {name: value for name, value in named.items() if value is not None}
@@ -145,7 +145,7 @@ def _thinking(options: Options, wanted: ReasoningOptions, route: Route, warnings
     unwanted = wanted.effort == "none" or wanted.budget_tokens == 0
     if route.facts.reasoning is False:
         if not unwanted:
-            warnings.append(common.left_out("reasoning", route))
+            warnings.append(describe_left_out("reasoning", route))
         return {}
     # Models show nothing of their thoughts unless they are asked to.
     config: dict[str, Any] = {"includeThoughts": True} if wanted.include is not False and not unwanted else {}
@@ -156,7 +156,7 @@ def _thinking(options: Options, wanted: ReasoningOptions, route: Route, warnings
         return config | {"thinkingBudget": wanted.budget_tokens}
     if wanted.budget_tokens:
         # A budget beside a level is an error.
-        warnings.append(common.left_out("reasoning.budget_tokens", route))
+        warnings.append(describe_left_out("reasoning.budget_tokens", route))
     if unwanted and not route.facts.reasoning and not thinks_in_levels(route):
         # Whoever cannot think must not be asked how much.
         return config

@@ -20,8 +20,10 @@ from protocol.messages import (
     ToolResultPart,
 )
 from sidecar.core.errors import invalid
-from sidecar.wires.shared import common
+from sidecar.core.message_content import list_parts, read_inline_data
 from sidecar.wires.shared.draft import parse_arguments
+from sidecar.wires.shared.errors import make_unsupported_error
+from sidecar.wires.shared.state import read_own_state
 from sidecar.wires.shared.types import Route
 
 Contents = list[dict[str, Any]]
@@ -62,7 +64,7 @@ class _Turns:
     def model(self, message: Message, where: str) -> None:
         """Add a message of the model."""
         self.user_done()
-        parts = [(part, f"{where}[{at}]") for at, part in enumerate(common.parts(message))]
+        parts = [(part, f"{where}[{at}]") for at, part in enumerate(list_parts(message))]
         encoded = [each for part, place in parts if (each := _model_part(part, self._route, place)) is not None]
         if thinks_in_levels(self._route):
             _sign(encoded)
@@ -74,7 +76,7 @@ class _Turns:
 
     def user(self, message: Message, where: str) -> None:
         """Add a message of the user or of a tool."""
-        for at, part in enumerate(common.parts(message)):
+        for at, part in enumerate(list_parts(message)):
             place = f"{where}[{at}]"
             if isinstance(part, ToolResultPart):
                 self._results.setdefault(part.id, []).append((part, place))
@@ -124,9 +126,9 @@ def conversation(messages: list[Message], route: Route) -> tuple[Contents, Conte
 
 def _system(message: Message, where: str) -> Contents:
     texts = Contents()
-    for at, part in enumerate(common.parts(message)):
+    for at, part in enumerate(list_parts(message)):
         if not isinstance(part, TextPart):
-            raise common.unsupported(f"{where}[{at}]", "a system message takes text alone")
+            raise make_unsupported_error(f"{where}[{at}]", "a system message takes text alone")
         if part.text:
             texts.append({"text": part.text})
     return texts
@@ -140,7 +142,7 @@ def _user_part(part: Part, route: Route, where: str) -> dict[str, Any] | None:
         case ImagePart() | FilePart():
             return _media(part, where)
         case ToolCallPart():
-            raise common.unsupported(where, "a tool call is the assistant's")
+            raise make_unsupported_error(where, "a tool call is the assistant's")
         case OpaquePart():
             return _own(part, route) or None
         case _:
@@ -161,7 +163,7 @@ def _model_part(part: Part, route: Route, where: str) -> dict[str, Any] | None:
         case ImagePart() | FilePart():
             return _media(part, where)
         case ToolResultPart():
-            raise common.unsupported(where, "a tool result is no part of the assistant's")
+            raise make_unsupported_error(where, "a tool result is no part of the assistant's")
         case OpaquePart():
             return _own(part, route) or None
 
@@ -170,7 +172,7 @@ def _model_part(part: Part, route: Route, where: str) -> dict[str, Any] | None:
 
 
 def _own(part: TextPart | ReasoningPart | ToolCallPart | OpaquePart, route: Route) -> dict[str, Any]:
-    data = common.own_state(part.state, route)
+    data = read_own_state(part.state, route)
     return dict(data) if isinstance(data, dict) else {}
 
 
@@ -247,7 +249,7 @@ MEDIA_TYPES = {
 def _media(part: ImagePart | FilePart, where: str) -> dict[str, Any]:
     if part.data is None and part.url is not None and part.url.startswith("gs://"):
         return _file(part.url, part)
-    data = common.inline(part, where)
+    data = read_inline_data(part, where)
     if data is None:
         return _file(part.url or "", part)
     return {"inlineData": {"mimeType": data[0], "data": data[1]}}

@@ -14,12 +14,19 @@ from protocol.messages import Tool
 from protocol.replies import Warn
 from protocol.requests import Chat, NamedTool, Options, ReasoningOptions
 from sidecar.wires.openai_chat.turns import conversation
-from sidecar.wires.shared import common
 from sidecar.wires.shared.calls import function_name
+from sidecar.wires.shared.options import (
+    describe_left_out,
+    drop_refused_options,
+    get_json_format,
+    list_stops,
+    merge_provider_options,
+    write_json_instruction,
+)
 from sidecar.wires.shared.types import Encoded, HttpRequest, Route
 
 REFUSABLE = ("tools", "tool_choice", "parallel_tool_calls", "reasoning", "max_tokens")
-"""Options, beside those of `common.SAMPLING`, that are left out for a model that is known to refuse them."""
+"""Options, beside those of `SAMPLING`, that are left out for a model that is known to refuse them."""
 
 CACHE_OPTIONS: dict[str, dict[str, Any]] = {
     "": {},
@@ -49,7 +56,7 @@ def encode(chat: Chat, route: Route) -> Encoded:
             method="POST",
             url=route.base_url + (route.path or "/chat/completions"),
             headers={"content-type": "application/json"} | route.headers,
-            body=msgspec.json.encode(common.merge_provider_options(body, chat)),
+            body=msgspec.json.encode(merge_provider_options(body, chat)),
         ),
         warnings,
     )
@@ -60,7 +67,7 @@ def encode(chat: Chat, route: Route) -> Encoded:
 
 def _accepted(options: Options, route: Route, warnings: list[Warn]) -> Options:
     """Return *options* without what the model or the provider is known to refuse, each with a warning."""
-    options = common.accepted(options, route, warnings)
+    options = drop_refused_options(options, route, warnings)
     refused = {name for name in REFUSABLE if name in route.facts.refuses}
     if route.facts.sampling is False:
         refused |= {"temperature", "top_p"}
@@ -70,8 +77,8 @@ def _accepted(options: Options, route: Route, warnings: list[Warn]) -> Options:
         refused.add("reasoning")
     given = (name for name in options.__struct_fields__ if getattr(options, name) not in (None, []))
     dropped = [name for name in given if name in refused]
-    warnings.extend(common.left_out(name, route) for name in dropped)
-    return common.replace(options, **{name: [] if name == "tools" else None for name in dropped})
+    warnings.extend(describe_left_out(name, route) for name in dropped)
+    return msgspec.structs.replace(options, **{name: [] if name == "tools" else None for name in dropped})
 
 
 def _stream(route: Route) -> dict[str, Any]:
@@ -88,7 +95,7 @@ def _limits(options: Options, route: Route) -> dict[str, Any]:
         route.quirks.max_tokens_field: options.max_tokens,
         "temperature": options.temperature,
         "top_p": options.top_p,
-        "stop": common.stop_list(options) or None,
+        "stop": list_stops(options) or None,
         route.quirks.seed_field: options.seed,
     }
     return {name: value for name, value in fields.items() if value is not None}
@@ -115,13 +122,13 @@ def _tool(tool: Tool) -> dict[str, Any]:
 
 
 def _response_format(body: dict[str, Any], options: Options, route: Route, warnings: list[Warn]) -> None:
-    wanted = common.wanted_json(options)
+    wanted = get_json_format(options)
     if wanted is None:
         return
     by_schema = wanted.type == "json_schema"
     refused = "response_format" in route.facts.refuses or (by_schema and route.facts.structured is False)
     if refused or (by_schema and not route.quirks.json_schema):
-        text = common.json_instruction(wanted, route, warnings)
+        text = write_json_instruction(wanted, route, warnings)
         body["messages"].insert(0, {"role": route.quirks.system_role, "content": text})
     if by_schema and not refused and route.quirks.json_schema:
         strict = {} if wanted.strict is None else {"strict": wanted.strict}
@@ -150,9 +157,9 @@ def _reasoning(wanted: ReasoningOptions | None, route: Route, warnings: list[War
                 fields["reasoning_effort"] = effort
         case _:
             if effort is not None:
-                warnings.append(common.left_out("reasoning.effort", route))
+                warnings.append(describe_left_out("reasoning.effort", route))
     if budget is not None:
-        warnings.append(common.left_out("reasoning.budget_tokens", route))
+        warnings.append(describe_left_out("reasoning.budget_tokens", route))
     return fields
 
 
@@ -173,7 +180,7 @@ def _effort(effort: str | None, route: Route, warnings: list[Warn]) -> str | Non
         return effort
     similar = [each for each in taken if (each == "none") == (effort == "none")]
     if not similar:
-        warnings.append(common.left_out("reasoning.effort", route))
+        warnings.append(describe_left_out("reasoning.effort", route))
         return None
     nearest = min(similar, key=lambda each: abs(_rank(each) - _rank(effort)))
     warnings.append(

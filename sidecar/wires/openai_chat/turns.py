@@ -25,8 +25,10 @@ from protocol.messages import (
     ToolCallPart,
     ToolResultPart,
 )
-from sidecar.wires.shared import common
+from sidecar.core.message_content import decode_text, list_parts, read_inline_data
 from sidecar.wires.shared.calls import Fit, paired
+from sidecar.wires.shared.errors import make_unsupported_error
+from sidecar.wires.shared.state import read_own_state
 from sidecar.wires.shared.types import Route
 
 ECHOED_TEXTS = frozenset({"reasoning", "reasoning_content", "reasoning_text"})
@@ -69,13 +71,13 @@ def _apart(turns: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def _is_prompt(message: Message) -> bool:
     """Return whether *message* is the user's own: some hosts put tool results into that role."""
-    return message.role == "user" and not all(isinstance(part, ToolResultPart) for part in common.parts(message))
+    return message.role == "user" and not all(isinstance(part, ToolResultPart) for part in list_parts(message))
 
 
 def _answer(message: Message, where: str, turns: list[dict[str, Any]], held: list[dict[str, Any]]) -> bool:
     """Add the tool results of *message* to *turns* and the rest to *held*; return whether there is a rest."""
     rest = False
-    for at, part in enumerate(common.parts(message)):
+    for at, part in enumerate(list_parts(message)):
         if isinstance(part, ToolResultPart):
             text, media = _result(part, f"{where}[{at}]")
             turns.insert(_behind_call(part.id, turns), {"role": "tool", "tool_call_id": part.id, "content": text})
@@ -111,9 +113,9 @@ def _joined(content: list[dict[str, Any]]) -> str | list[dict[str, Any]]:
 
 
 def _plain(message: Message, where: str) -> str:
-    parts = common.parts(message)
+    parts = list_parts(message)
     if at := [at for at, part in enumerate(parts) if not isinstance(part, TextPart)]:
-        raise common.unsupported(f"{where}[{at[0]}]", "a system message is text on this wire")
+        raise make_unsupported_error(f"{where}[{at[0]}]", "a system message is text on this wire")
     return "\n\n".join(part.text for part in parts if isinstance(part, TextPart))
 
 
@@ -124,11 +126,11 @@ def _content(part: Part, where: str) -> dict[str, Any]:
         return _image(part, where)
     if isinstance(part, FilePart):
         return _file(part, where)
-    raise common.unsupported(where, "a user message takes `text`, `image`, `file` and `tool_result` parts")
+    raise make_unsupported_error(where, "a user message takes `text`, `image`, `file` and `tool_result` parts")
 
 
 def _image(part: ImagePart, where: str) -> dict[str, Any]:
-    data = common.inline(part, where)
+    data = read_inline_data(part, where)
     image = {"url": part.url if data is None else f"data:{data[0]};base64,{data[1]}"}
     if part.detail is not None:
         image["detail"] = part.detail
@@ -136,12 +138,12 @@ def _image(part: ImagePart, where: str) -> dict[str, Any]:
 
 
 def _file(part: FilePart, where: str) -> dict[str, Any]:
-    data = common.inline(part, where)
+    data = read_inline_data(part, where)
     if data is None:
-        raise common.unsupported(f"{where}.url", "this wire takes a file only as `data` or as a data: URL")
+        raise make_unsupported_error(f"{where}.url", "this wire takes a file only as `data` or as a data: URL")
     media_type, encoded = data
     if media_type.startswith("text/"):
-        return {"type": "text", "text": common.text_of(encoded, where)}
+        return {"type": "text", "text": decode_text(encoded, where)}
     name = part.name or f"document.{media_type.rpartition('/')[2]}"
     return {"type": "file", "file": {"filename": name, "file_data": f"data:{media_type};base64,{encoded}"}}
 
@@ -172,7 +174,7 @@ class _Turn(msgspec.Struct):
 def _assistant(message: Message, route: Route, where: str, *, under_way: bool) -> dict[str, Any] | None:
     """Return an assistant message, or None when nothing of it can be said here."""
     turn = _Turn()
-    for at, part in enumerate(common.parts(message)):
+    for at, part in enumerate(list_parts(message)):
         if not isinstance(part, ReasoningPart):
             _sort(part, turn, route, f"{where}[{at}]")
         elif _wanted_back(route, under_way=under_way) and (state := _own(part.state, route)) is not None:
@@ -200,7 +202,7 @@ def _sort(part: Part, turn: _Turn, route: Route, where: str) -> None:
             if "part" in (state := _own(part.state, route) or {}):
                 turn.opaque.append(state["part"])
         case _:
-            raise common.unsupported(where, "an assistant message takes no such part on this wire")
+            raise make_unsupported_error(where, "an assistant message takes no such part on this wire")
 
 
 def _assistant_content(turn: _Turn, route: Route) -> Any:
@@ -222,7 +224,7 @@ def _own(state: State | None, route: Route) -> dict[str, Any] | None:
     """Return the data of *state* when this model minted it here: signatures are worth nothing to another."""
     if state is None or state.model != route.model:
         return None
-    data = common.own_state(state, route)
+    data = read_own_state(state, route)
     return data if isinstance(data, dict) else None
 
 

@@ -13,10 +13,11 @@ import msgspec
 from protocol.messages import FinishReason, Message, Part, State, Usage
 from protocol.replies import Chunk
 from sidecar.codecs.frame import Frame
+from sidecar.core.message_content import list_parts
 from sidecar.wires.openai_responses.errors import classify, in_stream
 from sidecar.wires.openai_responses.items import Item, text_of
 from sidecar.wires.openai_responses.request import CUSTOM, cancel_request, continue_request, encode
-from sidecar.wires.shared import common, costs, faults
+from sidecar.wires.shared import costs, faults
 from sidecar.wires.shared.draft import Draft, without_cut_calls
 from sidecar.wires.shared.types import Cursor, Outcome, Route
 
@@ -230,10 +231,10 @@ class Decoder:
         return any(item.head.get("type") != CUSTOM or item.order > last for item in self._call_items)
 
     def _parts(self) -> list[Part]:
-        calls = dict(zip(self._call_items, common.parts(self._calls.message()), strict=True))
+        calls = dict(zip(self._call_items, list_parts(self._calls.message()), strict=True))
         parts: list[Part] = []
         for item in sorted(self._items, key=lambda item: item.order):
-            parts.extend([calls[item]] if item in calls else common.parts(item.draft.message()))
+            parts.extend([calls[item]] if item in calls else list_parts(item.draft.message()))
         return parts
 
     # --- items

@@ -25,7 +25,18 @@ from protocol.messages import (
 )
 from protocol.replies import Warn
 from protocol.requests import Chat, NamedTool, Options
-from sidecar.wires.shared import calls, common
+from sidecar.core.message_content import list_parts, read_inline_data
+from sidecar.wires.shared import calls
+from sidecar.wires.shared.errors import make_unsupported_error
+from sidecar.wires.shared.options import (
+    describe_left_out,
+    drop_refused_options,
+    get_json_format,
+    list_stops,
+    merge_provider_options,
+    write_json_instruction,
+)
+from sidecar.wires.shared.state import read_own_state
 from sidecar.wires.shared.types import Encoded, HttpRequest, Route
 
 MAX_CALL_ID_CHARS = 64
@@ -46,7 +57,7 @@ OUTPUTS = frozenset({"function_call_output", CUSTOM_OUTPUT})
 def encode(chat: Chat, route: Route) -> Encoded:
     """Return the streaming request for *chat*. Nothing of it is stored at the provider."""
     warnings: list[Warn] = []
-    options = common.accepted(chat.options, route, warnings)
+    options = drop_refused_options(chat.options, route, warnings)
     body: dict[str, Any] = {
         "model": route.model,
         "input": _input(chat.messages, route, calls.function_name(options.tools)),
@@ -70,7 +81,7 @@ def encode(chat: Chat, route: Route) -> Encoded:
             method="POST",
             url=f"{route.base_url}{route.path or '/responses'}",
             headers={"content-type": "application/json"} | route.headers,
-            body=msgspec.json.encode(common.merge_provider_options(body, chat)),
+            body=msgspec.json.encode(merge_provider_options(body, chat)),
         ),
         warnings,
     )
@@ -130,7 +141,7 @@ def _without_orphans(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def _items(message: Message, route: Route, where: str) -> list[dict[str, Any]]:
     role = _role(message, route)
     items: list[dict[str, Any]] = []
-    for at, part in enumerate(common.parts(message)):
+    for at, part in enumerate(list_parts(message)):
         match part:
             case TextPart() | ImagePart() | FilePart():
                 _add_content(items, part, role, route, f"{where}[{at}]")
@@ -157,7 +168,7 @@ def _add_content(items: list[dict[str, Any]], part: Part, role: str, route: Rout
     content = _content(part, role, where)
     if content is None:
         return
-    own = common.own_state(part.state, route) if isinstance(part, TextPart) and role == "assistant" else None
+    own = read_own_state(part.state, route) if isinstance(part, TextPart) and role == "assistant" else None
     head = {"type": "message", "role": role} | ({"status": "completed"} if role == "assistant" else {})
     if isinstance(own, dict) and own.get("phase"):
         # It tells a commentary from the final answer, and the model does worse when it is dropped.
@@ -174,9 +185,9 @@ def _content(part: Part, role: str, where: str) -> dict[str, Any] | None:
         case TextPart():
             return _text(part, role) if part.text else None
         case ImagePart() | FilePart() if role == "assistant":
-            raise common.unsupported(where, "an assistant message takes text only")
+            raise make_unsupported_error(where, "an assistant message takes text only")
         case ImagePart():
-            data = common.inline(part, where)
+            data = read_inline_data(part, where)
             url = part.url if data is None else f"data:{data[0]};base64,{data[1]}"
             return {"type": "input_image", "image_url": url, "detail": part.detail or "auto"}
         case FilePart():
@@ -197,7 +208,7 @@ def _input_text(text: str) -> dict[str, Any]:
 
 
 def _file(part: FilePart, where: str) -> dict[str, Any]:
-    data = common.inline(part, where)
+    data = read_inline_data(part, where)
     if data is None:
         # A name beside an address is refused.
         return {"type": "input_file", "file_url": part.url}
@@ -207,7 +218,7 @@ def _file(part: FilePart, where: str) -> dict[str, Any]:
 
 def _own_item(part: ReasoningPart | OpaquePart, route: Route) -> list[dict[str, Any]]:
     """Return the item as this provider made it, or none: another's is of no use here."""
-    item = common.own_state(part.state, route)
+    item = read_own_state(part.state, route)
     if not isinstance(item, dict):
         return []
     if isinstance(part, ReasoningPart):
@@ -227,7 +238,7 @@ def _call(part: ToolCallPart, route: Route) -> dict[str, Any]:
     text = part.arguments_text
     if text is None:
         text = msgspec.json.encode(part.arguments or {}).decode()
-    own = common.own_state(part.state, route)
+    own = read_own_state(part.state, route)
     if isinstance(own, dict) and own.get("type") == CUSTOM:
         return {"call_id": part.id, "name": part.name, "input": text} | own
     return {
@@ -281,13 +292,13 @@ def _tool(tool: Tool) -> dict[str, Any]:
 def _sampling(body: dict[str, Any], options: Options, route: Route, warnings: list[Warn]) -> None:
     wanted = {name: value for name in ("temperature", "top_p") if (value := getattr(options, name)) is not None}
     if route.facts.sampling is False:
-        warnings.extend(common.left_out(name, route) for name in wanted)
+        warnings.extend(describe_left_out(name, route) for name in wanted)
     else:
         body |= wanted
-    if common.stop_list(options):
-        warnings.append(common.left_out("stop", route))
+    if list_stops(options):
+        warnings.append(describe_left_out("stop", route))
     if options.seed is not None:
-        warnings.append(common.left_out("seed", route))
+        warnings.append(describe_left_out("seed", route))
 
 
 def _reasoning(body: dict[str, Any], options: Options, route: Route, warnings: list[Warn]) -> None:
@@ -296,13 +307,13 @@ def _reasoning(body: dict[str, Any], options: Options, route: Route, warnings: l
         return
     if facts.reasoning is False:
         if wanted.effort != "none":
-            warnings.append(common.left_out("reasoning", route))
+            warnings.append(describe_left_out("reasoning", route))
         return
     if wanted.budget_tokens is not None:
-        warnings.append(common.left_out("reasoning.budget_tokens", route))
+        warnings.append(describe_left_out("reasoning.budget_tokens", route))
     reasoning: dict[str, Any] = {}
     if wanted.effort and facts.efforts and wanted.effort not in facts.efforts:
-        warnings.append(common.left_out("reasoning.effort", route))
+        warnings.append(describe_left_out("reasoning.effort", route))
     elif wanted.effort:
         reasoning["effort"] = wanted.effort
     if wanted.include is not False and wanted.effort != "none":
@@ -312,13 +323,13 @@ def _reasoning(body: dict[str, Any], options: Options, route: Route, warnings: l
 
 
 def _text_format(body: dict[str, Any], options: Options, route: Route, warnings: list[Warn]) -> None:
-    wanted = common.wanted_json(options)
+    wanted = get_json_format(options)
     if wanted is None:
         return
     if wanted.type == "json":
         body["text"] = {"format": {"type": "json_object"}}
     elif route.facts.structured is False:
-        text = common.json_instruction(wanted, route, warnings)
+        text = write_json_instruction(wanted, route, warnings)
         body["input"].insert(0, {"type": "message", "role": _system_role(route), "content": [_input_text(text)]})
     else:
         form: dict[str, Any] = {"type": "json_schema", "name": wanted.name, "schema": wanted.schema}

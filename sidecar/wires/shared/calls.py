@@ -12,7 +12,7 @@ from collections.abc import Callable
 import msgspec
 
 from protocol.messages import Message, Part, Tool, ToolCallPart, ToolResultPart
-from sidecar.wires.shared import common
+from sidecar.core.message_content import list_parts
 
 MAX_ID_CHARS = 64
 """The longest id that all of those take who have a limit."""
@@ -67,7 +67,7 @@ def function_name(tools: list[Tool]) -> Fit:
 def _complete(made: list[Message], at: int, calls: "_Calls") -> None:
     """Add to the message at *at*, where there is one, the results that its calls still lack."""
     if at >= 0 and (missing := calls.unanswered()):
-        made[at] = msgspec.structs.replace(made[at], content=[*common.parts(made[at]), *missing])
+        made[at] = msgspec.structs.replace(made[at], content=[*list_parts(made[at]), *missing])
 
 
 class _Calls:
@@ -81,7 +81,7 @@ class _Calls:
 
     def fitted(self, message: Message) -> Message:
         """Return *message* with the ids and names of its calls and results made to fit."""
-        parts = common.parts(message)
+        parts = list_parts(message)
         if not any(isinstance(part, ToolCallPart | ToolResultPart) for part in parts):
             return message
         return msgspec.structs.replace(message, content=[self._fitted(part) for part in parts])

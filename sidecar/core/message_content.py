@@ -1,0 +1,46 @@
+"""The content of a message: its parts, and the bytes that stand inline in an image or file part. [pure]"""
+
+import binascii
+import re
+
+from protocol.messages import FilePart, ImagePart, Message, Part, TextPart
+from sidecar.core.errors import invalid
+
+_DATA_URL = re.compile(r"^data:([\w.+/-]+)?((?:;[\w=.+-]+)*),", re.ASCII)
+
+
+def list_parts(message: Message) -> list[Part]:
+    """Return the content of *message* as parts: a plain string is one text part."""
+    content = message.content
+    return [TextPart(content)] if isinstance(content, str) else content
+
+
+def read_inline_data(part: ImagePart | FilePart, where: str) -> tuple[str, str] | None:
+    """Return the media type and the base64 data of *part*, or None when it is an http(s) URL.
+
+    Raises: SidecarError `invalid_request`, naming *where*, unless the part has exactly one of `data` and `url`.
+    """
+    if (part.data is None) == (part.url is None):
+        raise invalid(f"`{where}` takes either `data` or `url`.", where)
+    if part.url is None:
+        if part.media_type is None:
+            raise invalid(f"`{where}.media_type` is required beside `data`.", f"{where}.media_type")
+        return part.media_type, part.data or ""
+    if match := _DATA_URL.match(part.url):
+        if "base64" not in match[2]:
+            raise invalid(f"`{where}.url`: a data: URL must be base64.", f"{where}.url")
+        return match[1] or part.media_type or "application/octet-stream", part.url[match.end() :]
+    if not part.url.startswith(("https://", "http://")):
+        raise invalid(f"`{where}.url` must be an https: or data: URL.", f"{where}.url")
+    return None
+
+
+def decode_text(data: str, where: str) -> str:
+    """Return base64 *data* as UTF-8 text.
+
+    Raises: SidecarError `invalid_request`, naming *where*.
+    """
+    try:
+        return binascii.a2b_base64(data, strict_mode=True).decode()
+    except (binascii.Error, UnicodeDecodeError):
+        raise invalid(f"`{where}.data` is not base64-encoded UTF-8 text.", f"{where}.data") from None

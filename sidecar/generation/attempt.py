@@ -27,7 +27,7 @@ from sidecar.server.open_requests import Entry, Progress
 from sidecar.upstream import http_client, recorder, replay
 from sidecar.upstream.gates import Turn
 from sidecar.upstream.http_client import Response
-from sidecar.usage import account, pricing
+from sidecar.usage import attempts, pricing
 from sidecar.wires import registry
 from sidecar.wires.shared import faults
 from sidecar.wires.shared.types import HttpRequest, Outcome
@@ -80,7 +80,8 @@ async def ask(host: Host, entry: Entry, plan: Plan, turn: Turn, sink: Sink) -> N
     patience = patience_with(plan.target, chat.options.timeouts)
     this = _Try(entry, plan, turn, sink, allowed, time.monotonic(), patience)
     this.progress.tries += 1
-    with account.noted(host, entry, plan) as note:
+    question = attempts.Question(entry.envelope.action, route.provider, route.model)
+    with attempts.record(host.ledger, question, entry) as recorded:
         async with await _sending(host, this, request) as arrived:
             folder = host.config.record_dir
             response = recorder.tee(folder, chat, route, request, arrived) if folder else arrived
@@ -100,7 +101,7 @@ async def ask(host: Host, entry: Entry, plan: Plan, turn: Turn, sink: Sink) -> N
             async with background_responses.body(host, entry, plan, reply, response, this.patience.of_attempt) as body:
                 outcome = await _receive(this, reply, body, start)
             done = _done(this, start, outcome, headers_ms)
-            note.done(done)
+            recorded.succeed(done)
             turn.used(_tokens(outcome.usage))
             sink.end(done)
             if not _was_cut(this):

@@ -28,7 +28,7 @@ from sidecar.server.open_requests import Entry, Progress
 from sidecar.upstream import model_lists, retry
 from sidecar.upstream.gates import CONCURRENCY, QUEUE_LENGTH, Gate
 from sidecar.upstream.settings_discovery import informed
-from sidecar.usage import account
+from sidecar.usage import budgets
 
 FALLBACK_CODES = frozenset(
     {
@@ -125,7 +125,10 @@ async def _planned(host: Host, entry: Entry, candidate: Candidate, *, has_altern
     limit_time(entry, target, chat.options.timeouts)
     if has_alternative and gate_of(host, target).avoided():
         raise SidecarError("provider_overloaded", "The provider has been failing; it is left alone for a while.")
-    warnings = [*candidate.warnings, *await account.check(host, target.route.provider)]
+    due = await budgets.check(host.config.budgets, host.ledger, target.route.provider)
+    for warning in due:
+        host.warn(warning)
+    warnings = [*candidate.warnings, *due]
     return Plan(target=target, origin=target, chat=chat, warnings=warnings, keys=resolve.keys(host.config, target))
 
 

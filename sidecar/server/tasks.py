@@ -26,7 +26,7 @@ from sidecar.providers import resolve
 from sidecar.server.app import Host
 from sidecar.server.open_requests import Entry
 from sidecar.upstream import catalogue_refresh, model_lists, settings_discovery
-from sidecar.usage import account
+from sidecar.usage.report import report
 
 
 class Streaming:
@@ -168,4 +168,4 @@ async def authenticate(host: Host, entry: Entry, params: Authenticate) -> None:
 
 async def usage_report(host: Host, entry: Entry, params: UsageReport) -> None:
     """Say what was asked and what it cost, from the ledger."""
-    host.finish(entry, await account.report(host, params))
+    host.finish(entry, await report(host.ledger, params))

@@ -12,6 +12,7 @@ from typing import Any
 from protocol.messages import Usage
 from sidecar.catalogue.models import ModelRow, OffPeak, Rates, price_on
 from sidecar.catalogue.overlay import CONFIGURATION, REFRESHED
+from sidecar.usage.amounts import format_plain
 
 _MILLION = Decimal(1_000_000)
 
@@ -35,8 +36,8 @@ def cost(
     if any(tokens < 0 for _, tokens, _ in _buckets(usage, rates)):
         return unknown("usage_contradicts_itself")
     return {
-        "usd": plain(sum(parts.values(), Decimal(0))),
-        "parts": {name: plain(amount) for name, amount in parts.items()},
+        "usd": format_plain(sum(parts.values(), Decimal(0))),
+        "parts": {name: format_plain(amount) for name, amount in parts.items()},
         "source": row.price_source if row.price_source in (CONFIGURATION, REFRESHED) else "catalogue",
         "priced_at": at.astimezone(UTC).isoformat(timespec="seconds"),
     }
@@ -51,7 +52,7 @@ def in_credits(cost: dict[str, Any], credit_usd: str | None) -> dict[str, Any]:
     """Return *cost* with what it is in credits of *credit_usd* US dollars each, for a provider that bills in such."""
     if credit_usd is None or cost["usd"] is None:
         return cost
-    return cost | {"credits": plain(Decimal(cost["usd"]) / Decimal(credit_usd))}
+    return cost | {"credits": format_plain(Decimal(cost["usd"]) / Decimal(credit_usd))}
 
 
 def unknown(reason: str) -> dict[str, Any]:
@@ -103,9 +104,3 @@ def _is_peak(off_peak: OffPeak, at: datetime) -> bool:
         return False
     clock = now.strftime("%H:%M")
     return any(start <= clock < end for start, _, end in (hours.partition("-") for hours in off_peak.peak_utc))
-
-
-def plain(amount: Decimal) -> str:
-    """Return *amount* without an exponent and without idle zeros."""
-    text = format(amount, "f")
-    return text.rstrip("0").rstrip(".") if "." in text else text

@@ -42,12 +42,8 @@ READ_AGAIN_SECONDS = 15.0
 FIRST_READ_SECONDS = 1.0
 """How long the first chat under a budget waits for them."""
 
-PICO = 10**12
-
 MAX_TOKENS = 10**12
-MAX_PICOUSD = 10**16
-"""Of one attempt, that is 10,000 dollars: what says more is a provider's mistake, and counts as unknown. A number that
-the file cannot hold would keep all others from it."""
+"""The most tokens that one attempt is believed to use: a count beyond that is a provider's mistake, and unknown."""
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
@@ -106,7 +102,7 @@ class Ledger:
         self.warned: set[tuple[str, str | None]] = set()
         """The budgets of which it was said that they run out: the days, and whose."""
 
-    def note(self, row: Row) -> None:
+    def add(self, row: Row) -> None:
         """Take *row*; it is in the file soon."""
         if self._path is None:
             _add(self._sums, [row])
@@ -122,7 +118,7 @@ class Ledger:
         _add(sums, [*self._writing, *self._rows])
         return sum(spent for (day, name), spent in sums.items() if day.startswith(days) and provider in (None, name))
 
-    async def read_again(self, since: str) -> None:
+    async def refresh(self, since: str) -> None:
         """Read what was spent from the day *since* on, by every process, unless that was done just now.
 
         Only the first time is waited for, and not long.

@@ -14,7 +14,7 @@ import pytest
 from protocol.messages import Usage
 from sidecar.core.errors import SidecarError
 from sidecar.usage import ledger, ledger_file
-from sidecar.usage.account import picousd, usd
+from sidecar.usage.amounts import to_picousd, to_usd
 from sidecar.usage.ledger import Ledger, Row
 from sidecar.usage.ledger_file import COLUMNS, LedgerError
 from tests.support.process_probes import posix_only
@@ -91,8 +91,8 @@ def test_a_report_groups_and_sums(path: Path) -> None:
 
 
 def test_a_number_that_no_attempt_can_have_is_unknown_and_harms_no_other(path: Path) -> None:
-    assert picousd("10000") == 10**16
-    assert [picousd(each) for each in ("10000.01", "1e30", "-1")] == [None, None, None]
+    assert to_picousd("10000") == 10**16
+    assert [to_picousd(each) for each in ("10000.01", "1e30", "-1")] == [None, None, None]
     absurd = Usage(input_tokens=10**30, output_tokens=2**63, cache_read_tokens=7)
     write(path, row(usage=absurd), *[row(cost_picousd=10**16)] * 1000)
     totals = ledger_file.report(path, (), None, None, None).totals
@@ -192,7 +192,7 @@ async def test_rows_are_written_in_a_batch_off_the_loop(path: Path) -> None:
     async with anyio.create_task_group() as tasks:
         book = Ledger(str(path), tasks, pytest.fail)
         for _ in range(5000):
-            book.note(row())
+            book.add(row())
         assert not await anyio.Path(path).exists()
         assert book.spent("2026-11", None) == 5000 * 1500
         await book.flush()
@@ -206,8 +206,8 @@ async def test_what_others_have_spent_counts(path: Path) -> None:
     async with anyio.create_task_group() as tasks:
         book = Ledger(str(path), tasks, pytest.fail)
         write(path, row(), row("2026-10-31T23:00:00.000Z"))
-        book.note(row())
-        await book.read_again("2026-11-01")
+        book.add(row())
+        await book.refresh("2026-11-01")
         assert book.spent("2026-11", None) == 3000
         await book.flush()
         assert book.spent("2026-11", None) == 3000
@@ -220,13 +220,13 @@ async def test_what_others_spend_meanwhile_counts_after_a_quarter_of_a_minute(
 ) -> None:
     async with anyio.create_task_group() as tasks:
         book = Ledger(str(path), tasks, pytest.fail)
-        await book.read_again("2026-11-01")
+        await book.refresh("2026-11-01")
         write(path, row())
-        await book.read_again("2026-11-01")
+        await book.refresh("2026-11-01")
         assert book.spent("2026-11", None) == 0
         now = anyio.current_time
         monkeypatch.setattr(anyio, "current_time", lambda: now() + 15)
-        await book.read_again("2026-11-01")
+        await book.refresh("2026-11-01")
     assert book.spent("2026-11", None) == 1500
 
 
@@ -237,7 +237,7 @@ async def test_all_who_come_first_wait_for_what_was_spent(path: Path) -> None:
         book = Ledger(str(path), tasks, pytest.fail)
 
         async def ask() -> None:
-            await book.read_again("2026-11-01")
+            await book.refresh("2026-11-01")
             spent.append(book.spent("2026-11", None))
 
         async with anyio.create_task_group() as several:
@@ -254,7 +254,7 @@ async def test_a_failure_is_said_once_and_the_rows_wait(path: Path, monkeypatch:
     async with anyio.create_task_group() as tasks:
         book = Ledger(str(path), tasks, said.append)
         for number in range(25):
-            book.note(row(model=f"m{number}"))
+            book.add(row(model=f"m{number}"))
             if number % 10 == 0:
                 await book.flush()
         with pytest.raises(SidecarError) as caught:
@@ -274,8 +274,8 @@ async def test_a_failure_is_said_once_and_the_rows_wait(path: Path, monkeypatch:
 async def test_switched_off_it_keeps_sums_and_nothing_else() -> None:
     async with anyio.create_task_group() as tasks:
         book = Ledger(None, tasks, pytest.fail)
-        book.note(row())
-        await book.read_again("2026-11-01")
+        book.add(row())
+        await book.refresh("2026-11-01")
         await book.flush()
         assert book.spent("2026-11", None) == 1500
         with pytest.raises(SidecarError) as caught:
@@ -285,4 +285,4 @@ async def test_switched_off_it_keeps_sums_and_nothing_else() -> None:
 
 @pytest.mark.parametrize("amount", ["0", "0.014", "1234.567890123456", "0.000000000001"])
 def test_an_amount_is_kept_to_the_last_digit(amount: str) -> None:
-    assert usd(picousd(amount) or 0) == amount
+    assert to_usd(to_picousd(amount) or 0) == amount

@@ -3,8 +3,7 @@
 from datetime import UTC, datetime, tzinfo
 from decimal import Decimal
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, Self, cast
+from typing import Any, Self
 
 import anyio
 import pytest
@@ -12,9 +11,10 @@ import pytest
 from sidecar.config import loader
 from sidecar.config.loader import Config, ConfigError
 from sidecar.core.errors import SidecarError
-from sidecar.usage import account
-from sidecar.usage.account import Window, _reset
-from sidecar.usage.ledger import PICO, Ledger
+from sidecar.usage import budgets
+from sidecar.usage.amounts import PICO
+from sidecar.usage.budgets import Window, _end
+from sidecar.usage.ledger import Ledger
 from tests.usage.test_ledger import row
 
 
@@ -25,7 +25,7 @@ def load(tmp_path: Path, text: str, **env: str) -> Config:
 
 
 @pytest.mark.parametrize(
-    ("now", "window", "reset"),
+    ("now", "window", "end"),
     [
         ("2026-11-20T12:34:56.789+00:00", "day", "2026-11-21"),
         ("2026-12-31T23:59:59.999+00:00", "day", "2027-01-01"),
@@ -34,8 +34,8 @@ def load(tmp_path: Path, text: str, **env: str) -> Config:
         ("2028-02-29T08:00:00+00:00", "month", "2028-03-01"),
     ],
 )
-def test_a_budget_begins_anew_at_midnight_in_utc(now: str, window: Window, reset: str) -> None:
-    assert _reset(window, datetime.fromisoformat(now)) == datetime.fromisoformat(reset).replace(tzinfo=UTC)
+def test_a_budget_begins_anew_at_midnight_in_utc(now: str, window: Window, end: str) -> None:
+    assert _end(window, datetime.fromisoformat(now)) == datetime.fromisoformat(end).replace(tzinfo=UTC)
 
 
 BEFORE, AFTER = "2026-11-30T23:59:59.999+00:00", "2026-12-01T00:00:00+00:00"
@@ -58,21 +58,19 @@ class Clock(datetime):
 async def test_budgets_are_of_their_day_and_month_and_a_refusal_hides_no_warning(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(account, "datetime", Clock)
+    monkeypatch.setattr(budgets, "datetime", Clock)
     async with anyio.create_task_group() as tasks:
-        book, told = Ledger(None, tasks, pytest.fail), list[str]()
-        host = cast("Any", SimpleNamespace(config=Config(path="", budgets=TABLE), ledger=book))
-        host.warn = lambda warning: told.append(warning.message)
+        book = Ledger(None, tasks, pytest.fail)
 
         async def said(now: str, provider: str) -> str | list[str]:
             monkeypatch.setattr(Clock, "says", now)
             try:
-                return [warning.message for warning in await account.check(host, provider)]
+                return [warning.message for warning in await budgets.check(TABLE, book, provider)]
             except SidecarError as error:
                 return error.body.reason or ""
 
         def spend(at: str, usd: int) -> None:
-            book.note(row(at.replace("+00:00", "Z"), cost_picousd=usd * PICO))
+            book.add(row(at.replace("+00:00", "Z"), cost_picousd=usd * PICO))
 
         spend(BEFORE, 2)
         assert (await said(BEFORE, "p"), await said(BEFORE, "q")) == ("budget_day", "budget_day")
@@ -80,9 +78,11 @@ async def test_budgets_are_of_their_day_and_month_and_a_refusal_hides_no_warning
         for day in range(1, 5):
             spend(AFTER.replace("01T", f"0{day}T"), 2)
         spend(EVENING, 1)
-        assert (await said(EVENING, "p"), told) == ("budget_day", [])
-        nearly = ["Of the month's budget, 10 USD, 9 USD is used."]
-        assert (await said(EVENING, "q"), await said(EVENING, "q"), told) == (nearly, [], nearly)
+        assert await said(EVENING, "p") == "budget_day"
+        assert (await said(EVENING, "q"), await said(EVENING, "q")) == (
+            ["9 USD of the month's budget, 10 USD, is used."],
+            [],
+        )
         spend(EVENING, 1)
         assert await said(EVENING.replace("05T", "31T"), "q") == "budget_month"
 

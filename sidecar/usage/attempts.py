@@ -1,0 +1,123 @@
+"""One attempt at a provider, and the row that it leaves in the ledger however it ends.
+
+Must not know budgets, files, wires or HTTP.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any, Literal, NamedTuple, Protocol
+
+import anyio
+
+from protocol.messages import Usage
+from protocol.replies import Done
+from sidecar.core.errors import SidecarError
+from sidecar.usage.amounts import to_picousd
+from sidecar.usage.ledger import Ledger, Row, timestamp
+
+
+class Question(NamedTuple):
+    """What an attempt asks, and of whom."""
+
+    action: str
+    provider: str
+    model: str
+
+
+class Progress(Protocol):
+    """What is known of a request so far."""
+
+    usage: Usage | None
+    cost: dict[str, Any] | None
+    first_chunk_ms: int | None
+
+
+class Request(Protocol):
+    """The request that an attempt is made for."""
+
+    scope: anyio.CancelScope
+
+    @property
+    def progress(self) -> Progress:
+        """The usage and the cost of the attempt so far."""
+
+    @property
+    def reason(self) -> str:
+        """Why the scope was cancelled."""
+
+    @property
+    def elapsed_ms(self) -> int:
+        """Milliseconds since the request began."""
+
+
+class Attempt:
+    """One attempt, whose row is written once."""
+
+    def __init__(self, ledger: Ledger, question: Question, request: Request) -> None:
+        self._ledger = ledger
+        self._question = question
+        self._request = request
+        self._began_ms = request.elapsed_ms
+        self._is_written = False
+        # The usage of an earlier attempt stands in a row of its own.
+        request.progress.usage = request.progress.cost = None
+
+    def succeed(self, done: Done) -> None:
+        """Write the row of an attempt that ended with *done*."""
+        self._write("ok", None, done.finish_reason, done.usage, done.cost)
+
+    def fail(self, outcome: Literal["failed", "cancelled"], code: str) -> None:
+        """Write the row of an attempt that ended otherwise, unless it has its row already."""
+        progress = self._request.progress
+        self._write(outcome, code, None, progress.usage, progress.cost)
+
+    def _write(
+        self,
+        outcome: str,
+        code: str | None,
+        finish_reason: str | None,
+        usage: Usage | None,
+        cost: dict[str, Any] | None,
+    ) -> None:
+        if self._is_written:
+            return
+        self._is_written = True
+        first_ms = self._request.progress.first_chunk_ms
+        row = Row(
+            at=timestamp(datetime.now(UTC)),
+            kind=self._question.action,
+            provider=self._question.provider,
+            model=self._question.model,
+            outcome=outcome,
+            code=code,
+            finish_reason=finish_reason,
+            usage=usage,
+            cost_picousd=to_picousd(cost["usd"]) if cost and cost["usd"] is not None else None,
+            latency_ms=self._request.elapsed_ms - self._began_ms,
+            first_chunk_ms=None if first_ms is None else max(0, first_ms - self._began_ms),
+        )
+        self._ledger.add(row)
+
+
+@contextmanager
+def record(ledger: Ledger, question: Question, request: Request) -> Iterator[Attempt]:
+    """Write one row for the attempt made within, however it ends."""
+    attempt = Attempt(ledger, question, request)
+    try:
+        yield attempt
+    except SidecarError as error:
+        attempt.fail("failed", error.body.code)
+        raise
+    except BaseException as error:
+        attempt.fail(*_classify(request, error))
+        raise
+
+
+def _classify(request: Request, error: BaseException) -> tuple[Literal["failed", "cancelled"], str]:
+    """Return the outcome and the code of an attempt that *error* ended."""
+    if isinstance(error, Exception):
+        return "failed", "internal_error"
+    if not request.scope.cancel_called:
+        return "cancelled", "shutting_down"
+    return ("failed", "timeout") if request.reason == "timeout" else ("cancelled", request.reason)

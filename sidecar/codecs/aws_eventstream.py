@@ -146,7 +146,7 @@ def _text(value: HeaderValue | None) -> str:
 def headers_of(block: bytes) -> dict[str, HeaderValue]:
     """Return the headers in *block* by name; a time is in milliseconds since 1970.
 
-    Raises: SidecarError `provider_error` when they are not readable.
+    Raises: SidecarError `provider_error` when they cannot be read.
     """
     headers: dict[str, HeaderValue] = {}
     at = 0
@@ -157,7 +157,7 @@ def headers_of(block: bytes) -> dict[str, HeaderValue]:
             headers[name], at = _value(block, name_end + 1, block[name_end])
     except (IndexError, ValueError, struct.error):
         raise SidecarError(
-            "provider_error", "The provider sent an event that is not readable.", reason="bad_event"
+            "provider_error", "The provider sent an event that cannot be read.", reason="bad_event"
         ) from None
     return headers
 

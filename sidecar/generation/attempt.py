@@ -29,7 +29,7 @@ from sidecar.upstream.gates import Turn
 from sidecar.upstream.http_client import Response
 from sidecar.usage import attempts, pricing
 from sidecar.wires import registry
-from sidecar.wires.shared import faults
+from sidecar.wires.shared.reply_headers import read_request_id
 from sidecar.wires.shared.types import HttpRequest, Outcome
 
 
@@ -92,7 +92,7 @@ async def ask(host: Host, entry: Entry, plan: Plan, turn: Turn, sink: Sink) -> N
             start = Start(
                 provider=route.provider,
                 model=route.model,
-                request_id=faults.request_id(response.headers),
+                request_id=read_request_id(response.headers),
                 warnings=[*plan.warnings, *encoded.warnings, *cautions],
             )
             headers_ms = entry.elapsed_ms

@@ -14,8 +14,10 @@ import msgspec
 from protocol.messages import Message, Usage
 from protocol.replies import Chunk
 from sidecar.core.errors import SidecarError
+from sidecar.core.json_values import parse_json
 from sidecar.generation.request_limits import chars
-from sidecar.wires.shared import costs, faults
+from sidecar.wires.shared import costs
+from sidecar.wires.shared.errors import make_unexpected_body_error
 from sidecar.wires.shared.types import Cursor, Outcome, Route, StreamDecoder, Wire
 
 MAX_DOCUMENT_BYTES = 32 * 1024 * 1024
@@ -142,14 +144,14 @@ class Reply:
             return
         self._begun = True
         if first == b"<" or "html" in self._headers.get("content-type", ""):
-            raise faults.unexpected_body()
+            raise make_unexpected_body_error()
         # No stream begins like a JSON document, whatever the content type says.
         if first in b"{[" and self._codec.SNIFF_DOCUMENT:
             self._document = []
 
     def _note_cost(self, data: bytes) -> None:
         if self._cost_mark:
-            self._cost_usd = costs.beside_usage(faults.document(data), self._route.quirks) or self._cost_usd
+            self._cost_usd = costs.beside_usage(parse_json(data), self._route.quirks) or self._cost_usd
 
     def _keep(self, data: bytes) -> None:
         if self._document is not None:
@@ -169,7 +171,7 @@ class Reply:
         if self._decoder.finished:
             return
         # Some providers write a bare JSON error between the events.
-        raw = faults.document(self._codec.stray)
+        raw = parse_json(self._codec.stray)
         if isinstance(raw, dict) and "error" in raw:
             raise self._wire.classify(0, {}, self._codec.stray)
 

@@ -18,6 +18,7 @@ from sidecar.catalogue import listings, overlay
 from sidecar.catalogue import models as catalogue
 from sidecar.catalogue.corrections import Overlay
 from sidecar.core.errors import SidecarError
+from sidecar.core.json_values import parse_json
 from sidecar.providers.resolve import Target
 from sidecar.server.app import Host
 from sidecar.server.open_requests import Progress
@@ -25,7 +26,7 @@ from sidecar.upstream import http_client, replay
 from sidecar.upstream.http_client import Limits
 from sidecar.usage import pricing
 from sidecar.wires import registry
-from sidecar.wires.shared import faults
+from sidecar.wires.shared.errors import make_unexpected_body_error
 from sidecar.wires.shared.types import HttpRequest
 
 FRESH_SECONDS = 300.0
@@ -172,7 +173,7 @@ async def get(host: Host, target: Target, progress: Progress, path: str) -> Any:
         if response.status >= 300:
             error = wire.classify(response.status, response.headers, await http_client.read_error_body(response))
             raise authorize.hide(error, target, authorized)
-        document = faults.document(await http_client.read_body(response))
+        document = parse_json(await http_client.read_body(response))
         if not isinstance(document, (dict, list)):
-            raise faults.unexpected_body()
+            raise make_unexpected_body_error()
         return document

@@ -13,14 +13,19 @@ from protocol.replies import Chunk, Warn
 from protocol.requests import Chat, Options
 from sidecar.codecs.frame import Frame
 from sidecar.core.errors import SidecarError
+from sidecar.core.json_values import parse_json
 from sidecar.core.message_content import list_parts
 from sidecar.wires import openai_chat
 from sidecar.wires.openai_chat import parts as openai_chat_parts
-from sidecar.wires.shared import faults
 from sidecar.wires.shared.calls import paired
 from sidecar.wires.shared.draft import Draft, parse_arguments
-from sidecar.wires.shared.errors import make_unsupported_error
-from sidecar.wires.shared.faults import Rule
+from sidecar.wires.shared.error_rules import ReportedError, Rule, classify_error, list_codes, read_plain_text
+from sidecar.wires.shared.errors import (
+    make_bad_event_error,
+    make_interrupted_error,
+    make_unexpected_body_error,
+    make_unsupported_error,
+)
 from sidecar.wires.shared.options import (
     describe_left_out,
     drop_refused_options,
@@ -155,9 +160,9 @@ class Decoder:
         if frame[1].strip() == b"[DONE]":
             self._done = True
             return
-        event = faults.document(frame[1])
+        event = parse_json(frame[1])
         if not isinstance(event, dict):
-            raise faults.bad_event()
+            raise make_bad_event_error()
         if "choices" in event:
             self._other = openai_chat.Decoder(self._route)
             self._other.feed(frame, out)
@@ -177,7 +182,7 @@ class Decoder:
             return self._other.end(out)
         # A call that was cut is never given out as whole.
         if not self._done:
-            raise faults.interrupted()
+            raise make_interrupted_error()
         self._draft.end(out)
         finish = FINISH_REASONS.get(self._reason or "stop", "other")
         return Outcome(
@@ -195,7 +200,7 @@ class Decoder:
 
     def _native(self, event: dict[str, Any], out: list[Chunk]) -> None:
         if event.get("error") or event.get("errors"):
-            raise faults.judge(_fault(event), None, {}, ERRORS)
+            raise classify_error(_fault(event), None, {}, ERRORS)
         text = event.get("response")
         if text is not None:
             # In JSON mode it is an object, and some models send numbers.
@@ -224,16 +229,16 @@ class Decoder:
 
 def decode_whole(body: bytes, route: Route) -> tuple[StreamDecoder, list[Chunk]]:
     """Return the decoder and the chunks of a reply that came as one document: the envelope, or what it holds."""
-    document = faults.document(body)
+    document = parse_json(body)
     if not isinstance(document, dict):
-        raise faults.unexpected_body()
+        raise make_unexpected_body_error()
     if document.get("success") is False or document.get("error"):
-        raise faults.judge(_fault(document), None, {}, ERRORS)
+        raise classify_error(_fault(document), None, {}, ERRORS)
     result = document.get("result", document)
     if isinstance(result, dict) and "choices" in result:
         return _other_dialect(result, route)
     if not isinstance(result, dict) or not ("response" in result or "tool_calls" in result):
-        raise faults.unexpected_body()
+        raise make_unexpected_body_error()
     decoder, out = Decoder(route), list[Chunk]()
     decoder.take(result, out)
     return decoder, out
@@ -268,17 +273,17 @@ ERRORS: dict[str, Rule] = {
 
 def classify(status: int, headers: dict[str, str], body: bytes) -> SidecarError:
     """Return the failure of an HTTP error reply."""
-    raw = faults.document(body)
-    fault = _fault(raw) if isinstance(raw, dict) else faults.Fault(message=faults.text(body))
-    return faults.judge(fault, status, headers, ERRORS)
+    raw = parse_json(body)
+    fault = _fault(raw) if isinstance(raw, dict) else ReportedError(message=read_plain_text(body))
+    return classify_error(fault, status, headers, ERRORS)
 
 
-def _fault(raw: dict[str, Any]) -> faults.Fault:
+def _fault(raw: dict[str, Any]) -> ReportedError:
     errors = raw.get("errors") or raw.get("error")
     first = errors[0] if isinstance(errors, list) and errors else errors
     if not isinstance(first, dict):
-        return faults.Fault(message=str(first or raw.get("message") or ""))
+        return ReportedError(message=str(first or raw.get("message") or ""))
     message = str(first.get("message") or "")
     # The number may stand in the text alone: `5007: No such model…`, `AiError: 3040: …`.
     number = next((word.rstrip(":") for word in message.split()[:2] if word.rstrip(":").isdigit()), None)
-    return faults.Fault(message=message, codes=faults.words(number, first.get("code")))
+    return ReportedError(message=message, codes=list_codes(number, first.get("code")))

@@ -24,12 +24,12 @@ from protocol.replies import Chunk, Warn
 from protocol.requests import Chat, NamedTool, Options
 from sidecar.codecs.frame import Frame
 from sidecar.core.errors import SidecarError
+from sidecar.core.json_values import parse_json
 from sidecar.core.message_content import list_parts, read_inline_data
-from sidecar.wires.shared import faults
 from sidecar.wires.shared.calls import paired
 from sidecar.wires.shared.draft import Draft, parse_arguments
-from sidecar.wires.shared.errors import make_unsupported_error
-from sidecar.wires.shared.faults import Rule
+from sidecar.wires.shared.error_rules import ReportedError, Rule, classify_error, read_plain_text
+from sidecar.wires.shared.errors import make_bad_event_error, make_interrupted_error, make_unsupported_error
 from sidecar.wires.shared.options import describe_left_out, drop_refused_options, list_stops, merge_provider_options
 from sidecar.wires.shared.state import read_own_state
 from sidecar.wires.shared.types import Encoded, HttpRequest, Outcome, Route
@@ -209,9 +209,9 @@ class Decoder:
         try:
             line = _line.decode(frame[1])
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            raise faults.bad_event() from None
+            raise make_bad_event_error() from None
         if line.error is not None:
-            raise faults.judge(faults.Fault(message=_said(line.error)), None, {}, ERRORS)
+            raise classify_error(ReportedError(message=_said(line.error)), None, {}, ERRORS)
         message = line.message or _Message(content=line.response, thinking=line.thinking)
         if message.thinking:
             self._draft.reasoning(message.thinking, out)
@@ -234,7 +234,7 @@ class Decoder:
         """
         # A call that was cut is never given out as whole.
         if not self.finished:
-            raise faults.interrupted()
+            raise make_interrupted_error()
         self._draft.end(out)
         finish = FINISH_REASONS.get(self._reason or "stop", "other")
         if finish == "stop" and self._draft.has_tool_calls:
@@ -283,9 +283,9 @@ ERRORS: dict[str, Rule] = {}
 
 def classify(status: int, headers: dict[str, str], body: bytes) -> SidecarError:
     """Return the failure of an HTTP error reply."""
-    raw = faults.document(body)
-    message = _said(raw.get("error")) if isinstance(raw, dict) else faults.text(body)
-    error = faults.judge(faults.Fault(message=message), status, headers, ERRORS)
+    raw = parse_json(body)
+    message = _said(raw.get("error")) if isinstance(raw, dict) else read_plain_text(body)
+    error = classify_error(ReportedError(message=message), status, headers, ERRORS)
     if isinstance(raw, dict) and raw.get("signin_url"):
         return error.with_(code="auth_required", hint="Sign in with `ollama signin`.")
     if status == 404:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from protocol.errors import ErrorBody
 from sidecar.core.errors import MESSAGE_MAX_CHARS, SidecarError, clean
-from sidecar.wires.shared.faults import Fault, judge
+from sidecar.wires.shared.error_rules import ReportedError, classify_error
 
 CANARIES = [
     "sk-CANARY-0123456789",
@@ -40,8 +40,8 @@ def test_a_credential_cannot_hide_behind_what_is_invisible(hidden: str) -> None:
 
 def test_every_field_that_repeats_a_provider_is_clean() -> None:
     canary = "sk-CANARY-0123456789"
-    fault = Fault(message=canary, codes=(canary,), param=f"\x1b[2J{canary}\n", request_id=canary)
-    body = judge(fault, 400, {"x-request-id": canary}, {}).body
+    reported = ReportedError(message=canary, codes=(canary,), param=f"\x1b[2J{canary}\n", request_id=canary)
+    body = classify_error(reported, 400, {"x-request-id": canary}, {}).body
     assert b"CANARY" not in msgspec.json.encode(body)
     assert body.param == "[2J[redacted]"
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from protocol.replies import Content, Reasoning
-from sidecar.wires.shared import faults
+from sidecar.core.json_values import parse_json
 from tests.codecs.test_sse import reference
 from tests.support import recorded_replies
 from tests.support.recorded_replies import Played, Recorded, played
@@ -29,13 +29,13 @@ BY_REPLY = pytest.mark.parametrize("reply", [pytest.param(each, id=each.name) fo
 
 
 def _finish_reason(payload: bytes) -> bool:
-    chunk = faults.document(payload)
+    chunk = parse_json(payload)
     return isinstance(chunk, dict) and any(choice.get("finish_reason") for choice in chunk.get("choices") or ())
 
 
 def _type(*names: str) -> Callable[[Recorded, bytes], bool]:
     def is_one(reply: Recorded, payload: bytes) -> bool:  # noqa: ARG001 - the shape of a marker
-        event = faults.document(payload)
+        event = parse_json(payload)
         return isinstance(event, dict) and event.get("type") in names
 
     return is_one
@@ -46,7 +46,7 @@ def _done_marker(reply: Recorded, payload: bytes) -> bool:
 
 
 def _done_line(reply: Recorded, payload: bytes) -> bool:  # noqa: ARG001 - the shape of a marker
-    line = faults.document(payload)
+    line = parse_json(payload)
     return isinstance(line, dict) and line.get("done") is True
 
 
@@ -54,7 +54,7 @@ _NO_REASON = (None, "", "FINISH_REASON_UNSPECIFIED")
 
 
 def _candidate_ended(reply: Recorded, payload: bytes) -> bool:  # noqa: ARG001 - the shape of a marker
-    chunk = faults.document(payload)
+    chunk = parse_json(payload)
     if not isinstance(chunk, dict):
         return False
     blocked = (chunk.get("promptFeedback") or {}).get("blockReason")
@@ -107,7 +107,7 @@ def marked_from(reply: Recorded) -> int | None:
     """Return how much of the reply there must be for its terminal marker to stand there whole; None: it has none."""
     body = reply.body
     if reply.is_document:
-        return len(body.rstrip()) if faults.document(body) is not None else None
+        return len(body.rstrip()) if parse_json(body) is not None else None
     is_marker = MARKERS[reply.wire]
     if not any(is_marker(reply, payload) for payload in payloads(reply, body)):
         return None

@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from protocol.replies import Failed, Streamed
+from sidecar.core.json_values import parse_json
 from sidecar.generation.response_stream import Reply
 from sidecar.server.framing import encode_line
 from sidecar.wires import registry
-from sidecar.wires.shared import faults
 from tests.support import recorded_replies
 from tests.support.recorded_replies import Played, Recorded, played
 
@@ -133,7 +133,7 @@ def spoilt(lines: list[bytes], what: str, where: int, how: int) -> list[bytes]:
 def odd(line: bytes, how: int) -> bytes:
     """Return *line* with one value of its JSON replaced by one that has no business there."""
     prefix, payload = (line[:6], line[6:]) if line.startswith(b"data: ") else (b"", line)
-    event = faults.document(payload)
+    event = parse_json(payload)
     chance = random.Random(how)
     found = list(slots(event))
     if not found:

@@ -17,12 +17,14 @@ from protocol.replies import DeviceFlow, Status
 from sidecar.catalogue.provider_rows import DeviceLogin
 from sidecar.core import url_policy
 from sidecar.core.errors import SidecarError, clean, without
+from sidecar.core.json_values import parse_json
 from sidecar.core.secret import Kind, Secret, secret
 from sidecar.core.single_flight import Flight
 from sidecar.server.open_requests import Progress
 from sidecar.upstream import http_client
 from sidecar.upstream.http_client import Limits, Transport
-from sidecar.wires.shared import faults
+from sidecar.wires.shared.error_rules import list_codes
+from sidecar.wires.shared.errors import make_unexpected_body_error
 from sidecar.wires.shared.types import HttpRequest
 
 ANSWER_SECONDS = 15.0
@@ -128,7 +130,7 @@ _PATH = re.compile(r"[\w/.~-]*", re.ASCII)
 def _code(answer: dict[str, Any], at: Endpoints) -> Code:
     user_code, uri, device_code = (answer.get(key) for key in ("user_code", "verification_uri", "device_code"))
     if not (isinstance(user_code, str) and isinstance(uri, str) and isinstance(device_code, str)):
-        raise faults.unexpected_body()
+        raise make_unexpected_body_error()
     # Both are shown to a person, and the address is clicked on: whoever forges them must get nowhere.
     if not _USER_CODE.fullmatch(user_code):
         raise _unsafe("code")
@@ -220,7 +222,7 @@ def _token(value: object, kind: Kind) -> Secret:
     try:
         return secret(value if isinstance(value, str) else "", "none", "token", kind)
     except SidecarError:
-        raise faults.unexpected_body() from None
+        raise make_unexpected_body_error() from None
 
 
 def expires_at(tokens: Tokens, now: datetime) -> str | None:
@@ -248,7 +250,7 @@ def _refused(answer: dict[str, Any], sent: str = "") -> SidecarError:
 
 
 def _word(code: object, sent: str) -> str | None:
-    return next((without(clean(word), sent) for word in faults.words(code)), None)
+    return next((without(clean(word), sent) for word in list_codes(code)), None)
 
 
 def _expired(hint: str | None) -> SidecarError:
@@ -303,7 +305,7 @@ async def _ask(http: Transport, request: HttpRequest, auth: dict[str, str]) -> t
     try:
         with anyio.fail_after(ANSWER_SECONDS):
             async with http.send(request, auth, limits, Progress()) as response:
-                document = faults.document(await http_client.read_body(response, MAX_ANSWER_BYTES))
+                document = parse_json(await http_client.read_body(response, MAX_ANSWER_BYTES))
     except TimeoutError:
         raise SidecarError("timeout", "The login gave no answer in time.", phase="headers") from None
     return response.status, document if isinstance(document, dict) else {}

@@ -20,13 +20,14 @@ import msgspec
 from sidecar.auth.authorize import MIN_AGE_SECONDS, Call, minted_anew
 from sidecar.core import url_policy
 from sidecar.core.errors import SidecarError
+from sidecar.core.json_values import parse_json
 from sidecar.core.secret import Secret
 from sidecar.providers import settings
 from sidecar.providers.resolve import Target
 from sidecar.server.open_requests import Progress
 from sidecar.upstream import http_client
 from sidecar.upstream.http_client import Limits, Transport
-from sidecar.wires.shared import faults
+from sidecar.wires.shared.error_rules import list_codes
 from sidecar.wires.shared.types import HttpRequest
 
 SCOPE = "https://ai.azure.com/.default"
@@ -204,7 +205,7 @@ async def _answered(http: Transport, question: _Question) -> _Found:
         request = question.request
         proven = msgspec.structs.replace(request, headers=request.headers | {"authorization": f"Basic {key}"})
         status, headers, body = await _reply(http, question._replace(request=proven))
-    answer = faults.document(body)
+    answer = parse_json(body)
     said = answer if isinstance(answer, dict) else {}
     token, life = said.get("access_token"), _number(said.get("expires_in"))
     if status == 200 and isinstance(token, str):
@@ -214,7 +215,7 @@ async def _answered(http: Transport, question: _Question) -> _Found:
         text = "Entra could not make an access token."
         raise SidecarError("provider_error", text, provider_status=status, reason="login")
     word = said.get("error")
-    code = next(iter(faults.words(word)), None) if isinstance(word, str) else None
+    code = next(iter(list_codes(word)), None) if isinstance(word, str) else None
     if question.ours:
         text = "This machine has no managed identity that could be used."
         hint = "Give it one, and set AZURE_CLIENT_ID where it has several."

@@ -18,13 +18,15 @@ from sidecar.auth.authorize import Call, hide
 from sidecar.auth.logins import renewal
 from sidecar.core import url_policy
 from sidecar.core.errors import SidecarError
+from sidecar.core.json_values import parse_json
 from sidecar.core.secret import Secret
 from sidecar.providers import settings
 from sidecar.providers.resolve import Target
 from sidecar.server.open_requests import Progress
 from sidecar.upstream import http_client, retry
 from sidecar.upstream.http_client import Limits
-from sidecar.wires.shared import faults
+from sidecar.wires.shared.error_rules import ReportedError, classify_error, read_plain_text
+from sidecar.wires.shared.errors import make_unexpected_body_error
 from sidecar.wires.shared.types import HttpRequest
 
 API_VERSION = "2025-05-01"
@@ -200,7 +202,7 @@ async def _exchange(call: Call) -> Session:
         if response.status >= 300:
             body = await http_client.read_error_body(response)
             raise hide(_refused(response.status, response.headers, body), target)
-        reply = faults.document(await http_client.read_body(response))
+        reply = parse_json(await http_client.read_body(response))
     session = _session(reply, target.route.settings.get("domain", _HOME))
     call.sessions[_key(target)] = session
     return session
@@ -223,7 +225,7 @@ def _exchange_url(target: Target) -> str:
 
 def _session(reply: Any, domain: str) -> Session:
     if not isinstance(reply, dict) or not isinstance(reply.get("token"), str):
-        raise faults.unexpected_body()
+        raise make_unexpected_body_error()
     # How long, never until when: the clock here may be wrong.
     life = reply.get("refresh_in")
     seconds = float(life) if isinstance(life, (int, float)) and not isinstance(life, bool) else 1500.0
@@ -237,11 +239,11 @@ def _session(reply: Any, domain: str) -> Session:
 
 
 def _refused(status: int, headers: dict[str, str], body: bytes) -> SidecarError:
-    raw = faults.document(body)
+    raw = parse_json(body)
     said = raw if isinstance(raw, dict) else {}
     details = said.get("error_details")
     message = (details.get("message") if isinstance(details, dict) else None) or said.get("message")
-    error = faults.judge(faults.Fault(message=str(message or faults.text(body) or "")), status, headers, {})
+    error = classify_error(ReportedError(message=str(message or read_plain_text(body) or "")), status, headers, {})
     hint = "Does this account have Copilot?" if status in (403, 404) else "Log in to GitHub again."
     code = "permission_denied" if status == 404 else error.body.code
     return error.with_(code=code, hint=hint)

@@ -20,12 +20,12 @@ from sidecar.auth.schemes import google_files, google_settings
 from sidecar.auth.schemes.google_files import LOGIN, SCOPE, Source, exceptions, required
 from sidecar.auth.schemes.google_settings import Servers
 from sidecar.core.errors import SidecarError, clean
+from sidecar.core.json_values import parse_json
 from sidecar.core.secret import Secret
 from sidecar.providers.resolve import Target
 from sidecar.server.open_requests import Progress
 from sidecar.upstream import http_client
 from sidecar.upstream.http_client import Limits, Transport
-from sidecar.wires.shared import faults
 from sidecar.wires.shared.types import HttpRequest
 
 __all__ = ["LOGIN", "SCOPE", "headers", "prepare", "renew", "settings"]
@@ -266,7 +266,7 @@ async def _ask_metadata(http: Transport, host: str, path: str) -> Answer:
 
 async def _from_metadata(http: Transport, host: str) -> Token:
     answer = await _ask_metadata(http, host, f"instance/service-accounts/default/token?scopes={SCOPE}")
-    reply = faults.document(answer.data) if answer.status == 200 else None
+    reply = parse_json(answer.data) if answer.status == 200 else None
     value = reply.get("access_token") if isinstance(reply, dict) else None
     if not isinstance(reply, dict) or not isinstance(value, str):
         raise required("The metadata server gives no access token.", "Give this machine a service account.")

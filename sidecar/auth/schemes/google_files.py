@@ -18,8 +18,8 @@ import msgspec
 
 from sidecar.core import url_policy
 from sidecar.core.errors import SidecarError
+from sidecar.core.json_values import parse_json
 from sidecar.core.secret import Secret
-from sidecar.wires.shared import faults
 
 SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 
@@ -158,7 +158,7 @@ async def read(source: Source) -> dict[str, Any]:
             content = await anyio.Path(source.file).read_bytes()
         except OSError:
             raise required("The Google Cloud credentials file cannot be read.", source.hint) from None
-    info = faults.document(content) if len(content) <= MAX_FILE_BYTES else None
+    info = parse_json(content) if len(content) <= MAX_FILE_BYTES else None
     if not isinstance(info, dict):
         raise required("The Google Cloud credentials file is no JSON object.", source.hint)
     return info

@@ -20,8 +20,8 @@ from sidecar.auth.authorize import Lookup
 from sidecar.auth.schemes.google_files import MAX_FILE_BYTES, Source, folders, read
 from sidecar.auth.schemes.google_files import find as find_credentials
 from sidecar.core.errors import SidecarError
+from sidecar.core.json_values import parse_json
 from sidecar.core.secret import Secret
-from sidecar.wires.shared import faults
 from sidecar.wires.shared.types import HttpRequest
 
 REMEMBER_SECONDS = 30.0
@@ -186,5 +186,5 @@ async def _called(source: Source, number: str, servers: Servers) -> str | None:
     answer = await servers.get(
         HttpRequest(method="GET", url=RESOURCE_MANAGER + quote(number, safe=""), headers=headers)
     )
-    document = faults.document(answer.data) if answer.status == 200 else None
+    document = parse_json(answer.data) if answer.status == 200 else None
     return _word(document, "projectId") if isinstance(document, dict) else None

@@ -23,7 +23,7 @@ from sidecar.core.errors import SidecarError, invalid
 from sidecar.core.secret import Secret
 from sidecar.providers.resolve import Target
 from sidecar.upstream import http_client
-from sidecar.wires.shared import faults
+from sidecar.wires.shared.error_rules import list_codes
 
 HOST = "api.openai.com"
 """Where the identity's token goes, or to a region's host below it."""
@@ -121,7 +121,7 @@ def _found(target: Target, known: Login | None, refused: Secret | None) -> Login
         value = sdk.get_token()
     except openai.OAuthError as error:
         word = error.error if isinstance(error.error, str) else ""
-        text, code = "OpenAI does not accept this workload's identity.", next(iter(faults.words(word)), None)
+        text, code = "OpenAI does not accept this workload's identity.", next(iter(list_codes(word)), None)
         raise SidecarError("auth_required", text, provider_code=code, hint=_HINT) from None
     except (openai.OpenAIError, RuntimeError):
         # A status, a reply that makes no sense, or a token that has worn off already.

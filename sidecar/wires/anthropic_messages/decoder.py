@@ -13,10 +13,18 @@ from protocol.messages import Citation, FinishReason, Message, State, Usage
 from protocol.replies import Chunk
 from sidecar.codecs.frame import Frame
 from sidecar.core.errors import SidecarError
+from sidecar.core.json_values import parse_json
 from sidecar.wires.anthropic_messages.request import encode
-from sidecar.wires.shared import faults
 from sidecar.wires.shared.draft import Draft
-from sidecar.wires.shared.faults import Rule
+from sidecar.wires.shared.error_rules import (
+    ReportedError,
+    Rule,
+    classify_error,
+    classify_stream_error,
+    list_codes,
+    read_plain_text,
+)
+from sidecar.wires.shared.errors import make_bad_event_error, make_interrupted_error, make_unexpected_body_error
 from sidecar.wires.shared.types import Outcome, Route
 
 __all__ = ["CODEC", "Decoder", "classify", "decode_whole", "encode"]
@@ -106,7 +114,7 @@ class Decoder:
         try:
             event = _event.decode(frame[1])
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            raise faults.bad_event() from None
+            raise make_bad_event_error() from None
         delta = event.delta
         if delta is not None and delta.type == "text_delta":
             self._draft.text(delta.text or "", out)
@@ -144,7 +152,7 @@ class Decoder:
         """
         # A call that was cut is never given out as whole.
         if not self.finished:
-            raise faults.interrupted()
+            raise make_interrupted_error()
         for index in list(self._blocks):
             self._block_stop(index, out)
         self._draft.end(out)
@@ -225,7 +233,7 @@ class Decoder:
             draft.tool_end(index, out)
         elif (block := self._blocks.pop(index, None)) is not None:
             if fragments:
-                block = block | {"input": faults.document("".join(fragments).encode()) or {}}
+                block = block | {"input": parse_json("".join(fragments).encode()) or {}}
             draft.opaque(block["type"], self._state(block))
         draft.close_block()
 
@@ -286,15 +294,15 @@ def decode_whole(body: bytes, route: Route) -> tuple[Decoder, list[Chunk]]:
 
     Raises: SidecarError for an error document or for anything that is no message.
     """
-    raw = faults.document(body)
+    raw = parse_json(body)
     if isinstance(raw, dict) and raw.get("error"):
         raise _in_stream(raw)
     try:
         message = _whole.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise faults.unexpected_body() from None
+        raise make_unexpected_body_error() from None
     if message.type != "message":
-        raise faults.unexpected_body()
+        raise make_unexpected_body_error()
     decoder, out = Decoder(route), list[Chunk]()
     decoder._message(message, out)  # noqa: SLF001 - same module
     decoder.finished = message.stop_reason is not None
@@ -324,25 +332,25 @@ ERRORS: dict[str, Rule] = {
 
 def classify(status: int, headers: dict[str, str], body: bytes) -> SidecarError:
     """Return the failure of an HTTP error reply."""
-    raw = faults.document(body)
+    raw = parse_json(body)
     if isinstance(raw, list) and raw:
         # So do platforms that host the models where they fail themselves.
         raw = raw[0]
-    fault = _fault(raw) if isinstance(raw, dict) else faults.Fault(message=faults.text(body))
-    return faults.judge(fault, status, headers, ERRORS)
+    fault = _fault(raw) if isinstance(raw, dict) else ReportedError(message=read_plain_text(body))
+    return classify_error(fault, status, headers, ERRORS)
 
 
 def _in_stream(raw: dict[str, Any]) -> SidecarError:
     """Return the failure of an error inside a reply of status 200."""
-    return faults.judge_in_stream(_fault(raw), ERRORS)
+    return classify_stream_error(_fault(raw), ERRORS)
 
 
-def _fault(raw: dict[str, Any]) -> faults.Fault:
+def _fault(raw: dict[str, Any]) -> ReportedError:
     error = raw.get("error")
     if not isinstance(error, dict):
-        return faults.Fault(message=_text(error) or _text(raw.get("message")))
-    return faults.Fault(
+        return ReportedError(message=_text(error) or _text(raw.get("message")))
+    return ReportedError(
         message=_text(error.get("message")),
-        codes=faults.words(_within(error, "details", "error_code"), error.get("type"), error.get("status")),
+        codes=list_codes(_within(error, "details", "error_code"), error.get("type"), error.get("status")),
         request_id=_text(raw.get("request_id")) or None,
     )

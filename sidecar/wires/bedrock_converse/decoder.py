@@ -12,11 +12,12 @@ import msgspec
 from protocol.messages import Citation, FinishReason, Message, State, Usage
 from protocol.replies import Chunk
 from sidecar.codecs.frame import Frame
+from sidecar.core.json_values import parse_json
 from sidecar.wires.bedrock_converse.errors import classify, in_stream, no_message
 from sidecar.wires.bedrock_converse.models import PROFILES_PATH, pick_profile
 from sidecar.wires.bedrock_converse.request import encode, whole_request
-from sidecar.wires.shared import faults
 from sidecar.wires.shared.draft import Draft
+from sidecar.wires.shared.errors import make_bad_event_error, make_interrupted_error, make_unexpected_body_error
 from sidecar.wires.shared.types import Outcome, Route
 
 __all__ = [
@@ -77,7 +78,7 @@ def _read(data: bytes) -> _Event:
     try:
         return _event.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise faults.bad_event() from None
+        raise make_bad_event_error() from None
 
 
 FINISH_REASONS: dict[str, FinishReason] = {
@@ -160,7 +161,7 @@ class Decoder:
         """
         # A call that was cut is never given out as whole.
         if not self._stopped:
-            raise faults.interrupted()
+            raise make_interrupted_error()
         for index in list(self._own):
             self._block_stop(index, out)
         self._draft.end(out)
@@ -237,7 +238,7 @@ class Decoder:
         elif (block := self._own.pop(index, None)) is not None:
             if "toolUse" in block:
                 text = "".join(self._own_input.pop(index, ()))
-                block["toolUse"].setdefault("input", _object(faults.document(text.encode())))
+                block["toolUse"].setdefault("input", _object(parse_json(text.encode())))
             self._draft.opaque(next(iter(block)), self._state(block))
         if index == self._index:
             self._enter(None)
@@ -335,7 +336,7 @@ def decode_whole(body: bytes, route: Route) -> tuple[Decoder, list[Chunk]]:
     try:
         whole = _whole.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise faults.unexpected_body() from None
+        raise make_unexpected_body_error() from None
     if not isinstance(whole.output, dict) or "message" not in whole.output:
         raise no_message(body)
     decoder, out = Decoder(route), list[Chunk]()

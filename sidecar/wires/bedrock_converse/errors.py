@@ -11,8 +11,9 @@ import msgspec
 
 from protocol.errors import ErrorCode
 from sidecar.core.errors import RETRYABLE, SidecarError
-from sidecar.wires.shared import faults
-from sidecar.wires.shared.faults import Rule
+from sidecar.core.json_values import parse_json
+from sidecar.wires.shared.error_rules import ReportedError, Rule, classify_error, list_codes, read_plain_text
+from sidecar.wires.shared.errors import make_unexpected_body_error
 
 CLOCK_SKEW = "clock_skew"
 """The reason of a signature that was refused for its time."""
@@ -114,15 +115,15 @@ def in_stream(code: str, data: bytes) -> SidecarError:
 def no_message(body: bytes) -> SidecarError:
     """Return the failure of a JSON object that is no message: what it says of an error, or that it is a stranger's."""
     fault = _fault(body, None)
-    return _judged(fault, None, {}) if fault.codes or fault.message else faults.unexpected_body()
+    return _judged(fault, None, {}) if fault.codes or fault.message else make_unexpected_body_error()
 
 
-def _fault(body: bytes, code: str | None) -> faults.Fault:
-    raw = faults.document(body)
+def _fault(body: bytes, code: str | None) -> ReportedError:
+    raw = parse_json(body)
     if not isinstance(raw, dict):
-        return faults.Fault(message=faults.text(body), codes=_codes(code))
+        return ReportedError(message=read_plain_text(body), codes=_codes(code))
     output = raw.get("Output")
-    return faults.Fault(
+    return ReportedError(
         message=next((text for key in _MESSAGE_KEYS if isinstance(text := raw.get(key), str) and text), ""),
         codes=_codes(
             code,
@@ -139,7 +140,7 @@ _MESSAGE_KEYS = ("message", "Message", "originalMessage")
 
 def _codes(*raw: object) -> tuple[str, ...]:
     """Return exceptions' names as the service model has them: without addresses, and with a capital."""
-    names = (word.partition(":")[0].rpartition("#")[2] for word in faults.words(*raw))
+    names = (word.partition(":")[0].rpartition("#")[2] for word in list_codes(*raw))
     return tuple(name[:1].upper() + name[1:] for name in names if name)
 
 
@@ -149,8 +150,8 @@ def _retry_after_ms(headers: dict[str, str]) -> int | None:
     return int(value) or None if value.isascii() and value.isdigit() else None
 
 
-def _judged(fault: faults.Fault, status: int | None, headers: dict[str, str]) -> SidecarError:
-    error = faults.judge(fault, status, headers, ERRORS)
+def _judged(fault: ReportedError, status: int | None, headers: dict[str, str]) -> SidecarError:
+    error = classify_error(fault, status, headers, ERRORS)
     for case in _CASES:
         if error.body.code in case.of and case.pattern.search(fault.message):
             hint = _clock_hint(fault.message) if case.reason == CLOCK_SKEW else case.hint

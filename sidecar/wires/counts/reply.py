@@ -1,6 +1,7 @@
 """What the answers of counting endpoints have in common. [pure]"""
 
-from sidecar.wires.shared import faults
+from sidecar.core.json_values import parse_json
+from sidecar.wires.shared.errors import make_unexpected_body_error
 
 
 def whole_number(body: bytes, field: str) -> int:
@@ -8,8 +9,8 @@ def whole_number(body: bytes, field: str) -> int:
 
     Raises: SidecarError `provider_error` for a document that has none.
     """
-    raw = faults.document(body)
+    raw = parse_json(body)
     found = raw.get(field) if isinstance(raw, dict) else None
     if not isinstance(found, int) or isinstance(found, bool) or found < 0:
-        raise faults.unexpected_body()
+        raise make_unexpected_body_error()
     return found

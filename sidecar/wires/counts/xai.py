@@ -7,9 +7,10 @@ what a prompt has beside them must be added. Source: xAI's OpenAPI description, 
 import msgspec
 
 from protocol.requests import Chat
+from sidecar.core.json_values import parse_json
 from sidecar.tokens import estimates
 from sidecar.wires.openai_responses.errors import classify
-from sidecar.wires.shared import faults
+from sidecar.wires.shared.errors import make_unexpected_body_error
 from sidecar.wires.shared.types import HttpRequest, Route
 
 __all__ = ["EXACT", "classify", "decode_count", "encode_count"]
@@ -33,8 +34,8 @@ def decode_count(body: bytes) -> int:
 
     Raises: SidecarError `provider_error`.
     """
-    raw = faults.document(body)
+    raw = parse_json(body)
     listed = raw.get("token_ids") if isinstance(raw, dict) else None
     if not isinstance(listed, list):
-        raise faults.unexpected_body()
+        raise make_unexpected_body_error()
     return len(listed)

@@ -13,12 +13,13 @@ from protocol.messages import Citation, FinishReason, Message, State, Usage
 from protocol.replies import Chunk
 from sidecar.codecs.frame import Frame
 from sidecar.core.errors import SidecarError
+from sidecar.core.json_values import parse_json
 from sidecar.wires.gemini import errors as gemini_errors
 from sidecar.wires.gemini import parts as gemini_parts
 from sidecar.wires.gemini.errors import classify
 from sidecar.wires.gemini.request import encode
-from sidecar.wires.shared import faults
 from sidecar.wires.shared.draft import Draft
+from sidecar.wires.shared.errors import make_bad_event_error, make_interrupted_error, make_unexpected_body_error
 from sidecar.wires.shared.types import Outcome, Route
 
 __all__ = ["CODEC", "Decoder", "classify", "decode_whole", "encode"]
@@ -111,7 +112,7 @@ def _own_block(raw: msgspec.Raw) -> tuple[str, dict[str, Any]] | None:
     try:
         fields = msgspec.json.decode(raw, type=dict[str, Any])
     except _UNREADABLE:
-        raise faults.bad_event() from None
+        raise make_bad_event_error() from None
     kind = next((key for key, value in fields.items() if key not in _SIDEBAND and value is not None), None)
     return None if kind is None else (kind, fields)
 
@@ -183,7 +184,7 @@ class Decoder:
             if frame[1].strip() == b"[DONE]":
                 # What servers that imitate the API like to add.
                 return
-            raise faults.bad_event() from None
+            raise make_bad_event_error() from None
         self.take(chunk, out)
 
     def take(self, chunk: _Chunk, out: list[Chunk]) -> None:
@@ -214,7 +215,7 @@ class Decoder:
         Raises: SidecarError `stream_interrupted` when no reason has come, `content_filtered` when nothing but one has.
         """
         if not self._reason:
-            raise faults.interrupted()
+            raise make_interrupted_error()
         self._end_call(out)
         self._draft.end(out)
         finish = FINISH_REASONS.get(self._reason, "other")
@@ -234,7 +235,7 @@ class Decoder:
         try:
             parts = [(part, raw) for raw in raw_parts if (part := _part.decode(raw)) is not None]
         except _UNREADABLE:
-            raise faults.bad_event() from None
+            raise make_bad_event_error() from None
         # The last chunk often has an empty part for a signature, which the sources in it are not about.
         says = any(part.text for part, _ in parts)
         if not says:
@@ -366,15 +367,15 @@ def decode_whole(body: bytes, route: Route) -> tuple[Decoder, list[Chunk]]:
 
     Raises: SidecarError for an error document or for anything that is no answer.
     """
-    if error := gemini_errors.error_in(faults.document(body)):
+    if error := gemini_errors.error_in(parse_json(body)):
         raise gemini_errors.in_stream(error)
     try:
         document = _document.decode(body)
     except _UNREADABLE:
-        raise faults.unexpected_body() from None
+        raise make_unexpected_body_error() from None
     chunks = document if isinstance(document, list) else [document]
     if not any(chunk.candidates or chunk.prompt_feedback for chunk in chunks):
-        raise faults.unexpected_body()
+        raise make_unexpected_body_error()
     decoder, out = Decoder(route), list[Chunk]()
     for chunk in chunks:
         decoder.take(chunk, out)

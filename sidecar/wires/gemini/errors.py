@@ -11,8 +11,16 @@ from collections.abc import Iterator
 from typing import Any
 
 from sidecar.core.errors import SidecarError
-from sidecar.wires.shared import faults
-from sidecar.wires.shared.faults import Rule
+from sidecar.core.json_values import parse_json
+from sidecar.wires.shared.error_rules import (
+    STATUS_RULES,
+    ReportedError,
+    Rule,
+    RuleTable,
+    classify_error,
+    list_codes,
+    read_plain_text,
+)
 
 _KEY_RESTRICTED = Rule("permission_denied", hint="The key's restrictions do not allow this request.")
 _QUOTA_PROJECT = Rule("permission_denied", hint="Choose a quota project that this account may use.")
@@ -52,7 +60,7 @@ _ERRORS_OF_THE_DAY = ERRORS | {"RESOURCE_EXHAUSTED": _DAY, "RATE_LIMIT_EXCEEDED"
 
 PAYMENT_REQUIRED = 402
 
-_ERRORS_OF_MONEY = ERRORS | {"RESOURCE_EXHAUSTED": faults.STATUSES[PAYMENT_REQUIRED]}
+_ERRORS_OF_MONEY = ERRORS | {"RESOURCE_EXHAUSTED": STATUS_RULES[PAYMENT_REQUIRED]}
 """Where the prepaid credits are used up: the same word as for a limit of the minute."""
 
 MAX_WRAPPINGS = 3
@@ -61,9 +69,9 @@ MAX_WRAPPINGS = 3
 
 def classify(status: int, headers: dict[str, str], body: bytes) -> SidecarError:
     """Return the failure of an HTTP error reply, or with status 0 of an error that stands alone in a stream."""
-    error = _unwrapped(faults.document(body))
+    error = _unwrapped(parse_json(body))
     if error is None:
-        return faults.judge(faults.Fault(message=faults.text(body)), status, headers, ERRORS)
+        return classify_error(ReportedError(message=read_plain_text(body)), status, headers, ERRORS)
     return _judged(error, status, headers)
 
 
@@ -88,7 +96,7 @@ def _unwrapped(document: object, depth: int = 0) -> dict[str, Any] | None:
         return None
     message = error.get("message")
     if depth < MAX_WRAPPINGS and isinstance(message, str) and message.lstrip()[:1] in ("{", "["):
-        inner = _unwrapped(faults.document(message.encode()), depth + 1)
+        inner = _unwrapped(parse_json(message.encode()), depth + 1)
         if inner is not None:
             return error | inner
     return error
@@ -99,18 +107,18 @@ def _judged(error: dict[str, Any], status: int, headers: dict[str, str]) -> Side
     code = error.get("code")
     of_the_day = any("PerDay" in quota for quota in _quotas(details))
     message = error.get("message")
-    fault = faults.Fault(
+    fault = ReportedError(
         message=message if isinstance(message, str) else "",
-        codes=faults.words(*(each.get("reason") for each in details), error.get("status"), code),
+        codes=list_codes(*(each.get("reason") for each in details), error.get("status"), code),
         retry_after_ms=None if of_the_day else _wait_ms(details, message),
     )
     said = code if isinstance(code, int) and 400 <= code < 600 else 0
-    judged = faults.judge(fault, status or said, headers, _table(status, of_the_day=of_the_day))
+    judged = classify_error(fault, status or said, headers, _table(status, of_the_day=of_the_day))
     # What a reply of status 200 says of a status is no status of HTTP.
     return judged if status else judged.with_(provider_status=None)
 
 
-def _table(status: int, *, of_the_day: bool) -> faults.Table:
+def _table(status: int, *, of_the_day: bool) -> RuleTable:
     if status == PAYMENT_REQUIRED:
         return _ERRORS_OF_MONEY
     return _ERRORS_OF_THE_DAY if of_the_day else ERRORS

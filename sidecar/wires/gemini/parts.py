@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from protocol.messages import Citation, Usage
-from sidecar.wires.shared import faults
+from sidecar.wires.shared.errors import make_bad_event_error
 
 # --- arguments in pieces ---------------------------------------------------------------------
 
@@ -43,7 +43,7 @@ class Pieces:
             return
         path, value = piece.get("jsonPath"), piece[kind]
         if isinstance(value, (dict, list)):
-            raise faults.bad_event()
+            raise make_bad_event_error()
         if path != self._path:
             self._settle()
         steps = _steps(path)
@@ -81,18 +81,18 @@ def _write(arguments: dict[str, Any], steps: list[str | int], value: Any) -> Non
 def _steps(path: object) -> list[str | int]:
     """Return the steps of a path as `$.items[0]['a name']`; the first is a name."""
     if not isinstance(path, str) or not path.startswith("$"):
-        raise faults.bad_event()
+        raise make_bad_event_error()
     steps: list[str | int] = []
     at = 1
     while at < len(path):
         match = _STEP.match(path, at)
         if match is None or len(steps) >= MAX_DEPTH:
-            raise faults.bad_event()
+            raise make_bad_event_error()
         name, index, single, double = match.groups()
         steps.append(int(index) if index is not None else name or single or double or "")
         at = match.end()
     if not steps or isinstance(steps[0], int):
-        raise faults.bad_event()
+        raise make_bad_event_error()
     return steps
 
 

@@ -13,6 +13,7 @@ import msgspec
 from protocol.messages import Citation, FinishReason, Message, Usage
 from protocol.replies import Chunk
 from sidecar.codecs.frame import Frame
+from sidecar.core.json_values import parse_json
 from sidecar.wires.openai_chat.errors import classify, in_stream, tells_failure
 from sidecar.wires.openai_chat.parts import (
     CallDelta,
@@ -30,8 +31,8 @@ from sidecar.wires.openai_chat.parts import (
     usage,
 )
 from sidecar.wires.openai_chat.request import encode
-from sidecar.wires.shared import faults
 from sidecar.wires.shared.draft import Draft
+from sidecar.wires.shared.errors import make_bad_event_error, make_interrupted_error, make_unexpected_body_error
 from sidecar.wires.shared.types import Outcome, Route
 
 __all__ = ["CODEC", "Decoder", "classify", "decode_whole", "encode"]
@@ -99,17 +100,17 @@ class Decoder:
         try:
             chunk = _chunk.decode(data)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            raise faults.bad_event() from None
+            raise make_bad_event_error() from None
         choices = chunk.choices
         if self._plain and choices is not None and len(choices) == 1 and (choice := choices[0]) is not None:
             delta = choice.delta
             if delta is not None and not choice.index and _is_text_alone(delta, choice, chunk):
                 self._draft.text(delta.content, out)
                 return
-        own = extensions(faults.document(data)) if b'"x_' in data else []
+        own = extensions(parse_json(data)) if b'"x_' in data else []
         self._take(chunk, own, out)
         if tells_failure(chunk, frame[0], own):
-            raise in_stream(faults.document(data))
+            raise in_stream(parse_json(data))
 
     def partial(self) -> Message:
         """Return the message as far as it has come."""
@@ -121,7 +122,7 @@ class Decoder:
         Raises: SidecarError `stream_interrupted` without a terminal marker; a call that is open is not closed then.
         """
         if not self.finished and (self._route.quirks.done_marker or not self._finish):
-            raise faults.interrupted()
+            raise make_interrupted_error()
         for each in self._citations if isinstance(self._citations, list) else ():
             self._cite({"url": each} if isinstance(each, str) else each, out)
         self._thoughts.end()
@@ -268,12 +269,12 @@ def decode_whole(body: bytes, route: Route) -> tuple[Decoder, list[Chunk]]:
     try:
         chunk = _chunk.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise faults.unexpected_body() from None
-    own = extensions(faults.document(body))
+        raise make_unexpected_body_error() from None
+    own = extensions(parse_json(body))
     if tells_failure(chunk, "", own):
-        raise in_stream(faults.document(body))
+        raise in_stream(parse_json(body))
     if not chunk.choices:
-        raise faults.unexpected_body()
+        raise make_unexpected_body_error()
     decoder, out = Decoder(route), list[Chunk]()
     decoder._take(chunk, own, out)  # noqa: SLF001 - same module
     decoder.finished = True

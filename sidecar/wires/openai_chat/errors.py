@@ -8,9 +8,16 @@ openrouter 1.3.84 (`errors/`), vscode-copilot-chat (`chatMLFetcher.ts`), learn.m
 from typing import Any
 
 from sidecar.core.errors import SidecarError
+from sidecar.core.json_values import parse_json
 from sidecar.wires.openai_chat.parts import ChatChunk, extensions, text_of
-from sidecar.wires.shared import faults
-from sidecar.wires.shared.faults import Rule
+from sidecar.wires.shared.error_rules import (
+    ReportedError,
+    Rule,
+    classify_error,
+    classify_stream_error,
+    list_codes,
+    read_plain_text,
+)
 
 _QUOTA = Rule("quota_exceeded", hint="Check the plan and the balance of the account.")
 _LOGIN = Rule("auth_failed", hint="Check the key, or log in again.")
@@ -92,11 +99,11 @@ MAX_DEPTH = 4
 
 def classify(status: int, headers: dict[str, str], body: bytes) -> SidecarError:
     """Return the failure of an HTTP error reply; a *status* of 0 stands for an error inside a stream."""
-    raw = faults.document(body)
+    raw = parse_json(body)
     if not status:
         return in_stream(raw)
-    fault = _fault(raw) if isinstance(raw, dict | list) else faults.Fault(message=faults.text(body))
-    return faults.judge(fault, status, headers, ERRORS)
+    fault = _fault(raw) if isinstance(raw, dict | list) else ReportedError(message=read_plain_text(body))
+    return classify_error(fault, status, headers, ERRORS)
 
 
 def tells_failure(chunk: ChatChunk, event: str, own: list[dict[str, Any]]) -> bool:
@@ -114,17 +121,17 @@ def _is_error(value: Any) -> bool:
 
 def in_stream(raw: Any) -> SidecarError:
     """Return the failure that an event or a document of status 200 stands for."""
-    return faults.judge_in_stream(_fault(raw), ERRORS)
+    return classify_stream_error(_fault(raw), ERRORS)
 
 
-def _fault(raw: Any) -> faults.Fault:
+def _fault(raw: Any) -> ReportedError:
     whole = raw[0] if isinstance(raw, list) and raw else raw
     if not isinstance(whole, dict):
-        return faults.Fault(message=_said(raw))
+        return ReportedError(message=_said(raw))
     found = _error_of(whole)
     error = found if isinstance(found, dict) else whole
     inner, metadata = (error[key] if isinstance(error.get(key), dict) else {} for key in ("innererror", "metadata"))
-    codes = faults.words(
+    codes = list_codes(
         error.get("code"),
         inner.get("code"),
         error.get("type"),
@@ -138,7 +145,7 @@ def _fault(raw: Any) -> faults.Fault:
     codes = tuple(word for code in codes for word in dict.fromkeys((code, code.partition(":")[0])))
     said, below = _said(found), _said(metadata.get("raw"))
     param = error.get("param")
-    return faults.Fault(
+    return ReportedError(
         message=f"{said}: {below}" if below else said,
         codes=codes,
         param=PARAMS.get(param) if isinstance(param, str) else None,

@@ -13,12 +13,14 @@ import msgspec
 from protocol.messages import FinishReason, Message, Part, State, Usage
 from protocol.replies import Chunk
 from sidecar.codecs.frame import Frame
+from sidecar.core.json_values import parse_json
 from sidecar.core.message_content import list_parts
 from sidecar.wires.openai_responses.errors import classify, in_stream
 from sidecar.wires.openai_responses.items import Item, text_of
 from sidecar.wires.openai_responses.request import CUSTOM, cancel_request, continue_request, encode
-from sidecar.wires.shared import costs, faults
+from sidecar.wires.shared import costs
 from sidecar.wires.shared.draft import Draft, without_cut_calls
+from sidecar.wires.shared.errors import make_bad_event_error, make_interrupted_error, make_unexpected_body_error
 from sidecar.wires.shared.types import Cursor, Outcome, Route
 
 __all__ = ["CODEC", "Decoder", "cancel_request", "classify", "continue_request", "decode_whole", "encode"]
@@ -147,7 +149,7 @@ class Decoder:
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             if frame[1].strip() == b"[DONE]":
                 return
-            raise faults.bad_event() from None
+            raise make_bad_event_error() from None
         self._sequence = event.sequence_number
         if event.type == "response.output_text.delta" and event.delta.__class__ is str:
             # The beaten path: more of a piece that has begun.
@@ -202,7 +204,7 @@ class Decoder:
         """
         # A call that was cut is never given out as whole.
         if not self.finished:
-            raise faults.interrupted()
+            raise make_interrupted_error()
         for item in self._call_items:
             self._complete_arguments(item, _written(item.head), out)
         self._calls.end(out)
@@ -349,9 +351,9 @@ def decode_whole(body: bytes, route: Route) -> tuple[Decoder, list[Chunk]]:
 
     Raises: SidecarError for an error document or for anything that is no response.
     """
-    raw = faults.document(body)
+    raw = parse_json(body)
     if not isinstance(raw, dict) or not (raw.get("error") or isinstance(raw.get("output"), list)):
-        raise faults.unexpected_body()
+        raise make_unexpected_body_error()
     decoder, out = Decoder(route), list[Chunk]()
     decoder._finish(raw, "completed", out)  # noqa: SLF001 - same module
     return decoder, out

@@ -10,8 +10,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from sidecar.core.errors import SidecarError
-from sidecar.wires.shared import faults
-from sidecar.wires.shared.faults import Fault, Rule
+from sidecar.core.json_values import parse_json
+from sidecar.wires.shared.error_rules import (
+    ReportedError,
+    Rule,
+    classify_error,
+    classify_stream_error,
+    list_codes,
+    read_plain_text,
+)
 
 _QUOTA = Rule("quota_exceeded", hint="Check the plan and the balance of the account.")
 _IMAGE = Rule("invalid_request", hint="Look at the images of the request.")
@@ -82,29 +89,29 @@ PARAMS = {
 
 def classify(status: int, headers: Mapping[str, str], body: bytes) -> SidecarError:
     """Return the failure of an HTTP error reply."""
-    raw = faults.document(body)
-    fault = _fault(raw) if isinstance(raw, dict) else Fault(message=faults.text(body))
-    return faults.judge(fault, status, headers, ERRORS)
+    raw = parse_json(body)
+    fault = _fault(raw) if isinstance(raw, dict) else ReportedError(message=read_plain_text(body))
+    return classify_error(fault, status, headers, ERRORS)
 
 
 def in_stream(raw: dict[str, Any]) -> SidecarError:
     """Return the failure of an error inside a reply of status 200."""
-    return faults.judge_in_stream(_fault(raw), ERRORS)
+    return classify_stream_error(_fault(raw), ERRORS)
 
 
-def _fault(raw: dict[str, Any]) -> Fault:
+def _fault(raw: dict[str, Any]) -> ReportedError:
     error = raw.get("error")
     if not isinstance(error, dict):
         told = (error, raw.get("message"), raw.get("detail"))
-        return Fault(
+        return ReportedError(
             message=next((text for text in told if isinstance(text, str)), ""),
-            codes=faults.words(raw.get("code"), raw.get("type")),
+            codes=list_codes(raw.get("code"), raw.get("type")),
         )
     message, inner = error.get("message"), error.get("innererror")
     inner_code = inner.get("code") if isinstance(inner, dict) else None
-    return Fault(
+    return ReportedError(
         message=message if isinstance(message, str) else "",
-        codes=faults.words(inner_code, error.get("code"), error.get("type")),
+        codes=list_codes(inner_code, error.get("code"), error.get("type")),
         param=_param(error.get("param")),
     )
 

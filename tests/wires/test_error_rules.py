@@ -1,4 +1,4 @@
-"""Providers' failures → codes: when to retry, ids, and the rows of each provider's own documentation."""
+"""A provider's report of an error → a code: when to retry, ids, and the rows of each provider's documentation."""
 
 import time
 from typing import Any
@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from protocol.errors import ErrorCode
 from sidecar.core.errors import RETRYABLE, SidecarError, clean
 from sidecar.wires import registry
-from sidecar.wires.shared import faults
-from sidecar.wires.shared.faults import Fault, Rule, judge, request_id, retry_after_ms
+from sidecar.wires.shared.error_rules import STATUS_RULES, ReportedError, Rule, classify_error, list_codes
+from sidecar.wires.shared.reply_headers import MAX_RETRY_AFTER_MS, read_request_id, read_retry_after_ms
 from sidecar.wires.shared.types import Route
 from tests.support.decoding import play
 
@@ -64,23 +64,24 @@ NOW = "Wed, 04 Nov 2026 09:00:00 GMT"
     ],
 )
 def test_the_wait_that_a_provider_asks_for(headers: dict[str, str], wait_ms: int | None) -> None:
-    assert retry_after_ms(headers) == wait_ms
+    assert read_retry_after_ms(headers) == wait_ms
 
 
 @settings(max_examples=150)
 @given(st.text(max_size=40), st.text(max_size=40))
 def test_no_header_makes_the_wait_raise_or_leave_the_year(value: str, date: str) -> None:
-    wait = retry_after_ms({"retry-after": value, "date": date})
-    assert wait is None or 0 < wait <= faults.MAX_RETRY_AFTER_MS
+    wait = read_retry_after_ms({"retry-after": value, "date": date})
+    assert wait is None or 0 < wait <= MAX_RETRY_AFTER_MS
 
 
 @pytest.mark.parametrize("wait", [10**400, -5, 0])
 def test_a_wait_in_the_body_obeys_the_same_bounds(wait: int) -> None:
-    assert judge(Fault(retry_after_ms=wait), 429, {"retry-after": "3"}, {}).body.retry_after_ms == 3000
+    assert classify_error(ReportedError(retry_after_ms=wait), 429, {"retry-after": "3"}, {}).body.retry_after_ms == 3000
 
 
 def test_a_wait_in_the_body_goes_before_the_headers() -> None:
-    assert judge(Fault(retry_after_ms=22_000), 429, {"retry-after": "3"}, {}).body.retry_after_ms == 22_000
+    body = classify_error(ReportedError(retry_after_ms=22_000), 429, {"retry-after": "3"}, {}).body
+    assert body.retry_after_ms == 22_000
 
 
 @pytest.mark.parametrize(
@@ -96,7 +97,7 @@ def test_a_wait_in_the_body_goes_before_the_headers() -> None:
 )
 def test_a_provider_may_say_itself_whether_to_retry(status: int, told: str | None, retryable: bool) -> None:
     headers = {} if told is None else {"x-should-retry": told}
-    assert judge(Fault(), status, headers, {}).body.retryable is retryable
+    assert classify_error(ReportedError(), status, headers, {}).body.retryable is retryable
 
 
 # --- ids and words ---------------------------------------------------------------------------
@@ -116,7 +117,7 @@ def test_a_provider_may_say_itself_whether_to_retry(status: int, told: str | Non
 )
 def test_the_request_id_is_found_under_every_name(name: str) -> None:
     assert (
-        request_id({"content-type": "text/plain", name: "req_011CdeLVBnxFhKCgRGu6DHqy"})
+        read_request_id({"content-type": "text/plain", name: "req_011CdeLVBnxFhKCgRGu6DHqy"})
         == "req_011CdeLVBnxFhKCgRGu6DHqy"
     )
 
@@ -134,59 +135,51 @@ def test_the_request_id_is_found_under_every_name(name: str) -> None:
     ],
 )
 def test_the_request_id_is_short_and_printable(headers: dict[str, str], found: str | None) -> None:
-    assert request_id(headers) == found
+    assert read_request_id(headers) == found
 
 
 def test_the_request_id_of_a_body_is_held_to_the_same_shape() -> None:
-    assert judge(Fault(request_id="r\n" + "x" * 500), 400, {}, {}).body.request_id == "r" + "x" * 127
+    assert classify_error(ReportedError(request_id="r\n" + "x" * 500), 400, {}, {}).body.request_id == "r" + "x" * 127
 
 
-def test_machine_words_keep_to_their_alphabet() -> None:
-    body = judge(
-        Fault(
-            codes=(
-                "",
-                "a b\x00\u202e/" + "c" * 100,
-            )
-        ),
-        400,
-        {},
-        {},
-    ).body
+def test_machine_codes_keep_to_their_alphabet() -> None:
+    reported = ReportedError(codes=("", "a b\x00\u202e/" + "c" * 100))
+    body = classify_error(reported, 400, {}, {}).body
     assert body.provider_code is not None
     assert set(body.provider_code) <= set("abc_")
     assert len(body.provider_code) == 64
 
 
-def test_only_strings_and_numbers_are_machine_words() -> None:
-    assert faults.words("a", None, True, 1300, "", [], {}, 1.5) == ("a", "1300")
+def test_only_strings_and_whole_numbers_are_machine_codes() -> None:
+    assert list_codes("a", None, True, 1300, "", [], {}, 1.5) == ("a", "1300")
 
 
-# --- order of judgement ----------------------------------------------------------------------
+# --- what goes before what -------------------------------------------------------------------
+
+
+def code_of(
+    message: str, status: int | None, codes: tuple[str, ...] = (), table: dict[str, Rule] | None = None
+) -> ErrorCode:
+    return classify_error(ReportedError(message=message, codes=codes), status, {}, table or {}).body.code
 
 
 def test_the_machine_code_goes_before_the_message_and_the_message_before_the_status() -> None:
     table = {"known": Rule("permission_denied")}
-    fault = Fault(codes=("unknown", "known"), message="prompt is too long")
-    assert judge(fault, 400, {}, table).body.code == "permission_denied"
-    assert (
-        judge(Fault(codes=("unknown",), message="prompt is too long"), 400, {}, table).body.code
-        == "context_length_exceeded"
-    )
-    assert judge(Fault(codes=("unknown",), message="it was strange"), 400, {}, table).body.code == "invalid_request"
+    assert code_of("prompt is too long", 400, ("unknown", "known"), table) == "permission_denied"
+    assert code_of("prompt is too long", 400, ("unknown",), table) == "context_length_exceeded"
+    assert code_of("it was strange", 400, ("unknown",), table) == "invalid_request"
 
 
 @pytest.mark.parametrize("status", [401, 402, 404, 503, 529])
 def test_a_message_does_not_outweigh_a_status_that_means_one_thing(status: int) -> None:
-    expected = faults.STATUSES[status].code
-    assert judge(Fault(message="prompt is too long; 429; overloaded"), status, {}, {}).body.code == expected
+    assert code_of("prompt is too long; 429; overloaded", status) == STATUS_RULES[status].code
 
 
-def test_a_message_is_judged_by_its_beginning() -> None:
+def test_only_the_beginning_of_a_message_is_searched() -> None:
     long = "y " * 8_000_000
     started = time.perf_counter()
-    assert judge(Fault(message=f"prompt is too long {long}"), None, {}, {}).body.code == "context_length_exceeded"
-    assert judge(Fault(message=f"{long} prompt is too long"), None, {}, {}).body.code == "provider_error"
+    assert code_of(f"prompt is too long {long}", None) == "context_length_exceeded"
+    assert code_of(f"{long} prompt is too long", None) == "provider_error"
     assert time.perf_counter() - started < 1
 
 
@@ -194,7 +187,7 @@ def test_a_message_is_judged_by_its_beginning() -> None:
     "text", ["429 Too Many Requests", "I have 429 apples", "rate limit: see our docs", "error 503"]
 )
 def test_numbers_in_a_message_are_no_status(text: str) -> None:
-    assert judge(Fault(message=text), 400, {}, {}).body.code == "invalid_request"
+    assert code_of(text, 400) == "invalid_request"
 
 
 STATUS_ROWS: list[tuple[int, ErrorCode, bool]] = [
@@ -228,18 +221,18 @@ STATUS_ROWS: list[tuple[int, ErrorCode, bool]] = [
 
 @pytest.mark.parametrize(("status", "code", "retryable"), STATUS_ROWS)
 def test_a_status_without_any_word(status: int, code: ErrorCode, retryable: bool) -> None:
-    body = judge(Fault(), status, {}, {}).body
+    body = classify_error(ReportedError(), status, {}, {}).body
     assert (body.code, body.retryable, body.provider_status) == (code, retryable, status)
     assert body.message == f"The provider answered with status {status}."
 
 
 def test_a_redirect_names_itself() -> None:
-    assert judge(Fault(), 302, {}, {}).body.reason == "redirect"
+    assert classify_error(ReportedError(), 302, {}, {}).body.reason == "redirect"
 
 
 @pytest.mark.parametrize("status", [None, 0])
 def test_an_error_inside_a_stream_has_no_status(status: int | None) -> None:
-    body = judge(Fault(), status, {}, {}).body
+    body = classify_error(ReportedError(), status, {}, {}).body
     assert (body.code, body.provider_status, body.message) == ("provider_error", None, "The provider failed.")
 
 

@@ -83,7 +83,8 @@ def text_files() -> Iterator[tuple[Path, str]]:
     """Yield every text file of the repository with its text; hidden folders other than `.ci` are a tool's own."""
     for path in sorted(ROOT.rglob("*")):
         folders = path.relative_to(ROOT).parts[:-1]
-        ours = all(each == ".ci" or not GENERATED.match(each) for each in folders)
+        # In a worktree `.git` is a file, and holds a path of the machine.
+        ours = path.name != ".git" and all(each == ".ci" or not GENERATED.match(each) for each in folders)
         if ours and path.is_file() and b"\0" not in (data := path.read_bytes()):
             yield path, data.decode("utf-8", "replace")
 

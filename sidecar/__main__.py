@@ -5,6 +5,7 @@ import signal
 import sys
 from collections.abc import Callable
 
+from sidecar.config import values
 from sidecar.core import log, platforms
 from sidecar.server import stdio
 
@@ -78,7 +79,7 @@ def _serve(arguments: list[str], descriptors: stdio.Descriptors, leave: Callable
         settings = loader.load(
             path=options.get("--config"), record_dir=options.get("--record"), log_level=options.get("--log-level")
         )
-    except (loader.ConfigError, ValueError) as error:
+    except (values.ConfigError, ValueError) as error:
         sys.stderr.write("".join(f"sidecar: {line}\n" for line in str(error).splitlines()))
         return 2
     log.set_level(settings.log_level)

@@ -40,7 +40,18 @@ OF_THE_SCHEMA = ("ast", "itertools", "json", "pathlib", "sys")
 """What `protocol/schema.py`, a development tool, needs beyond the contract."""
 
 PURE = (
-    *("base64", "binascii", "collections", "datetime", "decimal", "email.utils", "enum", "fnmatch", "functools"),
+    *(
+        "base64",
+        "binascii",
+        "collections",
+        "contextlib",
+        "datetime",
+        "decimal",
+        "email.utils",
+        "enum",
+        "fnmatch",
+        "functools",
+    ),
     *(
         "hashlib",
         "importlib",
@@ -117,8 +128,8 @@ ONE_MODULE_FOR: dict[str, tuple[str, ...]] = {
     "httpx2": ("sidecar/upstream/http_client.py",),
     "truststore": ("sidecar/upstream/http_client.py",),
     "ssl": ("sidecar/upstream/http_client.py",),
-    "asyncio": ("sidecar/server/stdio.py",),
-    "threading": ("sidecar/server/stdio.py",),
+    "asyncio": ("sidecar/core/event_loop.py",),
+    "threading": ("sidecar/core/event_loop.py", "sidecar/server/stdio.py"),
     "platformdirs": ("sidecar/config/loader.py",),
     "sidecar.config.file": ("sidecar/config/loader.py",),
     "sidecar.config.catalogue_table": ("sidecar/config/file.py",),

@@ -21,11 +21,11 @@ from sidecar.catalogue import provider_rows
 from sidecar.config import file as config_file
 from sidecar.config import loader
 from sidecar.core.errors import MESSAGE_MAX_CHARS, RETRYABLE
+from sidecar.core.request_state import TOTAL_MS
 from sidecar.generation.timeouts import LONG, PINGED_IDLE_SECONDS, USUAL, Patience
 from sidecar.providers import resolve
 from sidecar.server import dispatch, framing
 from sidecar.server.actions import ACTIONS, Task
-from sidecar.server.open_requests import TOTAL_MS
 from sidecar.wires import registry
 from sidecar.wires.shared import draft
 from tests.support import documents

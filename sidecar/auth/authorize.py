@@ -18,12 +18,10 @@ import msgspec
 from protocol.requests import Chat, ClientInfo
 from sidecar.auth.logins.store import Store
 from sidecar.core.errors import SidecarError, without
+from sidecar.core.http import HttpRequest, Transport
 from sidecar.core.secret import Secret
 from sidecar.core.single_flight import Flights
 from sidecar.providers.resolve import Target
-from sidecar.server.app import Host
-from sidecar.upstream.http_client import Transport
-from sidecar.wires.shared.types import HttpRequest
 
 
 class Call(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,18 +55,6 @@ class Lookup(msgspec.Struct, frozen=True, kw_only=True):
     env: Mapping[str, str]
     http: Transport
     sessions: dict[Any, Any]
-
-
-def call_of(host: Host, target: Target) -> Call:
-    """Return the call that concerns *target* as such."""
-    return Call(
-        target=target,
-        http=host.http,
-        client=host.session.client,
-        sessions=host.sessions,
-        flights=host.flights,
-        store=host.store,
-    )
 
 
 def _scheme(target: Target) -> Any:

@@ -9,9 +9,9 @@ from typing import Any, get_args
 
 import msgspec
 
+from sidecar.catalogue.limit_kinds import LimitKind
 from sidecar.catalogue.listings import Listing
 from sidecar.core import resources
-from sidecar.upstream.token_buckets import Kind
 from sidecar.wires.shared.types import Quirks
 
 
@@ -91,8 +91,8 @@ class PriceFactor(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     unless: str | None = None
 
 
-def _usual_rate_headers() -> dict[Kind, str]:
-    return {kind: f"x-ratelimit-{{}}-{kind}" for kind in get_args(Kind)}
+def _usual_rate_headers() -> dict[LimitKind, str]:
+    return {kind: f"x-ratelimit-{{}}-{kind}" for kind in get_args(LimitKind)}
 
 
 class ProviderRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -161,7 +161,7 @@ class ProviderRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """Its streams show every few seconds that they are alive, whatever the model does. Default: false."""
     headers: dict[str, str] = {}
     """Fixed headers of every request."""
-    rate_headers: dict[Kind, str] = msgspec.field(default_factory=_usual_rate_headers)
+    rate_headers: dict[LimitKind, str] = msgspec.field(default_factory=_usual_rate_headers)
     """What its replies say of its limits: `requests` or `tokens` → header, with `limit`, `remaining` and `reset` in
     the place of `{}`. Default: the usual names."""
     setting_headers: dict[str, str] = {}

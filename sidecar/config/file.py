@@ -27,8 +27,8 @@ from pydantic import (
 from protocol.requests import Options
 from sidecar.catalogue.provider_rows import aliases, gateways, providers
 from sidecar.config.catalogue_table import CatalogueTable, exact
-from sidecar.config.loader import LIMITS, ConfigError
-from sidecar.server.framing import validation_error
+from sidecar.config.values import LIMITS, ConfigError
+from sidecar.core.json_values import validation_error
 from sidecar.wires import registry
 from sidecar.wires.shared.types import Quirks
 

@@ -1,8 +1,12 @@
-"""Reading other people's JSON: what is missing, null or of the wrong type becomes an empty value. [pure]"""
+"""JSON that others write: read loosely from providers, refused with the field's name from hosts and users. [pure]"""
 
+import re
 from typing import Any
 
 import msgspec
+from msgspec import inspect
+
+from sidecar.core.errors import SidecarError, invalid
 
 
 def parse_json(body: bytes) -> Any:
@@ -31,3 +35,58 @@ def read_objects(value: object) -> list[dict[str, Any]]:
 def read_count(value: object) -> int | None:
     """Return *value* when it is a whole number of at least 0, else None."""
     return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+
+
+# --- values of the wrong shape -----------------------------------------------------------------
+
+_AT = re.compile(r"^(.*?)(?: - at `(?:key in )?\$?\.?(.*)`)?$", re.DOTALL)
+_PATTERN = re.compile(r"matching regex '(.*)'$", re.DOTALL)
+_MISSING = re.compile(r"missing required field `(\w+)`")
+
+
+def validation_error(error: msgspec.ValidationError, root: str, kind: type) -> SidecarError:
+    """Return the `invalid_request` for a value of the wrong shape, in a *kind* whose own path is *root*."""
+    match = _AT.match(str(error))
+    problem, path = (match[1], match[2] or "") if match else ("is not valid", "")
+    param = ".".join(part for part in (root, path) if part).replace(".[", "[") or None
+    if problem.startswith("Number out of range"):
+        return SidecarError("parse_error", "The line holds a number that is out of range.")
+    if missing := _MISSING.search(problem):
+        param = f"{param}.{missing[1]}" if param else missing[1]
+        return invalid(f"`{param}` is required.", param)
+    if problem.startswith(("Invalid enum value", "Invalid value")):
+        # msgspec repeats the value here.
+        return invalid(f"`{param}` must be one of: {', '.join(_choices_at(kind, path))}.", param)
+    problem = _PATTERN.sub(_simplify_pattern, problem[0].lower() + problem[1:])
+    where = f"`{param}`" if param else "The request"
+    return invalid(f"{where}: {problem}.", param)
+
+
+def _simplify_pattern(match: re.Match[str]) -> str:
+    # As people write it: msgspec shows its `repr`, and what keeps a last line break out of `$` tells nobody anything.
+    pattern = match[1].replace("\\\\", "\\").replace(r"(?!\n)", "")
+    return f"matching `{pattern}`"
+
+
+def _choices_at(kind: type, path: str) -> list[str]:
+    """Return the values that the field at *path* of a *kind* may have; *path* as msgspec writes it."""
+    found = _expand_unions([inspect.type_info(kind)])
+    # Whichever entry of a list or a table it is, its type is the same.
+    for step in filter(None, re.sub(r"\[[^\]]*\]", ".[", path).split(".")):
+        found = _expand_unions([inner for each in found for inner in _types_at(each, step)])
+    return [str(word) or '""' for each in found if isinstance(each, inspect.LiteralType) for word in each.values]
+
+
+def _expand_unions(types: list[inspect.Type]) -> list[inspect.Type]:
+    return [inner for each in types for inner in (each.types if isinstance(each, inspect.UnionType) else (each,))]
+
+
+def _types_at(kind: inspect.Type, step: str) -> list[inspect.Type]:
+    """Return the types of what stands at *step*: the name of a field, or `[` for each entry."""
+    if isinstance(kind, inspect.StructType):
+        if step == kind.tag_field:
+            return [inspect.LiteralType((kind.tag,))]
+        return [field.type for field in kind.fields if field.encode_name == step]
+    if isinstance(kind, inspect.ListType) and step == "[":
+        return [kind.item_type]
+    return [kind.value_type] if isinstance(kind, inspect.DictType) and step == "[" else []

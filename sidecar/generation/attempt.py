@@ -13,24 +13,24 @@ from typing import Any, NamedTuple, Protocol, cast
 import msgspec
 
 from protocol.messages import Usage
-from protocol.replies import Attempt, Chunk, Done, Start, Timings
+from protocol.replies import Attempt, Chunk, Done, Start, Status, Timings
 from sidecar.auth import authorize
-from sidecar.auth.authorize import call_of
 from sidecar.core.errors import SidecarError
+from sidecar.core.http import HttpRequest, Response
+from sidecar.core.http_bodies import drain, read_error_body
+from sidecar.core.request_state import Progress, RequestState
 from sidecar.generation import background_responses, request_limits, structured_output
 from sidecar.generation.recovery import Plan
 from sidecar.generation.request_limits import Allowance
 from sidecar.generation.response_stream import Reply
 from sidecar.generation.timeouts import Patience, patience_with
-from sidecar.server.app import Host
-from sidecar.server.open_requests import Entry, Progress
-from sidecar.upstream import http_client, recorder, replay
+from sidecar.upstream import recorder, replay
+from sidecar.upstream.context import Upstream, call_for
 from sidecar.upstream.gates import Turn
-from sidecar.upstream.http_client import Response
 from sidecar.usage import attempts, pricing
 from sidecar.wires import registry
 from sidecar.wires.shared.reply_headers import read_request_id
-from sidecar.wires.shared.types import HttpRequest, Outcome
+from sidecar.wires.shared.types import Outcome
 
 
 class Sink(Protocol):
@@ -43,6 +43,9 @@ class Sink(Protocol):
     def send(self, chunks: Sequence[Chunk]) -> None:
         """Take *chunks*."""
 
+    def tell(self, status: Status) -> None:
+        """Tell a host that wants to know what the request waits for."""
+
     async def room(self) -> None:
         """Wait until the sink is no longer full."""
 
@@ -53,7 +56,7 @@ class Sink(Protocol):
 class _Try(NamedTuple):
     """What the steps of one attempt share."""
 
-    entry: Entry
+    state: RequestState
     plan: Plan
     turn: Turn
     sink: Sink
@@ -64,10 +67,10 @@ class _Try(NamedTuple):
     @property
     def progress(self) -> Progress:
         """What is known of the request so far."""
-        return self.entry.progress
+        return self.state.progress
 
 
-async def ask(host: Host, entry: Entry, plan: Plan, turn: Turn, sink: Sink) -> None:
+async def ask(up: Upstream, state: RequestState, plan: Plan, turn: Turn, sink: Sink) -> None:
     """Ask once and give every chunk to *sink*, the last one once the provider has said its last word.
 
     Raises: SidecarError with whatever keeps the chat from its end.
@@ -78,16 +81,16 @@ async def ask(host: Host, entry: Entry, plan: Plan, turn: Turn, sink: Sink) -> N
     request = plan.reshape(encoded.request)
     allowed, cautions = request_limits.of(chat, lambda used: _usd(plan, used))
     patience = patience_with(plan.target, chat.options.timeouts)
-    this = _Try(entry, plan, turn, sink, allowed, time.monotonic(), patience)
+    this = _Try(state, plan, turn, sink, allowed, time.monotonic(), patience)
     this.progress.tries += 1
-    question = attempts.Question(entry.envelope.action, route.provider, route.model)
-    with attempts.record(host.ledger, question, entry) as recorded:
-        async with await _sending(host, this, request) as arrived:
-            folder = host.config.record_dir
+    question = attempts.Question(state.action, route.provider, route.model)
+    with attempts.record(up.ledger, question, state) as recorded:
+        async with await _sending(up, this, request) as arrived:
+            folder = up.config.record_dir
             response = recorder.tee(folder, chat, route, request, arrived) if folder else arrived
             turn.learn(response.headers, plan.target.row.rate_headers)
             if response.status >= 300:
-                raise wire.classify(response.status, response.headers, await http_client.read_error_body(response))
+                raise wire.classify(response.status, response.headers, await read_error_body(response))
             turn.accepted()
             start = Start(
                 provider=route.provider,
@@ -95,17 +98,17 @@ async def ask(host: Host, entry: Entry, plan: Plan, turn: Turn, sink: Sink) -> N
                 request_id=read_request_id(response.headers),
                 warnings=[*plan.warnings, *encoded.warnings, *cautions],
             )
-            headers_ms = entry.elapsed_ms
+            headers_ms = state.elapsed_ms
             reply = Reply(wire, route, response.headers)
             reply.known_until = background_responses.known_until(chat)
-            async with background_responses.body(host, entry, plan, reply, response, this.patience.of_attempt) as body:
+            async with background_responses.body(up, state, plan, reply, response, this.patience.of_attempt) as body:
                 outcome = await _receive(this, reply, body, start)
             done = _done(this, start, outcome, headers_ms)
             recorded.succeed(done)
             turn.used(_tokens(outcome.usage))
             sink.end(done)
             if not _was_cut(this):
-                await http_client.drain(response)
+                await drain(response)
 
 
 def _tokens(usage: Usage | None) -> int:
@@ -117,13 +120,14 @@ def _was_cut(this: _Try) -> bool:
     return this.allowed is not None and this.allowed.has_ended
 
 
-async def _sending(host: Host, this: _Try, request: HttpRequest) -> AbstractAsyncContextManager[Response]:
+async def _sending(up: Upstream, this: _Try, request: HttpRequest) -> AbstractAsyncContextManager[Response]:
     target, chat = this.plan.target, this.plan.chat
     if target.row.transport == "replay":
-        return replay.send(host.config, target.route)
-    call = msgspec.structs.replace(call_of(host, target), request=request, chat=chat)
+        return replay.send(up.config, target.route)
+    call = msgspec.structs.replace(call_for(up, target), request=request, chat=chat)
     authorized, budget = await authorize.headers(call), this.turn.budget
-    return host.http.send(request, authorized, this.patience.of_attempt, this.progress, budget=budget)
+    this.progress.authorized = authorized
+    return up.http.send(request, authorized, this.patience.of_attempt, this.progress, budget=budget)
 
 
 async def _receive(this: _Try, reply: Reply, body: AsyncIterator[bytes], start: Start) -> Outcome:
@@ -179,7 +183,7 @@ def _deliver(this: _Try, out: list[Chunk]) -> bool:
         if len(out) == 1:
             return False
         progress.delivered = True
-        progress.first_chunk_ms = this.entry.elapsed_ms
+        progress.first_chunk_ms = this.state.elapsed_ms
         this.turn.succeeded()
     this.sink.send(out)
     out.clear()
@@ -200,7 +204,7 @@ def _cut(this: _Try, reply: Reply, used_up: str, start: Start) -> Outcome:
 
 
 def _done(this: _Try, start: Start, outcome: Outcome, headers_ms: int) -> Done:
-    plan, progress, elapsed_ms = this.plan, this.progress, this.entry.elapsed_ms
+    plan, progress, elapsed_ms = this.plan, this.progress, this.state.elapsed_ms
     price = _price(this, outcome)
     succeeded = Attempt(
         provider=start.provider,

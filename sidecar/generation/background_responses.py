@@ -12,17 +12,17 @@ import msgspec
 
 from protocol.requests import Chat, ResumeChat
 from sidecar.auth import authorize
-from sidecar.auth.authorize import call_of
 from sidecar.core.errors import SidecarError, invalid
+from sidecar.core.http import HttpRequest, HttpTimeouts, Response
+from sidecar.core.http_bodies import drain, read_error_body
+from sidecar.core.request_state import RequestState
 from sidecar.generation import resume
 from sidecar.generation.recovery import Plan
 from sidecar.generation.response_stream import Reply
-from sidecar.server.app import Host
-from sidecar.server.open_requests import Entry, Progress
 from sidecar.upstream import http_client
-from sidecar.upstream.http_client import Limits, Response
+from sidecar.upstream.context import Upstream, call_for
 from sidecar.wires import registry
-from sidecar.wires.shared.types import ContinuingWire, Cursor, Encoded, HttpRequest
+from sidecar.wires.shared.types import ContinuingWire, Cursor, Encoded
 
 MAX_TIMES = 3
 """Connections that are made for one answer after the first has broken."""
@@ -66,7 +66,7 @@ def _continuing(wire: str) -> ContinuingWire:
 
 
 async def _lasting(
-    host: Host, entry: Entry, plan: Plan, reply: Reply, response: Response, limits: Limits
+    up: Upstream, state: RequestState, plan: Plan, reply: Reply, response: Response, limits: HttpTimeouts
 ) -> AsyncGenerator[bytes, None]:
     """Yield the body of *response* and, where it breaks off, the rest from other connections.
 
@@ -87,9 +87,9 @@ async def _lasting(
         wire, route = _continuing(plan.target.route.wire), plan.target.route
         request = wire.continue_request(route, cursor.response_id, cursor.sequence)
         try:
-            async with host.http.send(request, await _headers(host, plan, request), limits, entry.progress) as rest:
+            async with up.http.send(request, await _headers(up, plan, request), limits, state.progress) as rest:
                 if rest.status >= 300:
-                    raise wire.classify(rest.status, rest.headers, await http_client.read_error_body(rest))
+                    raise wire.classify(rest.status, rest.headers, await read_error_body(rest))
                 async for data in http_client.translated(rest.body):
                     yield data
             failure = None
@@ -99,48 +99,48 @@ async def _lasting(
         raise failure
 
 
-async def _headers(host: Host, plan: Plan, request: HttpRequest) -> dict[str, str]:
-    return await authorize.headers(msgspec.structs.replace(call_of(host, plan.target), request=request, chat=plan.chat))
+async def _headers(up: Upstream, plan: Plan, request: HttpRequest) -> dict[str, str]:
+    return await authorize.headers(msgspec.structs.replace(call_for(up, plan.target), request=request, chat=plan.chat))
 
 
 @asynccontextmanager
 async def body(
-    host: Host, entry: Entry, plan: Plan, reply: Reply, response: Response, limits: Limits
+    up: Upstream, state: RequestState, plan: Plan, reply: Reply, response: Response, limits: HttpTimeouts
 ) -> AsyncIterator[AsyncIterator[bytes]]:
     """Give the body of *response*, which is that of *reply*, and keep what has come of it should it fail."""
     try:
         if not _is_wanted(plan.chat):
             yield response.body
         else:
-            async with aclosing(_lasting(host, entry, plan, reply, response, limits)) as lasts:
+            async with aclosing(_lasting(up, state, plan, reply, response, limits)) as lasts:
                 yield lasts
         if not reply.finished:
             # The request has come to a limit of its own.
-            _leave_off(host, plan, reply)
+            _leave_off(up, plan, reply)
     except BaseException:
         # Of what nobody has seen nobody can ask for the rest: another answer takes its place, or none.
-        unseen = not entry.progress.delivered and not _is_taken_up(plan.chat)
-        if unseen or (entry.scope.cancel_called and entry.reason == "cancelled"):
-            _leave_off(host, plan, reply)
-        elif entry.progress.delivered:
+        unseen = not state.progress.delivered and not _is_taken_up(plan.chat)
+        if unseen or (state.scope.cancel_called and state.reason == "cancelled"):
+            _leave_off(up, plan, reply)
+        elif state.progress.delivered:
             partial = reply.partial()
-            entry.progress.partial = partial
-            entry.progress.resume = resume.best(plan.target.route, plan.chat, partial, reply.cursor)
+            state.progress.partial = partial
+            state.progress.resume = resume.best(plan.target.route, plan.chat, partial, reply.cursor)
         raise
 
 
-def _leave_off(host: Host, plan: Plan, reply: Reply) -> None:
+def _leave_off(up: Upstream, plan: Plan, reply: Reply) -> None:
     if reply.cursor is not None:
-        host.tasks.start_soon(_end, host, plan, reply.cursor)
+        up.tasks.start_soon(_end, up, plan, reply.cursor)
 
 
-async def _end(host: Host, plan: Plan, cursor: Cursor) -> None:
+async def _end(up: Upstream, plan: Plan, cursor: Cursor) -> None:
     """End the answer at the provider, which would go on with it, and with its price."""
     request = _continuing(plan.target.route.wire).cancel_request(plan.target.route, cursor.response_id)
     try:
         with anyio.move_on_after(END_SECONDS):
-            async with host.http.send(request, await _headers(host, plan, request), Limits(), Progress()) as answer:
-                await http_client.drain(answer)
+            async with up.http.send(request, await _headers(up, plan, request), HttpTimeouts()) as answer:
+                await drain(answer)
     except SidecarError:
         # The host has had its last word; there is nobody to tell.
         return

@@ -11,7 +11,7 @@ from protocol.messages import FilePart, ImagePart, ToolResultPart
 from protocol.replies import Warn
 from protocol.requests import Chat
 from sidecar.catalogue.models import ModelRow
-from sidecar.config.loader import Config
+from sidecar.config.values import Config
 from sidecar.core.errors import SidecarError, invalid
 from sidecar.core.message_content import list_parts
 from sidecar.generation import request_limits

@@ -12,16 +12,15 @@ import msgspec
 from protocol.replies import Warn
 from protocol.requests import Chat
 from sidecar.auth import authorize
-from sidecar.auth.authorize import call_of
 from sidecar.core.errors import SidecarError
+from sidecar.core.http import HttpRequest
+from sidecar.core.request_state import RequestState
 from sidecar.core.secret import Secret
 from sidecar.providers.resolve import Target
-from sidecar.server.app import Host
-from sidecar.server.open_requests import Entry
 from sidecar.upstream import model_lists
+from sidecar.upstream.context import Upstream, call_for
 from sidecar.upstream.gates import REFUSED
 from sidecar.wires import registry
-from sidecar.wires.shared.types import HttpRequest
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,30 +46,30 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         return reshaped
 
 
-async def after(host: Host, entry: Entry, plan: Plan, error: SidecarError) -> Plan | None:
+async def after(up: Upstream, state: RequestState, plan: Plan, error: SidecarError) -> Plan | None:
     """Return what to ask next after *error*, or None when nothing would help."""
     for kind, change in CHANGES.items():
-        if kind not in plan.done and (changed := await change(host, entry, plan, error)) is not None:
+        if kind not in plan.done and (changed := await change(up, state, plan, error)) is not None:
             return msgspec.structs.replace(changed, done=plan.done | ({kind} - REPEATED))
     return None
 
 
-async def _renew(host: Host, entry: Entry, plan: Plan, error: SidecarError) -> Plan | None:  # noqa: ARG001 - a change
-    call = msgspec.structs.replace(call_of(host, plan.target), chat=plan.chat, origin=plan.origin)
+async def _renew(up: Upstream, state: RequestState, plan: Plan, error: SidecarError) -> Plan | None:  # noqa: ARG001 - a change
+    call = msgspec.structs.replace(call_for(up, plan.target), chat=plan.chat, origin=plan.origin)
     target = await authorize.renew(call, error)
     return None if target is None else msgspec.structs.replace(plan, target=target)
 
 
-async def _whole(host: Host, entry: Entry, plan: Plan, error: SidecarError) -> Plan | None:  # noqa: ARG001 - a change
+async def _whole(up: Upstream, state: RequestState, plan: Plan, error: SidecarError) -> Plan | None:  # noqa: ARG001 - a change
     return msgspec.structs.replace(plan, whole=True) if error.body.reason == "no_streaming_tools" else None
 
 
-async def _profile(host: Host, entry: Entry, plan: Plan, error: SidecarError) -> Plan | None:
+async def _profile(up: Upstream, state: RequestState, plan: Plan, error: SidecarError) -> Plan | None:
     """Name the inference profile of the region in the place of a model that cannot be called by its own name."""
     if error.body.reason != "needs_inference_profile":
         return None
     wire: Any = registry.load(plan.target.route.wire)
-    document = await model_lists.get(host, plan.target, entry.progress, wire.PROFILES_PATH)
+    document = await model_lists.get(up, plan.target, state.progress, wire.PROFILES_PATH)
     route = plan.target.route
     profile = wire.pick_profile(document, route.model, route.settings["region"])
     if profile is None:
@@ -79,7 +78,7 @@ async def _profile(host: Host, entry: Entry, plan: Plan, error: SidecarError) ->
     return msgspec.structs.replace(plan, target=target)
 
 
-async def _other_key(host: Host, entry: Entry, plan: Plan, error: SidecarError) -> Plan | None:  # noqa: ARG001 - a change
+async def _other_key(up: Upstream, state: RequestState, plan: Plan, error: SidecarError) -> Plan | None:  # noqa: ARG001 - a change
     """Leave the key alone that was refused, where the user has another."""
     keys = tuple(key for key in plan.keys if key is not plan.origin.credential)
     if error.body.code not in REFUSED or not keys:
@@ -100,7 +99,7 @@ _DROPPABLE = {
 """The provider's name of an option → ours, for those that an answer can do without."""
 
 
-async def _drop_option(host: Host, entry: Entry, plan: Plan, error: SidecarError) -> Plan | None:  # noqa: ARG001 - a change
+async def _drop_option(up: Upstream, state: RequestState, plan: Plan, error: SidecarError) -> Plan | None:  # noqa: ARG001 - a change
     """Leave out the option that the model does not take."""
     body = error.body
     option = _DROPPABLE.get(body.param or "")
@@ -116,7 +115,7 @@ async def _drop_option(host: Host, entry: Entry, plan: Plan, error: SidecarError
     return msgspec.structs.replace(plan, chat=chat, warnings=[*plan.warnings, warning])
 
 
-CHANGES: dict[str, Callable[[Host, Entry, Plan, SidecarError], Awaitable[Plan | None]]] = {
+CHANGES: dict[str, Callable[[Upstream, RequestState, Plan, SidecarError], Awaitable[Plan | None]]] = {
     "renew": _renew,
     "other_key": _other_key,
     "whole": _whole,

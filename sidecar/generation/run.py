@@ -14,8 +14,8 @@ from protocol.messages import ReasoningPart, TextPart, ToolCallPart
 from protocol.replies import Attempt, Done, Status
 from protocol.requests import Chat
 from sidecar.auth import authorize
-from sidecar.auth.authorize import call_of
 from sidecar.core.errors import SidecarError
+from sidecar.core.request_state import Progress, RequestState
 from sidecar.generation import attempt, fallbacks, recovery, request_limits
 from sidecar.generation.attempt import Sink
 from sidecar.generation.fallbacks import Candidate
@@ -23,9 +23,8 @@ from sidecar.generation.recovery import Plan
 from sidecar.generation.timeouts import limit_time
 from sidecar.providers import resolve, settings
 from sidecar.providers.resolve import Target
-from sidecar.server.app import Host
-from sidecar.server.open_requests import Entry, Progress
 from sidecar.upstream import model_lists, retry
+from sidecar.upstream.context import Upstream, call_for
 from sidecar.upstream.gates import CONCURRENCY, QUEUE_LENGTH, Gate
 from sidecar.upstream.settings_discovery import informed
 from sidecar.usage import budgets
@@ -55,48 +54,48 @@ MAX_GATES = 1000
 """Providers and credentials that are remembered though nobody asks them and nothing keeps anybody from it."""
 
 
-async def stream(host: Host, entry: Entry, chat: Chat, sink: Sink) -> None:
+async def stream(up: Upstream, state: RequestState, chat: Chat, sink: Sink) -> None:
     """Ask *chat*, then its fallbacks in turn, and give every chunk to *sink*.
 
     Raises: SidecarError with whatever kept the last of them that was asked from its end.
     """
-    everybody = fallbacks.of(host.config, entry.envelope.provider, chat)
+    everybody = fallbacks.of(up.config, state.provider, chat)
     failure: SidecarError | None = None
     for number, candidate in enumerate(everybody, 1):
-        last, tries = number == len(everybody), entry.progress.tries
+        last, tries = number == len(everybody), state.progress.tries
         try:
-            await _ask_one(host, entry, candidate, sink, has_alternative=not last)
+            await _ask_one(up, state, candidate, sink, has_alternative=not last)
         except SidecarError as error:
-            if failure is None or entry.progress.tries > tries:
+            if failure is None or state.progress.tries > tries:
                 # A fallback that could not even be asked says nothing of what is wrong.
-                failure = error.with_(provider=entry.progress.provider, model=entry.progress.model)
-            if last or entry.progress.delivered or error.body.code not in FALLBACK_CODES:
+                failure = error.with_(provider=state.progress.provider, model=state.progress.model)
+            if last or state.progress.delivered or error.body.code not in FALLBACK_CODES:
                 raise failure from None
-            _tell(host, sink, Status(state="falling_back", attempt=number, code=error.body.code))
+            sink.tell(Status(state="falling_back", attempt=number, code=error.body.code))
         else:
             return
 
 
-async def _ask_one(host: Host, entry: Entry, candidate: Candidate, sink: Sink, *, has_alternative: bool) -> None:
+async def _ask_one(
+    up: Upstream, state: RequestState, candidate: Candidate, sink: Sink, *, has_alternative: bool
+) -> None:
     """Ask one model until it answers or there is no sense in asking again."""
-    plan = await _planned(host, entry, candidate, has_alternative=has_alternative)
-    progress, tried, paid, payer = entry.progress, 1, 0, None
-    most = max_attempts(host, plan.origin, plan.chat)
+    plan = await _planned(up, state, candidate, has_alternative=has_alternative)
+    progress, tried, paid, payer = state.progress, 1, 0, None
+    most = max_attempts(up, plan.origin, plan.chat)
     while True:
-        plan = _with_free_key(host, plan)
-        gate, began, tries = gate_of(host, plan.origin), time.monotonic(), progress.tries
+        plan = _with_free_key(up, plan)
+        gate, began, tries = gate_of(up, plan.origin), time.monotonic(), progress.tries
         try:
-            plan = await _led(host, entry, plan)
-            await _take_turn(host, entry, plan, sink, last=tried >= most, has_alternative=has_alternative)
+            plan = await _led(up, state, plan)
+            await _take_turn(up, state, plan, sink, last=tried >= most, has_alternative=has_alternative)
         except SidecarError as error:
-            seen = _as_seen_by_host(
-                host, authorize.hide(error, plan.target, progress.authorized), plan.target, progress
-            )
+            seen = _as_seen_by_host(up, authorize.hide(error, plan.target, progress.authorized), plan.target, progress)
             asked = progress.tries > tries
-            changed = await recovery.after(host, entry, plan, error) if asked and not progress.delivered else None
+            changed = await recovery.after(up, state, plan, error) if asked and not progress.delivered else None
             wait_ms = None
             if changed is None:
-                wait_ms, paid = _wait(entry, gate, seen, tried, most, has_alternative=has_alternative)
+                wait_ms, paid = _wait(state, gate, seen, tried, most, has_alternative=has_alternative)
                 payer = gate.budget
             progress.attempts.append(_failed(plan, seen, began, wait_ms, progress if asked else None))
             if changed is not None:
@@ -107,57 +106,59 @@ async def _ask_one(host: Host, entry: Entry, candidate: Candidate, sink: Sink, *
         else:
             (payer or gate.budget).give_back(paid)
             return
-        _tell(host, sink, Status(state="retrying", attempt=tried, wait_ms=wait_ms, code=seen.body.code))
+        sink.tell(Status(state="retrying", attempt=tried, wait_ms=wait_ms, code=seen.body.code))
         progress.phase, progress.again_at = "queue", time.monotonic() + wait_ms / 1000
         await anyio.sleep(wait_ms / 1000)
         tried += 1
 
 
-async def _planned(host: Host, entry: Entry, candidate: Candidate, *, has_alternative: bool) -> Plan:
+async def _planned(up: Upstream, state: RequestState, candidate: Candidate, *, has_alternative: bool) -> Plan:
     """Return what to ask a candidate.
 
     Raises: SidecarError whatever is wrong before anybody is asked, or `provider_overloaded` where a provider that has
     been failing has an alternative.
     """
-    provider, chat = resolve.with_preset(host.config, candidate.provider, candidate.chat)
-    target = resolve.chat_target(await informed(host, provider, chat), provider, chat)
-    entry.progress.provider, entry.progress.model = target.route.provider, target.route.model
-    limit_time(entry, target, chat.options.timeouts)
-    if has_alternative and gate_of(host, target).avoided():
+    provider, chat = resolve.with_preset(up.config, candidate.provider, candidate.chat)
+    target = resolve.chat_target(await informed(up, provider, chat), provider, chat)
+    state.progress.provider, state.progress.model = target.route.provider, target.route.model
+    limit_time(state, target, chat.options.timeouts)
+    if has_alternative and gate_of(up, target).avoided():
         raise SidecarError("provider_overloaded", "The provider has been failing; it is left alone for a while.")
-    due = await budgets.check(host.config.budgets, host.ledger, target.route.provider)
+    due = await budgets.check(up.config.budgets, up.ledger, target.route.provider)
     for warning in due:
-        host.warn(warning)
+        up.warn(warning)
     warnings = [*candidate.warnings, *due]
-    return Plan(target=target, origin=target, chat=chat, warnings=warnings, keys=resolve.keys(host.config, target))
+    return Plan(target=target, origin=target, chat=chat, warnings=warnings, keys=resolve.keys(up.config, target))
 
 
-def _with_free_key(host: Host, plan: Plan) -> Plan:
+def _with_free_key(up: Upstream, plan: Plan) -> Plan:
     """Return *plan* with that of the user's keys whose gate lets it in first."""
     if not plan.keys or plan.keys == (plan.origin.credential,):
         return plan
     origins = [msgspec.structs.replace(plan.origin, credential=key) for key in plan.keys]
-    best = min(origins, key=lambda origin: gate_of(host, origin).rank(plan.origin.route.model))
+    best = min(origins, key=lambda origin: gate_of(up, origin).rank(plan.origin.route.model))
     if best.credential is plan.origin.credential:
         return plan
     return msgspec.structs.replace(plan, target=best, origin=best, done=plan.done - recovery.OF_TARGET)
 
 
-async def _take_turn(host: Host, entry: Entry, plan: Plan, sink: Sink, *, last: bool, has_alternative: bool) -> None:
+async def _take_turn(
+    up: Upstream, state: RequestState, plan: Plan, sink: Sink, *, last: bool, has_alternative: bool
+) -> None:
     """Ask once, when the gate lets the request in, unless its limits make that too late."""
-    gate, progress, model = gate_of(host, plan.origin), entry.progress, plan.target.route.model
+    gate, progress, model = gate_of(up, plan.origin), state.progress, plan.target.route.model
     progress.phase = "queue"
     tokens = request_limits.prompt_tokens(plan.chat) if gate.counts_tokens else 0
     pause_ms = gate.pause_ms(model, tokens)
-    if pause_ms and pause_ms > (FALLBACK_MS if has_alternative else entry.remaining_ms):
+    if pause_ms and pause_ms > (FALLBACK_MS if has_alternative else state.remaining_ms):
         text = "The provider's limits ask to wait for longer than the request may."
         raise SidecarError("rate_limited", text, retry_after_ms=pause_ms)
     if pause_ms or not gate.free:
-        _tell(host, sink, Status(state="queued", wait_ms=pause_ms))
-    patience_ms = 0 if last else entry.remaining_ms
+        sink.tell(Status(state="queued", wait_ms=pause_ms))
+    patience_ms = 0 if last else state.remaining_ms
     async with gate.slot(plan.chat.options.priority, patience_ms, model, tokens) as turn:
         try:
-            await attempt.ask(host, entry, plan, turn, sink)
+            await attempt.ask(up, state, plan, turn, sink)
         except SidecarError as error:
             if progress.held_up and error.body.code == "network_error":
                 # A provider that was kept waiting hangs up, and is not to blame: the gate is not to count it.
@@ -165,26 +166,26 @@ async def _take_turn(host: Host, entry: Entry, plan: Plan, sink: Sink, *, last: 
             raise
 
 
-def max_attempts(host: Host, target: Target, chat: Chat) -> int:
+def max_attempts(up: Upstream, target: Target, chat: Chat) -> int:
     """Return how often a request is made at most, with all that failed for a moment."""
     wanted = chat.options.retry.max_attempts if chat.options.retry else None
-    return wanted or _limit(host, target, "max_attempts", retry.MAX_ATTEMPTS)
+    return wanted or _limit(up, target, "max_attempts", retry.MAX_ATTEMPTS)
 
 
-def _limit(host: Host, target: Target, name: str, default: int) -> int:
-    limits = host.config.limits
+def _limit(up: Upstream, target: Target, name: str, default: int) -> int:
+    limits = up.config.limits
     value: int = limits.get("providers", {}).get(target.route.provider, {}).get(name) or limits.get(name) or default
     return value
 
 
 def _wait(
-    entry: Entry, gate: Gate, error: SidecarError, tried: int, max_attempts: int, *, has_alternative: bool
+    state: RequestState, gate: Gate, error: SidecarError, tried: int, max_attempts: int, *, has_alternative: bool
 ) -> tuple[int | None, int]:
     """Return how long to wait before the next attempt, None for no such, and what it costs of the budget."""
-    if entry.progress.delivered or (has_alternative and error.body.code == "timeout"):
+    if state.progress.delivered or (has_alternative and error.body.code == "timeout"):
         return None, 0
     longest_ms = FALLBACK_MS if has_alternative else float("inf")
-    return retry.paid_wait_ms(error.body, tried, max_attempts, entry.remaining_ms, gate.budget, longest_ms=longest_ms)
+    return retry.paid_wait_ms(error.body, tried, max_attempts, state.remaining_ms, gate.budget, longest_ms=longest_ms)
 
 
 def _failed(plan: Plan, error: SidecarError, began: float, wait_ms: int | None, known: Progress | None) -> Attempt:
@@ -200,36 +201,30 @@ def _failed(plan: Plan, error: SidecarError, began: float, wait_ms: int | None, 
     )
 
 
-def _tell(host: Host, sink: Sink, status: Status) -> None:
-    """Say what the request waits for, to a host that asked to hear it."""
-    if "status" in host.session.events:
-        sink.send([status])
-
-
-def gate_of(host: Host, target: Target) -> Gate:
+def gate_of(up: Upstream, target: Target) -> Gate:
     """Return the gate of a target's provider, address and credential."""
     secret = target.credential.reveal() if target.credential else None
     key = (target.route.provider, target.route.base_url, hash(secret))
-    gate = host.gates.get(key)
+    gate = up.gates.get(key)
     if gate is None:
-        if len(host.gates) >= MAX_GATES:
-            host.gates = {each: known for each, known in host.gates.items() if not known.idle}
-        gate = host.gates[key] = Gate(
-            _limit(host, target, "concurrency", CONCURRENCY),
-            _limit(host, target, "queue_length", QUEUE_LENGTH),
-            _limit(host, target, "requests_per_minute", 0),
-            _limit(host, target, "tokens_per_minute", 0),
+        if len(up.gates) >= MAX_GATES:
+            up.gates = {each: known for each, known in up.gates.items() if not known.idle}
+        gate = up.gates[key] = Gate(
+            _limit(up, target, "concurrency", CONCURRENCY),
+            _limit(up, target, "queue_length", QUEUE_LENGTH),
+            _limit(up, target, "requests_per_minute", 0),
+            _limit(up, target, "tokens_per_minute", 0),
         )
     return gate
 
 
-async def _led(host: Host, entry: Entry, plan: Plan) -> Plan:
+async def _led(up: Upstream, state: RequestState, plan: Plan) -> Plan:
     """Return *plan* with what its credential says of the address and the provider's list of the endpoint."""
     if plan.target is not plan.origin:
         return plan
-    target = await authorize.prepare(call_of(host, plan.origin))
+    target = await authorize.prepare(call_for(up, plan.origin))
     if target.row.wire_from_list and not plan.chat.options.wire:
-        listed = await model_lists.find(host, target, entry.progress)
+        listed = await model_lists.find(up, target, state.progress)
         if listed is not None and listed.wire is not None:
             target = with_wire(target, listed.wire)
     return msgspec.structs.replace(plan, target=target)
@@ -242,7 +237,7 @@ def with_wire(target: Target, wire: str) -> Target:
     return msgspec.structs.replace(target, route=msgspec.structs.replace(route, wire=wire, path=path))
 
 
-def _as_seen_by_host(host: Host, error: SidecarError, target: Target, progress: Progress) -> SidecarError:
+def _as_seen_by_host(up: Upstream, error: SidecarError, target: Target, progress: Progress) -> SidecarError:
     """Return *error* as it reads to the host.
 
     Once content was delivered a connection that broke has interrupted a stream; a model that is
@@ -253,7 +248,7 @@ def _as_seen_by_host(host: Host, error: SidecarError, target: Target, progress: 
         # A provider that was kept waiting hangs up, and is not to blame.
         reason = "host_backpressure" if progress.held_up else body.reason
         return error.with_(code="stream_interrupted", retryable=True, reason=reason)
-    if body.code == "model_not_found" and body.hint is None and (names := model_lists.nearest(host, target)):
+    if body.code == "model_not_found" and body.hint is None and (names := model_lists.nearest(up, target)):
         return error.with_(hint=f"Nearest: {', '.join(names)}.")
     if body.code == "network_error" and body.reason == "refused" and target.row.setup_hint:
         return error.with_(hint=target.row.setup_hint)

@@ -6,9 +6,9 @@ Knows the defaults, and for whom they are longer. Must not know clocks, wires or
 import msgspec
 
 from protocol.requests import Timeouts
+from sidecar.core.http import CONNECT_SECONDS, FIRST_BYTE_SECONDS, IDLE_SECONDS, HttpTimeouts
+from sidecar.core.request_state import TOTAL_MS, RequestState
 from sidecar.providers.resolve import Target
-from sidecar.server.open_requests import TOTAL_MS, Entry
-from sidecar.upstream import http_client
 
 
 class Patience(msgspec.Struct, frozen=True, kw_only=True):
@@ -26,20 +26,20 @@ class Patience(msgspec.Struct, frozen=True, kw_only=True):
     """From the request's line to its terminal line, waits and further tries included."""
 
     @property
-    def of_attempt(self) -> http_client.Limits:
+    def of_attempt(self) -> HttpTimeouts:
         """Return those that the HTTP client keeps."""
-        return http_client.Limits(connect=self.connect, first_byte=self.first_byte, idle=self.idle)
+        return HttpTimeouts(connect=self.connect, first_byte=self.first_byte, idle=self.idle)
 
 
 USUAL = Patience(
-    connect=http_client.CONNECT_SECONDS,
-    first_byte=http_client.FIRST_BYTE_SECONDS,
-    idle=http_client.IDLE_SECONDS,
+    connect=CONNECT_SECONDS,
+    first_byte=FIRST_BYTE_SECONDS,
+    idle=IDLE_SECONDS,
     progress=300.0,
     total=TOTAL_MS / 1000,
 )
 
-LONG = Patience(connect=http_client.CONNECT_SECONDS, first_byte=600.0, idle=600.0, progress=900.0, total=1800.0)
+LONG = Patience(connect=CONNECT_SECONDS, first_byte=600.0, idle=600.0, progress=900.0, total=1800.0)
 """For models that think before they speak, some of them for minutes without a word, and for servers at the user's own
 place, which may have a model to load first and write slowly."""
 
@@ -62,9 +62,9 @@ def patience_with(target: Target, wanted: Timeouts | None) -> Patience:
     return msgspec.structs.replace(patience, idle=min(patience.idle, patience.progress))
 
 
-def limit_time(entry: Entry, target: Target, wanted: Timeouts | None) -> None:
+def limit_time(state: RequestState, target: Target, wanted: Timeouts | None) -> None:
     """Let a chat with *target* take as long in all as it asks for, else as long as is usual for the model."""
-    limit = entry.limit if wanted and wanted.total_ms else entry.grant
+    limit = state.limit if wanted and wanted.total_ms else state.grant
     limit(round(patience_with(target, wanted).total * 1000))
 
 

@@ -14,7 +14,7 @@ from protocol.requests import Chat, ListModels, Options, Settings
 from sidecar.catalogue import models, overlay, provider_rows
 from sidecar.catalogue.models import ModelRow
 from sidecar.catalogue.provider_rows import DeviceLogin, ProviderRow
-from sidecar.config.loader import Config
+from sidecar.config.values import Config
 from sidecar.core import url_policy
 from sidecar.core.errors import SidecarError, invalid
 from sidecar.core.secret import Kind, Secret, secret

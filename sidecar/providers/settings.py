@@ -14,7 +14,8 @@ import msgspec
 from protocol.requests import Settings
 from sidecar.catalogue import provider_rows
 from sidecar.catalogue.provider_rows import ProviderRow
-from sidecar.config.loader import Config, provider_env
+from sidecar.config.loader import provider_env
+from sidecar.config.values import Config
 from sidecar.core import url_policy
 from sidecar.core.errors import invalid
 from sidecar.core.secret import Source

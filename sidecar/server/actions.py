@@ -25,46 +25,47 @@ from protocol.requests import (
 )
 from sidecar import __version__
 from sidecar.core.errors import invalid
+from sidecar.core.request_state import TOTAL_MS
 from sidecar.server import heartbeat
-from sidecar.server.app import Host
+from sidecar.server.app import App
 from sidecar.server.framing import MAX_LINE_BYTES
-from sidecar.server.open_requests import TOTAL_MS, Entry
+from sidecar.server.open_requests import OpenRequest
 
 
-def initialize(host: Host, params: Initialize) -> dict[str, Any]:
+def initialize(app: App, params: Initialize) -> dict[str, Any]:
     """Note who the host is and what it wants, and say what the sidecar can do."""
     from sidecar.providers import resolve
     from sidecar.wires import registry  # A host that only pings pays for neither.
 
     if params.protocol_version != PROTOCOL_VERSION:
         raise invalid(f"`params.protocol_version` must be {PROTOCOL_VERSION}.", "params.protocol_version")
-    host.session = params
-    heartbeat.watch(host)
+    app.begin_session(params)
+    heartbeat.watch(app)
     return {
         "protocol_version": PROTOCOL_VERSION,
         "name": "sidecar",
         "version": __version__,
         "actions": sorted(ACTIONS),
-        "providers": sorted(resolve.known_providers(host.config)),
+        "providers": sorted(resolve.known_providers(app.upstream.config)),
         "wires": list(registry.names()),
         "events": ["status", "warnings"],
         "limits": {"max_line_bytes": MAX_LINE_BYTES},
     }
 
 
-def ping(host: Host, params: Nothing) -> dict[str, Any]:  # noqa: ARG001 - the shape of an action
+def ping(app: App, params: Nothing) -> dict[str, Any]:  # noqa: ARG001 - the shape of an action
     """Say that the process is there, and how many requests are open."""
-    return {"pong": True, "in_flight": len(host.inflight)}
+    return {"pong": True, "in_flight": len(app.requests)}
 
 
-def cancel(host: Host, params: Cancel) -> dict[str, Any]:
+def cancel(app: App, params: Cancel) -> dict[str, Any]:
     """Cancel a request and say whether there was one."""
-    return {"found": host.inflight.cancel(params.id)}
+    return {"found": app.requests.cancel(params.id)}
 
 
-def shutdown(host: Host, params: Nothing) -> dict[str, Any]:  # noqa: ARG001 - the shape of an action
+def shutdown(app: App, params: Nothing) -> dict[str, Any]:  # noqa: ARG001 - the shape of an action
     """Cancel everything, end every stream and leave."""
-    host.leave()
+    app.leave()
     return {"shutting_down": True}
 
 
@@ -72,7 +73,7 @@ class AtOnce(NamedTuple):
     """An action that is answered in the reader's own turn."""
 
     params: type[msgspec.Struct]
-    run: Callable[[Host, Any], Any]
+    run: Callable[[App, Any], Any]
 
 
 class Task(NamedTuple):
@@ -85,12 +86,12 @@ class Task(NamedTuple):
     streams: bool = False
     """Whether its chunks are those of a chat, among which `status` tells what it waits for."""
 
-    async def run(self, host: Host, entry: Entry, params: msgspec.Struct) -> None:
+    async def run(self, app: App, entry: OpenRequest, params: msgspec.Struct) -> None:
         """Do it; it ends its entry itself, with `host.finish`."""
-        function: Callable[[Host, Entry, Any], Awaitable[None]] = getattr(
+        function: Callable[[App, OpenRequest, Any], Awaitable[None]] = getattr(
             importlib.import_module("sidecar.server.tasks"), self.name
         )
-        await function(host, entry, params)
+        await function(app, entry, params)
 
 
 ACTIONS: dict[str, AtOnce | Task] = {

@@ -14,92 +14,92 @@ from anyio.to_thread import run_sync as to_thread
 from protocol.replies import Authentication, LoggedIn, Method, Status
 from protocol.requests import Authenticate, ListModels
 from sidecar.auth import authorize
-from sidecar.auth.authorize import call_of
 from sidecar.auth.logins import device_flow, imported
 from sidecar.auth.logins.store import Secrets, Stored
 from sidecar.catalogue import provider_rows
 from sidecar.catalogue.provider_rows import ProviderRow
-from sidecar.config.loader import Config
+from sidecar.config.values import Config
 from sidecar.core.errors import SidecarError, invalid
 from sidecar.core.secret import Secret
 from sidecar.core.single_flight import Flight
 from sidecar.providers import resolve, settings
 from sidecar.providers.resolve import Target
-from sidecar.server.app import Host
-from sidecar.server.open_requests import Entry
+from sidecar.server.app import App
+from sidecar.server.open_requests import OpenRequest
 from sidecar.upstream import model_lists, settings_discovery
+from sidecar.upstream.context import call_for
 
 _METHODS: dict[str, Method] = {"key": "api_key", "token": "access_token", "document": "api_key"}
 """By the kind of a credential."""
 
 
-async def login(host: Host, entry: Entry, name: str, params: Authenticate) -> None:
+async def login(app: App, entry: OpenRequest, name: str, params: Authenticate) -> None:
     """Store the key of the request, or log in with a code that the user types in a browser."""
-    row = resolve.known_providers(host.config)[name]
+    row = resolve.known_providers(app.upstream.config)[name]
     if row.auth == "none":
         raise invalid(f"{row.name} needs no login.", "provider")
     if params.existing:
-        host.finish(entry, await _taken_over(host, name, row, params))
+        app.finish(entry, await _taken_over(app, name, row, params))
     elif params.api_key is not None:
         asked = ListModels(api_key=params.api_key)
-        config = await settings_discovery.informed(host, name, asked)
+        config = await settings_discovery.informed(app.upstream, name, asked)
         target = resolve.provider_target(config, name, asked)
         stored = _stored(config, name, row, _credential(target), method="api_key")
-        done = await host.flights.alone(lambda _: _kept(host, name, stored))
-        host.finish(entry, done)
+        done = await app.upstream.flights.alone(lambda _: _kept(app, name, stored))
+        app.finish(entry, done)
     elif row.login is not None:
-        await _logged_in(host, entry, name, row)
+        await _logged_in(app, entry, name, row)
     else:
         raise invalid(f"{row.name} has no login but a key: `params.api_key` is required.", "params.api_key")
 
 
-async def status(host: Host, entry: Entry, name: str, params: Authenticate) -> None:  # noqa: ARG001 - an operation
+async def status(app: App, entry: OpenRequest, name: str, params: Authenticate) -> None:  # noqa: ARG001 - an operation
     """Say how the provider is authorized."""
-    host.finish(entry, described(host, name))
+    app.finish(entry, described(app, name))
 
 
-async def validate(host: Host, entry: Entry, name: str, params: Authenticate) -> None:
+async def validate(app: App, entry: OpenRequest, name: str, params: Authenticate) -> None:
     """Ask the provider for something cheap that it gives to nobody without a good credential."""
     asked = ListModels(api_key=params.api_key)
-    config = await settings_discovery.informed(host, name, asked)
+    config = await settings_discovery.informed(app.upstream, name, asked)
     target = resolve.provider_target(config, name, asked)
     keys = resolve.keys(config, target) or (None,)
     for number, key in enumerate(keys, 1):
         try:
-            await _tried(host, entry, msgspec.structs.replace(target, credential=key))
+            await _tried(app, entry, msgspec.structs.replace(target, credential=key))
         except SidecarError as error:
             if len(keys) == 1:
                 raise
             raise error.with_(message=f"Key {number} of {len(keys)}: {error.body.message}") from None
-    host.finish(entry, msgspec.structs.replace(described(host, name, target.credential), valid=True))
+    app.finish(entry, msgspec.structs.replace(described(app, name, target.credential), valid=True))
 
 
-async def _tried(host: Host, entry: Entry, target: Target) -> None:
+async def _tried(app: App, entry: OpenRequest, target: Target) -> None:
     if target.row.auth == "none":
         return
     path = settings.check_path(target.row, target.route.provider, target.route.settings)
     try:
-        await model_lists.get(host, target, entry.progress, path)
+        await model_lists.get(app.upstream, target, entry.state.progress, path)
     except SidecarError as error:
-        renewed = await authorize.renew(call_of(host, target), error)
+        renewed = await authorize.renew(call_for(app.upstream, target), error)
         if renewed is None:
             raise
-        await model_lists.get(host, renewed, entry.progress, path)
+        await model_lists.get(app.upstream, renewed, entry.state.progress, path)
 
 
-async def logout(host: Host, entry: Entry, name: str, params: Authenticate) -> None:  # noqa: ARG001 - an operation
+async def logout(app: App, entry: OpenRequest, name: str, params: Authenticate) -> None:  # noqa: ARG001 - an operation
     """Forget what is stored, and all that was made of it."""
-    removed = await host.flights.alone(lambda _: host.store.remove(name))
-    warnings = host.store.warnings
+    removed = await app.upstream.flights.alone(lambda _: app.upstream.store.remove(name))
+    warnings = app.upstream.store.warnings
     # What schemes remember may be made of the credential, and is made anew where it is not.
-    host.sessions.clear()
-    for key in [key for key in host.model_lists if key[0] == name]:
-        del host.model_lists[key]
-    await host.look_into_store()
-    host.finish(entry, msgspec.structs.replace(described(host, name), removed=removed, warnings=warnings))
+    app.upstream.sessions.clear()
+    for key in [key for key in app.upstream.model_lists if key[0] == name]:
+        del app.upstream.model_lists[key]
+    await app.upstream.look_into_store()
+    app.finish(entry, msgspec.structs.replace(described(app, name), removed=removed, warnings=warnings))
 
 
-OPERATIONS: dict[str, Callable[[Host, Entry, str, Authenticate], Awaitable[None]]] = {
+OPERATIONS: dict[str, Callable[[App, OpenRequest, str, Authenticate], Awaitable[None]]] = {
     "login": login,
     "status": status,
     "validate": validate,
@@ -137,33 +137,33 @@ def logins(config: Config, name: str, row: ProviderRow) -> list[Literal["api_key
     return taken
 
 
-def described(host: Host, name: str, given: Secret | None = None) -> Authentication:
+def described(app: App, name: str, given: Secret | None = None) -> Authentication:
     """Return how provider *name* is authorized, by a credential of the request's own if one is given."""
-    row = resolve.known_providers(host.config)[name]
-    credential, problem = found(host.config, name, row)
+    row = resolve.known_providers(app.upstream.config)[name]
+    credential, problem = found(app.upstream.config, name, row)
     if given is not None and given.source == "request":
         credential, problem = given, None
-    stored = host.store.get(name) if credential and credential.source == "store" else None
+    stored = app.upstream.store.get(name) if credential and credential.source == "store" else None
     return Authentication(
         provider=name,
-        ready=problem is None and (credential is not None or _has_chain(host.config, name, row)),
-        logins=logins(host.config, name, row),
-        method=_method(host, name, row, credential),
+        ready=problem is None and (credential is not None or _has_chain(app.upstream.config, name, row)),
+        logins=logins(app.upstream.config, name, row),
+        method=_method(app, name, row, credential),
         source=credential.source if credential and credential.source != "none" else None,
         account=stored.account if stored else None,
-        existing_account=host.config.existing.get(name),
+        existing_account=app.upstream.config.existing.get(name),
         storage=stored.storage if stored else None,
         expires_at=stored.expires_at if stored else None,
         problem=problem,
-        warnings=host.store.warnings,
+        warnings=app.upstream.store.warnings,
     )
 
 
-def _method(host: Host, name: str, row: ProviderRow, credential: Secret | None) -> Method | None:
+def _method(app: App, name: str, row: ProviderRow, credential: Secret | None) -> Method | None:
     if credential is not None:
-        stored = host.store.get(name) if credential.source == "store" else None
+        stored = app.upstream.store.get(name) if credential.source == "store" else None
         return stored.method if stored else _METHODS[credential.kind]
-    return "chain" if _has_chain(host.config, name, row) and (row.identity_env or row.identity_files) else None
+    return "chain" if _has_chain(app.upstream.config, name, row) and (row.identity_env or row.identity_files) else None
 
 
 def _has_chain(config: Config, name: str, row: ProviderRow) -> bool:
@@ -180,45 +180,45 @@ def _has_chain(config: Config, name: str, row: ProviderRow) -> bool:
 # --- a login ---------------------------------------------------------------------------------
 
 
-async def _logged_in(host: Host, entry: Entry, name: str, row: ProviderRow) -> None:
+async def _logged_in(app: App, entry: OpenRequest, name: str, row: ProviderRow) -> None:
     """Tell *entry* what the one login of the provider says, from the code on, until it has ended."""
 
     async def run(flight: Flight) -> LoggedIn:
-        return await _by_device(host, name, row, flight)
+        return await _by_device(app, name, row, flight)
 
-    with host.flights.joined(("login", name), run, lasting=False) as flight:
+    with app.upstream.flights.joined(("login", name), run, lasting=False) as flight:
         told = 0
         while not flight.landed:
             for word in flight.said[told:]:
                 # Who joins late has no use for waits that are over.
-                if not isinstance(word, Status) or ("status" in host.session.events and word is flight.said[-1]):
+                if not isinstance(word, Status) or ("status" in app.session.events and word is flight.said[-1]):
                     entry.lane.send([word])
             told = len(flight.said)
             await flight.news()
-        host.finish(entry, await flight.outcome())
+        app.finish(entry, await flight.outcome())
 
 
-async def _taken_over(host: Host, name: str, row: ProviderRow, params: Authenticate) -> LoggedIn:
+async def _taken_over(app: App, name: str, row: ProviderRow, params: Authenticate) -> LoggedIn:
     if params.api_key is not None:
         raise invalid("Of `params.api_key` and `params.existing` one can be stored.", "params.existing")
-    found = await to_thread(imported.find, host.config, name, row, abandon_on_cancel=True)
+    found = await to_thread(imported.find, app.upstream.config, name, row, abandon_on_cancel=True)
     if found is None:
         raise invalid(f"No other program has left a login for {row.name}.", "params.existing")
-    stored = _stored(host.config, name, row, found.token, method="device", account=found.account)
-    done: LoggedIn = await host.flights.alone(lambda _: _kept(host, name, stored))
+    stored = _stored(app.upstream.config, name, row, found.token, method="device", account=found.account)
+    done: LoggedIn = await app.upstream.flights.alone(lambda _: _kept(app, name, stored))
     return done
 
 
-async def _by_device(host: Host, name: str, row: ProviderRow, flight: Flight) -> LoggedIn:
+async def _by_device(app: App, name: str, row: ProviderRow, flight: Flight) -> LoggedIn:
     if row.login is None:
         raise invalid(f"{row.name} has no login.", "provider")
-    at = device_flow.endpoints(row.login, settings.merged(host.config, name, row, None))
-    code = await device_flow.begin(host.http, at)
+    at = device_flow.endpoints(row.login, settings.merged(app.upstream.config, name, row, None))
+    code = await device_flow.begin(app.upstream.http, at)
     flight.say(code.shown)
-    tokens = await device_flow.wait(host.http, at, code, flight)
-    account = await device_flow.account(host.http, at, tokens.access)
-    stored = _stored(host.config, name, row, tokens.access, method="device", account=account, tokens=tokens)
-    return await _kept(host, name, stored)
+    tokens = await device_flow.wait(app.upstream.http, at, code, flight)
+    account = await device_flow.account(app.upstream.http, at, tokens.access)
+    stored = _stored(app.upstream.config, name, row, tokens.access, method="device", account=account, tokens=tokens)
+    return await _kept(app, name, stored)
 
 
 def _stored(  # noqa: PLR0913 - what is stored
@@ -244,10 +244,10 @@ def _stored(  # noqa: PLR0913 - what is stored
     )
 
 
-async def _kept(host: Host, name: str, stored: Stored) -> LoggedIn:
-    storage = await host.store.save(name, stored)
-    warnings = host.store.warnings
-    await host.look_into_store()
+async def _kept(app: App, name: str, stored: Stored) -> LoggedIn:
+    storage = await app.upstream.store.save(name, stored)
+    warnings = app.upstream.store.warnings
+    await app.upstream.look_into_store()
     return LoggedIn(
         provider=name,
         method=stored.method,
@@ -264,9 +264,9 @@ def _credential(target: Target) -> Secret:
     return target.credential
 
 
-def info(host: Host, name: str, row: ProviderRow) -> dict[str, Any]:
+def info(app: App, name: str, row: ProviderRow) -> dict[str, Any]:
     """Return what `list_providers` says of provider *name*."""
-    config, said = host.config, described(host, name)
+    config, said = app.upstream.config, described(app, name)
     credential, _ = found(config, name, row)
     return {
         "id": name,

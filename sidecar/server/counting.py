@@ -17,8 +17,8 @@ from protocol.replies import Warn
 from protocol.requests import Chat, CountTokens
 from sidecar.core.errors import invalid
 from sidecar.providers import resolve
-from sidecar.server.app import Host
-from sidecar.server.open_requests import Entry
+from sidecar.server.app import App
+from sidecar.server.open_requests import OpenRequest
 from sidecar.tokens import estimates, families, vocabularies
 from sidecar.tokens.estimates import Count, Estimate, Family
 from sidecar.upstream import token_counts
@@ -43,22 +43,22 @@ class Asked(NamedTuple):
     family: Family
 
 
-async def count(host: Host, entry: Entry, params: CountTokens) -> dict[str, Any]:
+async def count(app: App, entry: OpenRequest, params: CountTokens) -> dict[str, Any]:
     """Return the answer to `count_tokens`.
 
     Raises: SidecarError `invalid_request`, `unknown_provider`; with `exact`, whatever the provider answers.
     """
-    provider, chat = resolve.with_preset(host.config, entry.envelope.provider, _chat(params))
-    model = resolve.described(host.config, provider, chat.model, chat.settings)
-    entry.progress.provider, entry.progress.model = model.provider, model.model
+    provider, chat = resolve.with_preset(app.upstream.config, entry.envelope.provider, _chat(params))
+    model = resolve.described(app.upstream.config, provider, chat.model, chat.settings)
+    entry.state.progress.provider, entry.state.progress.model = model.provider, model.model
     asked = Asked(chat, params.text, families.family_of(model.usual_name))
     if not params.exact or (params.text is not None and asked.family.own):
-        return await _estimate(host, asked)
-    counted = await _by_provider(host, entry, provider, asked)
+        return await _estimate(app, asked)
+    counted = await _by_provider(app, entry, provider, asked)
     if counted is not None:
         return counted
     warning = Warn(code="estimated", message="The provider does not count this itself: the count is an estimate.")
-    return await _estimate(host, asked) | {"warnings": [warning]}
+    return await _estimate(app, asked) | {"warnings": [warning]}
 
 
 def _chat(params: CountTokens) -> Chat:
@@ -77,9 +77,9 @@ def _chat(params: CountTokens) -> Chat:
 # --- by the provider -------------------------------------------------------------------------
 
 
-async def _by_provider(host: Host, entry: Entry, provider: str | None, asked: Asked) -> dict[str, Any] | None:
+async def _by_provider(app: App, entry: OpenRequest, provider: str | None, asked: Asked) -> dict[str, Any] | None:
     """Return the provider's own count, or None where it has none for this model."""
-    found = await token_counts.ask(host, entry, provider, asked.chat)
+    found = await token_counts.ask(app.upstream, entry.state, provider, asked.chat)
     if found is None:
         return None
     if found.whole or asked.text is not None:
@@ -94,12 +94,12 @@ async def _by_provider(host: Host, entry: Entry, provider: str | None, asked: As
 # --- by a vocabulary -------------------------------------------------------------------------
 
 
-async def _estimate(host: Host, asked: Asked) -> dict[str, Any]:
+async def _estimate(app: App, asked: Asked) -> dict[str, Any]:
     """Return a count that asks nobody."""
     family = asked.family
-    kept: Kept = host.sessions.setdefault(__name__, Kept())
+    kept: Kept = app.upstream.sessions.setdefault(__name__, Kept())
     try:
-        encoding = await _encoding(host, kept, vocabularies.file_of(family.vocabulary))
+        encoding = await _encoding(app, kept, vocabularies.file_of(family.vocabulary))
     except vocabularies.VocabularyError:
         guess = await _counted(kept, asked, estimates.by_bytes)
         return _answer(guess._replace(error_band_pct=estimates.BYTES_BAND_PCT), "bytes", "3.5 bytes a token")
@@ -109,14 +109,14 @@ async def _estimate(host: Host, asked: Asked) -> dict[str, Any]:
     return _answer(found, "estimate", f"{family.vocabulary} × {family.factor:g}")
 
 
-async def _encoding(host: Host, kept: Kept, name: str) -> Any:
+async def _encoding(app: App, kept: Kept, name: str) -> Any:
     """Return the encoding of that name, loaded once for all requests that wait for it."""
     if name not in kept.encodings:
 
         async def load(_: object) -> None:
             kept.encodings[name] = await anyio.to_thread.run_sync(vocabularies.load, name, abandon_on_cancel=True)
 
-        await host.flights.share((__name__, name), load)
+        await app.upstream.flights.share((__name__, name), load)
     return kept.encodings[name]
 
 

@@ -11,33 +11,33 @@ from sidecar.core.errors import SidecarError, invalid
 from sidecar.core.log import log, origin
 from sidecar.server import framing, heartbeat
 from sidecar.server.actions import ACTIONS, AtOnce, Task
-from sidecar.server.app import Host
+from sidecar.server.app import App
 from sidecar.server.framing import TooLong
-from sidecar.server.open_requests import Entry, duplicate
+from sidecar.server.open_requests import OpenRequest, duplicate
 
 MAX_OPEN = 4096
 """Requests that may be open at once."""
 
 
-def accept(host: Host, line: bytes | TooLong) -> None:
+def accept(app: App, line: bytes | TooLong) -> None:
     """Answer *line* at once, or open its request as a task. Never raises and never waits."""
     if isinstance(line, TooLong):
-        host.refuse(framing.sniff_id(line.head), _too_long(line))
+        app.refuse(framing.sniff_id(line.head), _too_long(line))
         return
     try:
         envelope = framing.decode_envelope(line)
     except SidecarError as error:
-        host.refuse(_id_of(line) if error.body.code != "parse_error" else None, error)
+        app.refuse(_id_of(line) if error.body.code != "parse_error" else None, error)
         return
     except MemoryError as error:
-        host.refuse(framing.sniff_id(line[: framing.SNIFF_BYTES]), _internal(error))
+        app.refuse(framing.sniff_id(line[: framing.SNIFF_BYTES]), _internal(error))
         return
     try:
-        _start(host, envelope, line)
+        _start(app, envelope, line)
     except SidecarError as error:
-        host.refuse(None if error.body.code == "parse_error" else envelope.id, error)
+        app.refuse(None if error.body.code == "parse_error" else envelope.id, error)
     except Exception as error:  # noqa: BLE001 - nothing on stdin may end the process
-        host.refuse(envelope.id, _internal(error))
+        app.refuse(envelope.id, _internal(error))
 
 
 def _too_long(line: TooLong) -> SidecarError:
@@ -59,31 +59,31 @@ def _id_of(line: bytes) -> ReplyId:
     return found
 
 
-def _start(host: Host, envelope: Envelope, line: bytes) -> None:
+def _start(app: App, envelope: Envelope, line: bytes) -> None:
     action = ACTIONS.get(envelope.action)
     if action is None:
         raise invalid(f"`action` must be one of: {', '.join(ACTIONS)}.", "action")
-    if host.leaving and envelope.action != "shutdown":
+    if app.leaving and envelope.action != "shutdown":
         raise SidecarError("shutting_down", "The process is leaving and takes no new work.")
-    if envelope.id in host.inflight and (envelope.id is not msgspec.UNSET or isinstance(action, Task)):
+    if envelope.id in app.requests and (envelope.id is not msgspec.UNSET or isinstance(action, Task)):
         raise duplicate(envelope.id)
     params = framing.decode_params(envelope.params, action.params)
-    if host.session.strict:
+    if app.session.strict:
         _refuse_unknown(line, msgspec.structs.replace(envelope, params=params))
     if isinstance(action, AtOnce):
-        host.reply(envelope.id, action.run(host, params))
+        app.reply(envelope.id, action.run(app, params))
         return
-    if len(host.inflight) >= MAX_OPEN:
+    if len(app.requests) >= MAX_OPEN:
         raise SidecarError("queue_full", "Too many requests are open.", retry_after_ms=1000)
-    entry = Entry(envelope, host.outbox.lane(envelope.id), streams=action.streams)
-    host.inflight.register(entry)
+    entry = OpenRequest(envelope, app.outbox.lane(envelope.id), streams=action.streams)
+    app.requests.register(entry)
     if envelope.timeout is not None:
-        entry.limit(envelope.timeout)
+        entry.state.limit(envelope.timeout)
     else:
-        entry.grant(action.total_ms)
+        entry.state.grant(action.total_ms)
     if entry.streams:
-        heartbeat.watch(host)
-    host.tasks.start_soon(_run, host, entry, action, params)
+        heartbeat.watch(app)
+    app.tasks.start_soon(_run, app, entry, action, params)
 
 
 def _refuse_unknown(line: bytes, known: Envelope) -> None:
@@ -92,24 +92,24 @@ def _refuse_unknown(line: bytes, known: Envelope) -> None:
         raise invalid(f"`{unknown}` is not a field of {known.action}.", unknown)
 
 
-async def _run(host: Host, entry: Entry, action: Task, params: msgspec.Struct) -> None:
-    with entry.scope:
+async def _run(app: App, entry: OpenRequest, action: Task, params: msgspec.Struct) -> None:
+    with entry.state.scope:
         try:
-            await action.run(host, entry, params)
+            await action.run(app, entry, params)
         except SidecarError as error:
-            host.fail(entry, error)
+            app.fail(entry, error)
         except Exception as error:  # noqa: BLE001 - the one place where any failure of ours becomes a line
-            host.fail(entry, _unwrapped(error))
+            app.fail(entry, _unwrapped(error))
     # Left without a terminal line: the scope was cancelled, whatever the task made of it.
     if not entry.lane.closed:
-        host.fail(entry, _cancelled(entry))
+        app.fail(entry, _cancelled(entry))
 
 
-def _cancelled(entry: Entry) -> SidecarError:
-    if entry.reason == "timeout":
-        text = f"The request took longer than the {entry.limit_ms} ms that it was given."
-        return SidecarError("timeout", text, phase=entry.progress.phase or "total", reason="deadline")
-    if entry.reason == "shutting_down":
+def _cancelled(entry: OpenRequest) -> SidecarError:
+    if entry.state.reason == "timeout":
+        text = f"The request took longer than the {entry.state.limit_ms} ms that it was given."
+        return SidecarError("timeout", text, phase=entry.state.progress.phase or "total", reason="deadline")
+    if entry.state.reason == "shutting_down":
         return SidecarError("shutting_down", "The process is leaving.")
     return SidecarError("cancelled", "The request was cancelled.")
 

@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from typing import Any, TypeVar
 
 import msgspec
-from msgspec import inspect
 
 from protocol.requests import Envelope, Id
-from sidecar.core.errors import SidecarError, invalid
+from sidecar.core.errors import SidecarError
+from sidecar.core.json_values import validation_error
 
 MAX_LINE_BYTES = 32 * 1024 * 1024
 """Longest request line: room for a few images. A longer one is refused and skipped, never stored."""
@@ -197,59 +197,6 @@ def _refused(error: msgspec.ValidationError, line: bytes) -> SidecarError:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as broken:
         return parse_error(broken)
     return validation_error(error, "", Envelope)
-
-
-_AT = re.compile(r"^(.*?)(?: - at `(?:key in )?\$?\.?(.*)`)?$", re.DOTALL)
-_PATTERN = re.compile(r"matching regex '(.*)'$", re.DOTALL)
-_MISSING = re.compile(r"missing required field `(\w+)`")
-
-
-def validation_error(error: msgspec.ValidationError, root: str, kind: type) -> SidecarError:
-    """Return the `invalid_request` for a value of the wrong shape, in a *kind* whose own path is *root*."""
-    match = _AT.match(str(error))
-    problem, path = (match[1], match[2] or "") if match else ("is not valid", "")
-    param = ".".join(part for part in (root, path) if part).replace(".[", "[") or None
-    if problem.startswith("Number out of range"):
-        return SidecarError("parse_error", "The line holds a number that is out of range.")
-    if missing := _MISSING.search(problem):
-        param = f"{param}.{missing[1]}" if param else missing[1]
-        return invalid(f"`{param}` is required.", param)
-    if problem.startswith(("Invalid enum value", "Invalid value")):
-        # msgspec repeats the value here.
-        return invalid(f"`{param}` must be one of: {', '.join(_words_at(kind, path))}.", param)
-    problem = _PATTERN.sub(_plain_pattern, problem[0].lower() + problem[1:])
-    where = f"`{param}`" if param else "The request"
-    return invalid(f"{where}: {problem}.", param)
-
-
-def _plain_pattern(match: re.Match[str]) -> str:
-    # As people write it: msgspec shows its `repr`, and what keeps a last line break out of `$` tells nobody anything.
-    pattern = match[1].replace("\\\\", "\\").replace(r"(?!\n)", "")
-    return f"matching `{pattern}`"
-
-
-def _words_at(kind: type, path: str) -> list[str]:
-    """Return the words that stand to choice at *path* of a *kind*, a path as msgspec names it."""
-    found = _each([inspect.type_info(kind)])
-    # Whichever entry of a list or a table it is, its type is the same.
-    for step in filter(None, re.sub(r"\[[^\]]*\]", ".[", path).split(".")):
-        found = _each([inner for each in found for inner in _below(each, step)])
-    return [str(word) or '""' for each in found if isinstance(each, inspect.LiteralType) for word in each.values]
-
-
-def _each(types: list[inspect.Type]) -> list[inspect.Type]:
-    return [inner for each in types for inner in (each.types if isinstance(each, inspect.UnionType) else (each,))]
-
-
-def _below(kind: inspect.Type, step: str) -> list[inspect.Type]:
-    """Return the types of what stands at *step*: the name of a field, or `[` for each entry."""
-    if isinstance(kind, inspect.StructType):
-        if step == kind.tag_field:
-            return [inspect.LiteralType((kind.tag,))]
-        return [field.type for field in kind.fields if field.encode_name == step]
-    if isinstance(kind, inspect.ListType) and step == "[":
-        return [kind.item_type]
-    return [kind.value_type] if isinstance(kind, inspect.DictType) and step == "[" else []
 
 
 _TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*+"?|[{}\[\]:,]|[^\s{}\[\]:,"]++')

@@ -8,42 +8,43 @@ import time
 from typing import Literal
 
 from protocol.replies import Status
-from sidecar.server import stdio
-from sidecar.server.app import Host
-from sidecar.server.open_requests import Entry, Progress
+from sidecar.core import event_loop
+from sidecar.core.request_state import Progress
+from sidecar.server.app import App
+from sidecar.server.open_requests import OpenRequest
 
 LOOKS = 5
 """How often a stream is looked at within the time that it may be silent: a chunk has only to be counted, not timed."""
 
 
-def watch(host: Host) -> None:
+def watch(app: App) -> None:
     """Look after the open streams from now on, for a host that asked for `status`. Twice is once."""
-    if not host.heartbeat_is_due and _is_wanted(host):
-        host.heartbeat_is_due = True
-        stdio.call_later(host.session.heartbeat_ms / 1000 / LOOKS, _look, host)
+    if not app.heartbeat_is_due and _is_wanted(app):
+        app.heartbeat_is_due = True
+        event_loop.call_later(app.session.heartbeat_ms / 1000 / LOOKS, _look, app)
 
 
-def _is_wanted(host: Host) -> bool:
-    return "status" in host.session.events and any(entry.streams for entry in host.inflight)
+def _is_wanted(app: App) -> bool:
+    return "status" in app.session.events and any(entry.streams for entry in app.requests)
 
 
-def _look(host: Host) -> None:
-    host.heartbeat_is_due = False
-    if _is_wanted(host):
+def _look(app: App) -> None:
+    app.heartbeat_is_due = False
+    if _is_wanted(app):
         now = time.monotonic()
-        for entry in host.inflight:
+        for entry in app.requests:
             if entry.streams:
-                _look_at(entry, now, host.session.heartbeat_ms)
-        watch(host)
+                _look_at(entry, now, app.session.heartbeat_ms)
+        watch(app)
 
 
-def _look_at(entry: Entry, now: float, heartbeat_ms: int) -> None:
+def _look_at(entry: OpenRequest, now: float, heartbeat_ms: int) -> None:
     lane = entry.lane
     if lane.next_seq != entry.heard_seq:
         entry.heard_seq, entry.silent_since, entry.told_at = lane.next_seq, now, now
     # What the host has not read yet is no silence, and a host that does not read needs no more of it.
     elif (now - entry.told_at) * 1000 >= heartbeat_ms and lane.empty:
-        lane.send([status(entry.progress, int((now - entry.silent_since) * 1000), now)])
+        lane.send([status(entry.state.progress, int((now - entry.silent_since) * 1000), now)])
         entry.heard_seq, entry.told_at = lane.next_seq, now
 
 

@@ -10,11 +10,11 @@ from collections.abc import Callable
 
 import anyio
 
-from sidecar.config.loader import Config
-from sidecar.core import platforms
+from sidecar.config.values import Config
+from sidecar.core import event_loop, platforms
 from sidecar.core.errors import SidecarError
 from sidecar.server import dispatch, stdio
-from sidecar.server.app import Host
+from sidecar.server.app import App
 from sidecar.server.framing import LineDecoder
 from sidecar.server.write_queue import Outbox
 
@@ -49,37 +49,37 @@ async def serve(config: Config, descriptors: stdio.Descriptors, leave: Callable[
     """Serve requests until there is nobody to serve, then call *leave* with the exit code, which ends the process."""
     gc.set_threshold(*GC_THRESHOLDS)
     output = stdio.Output(descriptors.stdout)
-    outbox = Outbox(output.write, stdio.soon)
+    outbox = Outbox(output.write, event_loop.call_soon)
     finished = anyio.Event()
-    host: Host | None = None
+    app: App | None = None
     try:
         async with anyio.create_task_group() as tasks:
-            host = Host(config, outbox, tasks)
-            host.leave = lambda: _begin_to_leave(host, finished)
-            _handle_signals(host, output)
-            tasks.start_soon(_read, host, descriptors.stdin, finished)
+            app = App(config, outbox, tasks)
+            app.leave = lambda: _begin_to_leave(app, finished)
+            _handle_signals(app, output)
+            tasks.start_soon(_read, app, descriptors.stdin, finished)
             tasks.start_soon(_watch_host, output, finished)
             tasks.start_soon(_watch_output, outbox, finished)
             await finished.wait()
-            host.leaving = True
-            host.inflight.cancel_all("shutting_down")
+            app.leaving = True
+            app.requests.cancel_all("shutting_down")
             async with anyio.create_task_group() as last:
                 last.start_soon(_flush, outbox)
-                last.start_soon(_close_ledger, host)
-            stdio.call_later(GIVE_UP_SECONDS, leave, 0)
+                last.start_soon(_close_ledger, app)
+            event_loop.call_later(GIVE_UP_SECONDS, leave, 0)
             tasks.cancel_scope.cancel()
     except ExceptionGroup:
-        if host is not None:
-            await _break_down(host)
+        if app is not None:
+            await _break_down(app)
         raise
     leave(0)
 
 
-async def _break_down(host: Host) -> None:
+async def _break_down(app: App) -> None:
     """Give every open request its end, after a failure of ours that ends the process: memory that is short, say."""
-    for entry in [*host.inflight]:
-        host.fail(entry, SidecarError("internal_error", "The sidecar has failed and leaves."))
-    await _flush(host.outbox)
+    for entry in [*app.requests]:
+        app.fail(entry, SidecarError("internal_error", "The sidecar has failed and leaves."))
+    await _flush(app.outbox)
 
 
 async def _flush(outbox: Outbox) -> None:
@@ -88,37 +88,37 @@ async def _flush(outbox: Outbox) -> None:
             await outbox.flush()
 
 
-async def _close_ledger(host: Host) -> None:
+async def _close_ledger(app: App) -> None:
     with anyio.move_on_after(LEDGER_SECONDS):
-        await host.inflight.idle()
-        await host.ledger.flush()
+        await app.requests.idle()
+        await app.upstream.ledger.flush()
 
 
-async def _read(host: Host, fd: int, finished: anyio.Event) -> None:
+async def _read(app: App, fd: int, finished: anyio.Event) -> None:
     """Take requests until the end of input, then let what is open finish."""
     decoder = LineDecoder()
     async for data in stdio.Input(fd):
         for line in decoder.feed(data):
-            dispatch.accept(host, line)
+            dispatch.accept(app, line)
     for line in decoder.end():
-        dispatch.accept(host, line)
-    await host.inflight.idle()
-    await host.outbox.flush()
-    if not host.leaving:
+        dispatch.accept(app, line)
+    await app.requests.idle()
+    await app.outbox.flush()
+    if not app.leaving:
         finished.set()
 
 
-def _begin_to_leave(host: Host, finished: anyio.Event) -> None:
+def _begin_to_leave(app: App, finished: anyio.Event) -> None:
     """Refuse new work, cancel what is open and leave once every request has its terminal line. Twice is once."""
-    if not host.leaving:
-        host.leaving = True
-        host.inflight.cancel_all("shutting_down")
-        host.tasks.start_soon(_leave, host, finished)
+    if not app.leaving:
+        app.leaving = True
+        app.requests.cancel_all("shutting_down")
+        app.tasks.start_soon(_leave, app, finished)
 
 
-async def _leave(host: Host, finished: anyio.Event) -> None:
+async def _leave(app: App, finished: anyio.Event) -> None:
     with anyio.move_on_after(LEAVE_SECONDS):
-        await host.inflight.idle()
+        await app.requests.idle()
     finished.set()
 
 
@@ -132,7 +132,7 @@ async def _watch_host(output: stdio.Output, finished: anyio.Event) -> None:
 
 def _hear_of_end(parent: platforms.Parent, finished: anyio.Event) -> None:
     """Have the system tell of the end of *parent* at once, even while another process holds the pipes."""
-    in_loop = stdio.loop_caller()
+    in_loop = event_loop.thread_caller()
 
     def look(*_: object) -> None:
         if parent.gone():
@@ -146,9 +146,9 @@ def _hear_of_end(parent: platforms.Parent, finished: anyio.Event) -> None:
             look()
 
     if parent.wait:
-        stdio.in_thread(parent.wait, lambda has_gone: finished.set() if has_gone else None)
+        event_loop.wait_in_thread(parent.wait, lambda has_gone: finished.set() if has_gone else None)
     else:
-        stdio.call_later(PARENT_SIGNAL_SECONDS, ask)
+        event_loop.call_later(PARENT_SIGNAL_SECONDS, ask)
 
 
 async def _watch_output(outbox: Outbox, finished: anyio.Event) -> None:
@@ -156,14 +156,14 @@ async def _watch_output(outbox: Outbox, finished: anyio.Event) -> None:
     finished.set()
 
 
-def _handle_signals(host: Host, output: stdio.Output) -> None:
-    in_loop = stdio.loop_caller()
+def _handle_signals(app: App, output: stdio.Output) -> None:
+    in_loop = event_loop.thread_caller()
 
     def leave(number: int, frame: object) -> None:  # noqa: ARG001 - the shape of a handler
-        if host.leaving:
+        if app.leaving:
             output.settle(LAST_WRITE_SECONDS)
             os._exit(0)
-        in_loop(host.leave)
+        in_loop(app.leave)
 
     for number in platforms.LEAVE_SIGNALS:
         signal.signal(number, leave)

@@ -1,31 +1,22 @@
 """Descriptors 0, 1 and 2: claimed at once, read by one thread, written by one thread.
 
-The only module that touches them, and the only one that knows the event loop beneath anyio,
-because a thread that must never hold up the exit of the process can hand over only there.
-A daemon thread on `os.read` is what still ends cleanly when the host keeps the pipe open.
-Must not know lines or requests.
+The only module that touches them. A daemon thread on `os.read` still ends cleanly when the host
+keeps the pipe open. Must not know lines or requests.
 """
 
-import asyncio
 import io
 import os
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable
-from contextlib import suppress
-from contextvars import copy_context
-from functools import partial
 from queue import Full, Queue, SimpleQueue
 from typing import NamedTuple
 
 import anyio
 
-from sidecar.core import platforms
+from sidecar.core import event_loop, platforms
 
 READ_BYTES = 64 * 1024
-
-MAX_LOOKUPS = 256
-"""Names of hosts that may be looked up at once, each by a thread of its own, which is made when it is needed."""
 
 MAX_STDERR_LINES = 1000
 """Lines that wait for a host that does not read stderr; more are dropped and counted."""
@@ -79,56 +70,12 @@ def _open_null_as(fd: int) -> None:
         os.close(null)
 
 
-def loop_caller() -> Callable[..., object]:
-    """Return what runs a function with its arguments in this event loop's next turn, for threads and signal handlers.
-
-    In the context of this task: what runs elsewhere, or interrupts what does, does not know which loop it is in.
-
-    Raises: RuntimeError, when called, once the loop is closed.
-    """
-    return partial(asyncio.get_running_loop().call_soon_threadsafe, context=copy_context())
-
-
-def call_later(seconds: float, function: Callable[..., object], *arguments: object) -> None:
-    """Call *function* in this event loop after so many *seconds*, whatever its tasks do."""
-    asyncio.get_running_loop().call_later(seconds, function, *arguments)
-
-
-def soon(function: Callable[[], None]) -> object:
-    """Run *function* in this event loop's next turn."""
-    return asyncio.get_running_loop().call_soon(function)
-
-
-def spread_lookups() -> None:
-    """Look up as many names of hosts at once as there may be requests that wait for one.
-
-    The event loop's own handful of threads is soon taken by a name server that does not answer: each lookup keeps one
-    for half a minute, also when nobody waits for it any more, and the names of all other providers would stand behind.
-    """
-    from concurrent.futures import ThreadPoolExecutor  # Not for the start to wait for.
-
-    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(MAX_LOOKUPS, "lookup"))
-
-
-def in_thread(wait: Callable[[], object], then: Callable[[object], object]) -> None:
-    """Run *wait* in a thread that never holds up the exit, and *then* with what it returns in this event loop."""
-    in_loop = loop_caller()
-
-    def run() -> None:
-        result = wait()
-        # The loop may have been closed meanwhile: nobody waits any more.
-        with suppress(RuntimeError):
-            in_loop(then, result)
-
-    threading.Thread(target=run, name="wait", daemon=True).start()
-
-
 class Input:
     """stdin as an async iterator of bytes. At most one read is under way: the next waits until this one is taken."""
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
-        self._in_loop = loop_caller()
+        self._in_loop = event_loop.thread_caller()
         self._arrived = anyio.Event()
         self._data = b""
         self._taken = threading.Semaphore(0)
@@ -176,7 +123,7 @@ class Output:
     def __init__(self, fd: int) -> None:
         self._fd = fd
         self._never_blocks = platforms.never_blocks(fd)
-        self._in_loop = loop_caller()
+        self._in_loop = event_loop.thread_caller()
         self._batches: SimpleQueue[tuple[bytes, Callable[[bool], None]]] = SimpleQueue()
         self._idle = threading.Event()
         self._idle.set()

@@ -15,45 +15,43 @@ from anyio.to_thread import run_sync as to_thread
 from protocol.replies import ModelList, Warn
 from sidecar.catalogue import models, provider_rows
 from sidecar.core.errors import SidecarError
+from sidecar.core.http import HttpRequest, HttpTimeouts
+from sidecar.core.http_bodies import read_body
 from sidecar.core.log import log
-from sidecar.server.app import Host
-from sidecar.server.open_requests import Progress
-from sidecar.upstream import http_client
-from sidecar.upstream.http_client import Limits
-from sidecar.wires.shared.types import HttpRequest
+from sidecar.upstream.context import Upstream
 
 if TYPE_CHECKING:
     from sidecar.catalogue.modelsdev import Kept
 
 OK = 200
 
-LIMITS = Limits(first_byte=15.0, idle=15.0)
+LIMITS = HttpTimeouts(first_byte=15.0, idle=15.0)
 TOTAL_SECONDS = 60.0
 """How long a refresh may take in all."""
 
 MAX_BYTES = 32 * 1024 * 1024
 
 
-async def look(host: Host) -> None:
+async def look(up: Upstream) -> None:
     """Have what was kept of the last refresh in the configuration: once, off the loop."""
-    if host.catalogue_warnings is None:
-        await host.flights.share("kept catalogue", lambda _: _look(host))
+    if up.catalogue_warnings is None:
+        await up.flights.share("kept catalogue", lambda _: _look(up))
 
 
-async def _look(host: Host) -> None:
+async def _look(up: Upstream) -> None:
     warnings = []
-    if host.config.cache_dir is not None:
+    if up.config.cache_dir is not None:
         try:
-            kept = await to_thread(_read, Path(host.config.cache_dir), abandon_on_cancel=True)
+            kept = await to_thread(_read, Path(up.config.cache_dir), abandon_on_cancel=True)
         except (OSError, ValueError) as error:
             log("warn", "catalogue.unusable", type=type(error).__name__)
             text = f"What was kept of the last refresh of the catalogue is not used: {_why(error)}."
             warnings = [Warn(code="catalogue_unusable", message=text)]
-            host.warn(warnings[0])
+            up.warn(warnings[0])
         else:
             if kept is not None and _counts(kept):
-                _lay_over(host, kept)
-    host.catalogue_warnings = warnings
+                _lay_over(up, kept)
+    up.catalogue_warnings = warnings
 
 
 def _counts(kept: "Kept") -> bool:
@@ -75,51 +73,51 @@ def _read(folder: Path) -> "Kept | None":
     return modelsdev.read(data)
 
 
-def _lay_over(host: Host, kept: "Kept") -> None:
-    overlay = msgspec.structs.replace(host.config.overlay, refreshed=kept.models, refreshed_at=kept.fetched_at)
-    host.config = msgspec.structs.replace(host.config, overlay=overlay)
+def _lay_over(up: Upstream, kept: "Kept") -> None:
+    overlay = msgspec.structs.replace(up.config.overlay, refreshed=kept.models, refreshed_at=kept.fetched_at)
+    up.config = msgspec.structs.replace(up.config, overlay=overlay)
 
 
 def _why(error: OSError | ValueError) -> str:
     return (error.strerror or "it cannot be had") if isinstance(error, OSError) else str(error)
 
 
-async def renewed(host: Host) -> list[Warn]:
+async def renewed(up: Upstream) -> list[Warn]:
     """Fetch the catalogue, once for all who ask meanwhile, and return what did not go well; what was there stays."""
-    await look(host)
+    await look(up)
     try:
-        await host.flights.share("catalogue", lambda _: _renew(host))
+        await up.flights.share("catalogue", lambda _: _renew(up))
     except SidecarError as error:
         text = f"The catalogue could not be refreshed: {error.body.message}"
         return [Warn(code="catalogue_not_refreshed", message=text)]
     return []
 
 
-async def _renew(host: Host) -> None:
+async def _renew(up: Upstream) -> None:
     """Fetch the catalogue, use it and keep it.
 
     Raises: SidecarError.
     """
     try:
         with anyio.fail_after(TOTAL_SECONDS):
-            document = await _fetched(host)
+            document = await _fetched(up)
     except TimeoutError:
         raise SidecarError("timeout", "It did not come in time.") from None
     try:
         data, kept = await to_thread(_converted, document)
     except ValueError as error:
         raise SidecarError("provider_error", f"What came is not used: {error}.") from None
-    _lay_over(host, kept)
-    host.catalogue_warnings = await _keep(host, data)
+    _lay_over(up, kept)
+    up.catalogue_warnings = await _keep(up, data)
 
 
-async def _fetched(host: Host) -> bytes:
+async def _fetched(up: Upstream) -> bytes:
     # Nothing of the user's goes there: no credential, no cookie, no word of what was asked.
-    request = HttpRequest(method="GET", url=host.config.refresh_url, headers={"accept": "application/json"})
-    async with host.http.send(request, {}, LIMITS, Progress()) as response:
+    request = HttpRequest(method="GET", url=up.config.refresh_url, headers={"accept": "application/json"})
+    async with up.http.send(request, {}, LIMITS) as response:
         if response.status != OK:
             raise SidecarError("provider_error", f"Its server answered with status {response.status}.")
-        return await http_client.read_body(response, MAX_BYTES)
+        return await read_body(response, MAX_BYTES)
 
 
 def _converted(document: bytes) -> tuple[bytes, "Kept"]:
@@ -130,24 +128,24 @@ def _converted(document: bytes) -> tuple[bytes, "Kept"]:
     return data, modelsdev.read(data)
 
 
-async def _keep(host: Host, data: bytes) -> list[Warn]:
+async def _keep(up: Upstream, data: bytes) -> list[Warn]:
     """Write *data* where later processes find it, and return what did not go well."""
-    if host.config.cache_dir is None:
+    if up.config.cache_dir is None:
         return []
     from sidecar.catalogue import refresh_file
 
     try:
-        await to_thread(refresh_file.write, Path(host.config.cache_dir), data, abandon_on_cancel=True)
+        await to_thread(refresh_file.write, Path(up.config.cache_dir), data, abandon_on_cancel=True)
     except (OSError, ValueError) as error:
         log("warn", "catalogue.not_kept", type=type(error).__name__)
         return [Warn(code="catalogue_not_kept", message=f"The refreshed catalogue could not be kept: {_why(error)}.")]
     return []
 
 
-def told(host: Host, listed: ModelList, warnings: list[Warn]) -> ModelList:
+def told(up: Upstream, listed: ModelList, warnings: list[Warn]) -> ModelList:
     """Return *listed* with what there is to say of the catalogue."""
     return msgspec.structs.replace(
         listed,
-        catalogue_refreshed_at=host.config.overlay.refreshed_at or msgspec.UNSET,
-        warnings=[*listed.warnings, *(host.catalogue_warnings or ()), *warnings],
+        catalogue_refreshed_at=up.config.overlay.refreshed_at or msgspec.UNSET,
+        warnings=[*listed.warnings, *(up.catalogue_warnings or ()), *warnings],
     )

@@ -15,10 +15,11 @@ import anyio
 import msgspec
 
 from protocol.errors import ErrorBody
+from sidecar.catalogue.limit_kinds import LimitKind
+from sidecar.core import event_loop
 from sidecar.core.errors import SidecarError
-from sidecar.server import stdio
 from sidecar.upstream.retry import MAX_ASKED_MS, THROTTLED, Budget
-from sidecar.upstream.token_buckets import Kind, Meters
+from sidecar.upstream.token_buckets import Meters
 
 Priority = Literal["interactive", "background"]
 
@@ -88,7 +89,7 @@ class Turn:
         """What asking again is paid from."""
         return self._gate.budget
 
-    def learn(self, headers: Mapping[str, str], names: Mapping[Kind, str]) -> None:
+    def learn(self, headers: Mapping[str, str], names: Mapping[LimitKind, str]) -> None:
         """Learn from the rate-limit headers of a reply, which have these *names*."""
         self._gate.learn(self, headers, names)
 
@@ -128,7 +129,7 @@ class Gate:
         self._active = 0
         self._queues: dict[Priority, deque[Turn]] = {"interactive": deque(), "background": deque()}
         self._admissions = 0
-        self._unheard: dict[str, dict[Kind, int]] = {}
+        self._unheard: dict[str, dict[LimitKind, int]] = {}
         """Model → what was let in and has heard nothing yet."""
         self._shut_until = 0.0
         self._look_at = 0.0
@@ -285,7 +286,7 @@ class Gate:
         now = time.monotonic()
         if self._look_at <= now or now + seconds < self._look_at:
             self._look_at = now + seconds
-            stdio.call_later(seconds, self._look)
+            event_loop.call_later(seconds, self._look)
 
     def _look(self) -> None:
         # A timer may be a moment early: whoever still has to wait sets another.
@@ -294,7 +295,7 @@ class Gate:
 
     # --- learning ---
 
-    def learn(self, turn: Turn, headers: Mapping[str, str], names: Mapping[Kind, str]) -> None:
+    def learn(self, turn: Turn, headers: Mapping[str, str], names: Mapping[LimitKind, str]) -> None:
         """Learn from the rate-limit headers of the reply to *turn*, which have these *names*."""
         self.heard(turn)
         self._meters.learn(turn.model, headers, names, self._unheard.get(turn.model, {}), time.monotonic())

@@ -5,37 +5,23 @@ client's exceptions read in the protocol's codes. Must not know providers or bod
 """
 
 import ssl
-from collections.abc import AsyncIterable, AsyncIterator, Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Any, cast
 
 import anyio
 import anyio.to_thread
-import msgspec
 
 from sidecar import __version__
-from sidecar.core import platforms, url_policy
+from sidecar.core import event_loop, platforms, url_policy
 from sidecar.core.errors import SidecarError
-from sidecar.server import stdio
-from sidecar.server.open_requests import Progress
-from sidecar.upstream.retry import Budget
-from sidecar.wires.shared.types import HttpRequest
+from sidecar.core.http import HttpRequest, HttpTimeouts, Response, RetryBudget, Trace, is_encoded
 
 if TYPE_CHECKING:
     import httpx2
 
-CONNECT_SECONDS = 5.0
-FIRST_BYTE_SECONDS = 120.0
-IDLE_SECONDS = 300.0
 WRITE_SECONDS = 30.0
-
-MAX_ERROR_BODY_BYTES = 64 * 1024
-ERROR_BODY_SECONDS = 5.0
-MAX_DOCUMENT_BYTES = 32 * 1024 * 1024
-
-DRAIN_SECONDS = 0.25
-"""How long the rest of a finished reply is waited for, so that its connection can serve again."""
 
 RESERVED_FILES = 28
 """Open files that the process needs beside its connections: pipes, the loop, what is read, name lookups."""
@@ -51,22 +37,6 @@ _NO_SUCH_NAME = frozenset({-2, 8, 11001})
 
 _DIRECT = ("all://127.0.0.1", "all://localhost", "all://[::1]", "all://169.254.169.254")
 """This machine, and the cloud's word on it: from a proxy it would be about the proxy's machine."""
-
-
-class Limits(msgspec.Struct, frozen=True, kw_only=True):
-    """Time limits of one attempt, in seconds."""
-
-    connect: float = CONNECT_SECONDS
-    first_byte: float = FIRST_BYTE_SECONDS
-    idle: float = IDLE_SECONDS
-
-
-class Response(msgspec.Struct, frozen=True):
-    """A reply whose head has come. `headers` has lower-case names; `body` yields what comes."""
-
-    status: int
-    headers: dict[str, str]
-    body: AsyncIterator[bytes]
 
 
 @cache
@@ -85,8 +55,8 @@ def client_errors() -> tuple[type[Exception], ...]:
 class _Connecting:
     """How far a request has come in the client, by its trace."""
 
-    def __init__(self, progress: Progress, guarded: str | None) -> None:
-        self._progress = progress
+    def __init__(self, trace: Trace | None, guarded: str | None) -> None:
+        self._trace = trace
         self._guarded = guarded
         """The host that must not turn out to be of the link; None: it may be."""
         self._direct = False
@@ -106,8 +76,8 @@ class _Connecting:
                 _check_peer(self._stream)
         elif event.endswith("start_tls.complete"):
             self._stream = None
-        elif event.endswith("send_request_headers.started"):
-            self._progress.phase = "headers"
+        elif event.endswith("send_request_headers.started") and self._trace is not None:
+            self._trace.phase = "headers"
 
     async def abandon(self) -> None:
         """Close the connection that the client leaves open when it is cancelled within TLS."""
@@ -116,7 +86,7 @@ class _Connecting:
                 await self._stream.aclose()
 
 
-class Transport:
+class HttpClient:
     """The process's HTTP client, made when first needed."""
 
     def __init__(self) -> None:
@@ -128,18 +98,18 @@ class Transport:
             if self._http is None:
                 # A tenth of a second of imports, for which the loop, and a `cancel` in it, need not wait.
                 self._http = await anyio.to_thread.run_sync(_make_client, abandon_on_cancel=True)
-                stdio.spread_lookups()
+                event_loop.allow_many_lookups()
         return self._http
 
     @asynccontextmanager
     async def send(
         self,
         request: HttpRequest,
-        auth: dict[str, str],
-        limits: Limits,
-        progress: Progress,
+        auth: Mapping[str, str],
+        timeouts: HttpTimeouts,
+        trace: Trace | None = None,
         *,
-        budget: Budget | None = None,
+        budget: RetryBudget | None = None,
         link_local: bool = False,
     ) -> AsyncIterator[Response]:
         """Send *request* with the headers of *auth* and give its reply; leaving closes a connection that is not done.
@@ -154,9 +124,10 @@ class Transport:
             text = "A name in the request's address, the model's as a rule, has a `.` or `..` for a step."
             raise SidecarError("invalid_request", text, reason="address")
         http, httpx2 = await self._ready(), _client()
-        timeout = {"connect": limits.connect, "read": None, "write": WRITE_SECONDS, "pool": None}
-        headers = {"user-agent": f"sidecar/{__version__}", "accept-encoding": "identity"} | request.headers | auth
-        progress.phase, progress.authorized = "connect", auth
+        timeout = {"connect": timeouts.connect, "read": None, "write": WRITE_SECONDS, "pool": None}
+        headers = {"user-agent": f"sidecar/{__version__}", "accept-encoding": "identity"} | request.headers | {**auth}
+        if trace is not None:
+            trace.phase = "connect"
         try:
             built = http.build_request(
                 request.method,
@@ -165,22 +136,24 @@ class Transport:
                 content=request.body or None,
                 extensions={"timeout": timeout},
             )
-            with anyio.fail_after(limits.first_byte):
-                response = await _answered(http, built, progress, budget, guarded=not link_local)
+            with anyio.fail_after(timeouts.first_byte):
+                response = await _answered(http, built, trace, budget, guarded=not link_local)
         except TimeoutError:
             raise SidecarError("timeout", "The provider sent no reply in time.", phase="headers") from None
         except (httpx2.HTTPError, httpx2.InvalidURL, ssl.SSLError, UnicodeEncodeError) as error:
             raise _failure(error, "headers") from None
         # From here on only: a head may take longer than any pause of a body.
-        timeout["read"] = limits.idle
+        timeout["read"] = timeouts.idle
         try:
-            progress.phase = "idle"
+            if trace is not None:
+                trace.phase = "idle"
             head = {name.lower(): value for name, value in response.headers.items()}
             if response.is_success and is_encoded(head):
                 text = "The provider compressed its reply, unasked."
                 raise SidecarError("provider_error", text, reason="content_encoding")
+            body = aiter(cast("AsyncIterable[bytes]", response.stream))
             # The stream itself: `aiter_raw` would add a generator to each piece and nothing else.
-            yield Response(response.status_code, head, aiter(cast("AsyncIterable[bytes]", response.stream)))
+            yield Response(response.status_code, head, body if response.is_success else translated(body))
         except httpx2.HTTPError as error:
             # What breaks while the body is read: leaving the `async with` is where it passes.
             raise _failure(error, "idle") from None
@@ -195,13 +168,18 @@ class Transport:
 
 
 async def _answered(
-    http: "httpx2.AsyncClient", request: "httpx2.Request", progress: Progress, budget: Budget | None, *, guarded: bool
+    http: "httpx2.AsyncClient",
+    request: "httpx2.Request",
+    trace: Trace | None,
+    budget: RetryBudget | None,
+    *,
+    guarded: bool,
 ) -> "httpx2.Response":
     """Send *request*, again where the server closed an idle connection just as it was used."""
     host = request.url.raw_host.decode("ascii") if guarded else None
     httpx2, replaced, spent = _client(), 0, 0
     while True:
-        connecting = _Connecting(progress, host)
+        connecting = _Connecting(trace, host)
         try:
             response = await _sent(http, request, connecting)
         except (httpx2.NetworkError, httpx2.RemoteProtocolError) as error:
@@ -234,11 +212,6 @@ def _check_peer(stream: Any) -> None:
     if url_policy.is_link_local(stream.get_extra_info("server_addr")[0]):
         text = "The host's name leads to a link-local address, where no provider is: nothing was sent."
         raise SidecarError("invalid_request", text, reason="address", phase="connect")
-
-
-def is_encoded(headers: dict[str, str]) -> bool:
-    """Return whether a body is compressed, which it never is by our wish: a small one may unfold to gigabytes."""
-    return headers.get("content-encoding", "identity").strip().lower() not in ("", "identity")
 
 
 def _make_client() -> "httpx2.AsyncClient":
@@ -281,43 +254,6 @@ async def translated(body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
             yield data
     except _client().HTTPError as error:
         raise _failure(error, "idle") from None
-
-
-async def drain(response: Response) -> None:
-    """Read what is left of a finished reply, if that comes soon, so that its connection can serve again."""
-    with anyio.move_on_after(DRAIN_SECONDS):
-        async for _ in response.body:
-            pass
-
-
-async def read_body(response: Response, limit_bytes: int = MAX_DOCUMENT_BYTES) -> bytes:
-    """Return the whole body.
-
-    Raises: SidecarError `provider_error` when it is over *limit_bytes*.
-    """
-    body = bytearray()
-    async for data in response.body:
-        body += data
-        if len(body) > limit_bytes:
-            raise SidecarError("provider_error", "The provider's reply is too large.", reason="event_too_large")
-    return bytes(body)
-
-
-async def read_error_body(response: Response) -> bytes:
-    """Return the beginning of an error's body: what comes within a few seconds, at most 64 KiB of it."""
-    if is_encoded(response.headers):
-        return b""
-    body = bytearray()
-    try:
-        with anyio.move_on_after(ERROR_BODY_SECONDS):
-            async for data in response.body:
-                body += data
-                if len(body) >= MAX_ERROR_BODY_BYTES:
-                    break
-    except _client().HTTPError:
-        # The status alone says enough.
-        pass
-    return bytes(body[:MAX_ERROR_BODY_BYTES])
 
 
 def _failure(error: Exception, phase: str) -> SidecarError:

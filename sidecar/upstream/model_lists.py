@@ -13,21 +13,20 @@ from anyio.to_thread import run_sync as to_thread
 
 from protocol.replies import ModelInfo, ModelList, Warn
 from sidecar.auth import authorize
-from sidecar.auth.authorize import call_of
 from sidecar.catalogue import listings, overlay
 from sidecar.catalogue import models as catalogue
 from sidecar.catalogue.corrections import Overlay
 from sidecar.core.errors import SidecarError
+from sidecar.core.http import HttpRequest, HttpTimeouts
+from sidecar.core.http_bodies import read_body, read_error_body
 from sidecar.core.json_values import parse_json
+from sidecar.core.request_state import Progress
 from sidecar.providers.resolve import Target
-from sidecar.server.app import Host
-from sidecar.server.open_requests import Progress
-from sidecar.upstream import http_client, replay
-from sidecar.upstream.http_client import Limits
+from sidecar.upstream import replay
+from sidecar.upstream.context import Upstream, call_for
 from sidecar.usage import pricing
 from sidecar.wires import registry
 from sidecar.wires.shared.errors import make_unexpected_body_error
-from sidecar.wires.shared.types import HttpRequest
 
 FRESH_SECONDS = 300.0
 """How long a list is good."""
@@ -52,59 +51,59 @@ def _key(target: Target) -> tuple[str, str, int]:
     return target.route.provider, target.list_base_url, hash((secret, str(target.route.settings)))
 
 
-async def models(host: Host, target: Target, progress: Progress, *, refresh: bool = False) -> ModelList:
+async def models(up: Upstream, target: Target, progress: Progress, *, refresh: bool = False) -> ModelList:
     """Return the provider's models: remembered, fresh, or stale with a warning.
 
     Raises: SidecarError when the provider fails and no list is remembered.
     """
     key = _key(target)
-    known = await _remembered(host, target)
+    known = await _remembered(up, target)
     if known and not refresh and time.monotonic() - known.at < FRESH_SECONDS:
         return msgspec.structs.replace(known.completed, source="cache")
     try:
-        fresh = await _ask(host, target, progress)
+        fresh = await _ask(up, target, progress)
     except SidecarError as error:
         if known is None:
             raise
         stale = Warn(code="stale_list", message=f"The provider's list could not be had: {error.body.message}")
         return msgspec.structs.replace(known.completed, source="stale", warnings=[stale])
-    remembered = Remembered(time.monotonic(), fresh, *await _with_overlay(host, target, fresh))
-    host.model_lists[key] = remembered
+    remembered = Remembered(time.monotonic(), fresh, *await _with_overlay(up, target, fresh))
+    up.model_lists[key] = remembered
     return remembered.completed
 
 
-async def _remembered(host: Host, target: Target) -> Remembered | None:
+async def _remembered(up: Upstream, target: Target) -> Remembered | None:
     """Return the list that is remembered, completed by what is known now."""
     key = _key(target)
-    known = host.model_lists.get(key)
-    if known and known.overlay is not host.config.overlay:
-        laid, completed = await _with_overlay(host, target, known.said)
-        known = host.model_lists[key] = known._replace(overlay=laid, completed=completed)
+    known = up.model_lists.get(key)
+    if known and known.overlay is not up.config.overlay:
+        laid, completed = await _with_overlay(up, target, known.said)
+        known = up.model_lists[key] = known._replace(overlay=laid, completed=completed)
     return known
 
 
-async def find(host: Host, target: Target, progress: Progress) -> ModelInfo | None:
+async def find(up: Upstream, target: Target, progress: Progress) -> ModelInfo | None:
     """Return what the provider's list says of the target's model, or None, also when there is no list to be had."""
     try:
-        listed = await models(host, target, progress)
+        listed = await models(up, target, progress)
     except SidecarError:
         return None
     return next((each for each in listed.models if each.id == target.route.model), None)
 
 
-def nearest(host: Host, target: Target) -> list[str]:
+def nearest(up: Upstream, target: Target) -> list[str]:
     """Return the names nearest to the target's model, from the remembered list or else the catalogue."""
-    known = host.model_lists.get(_key(target))
+    known = up.model_lists.get(_key(target))
     provider = target.route.provider
-    names = [each.id for each in known.completed.models] if known else overlay.names(host.config.overlay, provider)
+    names = [each.id for each in known.completed.models] if known else overlay.names(up.config.overlay, provider)
     return difflib.get_close_matches(target.route.model, names, SUGGESTIONS, 0.5)
 
 
-async def _ask(host: Host, target: Target, progress: Progress) -> ModelList:
+async def _ask(up: Upstream, target: Target, progress: Progress) -> ModelList:
     now = datetime.now(UTC).isoformat(timespec="seconds")
     provider = target.route.provider
     if target.row.transport == "replay":
-        names = replay.models(host.config)
+        names = replay.models(up.config)
         found = [ModelInfo(id=name, provider=provider, kind="chat") for name in names]
         return ModelList(models=found, source="built_in", fetched_at=now)
     if target.row.lists_deployments:
@@ -112,7 +111,7 @@ async def _ask(host: Host, target: Target, progress: Progress) -> ModelList:
         return ModelList(models=found, source="built_in", fetched_at=now)
     found = []
     for listing in target.row.lists:
-        found += await _pages(host, target, progress, listing)
+        found += await _pages(up, target, progress, listing)
     return ModelList(models=found, source="provider", fetched_at=now)
 
 
@@ -120,47 +119,47 @@ def _deployments(target: Target) -> dict[str, Any]:
     return target.route.settings.get("deployments", {}) if target.row.lists_deployments else {}
 
 
-async def _with_overlay(host: Host, target: Target, said: ModelList) -> tuple[Overlay, ModelList]:
+async def _with_overlay(up: Upstream, target: Target, said: ModelList) -> tuple[Overlay, ModelList]:
     """Return what is known beside the list now, and the list completed by it: of thousands a tenth of a second."""
-    laid = host.config.overlay
-    return laid, await to_thread(_completed, host, target, said, abandon_on_cancel=True)
+    laid = up.config.overlay
+    return laid, await to_thread(_completed, up, target, said, abandon_on_cancel=True)
 
 
-def _completed(host: Host, target: Target, said: ModelList) -> ModelList:
+def _completed(up: Upstream, target: Target, said: ModelList) -> ModelList:
     """Return what the provider has *said* with what is known beside it, and the models that the user has added."""
     provider, listed = target.route.provider, {each.id for each in said.models}
-    own = (name for name in overlay.added(host.config.overlay, provider) if name not in listed)
+    own = (name for name in overlay.added(up.config.overlay, provider) if name not in listed)
     infos = [*said.models, *(ModelInfo(id=name, provider=provider, kind="chat") for name in own)]
-    return msgspec.structs.replace(said, models=[_complete(host, target, info) for info in infos])
+    return msgspec.structs.replace(said, models=[_complete(up, target, info) for info in infos])
 
 
-def _complete(host: Host, target: Target, info: ModelInfo) -> ModelInfo:
+def _complete(up: Upstream, target: Target, info: ModelInfo) -> ModelInfo:
     # Of a deployment, what is known of the model behind it.
     base_model = (_deployments(target).get(info.id) or {}).get("base_model") or info.id
-    known = overlay.complete(msgspec.structs.replace(info, id=base_model), host.config.overlay)
+    known = overlay.complete(msgspec.structs.replace(info, id=base_model), up.config.overlay)
     if (known.pricing or {}).get("source") == catalogue.LOCAL and not pricing.is_free(target, info.id):
         known = msgspec.structs.replace(known, cost=None, pricing=None)
     return msgspec.structs.replace(known, id=info.id)
 
 
-async def _pages(host: Host, target: Target, progress: Progress, listing: listings.Listing) -> list[ModelInfo]:
+async def _pages(up: Upstream, target: Target, progress: Progress, listing: listings.Listing) -> list[ModelInfo]:
     found: list[ModelInfo] = []
     path: str | None = listing.path
     for _ in range(listings.MAX_PAGES):
         if path is None:
             break
-        document = await get(host, target, progress, path)
+        document = await get(up, target, progress, path)
         page, path = await to_thread(listings.parse, listing, document, target.route.provider, abandon_on_cancel=True)
         found += page
     return found
 
 
-async def get(host: Host, target: Target, progress: Progress, path: str) -> Any:
+async def get(up: Upstream, target: Target, progress: Progress, path: str) -> Any:
     """Return the JSON document at *path* of the provider's list address.
 
     Raises: SidecarError as the wire's `classify` and the transport do.
     """
-    call = call_of(host, target)
+    call = call_for(up, target)
     target = await authorize.prepare(call)
     wire = registry.load(target.route.wire)
     request = HttpRequest(
@@ -169,11 +168,11 @@ async def get(host: Host, target: Target, progress: Progress, path: str) -> Any:
         headers=getattr(wire, "HEADERS", {}) | target.route.headers,
     )
     authorized = await authorize.headers(msgspec.structs.replace(call, target=target, request=request))
-    async with host.http.send(request, authorized, Limits(), progress) as response:
+    async with up.http.send(request, authorized, HttpTimeouts(), progress) as response:
         if response.status >= 300:
-            error = wire.classify(response.status, response.headers, await http_client.read_error_body(response))
+            error = wire.classify(response.status, response.headers, await read_error_body(response))
             raise authorize.hide(error, target, authorized)
-        document = parse_json(await http_client.read_body(response))
+        document = parse_json(await read_body(response))
         if not isinstance(document, (dict, list)):
             raise make_unexpected_body_error()
         return document

@@ -16,9 +16,9 @@ import anyio.to_thread
 import msgspec
 
 from protocol.requests import Chat
+from sidecar.core.http import HttpRequest, Response
 from sidecar.core.log import log
-from sidecar.upstream.http_client import Response
-from sidecar.wires.shared.types import HttpRequest, Route
+from sidecar.wires.shared.types import Route
 
 MAX_RECORD_BYTES = 16 * 1024 * 1024
 """What is kept of one reply."""

@@ -11,10 +11,10 @@ from pathlib import Path
 import anyio
 import msgspec
 
-from sidecar.config.loader import Config
+from sidecar.config.values import Config
 from sidecar.core import resources
 from sidecar.core.errors import SidecarError, invalid
-from sidecar.upstream.http_client import Response
+from sidecar.core.http import Response
 from sidecar.wires import registry
 from sidecar.wires.shared.types import Route
 

@@ -14,9 +14,9 @@ from sidecar.auth import authorize
 from sidecar.auth.authorize import Lookup
 from sidecar.catalogue import provider_rows
 from sidecar.catalogue.provider_rows import ProviderRow
-from sidecar.config.loader import Config
+from sidecar.config.values import Config
 from sidecar.providers import resolve, settings
-from sidecar.server.app import Host
+from sidecar.upstream.context import Upstream
 
 LOOK_SECONDS = 2.0
 """How long an answer is good: what a provider's own tools set counts here without a restart."""
@@ -30,27 +30,29 @@ class _Kept(msgspec.Struct, frozen=True):
     until: float
 
 
-async def informed(host: Host, provider: str | None, params: Chat | ListModels) -> Config:
+async def informed(up: Upstream, provider: str | None, params: Chat | ListModels) -> Config:
     """Return the configuration, with what the machine knows of the settings that *params* and the user leave open.
 
     Raises: SidecarError `unknown_provider` or `invalid_request`, as `resolve` does for the same request; what the
     scheme does for credentials that it cannot use.
     """
-    return await _informed(host, provider, params, None)
+    return await _informed(up, provider, params, None)
 
 
-async def placed(host: Host, provider: str | None, chat: Chat) -> Config:
+async def placed(up: Upstream, provider: str | None, chat: Chat) -> Config:
     """Return the configuration, with what the machine knows of the settings that a price depends on.
 
     Raises: as `informed` does.
     """
-    name, _ = resolve.split_model(host.config, provider, chat.model)
+    name, _ = resolve.split_model(up.config, provider, chat.model)
     row = provider_rows.providers().get(name)
-    return await _informed(host, provider, chat, frozenset(each.setting for each in (row.price_factors if row else ())))
+    return await _informed(up, provider, chat, frozenset(each.setting for each in (row.price_factors if row else ())))
 
 
-async def _informed(host: Host, provider: str | None, params: Chat | ListModels, only: frozenset[Any] | None) -> Config:
-    config = host.config
+async def _informed(
+    up: Upstream, provider: str | None, params: Chat | ListModels, only: frozenset[Any] | None
+) -> Config:
+    config = up.config
     name, _ = resolve.split_model(config, provider, params.model if isinstance(params, Chat) else "*")
     row = provider_rows.providers().get(name)
     lacking = settings.lacking(config, name, row, params.settings) if row else frozenset()
@@ -62,16 +64,16 @@ async def _informed(host: Host, provider: str | None, params: Chat | ListModels,
         own=settings.merged(config, name, row, params.settings),
         credential=resolve.credential_of(config, name, row, params),
         env=config.env,
-        http=host.http,
-        sessions=host.sessions,
+        http=up.http,
+        sessions=up.sessions,
     )
-    found = await _found(host, name, row, lookup)
+    found = await _found(up, name, row, lookup)
     return msgspec.structs.replace(config, known={name: found}) if found else config
 
 
-async def _found(host: Host, name: str, row: ProviderRow, lookup: Lookup) -> dict[str, str]:
+async def _found(up: Upstream, name: str, row: ProviderRow, lookup: Lookup) -> dict[str, str]:
     """Return what the scheme finds, or has found a moment ago."""
-    everything: dict[Any, _Kept] = host.sessions.setdefault(__name__, {})
+    everything: dict[Any, _Kept] = up.sessions.setdefault(__name__, {})
     credential = lookup.credential
     digest = hashlib.sha256(credential.reveal().encode()).digest() if credential else b""
     key = (name, lookup.lacking, str(sorted(lookup.own.items(), key=str)), digest)
@@ -88,5 +90,5 @@ async def _found(host: Host, name: str, row: ProviderRow, lookup: Lookup) -> dic
             everything[key] = _Kept(found, anyio.current_time() + LOOK_SECONDS)
         return found
 
-    found: dict[str, str] = await host.flights.share((__name__, key), ask)
+    found: dict[str, str] = await up.flights.share((__name__, key), ask)
     return found

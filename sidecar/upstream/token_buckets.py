@@ -7,7 +7,9 @@ every time is the caller's, in seconds of one monotonic clock.
 import re
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Literal, NamedTuple
+from typing import NamedTuple
+
+from sidecar.catalogue.limit_kinds import LimitKind
 
 MINUTE_SECONDS = 60.0
 
@@ -17,8 +19,6 @@ MAX_WAIT_SECONDS = 60.0
 
 MAX_MODELS = 64
 """Models of one credential that are remembered."""
-
-Kind = Literal["requests", "tokens"]
 
 
 class Meter:
@@ -54,10 +54,10 @@ class Meters:
     """The meters of one provider and credential: the user's own, and those that its headers tell of each model."""
 
     def __init__(self, now: float, requests_per_minute: int = 0, tokens_per_minute: int = 0) -> None:
-        self._own: dict[Kind, Meter] = {}
-        self._learned: dict[str, dict[Kind, Meter]] = {}
+        self._own: dict[LimitKind, Meter] = {}
+        self._learned: dict[str, dict[LimitKind, Meter]] = {}
         """Model → what its last reply has said."""
-        limits: tuple[tuple[Kind, int], ...] = (("requests", requests_per_minute), ("tokens", tokens_per_minute))
+        limits: tuple[tuple[LimitKind, int], ...] = (("requests", requests_per_minute), ("tokens", tokens_per_minute))
         for kind, limit in limits:
             if limit:
                 self._own[kind] = Meter(limit, limit / MINUTE_SECONDS, limit, now)
@@ -100,7 +100,12 @@ class Meters:
             meter.draw(tokens, now)
 
     def learn(
-        self, model: str, headers: Mapping[str, str], names: Mapping[Kind, str], unheard: Mapping[Kind, int], now: float
+        self,
+        model: str,
+        headers: Mapping[str, str],
+        names: Mapping[LimitKind, str],
+        unheard: Mapping[LimitKind, int],
+        now: float,
     ) -> None:
         """Learn from the headers of a reply by *model*.
 
@@ -117,7 +122,7 @@ class Meters:
             self._learned.setdefault(model, {})[kind] = meter
 
 
-def _wait(meters: Mapping[Kind, Meter], tokens: int, now: float) -> float:
+def _wait(meters: Mapping[LimitKind, Meter], tokens: int, now: float) -> float:
     waits = [meters["requests"].wait_seconds(1, now)] if "requests" in meters else []
     waits += [meters["tokens"].wait_for_some(tokens, now)] if "tokens" in meters else []
     return max(waits, default=0.0)

@@ -14,19 +14,20 @@ import msgspec
 
 from protocol.requests import Chat
 from sidecar.auth import authorize
-from sidecar.auth.authorize import Call, call_of
+from sidecar.auth.authorize import Call
 from sidecar.core.errors import SidecarError
+from sidecar.core.http import HttpRequest, HttpTimeouts
+from sidecar.core.http_bodies import read_body, read_error_body
+from sidecar.core.request_state import RequestState
 from sidecar.generation.run import gate_of, max_attempts
 from sidecar.providers import resolve
 from sidecar.providers.resolve import Target
-from sidecar.server.app import Host
-from sidecar.server.open_requests import Entry
-from sidecar.upstream import http_client, retry
-from sidecar.upstream.http_client import Limits
+from sidecar.upstream import retry
+from sidecar.upstream.context import Upstream, call_for
 from sidecar.upstream.settings_discovery import informed
-from sidecar.wires.shared.types import HttpRequest, Route
+from sidecar.wires.shared.types import Route
 
-LIMITS = Limits(first_byte=30.0, idle=30.0)
+LIMITS = HttpTimeouts(first_byte=30.0, idle=30.0)
 """Of a count, which is a matter of milliseconds."""
 
 MAX_KEPT = 256
@@ -72,27 +73,27 @@ class _Question(NamedTuple):
         return cast("HttpRequest", self.call.request)
 
 
-async def ask(host: Host, entry: Entry, provider: str | None, chat: Chat) -> Counted | None:
+async def ask(up: Upstream, state: RequestState, provider: str | None, chat: Chat) -> Counted | None:
     """Return the provider's own count of *chat*, or None where it has none for this model.
 
     Raises: SidecarError with whatever the provider answers, once there is no sense in asking again.
     """
-    await host.look_into_store()
-    name, _ = resolve.split_model(host.config, provider, chat.model)
-    if not resolve.known_providers(host.config)[name].counters:
+    await up.look_into_store()
+    name, _ = resolve.split_model(up.config, provider, chat.model)
+    if not resolve.known_providers(up.config)[name].counters:
         return None
-    origin = resolve.chat_target(await informed(host, provider, chat), provider, chat)
+    origin = resolve.chat_target(await informed(up, provider, chat), provider, chat)
     row = origin.row.counters.get(origin.route.wire)
     if row is None:
         return None
     counter = cast("Counter", importlib.import_module(f"sidecar.wires.counts.{row.module}"))
-    target = await authorize.prepare(call_of(host, origin))
-    call = msgspec.structs.replace(call_of(host, target), chat=chat, origin=origin)
+    target = await authorize.prepare(call_for(up, origin))
+    call = msgspec.structs.replace(call_for(up, target), chat=chat, origin=origin)
     question = _Question(counter, row.unable, _saying(counter, call, target))
-    kept: dict[bytes, int] = host.sessions.setdefault(__name__, {})
+    kept: dict[bytes, int] = up.sessions.setdefault(__name__, {})
     key = await anyio.to_thread.run_sync(_key, origin, question.request)
     known = kept.pop(key, None)
-    tokens = await _answer(host, entry, origin, question) if known is None else known
+    tokens = await _answer(up, state, origin, question) if known is None else known
     if tokens is None:
         return None
     kept[key] = tokens
@@ -114,24 +115,24 @@ def _key(target: Target, request: HttpRequest) -> bytes:
     return hashlib.sha256(hashlib.sha256(head).digest() + request.body).digest()
 
 
-async def _answer(host: Host, entry: Entry, origin: Target, question: _Question) -> int | None:
+async def _answer(up: Upstream, state: RequestState, origin: Target, question: _Question) -> int | None:
     """Ask until the provider answers or there is no sense in asking again."""
-    chat, gate = cast("Chat", question.call.chat), gate_of(host, origin)
-    most = max_attempts(host, origin, chat)
+    chat, gate = cast("Chat", question.call.chat), gate_of(up, origin)
+    most = max_attempts(up, origin, chat)
     tried, paid, renewed = 1, 0, False
     while True:
         try:
-            entry.progress.phase = "queue"
-            patience_ms = entry.remaining_ms if tried < most else 0
+            state.progress.phase = "queue"
+            patience_ms = state.remaining_ms if tried < most else 0
             async with gate.slot(chat.options.priority, patience_ms, origin.route.model) as turn:
-                tokens = await _ask(host, entry, question)
+                tokens = await _ask(up, state, question)
                 turn.succeeded()
         except SidecarError as error:
-            failure = authorize.hide(error, question.call.target, entry.progress.authorized)
+            failure = authorize.hide(error, question.call.target, state.progress.authorized)
             if not renewed and (target := await authorize.renew(question.call, error)) is not None:
                 renewed, question = True, question._replace(call=_saying(question.counter, question.call, target))
                 continue
-            wait_ms, paid = retry.paid_wait_ms(failure.body, tried, most, entry.remaining_ms, gate.budget)
+            wait_ms, paid = retry.paid_wait_ms(failure.body, tried, most, state.remaining_ms, gate.budget)
             if wait_ms is None:
                 raise failure from None
         else:
@@ -141,16 +142,16 @@ async def _answer(host: Host, entry: Entry, origin: Target, question: _Question)
         tried += 1
 
 
-async def _ask(host: Host, entry: Entry, question: _Question) -> int | None:
+async def _ask(up: Upstream, state: RequestState, question: _Question) -> int | None:
     """Ask once. What the reply says of limits is not learned: counts have their own."""
-    entry.progress.tries += 1
+    state.progress.tries += 1
     counter, request = question.counter, question.request
-    authorized = await authorize.headers(question.call)
-    async with host.http.send(request, authorized, LIMITS, entry.progress) as response:
+    state.progress.authorized = authorized = await authorize.headers(question.call)
+    async with up.http.send(request, authorized, LIMITS, state.progress) as response:
         if response.status >= 300:
-            body = await http_client.read_error_body(response)
+            body = await read_error_body(response)
             failure = counter.classify(response.status, response.headers, body)
             if failure.body.code in question.unable:
                 return None
             raise failure
-        return counter.decode_count(await http_client.read_body(response))
+        return counter.decode_count(await read_body(response))

@@ -17,7 +17,7 @@ from sidecar.catalogue import models, provider_rows
 from sidecar.catalogue.models import ModelRow, Rates
 from sidecar.catalogue.overlay import CONFIGURATION
 from sidecar.catalogue.provider_rows import ProviderRow
-from sidecar.config.loader import Config
+from sidecar.config.values import Config
 from sidecar.core import url_policy
 from sidecar.core.errors import invalid
 from sidecar.providers import resolve, settings

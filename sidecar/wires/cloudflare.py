@@ -13,6 +13,7 @@ from protocol.replies import Chunk, Warn
 from protocol.requests import Chat, Options
 from sidecar.codecs.frame import Frame
 from sidecar.core.errors import SidecarError
+from sidecar.core.http import HttpRequest
 from sidecar.core.json_values import parse_json
 from sidecar.core.message_content import list_parts
 from sidecar.wires import openai_chat
@@ -33,7 +34,7 @@ from sidecar.wires.shared.options import (
     merge_provider_options,
     write_json_instruction,
 )
-from sidecar.wires.shared.types import Encoded, HttpRequest, Outcome, Route, StreamDecoder
+from sidecar.wires.shared.types import Encoded, Outcome, Route, StreamDecoder
 
 CODEC = "sse"
 

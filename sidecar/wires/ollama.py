@@ -24,6 +24,7 @@ from protocol.replies import Chunk, Warn
 from protocol.requests import Chat, NamedTool, Options
 from sidecar.codecs.frame import Frame
 from sidecar.core.errors import SidecarError
+from sidecar.core.http import HttpRequest
 from sidecar.core.json_values import parse_json
 from sidecar.core.message_content import list_parts, read_inline_data
 from sidecar.wires.shared.calls import paired
@@ -32,7 +33,7 @@ from sidecar.wires.shared.error_rules import ReportedError, Rule, classify_error
 from sidecar.wires.shared.errors import make_bad_event_error, make_interrupted_error, make_unsupported_error
 from sidecar.wires.shared.options import describe_left_out, drop_refused_options, list_stops, merge_provider_options
 from sidecar.wires.shared.state import read_own_state
-from sidecar.wires.shared.types import Encoded, HttpRequest, Outcome, Route
+from sidecar.wires.shared.types import Encoded, Outcome, Route
 
 CODEC = "ndjson"
 

@@ -14,11 +14,12 @@ from sidecar.auth.authorize import Call
 from sidecar.auth.schemes import aws
 from sidecar.catalogue import provider_rows
 from sidecar.core.errors import SidecarError
+from sidecar.core.http import HttpRequest
 from sidecar.core.secret import Secret
 from sidecar.providers.resolve import Target
-from sidecar.upstream.http_client import Transport
+from sidecar.upstream.http_client import HttpClient
 from sidecar.wires import bedrock_converse
-from sidecar.wires.shared.types import HttpRequest, Route
+from sidecar.wires.shared.types import Route
 
 AT = datetime(2026, 11, 20, 12, 0, 0, tzinfo=UTC)
 KEYS = {"AWS_ACCESS_KEY_ID": "AKIDENVIRONMENT", "AWS_SECRET_ACCESS_KEY": "made/up+secret"}
@@ -80,7 +81,7 @@ def call(
         list_base_url="https://bedrock.eu-west-1.amazonaws.com",
         env=env,
     )
-    return Call(target=target, http=Transport(), request=request, sessions={} if sessions is None else sessions)
+    return Call(target=target, http=HttpClient(), request=request, sessions={} if sessions is None else sessions)
 
 
 def pair(profile: str, key: str) -> str:

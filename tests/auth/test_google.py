@@ -19,11 +19,11 @@ from sidecar.auth.authorize import Call
 from sidecar.auth.schemes import google
 from sidecar.catalogue import provider_rows
 from sidecar.core.errors import SidecarError
+from sidecar.core.http import HttpRequest, HttpTimeouts, Response
 from sidecar.core.secret import Secret
 from sidecar.providers.resolve import Target
-from sidecar.server.open_requests import Progress
-from sidecar.upstream.http_client import Limits, Response, Transport
-from sidecar.wires.shared.types import HttpRequest, Route
+from sidecar.upstream.http_client import HttpClient
+from sidecar.wires.shared.types import Route
 from tests.support.google_files import EXTERNAL, PROGRAM, USER, service_account
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -48,11 +48,10 @@ class Http:
 
     @asynccontextmanager
     async def send(
-        self, request: HttpRequest, auth: dict[str, str], limits: Limits, progress: Progress, **_: bool
+        self, request: HttpRequest, auth: dict[str, str], limits: HttpTimeouts, **_: bool
     ) -> AsyncIterator[Response]:
         assert auth == {}
         assert limits.first_byte <= google.LIMIT_SECONDS
-        assert isinstance(progress, Progress)
         status, reply = await self.answer(request)
         yield Response(status, {"content-type": "application/json"}, body(json.dumps(reply).encode()))
 
@@ -69,7 +68,7 @@ def call(http: Http, env: dict[str, str], credential: Secret | None = None) -> C
         list_base_url="https://provider.test",
         env=env,
     )
-    return Call(target=target, http=cast("Transport", http))
+    return Call(target=target, http=cast("HttpClient", http))
 
 
 def named(folder: Path, info: object) -> dict[str, str]:
@@ -361,5 +360,5 @@ async def test_a_cancelled_request_frees_the_next(tmp_path: Path, where: Callabl
             await http.asked.wait()
             tasks.cancel_scope.cancel()
         await http.left.wait()
-        again = msgspec.structs.replace(asked, http=cast("Transport", Http((200, TOKEN))))
+        again = msgspec.structs.replace(asked, http=cast("HttpClient", Http((200, TOKEN))))
         assert (await google.headers(again))["authorization"] == "Bearer ya29.first"

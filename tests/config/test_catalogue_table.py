@@ -11,7 +11,7 @@ from sidecar.catalogue import overlay
 from sidecar.catalogue.corrections import Overlay
 from sidecar.catalogue.models import ModelRow
 from sidecar.config import loader
-from sidecar.config.loader import ConfigError
+from sidecar.config.values import ConfigError
 
 
 def row(tmp_path: Path, text: str, provider: str = "openai", model: str = "gpt-4o") -> ModelRow:

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sidecar.config import loader
-from sidecar.config.loader import MAX_FILE_BYTES, Config, ConfigError, provider_env
+from sidecar.config.loader import MAX_FILE_BYTES, provider_env
+from sidecar.config.values import Config, ConfigError
 
 CANARY = "sk-CANARY-0123456789"
 

@@ -11,11 +11,12 @@ from protocol.requests import Chat
 from sidecar.auth import authorize
 from sidecar.auth.authorize import Call
 from sidecar.catalogue import provider_rows
+from sidecar.core.http import HttpTimeouts
+from sidecar.core.http_bodies import read_body
 from sidecar.core.secret import Secret
 from sidecar.providers.resolve import Target
 from sidecar.server.framing import decode_params
-from sidecar.server.open_requests import Progress
-from sidecar.upstream.http_client import Limits, Transport, read_body
+from sidecar.upstream.http_client import HttpClient
 from sidecar.wires import registry
 from tests.differential import BASES, KEY, QUIET
 from tests.support import fixtures, reply_scripts
@@ -47,9 +48,9 @@ async def send_ours(case: Case, provider: Provider) -> None:
     request = registry.load(case.wire).encode(chat, route).request
     row = provider_rows.providers()[case.call["provider"]]
     target = Target(row=row, route=route, credential=Secret(KEY, "request"), list_base_url=route.base_url)
-    http = Transport()
+    http = HttpClient()
     headers = await authorize.headers(Call(target=target, http=http, request=request, chat=chat))
-    async with http.send(request, headers, Limits(), Progress()) as response:
+    async with http.send(request, headers, HttpTimeouts()) as response:
         await read_body(response)
     await http.aclose()
 

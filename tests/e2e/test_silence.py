@@ -127,7 +127,7 @@ def test_a_request_in_a_queue_and_one_that_waits_for_its_next_try_say_so(tmp_pat
 
 
 IMPATIENT = """
-from sidecar.server import open_requests
+from sidecar.core import request_state
 {total}
 import msgspec.structs
 from sidecar.generation import timeouts
@@ -154,7 +154,7 @@ def test_every_phase_has_a_limit_by_default_and_a_longer_one_for_models_that_rea
 ) -> None:  # D05, D11, D12
     phase, reason, steps = SILENCES[limit]
     program = IMPATIENT.replace("{limits}", "" if limit == "total" else f"{limit}=0.3")
-    program = program.replace("{total}", "open_requests.TOTAL_MS = 300" if limit == "total" else "")
+    program = program.replace("{total}", "request_state.TOTAL_MS = 300" if limit == "total" else "")
     (tmp_path / "sitecustomize.py").write_text(program, encoding="ascii")
     env = environment(tmp_path, PYTHONPATH=os.pathsep.join((str(tmp_path), str(ROOT))))
     provider.play(QUICK, steps)

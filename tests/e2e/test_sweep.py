@@ -27,14 +27,14 @@ class Finder:
             sys.meta_path.remove(self)
             from sidecar.core import log
             from sidecar.upstream import http_client
-            send = http_client.Transport.send
+            send = http_client.HttpClient.send
 
             def faulty(self, request, auth, *rest, **more):
                 key = auth.get("authorization", auth.get("x-api-key", "")).removeprefix("Bearer ")
                 {fault}
                 return send(self, request, auth, *rest, **more)
 
-            http_client.Transport.send = faulty
+            http_client.HttpClient.send = faulty
 
 sys.meta_path.insert(0, Finder())
 """

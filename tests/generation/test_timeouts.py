@@ -3,16 +3,15 @@
 import msgspec
 import pytest
 
-from protocol.requests import Chat, Envelope, Timeouts
+from protocol.requests import Chat, Timeouts
 from sidecar.catalogue.provider_rows import providers
-from sidecar.config.loader import Config
+from sidecar.config.values import Config
+from sidecar.core.request_state import TOTAL_MS, RequestState
 from sidecar.generation import timeouts
 from sidecar.generation.timeouts import LONG, PINGED_IDLE_SECONDS, USUAL, Patience, limit_time, patience_with
 from sidecar.providers import resolve
 from sidecar.providers.resolve import Target
 from sidecar.server.actions import ACTIONS, Task
-from sidecar.server.open_requests import TOTAL_MS, Entry
-from sidecar.server.write_queue import Outbox
 
 MESSAGES = [{"role": "user", "content": "Hi"}]
 
@@ -80,44 +79,43 @@ def test_who_pings_is_a_column_of_the_providers_table() -> None:
 
 
 @pytest.fixture
-async def entry() -> Entry:
+async def state() -> RequestState:
     """Return a request that has just come."""
-    outbox = Outbox(lambda batch, written: True, lambda function: None)  # noqa: ARG005 - the shape of both
-    return Entry(Envelope(action="stream_chat"), outbox.lane(1))
+    return RequestState("stream_chat")
 
 
-def left_ms(entry: Entry) -> int:
+def left_ms(state: RequestState) -> int:
     """Return what the request has left, to the nearest second."""
-    return round(entry.remaining_ms / 1000) * 1000
+    return round(state.remaining_ms / 1000) * 1000
 
 
-async def test_without_a_wish_the_longest_grant_counts(entry: Entry) -> None:
-    entry.grant(TOTAL_MS)
-    limit_time(entry, target(*QUICK), None)
-    assert (entry.limit_ms, left_ms(entry)) == (600_000, 600_000)
+async def test_without_a_wish_the_longest_grant_counts(state: RequestState) -> None:
+    state.grant(TOTAL_MS)
+    limit_time(state, target(*QUICK), None)
+    assert (state.limit_ms, left_ms(state)) == (600_000, 600_000)
     # A fallback that reasons.
-    limit_time(entry, target(*THINKS), None)
-    assert (entry.limit_ms, left_ms(entry)) == (1_800_000, 1_800_000)
-    limit_time(entry, target(*QUICK), None)
-    assert (entry.limit_ms, left_ms(entry)) == (1_800_000, 1_800_000)
+    limit_time(state, target(*THINKS), None)
+    assert (state.limit_ms, left_ms(state)) == (1_800_000, 1_800_000)
+    limit_time(state, target(*QUICK), None)
+    assert (state.limit_ms, left_ms(state)) == (1_800_000, 1_800_000)
 
 
 @pytest.mark.parametrize("wished_ms", [30_000, 7_200_000])
-async def test_a_wish_goes_before_every_grant_and_the_shortest_counts(entry: Entry, wished_ms: int) -> None:
-    entry.limit(wished_ms)
-    entry.grant(TOTAL_MS)
-    limit_time(entry, target(*THINKS), None)
-    assert (entry.limit_ms, left_ms(entry)) == (wished_ms, wished_ms)
-    limit_time(entry, target(*THINKS), Timeouts(total_ms=20_000))
-    assert (entry.limit_ms, left_ms(entry)) == (20_000, 20_000)
-    entry.limit(25_000)
-    assert entry.limit_ms == 20_000
+async def test_a_wish_goes_before_every_grant_and_the_shortest_counts(state: RequestState, wished_ms: int) -> None:
+    state.limit(wished_ms)
+    state.grant(TOTAL_MS)
+    limit_time(state, target(*THINKS), None)
+    assert (state.limit_ms, left_ms(state)) == (wished_ms, wished_ms)
+    limit_time(state, target(*THINKS), Timeouts(total_ms=20_000))
+    assert (state.limit_ms, left_ms(state)) == (20_000, 20_000)
+    state.limit(25_000)
+    assert state.limit_ms == 20_000
 
 
-async def test_an_option_may_ask_for_more_than_is_usual(entry: Entry) -> None:
-    entry.grant(TOTAL_MS)
-    limit_time(entry, target(*QUICK), Timeouts(total_ms=7_200_000))
-    assert (entry.limit_ms, left_ms(entry)) == (7_200_000, 7_200_000)
+async def test_an_option_may_ask_for_more_than_is_usual(state: RequestState) -> None:
+    state.grant(TOTAL_MS)
+    limit_time(state, target(*QUICK), Timeouts(total_ms=7_200_000))
+    assert (state.limit_ms, left_ms(state)) == (7_200_000, 7_200_000)
 
 
 def test_every_action_that_waits_has_an_end() -> None:

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from protocol.requests import Chat
-from sidecar.config.loader import Config
+from sidecar.config.values import Config
 from sidecar.core.errors import SidecarError
 from sidecar.providers import resolve
 from sidecar.providers.resolve import Target

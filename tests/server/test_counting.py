@@ -12,25 +12,28 @@ import msgspec
 import pytest
 
 from protocol.requests import CountTokens, Envelope
-from sidecar.config.loader import Config
+from sidecar.config.values import Config
+from sidecar.core.request_state import RequestState
 from sidecar.core.single_flight import Flights
 from sidecar.server import counting
-from sidecar.server.app import Host
-from sidecar.server.open_requests import Entry, Progress
+from sidecar.server.app import App
+from sidecar.server.open_requests import OpenRequest
 from sidecar.tokens import vocabularies
 from tests.support.fake_provider import WAIT_SECONDS
 
 TEXT = msgspec.convert({"model": "gpt-4", "text": "hello world"}, CountTokens)
 
 
-def host_of(tasks: Any) -> Host:
+def app_of(tasks: Any) -> App:
     """Return as much of a host as counting looks at."""
-    return cast("Host", SimpleNamespace(config=Config(path=""), sessions={}, flights=Flights(tasks)))
+    return cast(
+        "App", SimpleNamespace(upstream=SimpleNamespace(config=Config(path=""), sessions={}, flights=Flights(tasks)))
+    )
 
 
-def entry() -> Entry:
+def entry() -> OpenRequest:
     envelope = Envelope(id=1, action="count_tokens", provider="openai")
-    return cast("Entry", SimpleNamespace(envelope=envelope, progress=Progress()))
+    return cast("OpenRequest", SimpleNamespace(envelope=envelope, state=RequestState("count_tokens", "openai")))
 
 
 class Encoding:
@@ -50,7 +53,7 @@ async def test_many_counts_load_their_vocabulary_once_and_in_another_thread(monk
     monkeypatch.setattr(vocabularies, "load", load)
     answers: list[Any] = []
     async with anyio.create_task_group() as tasks:
-        host = host_of(tasks)
+        host = app_of(tasks)
 
         async def count() -> None:
             answers.append(await counting.count(host, entry(), TEXT))
@@ -74,7 +77,7 @@ async def test_without_a_vocabulary_bytes_are_counted_and_the_next_count_tries_a
 
     monkeypatch.setattr(vocabularies, "load", load)
     async with anyio.create_task_group() as tasks:
-        host = host_of(tasks)
+        host = app_of(tasks)
         guess = await counting.count(host, entry(), TEXT)
         answer = await counting.count(host, entry(), TEXT)
     assert guess == {
@@ -110,7 +113,7 @@ async def test_a_count_that_nobody_waits_for_stops_between_two_pieces(monkeypatc
     monkeypatch.setattr(anyio.from_thread, "check_cancelled", check)
     long = msgspec.structs.replace(TEXT, text="word " * 100_000)
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(counting.count, host_of(tasks), entry(), long)
+        tasks.start_soon(counting.count, app_of(tasks), entry(), long)
         assert await anyio.to_thread.run_sync(begun.wait, WAIT_SECONDS)
         tasks.cancel_scope.cancel()
     released.set()

@@ -10,10 +10,11 @@ import pytest
 from protocol.errors import Phase
 from protocol.replies import Content
 from protocol.requests import Envelope, Initialize
+from sidecar.core.request_state import Progress
 from sidecar.server import heartbeat
 from sidecar.server.actions import ACTIONS, Task
-from sidecar.server.app import Host
-from sidecar.server.open_requests import Entry, Inflight, Progress
+from sidecar.server.app import App
+from sidecar.server.open_requests import OpenRequest, OpenRequests
 from sidecar.server.write_queue import Outbox
 
 BEAT_MS = 15_000
@@ -31,8 +32,8 @@ class World:
         self._due: list[Callable[[], None]] = []
         self._outbox = Outbox(self._write, self._due.append)
         session = msgspec.convert({"events": list(events)}, Initialize)
-        state = SimpleNamespace(session=session, inflight=Inflight(), heartbeat_is_due=False)
-        self.host = cast("Host", state)
+        state = SimpleNamespace(session=session, requests=OpenRequests(), heartbeat_is_due=False)
+        self.app = cast("App", state)
 
     def monotonic(self) -> float:
         return self.now
@@ -45,13 +46,13 @@ class World:
         # A host that does not read leaves the write under way for ever.
         return True if self._reads else None
 
-    def open(self, request_id: int, phase: Phase | None = None, *, streams: bool = True) -> Entry:
+    def open(self, request_id: int, phase: Phase | None = None, *, streams: bool = True) -> OpenRequest:
         """Open a request that waits in *phase*."""
-        entry = Entry(Envelope(id=request_id, action="any"), self._outbox.lane(request_id), streams=streams)
+        entry = OpenRequest(Envelope(id=request_id, action="any"), self._outbox.lane(request_id), streams=streams)
         entry.silent_since = entry.told_at = self.now
-        entry.progress.phase = phase
-        self.host.inflight.register(entry)
-        heartbeat.watch(self.host)
+        entry.state.progress.phase = phase
+        self.app.requests.register(entry)
+        heartbeat.watch(self.app)
         return entry
 
     def pass_time(self, looks: int = 1) -> list[dict[str, Any]]:
@@ -76,19 +77,19 @@ async def world(monkeypatch: pytest.MonkeyPatch) -> World:
 def stopped(monkeypatch: pytest.MonkeyPatch, world: World) -> World:
     """Give the clock and the timers to *world*."""
     monkeypatch.setattr(heartbeat, "time", world)
-    monkeypatch.setattr(heartbeat, "stdio", world)
+    monkeypatch.setattr(heartbeat, "event_loop", world)
     return world
 
 
 async def test_one_timer_serves_all_streams_and_ends_with_the_last_of_them(world: World) -> None:
-    heartbeat.watch(world.host)
+    heartbeat.watch(world.app)
     assert not world.timers
     entries = [world.open(number) for number in range(100)]
     assert [seconds for seconds, _ in world.timers] == [LOOK_SECONDS]
     world.pass_time()
     assert len(world.timers) == 1
     for entry in entries:
-        world.host.inflight.release(entry)
+        world.app.requests.release(entry)
     assert not world.pass_time(2)
     assert not world.timers
     world.open(1)
@@ -134,7 +135,7 @@ async def test_a_host_that_does_not_read_is_told_no_more(monkeypatch: pytest.Mon
 async def test_after_the_last_line_or_a_cancel_nothing_is_told(world: World) -> None:
     ended, cancelled = world.open(1, "idle"), world.open(2, "idle")
     ended.lane.closed = True
-    assert world.host.inflight.cancel(2)
+    assert world.app.requests.cancel(2)
     assert world.pass_time(10) == []
     assert ended.lane.next_seq == cancelled.lane.next_seq == 0
 
@@ -142,7 +143,7 @@ async def test_after_the_last_line_or_a_cancel_nothing_is_told(world: World) -> 
 async def test_a_host_that_wants_no_more_is_told_no_more(world: World) -> None:
     world.open(1, "idle")
     world.pass_time(4)
-    world.host.session = Initialize()
+    world.app.session = Initialize()
     assert world.pass_time(5) == []
     assert not world.timers
 

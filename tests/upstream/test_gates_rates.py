@@ -6,11 +6,11 @@ import anyio
 import pytest
 from anyio.abc import TaskGroup
 
+from sidecar.catalogue.limit_kinds import LimitKind
 from sidecar.upstream.gates import Gate, Priority
-from sidecar.upstream.token_buckets import Kind
 from tests.support.gates import Clock, guests, inside, settled
 
-NAMES: Mapping[Kind, str] = {"requests": "x-{}-requests", "tokens": "x-{}-tokens"}
+NAMES: Mapping[LimitKind, str] = {"requests": "x-{}-requests", "tokens": "x-{}-tokens"}
 
 
 async def test_headers_that_leave_nothing_shut_the_gate(tasks: TaskGroup) -> None:

@@ -17,8 +17,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from sidecar.core.errors import SidecarError
-from sidecar.server.open_requests import Progress
-from sidecar.upstream.http_client import Limits, Transport
+from sidecar.core.http import HttpTimeouts
+from sidecar.upstream.http_client import HttpClient
 from tests.support import reply_scripts
 from tests.support.fake_provider import CLOSE, RESET, WAIT_SECONDS, Provider, Step
 from tests.upstream.test_http_client import CANARY, failure, get, http, provider, whole
@@ -32,7 +32,7 @@ PROXIES = ("http_proxy", "https_proxy", "all_proxy")
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
 async def test_this_machine_is_never_asked_through_a_proxy(
-    provider: Provider, http: Transport, monkeypatch: pytest.MonkeyPatch, host: str
+    provider: Provider, http: HttpClient, monkeypatch: pytest.MonkeyPatch, host: str
 ) -> None:
     with Provider() as proxy:
         for name in PROXIES:
@@ -43,20 +43,20 @@ async def test_this_machine_is_never_asked_through_a_proxy(
 
 
 async def test_a_metadata_server_is_never_asked_through_a_proxy(
-    http: Transport, monkeypatch: pytest.MonkeyPatch
+    http: HttpClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nobody may be there; what counts is who is not asked."""
     with Provider() as proxy:
         for name in PROXIES:
             monkeypatch.setenv(name.upper(), proxy.url)
-        limits = Limits(connect=0.1, first_byte=0.5)
+        limits = HttpTimeouts(connect=0.1, first_byte=0.5)
         with suppress(SidecarError):
-            async with http.send(get("http://169.254.169.254/"), {}, limits, Progress(), link_local=True):
+            async with http.send(get("http://169.254.169.254/"), {}, limits, link_local=True):
                 pass
         assert proxy.connections == 0
 
 
-async def test_the_world_outside_is_asked_through_the_proxy(http: Transport, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_world_outside_is_asked_through_the_proxy(http: HttpClient, monkeypatch: pytest.MonkeyPatch) -> None:
     with Provider() as proxy:
         monkeypatch.setenv("HTTP_PROXY", proxy.url)
         proxy.play("http://provider.invalid/x", reply_scripts.document({}))
@@ -74,7 +74,7 @@ async def test_the_world_outside_is_asked_through_the_proxy(http: Transport, mon
     ],
 )
 async def test_a_proxy_that_refuses(
-    http: Transport, monkeypatch: pytest.MonkeyPatch, name: str, steps: list[Step]
+    http: HttpClient, monkeypatch: pytest.MonkeyPatch, name: str, steps: list[Step]
 ) -> None:
     with Provider() as proxy:
         monkeypatch.setenv("HTTPS_PROXY", proxy.url.replace("//", f"//user:{CANARY}@"))
@@ -149,7 +149,7 @@ class Tls:
                 secure.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
 
 
-async def test_a_certificate_that_nobody_has_signed(http: Transport, certificate: Path) -> None:
+async def test_a_certificate_that_nobody_has_signed(http: HttpClient, certificate: Path) -> None:
     with Tls(certificate) as server:
         body = (await failure(http, get(server.url))).body
         assert (body.code, body.reason, body.retryable) == ("network_error", "tls", False)
@@ -160,7 +160,7 @@ async def test_a_certificate_that_nobody_has_signed(http: Transport, certificate
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the system's own store decides")
 async def test_a_certificate_of_the_system_and_no_key_log(
-    http: Transport, certificate: Path, monkeypatch: pytest.MonkeyPatch
+    http: HttpClient, certificate: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     log = certificate.parent / "keys.log"
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
@@ -172,7 +172,7 @@ async def test_a_certificate_of_the_system_and_no_key_log(
 
 
 @pytest.mark.filterwarnings("ignore:ssl.TLSVersion:DeprecationWarning")
-async def test_tls_of_the_last_century(http: Transport, certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_tls_of_the_last_century(http: HttpClient, certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
     with Tls(certificate, ssl.TLSVersion.TLSv1_1) as server:
         body = (await failure(http, get(server.url))).body
@@ -180,7 +180,7 @@ async def test_tls_of_the_last_century(http: Transport, certificate: Path, monke
     assert server.requests == []
 
 
-async def test_a_server_that_speaks_no_tls(http: Transport) -> None:
+async def test_a_server_that_speaks_no_tls(http: HttpClient) -> None:
     with Tls(None) as server:
         body = (await failure(http, get(server.url))).body
     assert (body.code, body.reason) == ("network_error", "tls")

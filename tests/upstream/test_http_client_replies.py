@@ -4,8 +4,8 @@ import socket
 
 import pytest
 
-from sidecar.server.open_requests import Progress
-from sidecar.upstream.http_client import Transport, _Connecting, read_error_body
+from sidecar.core.http_bodies import read_error_body
+from sidecar.upstream.http_client import HttpClient, _Connecting
 from tests.support import reply_scripts
 from tests.support.fake_provider import CLOSE, Provider, Repeat, Step
 from tests.upstream.test_http_client import AUTH, PATIENT, broken, failure, get, here, http, provider, whole
@@ -23,30 +23,30 @@ __all__ = ["http", "provider"]
         ("a head without end", [b"HTTP/1.1 200 OK\r\nx: ", Repeat(b"y" * 65536, 16), CLOSE]),
     ],
 )
-async def test_a_reply_that_is_no_http(http: Transport, provider: Provider, name: str, steps: list[Step]) -> None:
+async def test_a_reply_that_is_no_http(http: HttpClient, provider: Provider, name: str, steps: list[Step]) -> None:
     path = "/" + name.replace(" ", "-")
     body = (await failure(http, here(provider, path, steps))).body
     assert (body.code, body.reason, body.retryable) == ("provider_error", "protocol", True)
 
 
-async def test_a_chunk_of_no_size(http: Transport, provider: Provider) -> None:
+async def test_a_chunk_of_no_size(http: HttpClient, provider: Provider) -> None:
     got, body = await broken(
         http, here(provider, "/no-size", [*reply_scripts.opened([b"first"]), b"zz\r\n", CLOSE]), PATIENT
     )
     assert (got, body.code, body.reason) == (b"first", "provider_error", "protocol")
 
 
-async def test_a_reply_that_is_compressed_unasked_is_not_unfolded(http: Transport, provider: Provider) -> None:
+async def test_a_reply_that_is_compressed_unasked_is_not_unfolded(http: HttpClient, provider: Provider) -> None:
     request = here(provider, "/zip", reply_scripts.whole(b"\x1f\x8b", content_encoding="gzip"))
     body = (await failure(http, request)).body
     assert (body.code, body.reason) == ("provider_error", "content_encoding")
     error = here(provider, "/zip", reply_scripts.whole(b"\x1f\x8b", 500, content_encoding="gzip"))
-    async with http.send(error, AUTH, PATIENT, Progress()) as response:
+    async with http.send(error, AUTH, PATIENT) as response:
         assert await read_error_body(response) == b""
 
 
 async def test_an_idle_connection_that_closes_as_it_is_used_is_replaced_once(
-    http: Transport, provider: Provider
+    http: HttpClient, provider: Provider
 ) -> None:
     await whole(http, here(provider, "/first", reply_scripts.document({})))
     provider.play("/stale", [CLOSE])
@@ -58,7 +58,9 @@ async def test_an_idle_connection_that_closes_as_it_is_used_is_replaced_once(
     assert len(provider.calls("/stale")) == 3
 
 
-async def test_a_connection_that_cannot_be_made_is_tried_once(http: Transport, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_connection_that_cannot_be_made_is_tried_once(
+    http: HttpClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
     tries: list[str] = []
     note = _Connecting.note
 

@@ -12,12 +12,12 @@ import pytest
 from protocol.requests import Chat, ListModels
 from sidecar.auth import authorize
 from sidecar.auth.authorize import Lookup
-from sidecar.config.loader import Config
+from sidecar.config.values import Config
 from sidecar.core.errors import SidecarError
 from sidecar.core.single_flight import Flights
 from sidecar.providers import resolve
-from sidecar.server.app import Host
 from sidecar.upstream import settings_discovery
+from sidecar.upstream.context import Upstream
 
 pytestmark = pytest.mark.anyio
 
@@ -25,10 +25,10 @@ KEY = {"api_key": "made-up-key"}
 
 
 @asynccontextmanager
-async def host(**config: Any) -> AsyncIterator[Host]:
+async def upstream(**config: Any) -> AsyncIterator[Upstream]:
     async with anyio.create_task_group() as tasks:
         made = SimpleNamespace(config=Config(path="", **config), http=None, sessions={}, flights=Flights(tasks))
-        yield cast("Host", made)
+        yield cast("Upstream", made)
 
 
 def chat(**more: Any) -> Chat:
@@ -51,7 +51,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Lookup]:
 
 @pytest.mark.parametrize("provider", ["openai", "anthropic", "azure", "replay", "mine"])
 async def test_a_provider_without_such_settings_costs_nothing(asked: list[Lookup], provider: str) -> None:
-    async with host(providers={"mine": {"wire": "openai_chat", "base_url": "https://mine.test"}}) as made:
+    async with upstream(providers={"mine": {"wire": "openai_chat", "base_url": "https://mine.test"}}) as made:
         assert await settings_discovery.informed(made, provider, chat()) is made.config
         assert await settings_discovery.informed(made, None, chat(model=f"{provider}/m")) is made.config
     assert not asked
@@ -69,7 +69,7 @@ async def test_a_provider_without_such_settings_costs_nothing(asked: list[Lookup
 async def test_what_is_given_is_not_asked_for(
     asked: list[Lookup], config: dict[str, Any], more: dict[str, Any]
 ) -> None:
-    async with host(**config) as made:
+    async with upstream(**config) as made:
         target = resolve.chat_target(
             await settings_discovery.informed(made, "bedrock", chat(**more)), "bedrock", chat(**more)
         )
@@ -80,7 +80,7 @@ async def test_what_is_given_is_not_asked_for(
 async def test_what_is_lacking_is_asked_for_once_for_all_who_need_it(asked: list[Lookup]) -> None:
     regions: list[str] = []
 
-    async with host() as made:
+    async with upstream() as made:
 
         async def ask() -> None:
             target = resolve.chat_target(await settings_discovery.informed(made, "bedrock", chat()), "bedrock", chat())
@@ -96,7 +96,7 @@ async def test_what_is_lacking_is_asked_for_once_for_all_who_need_it(asked: list
 
 
 async def test_an_answer_is_good_for_a_moment(asked: list[Lookup], monkeypatch: pytest.MonkeyPatch) -> None:
-    async with host() as made:
+    async with upstream() as made:
         await settings_discovery.informed(made, "bedrock", chat())
         later = anyio.current_time() + settings_discovery.LOOK_SECONDS + 1
         monkeypatch.setattr(anyio, "current_time", lambda: later)
@@ -111,7 +111,7 @@ async def test_no_answer_is_not_remembered(monkeypatch: pytest.MonkeyPatch) -> N
         return answers.pop(0)
 
     monkeypatch.setattr(authorize, "settings", settings)
-    async with host() as made:
+    async with upstream() as made:
         assert await settings_discovery.informed(made, "bedrock", chat()) is made.config
         assert (await settings_discovery.informed(made, "bedrock", chat())).known == {
             "bedrock": {"region": "eu-west-1"}
@@ -119,7 +119,7 @@ async def test_no_answer_is_not_remembered(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 async def test_another_profile_and_another_credential_are_other_questions(asked: list[Lookup]) -> None:
-    async with host() as made:
+    async with upstream() as made:
         for more in ({}, {"settings": {"profile": "work"}}, {"api_key": "another-key"}):
             for _ in range(2):
                 await settings_discovery.informed(made, "bedrock", chat(**more))
@@ -131,7 +131,7 @@ async def test_another_profile_and_another_credential_are_other_questions(asked:
 
 
 async def test_what_is_remembered_is_bounded_and_no_secret(asked: list[Lookup]) -> None:
-    async with host() as made:
+    async with upstream() as made:
         for number in range(settings_discovery.MAX_KEPT * 2 + 1):
             await settings_discovery.informed(made, "bedrock", chat(settings={"profile": f"p{number}"}))
         kept = made.sessions[settings_discovery.__name__]
@@ -141,7 +141,7 @@ async def test_what_is_remembered_is_bounded_and_no_secret(asked: list[Lookup]) 
 
 
 async def test_an_unknown_provider_is_refused_as_ever() -> None:
-    async with host() as made:
+    async with upstream() as made:
         with pytest.raises(SidecarError) as caught:
             await settings_discovery.informed(made, "nobody", chat())
     assert caught.value.body.code == "unknown_provider"

@@ -5,13 +5,14 @@ from collections.abc import Mapping
 
 import pytest
 
-from sidecar.upstream.token_buckets import MAX_MODELS, MAX_WAIT_SECONDS, Kind, Meters, seconds_of, seconds_until
+from sidecar.catalogue.limit_kinds import LimitKind
+from sidecar.upstream.token_buckets import MAX_MODELS, MAX_WAIT_SECONDS, Meters, seconds_of, seconds_until
 
-NAMES: Mapping[Kind, str] = {"requests": "r-{}", "tokens": "t-{}"}
-NOBODY: Mapping[Kind, int] = {"requests": 0, "tokens": 0}
+NAMES: Mapping[LimitKind, str] = {"requests": "r-{}", "tokens": "t-{}"}
+NOBODY: Mapping[LimitKind, int] = {"requests": 0, "tokens": 0}
 
 
-def learned(headers: dict[str, str], unheard: Mapping[Kind, int] = NOBODY) -> Meters:
+def learned(headers: dict[str, str], unheard: Mapping[LimitKind, int] = NOBODY) -> Meters:
     meters = Meters(0)
     meters.learn("m", headers, NAMES, unheard, 0)
     return meters

@@ -9,7 +9,7 @@ import anyio
 import pytest
 
 from sidecar.config import loader
-from sidecar.config.loader import Config, ConfigError
+from sidecar.config.values import Config, ConfigError
 from sidecar.core.errors import SidecarError
 from sidecar.usage import budgets
 from sidecar.usage.amounts import PICO

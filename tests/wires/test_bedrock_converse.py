@@ -16,10 +16,11 @@ from protocol.replies import Chunk, Content
 from protocol.requests import Chat, Options, ReasoningOptions
 from sidecar.codecs.aws_eventstream import Codec
 from sidecar.core.errors import SidecarError
+from sidecar.core.http import HttpRequest
 from sidecar.wires import bedrock_converse
 from sidecar.wires.bedrock_converse import Decoder, decoder, encode, whole_request
 from sidecar.wires.bedrock_converse.turns import tool_id
-from sidecar.wires.shared.types import HttpRequest, ModelFacts, Route
+from sidecar.wires.shared.types import ModelFacts, Route
 from tests.support import fixtures
 from tests.support.fixtures import Case
 

@@ -17,15 +17,13 @@ from protocol.replies import DeviceFlow, Status
 from sidecar.catalogue.provider_rows import DeviceLogin
 from sidecar.core import url_policy
 from sidecar.core.errors import SidecarError, clean, without
+from sidecar.core.http import HttpRequest, HttpTimeouts, Transport
+from sidecar.core.http_bodies import read_body
 from sidecar.core.json_values import parse_json
 from sidecar.core.secret import Kind, Secret, secret
 from sidecar.core.single_flight import Flight
-from sidecar.server.open_requests import Progress
-from sidecar.upstream import http_client
-from sidecar.upstream.http_client import Limits, Transport
 from sidecar.wires.shared.error_rules import list_codes
 from sidecar.wires.shared.errors import make_unexpected_body_error
-from sidecar.wires.shared.types import HttpRequest
 
 ANSWER_SECONDS = 15.0
 """How long one answer is waited for."""
@@ -301,11 +299,11 @@ async def _ask(http: Transport, request: HttpRequest, auth: dict[str, str]) -> t
 
     Raises: SidecarError as the transport does, and `timeout`.
     """
-    limits = Limits(first_byte=ANSWER_SECONDS, idle=ANSWER_SECONDS)
+    limits = HttpTimeouts(first_byte=ANSWER_SECONDS, idle=ANSWER_SECONDS)
     try:
         with anyio.fail_after(ANSWER_SECONDS):
-            async with http.send(request, auth, limits, Progress()) as response:
-                document = parse_json(await http_client.read_body(response, MAX_ANSWER_BYTES))
+            async with http.send(request, auth, limits) as response:
+                document = parse_json(await read_body(response, MAX_ANSWER_BYTES))
     except TimeoutError:
         raise SidecarError("timeout", "The login gave no answer in time.", phase="headers") from None
     return response.status, document if isinstance(document, dict) else {}

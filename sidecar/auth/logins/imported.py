@@ -9,7 +9,8 @@ from typing import Any
 import msgspec
 
 from sidecar.catalogue.provider_rows import DeviceLogin, ProviderRow
-from sidecar.config.loader import Config, path_in
+from sidecar.config.loader import path_in
+from sidecar.config.values import Config
 from sidecar.core import platforms, url_policy
 from sidecar.core.errors import SidecarError, clean
 from sidecar.core.secret import Secret, secret

@@ -20,11 +20,11 @@ import anyio.to_thread
 from sidecar.auth.authorize import Call, Lookup
 from sidecar.catalogue import provider_rows
 from sidecar.core.errors import SidecarError, invalid
+from sidecar.core.http import HttpRequest
 from sidecar.providers.resolve import Target
 from sidecar.providers.settings import is_on
 from sidecar.wires.bedrock_converse.errors import CLOCK_SKEW, signed_and_received
 from sidecar.wires.bedrock_converse.models import SIGNING_NAME
-from sidecar.wires.shared.types import HttpRequest
 
 LIMIT_SECONDS = 10.0
 """How long credentials are waited for: a login page, a role or a program of the user's may be behind them."""

@@ -20,15 +20,13 @@ import msgspec
 from sidecar.auth.authorize import MIN_AGE_SECONDS, Call, minted_anew
 from sidecar.core import url_policy
 from sidecar.core.errors import SidecarError
+from sidecar.core.http import CONNECT_SECONDS, HttpRequest, HttpTimeouts, PhaseTrace, Transport
+from sidecar.core.http_bodies import read_error_body
 from sidecar.core.json_values import parse_json
 from sidecar.core.secret import Secret
 from sidecar.providers import settings
 from sidecar.providers.resolve import Target
-from sidecar.server.open_requests import Progress
-from sidecar.upstream import http_client
-from sidecar.upstream.http_client import Limits, Transport
 from sidecar.wires.shared.error_rules import list_codes
-from sidecar.wires.shared.types import HttpRequest
 
 SCOPE = "https://ai.azure.com/.default"
 CLASSIC_SCOPE = "https://cognitiveservices.azure.com/.default"
@@ -229,13 +227,14 @@ async def _answered(http: Transport, question: _Question) -> _Found:
 
 
 async def _reply(http: Transport, question: _Question) -> tuple[int, dict[str, str], bytes]:
-    connect = OURS_CONNECT_SECONDS if question.ours else http_client.CONNECT_SECONDS
-    limits, progress = Limits(connect=connect, first_byte=LIMIT_SECONDS, idle=LIMIT_SECONDS), Progress()
+    connect = OURS_CONNECT_SECONDS if question.ours else CONNECT_SECONDS
+    limits = HttpTimeouts(connect=connect, first_byte=LIMIT_SECONDS, idle=LIMIT_SECONDS)
+    trace = PhaseTrace()
     try:
-        async with http.send(question.request, {}, limits, progress, link_local=question.ours) as response:
-            return response.status, response.headers, await http_client.read_error_body(response)
+        async with http.send(question.request, {}, limits, trace, link_local=question.ours) as response:
+            return response.status, response.headers, await read_error_body(response)
     except SidecarError:
-        if question.absent and progress.phase == "connect":
+        if question.absent and trace.phase == "connect":
             raise _required("This machine has no metadata server: nobody answers there.") from None
         raise
 

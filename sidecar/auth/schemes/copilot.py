@@ -18,16 +18,15 @@ from sidecar.auth.authorize import Call, hide
 from sidecar.auth.logins import renewal
 from sidecar.core import url_policy
 from sidecar.core.errors import SidecarError
+from sidecar.core.http import HttpRequest, HttpTimeouts
+from sidecar.core.http_bodies import read_body, read_error_body
 from sidecar.core.json_values import parse_json
 from sidecar.core.secret import Secret
 from sidecar.providers import settings
 from sidecar.providers.resolve import Target
-from sidecar.server.open_requests import Progress
-from sidecar.upstream import http_client, retry
-from sidecar.upstream.http_client import Limits
+from sidecar.upstream import retry
 from sidecar.wires.shared.error_rules import ReportedError, classify_error, read_plain_text
 from sidecar.wires.shared.errors import make_unexpected_body_error
-from sidecar.wires.shared.types import HttpRequest
 
 API_VERSION = "2025-05-01"
 """`X-GitHub-Api-Version`: newer ones change the shape of the list of models."""
@@ -197,12 +196,12 @@ async def _exchange(call: Call) -> Session:
         },
     )
     token = target.credential.reveal() if target.credential else ""
-    limits = Limits(first_byte=EXCHANGE_SECONDS, idle=EXCHANGE_SECONDS)
-    async with call.http.send(request, {"authorization": f"token {token}"}, limits, Progress()) as response:
+    limits = HttpTimeouts(first_byte=EXCHANGE_SECONDS, idle=EXCHANGE_SECONDS)
+    async with call.http.send(request, {"authorization": f"token {token}"}, limits) as response:
         if response.status >= 300:
-            body = await http_client.read_error_body(response)
+            body = await read_error_body(response)
             raise hide(_refused(response.status, response.headers, body), target)
-        reply = parse_json(await http_client.read_body(response))
+        reply = parse_json(await read_body(response))
     session = _session(reply, target.route.settings.get("domain", _HOME))
     call.sessions[_key(target)] = session
     return session

@@ -20,13 +20,11 @@ from sidecar.auth.schemes import google_files, google_settings
 from sidecar.auth.schemes.google_files import LOGIN, SCOPE, Source, exceptions, required
 from sidecar.auth.schemes.google_settings import Servers
 from sidecar.core.errors import SidecarError, clean
+from sidecar.core.http import HttpRequest, HttpTimeouts, Transport
+from sidecar.core.http_bodies import read_body
 from sidecar.core.json_values import parse_json
 from sidecar.core.secret import Secret
 from sidecar.providers.resolve import Target
-from sidecar.server.open_requests import Progress
-from sidecar.upstream import http_client
-from sidecar.upstream.http_client import Limits, Transport
-from sidecar.wires.shared.types import HttpRequest
 
 __all__ = ["LOGIN", "SCOPE", "headers", "prepare", "renew", "settings"]
 
@@ -221,9 +219,9 @@ def _requester(asking: _Asking) -> Callable[..., Answer]:
 
 
 async def _send(http: Transport, request: HttpRequest, *, link_local: bool = False) -> Answer:
-    limits = Limits(connect=LIMIT_SECONDS, first_byte=LIMIT_SECONDS, idle=LIMIT_SECONDS)
-    async with http.send(request, {}, limits, Progress(), link_local=link_local) as response:
-        return Answer(response.status, response.headers, await http_client.read_body(response, MAX_REPLY_BYTES))
+    limits = HttpTimeouts(connect=LIMIT_SECONDS, first_byte=LIMIT_SECONDS, idle=LIMIT_SECONDS)
+    async with http.send(request, {}, limits, link_local=link_local) as response:
+        return Answer(response.status, response.headers, await read_body(response, MAX_REPLY_BYTES))
 
 
 def _refresh(credentials: Any, request: Callable[..., Answer], hint: str) -> None:

@@ -20,9 +20,9 @@ from sidecar.auth.authorize import Lookup
 from sidecar.auth.schemes.google_files import MAX_FILE_BYTES, Source, folders, read
 from sidecar.auth.schemes.google_files import find as find_credentials
 from sidecar.core.errors import SidecarError
+from sidecar.core.http import HttpRequest
 from sidecar.core.json_values import parse_json
 from sidecar.core.secret import Secret
-from sidecar.wires.shared.types import HttpRequest
 
 REMEMBER_SECONDS = 30.0
 """How long what a server has said of a project is good."""

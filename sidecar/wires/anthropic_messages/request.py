@@ -24,6 +24,7 @@ from protocol.messages import (
 )
 from protocol.replies import Warn
 from protocol.requests import Chat, NamedTool, Options, ReasoningOptions
+from sidecar.core.http import HttpRequest
 from sidecar.core.message_content import decode_text, list_parts, read_inline_data
 from sidecar.wires.shared import calls
 from sidecar.wires.shared.draft import parse_arguments
@@ -36,7 +37,7 @@ from sidecar.wires.shared.options import (
     write_json_instruction,
 )
 from sidecar.wires.shared.state import read_own_state
-from sidecar.wires.shared.types import Encoded, HttpRequest, Route
+from sidecar.wires.shared.types import Encoded, Route
 
 VERSION = "2026-10-21"
 """Refuses `temperature`, `top_p` and `top_k` whatever the model."""

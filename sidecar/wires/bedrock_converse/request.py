@@ -15,6 +15,7 @@ from protocol.messages import Tool
 from protocol.replies import Warn
 from protocol.requests import Chat, NamedTool, Options, ReasoningOptions
 from sidecar.core.errors import invalid
+from sidecar.core.http import HttpRequest
 from sidecar.wires.anthropic_messages.request import BUDGET_OF_EFFORT, MIN_THINKING_TOKENS
 from sidecar.wires.bedrock_converse.models import family
 from sidecar.wires.bedrock_converse.turns import conversation
@@ -25,7 +26,7 @@ from sidecar.wires.shared.options import (
     list_stops,
     write_json_instruction,
 )
-from sidecar.wires.shared.types import Encoded, HttpRequest, Route
+from sidecar.wires.shared.types import Encoded, Route
 
 STREAM_PATH = "/converse-stream"
 

@@ -8,10 +8,11 @@ The body is that of the chat, less what is no part of the prompt. Sources: anthr
 import msgspec
 
 from protocol.requests import Chat
+from sidecar.core.http import HttpRequest
 from sidecar.wires.anthropic_messages import classify
 from sidecar.wires.anthropic_messages.request import encode
 from sidecar.wires.counts.reply import whole_number
-from sidecar.wires.shared.types import HttpRequest, Route
+from sidecar.wires.shared.types import Route
 
 __all__ = ["EXACT", "classify", "decode_count", "encode_count"]
 

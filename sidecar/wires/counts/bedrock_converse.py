@@ -10,11 +10,12 @@ from urllib.parse import quote
 import msgspec
 
 from protocol.requests import Chat
+from sidecar.core.http import HttpRequest
 from sidecar.wires.bedrock_converse.errors import classify
 from sidecar.wires.bedrock_converse.models import base_model
 from sidecar.wires.bedrock_converse.request import encode
 from sidecar.wires.counts.reply import whole_number
-from sidecar.wires.shared.types import HttpRequest, Route
+from sidecar.wires.shared.types import Route
 
 __all__ = ["EXACT", "classify", "decode_count", "encode_count"]
 

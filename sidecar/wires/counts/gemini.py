@@ -8,10 +8,11 @@ its other form; the cloud takes what counts beside the contents. Sources: google
 import msgspec
 
 from protocol.requests import Chat
+from sidecar.core.http import HttpRequest
 from sidecar.wires.counts.reply import whole_number
 from sidecar.wires.gemini import classify
 from sidecar.wires.gemini.request import encode
-from sidecar.wires.shared.types import HttpRequest, Route
+from sidecar.wires.shared.types import Route
 
 __all__ = ["EXACT", "classify", "decode_count", "encode_count"]
 

@@ -7,10 +7,11 @@ one's words then. Source: openai 3.52.0 (`types/responses/input_token_count_para
 import msgspec
 
 from protocol.requests import Chat
+from sidecar.core.http import HttpRequest
 from sidecar.wires.counts.reply import whole_number
 from sidecar.wires.openai_responses.errors import classify
 from sidecar.wires.openai_responses.request import encode
-from sidecar.wires.shared.types import HttpRequest, Route
+from sidecar.wires.shared.types import Route
 
 __all__ = ["EXACT", "classify", "decode_count", "encode_count"]
 

@@ -7,11 +7,12 @@ what a prompt has beside them must be added. Source: xAI's OpenAPI description, 
 import msgspec
 
 from protocol.requests import Chat
+from sidecar.core.http import HttpRequest
 from sidecar.core.json_values import parse_json
 from sidecar.tokens import estimates
 from sidecar.wires.openai_responses.errors import classify
 from sidecar.wires.shared.errors import make_unexpected_body_error
-from sidecar.wires.shared.types import HttpRequest, Route
+from sidecar.wires.shared.types import Route
 
 __all__ = ["EXACT", "classify", "decode_count", "encode_count"]
 

@@ -13,9 +13,10 @@ import msgspec
 from protocol.replies import Warn
 from protocol.requests import Chat, NamedTool, Options, ReasoningOptions
 from sidecar.core.errors import invalid
+from sidecar.core.http import HttpRequest
 from sidecar.wires.gemini.turns import conversation, thinks_in_levels
 from sidecar.wires.shared.options import describe_left_out, drop_refused_options, list_stops
-from sidecar.wires.shared.types import Encoded, HttpRequest, Route
+from sidecar.wires.shared.types import Encoded, Route
 
 
 def encode(chat: Chat, route: Route) -> Encoded:

@@ -13,6 +13,7 @@ import msgspec
 from protocol.messages import Tool
 from protocol.replies import Warn
 from protocol.requests import Chat, NamedTool, Options, ReasoningOptions
+from sidecar.core.http import HttpRequest
 from sidecar.wires.openai_chat.turns import conversation
 from sidecar.wires.shared.calls import function_name
 from sidecar.wires.shared.options import (
@@ -23,7 +24,7 @@ from sidecar.wires.shared.options import (
     merge_provider_options,
     write_json_instruction,
 )
-from sidecar.wires.shared.types import Encoded, HttpRequest, Route
+from sidecar.wires.shared.types import Encoded, Route
 
 REFUSABLE = ("tools", "tool_choice", "parallel_tool_calls", "reasoning", "max_tokens")
 """Options, beside those of `SAMPLING`, that are left out for a model that is known to refuse them."""

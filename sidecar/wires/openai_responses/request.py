@@ -25,6 +25,7 @@ from protocol.messages import (
 )
 from protocol.replies import Warn
 from protocol.requests import Chat, NamedTool, Options
+from sidecar.core.http import HttpRequest
 from sidecar.core.message_content import list_parts, read_inline_data
 from sidecar.wires.shared import calls
 from sidecar.wires.shared.errors import make_unsupported_error
@@ -37,7 +38,7 @@ from sidecar.wires.shared.options import (
     write_json_instruction,
 )
 from sidecar.wires.shared.state import read_own_state
-from sidecar.wires.shared.types import Encoded, HttpRequest, Route
+from sidecar.wires.shared.types import Encoded, Route
 
 MAX_CALL_ID_CHARS = 64
 """A longer `call_id` is refused."""

@@ -9,6 +9,7 @@ from protocol.replies import Chunk, Warn
 from protocol.requests import Chat
 from sidecar.codecs.frame import Frame
 from sidecar.core.errors import SidecarError
+from sidecar.core.http import HttpRequest
 
 
 class Quirks(msgspec.Struct, frozen=True, kw_only=True):
@@ -92,15 +93,6 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     """Makes the ids of calls that the provider left without one unique to this request."""
     settings: dict[str, Any] = {}
     """The merged table of the provider, for what only some wires and schemes need (region, project, …)."""
-
-
-class HttpRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """One HTTP request, ready but for its credential."""
-
-    method: str
-    url: str
-    headers: dict[str, str]
-    body: bytes = b""
 
 
 class Encoded(msgspec.Struct, frozen=True):

@@ -1,0 +1,94 @@
+"""What passes between whoever asks over HTTP and the client that carries it. [sans-IO]
+
+Schemes of `auth` are given a `Transport` and never know which client it is.
+"""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol
+
+import msgspec
+
+from protocol.errors import ErrorBody, Phase
+
+CONNECT_SECONDS = 5.0
+FIRST_BYTE_SECONDS = 120.0
+IDLE_SECONDS = 300.0
+
+
+class HttpRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """One HTTP request, complete except for its credential."""
+
+    method: str
+    url: str
+    headers: dict[str, str]
+    body: bytes = b""
+
+
+class HttpTimeouts(msgspec.Struct, frozen=True, kw_only=True):
+    """Timeouts of one attempt's phases, in seconds."""
+
+    connect: float = CONNECT_SECONDS
+    first_byte: float = FIRST_BYTE_SECONDS
+    idle: float = IDLE_SECONDS
+
+
+class Trace(Protocol):
+    """How far a request has come, for whoever wants to know."""
+
+    phase: Phase | None
+
+
+class PhaseTrace(msgspec.Struct):
+    """A trace for a question that belongs to no request."""
+
+    phase: Phase | None = None
+
+
+class RetryBudget(Protocol):
+    """Pays for a request that is sent again."""
+
+    def take(self, error: ErrorBody) -> int | None:
+        """Take the price of a retry after *error* and return it; None when too little is left."""
+
+    def give_back(self, cost: int) -> None:
+        """Return *cost* after a success."""
+
+
+class Response(msgspec.Struct, frozen=True):
+    """A reply whose head has come. `headers` has lower-case names; `body` yields the bytes as they come."""
+
+    status: int
+    headers: dict[str, str]
+    body: AsyncIterator[bytes]
+
+
+class Transport(Protocol):
+    """An HTTP client."""
+
+    def send(
+        self,
+        request: HttpRequest,
+        auth: Mapping[str, str],
+        timeouts: HttpTimeouts,
+        trace: Trace | None = None,
+        *,
+        budget: RetryBudget | None = None,
+        link_local: bool = False,
+    ) -> AbstractAsyncContextManager[Response]:
+        """Send *request* with the headers of *auth* and give its reply; leaving closes an unfinished connection.
+
+        *budget* pays for sending it again where a kept connection turns out to be closed; None: that is free.
+        *link_local* says that it is meant for the machine's own metadata server.
+
+        Raises: SidecarError `network_error`, `timeout`, `provider_error`, `invalid_request` (a header that cannot be
+        sent, a path with steps, a name that leads to a link-local address).
+        """
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+
+
+def is_encoded(headers: Mapping[str, str]) -> bool:
+    """Return whether a body is compressed. We never ask for that: a small one may unfold to gigabytes."""
+    return headers.get("content-encoding", "identity").strip().lower() not in ("", "identity")

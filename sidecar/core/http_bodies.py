@@ -1,0 +1,50 @@
+"""Reading what is left of a reply: whole, the beginning of an error, or to its end for the connection's sake."""
+
+import anyio
+
+from sidecar.core.errors import SidecarError
+from sidecar.core.http import Response, is_encoded
+
+MAX_ERROR_BODY_BYTES = 64 * 1024
+ERROR_BODY_SECONDS = 5.0
+MAX_DOCUMENT_BYTES = 32 * 1024 * 1024
+
+DRAIN_SECONDS = 0.25
+"""How long the rest of a finished reply is waited for, so that its connection can serve again."""
+
+
+async def drain(response: Response) -> None:
+    """Read the rest of a finished reply, if it comes soon, so that its connection can serve again."""
+    with anyio.move_on_after(DRAIN_SECONDS):
+        async for _ in response.body:
+            pass
+
+
+async def read_body(response: Response, limit_bytes: int = MAX_DOCUMENT_BYTES) -> bytes:
+    """Return the whole body.
+
+    Raises: SidecarError `provider_error` when it is over *limit_bytes*.
+    """
+    body = bytearray()
+    async for data in response.body:
+        body += data
+        if len(body) > limit_bytes:
+            raise SidecarError("provider_error", "The provider's reply is too large.", reason="event_too_large")
+    return bytes(body)
+
+
+async def read_error_body(response: Response) -> bytes:
+    """Return the beginning of an error's body: what comes within a few seconds, at most 64 KiB of it."""
+    if is_encoded(response.headers):
+        return b""
+    body = bytearray()
+    try:
+        with anyio.move_on_after(ERROR_BODY_SECONDS):
+            async for data in response.body:
+                body += data
+                if len(body) >= MAX_ERROR_BODY_BYTES:
+                    break
+    except SidecarError:
+        # The connection broke: the status alone says enough.
+        pass
+    return bytes(body[:MAX_ERROR_BODY_BYTES])

@@ -1,0 +1,80 @@
+"""What asking providers takes, for as long as the process lives.
+
+Given its HTTP client as an argument. Nothing of a single request is kept here.
+"""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import anyio.to_thread
+import msgspec
+
+from protocol.replies import Warn
+from protocol.requests import ClientInfo
+from sidecar.auth.logins.store import Store
+from sidecar.config.loader import with_files
+from sidecar.config.values import Config
+from sidecar.core.http import Transport
+from sidecar.core.single_flight import Flights
+from sidecar.upstream.gates import Gate
+from sidecar.usage.ledger import Ledger
+
+if TYPE_CHECKING:
+    from anyio.abc import TaskGroup
+
+    from sidecar.auth.authorize import Call
+    from sidecar.providers.resolve import Target
+
+
+class Upstream:
+    """The HTTP client, the gates, the credentials, and what several requests share."""
+
+    def __init__(self, config: Config, tasks: "TaskGroup", http: Transport, warn: Callable[[Warn], None]) -> None:
+        self.config = config
+        self.tasks = tasks
+        self.http = http
+        self.warn = warn
+        """Tells the host of something that concerns no request of its own."""
+        self.flights = Flights(tasks)
+        self.store = Store(config.store_dir)
+        self.ledger = Ledger(config.ledger_path, tasks, self._warn_of_ledger)
+        self.client: ClientInfo | None = None
+        """The host's own name and version."""
+        self.gates: dict[tuple[str, str, int], Gate] = {}
+        """(provider, base address, hash of the credential) → who may ask it now."""
+        self.model_lists: dict[tuple[str, str, int], Any] = {}
+        """(provider, base address, hash of the credential) → the list, of `sidecar.upstream.model_lists`."""
+        self.catalogue_warnings: list[Warn] | None = None
+        """What is wrong with the refreshed catalogue on disk; None: not read yet."""
+        self.sessions: dict[Any, Any] = {}
+        """What schemes of `sidecar.auth` remember."""
+
+    async def look_into_store(self) -> None:
+        """Have what is stored now in the configuration, where a request's credential is looked for."""
+        if self.store.due:
+            await self.flights.share("store", lambda _: self._look())
+        if self.config.stored is not self.store.secrets:
+            self.config = msgspec.structs.replace(self.config, stored=self.store.secrets)
+
+    async def _look(self) -> None:
+        # A host that only pings pays for neither.
+        from sidecar.auth.logins import imported
+        from sidecar.catalogue import provider_rows
+
+        await self.store.look()
+        files = {name: row.identity_files for name, row in provider_rows.providers().items() if row.identity_files}
+        found = await anyio.to_thread.run_sync(with_files, self.config.env, files)
+        left = await anyio.to_thread.run_sync(imported.accounts, self.config)
+        if (found, left) != (self.config.identities, self.config.existing):
+            self.config = msgspec.structs.replace(self.config, identities=found, existing=left)
+
+    def _warn_of_ledger(self, problem: str) -> None:
+        text = f"The ledger cannot be used ({problem}): what is asked now is not written down, or late."
+        self.warn(Warn(code="ledger_unusable", message=text))
+
+
+def call_for(up: Upstream, target: "Target") -> "Call":
+    """Return what the target's scheme may look at."""
+    from sidecar.auth.authorize import Call  # The catalogue comes with it: a host that only pings does not pay for it.
+
+    return Call(target=target, http=up.http, client=up.client, sessions=up.sessions, flights=up.flights, store=up.store)

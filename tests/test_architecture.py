@@ -250,10 +250,6 @@ MODULE_STATE: dict[tuple[str, str], str] = {
     ("sidecar/server/framing.py", "_decoders"): "one decoder for each struct of parameters, by its type",
     ("sidecar/core/log.py", "_threshold"): "the level of the process, set once at the start",
     ("sidecar/upstream/recorder.py", "_numbers"): "the number in the name of the next recording",
-    (
-        "sidecar/generation/response_stream.py",
-        "_codec",
-    ): "a module by the name that a wire gives, of which there are a handful",
     ("sidecar/catalogue/models.py", "_providers"): "one file, split by provider when first asked",
     ("sidecar/catalogue/models.py", "_split_models"): "one provider's rows, for the providers that the file has",
 }

@@ -117,8 +117,8 @@ class CorrectionTable(BaseModel):
     @field_validator("wire")
     @classmethod
     def _known_wire(cls, wire: str) -> str:
-        if wire not in registry.names():
-            raise ValueError(f"must be one of {', '.join(registry.names())}")
+        if wire not in registry.list_names():
+            raise ValueError(f"must be one of {', '.join(registry.list_names())}")
         return wire
 
     @model_validator(mode="after")

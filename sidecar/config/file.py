@@ -96,8 +96,8 @@ class ProviderTable(BaseModel):
     @field_validator("wire")
     @classmethod
     def _known_wire(cls, wire: str | None) -> str | None:
-        if wire is not None and wire not in registry.names():
-            raise ValueError(f"must be one of {', '.join(registry.names())}")
+        if wire is not None and wire not in registry.list_names():
+            raise ValueError(f"must be one of {', '.join(registry.list_names())}")
         return wire
 
 

@@ -4,15 +4,13 @@ Knows what a reply may turn out to be (a stream, one JSON document, a web page, 
 Must not know where the bytes come from or where the chunks go.
 """
 
-import importlib
 import re
-from functools import cache
-from typing import Any
 
 import msgspec
 
 from protocol.messages import Message, Usage
 from protocol.replies import Chunk
+from sidecar.codecs.registry import make_codec
 from sidecar.core.errors import SidecarError
 from sidecar.core.json_values import parse_json
 from sidecar.generation.request_limits import chars
@@ -24,11 +22,6 @@ MAX_DOCUMENT_BYTES = 32 * 1024 * 1024
 """Largest reply that is one JSON document."""
 
 
-@cache
-def _codec(name: str) -> Any:
-    return importlib.import_module(f"sidecar.codecs.{name}").Codec
-
-
 class Reply:
     """One reply of status 200. `feed` what came; `end` when `finished` is set or the bytes are."""
 
@@ -36,7 +29,7 @@ class Reply:
         self._wire = wire
         self._route = route
         self._headers = headers
-        self._codec = _codec(wire.CODEC)()
+        self._codec = make_codec(wire.CODEC)
         self._decoder: StreamDecoder = wire.Decoder(route)
         self._begun = False
         self._document: list[bytes] | None = None
@@ -115,7 +108,7 @@ class Reply:
 
     def take_up(self) -> None:
         """Expect that what comes next begins with a new event: on another connection, where this one has broken."""
-        self._codec = _codec(self._wire.CODEC)()
+        self._codec = make_codec(self._wire.CODEC)
 
     def partial(self) -> Message:
         """Return the assistant message as far as it has come, without tool calls that are not whole."""

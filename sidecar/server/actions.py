@@ -47,7 +47,7 @@ def initialize(app: App, params: Initialize) -> dict[str, Any]:
         "version": __version__,
         "actions": sorted(ACTIONS),
         "providers": sorted(resolve.known_providers(app.upstream.config)),
-        "wires": list(registry.names()),
+        "wires": list(registry.list_names()),
         "events": ["status", "warnings"],
         "limits": {"max_line_bytes": MAX_LINE_BYTES},
     }

@@ -34,7 +34,7 @@ def folder(config: Config) -> Path:
 
 def models(config: Config) -> list[str]:
     """Return the exchanges that can be played, as `wire/case`."""
-    known = registry.names()
+    known = registry.list_names()
     found = (path.parent for path in folder(config).glob("*/*/response.*"))
     return sorted(f"{case.parent.name}/{case.name}" for case in found if case.parent.name in known)
 

@@ -5,8 +5,7 @@ a count.
 """
 
 import hashlib
-import importlib
-from typing import NamedTuple, Protocol, cast
+from typing import NamedTuple, cast
 
 import anyio
 import anyio.to_thread
@@ -25,29 +24,14 @@ from sidecar.providers.resolve import Target
 from sidecar.upstream import retry
 from sidecar.upstream.context import Upstream, call_for
 from sidecar.upstream.settings_discovery import informed
-from sidecar.wires.shared.types import Route
+from sidecar.wires.counts import registry
+from sidecar.wires.shared.types import TokenCounter
 
 LIMITS = HttpTimeouts(first_byte=30.0, idle=30.0)
 """Of a count, which is a matter of milliseconds."""
 
 MAX_KEPT = 256
 """Counts that are remembered; the one that was asked for longest ago goes first."""
-
-
-class Counter(Protocol):
-    """The shape of a module that counts by a provider."""
-
-    EXACT: bool
-    """Whether it counts the prompt; false: its texts alone."""
-
-    def encode_count(self, chat: Chat, route: Route) -> HttpRequest:
-        """Return the request that asks how many tokens *chat* is."""
-
-    def decode_count(self, body: bytes) -> int:
-        """Return the answer."""
-
-    def classify(self, status: int, headers: dict[str, str], body: bytes) -> SidecarError:
-        """Return the failure that an HTTP error reply stands for."""
 
 
 class Counted(NamedTuple):
@@ -63,7 +47,7 @@ class Counted(NamedTuple):
 class _Question(NamedTuple):
     """What is to be asked, and how what comes back is read."""
 
-    counter: Counter
+    counter: TokenCounter
     unable: list[str]
     """Codes of failures that say that it does not count this."""
     call: Call
@@ -86,7 +70,7 @@ async def ask(up: Upstream, state: RequestState, provider: str | None, chat: Cha
     row = origin.row.counters.get(origin.route.wire)
     if row is None:
         return None
-    counter = cast("Counter", importlib.import_module(f"sidecar.wires.counts.{row.module}"))
+    counter = registry.load(row.module)
     target = await authorize.prepare(call_for(up, origin))
     call = msgspec.structs.replace(call_for(up, target), chat=chat, origin=origin)
     question = _Question(counter, row.unable, _saying(counter, call, target))
@@ -102,7 +86,7 @@ async def ask(up: Upstream, state: RequestState, provider: str | None, chat: Cha
     return Counted(tokens, counter.EXACT, known is not None)
 
 
-def _saying(counter: Counter, call: Call, target: Target) -> Call:
+def _saying(counter: TokenCounter, call: Call, target: Target) -> Call:
     """Return *call* with the request that asks *target*."""
     request = counter.encode_count(cast("Chat", call.chat), target.route)
     return msgspec.structs.replace(call, target=target, request=request)

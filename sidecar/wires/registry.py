@@ -1,82 +1,81 @@
-"""Wire formats: one module or package each, pure, found by name and imported on first use.
+"""The wires by name, each imported on first use. [pure]
 
-A wire module offers
+A wire is a module or a package that offers
 
 - `CODEC`: the name of the codec of its streams,
 - `encode(chat, route) -> Encoded`: the HTTP request, without credentials,
-- `Decoder(route)`: frames → chunks (see `sidecar.wires.shared.types.StreamDecoder`),
-- `decode_whole(body, route) -> Decoder`: a reply that came as one JSON document,
-- `classify(status, headers, body) -> SidecarError`: an HTTP failure.
+- `Decoder(route)`: frames → chunks, a `StreamDecoder` of `sidecar.wires.shared.types`,
+- `decode_whole(body, route) -> (decoder, chunks)`: a reply that came as one JSON document,
+- `classify(status, headers, body) -> SidecarError`: an HTTP error reply.
 
-Adding a wire is adding a module here and a folder of its name under `fixtures/`; one that needs
-the room is a package, with its encoder in `request`. What wires share stands beside them.
+A new wire is a module here, a row in the table, and a folder of its name under `fixtures/`. A wire
+that needs more room is a package, with its encoder in `request`.
 """
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any, cast
 
 from sidecar.core.errors import invalid
 from sidecar.wires.shared.types import Wire
 
 
-def _anthropic_messages() -> Any:
-    from sidecar.wires import anthropic_messages as wire
+def _import_anthropic_messages() -> Wire:
+    from sidecar.wires import anthropic_messages
 
-    return wire
-
-
-def _bedrock_converse() -> Any:
-    from sidecar.wires import bedrock_converse as wire
-
-    return wire
+    return anthropic_messages
 
 
-def _cloudflare() -> Any:
-    from sidecar.wires import cloudflare as wire
+def _import_bedrock_converse() -> Wire:
+    from sidecar.wires import bedrock_converse
 
-    return wire
-
-
-def _gemini() -> Any:
-    from sidecar.wires import gemini as wire
-
-    return wire
+    return bedrock_converse
 
 
-def _ollama() -> Any:
-    from sidecar.wires import ollama as wire
+def _import_cloudflare() -> Wire:
+    from sidecar.wires import cloudflare
 
-    return wire
-
-
-def _openai_chat() -> Any:
-    from sidecar.wires import openai_chat as wire
-
-    return wire
+    return cloudflare
 
 
-def _openai_responses() -> Any:
-    from sidecar.wires import openai_responses as wire
+def _import_gemini() -> Wire:
+    from sidecar.wires import gemini
 
-    return wire
+    return gemini
 
 
-_WIRES: Mapping[str, Callable[[], Any]] = MappingProxyType(
+def _import_ollama() -> Wire:
+    from sidecar.wires import ollama
+
+    return ollama
+
+
+def _import_openai_chat() -> Wire:
+    from sidecar.wires import openai_chat
+
+    return openai_chat
+
+
+def _import_openai_responses() -> Wire:
+    from sidecar.wires import openai_responses
+
+    return openai_responses
+
+
+_WIRES: Mapping[str, Callable[[], Wire]] = MappingProxyType(
     {
-        "anthropic_messages": _anthropic_messages,
-        "bedrock_converse": _bedrock_converse,
-        "cloudflare": _cloudflare,
-        "gemini": _gemini,
-        "ollama": _ollama,
-        "openai_chat": _openai_chat,
-        "openai_responses": _openai_responses,
+        "anthropic_messages": _import_anthropic_messages,
+        "bedrock_converse": _import_bedrock_converse,
+        "cloudflare": _import_cloudflare,
+        "gemini": _import_gemini,
+        "ollama": _import_ollama,
+        "openai_chat": _import_openai_chat,
+        "openai_responses": _import_openai_responses,
     }
 )
-"""A wire's name → its import, which is made on first use."""
+"""What imports a wire, by its name."""
 
 
-def names() -> tuple[str, ...]:
+def list_names() -> tuple[str, ...]:
     """Return the names of all wires."""
     return tuple(_WIRES)
 
@@ -87,8 +86,5 @@ def load(name: str) -> Wire:
     Raises: SidecarError `invalid_request` when there is none.
     """
     if name not in _WIRES:
-        raise invalid(
-            f"`params.options.wire` names no wire; there are: {', '.join(names())}.",
-            "params.options.wire",
-        )
-    return cast("Wire", _WIRES[name]())
+        raise invalid(f"`params.options.wire` must be one of: {', '.join(list_names())}.", "params.options.wire")
+    return _WIRES[name]()

@@ -7,7 +7,7 @@ from protocol.messages import Message, OpaquePart, Part, ReasoningPart, State, T
 from protocol.requests import Chat, Options, ReasoningOptions, ResumeChat
 from sidecar.core.errors import SidecarError
 from sidecar.generation.resume import GUARANTEES, again, best, joined
-from sidecar.wires.registry import names
+from sidecar.wires.registry import list_names
 from sidecar.wires.shared.types import Cursor, Route
 
 QUESTION = Message(role="user", content="Count.")
@@ -43,7 +43,7 @@ def method_of(partial: Message, where: Route, options: Options | None = None) ->
         ("bedrock_converse", "eu.anthropic.claude-sonnet-4-5-20250929-v1:0", "prefill"),
         ("bedrock_converse", "amazon.nova-pro-v1:0", "continue_prompt"),
         ("openai_chat", "claude-haiku-4-5", "continue_prompt"),
-        *((wire, "some-model", "continue_prompt") for wire in names()),
+        *((wire, "some-model", "continue_prompt") for wire in list_names()),
     ],
 )
 def test_the_table_names_a_method_for_every_wire(wire: str, model: str, method: ResumeMethod) -> None:

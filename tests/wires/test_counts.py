@@ -1,6 +1,5 @@
 """Counting endpoints: what is counted is what would be sent, in the fields that such an endpoint takes."""
 
-import importlib
 import json
 from typing import Any
 
@@ -15,6 +14,7 @@ from protocol.requests import Chat
 from sidecar.catalogue import provider_rows
 from sidecar.core.errors import SidecarError
 from sidecar.wires import registry
+from sidecar.wires.counts import registry as counters
 from sidecar.wires.shared.types import ModelFacts, Quirks, Route
 from tests.support import fixtures
 from tests.support.sdk_types import accepted
@@ -50,7 +50,7 @@ def route(wire: str, **columns: Any) -> Route:
 
 
 def counted(module: str, to: Route, chat: Chat = CHAT) -> tuple[str, dict[str, Any]]:
-    request = importlib.import_module(f"sidecar.wires.counts.{module}").encode_count(chat, to)
+    request = counters.load(module).encode_count(chat, to)
     assert request.method == "POST"
     assert request.headers["content-type"] == "application/json"
     return request.url, json.loads(request.body)
@@ -181,7 +181,7 @@ ANSWERS = {
 
 @pytest.mark.parametrize("module", sorted(COUNTERS))
 def test_the_count_is_read(module: str) -> None:
-    counter = importlib.import_module(f"sidecar.wires.counts.{module}")
+    counter = counters.load(module)
     assert counter.decode_count(json.dumps(ANSWERS[module]).encode()) == 7
     assert isinstance(counter.EXACT, bool)
 
@@ -201,7 +201,7 @@ JUNK = st.recursive(
 @pytest.mark.parametrize("module", sorted(COUNTERS))
 @given(junk=JUNK)
 def test_what_is_no_count_is_an_error_of_the_provider(module: str, junk: Any) -> None:
-    counter = importlib.import_module(f"sidecar.wires.counts.{module}")
+    counter = counters.load(module)
     for body in (json.dumps(junk).encode(), b"<html>", b""):
         with pytest.raises(SidecarError) as caught:
             counter.decode_count(body)

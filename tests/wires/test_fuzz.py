@@ -1,6 +1,5 @@
 """Recorded bytes, spoilt: whatever comes on stdin or from a provider is read or refused, in linear time, never more."""
 
-import importlib
 import json
 import random
 import time
@@ -14,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from protocol.requests import PARAMS
+from sidecar.codecs.registry import make_codec
 from sidecar.core.errors import SidecarError
 from sidecar.server.framing import LineDecoder, TooLong, decode_envelope, decode_params, sniff_id
 from sidecar.wires import registry
@@ -82,13 +82,9 @@ def split(body: bytes, seed: int) -> list[bytes]:
 # --- codecs ----------------------------------------------------------------------------------
 
 
-def codec(name: str) -> Any:
-    return importlib.import_module(f"sidecar.codecs.{name}").Codec()
-
-
 def read(name: str, pieces: list[bytes]) -> tuple[list[Any], str | None]:
     """Return the frames in *pieces*, and the code of the error that ended them."""
-    reader, found = codec(name), list[Any]()
+    reader, found = make_codec(name), list[Any]()
     try:
         for piece in pieces:
             found += reader.feed(piece)

@@ -49,4 +49,4 @@ def test_what_came_is_in_the_message_wherever_it_is_cut(case: Recorded) -> None:
 
 
 def test_every_wire_is_there() -> None:
-    assert {case.wire for case in REPLIES} == set(registry.names())
+    assert {case.wire for case in REPLIES} == set(registry.list_names())

@@ -178,3 +178,19 @@ class ContinuingWire(Wire, Protocol):
 
     def cancel_request(self, route: Route, response_id: str) -> HttpRequest:
         """Return the request that ends an answer that nobody wants."""
+
+
+class TokenCounter(Protocol):
+    """The shape of a module of `sidecar.wires.counts`: how a provider is asked for the tokens of a prompt."""
+
+    EXACT: bool
+    """Whether it counts the whole prompt. False: it counts the texts alone."""
+
+    def encode_count(self, chat: Chat, route: Route) -> HttpRequest:
+        """Return the request that asks how many tokens *chat* has."""
+
+    def decode_count(self, body: bytes) -> int:
+        """Return the count in a reply of status 200."""
+
+    def classify(self, status: int, headers: dict[str, str], body: bytes) -> SidecarError:
+        """Return the error of an HTTP error reply."""

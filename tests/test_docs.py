@@ -229,7 +229,7 @@ def test_what_is_said_to_be_missing_is_missing() -> None:
     """Ours: whoever makes the program send these takes the sentence away."""
     source = "".join((ROOT / file).read_text(encoding="utf-8") for file in program())
     assert ("This version does not send it yet" in documents.read(PROTOCOL)) is (" Status(" not in source)
-    assert ("This version has none to send yet" in documents.read(PROTOCOL)) is ("host.warn(" not in source)
+    assert ("This version has none to send yet" in documents.read(PROTOCOL)) is (".warn(" not in source)
 
 
 def test_the_limits_that_are_named_are_those_of_the_program() -> None:

@@ -1,4 +1,4 @@
-"""The contract with the host: requests in, replies out, the vocabulary of a chat, the error codes.
+"""The protocol between host and sidecar: requests, reply lines, the vocabulary of a chat, error codes.
 
-Knows only msgspec. Must not know how a provider, a transport or a process works.
+Knows only msgspec. Must not know how providers, transports or processes work.
 """

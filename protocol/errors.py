@@ -1,8 +1,8 @@
-"""The closed set of error codes and the `error` object that carries one.
+"""The closed set of error codes, and the `error` object that carries one.
 
-`code` says what the user or the host can do about it, the `provider_*` fields what the
-provider said, `partial` whether anything was already delivered. Messages are for people
-and are never to be parsed.
+`code` says what the host or the user can do about the failure, the `provider_*` fields repeat
+what the provider said, and `partial` says whether content was delivered before. Messages are
+for people; a host must not parse them.
 """
 
 from typing import Any, Literal
@@ -33,66 +33,73 @@ ErrorCode = Literal[
     "shutting_down",
     "internal_error",
 ]
-"""Closed for a major protocol version; a host treats a code that it does not know as `internal_error`."""
+"""The set is closed for a major version. A host treats a code that it does not know as `internal_error`."""
 
 Phase = Literal["queue", "connect", "headers", "idle", "progress", "total"]
-"""What the request waited for when a limit of ours expired, beside the code `timeout`: its turn or the next try, the
-connection, the reply's head, more of its body, content. `total`: none of these."""
+"""With the code `timeout`: what the request was waiting for when the limit expired. `queue`: its turn or the next
+attempt. `connect`: the connection. `headers`: the head of the response. `idle`: more of its body. `progress`: content.
+`total`: none of these."""
 
 
 ResumeMethod = Literal["restart", "continue_prompt", "prefill", "cursor"]
-"""How an answer that broke off can be had after all: ask anew; ask the model to go on; have it go on from its own
-last words; take up the same answer, which the provider has gone on with."""
+"""How to continue an answer that broke off. `restart`: send the chat anew. `continue_prompt`: ask the model to
+continue. `prefill`: have it continue from its own last words. `cursor`: read on in the same answer, which the provider
+itself has continued."""
 
 Guarantee = Literal["none", "approximate", "near_exact", "exact"]
-"""How well what comes then fits to what came before."""
+"""How well the continuation fits what came before."""
 
 
 class Resume(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """The best way to go on, for the action `resume`."""
+    """The best way to continue, for the action `resume`."""
 
     method: ResumeMethod
     guarantee: Guarantee
     response_id: str | None = None
     """With `cursor`: the provider's id of the answer."""
     starting_after: int | None = None
-    """With `cursor`: how far the answer has come."""
+    """With `cursor`: the number of the last event received."""
 
 
 class ErrorBody(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """What went wrong with one request. Absent fields are unknown or do not apply."""
+    """Why one request failed. A field that is absent is unknown or does not apply."""
 
     code: ErrorCode
     message: str
-    """At most 500 characters of English, free of control characters and of secrets."""
+    """For people: at most 500 characters of English, without control characters and secrets."""
     retryable: bool
-    """Whether the same request may succeed when it is sent again."""
+    """Whether the same request may succeed if it is sent again."""
     retry_after_ms: int | None = None
+    """How long to wait before that."""
     provider: str | None = None
     model: str | None = None
     provider_status: int | None = None
-    """The HTTP status, when the failure was one; never 200."""
+    """The HTTP status, if the failure was one; never 200."""
     provider_code: str | None = None
     """The provider's own machine code, type or reason."""
     request_id: str | None = None
     """The provider's id of the request, for its support."""
     phase: Phase | None = None
+    """With `timeout`: what the request was waiting for."""
     param: str | None = None
     """JSON path of the field at fault, such as `params.messages[0].role`."""
     reason: str | None = None
-    """A finer machine word under the code, such as `line_too_long`, `duplicate_id` or `tls`."""
+    """A more specific word under the code, such as `line_too_long`, `duplicate_id` or `tls`."""
     attempts: int | None = None
+    """How many attempts were made."""
     partial: bool
-    """True when content had been delivered before the failure."""
+    """Whether content was delivered before the failure."""
     partial_seq: int | None = None
-    """`seq` of the last chunk that was delivered."""
+    """With `partial`: the `seq` of the last delivered chunk."""
     partial_message: Message | None = None
-    """With `partial`: the assistant message so far, without calls that were cut. It belongs in no conversation."""
+    """With `partial`: the assistant message so far, without calls that were cut off. Do not append it to `messages`."""
     resume: Resume | None = None
-    """With `partial`: how to go on."""
+    """With `partial_message`: how to continue."""
     usage: Any = None
     """The usage known so far, in the shape of `done.usage`."""
     cost: Any = None
+    """The cost known so far, in the shape of `done.cost`."""
     hint: str | None = None
-    """One action that would help."""
+    """One action that would help, for people."""
     elapsed_ms: int | None = None
+    """Milliseconds since the sidecar read the request line."""

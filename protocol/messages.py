@@ -1,7 +1,7 @@
 """The vocabulary of a chat: messages, their parts, tools, usage.
 
-The same structs travel in requests, in chunks and between the modules of the sidecar:
-there is no second internal model. Unknown fields are ignored on the way in.
+Requests, chunks and the modules of the sidecar all use these structs; there is no second,
+internal model. Decoding ignores unknown fields.
 """
 
 from typing import Annotated, Any, Literal
@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 PlainText = Annotated[str, msgspec.Meta(pattern=r"^[^\x00]*(?!\n)$")]
-"""Text that names something (a model, a tool, an address): a NUL has no business in it."""
+"""Text that names something (a model, a tool, an address), without NUL characters."""
 
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=256, pattern=r"^[^\x00-\x1f\x7f]+(?!\n)$")]
 MediaType = Annotated[str, msgspec.Meta(max_length=128, pattern=r"^[\w.+-]+/[\w.+-]+(?!\n)$")]
@@ -18,8 +18,8 @@ MediaType = Annotated[str, msgspec.Meta(max_length=128, pattern=r"^[\w.+-]+/[\w.
 class State(msgspec.Struct, frozen=True, kw_only=True):
     """Opaque provider state of a part (a signature, encrypted reasoning, an item id).
 
-    It is minted by one provider on one wire and is valid only there: `encode` echoes it
-    unchanged to the same provider, wire and, where it binds, model, and drops it elsewhere.
+    It is valid only for the provider and wire that made it. `encode` returns it unchanged to the
+    same provider and wire, and the same model if the state is bound to one; elsewhere it drops it.
     """
 
     provider: str
@@ -29,7 +29,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Citation(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """A source that the model quotes. `start` and `end` are offsets in characters of the text part."""
+    """A source that the model cites. `start` and `end` are offsets in the text part, in characters."""
 
     url: str | None = None
     title: str | None = None
@@ -40,7 +40,7 @@ class Citation(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
 
 
 class TextPart(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="type", tag="text"):
-    """Text. `refusal` marks what a provider sent as its refusal."""
+    """Text. `refusal` is true if the provider sent it as its refusal."""
 
     text: str
     refusal: bool = False
@@ -49,7 +49,7 @@ class TextPart(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="type"
 
 
 class ImagePart(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="type", tag="image"):
-    """An image: base64 `data` with its `media_type`, or a `url` (https, or a data: URL)."""
+    """An image: base64 `data` with its `media_type`, or a `url` (https, or a `data:` URL)."""
 
     data: str | None = None
     media_type: MediaType | None = None
@@ -67,26 +67,26 @@ class FilePart(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="type"
 
 
 class ReasoningPart(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="type", tag="reasoning"):
-    """What the model thought, as far as the provider shows it; `state` carries what it does not."""
+    """What the model thought, as far as the provider shows it. `state` carries what it does not show."""
 
     content: str
     state: State | None = None
 
 
 class ToolCallPart(msgspec.Struct, frozen=True, tag_field="type", tag="tool_call", kw_only=True):
-    """A call that the model asks for."""
+    """A call that the model requests."""
 
     id: Annotated[str, msgspec.Meta(max_length=512)]
     name: Annotated[str, msgspec.Meta(max_length=256)]
     arguments: dict[str, Any] | None = None
-    """The parsed arguments, or null when `arguments_text` is not a JSON object."""
+    """The parsed arguments, or null if `arguments_text` is not a JSON object."""
     arguments_text: str | None = None
-    """The text that the model wrote, never altered."""
+    """What the model wrote, never altered."""
     state: State | None = None
 
 
 class ToolResultPart(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="type", tag="tool_result"):
-    """What a tool answered to the call of that id."""
+    """The result of the tool call with this `id`."""
 
     id: Annotated[str, msgspec.Meta(max_length=512)]
     content: str | list[TextPart | ImagePart | FilePart] = ""
@@ -94,9 +94,9 @@ class ToolResultPart(msgspec.Struct, frozen=True, omit_defaults=True, tag_field=
 
 
 class OpaquePart(msgspec.Struct, frozen=True, tag_field="type", tag="opaque", kw_only=True):
-    """A block of the provider's own that this vocabulary has no word for (a server tool, a compaction).
+    """A block specific to the provider that this protocol has no part for (a server tool, a compaction).
 
-    Keep it where it stands: it goes back unchanged to the provider that made it and to no other.
+    A host keeps it in its place. The sidecar returns it unchanged to the provider that made it, and to no other.
     """
 
     kind: str
@@ -114,7 +114,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Tool(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """A function that the model may call; `parameters` is a JSON Schema of type object."""
+    """A function that the model may call. `parameters` is a JSON Schema of type `object`."""
 
     name: Annotated[str, msgspec.Meta(min_length=1, max_length=128, pattern=r"^[\w.:/-]+(?!\n)$")]
     description: str | None = None
@@ -123,7 +123,7 @@ class Tool(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
 
 
 class ToolCall(msgspec.Struct, frozen=True, kw_only=True):
-    """A whole tool call as the chunk `tool_call` carries it."""
+    """A whole tool call, as in the chunk `tool_call`."""
 
     id: str
     name: str
@@ -132,20 +132,20 @@ class ToolCall(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Usage(msgspec.Struct, frozen=True, kw_only=True):
-    """Tokens of one answer in one meaning for all providers. A count that was not reported is null, never 0."""
+    """The tokens of one answer, with one meaning for all providers. A count that was not reported is null, never 0."""
 
     input_tokens: int | None = None
     """All tokens of the prompt, cached or not."""
     output_tokens: int | None = None
     """All tokens of the answer, reasoning included."""
     cache_read_tokens: int | None = None
-    """Of the input: read from the provider's cache."""
+    """Of `input_tokens`: read from the provider's cache."""
     cache_write_tokens: int | None = None
-    """Of the input: written to the provider's cache."""
+    """Of `input_tokens`: written to the provider's cache."""
     cache_write_1h_tokens: int | None = None
-    """Of the writes: those kept for an hour."""
+    """Of `cache_write_tokens`: kept for an hour."""
     reasoning_tokens: int | None = None
-    """Of the output: reasoning, shown or not."""
+    """Of `output_tokens`: reasoning, shown or not."""
 
 
 FinishReason = Literal["stop", "length", "tool_calls", "content_filter", "refusal", "paused", "error", "other"]

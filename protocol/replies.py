@@ -1,7 +1,7 @@
-"""What the sidecar writes: one JSON object a line.
+"""The lines that the sidecar writes: one JSON object per line.
 
-Every accepted request ends in exactly one terminal line: a `Reply`, a `Streamed` whose
-data is `done`, or a `Failed`. `seq` counts the streamed lines of a request from 0.
+Every accepted request gets exactly one terminal line: a `Reply`, a `Streamed` whose data is
+`done`, or a `Failed`. `seq` numbers the streamed lines of a request from 0.
 """
 
 from typing import Any, Literal
@@ -14,11 +14,11 @@ from protocol.messages import Citation, FinishReason, Message, ToolCall, Usage
 PROTOCOL_VERSION = 1
 
 ReplyId = int | str | None | msgspec.UnsetType
-"""The request's own id; null for a line that could not be parsed; absent when the request had none."""
+"""The id of the request; null if the line could not be parsed, absent if the request had none."""
 
 
 class Warn(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """Something that was done otherwise than asked. `param` is the option's path."""
+    """Something that the sidecar did differently than asked. `param` is the path of the option that caused it."""
 
     code: str
     message: str
@@ -26,7 +26,7 @@ class Warn(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
 
 
 class Start(msgspec.Struct, frozen=True, tag_field="type", tag="start", kw_only=True):
-    """The provider has begun to answer."""
+    """The provider has begun to answer: the first chunk of a stream, apart from `status`."""
 
     provider: str
     model: str
@@ -47,7 +47,7 @@ class Reasoning(msgspec.Struct, frozen=True, tag_field="type", tag="reasoning"):
 
 
 class ToolCallDelta(msgspec.Struct, frozen=True, tag_field="type", tag="tool_call_delta"):
-    """A piece of a tool call's arguments; the first of a call may be empty. `index` tells parallel calls apart."""
+    """A piece of a tool call's arguments; the first may be empty. `index` tells parallel calls apart, from 0."""
 
     index: int
     id: str
@@ -56,7 +56,7 @@ class ToolCallDelta(msgspec.Struct, frozen=True, tag_field="type", tag="tool_cal
 
 
 class ToolCallChunk(msgspec.Struct, frozen=True, tag_field="type", tag="tool_call"):
-    """A whole tool call. `arguments` is null when `arguments_text` is not a JSON object: do not run it."""
+    """A whole tool call. `arguments` is null if `arguments_text` is not a JSON object: do not run such a call."""
 
     tool_call: ToolCall
 
@@ -68,67 +68,75 @@ class CitationChunk(msgspec.Struct, frozen=True, tag_field="type", tag="citation
 
 
 class Status(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="type", tag="status", kw_only=True):
-    """What a silent request waits for; only for hosts that asked for `status` events."""
+    """What a silent request is waiting for. Only hosts that asked for `status` get it."""
 
     state: Literal["queued", "connecting", "waiting", "retrying", "falling_back"]
     attempt: int | None = None
+    """The number of the attempt that failed."""
     wait_ms: int | None = None
+    """How long the request will wait."""
     code: str | None = None
+    """The error code of that attempt."""
     phase: Phase | None = None
-    """What is waited for, of a request that has been silent."""
+    """In a heartbeat: what the request is waiting for."""
     silent_ms: int | None = None
-    """How long it has been."""
+    """In a heartbeat: how long the stream has had no chunk but heartbeats."""
 
 
 class ModelInfo(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """A model of a provider. What is absent is unknown, never no."""
+    """A model of a provider. An absent field is unknown, never "no"."""
 
     id: str
     provider: str
     name: str | None = None
     kind: str | None = None
-    """`chat`, `embedding`, `image`, `audio`, `moderation`…"""
+    """`chat`, `embedding`, `image`, `audio`, `moderation`, …"""
     context_length: int | None = None
     """Tokens of prompt and answer together."""
     max_input: int | None = None
-    """Tokens of the prompt, where that limit is lower."""
+    """Tokens of the prompt, if that limit is lower."""
     max_output: int | None = None
     """Tokens of the answer."""
     cost: dict[str, Any] | None = None
-    """US dollars per million tokens as decimal strings: `input`, `output`, `cache_read`, `cache_write`…"""
+    """US dollars per million tokens as decimal strings: `input`, `output`, `cache_read`, `cache_write`, …"""
     pricing: dict[str, Any] | None = None
-    """Of `cost`: `source`, `date`, and what else the price depends on: `tiers`, `changes`, `off_peak`, `modes`,
+    """The `source` and `date` of `cost`, and what else the price depends on: `tiers`, `changes`, `off_peak`, `modes`,
     `factors`."""
     capabilities: dict[str, Any] | None = None
-    """`tools`, `images`, `pdf`, `reasoning`…: true or false where known."""
+    """`tools`, `images`, `pdf`, `reasoning`, …: true or false where known."""
     status: str | None = None
     """`active`, `deprecated`, `retired`, `preview`."""
     retires_on: str | None = None
     """A date, YYYY-MM-DD."""
     wire: str | None = None
+    """The wire that the model needs, if it is not the provider's usual one."""
 
 
 class ModelList(msgspec.Struct, frozen=True, kw_only=True):
-    """The answer to `list_models`."""
+    """The result of `list_models`."""
 
     models: list[ModelInfo]
     source: Literal["provider", "cache", "stale", "built_in"]
+    """`provider`: asked just now. `cache`: remembered. `stale`: remembered, because asking failed. `built_in`: part of
+    the program."""
     fetched_at: str
     """When the provider was asked, ISO 8601 in UTC."""
     catalogue_refreshed_at: str | msgspec.UnsetType = msgspec.UNSET
-    """When the catalogue was last refreshed, ISO 8601 in UTC; absent: never."""
+    """When the catalogue was last refreshed, ISO 8601 in UTC; absent if never."""
     warnings: list[Warn] = []
 
 
 class UsageGroup(msgspec.Struct, frozen=True, kw_only=True):
-    """Attempts of one group: sums, and latencies of those that ended well. Null: nothing is known."""
+    """The attempts of one group: sums, and the latencies of those that succeeded. Null: nothing is known."""
 
     group: dict[str, str | None]
-    """What they have in common, by the words of `by`; empty for `totals`."""
+    """The values that the attempts share, keyed by the words of `by`; empty for `totals`."""
     requests: int
-    """Attempts, the failed ones and the retries too."""
+    """All attempts, retries and failures included."""
     succeeded: int
+    """Attempts that ended with `done`."""
     success_rate: float | None
+    """`succeeded` as a share of `requests`, 0 to 1."""
     p50_latency_ms: int | None = None
     p95_latency_ms: int | None = None
     p50_first_chunk_ms: int | None = None
@@ -139,17 +147,18 @@ class UsageGroup(msgspec.Struct, frozen=True, kw_only=True):
     cache_write_tokens: int | None = None
     reasoning_tokens: int | None = None
     cost_usd: str
-    """US dollars as a decimal string, of the attempts whose cost is known."""
+    """The sum of the known costs: US dollars as a decimal string."""
     unpriced: int
-    """Attempts whose cost is not known."""
+    """Attempts whose cost is unknown, and which the sum leaves out."""
 
 
 class UsageTable(msgspec.Struct, frozen=True, kw_only=True):
-    """The answer to `usage_report`."""
+    """The result of `usage_report`."""
 
     rows: list[UsageGroup]
-    """At most 1000 of them."""
+    """At most 1000."""
     totals: UsageGroup
+    """All rows together."""
     since: str | None
     until: str | None
     truncated: bool
@@ -157,23 +166,24 @@ class UsageTable(msgspec.Struct, frozen=True, kw_only=True):
 
 
 Storage = Literal["keychain", "file", "memory"]
-"""Where a stored credential is: the system's keychain, a file of the user's alone, or this process."""
+"""Where a stored credential is: in the system's keychain, in a file that only the user can read, or in this process."""
 
 Method = Literal["api_key", "access_token", "device", "chain"]
-"""How a provider is authorized; `chain`: by the credentials that this machine has for the provider's own tools."""
+"""How a provider is authorized. `device`: a login with a code. `chain`: the machine's own credentials for the
+provider's tools."""
 
 CredentialSource = Literal["request", "configuration", "store", "environment"]
 
 
 class DeviceFlow(msgspec.Struct, frozen=True, tag_field="type", tag="device_flow", kw_only=True):
-    """Show the user this code and the address to type it in; the sidecar opens no browser."""
+    """The code to show to the user, and the address to enter it at. The sidecar opens no browser."""
 
     user_code: str
     verification_uri: str
     expires_in: int
-    """Seconds that the code is good for."""
+    """How many seconds the code is valid."""
     interval: float
-    """Seconds between two questions whether it was typed in."""
+    """Seconds between two requests that ask whether the user has entered the code."""
 
 
 class LoggedIn(msgspec.Struct, frozen=True, tag_field="type", tag="done", kw_only=True):
@@ -182,40 +192,41 @@ class LoggedIn(msgspec.Struct, frozen=True, tag_field="type", tag="done", kw_onl
     provider: str
     method: Method
     account: str | None
-    """Whose login it is, where the provider says so."""
+    """Whose login it is, if the provider says so."""
     storage: Storage
     expires_at: str | None
-    """When the credential wears off, ISO 8601 in UTC."""
+    """When the credential expires, ISO 8601 in UTC."""
     warnings: list[Warn] = []
 
 
 class Authentication(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """How a provider is authorized, after `status`, `validate` or `logout`; never the secret."""
+    """The result of `status`, `validate` and `logout`: how a provider is authorized, never the secret."""
 
     provider: str
     ready: bool
-    """Whether a chat could be asked now, as far as one can tell without asking the provider."""
+    """Whether the sidecar could send a chat now, as far as it can tell without asking the provider."""
     logins: list[Literal["api_key", "device", "existing"]]
-    """What `login` takes: a key, a code that the user types in a browser, what another program has left."""
+    """What a login accepts: a key, a code that the user types in a browser, a login that another program has left."""
     method: Method | None = None
     source: CredentialSource | None = None
+    """Where the credential comes from."""
     account: str | None = None
     existing_account: str | None = None
-    """Whose login another program has left, where `logins` has `existing` and its file says so."""
+    """Whose login another program has left, if `logins` has `existing` and its file says so."""
     storage: Storage | None = None
-    """Where the credential is, when its source is `store`."""
+    """Where the credential is, if its `source` is `store`."""
     expires_at: str | None = None
     problem: str | None = None
     """Why the credential that was found cannot be used."""
     valid: bool | None = None
-    """Of `validate`: true. A credential that is refused is an error."""
+    """After `validate`: true. A refused credential is an error."""
     removed: bool | None = None
-    """Of `logout`: whether there was a stored credential."""
+    """After `logout`: whether a credential was stored."""
     warnings: list[Warn] = []
 
 
 class Timings(msgspec.Struct, frozen=True, kw_only=True):
-    """Milliseconds since the request line was read."""
+    """Milliseconds since the sidecar read the request line."""
 
     headers_ms: int | None = None
     first_chunk_ms: int | None = None
@@ -223,15 +234,15 @@ class Timings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Attempt(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """One try at one provider."""
+    """One attempt to get an answer from one provider."""
 
     provider: str
     model: str
     code: str | None = None
-    """The error code it ended with; absent when it succeeded."""
+    """The error code that it ended with; absent if it succeeded."""
     provider_status: int | None = None
     wait_ms: int | None = None
-    """How long the next try waited."""
+    """How long the next attempt waited."""
     ms: int | None = None
     """How long it took."""
     usage: Usage | None = None
@@ -239,20 +250,20 @@ class Attempt(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
 
 
 class Structured(msgspec.Struct, frozen=True, kw_only=True):
-    """The answer's text as the JSON that `response_format` asked for; the text itself stays as it came."""
+    """The answer's text as the JSON that `response_format` asked for. The text itself is unchanged."""
 
     valid: bool
-    """Whether there is JSON and, where a schema was given, it obeys that."""
+    """Whether there is JSON and, if a schema was given, whether it conforms to that."""
     value: Any
-    """The JSON, taken out of fences and prose; null where there is none."""
+    """The JSON, extracted from fences and prose; null if there is none."""
     error: str | None
-    """The first thing that is wrong, as `path: problem`, the path beginning with `$`."""
+    """The first problem, as `path: problem`; the path begins with `$`."""
     native: bool
-    """Whether the provider has a field for the format; false: it was asked for in words."""
+    """Whether the provider has a field for the format. If false, the sidecar asked for it in words."""
 
 
 class Done(msgspec.Struct, frozen=True, tag_field="type", tag="done", kw_only=True):
-    """The end of a chat that the provider itself ended."""
+    """The end of an answer, as the provider itself reported it."""
 
     finish_reason: FinishReason
     provider_finish_reason: str | None
@@ -266,7 +277,7 @@ class Done(msgspec.Struct, frozen=True, tag_field="type", tag="done", kw_only=Tr
     timings: Timings
     warnings: list[Warn] = []
     structured: Structured | msgspec.UnsetType = msgspec.UNSET
-    """Only where `response_format` asked for JSON and there is text."""
+    """Present only if `response_format` asked for JSON and the answer has text."""
 
 
 Chunk = Start | Content | Reasoning | ToolCallDelta | ToolCallChunk | CitationChunk | Status | Done
@@ -296,7 +307,7 @@ class StreamedLogin(msgspec.Struct, frozen=True):
 
 
 class Reply(msgspec.Struct, frozen=True):
-    """The one answer of a unary action."""
+    """The only reply line of a unary action."""
 
     id: ReplyId
     success: Literal[True]
@@ -304,7 +315,7 @@ class Reply(msgspec.Struct, frozen=True):
 
 
 class Failed(msgspec.Struct, frozen=True):
-    """The one answer of a request that failed, at once or in the middle of its stream."""
+    """The terminal line of a request that failed, at once or in the middle of its stream."""
 
     id: ReplyId
     success: Literal[False]
@@ -312,7 +323,7 @@ class Failed(msgspec.Struct, frozen=True):
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
-    """An unsolicited line, only for hosts that asked for it in `initialize`."""
+    """An unsolicited line, sent only to hosts that asked for it in `initialize`."""
 
     event: Literal["warning"]
     data: Warn

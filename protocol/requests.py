@@ -1,4 +1,4 @@
-"""What a host may send: one JSON object a line, named by `action`."""
+"""The lines that a host may write: one JSON object per line, with the `action` that it requests."""
 
 from typing import Annotated, Any, Literal
 
@@ -24,7 +24,7 @@ ACTIONS = (
 )
 
 MAX_TIMEOUT_MS = 86_400_000
-"""A day: the longest `timeout`."""
+"""The longest `timeout`: a day."""
 
 Id = (
     Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
@@ -44,34 +44,34 @@ Usd = (
 
 
 class Envelope(msgspec.Struct, frozen=True, kw_only=True):
-    """The outside of every line. `params` is decoded next, by the action's own struct."""
+    """The fields that all requests share. `params` is decoded next, with the struct of the action."""
 
     id: Id | msgspec.UnsetType = msgspec.UNSET
     action: Annotated[str, msgspec.Meta(max_length=64)]
     provider: Provider | None = None
     params: msgspec.Raw = msgspec.Raw(b"{}")
     timeout: TimeoutMs | None = None
-    """Milliseconds over everything, queue and retries included."""
+    """Limits the whole request, in milliseconds, queue and retries included."""
 
 
 class ClientInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """The host's own name and version."""
+    """The name and version of the host."""
 
     name: Name
     version: Annotated[str, msgspec.Meta(max_length=64, pattern=r"^[^\x00-\x1f\x7f]*(?!\n)$")] = ""
 
 
 class Initialize(msgspec.Struct, frozen=True, kw_only=True):
-    """Optional first request: who the host is and what it wants to hear."""
+    """Optional: who the host is, and which optional lines it wants."""
 
     protocol_version: int = 1
     client: ClientInfo | None = None
     events: list[Literal["status", "warnings"]] = []
-    """`status`: chunks of that type while a chat waits. `warnings`: unsolicited `event` lines."""
+    """`status`: send `status` chunks while a chat waits. `warnings`: send unsolicited `event` lines."""
     heartbeat_ms: Annotated[int, msgspec.Meta(ge=1000, le=600_000)] = 15_000
-    """How long a stream may be silent before a `status` chunk, in milliseconds."""
+    """How long a stream may be silent, in milliseconds, before a `status` chunk says what it is waiting for."""
     strict: bool = False
-    """Refuse unknown fields, naming them, in place of ignoring them."""
+    """Refuse unknown fields, naming the first one, instead of ignoring them."""
 
 
 class Nothing(msgspec.Struct, frozen=True):
@@ -79,7 +79,7 @@ class Nothing(msgspec.Struct, frozen=True):
 
 
 class Cancel(msgspec.Struct, frozen=True, kw_only=True):
-    """End the request of that id."""
+    """End the request with this `id`."""
 
     id: Id
 
@@ -88,10 +88,10 @@ SettingValue = Annotated[str, msgspec.Meta(max_length=256, pattern=r"^[\x21-\x7e
 
 
 class Deployment(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """A model under a name of the user's own."""
+    """A model that the user has under a name of its own."""
 
     base_model: SettingValue | None = None
-    """The model's usual name, for what the catalogue knows of it."""
+    """The model's usual name, under which the catalogue knows it."""
 
 
 class Settings(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -113,35 +113,35 @@ class Settings(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
 
 
 class ListModels(msgspec.Struct, frozen=True, kw_only=True):
-    """The models of a provider, from its own list."""
+    """List the models of a provider."""
 
     refresh: bool = False
-    """Ask the provider even when a fresh list is at hand."""
+    """Ask the provider even if the sidecar has a fresh list."""
     refresh_catalogue: bool = False
-    """Fetch what models.dev knows of models first, and keep it."""
+    """First fetch what models.dev knows of models, and keep it."""
     api_key: Secret | None = None
     base_url: Url | None = None
     settings: Settings | None = None
 
 
 class Authenticate(msgspec.Struct, frozen=True, kw_only=True):
-    """Log in to a provider, say how it is authorized, try that, or log out. `login` is answered by a stream."""
+    """Log in to a provider, report how it is authorized, test its credential, or log out. `login` returns a stream."""
 
     op: Literal["login", "status", "validate", "logout"]
     api_key: Secret | None = None
-    """`login`: the key to store, in place of a login of the provider's own. `validate`: the key to try."""
+    """For `login`: the key to store. For `validate`: the key to test, which is not stored."""
     existing: bool = False
-    """`login`: store the login that another program of the user's has left, as `existing` of `logins` offers it."""
+    """For `login`: store the login that another program has left, if `logins` offers `existing`."""
 
 
 class NamedTool(msgspec.Struct, frozen=True):
-    """Force the tool of that name."""
+    """Force the tool with this name."""
 
     name: Name
 
 
 class ResponseFormat(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """What the answer's text must be; `schema` belongs to `json_schema`."""
+    """The format of the answer's text. `schema` applies to `json_schema`."""
 
     type: Literal["text", "json", "json_schema"]
     schema: dict[str, Any] | None = None
@@ -150,7 +150,7 @@ class ResponseFormat(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=Tr
 
 
 class ReasoningOptions(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """How much to think. `include` false asks for no readable reasoning."""
+    """How much to reason. `include`: false asks for no readable reasoning."""
 
     effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None = None
     budget_tokens: Annotated[int, msgspec.Meta(ge=0, le=10_000_000)] | None = None
@@ -158,25 +158,25 @@ class ReasoningOptions(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=
 
 
 class Timeouts(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """Limits of the phases, in milliseconds; a phase that is not named keeps its default."""
+    """The timeouts of the phases, in milliseconds. An absent one keeps its default."""
 
     connect_ms: TimeoutMs | None = None
     first_byte_ms: TimeoutMs | None = None
     idle_ms: TimeoutMs | None = None
     progress_ms: TimeoutMs | None = None
-    """Without content, whatever else the provider sends to show that it is alive."""
+    """The longest time without content, whatever else the provider sends to show that it is alive."""
     total_ms: TimeoutMs | None = None
-    """Over everything, as the request's `timeout`; the shorter counts."""
+    """Limits the whole request, like its `timeout`; the shorter of the two applies."""
 
 
 class Retry(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """How often to ask the same provider in all; 1 never asks again."""
+    """How often to ask the same model in all; 1 never retries."""
 
     max_attempts: Annotated[int, msgspec.Meta(ge=1, le=5)] | None = None
 
 
 class Options(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """How to answer. What a model is known to refuse is left out, with a warning in `start`."""
+    """How to answer. If a model is known to refuse an option, the sidecar leaves it out, with a warning in `start`."""
 
     max_tokens: Annotated[int, msgspec.Meta(ge=1, le=100_000_000)] | None = None
     temperature: Annotated[float, msgspec.Meta(ge=0, le=2)] | None = None
@@ -193,16 +193,16 @@ class Options(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     timeouts: Timeouts | None = None
     retry: Retry | None = None
     fallbacks: Annotated[list[Model], msgspec.Meta(max_length=8)] | Name = []
-    """Models, each naming its provider, to ask in order when the one before is down, before anything was delivered; or
-    the name of a chain of the user's configuration."""
+    """The models to ask next, each naming its provider, when the one before is down or unknown and nothing was
+    delivered; or the name of such a list in `[chains]` of the configuration."""
     token_limit: Annotated[int, msgspec.Meta(ge=1, le=100_000_000)] | None = None
-    """Output tokens after which the sidecar ends the answer itself."""
+    """Output tokens after which the sidecar itself ends the answer."""
     budget_usd: Usd | None = None
-    """US dollars at which it does, and refuses a prompt that alone costs more."""
+    """US dollars, prompt included, at which the sidecar ends the answer. A prompt that alone costs more is refused."""
     priority: Literal["interactive", "background"] = "interactive"
-    """The lane to wait in when the provider's limits make requests wait."""
+    """The queue to wait in when a provider's limits make requests wait."""
     provider_options: dict[str, Any] = {}
-    """Merged into the provider's request body untouched."""
+    """Merged into the provider's request body, key by key at the top level, and sent unchanged."""
 
 
 class Chat(msgspec.Struct, frozen=True, kw_only=True):
@@ -217,55 +217,58 @@ class Chat(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ResumeChat(Chat, frozen=True, kw_only=True):
-    """A chat whose answer broke off: its own parameters, and from the error what had come and how to go on."""
+    """A chat whose answer broke off: its parameters, and from the error what was received and how to continue."""
 
     method: ResumeMethod
     partial_message: Message | None = None
-    """The assistant message so far; not needed with `restart`."""
+    """The assistant message so far. `prefill` and `continue_prompt` need it."""
     response_id: Annotated[str, msgspec.Meta(pattern=r"^[\w.:-]{1,256}$")] | None = None
+    """With `cursor`: the provider's id of the answer."""
     starting_after: Annotated[int, msgspec.Meta(ge=0, le=2**53)] | None = None
+    """With `cursor`: the number of the last event received."""
 
 
 class CountTokens(msgspec.Struct, frozen=True, kw_only=True):
-    """How many tokens a prompt is: either `messages`, with what `options` add to them, or `text` alone."""
+    """Count the tokens of a prompt: either `messages`, with what `options` add to them, or `text` alone."""
 
     model: Model
     messages: Annotated[list[Message], msgspec.Meta(min_length=1, max_length=100_000)] | None = None
     text: Text | None = None
     options: Options = Options()
     exact: bool = False
-    """Have the provider count, where it can."""
+    """Ask the provider to count, if it can."""
     api_key: Secret | None = None
     base_url: Url | None = None
     settings: Settings | None = None
 
 
 class CalculateCost(msgspec.Struct, frozen=True, kw_only=True):
-    """What a usage costs, at a time."""
+    """Compute the cost of a usage at a given time."""
 
     model: Model
     usage: Usage
     at: Annotated[str, msgspec.Meta(max_length=64)] | None = None
-    """ISO 8601, in UTC where it names no zone; default: now."""
+    """ISO 8601, in UTC if it names no zone; default: now."""
     mode: Literal["batch", "fast", "flex", "priority"] | None = None
-    """How it was served, where that has a price of its own."""
+    """The service mode, if it has a price of its own."""
     settings: Settings | None = None
-    """The place, where that has one."""
+    """The place, if it has a price of its own."""
 
 
 class UsageReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What was asked and what it cost, from the ledger."""
+    """Report past requests and their cost, from the ledger."""
 
     by: Annotated[
         list[Literal["provider", "model", "kind", "outcome", "code", "finish_reason", "day", "month"]],
         msgspec.Meta(max_length=8),
     ] = []
-    """What to group by; nothing: totals alone. Days and months are in UTC."""
+    """What to group by; by default nothing, for `totals` alone. Days and months are in UTC."""
     since: Annotated[str, msgspec.Meta(max_length=40)] | None = None
-    """A date or a time in ISO 8601, in UTC unless it says otherwise."""
+    """A date or time in ISO 8601, in UTC unless it names a zone."""
     until: Annotated[str, msgspec.Meta(max_length=40)] | None = None
-    """Likewise; that moment itself does not count."""
+    """Likewise; exclusive."""
     provider: Provider | None = None
+    """Report on this provider only."""
 
 
 PARAMS: dict[str, type[msgspec.Struct]] = {

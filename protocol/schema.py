@@ -1,8 +1,8 @@
-"""Structs → `schema.json`, JSON Schema 2020-12: `python -m protocol.schema` writes it, `--check` compares.
+"""Generates `schema.json` (JSON Schema 2020-12) from the structs.
 
-One document: `$defs` has every request by its action, every reply, chunk and error, and all
-that they are made of; its root takes any line of either direction. A development tool: the
-program never imports it.
+`python -m protocol.schema` writes it, and `--check` compares. The schema is one document: `$defs`
+has every request by its action, every reply line, chunk and error, and their parts; the root
+accepts any line in either direction. This is a development tool; the program never imports it.
 """
 
 import ast
@@ -36,23 +36,23 @@ from protocol.requests import PARAMS, Id, Provider, TimeoutMs
 
 PATH = Path(__file__).parent / "schema.json"
 
-# --- what the sidecar writes as plain objects ------------------------------------------------
+# --- results that the sidecar builds as plain objects ------------------------------------------------
 
 
 class LineLimits(TypedDict):
-    """Bounds that a host must keep."""
+    """Limits that a host must observe."""
 
     max_line_bytes: int
     """The longest request line, in bytes."""
 
 
 class Initialized(TypedDict):
-    """The answer to `initialize`: what this sidecar is and can do."""
+    """The result of `initialize`: what this sidecar is and supports."""
 
     protocol_version: int
     name: str
     version: str
-    """The program's version, of no meaning for the protocol."""
+    """The version of the program, which says nothing about the protocol."""
     actions: list[str]
     providers: list[str]
     wires: list[str]
@@ -63,67 +63,67 @@ class Initialized(TypedDict):
 
 
 class Pong(TypedDict):
-    """The answer to `ping`."""
+    """The result of `ping`."""
 
     pong: Literal[True]
     in_flight: int
-    """Requests that are open."""
+    """The number of open requests."""
 
 
 class GateInfo(TypedDict):
-    """What keeps requests with one credential from a provider."""
+    """The gate of one credential whose requests are held up."""
 
     state: Literal["limited", "open", "half_open"]
-    """`limited`: the provider asked to wait, or few may try after that. `open`: it has been failing, and a request
-    with a fallback goes there. `half_open`: one may try it again."""
+    """`limited`: the provider asked to wait, or only a few requests may go through after that. `open`: the provider has
+    been failing, and a request that has a fallback goes there. `half_open`: one request may try the provider again."""
     active: int
-    """Requests under way."""
+    """Requests in progress."""
     queued: int
     """Requests that wait."""
     retry_after_ms: NotRequired[int]
-    """How long the provider has asked to wait yet."""
+    """How much longer the provider has asked to wait."""
 
 
 class ProviderInfo(TypedDict):
-    """One provider and where its credential would come from; never what it is."""
+    """A provider, and where its credential would come from; never the credential itself."""
 
     id: str
     name: str
     wire: str
-    """Its usual wire; `from_model` where the model's name begins with it."""
+    """The provider's usual wire. `from_model`: the model's name begins with the wire."""
     ready: bool
-    """Whether a chat could be asked now, as far as one can tell without asking the provider."""
+    """Whether the sidecar could send a chat now, as far as it can tell without asking the provider."""
     auth: str
-    """How it is authorized; `none` where nothing is needed."""
+    """The authorization scheme; `none`: nothing is needed."""
     method: Method | None
-    """By what a chat would be authorized now; null by nothing, or where nothing is needed."""
+    """How a chat would be authorized now; null if there is no credential, or none is needed."""
     credential_source: CredentialSource | None
-    """Null where there is none."""
+    """Where the sidecar found the credential; null if there is none."""
     logins: list[Literal["api_key", "device", "existing"]]
-    """What `login` of `authenticate` takes."""
+    """What a login accepts."""
     env: list[str]
-    """The environment variables of its key or token, the first that is set wins."""
+    """The environment variables that may hold a key or an access token; the first one that is set wins."""
     identity_env: list[list[str]]
-    """Environment variables that together name an identity of this machine's; one list is enough."""
+    """Environment variables that together name a machine identity; one list that is set whole is enough."""
     built_in: bool
-    """False for a provider that the configuration alone knows."""
+    """False for a provider that only the configuration defines."""
     problem: NotRequired[str]
     """Why the credential that was found cannot be used."""
     gates: NotRequired[list[GateInfo]]
-    """One for each credential whose requests are held up now."""
+    """One entry for each credential whose requests are held up now."""
 
 
 class ProviderList(TypedDict):
-    """The answer to `list_providers`."""
+    """The result of `list_providers`."""
 
     providers: list[ProviderInfo]
 
 
 class Cancelled(TypedDict):
-    """The answer to `cancel`."""
+    """The result of `cancel`."""
 
     found: bool
-    """False when no request of that id was open; its terminal line is then written already."""
+    """False if no request with that id was open; its terminal line is already written."""
 
 
 class ShuttingDown(TypedDict):
@@ -133,45 +133,47 @@ class ShuttingDown(TypedDict):
 
 
 class Cost(TypedDict):
-    """What an answer cost."""
+    """The cost of an answer."""
 
     usd: str | None
-    """US dollars as a decimal string; null when that is unknown, and then `reason` says why."""
+    """US dollars as a decimal string; null if unknown, and then `reason` says why."""
     parts: NotRequired[dict[str, str]]
-    """Of which, by kind of token, US dollars as decimal strings."""
+    """The parts of `usd`, by kind of token: US dollars as decimal strings."""
     source: NotRequired[Literal["catalogue", "configuration", "models.dev", "provider", "estimate"]]
-    """Who says so: our table of prices, the user's, a refreshed one, the provider in its reply, or a table and our own
-    count of tokens."""
+    """Who states the cost: the catalogue, the user's prices, refreshed prices, the provider's response, or prices and
+    the sidecar's own count of tokens."""
     priced_at: NotRequired[str | None]
-    """The time whose prices were taken, ISO 8601 in UTC; null where the provider named the cost."""
+    """The time whose prices apply, ISO 8601 in UTC; null if the provider states the cost."""
     reason: NotRequired[str]
+    """Why `usd` is null."""
     credits: NotRequired[str]
-    """The same in the provider's own credits, as a decimal string, where it bills in such."""
+    """The same cost in the provider's own credits, as a decimal string, if it bills in credits."""
 
 
 class TokenCount(TypedDict):
-    """The answer to `count_tokens`."""
+    """The result of `count_tokens`."""
 
     tokens: int
     exact: bool
-    """Whether it is the number that would be billed, or for a `text` that of its tokens."""
+    """Whether `tokens` is what the provider counts or, for a `text`, what the text has."""
     method: Literal["provider", "vocabulary", "estimate", "bytes"]
-    """Who counted: the provider, the model's own vocabulary, one that stands in for it, or nobody."""
+    """What counted: the provider, the model's own vocabulary, a similar one times a factor, or the size in bytes."""
     basis: NotRequired[str]
-    """What was counted, and by which vocabulary and factor; absent where the provider counted all of it."""
+    """The vocabulary and the factor, for people; absent if the provider counted everything."""
     error_band_pct: NotRequired[int]
-    """By how many percent the number may be off, up or down; absent when it is exact."""
+    """How far off `tokens` may be, in percent, up or down; absent if `exact` is true."""
     cached: NotRequired[Literal[True]]
-    """The provider has counted the same before, and was not asked again."""
+    """The provider has counted the same prompt before and was not asked again."""
     warnings: list[Warn]
 
 
 class Answer(TypedDict):
-    """The answer to `generate`: `done` of a stream, with text, reasoning and tool calls pulled out of the message."""
+    """The result of `generate`: the fields of `done`, with text, reasoning and tool calls taken from the message."""
 
     content: str
-    """The text, all of it."""
+    """All text."""
     reasoning: str
+    """All readable reasoning; empty if there is none."""
     tool_calls: list[ToolCall]
     finish_reason: FinishReason
     provider_finish_reason: str | None
@@ -185,7 +187,7 @@ class Answer(TypedDict):
     timings: Timings
     warnings: list[Warn]
     structured: NotRequired[Structured]
-    """Only where `response_format` asked for JSON and there is text."""
+    """Present only if `response_format` asked for JSON and the answer has text."""
 
 
 ANSWERS: dict[str, Any] = {
@@ -204,14 +206,14 @@ ANSWERS: dict[str, Any] = {
 """The `data` of each unary action."""
 
 STREAMS = ("stream_chat", "resume", "authenticate")
-"""The actions that are answered by a stream; `authenticate` is in both, for its `login`."""
+"""The actions that are answered by a stream. `authenticate` is here for its `login`, and in `ANSWERS` for the rest."""
 
 OPEN_FIELDS: dict[tuple[str, str], Any] = {
     ("Done", "cost"): Cost,
     ("ErrorBody", "cost"): Cost | None,
     ("ErrorBody", "usage"): Usage | None,
 }
-"""Fields that the structs leave open, since what is put there is built as a plain object."""
+"""Fields that the structs leave open because the program builds their values as plain objects."""
 
 # --- the document ----------------------------------------------------------------------------
 
@@ -227,7 +229,7 @@ def build() -> dict[str, Any]:
         defs[struct]["properties"][field] |= schema
     _describe(defs)
     defs["Request"] = _any_of("Any line that a host may send.", requests)
-    defs["Line"] = _any_of("Any line that the sidecar may write; the answers of unary actions differ in `data`.", lines)
+    defs["Line"] = _any_of("Any line that the sidecar may write. Replies of unary actions differ in `data`.", lines)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$id": f"urn:sidecar:protocol:{PROTOCOL_VERSION}",
@@ -239,7 +241,7 @@ def build() -> dict[str, Any]:
 
 
 def _request(action: str, params: type[msgspec.Struct]) -> type[msgspec.Struct]:
-    """Return the envelope with the parameters of *action*, which may be left out when none of them is required."""
+    """Return the envelope with the parameters of *action*; `params` may be absent if none of them is required."""
     literal: Any = Literal
     required = any(field.required for field in msgspec.structs.fields(params))
     return msgspec.defstruct(
@@ -265,7 +267,7 @@ def _reply(action: str, data: Any) -> type[msgspec.Struct]:
 
 
 def camel(action: str) -> str:
-    """Return the name of *action* as names of definitions begin."""
+    """Return *action* in camel case, as the names of its definitions begin."""
     return "".join(word.title() for word in action.split("_"))
 
 
@@ -274,7 +276,7 @@ def _any_of(description: str, kinds: dict[str, Any]) -> dict[str, Any]:
 
 
 def _describe(defs: dict[str, Any]) -> None:
-    """Put the docstrings of classes and the strings beneath fields into *defs*, each as one line."""
+    """Put the docstrings of classes and the strings below fields into *defs*, each as one line."""
     docs = _field_docs()
     for name, schema in defs.items():
         schema["description"] = " ".join(schema["description"].split())
@@ -282,12 +284,12 @@ def _describe(defs: dict[str, Any]) -> None:
             if text := docs.get(name, {}).get(field):
                 own["description"] = text
         if "id" in schema["properties"] and "success" in schema["properties"]:
-            # Absent when the request had none, which the struct says with a value that is no JSON.
+            # It is absent if the request had none; the struct says so with a value that JSON does not have.
             schema["required"].remove("id")
 
 
 def _field_docs() -> dict[str, dict[str, str]]:
-    """Return class → field → the string that stands beneath the field in its module."""
+    """Return class → field → the string below the field in its module."""
     trees = (ast.parse(file.read_bytes()) for file in sorted(Path(__file__).parent.glob("*.py")))
     classes = (node for tree in trees for node in tree.body if isinstance(node, ast.ClassDef))
     return {each.name: dict(_documented(each.body)) for each in classes}
@@ -311,7 +313,7 @@ def render() -> str:
 
 
 def main(arguments: list[str]) -> int:
-    """Write the schema, or with `--check` say whether it is fresh; return the exit code."""
+    """Write the schema or, with `--check`, report whether it is fresh; return the exit code."""
     if arguments not in ([], ["--check"]):
         print("usage: python -m protocol.schema [--check]", file=sys.stderr)
         return 2

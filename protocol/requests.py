@@ -259,8 +259,8 @@ class UsageReport(msgspec.Struct, frozen=True, kw_only=True):
     """Report past requests and their cost, from the ledger."""
 
     by: Annotated[
-        list[Literal["provider", "model", "kind", "outcome", "code", "finish_reason", "day", "month"]],
-        msgspec.Meta(max_length=8),
+        list[Literal["provider", "model", "kind", "action", "outcome", "code", "finish_reason", "day", "month"]],
+        msgspec.Meta(max_length=9),
     ] = []
     """What to group by; by default nothing, for `totals` alone. Days and months are in UTC."""
     since: Annotated[str, msgspec.Meta(max_length=40)] | None = None

@@ -37,7 +37,7 @@ class Upstream:
         """Tells the host of something that concerns no request of its own."""
         self.flights = Flights(tasks)
         self.store = Store(config.store_dir)
-        self.ledger = Ledger(config.ledger_path, tasks, self._warn_of_ledger)
+        self.ledger = Ledger(config.ledger_path, tasks, warn)
         self.client: ClientInfo | None = None
         """The host's own name and version."""
         self.gates: dict[tuple[str, str, int], Gate] = {}
@@ -67,10 +67,6 @@ class Upstream:
         left = await anyio.to_thread.run_sync(imported.accounts, self.config)
         if (found, left) != (self.config.identities, self.config.existing):
             self.config = msgspec.structs.replace(self.config, identities=found, existing=left)
-
-    def _warn_of_ledger(self, problem: str) -> None:
-        text = f"The ledger cannot be used ({problem}): what is asked now is not written down, or late."
-        self.warn(Warn(code="ledger_unusable", message=text))
 
 
 def call_for(up: Upstream, target: "Target") -> "Call":

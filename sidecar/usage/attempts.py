@@ -14,13 +14,17 @@ from protocol.messages import Usage
 from protocol.replies import Done
 from sidecar.core.errors import SidecarError
 from sidecar.usage.amounts import to_picousd
+from sidecar.usage.kinds import KINDS
 from sidecar.usage.ledger import Ledger, Row, timestamp
 
 
 class Question(NamedTuple):
     """What an attempt asks, and of whom."""
 
+    kind: str
+    """What the provider is asked, of KINDS."""
     action: str
+    """What the host asked."""
     provider: str
     model: str
 
@@ -57,6 +61,7 @@ class Attempt:
     def __init__(self, ledger: Ledger, question: Question, request: Request) -> None:
         self._ledger = ledger
         self._question = question
+        self._has_price = KINDS[question.kind].has_price
         self._request = request
         self._began_ms = request.elapsed_ms
         self._is_written = False
@@ -86,18 +91,24 @@ class Attempt:
         first_ms = self._request.progress.first_chunk_ms
         row = Row(
             at=timestamp(datetime.now(UTC)),
-            kind=self._question.action,
+            action=self._question.action,
+            kind=self._question.kind,
             provider=self._question.provider,
             model=self._question.model,
             outcome=outcome,
             code=code,
             finish_reason=finish_reason,
             usage=usage,
-            cost_picousd=to_picousd(cost["usd"]) if cost and cost["usd"] is not None else None,
+            cost_picousd=self._picousd(cost),
             latency_ms=self._request.elapsed_ms - self._began_ms,
             first_chunk_ms=None if first_ms is None else max(0, first_ms - self._began_ms),
         )
         self._ledger.add(row)
+
+    def _picousd(self, cost: dict[str, Any] | None) -> int | None:
+        if not self._has_price:
+            return 0
+        return to_picousd(cost["usd"]) if cost and cost["usd"] is not None else None
 
 
 @contextmanager

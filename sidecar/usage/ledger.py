@@ -16,8 +16,10 @@ import anyio.to_thread
 import msgspec
 
 from protocol.messages import Usage
+from protocol.replies import Warn
 from sidecar.core.errors import SidecarError
 from sidecar.core.log import log
+from sidecar.usage.ledger_errors import LedgerError
 
 if TYPE_CHECKING:
     from anyio.abc import TaskGroup
@@ -47,12 +49,14 @@ MAX_TOKENS = 10**12
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
-    """One attempt, in the order of `ledger_file.COLUMNS`."""
+    """One attempt, in the order of `ledger_schema.COLUMNS`."""
 
     at: str
     """When it ended, ISO 8601 in UTC."""
+    action: str
+    """What the host asked."""
     kind: str
-    """The action."""
+    """What the provider was asked, of `sidecar.usage.kinds`."""
     provider: str
     model: str
     outcome: str
@@ -72,7 +76,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
             *(used.cache_write_1h_tokens, used.reasoning_tokens),
         )
         return (
-            *(self.at, self.kind, self.provider, self.model, self.outcome, self.code, self.finish_reason),
+            *(self.at, self.action, self.kind, self.provider, self.model, self.outcome, self.code, self.finish_reason),
             *(count if count is None or count <= MAX_TOKENS else None for count in counts),
             *(self.cost_picousd, self.latency_ms, self.first_chunk_ms),
         )
@@ -81,12 +85,12 @@ class Row(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
 class Ledger:
     """The rows of this process on their way to the file at *path*; None: it is switched off."""
 
-    def __init__(self, path: str | None, tasks: "TaskGroup", unusable: Callable[[str], None]) -> None:
+    def __init__(self, path: str | None, tasks: "TaskGroup", warn: Callable[[Warn], None]) -> None:
         self._path = Path(path) if path else None
         self._tasks = tasks
-        self._unusable = unusable
+        self._warn = warn
         """Told once why the file cannot be used."""
-        self._told = False
+        self._has_warned = False
         self._rows: deque[Row] = deque(maxlen=MAX_WAITING)
         self._writing: list[Row] = []
         self._is_due = False
@@ -191,28 +195,28 @@ class Ledger:
         Raises: SidecarError `internal_error` when the file cannot be used.
         """
 
-        def call() -> tuple[Any, str | None]:
+        def call() -> tuple[Any, LedgerError | None]:
             try:
                 from sidecar.usage import ledger_file  # Only a process that has asked somebody pays for SQLite.
             except ImportError:
                 # Not every Python comes with it.
-                return None, "no_sqlite"
+                return None, LedgerError("no_sqlite")
             try:
                 return getattr(ledger_file, name)(self._path, *arguments, **options), None
-            except ledger_file.LedgerError as error:
-                return None, str(error)
+            except LedgerError as error:
+                return None, error
             except MemoryError:
-                return None, "no_memory"
+                return None, LedgerError("no_memory")
 
         result, problem = await anyio.to_thread.run_sync(call, abandon_on_cancel=True, limiter=self._thread)
         if problem is None:
             return result
         self._leave_alone_until = anyio.current_time() + RETRY_SECONDS
-        if not self._told:
-            self._told = True
-            log("warn", "ledger.unusable", reason=problem)
-            self._unusable(problem)
-        raise SidecarError("internal_error", "The ledger cannot be used.", reason="ledger_unusable", hint=problem)
+        if not self._has_warned:
+            self._has_warned = True
+            log("warn", "ledger.unusable", reason=problem.reason)
+            self._warn(problem.to_warning())
+        raise problem.to_refusal()
 
 
 def _add(sums: "Sums", rows: Sequence[Row]) -> None:

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from sidecar.core import private_files
-
-VERSION = 1
+from sidecar.usage.ledger_errors import LedgerError, NewerError
+from sidecar.usage.ledger_schema import COLUMNS, STEPS, VERSION
 
 BUSY_SECONDS = 2.0
 """How long another process's write is waited for."""
@@ -23,25 +23,6 @@ MAX_ROWS = 1_000_000
 
 MAX_GROUPS = 1000
 """Most rows of a report."""
-
-COLUMNS = (
-    *("at", "kind", "provider", "model", "outcome", "code", "finish_reason"),
-    *("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "cache_write_1h_tokens"),
-    *("reasoning_tokens", "cost_picousd", "latency_ms", "first_chunk_ms"),
-)
-"""Of one attempt: `at` is its end, ISO 8601 in UTC; `cost_picousd` whole millionths of a millionth of a dollar."""
-
-_SCHEMA = f"""
-CREATE TABLE IF NOT EXISTS ledger_version (version INTEGER NOT NULL);
-INSERT INTO ledger_version SELECT {VERSION} WHERE NOT EXISTS (SELECT 1 FROM ledger_version);
-CREATE TABLE IF NOT EXISTS attempts (
-  id INTEGER PRIMARY KEY, at TEXT NOT NULL, kind TEXT NOT NULL, provider TEXT NOT NULL, model TEXT NOT NULL,
-  outcome TEXT NOT NULL, code TEXT, finish_reason TEXT, input_tokens INTEGER, output_tokens INTEGER,
-  cache_read_tokens INTEGER, cache_write_tokens INTEGER, cache_write_1h_tokens INTEGER, reasoning_tokens INTEGER,
-  cost_picousd INTEGER, latency_ms INTEGER NOT NULL, first_chunk_ms INTEGER
-);
-CREATE INDEX IF NOT EXISTS attempts_at ON attempts (at, provider, cost_picousd);
-"""  # noqa: S608 - a number of ours
 
 _INSERT = f"INSERT INTO attempts ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"  # noqa: S608 - names of ours
 
@@ -53,6 +34,7 @@ GROUPS = {
     "provider": "provider",
     "model": "model",
     "kind": "kind",
+    "action": "action",
     "outcome": "outcome",
     "code": "code",
     "finish_reason": "finish_reason",
@@ -63,10 +45,6 @@ GROUPS = {
 
 Sums = dict[tuple[str, str], int]
 """(day in UTC, provider) → millionths of a millionth of a dollar."""
-
-
-class LedgerError(Exception):
-    """The file cannot be used; the text says why, in a word."""
 
 
 class Found(NamedTuple):
@@ -82,7 +60,7 @@ def write(path: Path, rows: Iterable[Sequence[Any]], *, prune: bool) -> None:
 
     Raises: LedgerError.
     """
-    with _opened(path) as connection, connection:
+    with _opened(path) as connection, _transaction(connection):
         connection.executemany(_INSERT, rows)
         if prune:
             oldest = (datetime.now(UTC) - timedelta(days=KEPT_DAYS)).isoformat()
@@ -95,7 +73,7 @@ def sums(path: Path, since: str) -> Sums:
 
     Raises: LedgerError.
     """
-    if not _is_there(path):
+    if not _exists(path):
         return {}
     query = f"SELECT substr(at, 1, 10), provider, {_COST} FROM attempts WHERE at >= ? GROUP BY 1, 2"  # noqa: S608 - ours
     with _opened(path) as connection:
@@ -113,7 +91,7 @@ def report(path: Path, by: Sequence[str], since: str | None, until: str | None, 
         if value is not None:
             where.append(condition)
             values.append(value)
-    if not _is_there(path):
+    if not _exists(path):
         return Found([], {"requests": 0}, truncated=False)
     with _opened(path) as connection:
         connection.row_factory = _as_dict
@@ -122,15 +100,18 @@ def report(path: Path, by: Sequence[str], since: str | None, until: str | None, 
     return Found(rows[:MAX_GROUPS], totals, truncated=len(rows) > MAX_GROUPS)
 
 
-def _is_there(path: Path) -> bool:
+def _exists(path: Path) -> bool:
     """Return whether there is a file.
 
-    Raises: LedgerError where nobody lets us look.
+    Raises: LedgerError where the folder cannot be looked into, about which `Path.exists` is silent since Python 3.14.
     """
     try:
-        return path.exists()
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
     except OSError as error:
         raise LedgerError(_reason(error)) from error
+    return True
 
 
 def _added(whole: int | None, rest: int | None) -> int | None:
@@ -177,16 +158,16 @@ def _grouped(
 
 @contextmanager
 def _opened(path: Path) -> Iterator[sqlite3.Connection]:
-    """Open the file, made if it is not there, and close it afterwards.
+    """Open the file, made if it is not there and brought to our version, and close it afterwards.
 
     Raises: LedgerError.
     """
     try:
         _make(path)
-        with closing(sqlite3.connect(path, timeout=BUSY_SECONDS)) as connection:
-            connection.execute("PRAGMA journal_mode=WAL")
+        # Without an isolation level the module begins no transaction of its own, for which it has had several rules.
+        with closing(sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)) as connection:
+            _migrate(connection)
             connection.execute("PRAGMA synchronous=NORMAL")
-            _prepare(connection)
             yield connection
     except (sqlite3.Error, OSError, OverflowError) as error:
         raise LedgerError(_reason(error)) from error
@@ -198,13 +179,47 @@ def _make(path: Path) -> None:
     path.touch(mode=0o600)
 
 
-def _prepare(connection: sqlite3.Connection) -> None:
-    there = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'ledger_version'").fetchone()
-    if not there:
-        connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT;")
-    (version,) = connection.execute("SELECT version FROM ledger_version").fetchone() or (None,)
-    if version != VERSION:
-        raise LedgerError("newer")
+@contextmanager
+def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """Make what is done within all or nothing."""
+    connection.execute("BEGIN IMMEDIATE")
+    with connection:
+        yield
+
+
+def _migrate(connection: sqlite3.Connection) -> None:
+    """Bring the file to our version in one transaction: whatever ends it midway leaves the file as it was.
+
+    Raises: NewerError for a file of a newer version, which stays as it is.
+    """
+    if _version(connection) == VERSION:
+        return
+    # Set once, for the file remembers it: readers and a writer then do not wait for each other.
+    connection.execute("PRAGMA journal_mode=WAL")
+    with _transaction(connection):
+        # Another process may have been faster.
+        for step in STEPS[_version(connection) :]:
+            for statement in step:
+                connection.execute(statement)
+        connection.execute("UPDATE ledger_version SET version = ?", (VERSION,))
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    """Return the version of the file, 0 for an empty one.
+
+    Raises: NewerError, or LedgerError for the database of another program.
+    """
+    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    if not tables:
+        return 0
+    if "ledger_version" not in tables:
+        raise LedgerError("foreign")
+    version = connection.execute("SELECT version FROM ledger_version").fetchone()
+    if version is None or not isinstance(version[0], int):
+        raise LedgerError("corrupt")
+    if version[0] > VERSION:
+        raise NewerError(version[0], VERSION)
+    return version[0]
 
 
 def _reason(error: Exception) -> str:

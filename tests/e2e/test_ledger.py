@@ -58,13 +58,14 @@ def test_each_attempt_is_one_row_however_it_ends(sidecar: Sidecar, provider: Pro
     assert sidecar.reply(late)["error"]["code"] == "timeout"
     totals = report(sidecar)["totals"]
     assert (totals["requests"], totals["succeeded"], totals["success_rate"]) == (4, 1, 0.25)
-    found = [(each["kind"], each["model"], each["outcome"], each["code"]) for each in rows(sidecar.home)]
+    found = [(each["action"], each["model"], each["outcome"], each["code"]) for each in rows(sidecar.home)]
     assert sorted(found) == [
         ("generate", "late", "failed", "timeout"),
         ("stream_chat", MODEL, "ok", None),
         ("stream_chat", "down", "failed", "provider_overloaded"),
         ("stream_chat", "going", "cancelled", "cancelled"),
     ]
+    assert {each["kind"] for each in rows(sidecar.home)} == {"chat"}
     first = rows(sidecar.home)[0]
     assert (first["provider"], first["finish_reason"], first["input_tokens"], first["output_tokens"]) == (
         "anthropic",
@@ -208,6 +209,23 @@ def test_a_file_that_cannot_be_used_is_said_once_and_chats_go_on(
         assert [each["data"]["code"] for each in sidecar.events] == ["ledger_unusable"]
     said = [json.loads(line) for line in sidecar.stderr.decode().splitlines()]
     assert [line["event"] for line in said] == ["ledger.unusable"]
+
+
+def test_a_file_of_a_newer_program_is_told_of_and_left_as_it_is(tmp_path: Path, provider: Provider) -> None:
+    with Sidecar(tmp_path, provider) as sidecar:
+        answered(sidecar, provider)
+    with closing(sqlite3.connect(file_of(tmp_path))) as connection, connection:
+        connection.execute("UPDATE ledger_version SET version = 99")
+    before = file_of(tmp_path).read_bytes()
+    with Sidecar(tmp_path, provider) as sidecar:
+        sidecar.ask("initialize", {"events": ["warnings"]})
+        assert answered(sidecar, provider).data["success"]
+        error = sidecar.ask("usage_report")["error"]
+        assert (error["code"], error["reason"]) == ("internal_error", "ledger_newer")
+        (event,) = sidecar.events
+        assert event["data"]["code"] == "ledger_newer"
+        assert "version 99" in event["data"]["message"]
+    assert file_of(tmp_path).read_bytes() == before
 
 
 def test_a_place_that_cannot_be_looked_into_fails_no_chat_with_a_budget(tmp_path: Path, provider: Provider) -> None:

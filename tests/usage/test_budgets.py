@@ -15,7 +15,7 @@ from sidecar.usage import budgets
 from sidecar.usage.amounts import PICO
 from sidecar.usage.budgets import Window, _end
 from sidecar.usage.ledger import Ledger
-from tests.usage.test_ledger import row
+from tests.usage.test_ledger import never, row
 
 
 def load(tmp_path: Path, text: str, **env: str) -> Config:
@@ -60,7 +60,7 @@ async def test_budgets_are_of_their_day_and_month_and_a_refusal_hides_no_warning
 ) -> None:
     monkeypatch.setattr(budgets, "datetime", Clock)
     async with anyio.create_task_group() as tasks:
-        book = Ledger(None, tasks, pytest.fail)
+        book = Ledger(None, tasks, never)
 
         async def said(now: str, provider: str) -> str | list[str]:
             monkeypatch.setattr(Clock, "says", now)

@@ -12,18 +12,21 @@ import anyio
 import pytest
 
 from protocol.messages import Usage
+from protocol.replies import Warn
 from sidecar.core.errors import SidecarError
 from sidecar.usage import ledger, ledger_file
 from sidecar.usage.amounts import to_picousd, to_usd
 from sidecar.usage.ledger import Ledger, Row
-from sidecar.usage.ledger_file import COLUMNS, LedgerError
+from sidecar.usage.ledger_errors import LedgerError
+from sidecar.usage.ledger_schema import COLUMNS
 from tests.support.process_probes import posix_only
 
 
 def row(at: str = "2026-11-20T12:00:00.000Z", **fields: Any) -> Row:
     given: dict[str, Any] = {
         "at": at,
-        "kind": "stream_chat",
+        "action": "stream_chat",
+        "kind": "chat",
         "provider": "p",
         "model": "m",
         "outcome": "ok",
@@ -35,6 +38,10 @@ def row(at: str = "2026-11-20T12:00:00.000Z", **fields: Any) -> Row:
         "first_chunk_ms": 10,
     }
     return Row(**given | fields)
+
+
+def never(warning: Warn) -> None:
+    pytest.fail(warning.message)
 
 
 def write(path: Path, *rows: Row, prune: bool = False) -> None:
@@ -147,18 +154,18 @@ def _corrupt(path: Path) -> None:
     path.write_bytes(b"not a database, whatever it says" * 100)
 
 
-def _newer(path: Path) -> None:
-    write(path, row())
+def _foreign(path: Path) -> None:
     with closing(sqlite3.connect(path)) as connection, connection:
-        connection.execute("UPDATE ledger_version SET version = 99")
-    connection.close()
+        connection.execute("CREATE TABLE bookmarks (url TEXT)")
 
 
 def _folder(path: Path) -> None:
     path.mkdir()
 
 
-@pytest.mark.parametrize(("spoil", "reason"), [(_corrupt, "notadb"), (_newer, "newer"), (_folder, "cantopen")], ids=str)
+@pytest.mark.parametrize(
+    ("spoil", "reason"), [(_corrupt, "notadb"), (_foreign, "foreign"), (_folder, "cantopen")], ids=str
+)
 def test_a_file_that_is_no_ledger_is_refused_and_left_alone(
     path: Path, spoil: Callable[[Path], None], reason: str
 ) -> None:
@@ -190,7 +197,7 @@ def test_a_file_that_another_holds_is_waited_for_and_then_given_up(path: Path, m
 
 async def test_rows_are_written_in_a_batch_off_the_loop(path: Path) -> None:
     async with anyio.create_task_group() as tasks:
-        book = Ledger(str(path), tasks, pytest.fail)
+        book = Ledger(str(path), tasks, never)
         for _ in range(5000):
             book.add(row())
         assert not await anyio.Path(path).exists()
@@ -204,7 +211,7 @@ async def test_rows_are_written_in_a_batch_off_the_loop(path: Path) -> None:
 
 async def test_what_others_have_spent_counts(path: Path) -> None:
     async with anyio.create_task_group() as tasks:
-        book = Ledger(str(path), tasks, pytest.fail)
+        book = Ledger(str(path), tasks, never)
         write(path, row(), row("2026-10-31T23:00:00.000Z"))
         book.add(row())
         await book.refresh("2026-11-01")
@@ -219,7 +226,7 @@ async def test_what_others_spend_meanwhile_counts_after_a_quarter_of_a_minute(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with anyio.create_task_group() as tasks:
-        book = Ledger(str(path), tasks, pytest.fail)
+        book = Ledger(str(path), tasks, never)
         await book.refresh("2026-11-01")
         write(path, row())
         await book.refresh("2026-11-01")
@@ -234,7 +241,7 @@ async def test_all_who_come_first_wait_for_what_was_spent(path: Path) -> None:
     write(path, row())
     spent: list[int] = []
     async with anyio.create_task_group() as tasks:
-        book = Ledger(str(path), tasks, pytest.fail)
+        book = Ledger(str(path), tasks, never)
 
         async def ask() -> None:
             await book.refresh("2026-11-01")
@@ -250,7 +257,7 @@ async def test_a_failure_is_said_once_and_the_rows_wait(path: Path, monkeypatch:
     monkeypatch.setattr(ledger, "MAX_WAITING", 10)
     path.parent.mkdir(parents=True)
     _corrupt(path)
-    said: list[str] = []
+    said: list[Warn] = []
     async with anyio.create_task_group() as tasks:
         book = Ledger(str(path), tasks, said.append)
         for number in range(25):
@@ -260,7 +267,9 @@ async def test_a_failure_is_said_once_and_the_rows_wait(path: Path, monkeypatch:
         with pytest.raises(SidecarError) as caught:
             await book.report((), None, None, None)
         assert caught.value.body.reason == "ledger_unusable"
-        assert said == ["notadb"]
+        (warning,) = said
+        assert warning.code == "ledger_unusable"
+        assert "not an SQLite database" in warning.message
         await anyio.Path(path).unlink()
         monkeypatch.setattr(book, "_leave_alone_until", 0.0)
         await book.flush()
@@ -273,7 +282,7 @@ async def test_a_failure_is_said_once_and_the_rows_wait(path: Path, monkeypatch:
 
 async def test_switched_off_it_keeps_sums_and_nothing_else() -> None:
     async with anyio.create_task_group() as tasks:
-        book = Ledger(None, tasks, pytest.fail)
+        book = Ledger(None, tasks, never)
         book.add(row())
         await book.refresh("2026-11-01")
         await book.flush()

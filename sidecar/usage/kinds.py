@@ -1,0 +1,22 @@
+"""What a provider can be asked: the closed table of kinds that the ledger knows. [pure]
+
+A new kind of question is one row here.
+"""
+
+from typing import NamedTuple
+
+
+class Kind(NamedTuple):
+    """One kind of question."""
+
+    meaning: str
+    """What is asked, for the documents."""
+    has_price: bool
+    """Whether a provider charges for it. An attempt of a kind without a price costs nothing, whatever it used."""
+
+
+KINDS: dict[str, Kind] = {
+    "chat": Kind("an answer to a conversation", has_price=True),
+    "list": Kind("a provider's list of models", has_price=False),
+    "count": Kind("the tokens of a prompt", has_price=False),
+}

@@ -77,7 +77,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
         )
         return (
             *(self.at, self.action, self.kind, self.provider, self.model, self.outcome, self.code, self.finish_reason),
-            *(count if count is None or count <= MAX_TOKENS else None for count in counts),
+            *(count if count is None or 0 <= count <= MAX_TOKENS else None for count in counts),
             *(self.cost_picousd, self.latency_ms, self.first_chunk_ms),
         )
 
@@ -179,11 +179,13 @@ class Ledger:
         self._rows.clear()
         prune = self._since_prune is None or self._since_prune >= PRUNE_EVERY
         try:
-            await self._in_thread("write", [row.values() for row in self._writing], prune=prune)
+            refused = await self._in_thread("write", [row.values() for row in self._writing], prune=prune)
         except SidecarError:
             self._rows = deque([*self._writing, *self._rows], maxlen=MAX_WAITING)
             raise
         else:
+            if refused:
+                log("warn", "ledger.rows_refused", count=refused)
             self._since_prune = (0 if prune else self._since_prune or 0) + len(self._writing)
             _add(self._sums, self._writing)
         finally:

@@ -26,6 +26,12 @@ MAX_GROUPS = 1000
 
 _INSERT = f"INSERT INTO attempts ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"  # noqa: S608 - names of ours
 
+_ROW_ERRORS = (
+    *(OverflowError, UnicodeError),
+    *(sqlite3.DataError, sqlite3.IntegrityError, sqlite3.InterfaceError, sqlite3.ProgrammingError),
+)
+"""Failures that are one row's own: a number of more than 64 bits, half a character, a value that is missing."""
+
 _MICRO = 10**6
 _COST = f"SUM(cost_picousd / {_MICRO}) AS cost_whole, SUM(cost_picousd % {_MICRO}) AS cost_rest"
 """The sum of costs, in two parts: SQLite fails where a sum needs more than 64 bits, which are nine million dollars."""
@@ -55,17 +61,25 @@ class Found(NamedTuple):
     truncated: bool
 
 
-def write(path: Path, rows: Iterable[Sequence[Any]], *, prune: bool) -> None:
-    """Add *rows*, all or none; *prune* removes what is too old or too much.
+def write(path: Path, rows: Iterable[Sequence[Any]], *, prune: bool) -> int:
+    """Add *rows*, and return how many of them the file does not take; *prune* removes what is too old or too much.
+
+    All or none are added but for those: a row that can never be written must not keep the others waiting.
 
     Raises: LedgerError.
     """
+    refused = 0
     with _opened(path) as connection, _transaction(connection):
-        connection.executemany(_INSERT, rows)
+        for row in rows:
+            try:
+                connection.execute(_INSERT, row)
+            except _ROW_ERRORS:
+                refused += 1
         if prune:
             oldest = (datetime.now(UTC) - timedelta(days=KEPT_DAYS)).isoformat()
             connection.execute("DELETE FROM attempts WHERE at < ?", (oldest,))
             connection.execute("DELETE FROM attempts WHERE id <= (SELECT MAX(id) FROM attempts) - ?", (MAX_ROWS,))
+    return refused
 
 
 def sums(path: Path, since: str) -> Sums:

@@ -250,6 +250,17 @@ def test_a_provider_that_reports_nonsense_does_not_keep_others_from_it(sidecar: 
     assert (totals["requests"], totals["unpriced"], totals["cost_usd"]) == (2, 1, "0.00009")
 
 
+@pytest.mark.parametrize("tokens", [-(10**30), -5])
+def test_a_count_below_zero_does_not_keep_others_from_it(sidecar: Sidecar, provider: Provider, tokens: int) -> None:
+    usage = b'"usage": {"prompt_tokens": %d, "completion_tokens": %d}' % (tokens, tokens)
+    closing_events = OPENAI.closing.replace(b"data: [DONE]", b"data: {%s}\n\ndata: [DONE]" % usage)
+    provider.play("mad", stream([OPENAI.opening, OPENAI.text("up"), closing_events]))
+    sidecar.reply(sidecar.chat("mad", OPENAI))
+    answered(sidecar, provider)
+    totals = report(sidecar)["totals"]
+    assert (totals["requests"], totals["input_tokens"], totals["cost_usd"]) == (2, 10, "0.00009")
+
+
 def test_a_file_that_another_holds_delays_neither_a_chat_nor_the_end(tmp_path: Path, provider: Provider) -> None:
     with Sidecar(tmp_path, provider) as sidecar:
         answered(sidecar, provider)

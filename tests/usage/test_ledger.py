@@ -107,6 +107,27 @@ def test_a_number_that_no_attempt_can_have_is_unknown_and_harms_no_other(path: P
     assert totals["cost_picousd"] == sum(ledger_file.sums(path, "2026-11-01").values()) == 10**19 + 1500
 
 
+@pytest.mark.parametrize("tokens", [-(10**30), -1, 10**30])
+def test_a_count_that_no_attempt_can_have_is_unknown_and_lowers_no_sum(path: Path, tokens: int) -> None:
+    write(path, row(usage=Usage(input_tokens=tokens, output_tokens=tokens)), row())
+    totals = ledger_file.report(path, (), None, None, None).totals
+    assert (totals["requests"], totals["input_tokens"], totals["output_tokens"]) == (2, 10, 5)
+
+
+@pytest.mark.parametrize("values", [{"latency_ms": 10**30}, {"model": "half \ud800"}, {"provider": None}])
+async def test_a_row_that_the_file_does_not_take_keeps_no_other_from_it(
+    path: Path, values: dict[str, Any], capfd: pytest.CaptureFixture[str]
+) -> None:
+    async with anyio.create_task_group() as tasks:
+        book = Ledger(str(path), tasks, never)
+        for each in (row(), row(**values), row()):
+            book.add(each)
+        await book.flush()
+        tasks.cancel_scope.cancel()
+    assert count(path) == 2
+    assert '"event": "ledger.rows_refused", "count": 1' in capfd.readouterr().err
+
+
 def test_a_file_that_cannot_even_be_looked_for_is_one_that_cannot_be_used(tmp_path: Path) -> None:
     nowhere = tmp_path / ("x" * 300)
     for ask in (lambda: ledger_file.sums(nowhere, ""), lambda: ledger_file.report(nowhere, (), None, None, None)):

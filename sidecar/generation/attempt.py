@@ -83,7 +83,7 @@ async def ask(up: Upstream, state: RequestState, plan: Plan, turn: Turn, sink: S
     patience = patience_with(plan.target, chat.options.timeouts)
     this = _Try(state, plan, turn, sink, allowed, time.monotonic(), patience)
     this.progress.tries += 1
-    question = attempts.Question("chat", state.action, route.provider, route.model)
+    question = attempts.Question("chat", route.provider, route.model)
     with attempts.record(up.ledger, question, state) as recorded:
         async with await _sending(up, this, request) as arrived:
             folder = up.config.record_dir

@@ -6,13 +6,12 @@ Must not know budgets, files, wires or HTTP.
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Any, Literal, NamedTuple, Protocol
-
-import anyio
+from typing import Any, Literal, NamedTuple
 
 from protocol.messages import Usage
 from protocol.replies import Done
 from sidecar.core.errors import SidecarError
+from sidecar.core.request_state import RequestState
 from sidecar.usage.amounts import to_picousd
 from sidecar.usage.kinds import KINDS
 from sidecar.usage.ledger import Ledger, Row, timestamp
@@ -23,42 +22,14 @@ class Question(NamedTuple):
 
     kind: str
     """What the provider is asked, of KINDS."""
-    action: str
-    """What the host asked."""
     provider: str
     model: str
-
-
-class Progress(Protocol):
-    """What is known of a request so far."""
-
-    usage: Usage | None
-    cost: dict[str, Any] | None
-    first_chunk_ms: int | None
-
-
-class Request(Protocol):
-    """The request that an attempt is made for."""
-
-    scope: anyio.CancelScope
-
-    @property
-    def progress(self) -> Progress:
-        """The usage and the cost of the attempt so far."""
-
-    @property
-    def reason(self) -> str:
-        """Why the scope was cancelled."""
-
-    @property
-    def elapsed_ms(self) -> int:
-        """Milliseconds since the request began."""
 
 
 class Attempt:
     """One attempt, whose row is written once."""
 
-    def __init__(self, ledger: Ledger, question: Question, request: Request) -> None:
+    def __init__(self, ledger: Ledger, question: Question, request: RequestState) -> None:
         self._ledger = ledger
         self._question = question
         self._has_price = KINDS[question.kind].has_price
@@ -91,7 +62,7 @@ class Attempt:
         first_ms = self._request.progress.first_chunk_ms
         row = Row(
             at=timestamp(datetime.now(UTC)),
-            action=self._question.action,
+            action=self._request.action,
             kind=self._question.kind,
             provider=self._question.provider,
             model=self._question.model,
@@ -112,7 +83,7 @@ class Attempt:
 
 
 @contextmanager
-def record(ledger: Ledger, question: Question, request: Request) -> Iterator[Attempt]:
+def record(ledger: Ledger, question: Question, request: RequestState) -> Iterator[Attempt]:
     """Write one row for the attempt made within, however it ends."""
     attempt = Attempt(ledger, question, request)
     try:
@@ -125,7 +96,7 @@ def record(ledger: Ledger, question: Question, request: Request) -> Iterator[Att
         raise
 
 
-def _classify(request: Request, error: BaseException) -> tuple[Literal["failed", "cancelled"], str]:
+def _classify(request: RequestState, error: BaseException) -> tuple[Literal["failed", "cancelled"], str]:
     """Return the outcome and the code of an attempt that *error* ended."""
     if isinstance(error, Exception):
         return "failed", "internal_error"

@@ -127,6 +127,8 @@ class ProviderRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """The module of `sidecar.auth` that turns its credential into headers. Default: `bearer`."""
     auth_header: str = "authorization"
     """The header of a key; `authorization` gets `Bearer ` before it. Default: `authorization`."""
+    signing_name: str = ""
+    """The service that a signed request names, for the control plane too. Default: requests are not signed."""
     auth_renews: bool = False
     """Its credentials lead to an address, or wear off: the scheme has `prepare` and `renew`. Default: false."""
     auth_optional: bool = False

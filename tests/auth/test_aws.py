@@ -173,7 +173,7 @@ def test_a_signature_is_the_one_that_the_sdk_makes(
     request = HttpRequest(
         method="POST", url=theirs.url, headers={"content-type": "application/json", "accept": "*/*"}, body=theirs.body
     )
-    ours = aws.sign(request, aws.Keys("AKIDEXAMPLE", "made/up+secret", token), "eu-west-1", AT)
+    ours = aws.sign(request, aws.Keys("AKIDEXAMPLE", "made/up+secret", token), "eu-west-1", "bedrock", AT)
     assert ours["authorization"] == theirs.headers["Authorization"].decode()
     assert ours["x-amz-date"] == "20261120T120000Z"
     assert ours.get("x-amz-security-token") == token
@@ -203,7 +203,7 @@ def test_a_request_of_the_control_plane_is_signed_as_the_sdk_does(monkeypatch: p
         monkeypatch, "bedrock", None, "list_inference_profiles", maxResults=1000, typeEquals="SYSTEM_DEFINED"
     )
     request = HttpRequest(method="GET", url=theirs.url, headers={})
-    ours = aws.sign(request, aws.Keys("AKIDEXAMPLE", "made/up+secret", None), "eu-west-1", AT)
+    ours = aws.sign(request, aws.Keys("AKIDEXAMPLE", "made/up+secret", None), "eu-west-1", "bedrock", AT)
     assert "type=SYSTEM_DEFINED" in theirs.url
     assert ours["authorization"] == theirs.headers["Authorization"].decode()
 

@@ -23,8 +23,7 @@ from sidecar.core.errors import SidecarError, invalid
 from sidecar.core.http import HttpRequest
 from sidecar.providers.resolve import Target
 from sidecar.providers.settings import is_on
-from sidecar.wires.bedrock_converse.errors import CLOCK_SKEW, signed_and_received
-from sidecar.wires.bedrock_converse.models import SIGNING_NAME
+from sidecar.wires.shared.aws_signatures import CLOCK_SKEW, read_signing_times
 
 LIMIT_SECONDS = 10.0
 """How long credentials are waited for: a login page, a role or a program of the user's may be behind them."""
@@ -98,7 +97,7 @@ async def renew(call: Call, error: SidecarError) -> Target | None:
     if call.target.credential is not None:
         return None
     if error.body.reason == CLOCK_SKEW:
-        times = signed_and_received(error.body.message)
+        times = read_signing_times(error.body.message)
         if times is None:
             return None
         call.sessions[_CLOCK] = times[1] - datetime.now(UTC)
@@ -133,7 +132,7 @@ async def headers(call: Call) -> dict[str, str]:
         keys = (None if source.chosen else environment_keys(target.env)) or _chain_keys(
             chain, source, region, target.env
         )
-        return sign(request, keys, region, at)
+        return sign(request, keys, region, target.row.signing_name, at)
 
     try:
         with anyio.fail_after(LIMIT_SECONDS):
@@ -230,8 +229,8 @@ def environment_keys(env: Mapping[str, str]) -> Keys | None:
     return Keys(access_key, secret_key, env.get("AWS_SESSION_TOKEN") or env.get("AWS_SECURITY_TOKEN"))
 
 
-def sign(request: HttpRequest, keys: Keys, region: str, at: datetime) -> dict[str, str]:
-    """Return the headers that sign *request* as of *at*. Blocks for the hash of the body.
+def sign(request: HttpRequest, keys: Keys, region: str, service: str, at: datetime) -> dict[str, str]:
+    """Return the headers that sign *request* for a *service* in a *region* as of *at*. Blocks for the hash of the body.
 
     Other headers of the request may still be added or changed; its method, URL and body may not.
     """
@@ -244,7 +243,7 @@ def sign(request: HttpRequest, keys: Keys, region: str, at: datetime) -> dict[st
     sent = {name: value for name, value in request.headers.items() if name.lower() in _SIGNED_HEADERS}
     aws_request = AWSRequest(method=request.method, url=request.url, data=request.body, headers=sent | made)
     aws_request.context["timestamp"] = made["x-amz-date"]
-    signer = SigV4Auth(keys, SIGNING_NAME, region)
+    signer = SigV4Auth(keys, service, region)
     text = signer.string_to_sign(aws_request, signer.canonical_request(aws_request))
     names = signer.signed_headers(signer.headers_to_sign(aws_request))
     made["authorization"] = (

@@ -4,7 +4,6 @@ Sources: botocore 1.44.5 (`bedrock-runtime/2023-09-30/service-2.json`, `parsers.
 """
 
 import re
-from datetime import datetime
 from typing import NamedTuple
 
 import msgspec
@@ -12,11 +11,9 @@ import msgspec
 from protocol.errors import ErrorCode
 from sidecar.core.errors import RETRYABLE, SidecarError
 from sidecar.core.json_values import parse_json
+from sidecar.wires.shared.aws_signatures import CLOCK_SKEW, read_signing_times
 from sidecar.wires.shared.error_rules import ReportedError, Rule, classify_error, list_codes, read_plain_text
 from sidecar.wires.shared.errors import make_unexpected_body_error
-
-CLOCK_SKEW = "clock_skew"
-"""The reason of a signature that was refused for its time."""
 
 _LOGIN = "Log in to AWS again, with `aws sso login` where you use it."
 
@@ -159,21 +156,7 @@ def _judged(fault: ReportedError, status: int | None, headers: dict[str, str]) -
     return error
 
 
-_SIGNED_AND_RECEIVED = re.compile(r"(\d{8}T\d{6})Z.*?\((\d{8}T\d{6})Z")
-
-
-def signed_and_received(message: str) -> tuple[datetime, datetime] | None:
-    """Return when, by *message*, a refused request was signed and when it was received; None when it does not say."""
-    if (found := _SIGNED_AND_RECEIVED.search(message)) is None:
-        return None
-    try:
-        signed, received = (datetime.strptime(f"{each}+0000", "%Y%m%dT%H%M%S%z") for each in found.groups())
-    except ValueError:
-        return None
-    return signed, received
-
-
 def _clock_hint(message: str) -> str:
-    times = signed_and_received(message)
+    times = read_signing_times(message)
     off = f"off by {round(abs(times[1] - times[0]).total_seconds() / 60)} min" if times else "wrong"
     return f"The system clock is {off}: set it."

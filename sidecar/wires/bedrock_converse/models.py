@@ -8,9 +8,6 @@ import re
 from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
-SIGNING_NAME = "bedrock"
-"""The service that requests are signed for, those of the control plane too."""
-
 PROFILES_PATH = "/inference-profiles?maxResults=1000"
 """Where the control plane lists the inference profiles that the account can use."""
 

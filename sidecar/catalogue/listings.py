@@ -153,7 +153,7 @@ def _prices(listing: Listing, entry: dict[str, Any]) -> dict[str, Any] | None:
     factor = str(Decimal(listing.price_factor) / (batch or 1))
     found: dict[str, Any] = {}
     for ours, path in listing.prices.items():
-        price = costs.usd(find(entry, path), factor)
+        price = costs.convert_to_usd(find(entry, path), factor)
         if price is not None:
             found[ours] = price
     return found or None

@@ -112,7 +112,7 @@ class Reply:
 
     def partial(self) -> Message:
         """Return the assistant message as far as it has come, without tool calls that are not whole."""
-        return self._decoder.partial()
+        return self._decoder.build_partial()
 
     def end(self, out: list[Chunk]) -> Outcome:
         """Append what is still open to *out* and return the outcome.
@@ -144,7 +144,7 @@ class Reply:
 
     def _note_cost(self, data: bytes) -> None:
         if self._cost_mark:
-            self._cost_usd = costs.beside_usage(parse_json(data), self._route.quirks) or self._cost_usd
+            self._cost_usd = costs.read_cost_usd(parse_json(data), self._route.quirks) or self._cost_usd
 
     def _keep(self, data: bytes) -> None:
         if self._document is not None:

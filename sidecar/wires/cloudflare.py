@@ -170,9 +170,9 @@ class Decoder:
             return
         self._native(event, out)
 
-    def partial(self) -> Message:
+    def build_partial(self) -> Message:
         """Return the message as far as it has come."""
-        return self._other.partial() if self._other else self._draft.partial()
+        return self._other.build_partial() if self._other else self._draft.build_partial()
 
     def end(self, out: list[Chunk]) -> Outcome:
         """Close what is open and return the outcome.
@@ -190,7 +190,7 @@ class Decoder:
             finish_reason="tool_calls" if finish == "stop" and self._draft.has_tool_calls else finish,
             provider_finish_reason=self._reason,
             usage=self.usage,
-            message=self._draft.message(),
+            message=self._draft.build_message(),
             model=self._route.model,
         )
 
@@ -205,7 +205,7 @@ class Decoder:
         text = event.get("response")
         if text is not None:
             # In JSON mode it is an object, and some models send numbers.
-            self._draft.text(text if isinstance(text, str) else msgspec.json.encode(text).decode(), out)
+            self._draft.add_text(text if isinstance(text, str) else msgspec.json.encode(text).decode(), out)
         self._reason = event.get("finish_reason") or self._reason
         if isinstance(event.get("usage"), dict):
             self._usage = event["usage"]
@@ -219,11 +219,11 @@ class Decoder:
         if not (call.get("id") or name or arguments):
             return  # The sentinel that closes a call says nothing.
         key = call.get("index")
-        if key is None or (name and draft.tool_known(key)):
+        if key is None or (name and draft.has_call(key)):
             key = object() if name else key
-        if not draft.tool_known(key):
-            draft.tool_begin(key, str(call.get("id") or ""), str(name or ""), out)
-        draft.tool_delta(
+        if not draft.has_call(key):
+            draft.begin_call(key, str(call.get("id") or ""), str(name or ""), out)
+        draft.add_arguments(
             key, arguments if isinstance(arguments, str) else msgspec.json.encode(arguments or {}).decode(), out
         )
 

@@ -215,18 +215,18 @@ class Decoder:
             raise classify_error(ReportedError(message=_said(line.error)), None, {}, ERRORS)
         message = line.message or _Message(content=line.response, thinking=line.thinking)
         if message.thinking:
-            self._draft.reasoning(message.thinking, out)
-            self._draft.reasoning_state(self._state())
+            self._draft.add_reasoning(message.thinking, out)
+            self._draft.set_reasoning_state(self._state())
         if message.content:
-            self._draft.text(message.content, out)
+            self._draft.add_text(message.content, out)
         for call in message.tool_calls or ():
             self._call(call, out)
         if line.done:
             self._finish(line)
 
-    def partial(self) -> Message:
+    def build_partial(self) -> Message:
         """Return the message as far as it has come."""
-        return self._draft.partial()
+        return self._draft.build_partial()
 
     def end(self, out: list[Chunk]) -> Outcome:
         """Close what is open and return the outcome.
@@ -244,7 +244,7 @@ class Decoder:
             finish_reason=finish,
             provider_finish_reason=self._reason,
             usage=self._usage,
-            message=self._draft.message(),
+            message=self._draft.build_message(),
             model=self._model,
         )
 
@@ -252,11 +252,11 @@ class Decoder:
         function = call.get("function")
         function = function if isinstance(function, dict) else {}
         key = object()
-        self._draft.tool_begin(key, str(call.get("id") or ""), str(function.get("name") or ""), out)
+        self._draft.begin_call(key, str(call.get("id") or ""), str(function.get("name") or ""), out)
         arguments = function.get("arguments")
         text = arguments if isinstance(arguments, str) else msgspec.json.encode(arguments or {}).decode()
-        self._draft.tool_delta(key, text, out)
-        self._draft.tool_end(key, out)
+        self._draft.add_arguments(key, text, out)
+        self._draft.end_call(key, out)
 
     def _finish(self, line: _Line) -> None:
         self.finished = True

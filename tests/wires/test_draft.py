@@ -19,7 +19,7 @@ def plain(value: Any) -> Any:
 
 
 def parts(draft: Draft) -> list[dict[str, Any]]:
-    message = plain(draft.message())
+    message = plain(draft.build_message())
     assert message["role"] == "assistant"
     found: list[dict[str, Any]] = message["content"]
     return found
@@ -35,19 +35,19 @@ def call(index: int, text: str, arguments: Any) -> dict[str, Any]:
 def test_deltas_of_one_kind_are_one_part_and_empty_ones_no_chunk() -> None:
     draft, out = Draft(), list[Chunk]()
     for piece in ("", "Hel", "", "lo\r\n", "wor\nld"):
-        draft.text(piece, out)
+        draft.add_text(piece, out)
     assert plain(out) == [{"type": "content", "content": piece} for piece in ("Hel", "lo\r\n", "wor\nld")]
     assert parts(draft) == [{"type": "text", "text": "Hello\r\nwor\nld"}]
 
 
 def test_another_kind_between_begins_another_part() -> None:
     draft, out = Draft(), list[Chunk]()
-    draft.reasoning("a", out)
-    draft.text("b", out)
-    draft.reasoning("c", out)
-    draft.text("d", out)
+    draft.add_reasoning("a", out)
+    draft.add_text("b", out)
+    draft.add_reasoning("c", out)
+    draft.add_text("d", out)
     draft.close_block()
-    draft.text("e", out)
+    draft.add_text("e", out)
     assert [(part["type"], part.get("text", part.get("content"))) for part in parts(draft)] == [
         ("reasoning", "a"),
         ("text", "b"),
@@ -59,23 +59,23 @@ def test_another_kind_between_begins_another_part() -> None:
 
 def test_a_refusal_is_a_part_of_its_own() -> None:
     draft, out = Draft(), list[Chunk]()
-    draft.text("well", out)
-    draft.text("no", out, refusal=True)
-    draft.text("!", out, refusal=True)
+    draft.add_text("well", out)
+    draft.add_text("no", out, refusal=True)
+    draft.add_text("!", out, refusal=True)
     assert parts(draft) == [{"type": "text", "text": "well"}, {"type": "text", "text": "no!", "refusal": True}]
 
 
 def test_parts_without_text_and_state_are_left_out() -> None:
     draft, out = Draft(), list[Chunk]()
-    draft.text("", out)
+    draft.add_text("", out)
     draft.close_block()
-    draft.reasoning("", out)
+    draft.add_reasoning("", out)
     draft.close_block()
-    draft.reasoning_state(STATE)
+    draft.set_reasoning_state(STATE)
     draft.close_block()
-    draft.text_state(STATE)
+    draft.set_text_state(STATE)
     draft.close_block()
-    draft.citation(Citation(url="https://example.test"), out)
+    draft.add_citation(Citation(url="https://example.test"), out)
     assert out
     assert all(chunk.__class__.__name__ == "CitationChunk" for chunk in out)
     assert [part["type"] for part in parts(draft)] == ["reasoning", "text", "text"]
@@ -83,12 +83,12 @@ def test_parts_without_text_and_state_are_left_out() -> None:
 
 def test_state_and_citations_stay_with_the_part_that_is_open() -> None:
     draft, out = Draft(), list[Chunk]()
-    draft.reasoning("think", out)
-    draft.reasoning_state(STATE)
-    draft.text("say", out)
-    draft.citation(Citation(url="https://one.test"), out)
-    draft.citation(Citation(title="two"), out)
-    draft.text("!", out)
+    draft.add_reasoning("think", out)
+    draft.set_reasoning_state(STATE)
+    draft.add_text("say", out)
+    draft.add_citation(Citation(url="https://one.test"), out)
+    draft.add_citation(Citation(title="two"), out)
+    draft.add_text("!", out)
     assert parts(draft) == [
         {"type": "reasoning", "content": "think", "state": plain(STATE)},
         {"type": "text", "text": "say!", "citations": [{"url": "https://one.test"}, {"title": "two"}]},
@@ -97,9 +97,9 @@ def test_state_and_citations_stay_with_the_part_that_is_open() -> None:
 
 def test_opaque_parts_keep_their_place() -> None:
     draft, out = Draft(), list[Chunk]()
-    draft.text("a", out)
-    draft.opaque("server_tool", STATE)
-    draft.text("b", out)
+    draft.add_text("a", out)
+    draft.add_opaque("server_tool", STATE)
+    draft.add_text("b", out)
     assert [part["type"] for part in parts(draft)] == ["text", "opaque", "text"]
 
 
@@ -122,10 +122,10 @@ def test_a_long_delta_becomes_several_chunks_on_code_points(letter: str, chars: 
 def test_every_kind_of_delta_is_cut() -> None:
     text = "😀" * (2 * MAX_PIECE_CHARS + 1)
     draft, out = Draft(), list[Chunk]()
-    draft.text(text, out)
-    draft.reasoning(text, out)
-    draft.tool_begin("k", "c", "tool", out)
-    draft.tool_delta("k", text, out)
+    draft.add_text(text, out)
+    draft.add_reasoning(text, out)
+    draft.begin_call("k", "c", "tool", out)
+    draft.add_arguments("k", text, out)
     for kind, field in (("content", "content"), ("reasoning", "content"), ("tool_call_delta", "arguments_delta")):
         said = [chunk[field] for chunk in plain(out) if chunk["type"] == kind]
         assert "".join(said) == text
@@ -139,14 +139,14 @@ def test_every_kind_of_delta_is_cut() -> None:
 
 def test_interleaved_calls_are_told_apart() -> None:
     draft, out = Draft(), list[Chunk]()
-    draft.tool_begin(0, "c0", "tool0", out)
-    draft.tool_begin(7, "c1", "tool1", out)
-    draft.tool_delta(0, '{"a"', out)
-    draft.tool_delta(7, "", out)
-    draft.tool_delta(7, '{"b":', out)
-    draft.tool_delta(0, ":1}", out)
-    draft.tool_delta(7, "[2]}", out)
-    draft.tool_end(7, out)
+    draft.begin_call(0, "c0", "tool0", out)
+    draft.begin_call(7, "c1", "tool1", out)
+    draft.add_arguments(0, '{"a"', out)
+    draft.add_arguments(7, "", out)
+    draft.add_arguments(7, '{"b":', out)
+    draft.add_arguments(0, ":1}", out)
+    draft.add_arguments(7, "[2]}", out)
+    draft.end_call(7, out)
     draft.end(out)
     chunks = plain(out)
     deltas = [(c["index"], c["id"], c["name"], c["arguments_delta"]) for c in chunks if c["type"] == "tool_call_delta"]
@@ -166,41 +166,41 @@ def test_interleaved_calls_are_told_apart() -> None:
 
 def test_a_call_ends_once() -> None:
     draft, out = Draft(), list[Chunk]()
-    draft.tool_begin(0, "c0", "tool0", out)
-    draft.tool_end(0, out)
-    draft.tool_end(0, out)
+    draft.begin_call(0, "c0", "tool0", out)
+    draft.end_call(0, out)
+    draft.end_call(0, out)
     draft.end(out)
     assert [chunk["type"] for chunk in plain(out)] == ["tool_call_delta", "tool_call"]
 
 
 def test_a_call_without_an_id_is_given_one_of_its_own() -> None:
     draft, out = Draft(), list[Chunk]()
-    draft.tool_begin("a", "", "one", out)
-    draft.tool_begin("b", "", "two", out)
+    draft.begin_call("a", "", "one", out)
+    draft.begin_call("b", "", "two", out)
     draft.end(out)
     ids = [chunk["tool_call"]["id"] for chunk in plain(out) if chunk["type"] == "tool_call"]
     assert len(set(ids)) == 2
     assert all(ids)
     assert [part["id"] for part in parts(draft)] == ids
-    assert draft.tool_id("b") == ids[1]
+    assert draft.get_call_id("b") == ids[1]
 
 
 def test_a_name_that_comes_late_is_taken_once() -> None:
     draft, out = Draft(), list[Chunk]()
-    draft.tool_begin(0, "c0", "", out)
-    draft.tool_rename(0, "tool0")
-    draft.tool_rename(0, "tool0")
-    draft.tool_delta(0, "{}", out)
+    draft.begin_call(0, "c0", "", out)
+    draft.name_call(0, "tool0")
+    draft.name_call(0, "tool0")
+    draft.add_arguments(0, "{}", out)
     draft.end(out)
     assert plain(out)[-1]["tool_call"]["name"] == "tool0"
 
 
 def test_text_after_a_call_is_a_new_part() -> None:
     draft, out = Draft(), list[Chunk]()
-    draft.text("a", out)
-    draft.tool_begin(0, "c0", "tool0", out)
-    draft.text("b", out)
-    draft.tool_state(0, STATE)
+    draft.add_text("a", out)
+    draft.begin_call(0, "c0", "tool0", out)
+    draft.add_text("b", out)
+    draft.set_call_state(0, STATE)
     draft.end(out)
     assert draft.has_tool_calls
     assert [part["type"] for part in parts(draft)] == ["text", "tool_call", "text"]
@@ -237,15 +237,15 @@ def test_text_after_a_call_is_a_new_part() -> None:
 def test_arguments_are_parsed_or_flagged_and_never_altered(text: str, arguments: Any) -> None:
     assert parse_arguments(text) == arguments
     draft, out = Draft(), list[Chunk]()
-    draft.tool_begin(0, "c0", "tool0", out)
+    draft.begin_call(0, "c0", "tool0", out)
     for letter in text[:2000]:
-        draft.tool_delta(0, letter, out)
-    draft.tool_delta(0, text[2000:], out)
+        draft.add_arguments(0, letter, out)
+    draft.add_arguments(0, text[2000:], out)
     draft.end(out)
-    assert draft.tool_text(0) == text
+    assert draft.get_arguments(0) == text
     ended = out[-1].tool_call  # type: ignore[union-attr]
     assert (ended.arguments, ended.arguments_text) == (arguments, text)
-    kept = draft.message().content[0]
+    kept = draft.build_message().content[0]
     assert (kept.arguments, kept.arguments_text) == (arguments, text)  # type: ignore[union-attr]
 
 
@@ -272,18 +272,18 @@ def take(draft: Draft, steps: list[tuple[str, str]], out: list[Chunk]) -> int:
     for kind, text in steps:
         newest = opened - 1
         if kind in ("text", "refusal"):
-            draft.text(text, out, refusal=kind == "refusal")
+            draft.add_text(text, out, refusal=kind == "refusal")
         elif kind == "reasoning":
-            draft.reasoning(text, out)
+            draft.add_reasoning(text, out)
         elif kind == "close":
             draft.close_block()
         elif kind == "begin":
-            draft.tool_begin(opened, f"c{opened}", "tool", out)
+            draft.begin_call(opened, f"c{opened}", "tool", out)
             opened += 1
         elif kind == "delta" and opened and newest not in ended:
-            draft.tool_delta(newest, text, out)
+            draft.add_arguments(newest, text, out)
         elif kind == "end" and opened:
-            draft.tool_end(newest, out)
+            draft.end_call(newest, out)
             ended.add(newest)
     draft.end(out)
     return opened

@@ -117,7 +117,7 @@ class Decoder:
             raise make_bad_event_error() from None
         delta = event.delta
         if delta is not None and delta.type == "text_delta":
-            self._draft.text(delta.text or "", out)
+            self._draft.add_text(delta.text or "", out)
         else:
             # The name on the event's own line stands in for a type that the payload lacks.
             self._other(event.type or frame[0], event, out)
@@ -141,9 +141,9 @@ class Decoder:
         elif kind == "error" or event.error is not None:
             raise _in_stream({"error": event.error, "message": event.message, "request_id": event.request_id})
 
-    def partial(self) -> Message:
+    def build_partial(self) -> Message:
         """Return the message as far as it has come."""
-        return self._draft.partial()
+        return self._draft.build_partial()
 
     def end(self, out: list[Chunk]) -> Outcome:
         """Close what is open and return the outcome.
@@ -161,7 +161,7 @@ class Decoder:
             finish_reason=FINISH_REASONS.get(reason or "", "other"),
             provider_finish_reason=reason,
             usage=self.usage,
-            message=self._draft.message(),
+            message=self._draft.build_message(),
             model=self._model,
             request_id=self._message_id,
         )
@@ -186,15 +186,15 @@ class Decoder:
         draft.close_block()
         if kind == "text":
             self._citations = []
-            draft.text(_text(block.get("text")), out)
+            draft.add_text(_text(block.get("text")), out)
             citations = block.get("citations")
             for citation in citations if isinstance(citations, list) else ():
                 self._citation(citation, out)
         elif kind == "thinking":
-            draft.reasoning(_text(block.get("thinking")), out)
+            draft.add_reasoning(_text(block.get("thinking")), out)
             self._signature(block.get("signature"))
         elif kind == "redacted_thinking":
-            draft.reasoning_state(self._state({"data": block.get("data")}))
+            draft.set_reasoning_state(self._state({"data": block.get("data")}))
         elif kind == "tool_use":
             self._tool_use(index, block, out)
         elif kind:
@@ -202,22 +202,22 @@ class Decoder:
 
     def _tool_use(self, index: int, block: dict[str, Any], out: list[Chunk]) -> None:
         draft = self._draft
-        draft.tool_begin(index, _text(block.get("id")), _text(block.get("name")), out)
+        draft.begin_call(index, _text(block.get("id")), _text(block.get("name")), out)
         if block.get("input"):
-            draft.tool_delta(index, msgspec.json.encode(block["input"]).decode(), out)
+            draft.add_arguments(index, msgspec.json.encode(block["input"]).decode(), out)
         # Who calls, when it is the code of a server tool: the next turn is refused without it.
         if extra := {key: value for key, value in block.items() if key not in _TOOL_USE_FIELDS and value is not None}:
-            draft.tool_state(index, self._state(extra))
+            draft.set_call_state(index, self._state(extra))
 
     def _block_delta(self, index: int, delta: _Delta, out: list[Chunk]) -> None:
         draft = self._draft
         if delta.type == "input_json_delta":
-            if draft.tool_known(index):
-                draft.tool_delta(index, delta.partial_json or "", out)
+            if draft.has_call(index):
+                draft.add_arguments(index, delta.partial_json or "", out)
             else:
                 self._block_json.setdefault(index, []).append(delta.partial_json or "")
         elif delta.type == "thinking_delta":
-            draft.reasoning(delta.thinking or "", out)
+            draft.add_reasoning(delta.thinking or "", out)
         elif delta.type == "signature_delta":
             self._signature(delta.signature)
         elif delta.type == "citations_delta":
@@ -229,24 +229,24 @@ class Decoder:
     def _block_stop(self, index: int, out: list[Chunk]) -> None:
         draft = self._draft
         fragments = self._block_json.pop(index, None)
-        if draft.tool_known(index):
-            draft.tool_end(index, out)
+        if draft.has_call(index):
+            draft.end_call(index, out)
         elif (block := self._blocks.pop(index, None)) is not None:
             if fragments:
                 block = block | {"input": parse_json("".join(fragments).encode()) or {}}
-            draft.opaque(block["type"], self._state(block))
+            draft.add_opaque(block["type"], self._state(block))
         draft.close_block()
 
     def _signature(self, signature: object) -> None:
         # It comes whole, so a later one replaces an earlier.
         if signature:
-            self._draft.reasoning_state(self._state({"signature": signature}))
+            self._draft.set_reasoning_state(self._state({"signature": signature}))
 
     def _citation(self, raw: object, out: list[Chunk]) -> None:
         if not isinstance(raw, dict):
             return
         self._citations.append(raw)
-        self._draft.citation(
+        self._draft.add_citation(
             Citation(
                 url=_text(raw.get("url")) or _text(raw.get("source")) or None,
                 title=_text(raw.get("title")) or _text(raw.get("document_title")) or None,
@@ -254,7 +254,7 @@ class Decoder:
             ),
             out,
         )
-        self._draft.text_state(self._state({"citations": list(self._citations)}))
+        self._draft.set_text_state(self._state({"citations": list(self._citations)}))
 
     def _state(self, data: dict[str, Any]) -> State:
         return State(provider=self._route.provider, wire=self._route.wire, model=self._model, data=data)

@@ -150,9 +150,9 @@ class Decoder:
             # It follows the stop, and with it everything is said.
             self.finished = self._stopped
 
-    def partial(self) -> Message:
+    def build_partial(self) -> Message:
         """Return the message as far as it has come."""
-        return self._draft.partial()
+        return self._draft.build_partial()
 
     def end(self, out: list[Chunk]) -> Outcome:
         """Close what is open and return the outcome, also of a stream whose metadata never came.
@@ -170,7 +170,7 @@ class Decoder:
             finish_reason=FINISH_REASONS.get(reason or "", "other"),
             provider_finish_reason=reason,
             usage=self.usage,
-            message=self._draft.message(),
+            message=self._draft.build_message(),
             model=self._model,
         )
 
@@ -190,7 +190,7 @@ class Decoder:
         for kind, value in start.items():
             block = _object(value)
             if kind == "toolUse" and block and block.get("type") in (None, "tool_use"):
-                self._draft.tool_begin(index, _text(block.get("toolUseId")), _text(block.get("name")), out)
+                self._draft.begin_call(index, _text(block.get("toolUseId")), _text(block.get("name")), out)
             elif block:
                 # A tool that runs at the provider, its result, an image.
                 self._own[index] = {kind: dict(block)}
@@ -198,31 +198,31 @@ class Decoder:
     def _delta(self, index: int, delta: _Delta, out: list[Chunk]) -> None:
         self._enter(index)
         if delta.text is not None:
-            self._draft.text(delta.text, out)
+            self._draft.add_text(delta.text, out)
         elif delta.tool_use is not None:
             self._tool_delta(index, delta.tool_use.input or "", out)
         elif delta.reasoning_content is not None:
             self._reasoning(_object(delta.reasoning_content), out)
         elif delta.citation is not None:
-            self._draft.citation(_citation(_object(delta.citation)), out)
+            self._draft.add_citation(_citation(_object(delta.citation)), out)
         elif index in self._own:
             self._own_delta(self._own[index], delta)
 
     def _tool_delta(self, index: int, fragment: str, out: list[Chunk]) -> None:
         if index in self._own:
             self._own_input.setdefault(index, []).append(fragment)
-        elif self._draft.tool_known(index):
-            self._draft.tool_delta(index, fragment, out)
+        elif self._draft.has_call(index):
+            self._draft.add_arguments(index, fragment, out)
 
     def _reasoning(self, raw: dict[str, Any], out: list[Chunk]) -> None:
         if text := _text(raw.get("text")):
-            self._draft.reasoning(text, out)
+            self._draft.add_reasoning(text, out)
         if signature := _text(raw.get("signature")):
             self._signature += signature
-            self._draft.reasoning_state(self._state({"signature": self._signature}))
+            self._draft.set_reasoning_state(self._state({"signature": self._signature}))
         if redacted := _text(raw.get("redactedContent")):
             self._signature = _joined(self._signature, redacted)
-            self._draft.reasoning_state(self._state({"redactedContent": self._signature}))
+            self._draft.set_reasoning_state(self._state({"redactedContent": self._signature}))
 
     def _own_delta(self, block: dict[str, Any], delta: _Delta) -> None:
         if isinstance(delta.tool_result, list) and "toolResult" in block:
@@ -233,13 +233,13 @@ class Decoder:
             block["image"]["source"] = {"bytes": _joined(_text(known.get("bytes")), _text(source.get("bytes")))}
 
     def _block_stop(self, index: int, out: list[Chunk]) -> None:
-        if self._draft.tool_known(index):
-            self._draft.tool_end(index, out)
+        if self._draft.has_call(index):
+            self._draft.end_call(index, out)
         elif (block := self._own.pop(index, None)) is not None:
             if "toolUse" in block:
                 text = "".join(self._own_input.pop(index, ()))
                 block["toolUse"].setdefault("input", _object(parse_json(text.encode())))
-            self._draft.opaque(next(iter(block)), self._state(block))
+            self._draft.add_opaque(next(iter(block)), self._state(block))
         if index == self._index:
             self._enter(None)
 
@@ -258,18 +258,18 @@ class Decoder:
     def _whole_block(self, index: int, block: dict[str, Any], out: list[Chunk]) -> None:
         self._enter(index)
         if (text := block.get("text")) is not None:
-            self._draft.text(_text(text), out)
+            self._draft.add_text(_text(text), out)
         elif reasoning := _object(block.get("reasoningContent")):
             self._reasoning(reasoning | _object(reasoning.get("reasoningText")), out)
         elif cited := _object(block.get("citationsContent")):
-            self._draft.text("".join(_text(each.get("text")) for each in _objects(cited.get("content"))), out)
+            self._draft.add_text("".join(_text(each.get("text")) for each in _objects(cited.get("content"))), out)
             for citation in _objects(cited.get("citations")):
-                self._draft.citation(_citation(citation), out)
+                self._draft.add_citation(_citation(citation), out)
         else:
             self._block_start(index, block, out)
             arguments = _object(block.get("toolUse")).get("input")
-            if arguments and self._draft.tool_known(index):
-                self._draft.tool_delta(index, msgspec.json.encode(arguments).decode(), out)
+            if arguments and self._draft.has_call(index):
+                self._draft.add_arguments(index, msgspec.json.encode(arguments).decode(), out)
 
 
 def _text(value: object) -> str:

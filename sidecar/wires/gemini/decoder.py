@@ -205,9 +205,9 @@ class Decoder:
         if feedback is not None and feedback.block_reason and not chunk.candidates:
             self._blocked(str(feedback.block_reason), feedback.block_reason_message)
 
-    def partial(self) -> Message:
+    def build_partial(self) -> Message:
         """Return the message as far as it has come."""
-        return self._draft.partial()
+        return self._draft.build_partial()
 
     def end(self, out: list[Chunk]) -> Outcome:
         """Close what is open and return the outcome.
@@ -225,7 +225,7 @@ class Decoder:
             finish_reason="tool_calls" if finish == "stop" and self._draft.has_tool_calls else finish,
             provider_finish_reason=self._reason,
             usage=self.usage,
-            message=self._draft.message(),
+            message=self._draft.build_message(),
             model=self._model,
             request_id=self._response_id,
         )
@@ -264,7 +264,7 @@ class Decoder:
         elif not part.text and (own := _own_block(raw)) is not None:
             self._end_call(out)
             self._close_text()
-            self._draft.opaque(own[0], self._state(own[1]))
+            self._draft.add_opaque(own[0], self._state(own[1]))
             self._answered = True
         elif part.thought_signature:
             self._signed(part, part.thought_signature, out)
@@ -273,7 +273,7 @@ class Decoder:
         """Keep a text, which may be empty, as a part of its own: with its signature it goes back as it came."""
         self._close_text()
         self._say(part.text or "", out, thought=bool(part.thought))
-        attach = self._draft.reasoning_state if part.thought else self._draft.text_state
+        attach = self._draft.set_reasoning_state if part.thought else self._draft.set_text_state
         attach(self._state({"thoughtSignature": signature}))
         self._close_text()
 
@@ -281,14 +281,14 @@ class Decoder:
         self._end_call(out)
         if thought:
             self._part_begin = None
-            self._draft.reasoning(text, out)
+            self._draft.add_reasoning(text, out)
             return
         if self._part_begin is None:
             self._part_begin = self._answer_chars
         self._answer.append(text)
         self._answer_chars += len(text)
         self._answered = self._answered or bool(text)
-        self._draft.text(text, out)
+        self._draft.add_text(text, out)
 
     def _close_text(self) -> None:
         self._part_begin = None
@@ -304,7 +304,7 @@ class Decoder:
             # Later chunks may repeat what earlier ones have said.
             if source not in self._cited and (source.url or source.title or source.cited_text):
                 self._cited.add(source)
-                self._draft.citation(source, out)
+                self._draft.add_citation(source, out)
 
     # --- function calls ---
 
@@ -336,7 +336,7 @@ class Decoder:
         self._call = call = _Call(self._calls)
         self._calls += 1
         self._answered = True
-        self._draft.tool_begin(call.key, call_id or "", name, out)
+        self._draft.begin_call(call.key, call_id or "", name, out)
         return call
 
     def _note_state(self, call: _Call, call_id: str | None, signature: str | None) -> None:
@@ -344,13 +344,13 @@ class Decoder:
         given = {"id": call_id, "thoughtSignature": signature}
         if new := {key: value for key, value in given.items() if value}:
             call.state |= new
-            self._draft.tool_state(call.key, self._state(dict(call.state)))
+            self._draft.set_call_state(call.key, self._state(dict(call.state)))
 
     def _end_call(self, out: list[Chunk]) -> None:
         call, self._call = self._call, None
         if call is not None:
-            self._draft.tool_delta(call.key, call.arguments, out)
-            self._draft.tool_end(call.key, out)
+            self._draft.add_arguments(call.key, call.arguments, out)
+            self._draft.end_call(call.key, out)
 
     def _state(self, data: dict[str, Any]) -> State:
         return State(provider=self._route.provider, wire=self._route.wire, model=self._model, data=data)

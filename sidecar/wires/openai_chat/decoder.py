@@ -105,16 +105,16 @@ class Decoder:
         if self._plain and choices is not None and len(choices) == 1 and (choice := choices[0]) is not None:
             delta = choice.delta
             if delta is not None and not choice.index and _is_text_alone(delta, choice, chunk):
-                self._draft.text(delta.content, out)
+                self._draft.add_text(delta.content, out)
                 return
         own = extensions(parse_json(data)) if b'"x_' in data else []
         self._take(chunk, own, out)
         if tells_failure(chunk, frame[0], own):
             raise in_stream(parse_json(data))
 
-    def partial(self) -> Message:
+    def build_partial(self) -> Message:
         """Return the message as far as it has come."""
-        return self._draft.partial()
+        return self._draft.build_partial()
 
     def end(self, out: list[Chunk]) -> Outcome:
         """Close what is open and return the outcome.
@@ -131,7 +131,7 @@ class Decoder:
             finish_reason=self._finish_reason(),
             provider_finish_reason=self._finish,
             usage=self.usage,
-            message=self._draft.message(),
+            message=self._draft.build_message(),
             model=self._model or self._route.model,
             request_id=self._reply_id,
             provider_cost_usd=self.provider_cost_usd,
@@ -187,7 +187,7 @@ class Decoder:
             self._text(refusal, out, refusal=True)
             if not self._refused:
                 # Marks whose refusal it is: nobody else has a field for it.
-                self._draft.text_state(state_of(self._route, {}))
+                self._draft.set_text_state(state_of(self._route, {}))
             self._refused = True
         for each in delta.annotations if isinstance(delta.annotations, list) else ():
             if isinstance(each, dict):
@@ -197,7 +197,7 @@ class Decoder:
         if text:
             self._thoughts.under_way = False
             self._spoken = True
-            self._draft.text(text, out, refusal=refusal)
+            self._draft.add_text(text, out, refusal=refusal)
 
     def _part(self, part: Any, out: list[Chunk]) -> None:
         kind = part.get("type") if isinstance(part, dict) else None
@@ -208,7 +208,7 @@ class Decoder:
             self._spoken = True
         elif kind:
             self._thoughts.under_way = False
-            self._draft.opaque(str(kind), state_of(self._route, {"part": part}))
+            self._draft.add_opaque(str(kind), state_of(self._route, {"part": part}))
 
     def _cite(self, raw: Any, out: list[Chunk]) -> None:
         if not isinstance(raw, dict):
@@ -218,7 +218,7 @@ class Decoder:
             return
         self._cited.add((url, start, end))
         self._thoughts.under_way = False
-        self._draft.citation(
+        self._draft.add_citation(
             Citation(
                 url=url or None,
                 title=text_of(raw.get("title")) or None,

@@ -144,8 +144,8 @@ class Calls:
             return
         if name and not call.name:
             call.name = name
-            self._draft.tool_rename(call.key, name)
-        self._draft.tool_delta(call.key, arguments, out)
+            self._draft.name_call(call.key, name)
+        self._draft.add_arguments(call.key, arguments, out)
         if piece.extra_content or function.thought_signature:
             self._sign(call, piece.extra_content, function.thought_signature)
 
@@ -173,7 +173,7 @@ class Calls:
     def _is_whole(self, call: _Open) -> bool:
         if call.server is not None:
             return True
-        text = self._draft.tool_text(call.key).rstrip()
+        text = self._draft.get_arguments(call.key).rstrip()
         return text.endswith("}") and parse_arguments(text) is not None
 
     def _begin(self, place: tuple[int, Any], given_id: str, name: str, kind: str, out: list[Chunk]) -> _Open:
@@ -182,13 +182,13 @@ class Calls:
         if kind in ("", "function"):
             before = self._places.get(place) if place[1] is not None else None
             if before is not None and before.server is None and self._is_whole(before):
-                self._draft.tool_end(before.key, out)
+                self._draft.end_call(before.key, out)
             # Results are matched by id, so that no two calls may share one.
             unique = f"{given_id}_{call.key}" if given_id in self._ids else given_id
-            self._draft.tool_begin(call.key, unique, name, out)
+            self._draft.begin_call(call.key, unique, name, out)
         else:
             call.server = {"id": given_id, "type": kind, "function": {"name": name, "arguments": ""}}
-            self._draft.opaque(kind, state_of(self._route, {"tool_call": call.server}))
+            self._draft.add_opaque(kind, state_of(self._route, {"tool_call": call.server}))
         self._places[place] = self._places[place[0], None] = call
         if given_id:
             self._ids[given_id] = call
@@ -200,7 +200,7 @@ class Calls:
             call.state["extra_content"] = extra_content
         if signature:
             call.state["function"] = {"thought_signature": signature}
-        self._draft.tool_state(call.key, state_of(self._route, call.state))
+        self._draft.set_call_state(call.key, state_of(self._route, call.state))
 
 
 def _id(value: object) -> str:
@@ -256,7 +256,7 @@ class Thoughts:
         """Append *text* to *out*."""
         if not text:
             return
-        self._draft.reasoning(text, out)
+        self._draft.add_reasoning(text, out)
         if self._echo and not self.under_way:
             self._keep()
         self.under_way = True
@@ -271,7 +271,7 @@ class Thoughts:
 
     def _keep(self) -> None:
         """Mark the open part as this provider's; what is not text goes with the first."""
-        self._draft.reasoning_state(state_of(self._route, {} if self._is_kept else self._kept))
+        self._draft.set_reasoning_state(state_of(self._route, {} if self._is_kept else self._kept))
         self._is_kept = self.under_way = True
 
     def _add(self, detail: dict[str, Any]) -> None:
@@ -325,9 +325,9 @@ def cost(raw: dict[str, Any]) -> str | None:
     """Return what the provider says that the request cost, in US dollars, exactly as it says it."""
     ticks = count(raw.get("cost_in_usd_ticks"))
     if ticks is not None:
-        return costs.usd(ticks, TICK_USD)
+        return costs.convert_to_usd(ticks, TICK_USD)
     value = raw.get("cost")
-    return costs.usd(value.get("total_cost") if isinstance(value, dict) else value)
+    return costs.convert_to_usd(value.get("total_cost") if isinstance(value, dict) else value)
 
 
 def _dict(value: object) -> dict[str, Any]:

@@ -156,7 +156,7 @@ class Decoder:
             item, piece = self._by_index.get(event.output_index), ("text", event.content_index or 0)
             if item is not None and piece in item.chars:
                 item.chars[piece] += len(event.delta)
-                item.draft.text(event.delta, out)
+                item.draft.add_text(event.delta, out)
                 return
         # The name on the event's own line stands in for a type that the payload lacks.
         self._other(event.type or frame[0], event, out)
@@ -184,8 +184,8 @@ class Decoder:
     def _within(self, kind: str, event: _Event, out: list[Chunk]) -> None:
         if kind in CALL_DELTAS:
             item = self._item(event)
-            if self._calls.tool_known(item):
-                self._calls.tool_delta(item, text_of(event.delta), out)
+            if self._calls.has_call(item):
+                self._calls.add_arguments(item, text_of(event.delta), out)
         elif kind in CALL_WHOLES:
             self._complete_arguments(self._item(event), getattr(event, CALL_WHOLES[kind]), out)
         elif kind in PARTS_DONE and isinstance(event.part, dict):
@@ -193,7 +193,7 @@ class Decoder:
         elif kind == "response.output_text.annotation.added":
             self._item(event).cite(event.annotation, out)
 
-    def partial(self) -> Message:
+    def build_partial(self) -> Message:
         """Return the message as far as it has come."""
         return Message(role="assistant", content=[*without_cut_calls(self._parts())])
 
@@ -233,10 +233,10 @@ class Decoder:
         return any(item.head.get("type") != CUSTOM or item.order > last for item in self._call_items)
 
     def _parts(self) -> list[Part]:
-        calls = dict(zip(self._call_items, list_parts(self._calls.message()), strict=True))
+        calls = dict(zip(self._call_items, list_parts(self._calls.build_message()), strict=True))
         parts: list[Part] = []
         for item in sorted(self._items, key=lambda item: item.order):
-            parts.extend([calls[item]] if item in calls else list_parts(item.draft.message()))
+            parts.extend([calls[item]] if item in calls else list_parts(item.draft.build_message()))
         return parts
 
     # --- items
@@ -262,10 +262,10 @@ class Decoder:
         return item
 
     def _begin_call(self, item: Item, head: dict[str, Any], out: list[Chunk]) -> None:
-        if text_of(head.get("type")) in CALLS and not self._calls.tool_known(item):
+        if text_of(head.get("type")) in CALLS and not self._calls.has_call(item):
             call_id = text_of(head.get("call_id")) or text_of(head.get("id"))
             self._call_items.append(item)
-            self._calls.tool_begin(item, call_id, text_of(head.get("name")), out)
+            self._calls.begin_call(item, call_id, text_of(head.get("name")), out)
 
     def _close(self, index: int | None, whole: dict[str, Any], out: list[Chunk]) -> None:
         """Take from the *whole* item what its events have left out."""
@@ -275,14 +275,14 @@ class Decoder:
         if kind == "message":
             item.complete_all(whole.get("content"), out)
             if item.chars and (phase := whole.get("phase")):
-                item.draft.text_state(self._state({"phase": phase}))
+                item.draft.set_text_state(self._state({"phase": phase}))
         elif kind == "reasoning":
             item.complete_all(item.thoughts(whole), out)
-            item.draft.reasoning_state(self._state(whole))
+            item.draft.set_reasoning_state(self._state(whole))
         elif kind in CALLS:
             self._close_call(item, whole, out)
         elif kind:
-            item.draft.opaque(kind, self._state(whole))
+            item.draft.add_opaque(kind, self._state(whole))
 
     def _close_call(self, item: Item, whole: dict[str, Any], out: list[Chunk]) -> None:
         self._begin_call(item, whole, out)
@@ -292,13 +292,13 @@ class Decoder:
             # Such a call goes back as what it is, and so does its result.
             extra["type"] = CUSTOM
         if extra:
-            self._calls.tool_state(item, self._state(extra))
-        self._calls.tool_end(item, out)
+            self._calls.set_call_state(item, self._state(extra))
+        self._calls.end_call(item, out)
 
     def _complete_arguments(self, item: Item, whole: object, out: list[Chunk]) -> None:
         text = whole if isinstance(whole, str) else msgspec.json.encode(whole or {}).decode()
-        if self._calls.tool_known(item) and text.startswith(so_far := self._calls.tool_text(item)):
-            self._calls.tool_delta(item, text[len(so_far) :], out)
+        if self._calls.has_call(item) and text.startswith(so_far := self._calls.get_arguments(item)):
+            self._calls.add_arguments(item, text[len(so_far) :], out)
 
     # --- the response
 
@@ -373,7 +373,7 @@ def usage(raw: dict[str, Any]) -> Usage:
 def cost_usd(raw: dict[str, Any]) -> str | None:
     """Return what the usage says that the request cost, in US dollars as a decimal string, or None."""
     ticks = _count(raw.get("cost_in_usd_ticks"))
-    return costs.usd(raw.get("cost")) if ticks is None else costs.usd(ticks, TICK_USD)
+    return costs.convert_to_usd(raw.get("cost")) if ticks is None else costs.convert_to_usd(ticks, TICK_USD)
 
 
 def _within(raw: dict[str, Any], group: str, key: str) -> object:

@@ -48,9 +48,9 @@ class Item:
                 self.draft.close_block()
         self.chars[piece] += len(delta)
         if kind in ("text", "refusal"):
-            self.draft.text(delta, out, refusal=kind == "refusal")
+            self.draft.add_text(delta, out, refusal=kind == "refusal")
         else:
-            self.draft.reasoning(delta, out)
+            self.draft.add_reasoning(delta, out)
 
     def complete(self, piece: Piece, whole: str, out: list[Chunk]) -> None:
         """Append what the deltas have left out of the *whole* piece."""
@@ -91,7 +91,7 @@ class Item:
         """Attach the annotation *note* to the text so far."""
         self._citations += 1
         if isinstance(note, dict):
-            self.draft.citation(_citation(note), out)
+            self.draft.add_citation(_citation(note), out)
 
     def _cite(self, notes: object, out: list[Chunk]) -> None:
         for note in notes[self._citations :] if isinstance(notes, list) else ():

@@ -1,1 +1,1 @@
-"""What several wires share: types, options, provider state, tool calls, drafts of messages, errors, costs."""
+"""What several wires share: types, options, provider state, tool calls, the draft of a message, errors, costs."""

@@ -14,7 +14,7 @@ PLACES = ("response", "message")
 """Where the field may also stand: within the answer, in an event that carries it."""
 
 
-def usd(value: object, unit_usd: str = "1") -> str | None:
+def convert_to_usd(value: object, unit_usd: str = "1") -> str | None:
     """Return *value* times *unit_usd* as a decimal string in US dollars, None for what is no amount."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
@@ -27,13 +27,13 @@ def usd(value: object, unit_usd: str = "1") -> str | None:
     return format(amount.normalize(), "f")
 
 
-def beside_usage(raw: object, quirks: Quirks) -> str | None:
+def read_cost_usd(raw: object, quirks: Quirks) -> str | None:
     """Return what an event or document says in the field of *quirks*; None: nothing, or 0, which is as much."""
     name, _, inner = quirks.cost_field.partition(".")
     within = [raw, *(raw.get(place) for place in PLACES)] if isinstance(raw, dict) else []
     for each in within:
         said = each.get(name) if isinstance(each, dict) else None
-        found = usd(said.get(inner), quirks.cost_unit_usd) if isinstance(said, dict) else None
+        found = convert_to_usd(said.get(inner), quirks.cost_unit_usd) if isinstance(said, dict) else None
         if found not in (None, "0"):
             return found
     return None

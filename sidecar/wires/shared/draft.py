@@ -78,7 +78,7 @@ class Draft:
         """Whether any tool call has begun."""
         return self._tool_count > 0
 
-    def text(self, text: str, out: list[Chunk], *, refusal: bool = False) -> None:
+    def add_text(self, text: str, out: list[Chunk], *, refusal: bool = False) -> None:
         """Append *text* to the open text part, opening one when another kind of part stands between."""
         part = self._text
         if part is None or part.refusal is not refusal:
@@ -90,18 +90,18 @@ class Draft:
         else:
             out.extend(Content(piece) for piece in pieces(text))
 
-    def reasoning(self, text: str, out: list[Chunk]) -> None:
+    def add_reasoning(self, text: str, out: list[Chunk]) -> None:
         """Append *text* to the open reasoning part, opening one when another kind stands between."""
         part = self._reasoning or self._open_text("reasoning")
         part.buffer.write(text)
         if text:
             out.extend(Reasoning(piece) for piece in pieces(text))
 
-    def reasoning_state(self, state: State) -> None:
+    def set_reasoning_state(self, state: State) -> None:
         """Attach *state* to the open reasoning part, opening one (without text) when there is none."""
         (self._reasoning or self._open_text("reasoning")).state = state
 
-    def text_state(self, state: State) -> None:
+    def set_text_state(self, state: State) -> None:
         """Attach *state* to the open text part, opening one (without text) when there is none."""
         (self._text or self._open_text("text")).state = state
 
@@ -109,17 +109,17 @@ class Draft:
         """End the open text or reasoning part: what comes next begins another."""
         self._text = self._reasoning = None
 
-    def citation(self, citation: Citation, out: list[Chunk]) -> None:
+    def add_citation(self, citation: Citation, out: list[Chunk]) -> None:
         """Attach *citation* to the text so far."""
         (self._text or self._open_text("text")).citations.append(citation)
         out.append(CitationChunk(citation))
 
-    def opaque(self, kind: str, state: State) -> None:
+    def add_opaque(self, kind: str, state: State) -> None:
         """Keep a block of the provider's own where it stands."""
         self.close_block()
         self._parts.append(OpaquePart(kind=kind, state=state))
 
-    def tool_begin(self, key: Hashable, call_id: str, name: str, out: list[Chunk]) -> None:
+    def begin_call(self, key: Hashable, call_id: str, name: str, out: list[Chunk]) -> None:
         """Begin the tool call that later fragments name by *key*; an empty *call_id* is given one.
 
         Its seed tells the turns of a conversation apart: some wires refuse an id that comes twice.
@@ -132,34 +132,34 @@ class Draft:
         self._parts.append(tool)
         out.append(ToolCallDelta(tool.index, call_id, name, ""))
 
-    def tool_known(self, key: Hashable) -> bool:
+    def has_call(self, key: Hashable) -> bool:
         """Whether a call has begun under *key*."""
         return key in self._tools
 
-    def tool_id(self, key: Hashable) -> str:
+    def get_call_id(self, key: Hashable) -> str:
         """Return the id of the call under *key*."""
         return self._tools[key].id
 
-    def tool_rename(self, key: Hashable, name: str) -> None:
+    def name_call(self, key: Hashable, name: str) -> None:
         """Give the call under *key* the name that came after its first fragment."""
         self._tools[key].name = self._tools[key].name or name
 
-    def tool_state(self, key: Hashable, state: State) -> None:
+    def set_call_state(self, key: Hashable, state: State) -> None:
         """Attach *state* to the call under *key*."""
         self._tools[key].state = state
 
-    def tool_delta(self, key: Hashable, fragment: str, out: list[Chunk]) -> None:
+    def add_arguments(self, key: Hashable, fragment: str, out: list[Chunk]) -> None:
         """Append *fragment* to the arguments of the call under *key*."""
         tool = self._tools[key]
         if fragment:
             tool.buffer.write(fragment)
             out.extend(ToolCallDelta(tool.index, tool.id, tool.name, piece) for piece in pieces(fragment))
 
-    def tool_text(self, key: Hashable) -> str:
+    def get_arguments(self, key: Hashable) -> str:
         """Return the arguments so far of the call under *key*."""
         return self._tools[key].buffer.getvalue()
 
-    def tool_end(self, key: Hashable, out: list[Chunk]) -> None:
+    def end_call(self, key: Hashable, out: list[Chunk]) -> None:
         """Close the call under *key*: its arguments are whole. Closing twice does nothing."""
         tool = self._tools[key]
         if tool.done:
@@ -172,14 +172,14 @@ class Draft:
     def end(self, out: list[Chunk]) -> None:
         """Close every call that is still open."""
         for key in self._tools:
-            self.tool_end(key, out)
+            self.end_call(key, out)
         self.close_block()
 
-    def partial(self) -> Message:
+    def build_partial(self) -> Message:
         """Return the message as far as it has come, without calls that are not whole."""
         return Message(role="assistant", content=[*without_cut_calls(self._whole_parts())])
 
-    def message(self) -> Message:
+    def build_message(self) -> Message:
         """Return the message; parts without text and without state are left out."""
         return Message(role="assistant", content=self._whole_parts())
 

@@ -142,7 +142,7 @@ class StreamDecoder(Protocol):
         Raises: SidecarError for an error inside the stream; what was appended before stays good.
         """
 
-    def partial(self) -> Message:
+    def build_partial(self) -> Message:
         """Return the assistant message as far as it has come, without calls that are not whole: safe at any time."""
 
     def end(self, out: list[Chunk]) -> Outcome:

@@ -20,7 +20,7 @@ from sidecar.auth.logins.store import Store
 from sidecar.core.errors import SidecarError, without
 from sidecar.core.http import HttpRequest, Transport
 from sidecar.core.secret import Secret
-from sidecar.core.single_flight import Flights
+from sidecar.core.single_flight import SingleFlight
 from sidecar.providers.resolve import Target
 
 
@@ -35,8 +35,8 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     """The host editor's own name and version."""
     sessions: dict[Any, Any] = {}
     """What schemes remember for as long as the process lives."""
-    flights: Flights | None = None
-    """Where what several requests wait for is asked for once; None: each asks for itself."""
+    single_flight: SingleFlight | None = None
+    """Runs what several requests need at the same time once; None: each runs it for itself."""
     store: Store | None = None
     """Where a stored credential is from; None: it is not known."""
     origin: Target | None = None

@@ -1,12 +1,11 @@
-"""Work that several requests share, run once for all of them.
+"""Single flight: work that several requests need at the same time runs once, and each gets its result.
 
-Knows that a request which is cancelled leaves the others what it began. Must not know what
-is done.
+Knows that a request which is cancelled leaves the work to the others. Must not know what the work is.
 """
 
 from collections.abc import Awaitable, Callable, Hashable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import anyio
 
@@ -15,98 +14,106 @@ from sidecar.core.errors import SidecarError
 if TYPE_CHECKING:
     from anyio.abc import TaskGroup
 
+T = TypeVar("T")
 
-class Flight:
-    """One run, in a task of its own."""
+
+class SharedTask(Generic[T]):
+    """One run of shared work, in a task of its own."""
 
     def __init__(self) -> None:
-        self.said: list[Any] = []
-        """What it has told those who wait, so far."""
-        self.landed = False
-        self.result: Any = None
-        self.error: Exception | None = None
+        self.updates: list[Any] = []
+        """What the work has reported so far."""
+        self.done = False
         self.scope = anyio.CancelScope()
-        self.waiting = 0
+        self.waiters = 0
+        self._result: T
+        self._error: Exception | None = None
         self._changed = anyio.Event()
 
-    def say(self, word: object) -> None:
-        """Tell *word* to those who wait."""
-        self.said.append(word)
+    def report(self, update: object) -> None:
+        """Add *update* to `updates` and wake those who wait for one."""
+        self.updates.append(update)
         self._wake()
 
-    def land(self) -> None:
-        """Have come to the end."""
-        self.landed = True
+    async def wait_for_update(self) -> None:
+        """Wait until the work reports something or ends."""
+        if not self.done:
+            await self._changed.wait()
+
+    async def wait(self) -> T:
+        """Wait until the work ends, then return its result or raise its exception."""
+        while not self.done:
+            await self.wait_for_update()
+        if isinstance(self._error, SidecarError):
+            # Each request fills in fields of its own, so each gets a copy.
+            raise self._error.with_()
+        if self._error is not None:
+            raise self._error
+        return self._result
+
+    async def run(self, work: "Callable[[SharedTask[T]], Awaitable[T]]") -> None:
+        """Run *work* and keep its result or its exception for those who wait."""
+        with self.scope:
+            try:
+                self._result = await work(self)
+            except Exception as error:  # noqa: BLE001 - each waiter raises it; here it would end the process
+                self._error = error
+
+    def finish(self) -> None:
+        """Wake everyone: the work has ended."""
+        self.done = True
         self._wake()
 
     def _wake(self) -> None:
         self._changed.set()
         self._changed = anyio.Event()
 
-    async def news(self) -> None:
-        """Wait until something is said, or the flight has landed."""
-        if not self.landed:
-            await self._changed.wait()
 
-    async def outcome(self) -> Any:
-        """Return what the run has returned, or raise what it has raised."""
-        while not self.landed:
-            await self.news()
-        if isinstance(self.error, SidecarError):
-            # Each request gets a failure of its own: what is known of it is filled in.
-            raise self.error.with_()
-        if self.error is not None:
-            raise self.error
-        return self.result
-
-
-Run = Callable[[Flight], Awaitable[Any]]
-
-
-class Flights:
-    """The runs that are under way, by what they are for."""
+class SingleFlight:
+    """The shared tasks that run now, by key."""
 
     def __init__(self, tasks: "TaskGroup") -> None:
         self._tasks = tasks
-        self._open: dict[Hashable, Flight] = {}
+        self._running: dict[Hashable, SharedTask[Any]] = {}
+
+    async def run_once(self, key: Hashable, work: Callable[[], Awaitable[T]]) -> T:
+        """Return the result of *work*, which is started unless a task with this *key* runs already.
+
+        The work goes on when a request that waits for it is cancelled.
+        """
+        with self.join(key, lambda _: work()) as task:
+            return await task.wait()
+
+    async def run_shielded(self, work: Callable[[], Awaitable[T]]) -> T:
+        """Return the result of *work*, which runs to its end even if the request is cancelled meanwhile."""
+        return await self.run_once(object(), work)
 
     @contextmanager
-    def joined(self, key: Hashable, run: Run, *, lasting: bool = True) -> Iterator[Flight]:
-        """Give the flight *key*, which is begun if there is none.
+    def join(
+        self, key: Hashable, work: Callable[[SharedTask[T]], Awaitable[T]], *, keep_running: bool = True
+    ) -> Iterator[SharedTask[T]]:
+        """Give the task with this *key*, which is started if there is none.
 
-        It goes on when whoever began it has left. One that is not *lasting* ends with the last who waits for it.
+        Without *keep_running* the task is cancelled when the last one who waits for it leaves.
         """
-        flight = self._open.get(key)
-        if flight is None:
-            flight = self._open[key] = Flight()
-            self._tasks.start_soon(self._fly, key, flight, run)
-        flight.waiting += 1
+        task: SharedTask[T] | None = self._running.get(key)
+        if task is None:
+            task = self._running[key] = SharedTask()
+            self._tasks.start_soon(self._run, key, task, work)
+        task.waiters += 1
         try:
-            yield flight
+            yield task
         finally:
-            flight.waiting -= 1
-            if not lasting and not flight.waiting:
-                self._close(key, flight)
-                flight.scope.cancel()
+            task.waiters -= 1
+            if not keep_running and not task.waiters:
+                self._remove(key, task)
+                task.scope.cancel()
 
-    async def share(self, key: Hashable, run: Run) -> Any:
-        """Return what *run* returns, be it run for this request or for another with that *key*."""
-        with self.joined(key, run) as flight:
-            return await flight.outcome()
+    async def _run(self, key: Hashable, task: SharedTask[T], work: Callable[[SharedTask[T]], Awaitable[T]]) -> None:
+        await task.run(work)
+        self._remove(key, task)
+        task.finish()
 
-    async def alone(self, run: Run) -> Any:
-        """Return what *run* returns; whoever is cancelled while waiting leaves it running."""
-        return await self.share(object(), run)
-
-    async def _fly(self, key: Hashable, flight: Flight, run: Run) -> None:
-        with flight.scope:
-            try:
-                flight.result = await run(flight)
-            except Exception as error:  # noqa: BLE001 - those who wait get it; here it would end the process
-                flight.error = error
-        self._close(key, flight)
-        flight.land()
-
-    def _close(self, key: Hashable, flight: Flight) -> None:
-        if self._open.get(key) is flight:
-            del self._open[key]
+    def _remove(self, key: Hashable, task: SharedTask[Any]) -> None:
+        if self._running.get(key) is task:
+            del self._running[key]

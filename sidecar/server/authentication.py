@@ -21,7 +21,7 @@ from sidecar.catalogue.provider_rows import ProviderRow
 from sidecar.config.values import Config
 from sidecar.core.errors import SidecarError, invalid
 from sidecar.core.secret import Secret
-from sidecar.core.single_flight import Flight
+from sidecar.core.single_flight import SharedTask
 from sidecar.providers import resolve, settings
 from sidecar.providers.resolve import Target
 from sidecar.server.app import App
@@ -45,7 +45,7 @@ async def login(app: App, entry: OpenRequest, name: str, params: Authenticate) -
         config = await settings_discovery.informed(app.upstream, name, asked)
         target = resolve.provider_target(config, name, asked)
         stored = _stored(config, name, row, _credential(target), method="api_key")
-        done = await app.upstream.flights.alone(lambda _: _kept(app, name, stored))
+        done = await app.upstream.single_flight.run_shielded(lambda: _kept(app, name, stored))
         app.finish(entry, done)
     elif row.login is not None:
         await _logged_in(app, entry, name, row)
@@ -89,7 +89,7 @@ async def _tried(app: App, entry: OpenRequest, target: Target) -> None:
 
 async def logout(app: App, entry: OpenRequest, name: str, params: Authenticate) -> None:  # noqa: ARG001 - an operation
     """Forget what is stored, and all that was made of it."""
-    removed = await app.upstream.flights.alone(lambda _: app.upstream.store.remove(name))
+    removed = await app.upstream.single_flight.run_shielded(lambda: app.upstream.store.remove(name))
     warnings = app.upstream.store.warnings
     # What schemes remember may be made of the credential, and is made anew where it is not.
     app.upstream.sessions.clear()
@@ -183,19 +183,19 @@ def _has_chain(config: Config, name: str, row: ProviderRow) -> bool:
 async def _logged_in(app: App, entry: OpenRequest, name: str, row: ProviderRow) -> None:
     """Tell *entry* what the one login of the provider says, from the code on, until it has ended."""
 
-    async def run(flight: Flight) -> LoggedIn:
-        return await _by_device(app, name, row, flight)
+    async def run(task: SharedTask[LoggedIn]) -> LoggedIn:
+        return await _by_device(app, name, row, task)
 
-    with app.upstream.flights.joined(("login", name), run, lasting=False) as flight:
-        told = 0
-        while not flight.landed:
-            for word in flight.said[told:]:
-                # Who joins late has no use for waits that are over.
-                if not isinstance(word, Status) or ("status" in app.session.events and word is flight.said[-1]):
-                    entry.lane.send([word])
-            told = len(flight.said)
-            await flight.news()
-        app.finish(entry, await flight.outcome())
+    with app.upstream.single_flight.join(("login", name), run, keep_running=False) as task:
+        sent = 0
+        while not task.done:
+            for update in task.updates[sent:]:
+                # A request that joins late has no use for waits that are over.
+                if not isinstance(update, Status) or ("status" in app.session.events and update is task.updates[-1]):
+                    entry.lane.send([update])
+            sent = len(task.updates)
+            await task.wait_for_update()
+        app.finish(entry, await task.wait())
 
 
 async def _taken_over(app: App, name: str, row: ProviderRow, params: Authenticate) -> LoggedIn:
@@ -205,17 +205,16 @@ async def _taken_over(app: App, name: str, row: ProviderRow, params: Authenticat
     if found is None:
         raise invalid(f"No other program has left a login for {row.name}.", "params.existing")
     stored = _stored(app.upstream.config, name, row, found.token, method="device", account=found.account)
-    done: LoggedIn = await app.upstream.flights.alone(lambda _: _kept(app, name, stored))
-    return done
+    return await app.upstream.single_flight.run_shielded(lambda: _kept(app, name, stored))
 
 
-async def _by_device(app: App, name: str, row: ProviderRow, flight: Flight) -> LoggedIn:
+async def _by_device(app: App, name: str, row: ProviderRow, task: SharedTask[LoggedIn]) -> LoggedIn:
     if row.login is None:
         raise invalid(f"{row.name} has no login.", "provider")
     at = device_flow.endpoints(row.login, settings.merged(app.upstream.config, name, row, None))
     code = await device_flow.begin(app.upstream.http, at)
-    flight.say(code.shown)
-    tokens = await device_flow.wait(app.upstream.http, at, code, flight)
+    task.report(code.shown)
+    tokens = await device_flow.wait(app.upstream.http, at, code, task.report)
     account = await device_flow.account(app.upstream.http, at, tokens.access)
     stored = _stored(app.upstream.config, name, row, tokens.access, method="device", account=account, tokens=tokens)
     return await _kept(app, name, stored)

@@ -113,10 +113,10 @@ async def _encoding(app: App, kept: Kept, name: str) -> Any:
     """Return the encoding of that name, loaded once for all requests that wait for it."""
     if name not in kept.encodings:
 
-        async def load(_: object) -> None:
+        async def load() -> None:
             kept.encodings[name] = await anyio.to_thread.run_sync(vocabularies.load, name, abandon_on_cancel=True)
 
-        await app.upstream.flights.share((__name__, name), load)
+        await app.upstream.single_flight.run_once((__name__, name), load)
     return kept.encodings[name]
 
 

@@ -35,7 +35,7 @@ MAX_BYTES = 32 * 1024 * 1024
 async def look(up: Upstream) -> None:
     """Have what was kept of the last refresh in the configuration: once, off the loop."""
     if up.catalogue_warnings is None:
-        await up.flights.share("kept catalogue", lambda _: _look(up))
+        await up.single_flight.run_once("kept catalogue", lambda: _look(up))
 
 
 async def _look(up: Upstream) -> None:
@@ -86,7 +86,7 @@ async def renewed(up: Upstream) -> list[Warn]:
     """Fetch the catalogue, once for all who ask meanwhile, and return what did not go well; what was there stays."""
     await look(up)
     try:
-        await up.flights.share("catalogue", lambda _: _renew(up))
+        await up.single_flight.run_once("catalogue", lambda: _renew(up))
     except SidecarError as error:
         text = f"The catalogue could not be refreshed: {error.body.message}"
         return [Warn(code="catalogue_not_refreshed", message=text)]

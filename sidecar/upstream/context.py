@@ -15,7 +15,7 @@ from sidecar.auth.logins.store import Store
 from sidecar.config.loader import with_files
 from sidecar.config.values import Config
 from sidecar.core.http import Transport
-from sidecar.core.single_flight import Flights
+from sidecar.core.single_flight import SingleFlight
 from sidecar.upstream.gates import Gate
 from sidecar.usage.ledger import Ledger
 
@@ -35,7 +35,7 @@ class Upstream:
         self.http = http
         self.warn = warn
         """Tells the host of something that concerns no request of its own."""
-        self.flights = Flights(tasks)
+        self.single_flight = SingleFlight(tasks)
         self.store = Store(config.store_dir)
         self.ledger = Ledger(config.ledger_path, tasks, warn)
         self.client: ClientInfo | None = None
@@ -52,7 +52,7 @@ class Upstream:
     async def look_into_store(self) -> None:
         """Have what is stored now in the configuration, where a request's credential is looked for."""
         if self.store.due:
-            await self.flights.share("store", lambda _: self._look())
+            await self.single_flight.run_once("store", self._look)
         if self.config.stored is not self.store.secrets:
             self.config = msgspec.structs.replace(self.config, stored=self.store.secrets)
 
@@ -73,4 +73,11 @@ def call_for(up: Upstream, target: "Target") -> "Call":
     """Return what the target's scheme may look at."""
     from sidecar.auth.authorize import Call  # The catalogue comes with it: a host that only pings does not pay for it.
 
-    return Call(target=target, http=up.http, client=up.client, sessions=up.sessions, flights=up.flights, store=up.store)
+    return Call(
+        target=target,
+        http=up.http,
+        client=up.client,
+        sessions=up.sessions,
+        single_flight=up.single_flight,
+        store=up.store,
+    )

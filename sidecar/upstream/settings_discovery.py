@@ -81,7 +81,7 @@ async def _found(up: Upstream, name: str, row: ProviderRow, lookup: Lookup) -> d
     if kept is not None and anyio.current_time() < kept.until:
         return kept.found
 
-    async def ask(_: object) -> dict[str, str]:
+    async def ask() -> dict[str, str]:
         found = await authorize.settings(row.auth, lookup)
         if len(everything) >= MAX_KEPT:
             everything.clear()
@@ -90,5 +90,4 @@ async def _found(up: Upstream, name: str, row: ProviderRow, lookup: Lookup) -> d
             everything[key] = _Kept(found, anyio.current_time() + LOOK_SECONDS)
         return found
 
-    found: dict[str, str] = await up.flights.share((__name__, key), ask)
-    return found
+    return await up.single_flight.run_once((__name__, key), ask)

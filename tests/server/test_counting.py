@@ -14,7 +14,7 @@ import pytest
 from protocol.requests import CountTokens, Envelope
 from sidecar.config.values import Config
 from sidecar.core.request_state import RequestState
-from sidecar.core.single_flight import Flights
+from sidecar.core.single_flight import SingleFlight
 from sidecar.server import counting
 from sidecar.server.app import App
 from sidecar.server.open_requests import OpenRequest
@@ -27,7 +27,10 @@ TEXT = msgspec.convert({"model": "gpt-4", "text": "hello world"}, CountTokens)
 def app_of(tasks: Any) -> App:
     """Return as much of a host as counting looks at."""
     return cast(
-        "App", SimpleNamespace(upstream=SimpleNamespace(config=Config(path=""), sessions={}, flights=Flights(tasks)))
+        "App",
+        SimpleNamespace(
+            upstream=SimpleNamespace(config=Config(path=""), sessions={}, single_flight=SingleFlight(tasks))
+        ),
     )
 
 

@@ -14,7 +14,7 @@ from sidecar.auth import authorize
 from sidecar.auth.authorize import Lookup
 from sidecar.config.values import Config
 from sidecar.core.errors import SidecarError
-from sidecar.core.single_flight import Flights
+from sidecar.core.single_flight import SingleFlight
 from sidecar.providers import resolve
 from sidecar.upstream import settings_discovery
 from sidecar.upstream.context import Upstream
@@ -27,7 +27,9 @@ KEY = {"api_key": "made-up-key"}
 @asynccontextmanager
 async def upstream(**config: Any) -> AsyncIterator[Upstream]:
     async with anyio.create_task_group() as tasks:
-        made = SimpleNamespace(config=Config(path="", **config), http=None, sessions={}, flights=Flights(tasks))
+        made = SimpleNamespace(
+            config=Config(path="", **config), http=None, sessions={}, single_flight=SingleFlight(tasks)
+        )
         yield cast("Upstream", made)
 
 

@@ -6,6 +6,7 @@ where a credential is kept, or a browser: the host shows the code. Sources: RFC 
 """
 
 import re
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
@@ -21,7 +22,6 @@ from sidecar.core.http import HttpRequest, HttpTimeouts, Transport
 from sidecar.core.http_bodies import read_body
 from sidecar.core.json_values import parse_json
 from sidecar.core.secret import Kind, Secret, secret
-from sidecar.core.single_flight import Flight
 from sidecar.wires.shared.error_rules import list_codes
 from sidecar.wires.shared.errors import make_unexpected_body_error
 
@@ -165,10 +165,11 @@ def _seconds(value: object, default: float) -> float:
 # --- the wait --------------------------------------------------------------------------------
 
 
-async def wait(http: Transport, at: Endpoints, code: Code, flight: Flight) -> Tokens:
+async def wait(http: Transport, at: Endpoints, code: Code, report: Callable[[Status], None]) -> Tokens:
     """Wait until the user has typed the code, and return what the login gives.
 
-    Says each wait on *flight*. An answer that does not come is asked for again, for as long as the code is good.
+    Calls *report* before each poll with how long it waits. A poll that gets no answer is sent again while the code is
+    valid.
 
     Raises: SidecarError `auth_failed` when the user refuses or the code has worn off.
     """
@@ -180,7 +181,7 @@ async def wait(http: Transport, at: Endpoints, code: Code, flight: Flight) -> To
     pace, throttled = Pace(code.shown.interval), 0
     with anyio.move_on_after(code.shown.expires_in):
         while True:
-            flight.say(Status(state="waiting", wait_ms=int(pace.wait_seconds * 1000)))
+            report(Status(state="waiting", wait_ms=int(pace.wait_seconds * 1000)))
             await anyio.sleep(pace.wait_seconds)
             status, answer = await _polled(http, at, form)
             if "access_token" in answer:

@@ -91,11 +91,10 @@ def _stored(call: Call) -> Stored | None:
 
 async def _shared(call: Call) -> Stored | None:
     """Return the login that the stored one is renewed by, for all who need it now; None: there is none any more."""
-    if call.flights is None or call.store is None:
+    if call.single_flight is None or call.store is None:
         return None
     store, name = call.store, call.target.route.provider
-    fresh: Stored | None = await call.flights.share(("renewal", name), lambda _: _in_store(store, call))
-    return fresh
+    return await call.single_flight.run_once(("renewal", name), lambda: _in_store(store, call))
 
 
 async def _in_store(store: Store, call: Call) -> Stored | None:

@@ -92,7 +92,7 @@ async def _login(call: Call) -> Login:
 async def _asked(call: Call, *, renewed: bool) -> Login:
     """Return the login with a token of now, asked for once for all who need it."""
 
-    async def ask(_: object) -> Login:
+    async def ask() -> Login:
         try:
             with anyio.fail_after(LIMIT_SECONDS):
                 # A thread that nobody waits for any longer ends by the SDK's own limit.
@@ -102,10 +102,9 @@ async def _asked(call: Call, *, renewed: bool) -> Login:
         call.sessions[__name__] = login
         return login
 
-    if call.flights is None:
-        return await ask(None)
-    login: Login = await call.flights.share(__name__, ask)
-    return login
+    if call.single_flight is None:
+        return await ask()
+    return await call.single_flight.run_once(__name__, ask)
 
 
 def _found(renewed: bool) -> Login:  # noqa: FBT001 - of a call in a thread

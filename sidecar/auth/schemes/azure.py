@@ -87,10 +87,9 @@ def _scope(call: Call) -> str:
 
 async def _shared(call: Call, *, renewed: bool) -> Token:
     """Return a new token, asked for once for all who need it now."""
-    if call.flights is None:
+    if call.single_flight is None:
         return await _asked(call, renewed=renewed)
-    token: Token = await call.flights.share(_key(call), lambda _: _asked(call, renewed=renewed))
-    return token
+    return await call.single_flight.run_once(_key(call), lambda: _asked(call, renewed=renewed))
 
 
 async def _asked(call: Call, *, renewed: bool) -> Token:

@@ -160,10 +160,9 @@ async def _exchanged(call: Call) -> Session:
 
     Raises: SidecarError as the API refuses.
     """
-    if call.flights is None:
+    if call.single_flight is None:
         return await _exchange(call)
-    session: Session = await call.flights.share((__name__, _key(call.target)), lambda _: _insisting(call))
-    return session
+    return await call.single_flight.run_once((__name__, _key(call.target)), lambda: _insisting(call))
 
 
 async def _insisting(call: Call) -> Session:

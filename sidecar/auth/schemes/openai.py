@@ -91,7 +91,7 @@ async def headers(call: Call) -> dict[str, str]:
 async def _asked(call: Call, refused: Secret | None = None) -> Login:
     """Return the login as the SDK has it now, asked once for all who need it."""
 
-    async def ask(_: object) -> Login:
+    async def ask() -> Login:
         try:
             with anyio.fail_after(LIMIT_SECONDS):
                 known: Login | None = call.sessions.get(__name__)
@@ -104,10 +104,9 @@ async def _asked(call: Call, refused: Secret | None = None) -> Login:
         call.sessions[__name__] = login
         return login
 
-    if call.flights is None:
-        return await ask(None)
-    login: Login = await call.flights.share(__name__, ask)
-    return login
+    if call.single_flight is None:
+        return await ask()
+    return await call.single_flight.run_once(__name__, ask)
 
 
 def _found(target: Target, known: Login | None, refused: Secret | None) -> Login:

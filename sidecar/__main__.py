@@ -33,7 +33,7 @@ def _run(arguments: list[str]) -> int:
     stderr = stdio.redirect_prints(descriptors.stderr)
 
     def leave(code: int) -> None:
-        stderr.settle(STDERR_SECONDS)
+        stderr.wait_until_written(STDERR_SECONDS)
         os._exit(code)
 
     try:
@@ -42,7 +42,7 @@ def _run(arguments: list[str]) -> int:
         log.log("error", "crashed", **log.origin(error))
         return 1
     finally:
-        stderr.settle(STDERR_SECONDS)
+        stderr.wait_until_written(STDERR_SECONDS)
 
 
 def _tell(flag: str) -> int:

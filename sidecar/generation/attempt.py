@@ -46,7 +46,7 @@ class Sink(Protocol):
     def tell(self, status: Status) -> None:
         """Tell a host that wants to know what the request waits for."""
 
-    async def room(self) -> None:
+    async def wait_for_room(self) -> None:
         """Wait until the sink is no longer full."""
 
     def end(self, done: Done) -> None:
@@ -166,7 +166,7 @@ async def _pump(this: _Try, reply: Reply, body: AsyncIterator[bytes], out: list[
             return used_up
         if sink.full:
             this.progress.held_up = True
-            await sink.room()
+            await sink.wait_for_room()
             advanced = time.monotonic()
     return None
 

@@ -25,7 +25,7 @@ from protocol.requests import Initialize
 from sidecar.config.values import Config
 from sidecar.core.errors import SidecarError
 from sidecar.server.open_requests import OpenRequest, OpenRequests
-from sidecar.server.write_queue import Outbox
+from sidecar.server.write_queue import WriteQueue
 from sidecar.upstream.context import Upstream
 from sidecar.upstream.http_client import HttpClient
 
@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 class App:
     """The one long-lived object; `session` is what the host has said of itself."""
 
-    def __init__(self, config: Config, outbox: Outbox, tasks: "TaskGroup") -> None:
-        self.outbox = outbox
+    def __init__(self, config: Config, write_queue: WriteQueue, tasks: "TaskGroup") -> None:
+        self.write_queue = write_queue
         self.tasks = tasks
         self.upstream = Upstream(config, tasks, HttpClient(), self.warn)
         self.requests = OpenRequests()
@@ -56,11 +56,11 @@ class App:
 
     def reply(self, request_id: ReplyId, data: object) -> None:
         """Write the one line of a request that needed no task."""
-        self.outbox.lane(request_id).close(Reply(request_id, True, data))  # noqa: FBT003 - a wire field
+        self.write_queue.open_lane(request_id).close(Reply(request_id, True, data))  # noqa: FBT003 - a wire field
 
     def refuse(self, request_id: ReplyId, error: SidecarError) -> None:
         """Write the one line of a request that was never opened."""
-        self.outbox.lane(request_id).close(Failed(request_id, False, error.body))  # noqa: FBT003 - a wire field
+        self.write_queue.open_lane(request_id).close(Failed(request_id, False, error.body))  # noqa: FBT003 - a wire field
 
     def finish(self, entry: OpenRequest, data: object) -> None:
         """Write the terminal line of *entry*, which went well, and free its id.
@@ -90,7 +90,7 @@ class App:
     def warn(self, warning: Warn) -> None:
         """Write an unsolicited warning, for a host that asked for such."""
         if "warnings" in self.session.events:
-            self.outbox.lane(None).close(Event(event="warning", data=warning))
+            self.write_queue.open_lane(None).close(Event(event="warning", data=warning))
 
 
 def _complete(body: ErrorBody, entry: OpenRequest) -> ErrorBody:

@@ -75,7 +75,7 @@ def _start(app: App, envelope: Envelope, line: bytes) -> None:
         return
     if len(app.requests) >= MAX_OPEN:
         raise SidecarError("queue_full", "Too many requests are open.", retry_after_ms=1000)
-    entry = OpenRequest(envelope, app.outbox.lane(envelope.id), streams=action.streams)
+    entry = OpenRequest(envelope, app.write_queue.open_lane(envelope.id), streams=action.streams)
     app.requests.register(entry)
     if envelope.timeout is not None:
         entry.state.limit(envelope.timeout)

@@ -16,7 +16,7 @@ from sidecar.core.errors import SidecarError
 from sidecar.server import dispatch, stdio
 from sidecar.server.app import App
 from sidecar.server.framing import LineDecoder
-from sidecar.server.write_queue import Outbox
+from sidecar.server.write_queue import WriteQueue
 
 LEAVE_SECONDS = 0.7
 """How long open requests get for their terminal lines once the process is leaving."""
@@ -49,22 +49,22 @@ async def serve(config: Config, descriptors: stdio.Descriptors, leave: Callable[
     """Serve requests until there is nobody to serve, then call *leave* with the exit code, which ends the process."""
     gc.set_threshold(*GC_THRESHOLDS)
     output = stdio.Output(descriptors.stdout)
-    outbox = Outbox(output.write, event_loop.call_soon)
+    write_queue = WriteQueue(output.write, event_loop.call_soon)
     finished = anyio.Event()
     app: App | None = None
     try:
         async with anyio.create_task_group() as tasks:
-            app = App(config, outbox, tasks)
+            app = App(config, write_queue, tasks)
             app.leave = lambda: _begin_to_leave(app, finished)
             _handle_signals(app, output)
             tasks.start_soon(_read, app, descriptors.stdin, finished)
             tasks.start_soon(_watch_host, output, finished)
-            tasks.start_soon(_watch_output, outbox, finished)
+            tasks.start_soon(_watch_output, write_queue, finished)
             await finished.wait()
             app.leaving = True
             app.requests.cancel_all("shutting_down")
             async with anyio.create_task_group() as last:
-                last.start_soon(_flush, outbox)
+                last.start_soon(_flush, write_queue)
                 last.start_soon(_close_ledger, app)
             event_loop.call_later(GIVE_UP_SECONDS, leave, 0)
             tasks.cancel_scope.cancel()
@@ -79,13 +79,13 @@ async def _break_down(app: App) -> None:
     """Give every open request its end, after a failure of ours that ends the process: memory that is short, say."""
     for entry in [*app.requests]:
         app.fail(entry, SidecarError("internal_error", "The sidecar has failed and leaves."))
-    await _flush(app.outbox)
+    await _flush(app.write_queue)
 
 
-async def _flush(outbox: Outbox) -> None:
-    if not outbox.gone.is_set():
+async def _flush(write_queue: WriteQueue) -> None:
+    if not write_queue.reader_gone.is_set():
         with anyio.move_on_after(FLUSH_SECONDS):
-            await outbox.flush()
+            await write_queue.flush()
 
 
 async def _close_ledger(app: App) -> None:
@@ -103,7 +103,7 @@ async def _read(app: App, fd: int, finished: anyio.Event) -> None:
     for line in decoder.end():
         dispatch.accept(app, line)
     await app.requests.idle()
-    await app.outbox.flush()
+    await app.write_queue.flush()
     if not app.leaving:
         finished.set()
 
@@ -151,8 +151,8 @@ def _hear_of_end(parent: platforms.Parent, finished: anyio.Event) -> None:
         event_loop.call_later(PARENT_SIGNAL_SECONDS, ask)
 
 
-async def _watch_output(outbox: Outbox, finished: anyio.Event) -> None:
-    await outbox.gone.wait()
+async def _watch_output(write_queue: WriteQueue, finished: anyio.Event) -> None:
+    await write_queue.reader_gone.wait()
     finished.set()
 
 
@@ -161,7 +161,7 @@ def _handle_signals(app: App, output: stdio.Output) -> None:
 
     def leave(number: int, frame: object) -> None:  # noqa: ARG001 - the shape of a handler
         if app.leaving:
-            output.settle(LAST_WRITE_SECONDS)
+            output.wait_until_written(LAST_WRITE_SECONDS)
             os._exit(0)
         in_loop(app.leave)
 

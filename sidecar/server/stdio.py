@@ -1,7 +1,7 @@
-"""Descriptors 0, 1 and 2: claimed at once, read by one thread, written by one thread.
+"""Descriptors 0, 1 and 2: claimed at the start, each served by a thread of its own.
 
-The only module that touches them. A daemon thread on `os.read` still ends cleanly when the host
-keeps the pipe open. Must not know lines or requests.
+The only module that touches them. The threads are daemons: the process can leave although the host keeps its end of
+a pipe open. Must not know lines or requests.
 """
 
 import io
@@ -19,15 +19,15 @@ from sidecar.core import event_loop, platforms
 READ_BYTES = 64 * 1024
 
 MAX_STDERR_LINES = 1000
-"""Lines that wait for a host that does not read stderr; more are dropped and counted."""
+"""How many writes to stderr wait for a host that does not read it; further ones are dropped and counted."""
 
 
 class ClosedDescriptorError(Exception):
-    """stdin or stdout was closed when the process started: there is nobody to talk to."""
+    """stdin or stdout was closed when the process started, so there is no host to serve."""
 
 
 class Descriptors(NamedTuple):
-    """Private duplicates of what the process was spawned with."""
+    """Private duplicates of the descriptors that the process was started with."""
 
     stdin: int
     stdout: int
@@ -35,12 +35,12 @@ class Descriptors(NamedTuple):
 
 
 def claim() -> Descriptors:
-    """Take descriptors 0 and 1 for the protocol: what anything else prints lands on stderr.
+    """Reserve descriptors 0 and 1 for the protocol, so that everything else that prints reaches stderr.
 
-    0 becomes the null device and 1 becomes stderr, so that no library and no child can read
-    the host's requests or tear a line. A closed stderr becomes the null device.
+    Descriptor 0 becomes the null device and 1 a duplicate of stderr: no library and no child process can read the
+    host's requests or break a line of ours. A closed stderr becomes the null device.
 
-    Raises: ClosedDescriptorError when 0 or 1 is not open.
+    Raises: ClosedDescriptorError if 0 or 1 is not open.
     """
     missing = [name for fd, name in ((0, "stdin"), (1, "stdout")) if not _is_open(fd)]
     if not _is_open(2):
@@ -71,14 +71,14 @@ def _open_null_as(fd: int) -> None:
 
 
 class Input:
-    """stdin as an async iterator of bytes. At most one read is under way: the next waits until this one is taken."""
+    """stdin as an async iterator of bytes. Reads nothing further until the last piece has been processed."""
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
         self._in_loop = event_loop.thread_caller()
         self._arrived = anyio.Event()
         self._data = b""
-        self._taken = threading.Semaphore(0)
+        self._processed = threading.Semaphore(0)
         threading.Thread(target=self._read, name="stdin", daemon=True).start()
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
@@ -88,20 +88,20 @@ class Input:
             if not data:
                 return
             yield data
-            self._taken.release()
+            self._processed.release()
 
     def _read(self) -> None:
         while True:
             data = _read_some(self._fd)
             try:
-                self._in_loop(self._hand_over, data)
+                self._in_loop(self._deliver, data)
             except RuntimeError:
                 return
             if not data:
                 return
-            self._taken.acquire()
+            self._processed.acquire()
 
-    def _hand_over(self, data: bytes) -> None:
+    def _deliver(self, data: bytes) -> None:
         self._data = data
         self._arrived.set()
 
@@ -113,12 +113,12 @@ def _read_some(fd: int) -> bytes:
         except BlockingIOError:
             platforms.wait_readable(fd)
         except OSError:
-            # A terminal that hung up, a pipe that broke: the end of input.
+            # A terminal that hung up or a broken pipe is the end of input.
             return b""
 
 
 class Output:
-    """stdout: one thread that writes one batch at a time and says when it has."""
+    """stdout: a thread that writes one batch at a time and reports when it is written."""
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
@@ -129,34 +129,34 @@ class Output:
         self._idle.set()
         threading.Thread(target=self._write, name="stdout", daemon=True).start()
 
-    def write(self, batch: bytes, written: Callable[[bool], None]) -> bool | None:
-        """Write *batch*; a short one at once where that cannot block.
+    def write(self, batch: bytes, on_written: Callable[[bool], None]) -> bool | None:
+        """Write *batch*, right now if that cannot block, otherwise in the thread.
 
-        Returns: whether it could be written, false when the reader is gone; or None when the thread
-        writes it and then calls *written* in the loop with that answer.
+        Returns: whether it was written (false: the host has closed its end), or None when the thread writes it and
+        then passes that answer to *on_written* in the event loop.
         """
         if self._never_blocks(len(batch)):
             return _write_all(self._fd, batch)
         self._idle.clear()
-        self._batches.put((batch, written))
+        self._batches.put((batch, on_written))
         return None
 
-    def settle(self, seconds: float) -> None:
-        """Wait, at most *seconds*, until the batch under way is written: no line is torn by leaving now."""
+    def wait_until_written(self, seconds: float) -> None:
+        """Wait at most *seconds* for the batch that is being written, so that leaving breaks no line."""
         self._idle.wait(seconds)
 
     @property
     def reader_gone(self) -> bool:
-        """Whether nobody can read what is written any more."""
+        """Whether the host has closed its end."""
         return platforms.reader_gone(self._fd)
 
     def _write(self) -> None:
         while True:
-            batch, written = self._batches.get()
+            batch, on_written = self._batches.get()
             ok = _write_all(self._fd, batch)
             self._idle.set()
             try:
-                self._in_loop(written, ok)
+                self._in_loop(on_written, ok)
             except RuntimeError:
                 return
             if not ok:
@@ -176,7 +176,7 @@ def _write_all(fd: int, batch: bytes) -> bool:
 
 
 class Stderr(io.TextIOBase):
-    """`sys.stderr` and `sys.stdout` of the process: never blocks, however little the host reads."""
+    """The `sys.stderr` and `sys.stdout` of the process. Writing never blocks, even if the host never reads."""
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
@@ -185,30 +185,30 @@ class Stderr(io.TextIOBase):
         self._dropped = 0
 
     def writable(self) -> bool:
-        """Return that it is."""
+        """Return true."""
         return True
 
     def fileno(self) -> int:
-        """Return the descriptor, for what insists on one."""
+        """Return the descriptor, for libraries that ask for it."""
         return self._fd
 
     def write(self, text: str) -> int:
-        """Queue *text*, or drop it when the queue is full, or where no thread is to be had that would write it."""
+        """Queue *text*; drop it if the queue is full or no thread can be started to write it."""
         try:
             if not self._started:
-                threading.Thread(target=self._drain, name="stderr", daemon=True).start()
+                threading.Thread(target=self._write_queued, name="stderr", daemon=True).start()
                 self._started = True
             self._lines.put_nowait(text)
         except (Full, RuntimeError, MemoryError):
             self._dropped += 1
         return len(text)
 
-    def settle(self, seconds: float) -> None:
-        """Wait until what is queued is written, at most *seconds*."""
+    def wait_until_written(self, seconds: float) -> None:
+        """Wait at most *seconds* until everything that is queued has been written."""
         with self._lines.all_tasks_done:
             self._lines.all_tasks_done.wait_for(lambda: not self._lines.unfinished_tasks, seconds)
 
-    def _drain(self) -> None:
+    def _write_queued(self) -> None:
         while True:
             pieces = [self._lines.get()]
             while len(pieces) < MAX_STDERR_LINES and not self._lines.empty():
@@ -216,7 +216,7 @@ class Stderr(io.TextIOBase):
             taken = len(pieces)
             if dropped := self._dropped:
                 self._dropped = 0
-                pieces.append(f"{dropped} writes were dropped: stderr was not read\n")
+                pieces.append(f"{dropped} writes were dropped because stderr was not read\n")
             if not _write_all(self._fd, "".join(pieces).encode("utf-8", "backslashreplace")):
                 return
             for _ in range(taken):
@@ -224,7 +224,7 @@ class Stderr(io.TextIOBase):
 
 
 def redirect_prints(fd: int) -> Stderr:
-    """Make Python's own streams write to *fd* without ever blocking, and return that stream."""
+    """Replace `sys.stdout` and `sys.stderr` by a stream that writes to *fd* without blocking, and return it."""
     stream = Stderr(fd)
     sys.stdout = sys.stderr = stream
     return stream

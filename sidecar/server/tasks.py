@@ -36,7 +36,7 @@ class Streaming:
         self._app = app
         self._entry = entry
         self.send = entry.lane.send
-        self.room = entry.lane.room
+        self.wait_for_room = entry.lane.wait_for_room
 
     @property
     def full(self) -> bool:
@@ -68,7 +68,7 @@ class Folding:
     def tell(self, status: Status) -> None:
         """Say nothing: the answer is one line."""
 
-    async def room(self) -> None:
+    async def wait_for_room(self) -> None:
         """Return at once."""
 
     def end(self, done: Done) -> None:

@@ -1,8 +1,8 @@
-"""Lines waiting for the host: a lane for each request, served in turn, every queue bounded.
+"""The lines that wait to be written: one lane per request, served round-robin, all of them bounded.
 
-Knows fairness, order and backpressure. Must not know descriptors or what a line says.
-A lane that is full makes its own producer wait (which stops reading the provider's socket);
-nothing here ever makes the reader of requests wait.
+Knows fairness, order and backpressure. Must not know descriptors or the content of a line.
+A full lane makes its own producer wait, which stops reading the provider's socket. Nothing here
+makes the reader of requests wait.
 """
 
 from collections import deque
@@ -15,27 +15,26 @@ from protocol.replies import Chunk, LoginChunk, ReplyId, Streamed
 from sidecar.server.framing import encode_line, encoder, escape_breakers
 
 BATCH_BYTES = 64 * 1024
-"""One write: as much as a pipe usually holds, so that a slow host is not far behind what we hold."""
+"""The size of one write: what a pipe usually holds, so that a cancelled request leaves little in it."""
 
 LANE_BYTES = 256 * 1024
-"""A lane with more than this is full."""
+"""A lane that holds more than this is full."""
 
 TOTAL_BYTES = 32 * 1024 * 1024
-"""What all lanes may hold together before each is full at its share of it."""
+"""What all lanes may hold together: with many lanes, each is full at its share of this."""
 
 MAX_LANES = 100_000
-"""Requests with unread lines after which the host is taken for dead: it writes and never reads."""
-
+"""With more lanes than this waiting, the host is taken for dead: it writes and never reads."""
 
 SEGMENT_BYTES = 4096
-"""A lane's turn: a segment that is shorter takes the lines that come next."""
+"""The size of a lane's turn: new lines join the last segment until it is this long."""
 
-ROOMY_BYTES = 8192
-"""A lane with no more than this is never full, however many there are."""
+MIN_LANE_BYTES = 8192
+"""A lane that holds no more than this is never full, however many lanes there are."""
 
 
 class _Segment:
-    """Whole lines of one lane, and the `seq` of the last chunk among them."""
+    """Whole lines of one lane, with the `seq` of the last chunk among them."""
 
     __slots__ = ("last_seq", "lines")
 
@@ -45,38 +44,38 @@ class _Segment:
 
 
 class Lane:
-    """The lines of one request, in order."""
+    """The lines of one request that wait to be written, in order."""
 
     __slots__ = (
-        "_outbox",
-        "_room",
+        "_has_room",
+        "_queue",
         "_segments",
         "closed",
         "dropped",
         "id",
-        "in_turn",
+        "is_scheduled",
         "next_seq",
         "queued_bytes",
         "sent_seq",
     )
 
-    def __init__(self, outbox: "Outbox", request_id: ReplyId) -> None:
-        self._outbox = outbox
+    def __init__(self, queue: "WriteQueue", request_id: ReplyId) -> None:
+        self._queue = queue
         self._segments: deque[_Segment] = deque()
-        self._room: anyio.Event | None = None
+        self._has_room: anyio.Event | None = None
         self.id = request_id
         self.closed = False
         self.dropped = False
-        """Whether the host wants no more of it: only the terminal line is still taken."""
-        self.in_turn = False
-        """Whether the lane stands in the outbox's queue of turns."""
+        """Whether the request was cancelled: of its lines only the terminal one is still queued."""
+        self.is_scheduled = False
+        """Whether the lane waits for its turn."""
         self.queued_bytes = 0
         self.next_seq = 0
         self.sent_seq: int | None = None
-        """`seq` of the last chunk that went to the writer."""
+        """The `seq` of the last chunk that was handed to the writer."""
 
     def send(self, chunks: Sequence[Chunk | LoginChunk]) -> None:
-        """Queue *chunks* as lines, numbered on."""
+        """Queue *chunks* as lines with the next sequence numbers."""
         if self.closed or self.dropped or not chunks:
             return
         segment = self._open_segment()
@@ -91,29 +90,29 @@ class Lane:
         self.next_seq = seq
         segment.last_seq = seq - 1
         self.queued_bytes += len(lines) - before
-        if not self.in_turn:
-            self._outbox.ready(self)
+        if not self.is_scheduled:
+            self._queue.schedule(self)
 
     def close(self, line: msgspec.Struct) -> None:
-        """Queue the terminal *line*; whatever comes later is ignored."""
+        """Queue the terminal *line*. What is sent later is ignored."""
         if not self.closed:
             self.closed = True
             lines = encode_line(line)
             self._segments.append(_Segment(bytearray(lines), None))
             self.queued_bytes += len(lines)
-            self._outbox.ready(self)
+            self._queue.schedule(self)
 
     def drop(self) -> None:
-        """Forget the chunks that have not gone to the writer yet, and those that are still to come."""
+        """Discard the chunks that still wait, and those that are sent later."""
         self.dropped = True
-        self._outbox.forget(self)
+        self._queue.unschedule(self)
         self._segments.clear()
         self.queued_bytes = 0
         self._wake()
 
     @property
     def delivered_seq(self) -> int | None:
-        """`seq` of the last chunk that the host gets before a terminal line that is queued now."""
+        """The `seq` of the last chunk that the host gets before a terminal line queued now; None: no chunk."""
         if self.dropped:
             return self.sent_seq
         return self.next_seq - 1 if self.next_seq else None
@@ -121,17 +120,17 @@ class Lane:
     @property
     def full(self) -> bool:
         """Whether the producer should wait."""
-        return self.queued_bytes > ROOMY_BYTES and self.queued_bytes > self._outbox.lane_bytes
+        return self.queued_bytes > MIN_LANE_BYTES and self.queued_bytes > self._queue.lane_bytes
 
-    async def room(self) -> None:
+    async def wait_for_room(self) -> None:
         """Wait until the lane is no longer full."""
         while self.full:
-            if self._room is None:
-                self._room = anyio.Event()
-            await self._room.wait()
+            if self._has_room is None:
+                self._has_room = anyio.Event()
+            await self._has_room.wait()
 
-    def take(self) -> bytearray:
-        """Return the first segment, for the writer."""
+    def take_segment(self) -> bytearray:
+        """Remove the first segment and return its lines."""
         segment = self._segments.popleft()
         self.queued_bytes -= len(segment.lines)
         if segment.last_seq is not None:
@@ -153,88 +152,88 @@ class Lane:
         return segment
 
     def _wake(self) -> None:
-        if self._room is not None:
-            self._room.set()
-            self._room = None
+        if self._has_room is not None:
+            self._has_room.set()
+            self._has_room = None
 
 
 Write = Callable[[bytes, Callable[[bool], None]], bool | None]
-"""Writes a batch and returns whether it could, or None when it will call back with that answer."""
+"""Writes a batch and returns whether that succeeded, or None when it will pass that answer to the callback."""
 
 
-class Outbox:
-    """All lanes, and the one write that is under way. Lives in the event loop's thread."""
+class WriteQueue:
+    """All lanes, and the one write that is running. Used in the event loop's thread only."""
 
-    def __init__(self, write: Write, soon: Callable[[Callable[[], None]], object]) -> None:
-        """Write by *write*; *soon* runs a function in the loop's next turn."""
+    def __init__(self, write: Write, call_soon: Callable[[Callable[[], None]], object]) -> None:
+        """Write batches with *write*; *call_soon* runs a function in the loop's next turn."""
         self._write = write
-        self._soon = soon
-        self._turns: deque[Lane] = deque()
+        self._call_soon = call_soon
+        self._scheduled: deque[Lane] = deque()
         self._writing = False
-        """Whether a write is under way or due."""
-        self._empty = anyio.Event()
-        self._empty.set()
-        self.gone = anyio.Event()
-        """Set when the host's end is closed, or the host is taken for dead."""
+        """Whether a write is running or scheduled."""
+        self._drained = anyio.Event()
+        self._drained.set()
+        self.reader_gone = anyio.Event()
+        """Set when the host has closed its end, or is taken for dead."""
 
-    def lane(self, request_id: ReplyId) -> Lane:
+    def open_lane(self, request_id: ReplyId) -> Lane:
         """Return a new lane for the lines of one request."""
         return Lane(self, request_id)
 
     @property
     def lane_bytes(self) -> int:
-        """What one lane may hold now."""
-        return min(LANE_BYTES, TOTAL_BYTES // max(1, len(self._turns)))
+        """How much one lane may hold now."""
+        return min(LANE_BYTES, TOTAL_BYTES // max(1, len(self._scheduled)))
 
-    def ready(self, lane: Lane) -> None:
-        """Give *lane*, which has something to write, its place in the queue of turns."""
-        if not lane.in_turn:
-            lane.in_turn = True
-            self._turns.append(lane)
-            if len(self._turns) > MAX_LANES:
-                self.gone.set()
+    def schedule(self, lane: Lane) -> None:
+        """Give *lane*, which has lines to write, a turn after those that wait already."""
+        if not lane.is_scheduled:
+            lane.is_scheduled = True
+            self._scheduled.append(lane)
+            if len(self._scheduled) > MAX_LANES:
+                self.reader_gone.set()
         if not self._writing:
-            # All that this turn of the loop still brings goes into the same write.
+            # What the rest of this turn of the loop queues goes into the same write.
             self._writing = True
-            if self._empty.is_set():
-                self._empty = anyio.Event()
-            self._soon(self._next)
+            if self._drained.is_set():
+                self._drained = anyio.Event()
+            self._call_soon(self._write_batches)
 
-    def forget(self, lane: Lane) -> None:
-        """Take *lane* out of the queue of turns."""
-        if lane.in_turn:
-            lane.in_turn = False
-            self._turns.remove(lane)
+    def unschedule(self, lane: Lane) -> None:
+        """Take back the turn of *lane*."""
+        if lane.is_scheduled:
+            lane.is_scheduled = False
+            self._scheduled.remove(lane)
 
     async def flush(self) -> None:
-        """Wait until everything queued is written."""
-        await self._empty.wait()
+        """Wait until everything that is queued has been written."""
+        await self._drained.wait()
 
-    def _next(self) -> None:
+    def _write_batches(self) -> None:
         self._writing = True
-        while self._turns and not self.gone.is_set():
-            ok = self._write(self._batch(), self._written)
+        while self._scheduled and not self.reader_gone.is_set():
+            ok = self._write(self._next_batch(), self._continue)
             if ok is None:
                 return
             if not ok:
-                self.gone.set()
+                self.reader_gone.set()
         self._writing = False
-        self._empty.set()
+        self._drained.set()
 
-    def _batch(self) -> bytes:
+    def _next_batch(self) -> bytes:
         batch: list[bytearray] = []
         size_bytes = 0
-        while self._turns and size_bytes < BATCH_BYTES:
-            lane = self._turns.popleft()
-            lines = lane.take()
+        while self._scheduled and size_bytes < BATCH_BYTES:
+            lane = self._scheduled.popleft()
+            lines = lane.take_segment()
             batch.append(lines)
             size_bytes += len(lines)
-            lane.in_turn = not lane.empty
-            if lane.in_turn:
-                self._turns.append(lane)
+            lane.is_scheduled = not lane.empty
+            if lane.is_scheduled:
+                self._scheduled.append(lane)
         return b"".join(batch)
 
-    def _written(self, ok: bool) -> None:  # noqa: FBT001 - a callback's one argument
+    def _continue(self, ok: bool) -> None:  # noqa: FBT001 - a callback's one argument
         if not ok:
-            self.gone.set()
-        self._next()
+            self.reader_gone.set()
+        self._write_batches()

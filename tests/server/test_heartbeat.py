@@ -15,7 +15,7 @@ from sidecar.server import heartbeat
 from sidecar.server.actions import ACTIONS, Task
 from sidecar.server.app import App
 from sidecar.server.open_requests import OpenRequest, OpenRequests
-from sidecar.server.write_queue import Outbox
+from sidecar.server.write_queue import WriteQueue
 
 BEAT_MS = 15_000
 LOOK_SECONDS = 3.0
@@ -30,7 +30,7 @@ class World:
         self.written: list[bytes] = []
         self._reads = reads
         self._due: list[Callable[[], None]] = []
-        self._outbox = Outbox(self._write, self._due.append)
+        self._queue = WriteQueue(self._write, self._due.append)
         session = msgspec.convert({"events": list(events)}, Initialize)
         state = SimpleNamespace(session=session, requests=OpenRequests(), heartbeat_is_due=False)
         self.app = cast("App", state)
@@ -48,7 +48,7 @@ class World:
 
     def open(self, request_id: int, phase: Phase | None = None, *, streams: bool = True) -> OpenRequest:
         """Open a request that waits in *phase*."""
-        entry = OpenRequest(Envelope(id=request_id, action="any"), self._outbox.lane(request_id), streams=streams)
+        entry = OpenRequest(Envelope(id=request_id, action="any"), self._queue.open_lane(request_id), streams=streams)
         entry.silent_since = entry.told_at = self.now
         entry.state.progress.phase = phase
         self.app.requests.register(entry)

@@ -1,6 +1,6 @@
-"""What is said of models beside the table of the catalogue: plain values, for the configuration to hold.
+"""What is said of models beside the built-in table: plain values, which `sidecar.catalogue.overlay` lays over it.
 
-`sidecar.catalogue.overlay` knows what they mean; whoever only starts need not load that.
+Apart from that module because a process that only starts need not load the table.
 """
 
 from collections.abc import Mapping
@@ -10,17 +10,24 @@ import msgspec
 
 
 class Correction(msgspec.Struct, frozen=True):
-    """What the user says of one model: columns of `ModelRow`, and of its `caps`, each in the place of its own."""
+    """What the user says of one model: columns of `ModelRow`, and of its `caps`, each replacing the table's."""
 
     columns: dict[str, Any] = {}
     capabilities: dict[str, bool] = {}
 
 
+class Refreshed(msgspec.Struct, frozen=True):
+    """What a refresh of the catalogue has brought."""
+
+    models: Mapping[str, Mapping[str, msgspec.Raw]] = {}
+    """Provider → model → the JSON of its row, which is valid."""
+    fetched_at: str | None = None
+    """ISO 8601 in UTC; None: there was no refresh."""
+
+
 class Overlay(msgspec.Struct, frozen=True):
-    """What is known beside the table, by provider and model."""
+    """What is known beside the table."""
 
     corrections: Mapping[str, Mapping[str, Correction]] = {}
-    refreshed: Mapping[str, Mapping[str, msgspec.Raw]] = {}
-    """The JSON of rows, known to be good."""
-    refreshed_at: str | None = None
-    """When those were fetched, ISO 8601 in UTC."""
+    """Provider → model → what the user says of it."""
+    refreshed: Refreshed = Refreshed()

@@ -64,7 +64,7 @@ def _price(price: Rates, tiers: tuple[Tier, ...]) -> dict[str, Any]:
 def lookup(overlay: Overlay, provider: str, model: str) -> ModelRow | None:
     """Return what is known of *model*, or of the same id without its date or `-latest`, or None."""
     row = models.lookup(provider, model)
-    fresh = models.find(overlay.refreshed.get(provider, _NONE), model)
+    fresh = models.find(overlay.refreshed.models.get(provider, _NONE), model)
     if fresh is not None:
         row = _refreshed(row, models.row_of(fresh))
     own = models.find(overlay.corrections.get(provider, _NONE), model)
@@ -73,7 +73,7 @@ def lookup(overlay: Overlay, provider: str, model: str) -> ModelRow | None:
 
 def names(overlay: Overlay, provider: str) -> list[str]:
     """Return the ids of all models of *provider* of which something is known."""
-    known = (models.names(provider), overlay.refreshed.get(provider, ()), overlay.corrections.get(provider, ()))
+    known = (models.names(provider), overlay.refreshed.models.get(provider, ()), overlay.corrections.get(provider, ()))
     return list(dict.fromkeys(name for each in known for name in each))
 
 

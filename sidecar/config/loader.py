@@ -12,7 +12,7 @@ from typing import Any, get_args
 
 import platformdirs
 
-from sidecar.catalogue.corrections import Overlay
+from sidecar.catalogue.corrections import Correction
 from sidecar.config.values import LIMITS, REFRESH_URL, Config, ConfigError
 from sidecar.core.log import Level
 
@@ -52,7 +52,7 @@ def load(
         ledger_path=_ledger_path(env, tables.get("ledger") or {}),
         budgets=tables.get("budgets") or {},
         refresh_url=refresh_url,
-        overlay=_overlay(corrections),
+        corrections=_corrections(corrections),
         cache_dir=_folder(env, "SIDECAR_CACHE_DIR", platformdirs.user_cache_dir("sidecar", appauthor=False)),
         log_level=_level(log_level or env.get("SIDECAR_LOG") or log.get("level") or "warn"),
         record_dir=record_dir,
@@ -97,13 +97,14 @@ def _folder(env: Mapping[str, str], variable: str, usual: str) -> str | None:
     return folder if Path(folder).is_absolute() else None
 
 
-def _overlay(corrections: Mapping[str, Mapping[str, Any]]) -> Overlay:
-    if not corrections:
-        return Overlay()
+def _corrections(tables: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Correction]]:
+    if not tables:
+        return {}
     from sidecar.catalogue import overlay  # Only a user who has a file pays for the catalogue.
 
-    tables = {name: {model: overlay.correction(own) for model, own in of.items()} for name, of in corrections.items()}
-    return Overlay(corrections=tables)
+    return {
+        name: {model: overlay.correction(table) for model, table in models.items()} for name, models in tables.items()
+    }
 
 
 def _ledger_path(env: Mapping[str, str], table: Mapping[str, Any]) -> str | None:

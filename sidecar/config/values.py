@@ -6,8 +6,7 @@ from typing import Any
 
 import msgspec
 
-from sidecar.catalogue.corrections import Overlay
-from sidecar.core.secret import Secret
+from sidecar.catalogue.corrections import Correction
 
 REFRESH_URL = "https://models.dev/api.json"
 """What is known of models elsewhere (https://models.dev, read 2026-11)."""
@@ -46,26 +45,18 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     """The file's `[limits]` table, checked: `max_attempts`, `concurrency`, `queue_length`, `requests_per_minute`,
     `tokens_per_minute`, and `providers` with the same for one."""
     env: Mapping[str, str] = {}
-    stored: Mapping[str, Secret] = {}
-    """The credentials that were stored when last looked at, by provider."""
-    identities: frozenset[str] = frozenset()
-    """The providers of which this machine had a login in a file when last looked at."""
-    existing: Mapping[str, str | None] = {}
-    """The providers of which another program had left a login when last looked at, and whose it is."""
-    known: Mapping[str, Mapping[str, str]] = {}
-    """What the machine's credentials know of settings that nobody has given, by provider."""
     store_dir: str | None = None
-    """Where they are; None: nowhere but in memory."""
+    """Where stored credentials are; None: in memory alone."""
     ledger_path: str | None = None
     """Where the ledger is; None: it is switched off."""
     budgets: dict[str, Any] = {}
     """The file's `[budgets]` table, checked: `day_usd`, `month_usd`, `warn_at` as decimals, `providers`."""
-    overlay: Overlay = Overlay()
-    """What is known of models beside our own table: the file's `[catalogue]`, and what a refresh has brought."""
+    corrections: Mapping[str, Mapping[str, Correction]] = {}
+    """The file's `[catalogue]`: provider → model → what the user says of it."""
     refresh_url: str = REFRESH_URL
-    """Where a refresh comes from."""
+    """Where a refresh of the catalogue comes from."""
     cache_dir: str | None = None
-    """Where it is kept; None: in memory alone."""
+    """Where the refreshed catalogue is kept; None: in memory alone."""
     log_level: str = "warn"
     record_dir: str | None = None
     replay_dir: str | None = None

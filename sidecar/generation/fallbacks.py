@@ -16,6 +16,7 @@ from sidecar.core.errors import SidecarError, invalid
 from sidecar.core.message_content import list_parts
 from sidecar.generation import request_limits
 from sidecar.providers import resolve
+from sidecar.providers.setup import Setup
 
 
 class Candidate(msgspec.Struct, frozen=True):
@@ -26,15 +27,15 @@ class Candidate(msgspec.Struct, frozen=True):
     warnings: list[Warn] = []
 
 
-def of(config: Config, provider: str | None, chat: Chat) -> list[Candidate]:
+def of(setup: Setup, provider: str | None, chat: Chat) -> list[Candidate]:
     """Return whom to ask in turn, the request's own model first.
 
     Raises: SidecarError `invalid_request` for a chain that the configuration does not have.
     """
     found, passed_over = [Candidate(provider, chat)], list[Warn]()
-    for index, model in enumerate(_fallbacks(config, chat)):
+    for index, model in enumerate(_fallbacks(setup.config, chat)):
         other = _instead(chat, model)
-        if lack := _lack(config, other):
+        if lack := _lack(setup, other):
             text = f"The fallback `{model}` {lack}, and is not asked."
             passed_over.append(Warn(code="fallback_skipped", message=text, param=f"params.options.fallbacks[{index}]"))
         else:
@@ -59,11 +60,11 @@ def _instead(chat: Chat, model: str) -> Chat:
     return msgspec.structs.replace(chat, model=model, api_key=None, base_url=None, settings=None)
 
 
-def _lack(config: Config, chat: Chat) -> str | None:
+def _lack(setup: Setup, chat: Chat) -> str | None:
     """Return what the model of *chat* is known to lack for it, in words, or None."""
     try:
-        provider, chat = resolve.with_preset(config, None, chat)
-        row = resolve.described(config, provider, chat.model, None).model_row
+        provider, chat = resolve.with_preset(setup.config, None, chat)
+        row = resolve.described(setup, provider, chat.model, None).model_row
     except SidecarError:
         # What is wrong with the name is said when its turn comes.
         return None

@@ -59,7 +59,7 @@ async def stream(up: Upstream, state: RequestState, chat: Chat, sink: Sink) -> N
 
     Raises: SidecarError with whatever kept the last of them that was asked from its end.
     """
-    everybody = fallbacks.of(up.config, state.provider, chat)
+    everybody = fallbacks.of(up.setup, state.provider, chat)
     failure: SidecarError | None = None
     for number, candidate in enumerate(everybody, 1):
         last, tries = number == len(everybody), state.progress.tries
@@ -128,7 +128,7 @@ async def _planned(up: Upstream, state: RequestState, candidate: Candidate, *, h
     for warning in due:
         up.warn(warning)
     warnings = [*candidate.warnings, *due]
-    return Plan(target=target, origin=target, chat=chat, warnings=warnings, keys=resolve.keys(up.config, target))
+    return Plan(target=target, origin=target, chat=chat, warnings=warnings, keys=resolve.keys(up.setup, target))
 
 
 def _with_free_key(up: Upstream, plan: Plan) -> Plan:

@@ -20,6 +20,7 @@ from sidecar.core.errors import SidecarError, invalid
 from sidecar.core.secret import Kind, Secret, secret
 from sidecar.providers import settings
 from sidecar.providers.settings import Address
+from sidecar.providers.setup import Setup
 from sidecar.wires.shared.types import ModelFacts, Quirks, Route
 
 _ROW_COLUMNS = ("name", "wire", "auth_header", "auth_optional")
@@ -42,13 +43,13 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     """The request, the user or a gateway says where the provider is, in the place of its own table."""
 
 
-def known_providers(config: Config) -> dict[str, ProviderRow]:
+def known_providers(setup: Setup) -> dict[str, ProviderRow]:
     """Return every provider by id: the built-in ones, corrected by the configuration, and the user's own."""
     rows = dict(provider_rows.providers())
-    for name, table in config.providers.items():
+    for name, table in setup.config.providers.items():
         rows[name] = _row(name, table, rows.get(name))
     for name, row in rows.items():
-        if not row.auth_optional and settings.has_identity(config, name, row):
+        if not row.auth_optional and settings.has_identity(setup, name, row):
             rows[name] = msgspec.structs.replace(row, auth_optional=True)
     return rows
 
@@ -101,11 +102,8 @@ def split_model(config: Config, provider: str | None, model: str) -> tuple[str, 
         provider, model = first, rest
     name = provider_rows.aliases().get(provider, provider)
     if not is_known(config, name):
-        raise SidecarError(
-            "unknown_provider",
-            f"There is no such provider; there are: {', '.join(sorted(known_providers(config)))}.",
-            param="provider",
-        )
+        names = ", ".join(sorted({*provider_rows.providers(), *config.providers}))
+        raise SidecarError("unknown_provider", f"There is no such provider; there are: {names}.", param="provider")
     if not model:
         raise invalid("`params.model` names a provider but no model.", "params.model")
     return name, model
@@ -116,39 +114,39 @@ def is_known(config: Config, name: str) -> bool:
     return name in provider_rows.providers() or name in config.providers or name in provider_rows.aliases()
 
 
-def chat_target(config: Config, provider: str | None, chat: Chat) -> Target:
+def chat_target(setup: Setup, provider: str | None, chat: Chat) -> Target:
     """Return the target of a chat.
 
     Raises: SidecarError `unknown_provider`, `invalid_request`, `auth_required`.
     """
-    name, model = split_model(config, provider, chat.model)
-    return _target(config, name, model, chat, chat.options.wire)
+    name, model = split_model(setup.config, provider, chat.model)
+    return _target(setup, name, model, chat, chat.options.wire)
 
 
-def provider_target(config: Config, provider: str, params: ListModels) -> Target:
+def provider_target(setup: Setup, provider: str, params: ListModels) -> Target:
     """Return the target of a request that concerns a whole provider."""
-    name, _ = split_model(config, provider, "*")
-    return _target(config, name, "", params, None)
+    name, _ = split_model(setup.config, provider, "*")
+    return _target(setup, name, "", params, None)
 
 
-def _target(config: Config, name: str, model: str, params: Chat | ListModels, wire: str | None) -> Target:
-    row = known_providers(config)[name]
-    credential = credential_of(config, name, row, params)
+def _target(setup: Setup, name: str, model: str, params: Chat | ListModels, wire: str | None) -> Target:
+    row = known_providers(setup)[name]
+    credential = credential_of(setup, name, row, params)
     has_key = credential is not None and credential.kind == "key"
-    given = settings.merged(config, name, row, params.settings)
+    given = settings.merged(setup, name, row, params.settings)
     base_url = params.base_url or (params.settings.base_url if params.settings else None)
-    base = settings.address(config, name, row, given, base_url, has_key=has_key)
+    base = settings.address(setup, name, row, given, base_url, has_key=has_key)
     moved = base.source != "none"
-    if settings.rebound(config, name, row, params.settings):
+    if settings.rebound(setup, name, row, params.settings):
         base = settings.Address(base.url, "request")
-    credential = _fitting(config, name, row, base, credential)
-    for each in _keys(config, name, credential):
+    credential = _fitting(setup, name, row, base, credential)
+    for each in _keys(setup, name, credential):
         _check_shape(name, base, each)
     if model == "default" and row.default_model:
         model = row.default_model
     if row.wire == "from_model" and model:
         wire, _, model = model.partition("/") if "/" in model else ("", "", model)
-    known = _known(config, name, model, given)
+    known = _known(setup, name, model, given)
     facts = models.facts(known) if known else ModelFacts()
     wire = wire or (known.wire if known and not row.wire_fixed else None) or provider_rows.wire_of(row, model)
     route = Route(
@@ -171,17 +169,17 @@ def _target(config: Config, name: str, model: str, params: Chat | ListModels, wi
         if row.list_base_url and base.source == "none"
         else base.url,
         model_row=known,
-        env=config.env,
-        gateway_headers=settings.gateway_headers(config, base),
+        env=setup.config.env,
+        gateway_headers=settings.gateway_headers(setup, base),
         moved=moved,
     )
 
 
-def _known(config: Config, name: str, model: str, given: dict[str, Any]) -> ModelRow | None:
+def _known(setup: Setup, name: str, model: str, given: dict[str, Any]) -> ModelRow | None:
     """Return what is known of *model*, or of the model behind the user's own name for it."""
     deployment = given.get("deployments", {}).get(model) or {}
     usual_name = deployment.get("base_model") or model
-    return overlay.lookup(config.overlay, name, usual_name) if usual_name else None
+    return overlay.lookup(setup.overlay, name, usual_name) if usual_name else None
 
 
 _KINDS: dict[str, Kind] = {"api_key": "key", "access_token": "token"}
@@ -199,20 +197,20 @@ class Described(NamedTuple):
     settings: dict[str, Any]
 
 
-def described(config: Config, provider: str | None, model: str, given: Settings | None) -> Described:
+def described(setup: Setup, provider: str | None, model: str, given: Settings | None) -> Described:
     """Return what is known of *model*, which may name its provider.
 
     Raises: SidecarError `unknown_provider`, `invalid_request`.
     """
-    name, model = split_model(config, provider, model)
-    row = known_providers(config)[name]
-    merged = settings.merged(config, name, row, given)
+    name, model = split_model(setup.config, provider, model)
+    row = known_providers(setup)[name]
+    merged = settings.merged(setup, name, row, given)
     deployment = merged.get("deployments", {}).get(model) or {}
     usual_name = deployment.get("base_model") or model
-    return Described(name, row, model, usual_name, overlay.lookup(config.overlay, name, usual_name), merged)
+    return Described(name, row, model, usual_name, overlay.lookup(setup.overlay, name, usual_name), merged)
 
 
-def credential_of(config: Config, name: str, row: ProviderRow, params: Chat | ListModels | None) -> Secret | None:
+def credential_of(setup: Setup, name: str, row: ProviderRow, params: Chat | ListModels | None) -> Secret | None:
     """Return the provider's credential from the first place that has one, or None.
 
     The request goes before the configuration, that before what is stored, and that before the environment.
@@ -221,41 +219,41 @@ def credential_of(config: Config, name: str, row: ProviderRow, params: Chat | Li
     """
     if params is not None and (found := _of_request(row, params)) is not None:
         return found
-    table, stored = config.providers.get(name, {}), config.stored.get(name)
-    if several := _several(config, name):
+    table, stored = setup.config.providers.get(name, {}), setup.found.credentials.get(name)
+    if several := _several(setup, name):
         return several[0]
     for field, kind in _KINDS.items():
         if value := table.get(field):
             return secret(value, "configuration", f"providers.{name}.{field}", _kind(row, kind))
         if variable := table.get(f"{field}_env"):
             # Named in the user's own file, so it belongs to the address that stands beside it.
-            value = config.env.get(variable)
+            value = setup.config.env.get(variable)
             return secret(value, "configuration", variable, _kind(row, kind)) if value else stored
     # Where the user names variables, the usual ones are none of theirs.
-    return stored or (None if table.get("api_keys_env") else _of_environment(config, row))
+    return stored or (None if table.get("api_keys_env") else _of_environment(setup, row))
 
 
-def _several(config: Config, name: str) -> list[Secret]:
+def _several(setup: Setup, name: str) -> list[Secret]:
     """Return the keys that the user's table of provider *name* lists, and the one that stands beside the list."""
-    table = config.providers.get(name, {})
+    table = setup.config.providers.get(name, {})
     if not (table.get("api_keys") or table.get("api_keys_env")):
         return []
     given = [(f"providers.{name}.api_key", table.get("api_key"))]
-    given += [(variable, config.env.get(variable)) for variable in (table.get("api_key_env"),) if variable]
+    given += [(variable, setup.config.env.get(variable)) for variable in (table.get("api_key_env"),) if variable]
     given += [(f"providers.{name}.api_keys[{index}]", key) for index, key in enumerate(table.get("api_keys", ()))]
-    given += [(variable, config.env.get(variable)) for variable in table.get("api_keys_env", ())]
+    given += [(variable, setup.config.env.get(variable)) for variable in table.get("api_keys_env", ())]
     return [secret(value, "configuration", where) for where, value in given if value]
 
 
-def keys(config: Config, target: Target) -> tuple[Secret, ...]:
+def keys(setup: Setup, target: Target) -> tuple[Secret, ...]:
     """Return the credentials that may ask in the place of the target's own, which is one of them."""
-    return _keys(config, target.route.provider, target.credential)
+    return _keys(setup, target.route.provider, target.credential)
 
 
-def _keys(config: Config, name: str, own: Secret | None) -> tuple[Secret, ...]:
+def _keys(setup: Setup, name: str, own: Secret | None) -> tuple[Secret, ...]:
     if own is None or own.source != "configuration":
         return (own,) if own else ()
-    others = [key for key in _several(config, name) if key.reveal() != own.reveal()]
+    others = [key for key in _several(setup, name) if key.reveal() != own.reveal()]
     return own, *others
 
 
@@ -274,32 +272,32 @@ def _of_request(row: ProviderRow, params: Chat | ListModels) -> Secret | None:
     return None
 
 
-def _of_environment(config: Config, row: ProviderRow) -> Secret | None:
+def _of_environment(setup: Setup, row: ProviderRow) -> Secret | None:
     for variables, kind in ((row.env, _KINDS["api_key"]), (row.token_env, _KINDS["access_token"])):
         for variable in variables:
-            if value := config.env.get(variable):
+            if value := setup.config.env.get(variable):
                 return secret(value, "environment", variable, _kind(row, kind))
     return None
 
 
-def home(config: Config, name: str, row: ProviderRow) -> str:
+def home(setup: Setup, name: str, row: ProviderRow) -> str:
     """Return whose server the user has provider *name* at: what a credential that is stored now is given for.
 
     Raises: SidecarError as for a request there.
     """
-    own = settings.merged(config, name, row, None)
-    base = settings.address(config, name, row, own, None, has_key=True)
+    own = settings.merged(setup, name, row, None)
+    base = settings.address(setup, name, row, own, None, has_key=True)
     place = "built-in" if base.source in ("none", "gateway") else url_policy.origin(base.url)
     bound = [f"{key}={own[key]}" for key, setting in row.settings.items() if setting.binds and key in own]
     return " ".join([place, *bound])
 
 
-def _fitting(config: Config, name: str, row: ProviderRow, base: Address, credential: Secret | None) -> Secret | None:
+def _fitting(setup: Setup, name: str, row: ProviderRow, base: Address, credential: Secret | None) -> Secret | None:
     """Return the credential that may go to *base*: one is never sent to an origin that it was not given for.
 
     Raises: SidecarError `auth_required`, or `invalid_request` for an address of the request without a key of its own.
     """
-    if credential is not None and _belongs(config, name, row, base, credential):
+    if credential is not None and _belongs(setup, name, row, base, credential):
         return credential
     if base.source == "request" and not (row.auth_optional and row.private_network):
         text = "An address of the request's own needs its credential beside it: add `params.api_key`."
@@ -307,7 +305,7 @@ def _fitting(config: Config, name: str, row: ProviderRow, base: Address, credent
     if row.auth_optional:
         return None
     if credential is None:
-        hint = _where_to_put_a_key(config, row)
+        hint = _where_to_put_a_key(setup, row)
         raise SidecarError("auth_required", f"There is no credential for {row.name}.", hint=hint)
     if credential.source == "store":
         raise SidecarError(
@@ -322,11 +320,11 @@ def _fitting(config: Config, name: str, row: ProviderRow, base: Address, credent
     )
 
 
-def _belongs(config: Config, name: str, row: ProviderRow, base: Address, credential: Secret) -> bool:
+def _belongs(setup: Setup, name: str, row: ProviderRow, base: Address, credential: Secret) -> bool:
     if credential.source == "request":
         return True
     if credential.source == "store":
-        return base.source != "request" and credential.home == home(config, name, row)
+        return base.source != "request" and credential.home == home(setup, name, row)
     if credential.source == "environment" and row.key_base_url:
         return url_policy.same_origin(base.url, row.key_base_url)
     return base.source in ("none", "gateway", credential.source)
@@ -346,9 +344,9 @@ def _check_shape(name: str, base: Address, credential: Secret | None) -> None:
         raise invalid(f"The key for {provider_rows.providers()[name].name} has the form of one for {names}.", where)
 
 
-def _where_to_put_a_key(config: Config, row: ProviderRow) -> str:
+def _where_to_put_a_key(setup: Setup, row: ProviderRow) -> str:
     login = "Log in with `authenticate`, or set" if row.login else "Set"
     # Of an identity that is half there, what belongs together is said.
-    halves = [f"all of {', '.join(each)}" for each in row.identity_env if any(map(config.env.get, each))]
+    halves = [f"all of {', '.join(each)}" for each in row.identity_env if any(map(setup.config.env.get, each))]
     variables = f"{login} {' or '.join([*row.env, *halves])}, or put" if row.env else "Put"
     return f"{variables} `api_key` into the provider's table of the configuration, or send `params.api_key`."

@@ -15,10 +15,10 @@ from protocol.requests import Settings
 from sidecar.catalogue import provider_rows
 from sidecar.catalogue.provider_rows import ProviderRow
 from sidecar.config.loader import provider_env
-from sidecar.config.values import Config
 from sidecar.core import url_policy
 from sidecar.core.errors import invalid
 from sidecar.core.secret import Source
+from sidecar.providers.setup import Setup
 
 
 class Address(msgspec.Struct, frozen=True):
@@ -34,16 +34,16 @@ _DOMAIN = re.compile(r"[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63})*", re.ASCII)
 _SECRETS = frozenset({"api_key", "access_token", "base_url"})
 
 
-def merged(config: Config, name: str, row: ProviderRow, given: Settings | None) -> dict[str, Any]:
+def merged(setup: Setup, name: str, row: ProviderRow, given: Settings | None) -> dict[str, Any]:
     """Return the plain settings of provider *name*: strings, but for the table `deployments` and switches of the file.
 
     Raises: SidecarError `invalid_request` for a value that has no business in an address.
     """
-    known, settings = config.known.get(name, {}), dict[str, Any]()
+    known, settings = setup.found.settings.get(name, {}), dict[str, Any]()
     for key, setting in row.settings.items():
         if value := (setting.from_credential and known.get(key)) or setting.default:
             settings[key] = value
-    settings |= _set(config, name, row, given)
+    settings |= _set(setup, name, row, given)
     own = [key for key, setting in row.settings.items() if setting.users_own]
     for key, value in settings.items():
         if isinstance(value, str) and key not in own and not _PLAIN.fullmatch(value):
@@ -52,23 +52,23 @@ def merged(config: Config, name: str, row: ProviderRow, given: Settings | None) 
     return settings
 
 
-def _set(config: Config, name: str, row: ProviderRow, given: Settings | None) -> dict[str, Any]:
+def _set(setup: Setup, name: str, row: ProviderRow, given: Settings | None) -> dict[str, Any]:
     """Return the settings that somebody has set: the environment, the configuration or the request."""
-    settings: dict[str, Any] = {}
+    settings, env = dict[str, Any](), setup.config.env
     for key, setting in row.settings.items():
-        if value := provider_env(config.env, name, key) or next(filter(None, map(config.env.get, setting.env)), None):
+        if value := provider_env(env, name, key) or next(filter(None, map(env.get, setting.env)), None):
             settings[key] = value
-    table = config.providers.get(name, {})
+    table = setup.config.providers.get(name, {})
     settings |= {key: value for key, value in table.items() if key in _NAMES or key in row.settings}
     if given is not None:
         settings |= {key: value for key, value in msgspec.to_builtins(given).items() if key in _NAMES and value}
     return settings
 
 
-def lacking(config: Config, name: str, row: ProviderRow, given: Settings | None) -> frozenset[str]:
+def lacking(setup: Setup, name: str, row: ProviderRow, given: Settings | None) -> frozenset[str]:
     """Return the settings that nobody has set and that the machine's credentials may know."""
     asked = frozenset(key for key, setting in row.settings.items() if setting.from_credential)
-    return asked.difference(_set(config, name, row, given)) if asked else asked
+    return asked.difference(_set(setup, name, row, given)) if asked else asked
 
 
 _NAMES = frozenset(Settings.__struct_fields__) - _SECRETS
@@ -79,41 +79,41 @@ def is_on(settings: Mapping[str, Any], key: str) -> bool:
     return str(settings.get(key, "")).lower() == "true"
 
 
-def has_identity(config: Config, name: str, row: ProviderRow) -> bool:
+def has_identity(setup: Setup, name: str, row: ProviderRow) -> bool:
     """Return whether the environment, the user's settings or a file name an identity of this machine's."""
-    if name in config.identities or any(all(map(config.env.get, together)) for together in row.identity_env):
+    if name in setup.found.identities or any(all(map(setup.config.env.get, together)) for together in row.identity_env):
         return True
-    own = _set(config, name, row, None)
+    own = _set(setup, name, row, None)
     return any(
         key in own and str(own[key]).lower() != "false" for key, setting in row.settings.items() if setting.identity
     )
 
 
-def rebound(config: Config, name: str, row: ProviderRow, given: Settings | None) -> bool:
+def rebound(setup: Setup, name: str, row: ProviderRow, given: Settings | None) -> bool:
     """Return whether a request points a provider at another server by a setting than the user has."""
     if given is None:
         return False
-    own = merged(config, name, row, None)
+    own = merged(setup, name, row, None)
     asked = msgspec.to_builtins(given)
     return any(setting.binds and asked.get(key) not in (None, own.get(key)) for key, setting in row.settings.items())
 
 
 def address(
-    config: Config, name: str, row: ProviderRow, settings: dict[str, Any], given: str | None, *, has_key: bool
+    setup: Setup, name: str, row: ProviderRow, settings: dict[str, Any], given: str | None, *, has_key: bool
 ) -> Address:
     """Return the base address of provider *name*: the request's, the user's, the gateway's or the built-in one."""
-    table = config.providers.get(name, {})
+    table = setup.config.providers.get(name, {})
     suffix = _suffix(row, settings, has_key=has_key)
     if given:
         return _checked(given, "request", "params.base_url", suffix, row)
     if "base_url" in table:
         return _checked(table["base_url"], "configuration", f"providers.{name}.base_url", suffix, row)
-    if from_env := provider_env(config.env, name, "base_url"):
+    if from_env := provider_env(setup.config.env, name, "base_url"):
         return _checked(from_env, "environment", f"SIDECAR_{name.upper()}_BASE_URL", suffix, row)
-    if row.host_env and (host := config.env.get(row.host_env)):
+    if row.host_env and (host := setup.config.env.get(row.host_env)):
         url = url_policy.from_host_variable(host, row.default_port, row.key_base_url)
         return _checked(url, "environment", row.host_env, suffix, row)
-    if routed := _gateway(config, name, row, settings):
+    if routed := _gateway(setup, name, row, settings):
         return Address(routed, "gateway")
     variant = provider_rows.variant_of(row, _choosing(settings, has_key=has_key))
     template = (variant and variant.base_url) or row.base_url
@@ -198,9 +198,9 @@ def _checked(url: str, source: Source, where: str, suffix: str, row: ProviderRow
     return Address(checked + suffix if bare else checked, source)
 
 
-def _gateway(config: Config, name: str, row: ProviderRow, settings: dict[str, Any]) -> str | None:
+def _gateway(setup: Setup, name: str, row: ProviderRow, settings: dict[str, Any]) -> str | None:
     """Return the address behind the user's gateway, when it is for this provider."""
-    gateway = config.gateway
+    gateway = setup.config.gateway
     if not gateway or (gateway.get("providers") and name not in gateway["providers"]):
         return None
     if prefix := gateway.get("prefix"):
@@ -211,10 +211,11 @@ def _gateway(config: Config, name: str, row: ProviderRow, settings: dict[str, An
     return fill(base, name, row, gateway) + fill(row.gateway_path, name, row, settings)
 
 
-def gateway_headers(config: Config, base: Address) -> dict[str, str]:
+def gateway_headers(setup: Setup, base: Address) -> dict[str, str]:
     """Return what a request that goes through the user's gateway says to the gateway itself."""
-    if not config.gateway or base.source != "gateway" or "kind" not in config.gateway:
+    gateway = setup.config.gateway
+    if not gateway or base.source != "gateway" or "kind" not in gateway:
         return {}
-    row = provider_rows.gateways()[config.gateway["kind"]]
-    token = config.gateway.get("token")
+    row = provider_rows.gateways()[gateway["kind"]]
+    token = gateway.get("token")
     return row.headers | ({row.token_header: f"Bearer {token}"} if token else {})

@@ -46,7 +46,7 @@ def initialize(app: App, params: Initialize) -> dict[str, Any]:
         "name": "sidecar",
         "version": __version__,
         "actions": sorted(ACTIONS),
-        "providers": sorted(resolve.known_providers(app.upstream.config)),
+        "providers": sorted(resolve.known_providers(app.upstream.setup)),
         "wires": list(registry.list_names()),
         "events": ["status", "warnings"],
         "limits": {"max_line_bytes": MAX_LINE_BYTES},

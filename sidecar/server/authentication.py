@@ -18,12 +18,12 @@ from sidecar.auth.logins import device_flow, imported
 from sidecar.auth.logins.store import Secrets, Stored
 from sidecar.catalogue import provider_rows
 from sidecar.catalogue.provider_rows import ProviderRow
-from sidecar.config.values import Config
 from sidecar.core.errors import SidecarError, invalid
 from sidecar.core.secret import Secret
 from sidecar.core.single_flight import SharedTask
 from sidecar.providers import resolve, settings
 from sidecar.providers.resolve import Target
+from sidecar.providers.setup import Setup
 from sidecar.server.app import App
 from sidecar.server.open_requests import OpenRequest
 from sidecar.upstream import model_lists, settings_discovery
@@ -35,16 +35,16 @@ _METHODS: dict[str, Method] = {"key": "api_key", "token": "access_token", "docum
 
 async def login(app: App, entry: OpenRequest, name: str, params: Authenticate) -> None:
     """Store the key of the request, or log in with a code that the user types in a browser."""
-    row = resolve.known_providers(app.upstream.config)[name]
+    row = resolve.known_providers(app.upstream.setup)[name]
     if row.auth == "none":
         raise invalid(f"{row.name} needs no login.", "provider")
     if params.existing:
         app.finish(entry, await _taken_over(app, name, row, params))
     elif params.api_key is not None:
         asked = ListModels(api_key=params.api_key)
-        config = await settings_discovery.informed(app.upstream, name, asked)
-        target = resolve.provider_target(config, name, asked)
-        stored = _stored(config, name, row, _credential(target), method="api_key")
+        setup = await settings_discovery.informed(app.upstream, name, asked)
+        target = resolve.provider_target(setup, name, asked)
+        stored = _stored(setup, name, row, _credential(target), method="api_key")
         done = await app.upstream.single_flight.run_shielded(lambda: _kept(app, name, stored))
         app.finish(entry, done)
     elif row.login is not None:
@@ -61,9 +61,9 @@ async def status(app: App, entry: OpenRequest, name: str, params: Authenticate) 
 async def validate(app: App, entry: OpenRequest, name: str, params: Authenticate) -> None:
     """Ask the provider for something cheap that it gives to nobody without a good credential."""
     asked = ListModels(api_key=params.api_key)
-    config = await settings_discovery.informed(app.upstream, name, asked)
-    target = resolve.provider_target(config, name, asked)
-    keys = resolve.keys(config, target) or (None,)
+    setup = await settings_discovery.informed(app.upstream, name, asked)
+    target = resolve.provider_target(setup, name, asked)
+    keys = resolve.keys(setup, target) or (None,)
     for number, key in enumerate(keys, 1):
         try:
             await _tried(app, entry, msgspec.structs.replace(target, credential=key))
@@ -110,12 +110,12 @@ OPERATIONS: dict[str, Callable[[App, OpenRequest, str, Authenticate], Awaitable[
 # --- what there is ---------------------------------------------------------------------------
 
 
-def found(config: Config, name: str, row: ProviderRow) -> tuple[Secret | None, str | None]:
+def found(setup: Setup, name: str, row: ProviderRow) -> tuple[Secret | None, str | None]:
     """Return the credential that a request would be sent with, and why it cannot be."""
     credential = None
     try:
-        credential = resolve.credential_of(config, name, row, None)
-        resolve.provider_target(config, name, ListModels())
+        credential = resolve.credential_of(setup, name, row, None)
+        resolve.provider_target(setup, name, ListModels())
     except SidecarError as error:
         # Without a credential there is none to say this of; a setting may come with the request.
         is_setting = (error.body.param or "").startswith("params.settings.")
@@ -125,33 +125,33 @@ def found(config: Config, name: str, row: ProviderRow) -> tuple[Secret | None, s
     return credential, None
 
 
-def logins(config: Config, name: str, row: ProviderRow) -> list[Literal["api_key", "device", "existing"]]:
+def logins(setup: Setup, name: str, row: ProviderRow) -> list[Literal["api_key", "device", "existing"]]:
     """Return what `login` takes for the provider."""
     if row.auth == "none":
         return []
     taken: list[Literal["api_key", "device", "existing"]] = ["api_key"]
     if row.login:
         taken.append("device")
-    if name in config.existing:
+    if name in setup.found.logins:
         taken.append("existing")
     return taken
 
 
 def described(app: App, name: str, given: Secret | None = None) -> Authentication:
     """Return how provider *name* is authorized, by a credential of the request's own if one is given."""
-    row = resolve.known_providers(app.upstream.config)[name]
-    credential, problem = found(app.upstream.config, name, row)
+    row = resolve.known_providers(app.upstream.setup)[name]
+    credential, problem = found(app.upstream.setup, name, row)
     if given is not None and given.source == "request":
         credential, problem = given, None
     stored = app.upstream.store.get(name) if credential and credential.source == "store" else None
     return Authentication(
         provider=name,
-        ready=problem is None and (credential is not None or _has_chain(app.upstream.config, name, row)),
-        logins=logins(app.upstream.config, name, row),
+        ready=problem is None and (credential is not None or _has_chain(app.upstream.setup, name, row)),
+        logins=logins(app.upstream.setup, name, row),
         method=_method(app, name, row, credential),
         source=credential.source if credential and credential.source != "none" else None,
         account=stored.account if stored else None,
-        existing_account=app.upstream.config.existing.get(name),
+        existing_account=app.upstream.found.logins.get(name),
         storage=stored.storage if stored else None,
         expires_at=stored.expires_at if stored else None,
         problem=problem,
@@ -163,18 +163,18 @@ def _method(app: App, name: str, row: ProviderRow, credential: Secret | None) ->
     if credential is not None:
         stored = app.upstream.store.get(name) if credential.source == "store" else None
         return stored.method if stored else _METHODS[credential.kind]
-    return "chain" if _has_chain(app.upstream.config, name, row) and (row.identity_env or row.identity_files) else None
+    return "chain" if _has_chain(app.upstream.setup, name, row) and (row.identity_env or row.identity_files) else None
 
 
-def _has_chain(config: Config, name: str, row: ProviderRow) -> bool:
+def _has_chain(setup: Setup, name: str, row: ProviderRow) -> bool:
     """Return whether a request without a credential of ours would find one, or needs none, as far as can be seen."""
     if not row.auth_optional:
         return False
     usual = provider_rows.providers().get(name)
-    if usual is None or config.providers.get(name, {}).get("auth_optional"):
+    if usual is None or setup.config.providers.get(name, {}).get("auth_optional"):
         # The user says that it needs none, or where there is one.
         return True
-    return not (row.identity_env or row.identity_files) or settings.has_identity(config, name, row)
+    return not (row.identity_env or row.identity_files) or settings.has_identity(setup, name, row)
 
 
 # --- a login ---------------------------------------------------------------------------------
@@ -201,27 +201,27 @@ async def _logged_in(app: App, entry: OpenRequest, name: str, row: ProviderRow) 
 async def _taken_over(app: App, name: str, row: ProviderRow, params: Authenticate) -> LoggedIn:
     if params.api_key is not None:
         raise invalid("Of `params.api_key` and `params.existing` one can be stored.", "params.existing")
-    found = await to_thread(imported.find, app.upstream.config, name, row, abandon_on_cancel=True)
+    found = await to_thread(imported.find, app.upstream.setup, name, row, abandon_on_cancel=True)
     if found is None:
         raise invalid(f"No other program has left a login for {row.name}.", "params.existing")
-    stored = _stored(app.upstream.config, name, row, found.token, method="device", account=found.account)
+    stored = _stored(app.upstream.setup, name, row, found.token, method="device", account=found.account)
     return await app.upstream.single_flight.run_shielded(lambda: _kept(app, name, stored))
 
 
 async def _by_device(app: App, name: str, row: ProviderRow, task: SharedTask[LoggedIn]) -> LoggedIn:
     if row.login is None:
         raise invalid(f"{row.name} has no login.", "provider")
-    at = device_flow.endpoints(row.login, settings.merged(app.upstream.config, name, row, None))
+    at = device_flow.endpoints(row.login, settings.merged(app.upstream.setup, name, row, None))
     code = await device_flow.begin(app.upstream.http, at)
     task.report(code.shown)
     tokens = await device_flow.wait(app.upstream.http, at, code, task.report)
     account = await device_flow.account(app.upstream.http, at, tokens.access)
-    stored = _stored(app.upstream.config, name, row, tokens.access, method="device", account=account, tokens=tokens)
+    stored = _stored(app.upstream.setup, name, row, tokens.access, method="device", account=account, tokens=tokens)
     return await _kept(app, name, stored)
 
 
 def _stored(  # noqa: PLR0913 - what is stored
-    config: Config,
+    setup: Setup,
     name: str,
     row: ProviderRow,
     credential: Secret,
@@ -235,7 +235,7 @@ def _stored(  # noqa: PLR0913 - what is stored
     return Stored(
         kind=credential.kind,
         method=method,
-        home=resolve.home(config, name, row),
+        home=resolve.home(setup, name, row),
         saved_at=now.isoformat(),
         account=account,
         expires_at=device_flow.expires_at(tokens, now) if tokens else None,
@@ -265,8 +265,8 @@ def _credential(target: Target) -> Secret:
 
 def info(app: App, name: str, row: ProviderRow) -> dict[str, Any]:
     """Return what `list_providers` says of provider *name*."""
-    config, said = app.upstream.config, described(app, name)
-    credential, _ = found(config, name, row)
+    setup, said = app.upstream.setup, described(app, name)
+    credential, _ = found(setup, name, row)
     return {
         "id": name,
         "name": row.name,
@@ -276,14 +276,14 @@ def info(app: App, name: str, row: ProviderRow) -> dict[str, Any]:
         "method": said.method,
         "credential_source": credential.source if credential else None,
         "logins": said.logins,
-        "env": _variables(config, name, row),
+        "env": _variables(setup, name, row),
         "identity_env": row.identity_env,
-        "built_in": name not in config.providers or bool(row.env),
+        "built_in": name not in setup.config.providers or bool(row.env),
     } | ({"problem": said.problem} if said.problem else {})
 
 
-def _variables(config: Config, name: str, row: ProviderRow) -> list[str]:
+def _variables(setup: Setup, name: str, row: ProviderRow) -> list[str]:
     """Return the environment variables that a key or token is looked for in."""
-    table = config.providers.get(name, {})
+    table = setup.config.providers.get(name, {})
     named = [table[key] for key in ("api_key_env", "access_token_env") if key in table]
     return [*table.get("api_keys_env", ()), *named] or [*row.env, *row.token_env]

@@ -49,7 +49,7 @@ async def count(app: App, entry: OpenRequest, params: CountTokens) -> dict[str, 
     Raises: SidecarError `invalid_request`, `unknown_provider`; with `exact`, whatever the provider answers.
     """
     provider, chat = resolve.with_preset(app.upstream.config, entry.envelope.provider, _chat(params))
-    model = resolve.described(app.upstream.config, provider, chat.model, chat.settings)
+    model = resolve.described(app.upstream.setup, provider, chat.model, chat.settings)
     entry.state.progress.provider, entry.state.progress.model = model.provider, model.model
     asked = Asked(chat, params.text, families.family_of(model.usual_name))
     if not params.exact or (params.text is not None and asked.family.own):

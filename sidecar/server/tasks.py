@@ -130,7 +130,7 @@ async def list_providers(app: App, entry: OpenRequest, params: Nothing) -> None:
     from sidecar.server import authentication
 
     await app.upstream.look_into_store()
-    rows = resolve.known_providers(app.upstream.config)
+    rows = resolve.known_providers(app.upstream.setup)
     listed = [authentication.info(app, name, row) | _gates(app, name) for name, row in sorted(rows.items())]
     app.finish(entry, {"providers": listed})
 
@@ -155,12 +155,12 @@ async def calculate_cost(app: App, entry: OpenRequest, params: CalculateCost) ->
     from sidecar.usage import pricing
 
     await catalogue_refresh.look(app.upstream)
-    config, provider = app.upstream.config, entry.envelope.provider
+    setup, provider = app.upstream.setup, entry.envelope.provider
     asked = Chat(model=params.model, messages=[], settings=params.settings)
     with suppress(SidecarError):
         # A price needs no credential, so one that is no good is no matter; what else is wrong is said below.
-        config = await settings_discovery.placed(app.upstream, *resolve.with_preset(config, provider, asked))
-    app.finish(entry, pricing.calculate(config, provider, params))
+        setup = await settings_discovery.placed(app.upstream, *resolve.with_preset(setup.config, provider, asked))
+    app.finish(entry, pricing.calculate(setup, provider, params))
 
 
 async def authenticate(app: App, entry: OpenRequest, params: Authenticate) -> None:

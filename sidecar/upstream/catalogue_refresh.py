@@ -14,6 +14,7 @@ from anyio.to_thread import run_sync as to_thread
 
 from protocol.replies import ModelList, Warn
 from sidecar.catalogue import models, provider_rows
+from sidecar.catalogue.corrections import Refreshed
 from sidecar.core.errors import SidecarError
 from sidecar.core.http import HttpRequest, HttpTimeouts
 from sidecar.core.http_bodies import read_body
@@ -33,7 +34,7 @@ MAX_BYTES = 32 * 1024 * 1024
 
 
 async def look(up: Upstream) -> None:
-    """Have what was kept of the last refresh in the configuration: once, off the loop."""
+    """Have what was kept of the last refresh among what is found: once, off the loop."""
     if up.catalogue_warnings is None:
         await up.single_flight.run_once("kept catalogue", lambda: _look(up))
 
@@ -74,8 +75,7 @@ def _read(folder: Path) -> "Kept | None":
 
 
 def _lay_over(up: Upstream, kept: "Kept") -> None:
-    overlay = msgspec.structs.replace(up.config.overlay, refreshed=kept.models, refreshed_at=kept.fetched_at)
-    up.config = msgspec.structs.replace(up.config, overlay=overlay)
+    up.found = msgspec.structs.replace(up.found, refreshed=Refreshed(kept.models, kept.fetched_at))
 
 
 def _why(error: OSError | ValueError) -> str:
@@ -146,6 +146,6 @@ def told(up: Upstream, listed: ModelList, warnings: list[Warn]) -> ModelList:
     """Return *listed* with what there is to say of the catalogue."""
     return msgspec.structs.replace(
         listed,
-        catalogue_refreshed_at=up.config.overlay.refreshed_at or msgspec.UNSET,
+        catalogue_refreshed_at=up.found.refreshed.fetched_at or msgspec.UNSET,
         warnings=[*listed.warnings, *(up.catalogue_warnings or ()), *warnings],
     )

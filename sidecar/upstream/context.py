@@ -4,7 +4,7 @@ Given its HTTP client as an argument. Nothing of a single request is kept here.
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import anyio.to_thread
 import msgspec
@@ -16,6 +16,7 @@ from sidecar.config.loader import with_files
 from sidecar.config.values import Config
 from sidecar.core.http import Transport
 from sidecar.core.single_flight import SingleFlight
+from sidecar.providers.setup import Found, Setup
 from sidecar.upstream.gates import Gate
 from sidecar.usage.ledger import Ledger
 
@@ -30,7 +31,9 @@ class Upstream:
     """The HTTP client, the gates, the credentials, and what several requests share."""
 
     def __init__(self, config: Config, tasks: "TaskGroup", http: Transport, warn: Callable[[Warn], None]) -> None:
-        self.config = config
+        self.config: Final = config
+        self.found = Found()
+        """What was found since the process began; replaced whenever there is something new."""
         self.tasks = tasks
         self.http = http
         self.warn = warn
@@ -49,12 +52,17 @@ class Upstream:
         self.sessions: dict[Any, Any] = {}
         """What schemes of `sidecar.auth` remember."""
 
+    @property
+    def setup(self) -> Setup:
+        """What is set and what is found, as a request that begins now sees them."""
+        return Setup(self.config, self.found)
+
     async def look_into_store(self) -> None:
-        """Have what is stored now in the configuration, where a request's credential is looked for."""
+        """Have what is stored now in `found`, where a request's credential is looked for."""
         if self.store.due:
             await self.single_flight.run_once("store", self._look)
-        if self.config.stored is not self.store.secrets:
-            self.config = msgspec.structs.replace(self.config, stored=self.store.secrets)
+        if self.found.credentials is not self.store.secrets:
+            self.found = msgspec.structs.replace(self.found, credentials=self.store.secrets)
 
     async def _look(self) -> None:
         # A host that only pings pays for neither.
@@ -63,10 +71,9 @@ class Upstream:
 
         await self.store.look()
         files = {name: row.identity_files for name, row in provider_rows.providers().items() if row.identity_files}
-        found = await anyio.to_thread.run_sync(with_files, self.config.env, files)
-        left = await anyio.to_thread.run_sync(imported.accounts, self.config)
-        if (found, left) != (self.config.identities, self.config.existing):
-            self.config = msgspec.structs.replace(self.config, identities=found, existing=left)
+        identities = await anyio.to_thread.run_sync(with_files, self.config.env, files)
+        logins = await anyio.to_thread.run_sync(imported.accounts, self.setup)
+        self.found = msgspec.structs.replace(self.found, identities=identities, logins=logins)
 
 
 def call_for(up: Upstream, target: "Target") -> "Call":

@@ -15,7 +15,7 @@ from protocol.replies import ModelInfo, ModelList, Warn
 from sidecar.auth import authorize
 from sidecar.catalogue import listings, overlay
 from sidecar.catalogue import models as catalogue
-from sidecar.catalogue.corrections import Overlay
+from sidecar.catalogue.corrections import Overlay, Refreshed
 from sidecar.core.errors import SidecarError
 from sidecar.core.http import HttpRequest, HttpTimeouts
 from sidecar.core.http_bodies import read_body, read_error_body
@@ -41,8 +41,8 @@ class Remembered(NamedTuple):
     """When the provider was asked, on the monotonic clock."""
     said: ModelList
     """By the provider alone."""
-    overlay: Overlay
-    """By which it was completed."""
+    refreshed: Refreshed
+    """The refreshed catalogue by which it was completed."""
     completed: ModelList
 
 
@@ -76,9 +76,9 @@ async def _remembered(up: Upstream, target: Target) -> Remembered | None:
     """Return the list that is remembered, completed by what is known now."""
     key = _key(target)
     known = up.model_lists.get(key)
-    if known and known.overlay is not up.config.overlay:
-        laid, completed = await _with_overlay(up, target, known.said)
-        known = up.model_lists[key] = known._replace(overlay=laid, completed=completed)
+    if known and known.refreshed is not up.found.refreshed:
+        refreshed, completed = await _with_overlay(up, target, known.said)
+        known = up.model_lists[key] = known._replace(refreshed=refreshed, completed=completed)
     return known
 
 
@@ -95,7 +95,7 @@ def nearest(up: Upstream, target: Target) -> list[str]:
     """Return the names nearest to the target's model, from the remembered list or else the catalogue."""
     known = up.model_lists.get(_key(target))
     provider = target.route.provider
-    names = [each.id for each in known.completed.models] if known else overlay.names(up.config.overlay, provider)
+    names = [each.id for each in known.completed.models] if known else overlay.names(up.setup.overlay, provider)
     return difflib.get_close_matches(target.route.model, names, SUGGESTIONS, 0.5)
 
 
@@ -119,24 +119,24 @@ def _deployments(target: Target) -> dict[str, Any]:
     return target.route.settings.get("deployments", {}) if target.row.lists_deployments else {}
 
 
-async def _with_overlay(up: Upstream, target: Target, said: ModelList) -> tuple[Overlay, ModelList]:
+async def _with_overlay(up: Upstream, target: Target, said: ModelList) -> tuple[Refreshed, ModelList]:
     """Return what is known beside the list now, and the list completed by it: of thousands a tenth of a second."""
-    laid = up.config.overlay
-    return laid, await to_thread(_completed, up, target, said, abandon_on_cancel=True)
+    known = up.setup.overlay
+    return known.refreshed, await to_thread(_completed, known, target, said, abandon_on_cancel=True)
 
 
-def _completed(up: Upstream, target: Target, said: ModelList) -> ModelList:
+def _completed(known: Overlay, target: Target, said: ModelList) -> ModelList:
     """Return what the provider has *said* with what is known beside it, and the models that the user has added."""
     provider, listed = target.route.provider, {each.id for each in said.models}
-    own = (name for name in overlay.added(up.config.overlay, provider) if name not in listed)
+    own = (name for name in overlay.added(known, provider) if name not in listed)
     infos = [*said.models, *(ModelInfo(id=name, provider=provider, kind="chat") for name in own)]
-    return msgspec.structs.replace(said, models=[_complete(up, target, info) for info in infos])
+    return msgspec.structs.replace(said, models=[_complete(known, target, info) for info in infos])
 
 
-def _complete(up: Upstream, target: Target, info: ModelInfo) -> ModelInfo:
+def _complete(beside: Overlay, target: Target, info: ModelInfo) -> ModelInfo:
     # Of a deployment, what is known of the model behind it.
     base_model = (_deployments(target).get(info.id) or {}).get("base_model") or info.id
-    known = overlay.complete(msgspec.structs.replace(info, id=base_model), up.config.overlay)
+    known = overlay.complete(msgspec.structs.replace(info, id=base_model), beside)
     if (known.pricing or {}).get("source") == catalogue.LOCAL and not pricing.is_free(target, info.id):
         known = msgspec.structs.replace(known, cost=None, pricing=None)
     return msgspec.structs.replace(known, id=info.id)

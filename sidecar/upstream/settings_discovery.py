@@ -14,8 +14,8 @@ from sidecar.auth import authorize
 from sidecar.auth.authorize import Lookup
 from sidecar.catalogue import provider_rows
 from sidecar.catalogue.provider_rows import ProviderRow
-from sidecar.config.values import Config
 from sidecar.providers import resolve, settings
+from sidecar.providers.setup import Setup
 from sidecar.upstream.context import Upstream
 
 LOOK_SECONDS = 2.0
@@ -30,8 +30,8 @@ class _Kept(msgspec.Struct, frozen=True):
     until: float
 
 
-async def informed(up: Upstream, provider: str | None, params: Chat | ListModels) -> Config:
-    """Return the configuration, with what the machine knows of the settings that *params* and the user leave open.
+async def informed(up: Upstream, provider: str | None, params: Chat | ListModels) -> Setup:
+    """Return the setup, with what the machine knows of the settings that *params* and the user leave open.
 
     Raises: SidecarError `unknown_provider` or `invalid_request`, as `resolve` does for the same request; what the
     scheme does for credentials that it cannot use.
@@ -39,8 +39,8 @@ async def informed(up: Upstream, provider: str | None, params: Chat | ListModels
     return await _informed(up, provider, params, None)
 
 
-async def placed(up: Upstream, provider: str | None, chat: Chat) -> Config:
-    """Return the configuration, with what the machine knows of the settings that a price depends on.
+async def placed(up: Upstream, provider: str | None, chat: Chat) -> Setup:
+    """Return the setup, with what the machine knows of the settings that a price depends on.
 
     Raises: as `informed` does.
     """
@@ -51,24 +51,26 @@ async def placed(up: Upstream, provider: str | None, chat: Chat) -> Config:
 
 async def _informed(
     up: Upstream, provider: str | None, params: Chat | ListModels, only: frozenset[Any] | None
-) -> Config:
-    config = up.config
-    name, _ = resolve.split_model(config, provider, params.model if isinstance(params, Chat) else "*")
+) -> Setup:
+    setup = up.setup
+    name, _ = resolve.split_model(up.config, provider, params.model if isinstance(params, Chat) else "*")
     row = provider_rows.providers().get(name)
-    lacking = settings.lacking(config, name, row, params.settings) if row else frozenset()
+    lacking = settings.lacking(setup, name, row, params.settings) if row else frozenset()
     lacking = lacking if only is None else lacking & only
     if row is None or not lacking:
-        return config
+        return setup
     lookup = Lookup(
         lacking=lacking,
-        own=settings.merged(config, name, row, params.settings),
-        credential=resolve.credential_of(config, name, row, params),
-        env=config.env,
+        own=settings.merged(setup, name, row, params.settings),
+        credential=resolve.credential_of(setup, name, row, params),
+        env=up.config.env,
         http=up.http,
         sessions=up.sessions,
     )
     found = await _found(up, name, row, lookup)
-    return msgspec.structs.replace(config, known={name: found}) if found else config
+    if not found:
+        return setup
+    return Setup(up.config, msgspec.structs.replace(setup.found, settings={name: found}))
 
 
 async def _found(up: Upstream, name: str, row: ProviderRow, lookup: Lookup) -> dict[str, str]:

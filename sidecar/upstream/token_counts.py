@@ -64,7 +64,7 @@ async def ask(up: Upstream, state: RequestState, provider: str | None, chat: Cha
     """
     await up.look_into_store()
     name, _ = resolve.split_model(up.config, provider, chat.model)
-    if not resolve.known_providers(up.config)[name].counters:
+    if not resolve.known_providers(up.setup)[name].counters:
         return None
     origin = resolve.chat_target(await informed(up, provider, chat), provider, chat)
     row = origin.row.counters.get(origin.route.wire)

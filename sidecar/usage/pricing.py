@@ -17,26 +17,26 @@ from sidecar.catalogue import models, provider_rows
 from sidecar.catalogue.models import ModelRow, Rates
 from sidecar.catalogue.overlay import CONFIGURATION
 from sidecar.catalogue.provider_rows import ProviderRow
-from sidecar.config.values import Config
 from sidecar.core import url_policy
 from sidecar.core.errors import invalid
 from sidecar.providers import resolve, settings
 from sidecar.providers.resolve import Described, Target
+from sidecar.providers.setup import Setup
 from sidecar.usage import cost
 
 FREE = ModelRow(name="", price=Rates(input=Decimal(0), output=Decimal(0)))
 """What costs nothing."""
 
 
-def calculate(config: Config, provider: str | None, params: CalculateCost) -> dict[str, Any]:
+def calculate(setup: Setup, provider: str | None, params: CalculateCost) -> dict[str, Any]:
     """Return the `cost` object of the usage.
 
     Raises: SidecarError `invalid_request`, `unknown_provider`.
     """
     at = _time(params.at)
-    provider, chosen = resolve.with_preset(config, provider, Chat(model=params.model, messages=[]))
-    model = resolve.described(config, provider, chosen.model, params.settings)
-    row, mode = _priced(config, model, params.settings), params.mode
+    provider, chosen = resolve.with_preset(setup.config, provider, Chat(model=params.model, messages=[]))
+    model = resolve.described(setup, provider, chosen.model, params.settings)
+    row, mode = _priced(setup, model, params.settings), params.mode
     if row is not None and mode is not None and mode not in row.modes and not _is_one_price(row):
         return cost.unknown("price_unknown")
     factors = provider_rows.price_factors(model.row, model.settings, {})
@@ -75,12 +75,12 @@ def is_free(target: Target, model: str) -> bool:
     return _is_free(target.row, target.route.base_url, model)
 
 
-def _priced(config: Config, model: Described, given: Settings | None) -> ModelRow | None:
+def _priced(setup: Setup, model: Described, given: Settings | None) -> ModelRow | None:
     row = model.row
     if row.free_unless is None:
         return model.model_row
     base_url = given.base_url if given else None
-    base = settings.address(config, model.provider, row, model.settings, base_url, has_key=False)
+    base = settings.address(setup, model.provider, row, model.settings, base_url, has_key=False)
     return _row_there(row, base.url, model.model, model.model_row)
 
 

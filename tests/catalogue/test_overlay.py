@@ -9,7 +9,7 @@ import msgspec
 from protocol.messages import Usage
 from protocol.replies import ModelInfo
 from sidecar.catalogue import models, overlay
-from sidecar.catalogue.corrections import Correction, Overlay
+from sidecar.catalogue.corrections import Correction, Overlay, Refreshed
 from sidecar.catalogue.models import Capabilities, ModelRow, Rates, Tier
 from sidecar.usage.cost import cost
 
@@ -38,7 +38,7 @@ def corrected(provider: str, model: str, **table: Any) -> Overlay:
 
 
 def refreshed(provider: str, model: str, row: ModelRow = FRESH) -> Overlay:
-    return Overlay(refreshed={provider: {model: msgspec.Raw(msgspec.json.encode(row))}}, refreshed_at="2026-11-20")
+    return Overlay({}, Refreshed({provider: {model: msgspec.Raw(msgspec.json.encode(row))}}, "2026-11-20"))
 
 
 def found(known: Overlay, provider: str, model: str) -> ModelRow:

@@ -18,7 +18,7 @@ def row(tmp_path: Path, text: str, provider: str = "openai", model: str = "gpt-4
     """Return what is known of a model with *text* as the configuration."""
     file = tmp_path / "config.toml"
     file.write_text(text)
-    found = overlay.lookup(loader.load(path=str(file), env={}).overlay, provider, model)
+    found = overlay.lookup(Overlay(loader.load(path=str(file), env={}).corrections), provider, model)
     assert found is not None
     return found
 
@@ -60,7 +60,7 @@ def test_without_the_table_there_is_nothing_beside_our_own(tmp_path: Path) -> No
     file = tmp_path / "config.toml"
     file.write_text("[catalogue]\n")
     loaded = loader.load(path=str(file), env={})
-    assert (loaded.overlay, loaded.refresh_url) == (Overlay(), "https://models.dev/api.json")
+    assert (loaded.corrections, loaded.refresh_url) == ({}, "https://models.dev/api.json")
 
 
 def test_where_a_refresh_is_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from sidecar.generation import timeouts
 from sidecar.generation.timeouts import LONG, PINGED_IDLE_SECONDS, USUAL, Patience, limit_time, patience_with
 from sidecar.providers import resolve
 from sidecar.providers.resolve import Target
+from sidecar.providers.setup import Setup
 from sidecar.server.actions import ACTIONS, Task
 
 MESSAGES = [{"role": "user", "content": "Hi"}]
@@ -22,7 +23,7 @@ THINKS = ("openai", "o3")
 def target(provider: str, model: str, **more: str) -> Target:
     """Return the target of a chat."""
     chat = msgspec.convert({"model": model, "messages": MESSAGES, "api_key": "k"} | more, Chat)
-    return resolve.chat_target(Config(path=""), provider, chat)
+    return resolve.chat_target(Setup(Config(path="")), provider, chat)
 
 
 @pytest.mark.parametrize(

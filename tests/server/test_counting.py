@@ -15,6 +15,7 @@ from protocol.requests import CountTokens, Envelope
 from sidecar.config.values import Config
 from sidecar.core.request_state import RequestState
 from sidecar.core.single_flight import SingleFlight
+from sidecar.providers.setup import Setup
 from sidecar.server import counting
 from sidecar.server.app import App
 from sidecar.server.open_requests import OpenRequest
@@ -26,12 +27,9 @@ TEXT = msgspec.convert({"model": "gpt-4", "text": "hello world"}, CountTokens)
 
 def app_of(tasks: Any) -> App:
     """Return as much of a host as counting looks at."""
-    return cast(
-        "App",
-        SimpleNamespace(
-            upstream=SimpleNamespace(config=Config(path=""), sessions={}, single_flight=SingleFlight(tasks))
-        ),
-    )
+    config = Config(path="")
+    upstream = SimpleNamespace(config=config, setup=Setup(config), sessions={}, single_flight=SingleFlight(tasks))
+    return cast("App", SimpleNamespace(upstream=upstream))
 
 
 def entry() -> OpenRequest:

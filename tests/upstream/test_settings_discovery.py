@@ -16,6 +16,7 @@ from sidecar.config.values import Config
 from sidecar.core.errors import SidecarError
 from sidecar.core.single_flight import SingleFlight
 from sidecar.providers import resolve
+from sidecar.providers.setup import Setup
 from sidecar.upstream import settings_discovery
 from sidecar.upstream.context import Upstream
 
@@ -27,8 +28,9 @@ KEY = {"api_key": "made-up-key"}
 @asynccontextmanager
 async def upstream(**config: Any) -> AsyncIterator[Upstream]:
     async with anyio.create_task_group() as tasks:
+        setup = Setup(Config(path="", **config))
         made = SimpleNamespace(
-            config=Config(path="", **config), http=None, sessions={}, single_flight=SingleFlight(tasks)
+            config=setup.config, setup=setup, http=None, sessions={}, single_flight=SingleFlight(tasks)
         )
         yield cast("Upstream", made)
 
@@ -54,8 +56,8 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Lookup]:
 @pytest.mark.parametrize("provider", ["openai", "anthropic", "azure", "replay", "mine"])
 async def test_a_provider_without_such_settings_costs_nothing(asked: list[Lookup], provider: str) -> None:
     async with upstream(providers={"mine": {"wire": "openai_chat", "base_url": "https://mine.test"}}) as made:
-        assert await settings_discovery.informed(made, provider, chat()) is made.config
-        assert await settings_discovery.informed(made, None, chat(model=f"{provider}/m")) is made.config
+        assert await settings_discovery.informed(made, provider, chat()) is made.setup
+        assert await settings_discovery.informed(made, None, chat(model=f"{provider}/m")) is made.setup
     assert not asked
 
 
@@ -92,7 +94,7 @@ async def test_what_is_lacking_is_asked_for_once_for_all_who_need_it(asked: list
             for _ in range(20):
                 tasks.start_soon(ask)
         await settings_discovery.informed(made, "amazon-bedrock", ListModels(api_key="made-up-key"))
-        assert made.config.known == {}
+        assert made.setup.found.settings == {}
     assert regions == ["eu-west-1"] * 20
     assert [lookup.lacking for lookup in asked] == [{"region"}]
 
@@ -114,8 +116,8 @@ async def test_no_answer_is_not_remembered(monkeypatch: pytest.MonkeyPatch) -> N
 
     monkeypatch.setattr(authorize, "settings", settings)
     async with upstream() as made:
-        assert await settings_discovery.informed(made, "bedrock", chat()) is made.config
-        assert (await settings_discovery.informed(made, "bedrock", chat())).known == {
+        assert await settings_discovery.informed(made, "bedrock", chat()) is made.setup
+        assert (await settings_discovery.informed(made, "bedrock", chat())).found.settings == {
             "bedrock": {"region": "eu-west-1"}
         }
 

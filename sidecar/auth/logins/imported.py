@@ -10,11 +10,11 @@ import msgspec
 
 from sidecar.catalogue.provider_rows import DeviceLogin, ProviderRow
 from sidecar.config.loader import path_in
-from sidecar.config.values import Config
 from sidecar.core import platforms, url_policy
 from sidecar.core.errors import SidecarError, clean
 from sidecar.core.secret import Secret, secret
 from sidecar.providers import resolve, settings
+from sidecar.providers.setup import Setup
 
 MAX_FILE_BYTES = 1024 * 1024
 
@@ -26,24 +26,24 @@ class Found(msgspec.Struct, frozen=True):
     token: Secret
 
 
-def accounts(config: Config) -> dict[str, str | None]:
+def accounts(setup: Setup) -> dict[str, str | None]:
     """Return the providers of which there is such a login, and whose it is, where its file says so. Blocks."""
-    rows = ((name, row) for name, row in resolve.known_providers(config).items() if row.login)
-    return {name: found.account for name, row in rows if (found := find(config, name, row)) is not None}
+    rows = ((name, row) for name, row in resolve.known_providers(setup).items() if row.login)
+    return {name: found.account for name, row in rows if (found := find(setup, name, row)) is not None}
 
 
-def find(config: Config, name: str, row: ProviderRow) -> Found | None:
+def find(setup: Setup, name: str, row: ProviderRow) -> Found | None:
     """Return the login at the server that the user has provider *name* at; the first file that has one wins. Blocks."""
     if row.login is None or not row.login.existing_files:
         return None
     try:
-        own = settings.merged(config, name, row, None)
+        own = settings.merged(setup, name, row, None)
         address = settings.fill(row.login.base_url, name, row, own)
         server = url_policy.base_url(address, "login_base_url", private_network=False)
     except SidecarError:
         # A login with a code says what is wrong.
         return None
-    entries = (entry for template in row.login.existing_files for entry in _entries(config.env, template))
+    entries = (entry for template in row.login.existing_files for entry in _entries(setup.config.env, template))
     # `github.com`, or with the app that has made it: `github.com:Iv1.0123456789abcdef`.
     ours = (entry for key, entry in entries if key.partition(":")[0].lower() == url_policy.host_of(server))
     return next((found for entry in ours if (found := _found(row.login, entry)) is not None), None)

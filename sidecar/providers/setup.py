@@ -1,0 +1,44 @@
+"""What a provider is resolved from: what the user has set, and what was found since the process began.
+
+Two values: `Config` never changes, `Found` is replaced whole whenever there is something new. Plain data, because a
+process that is only pinged loads it too.
+"""
+
+from collections.abc import Mapping
+
+import msgspec
+
+from sidecar.catalogue.corrections import Overlay, Refreshed
+from sidecar.config.values import Config
+from sidecar.core.secret import Secret
+
+
+class Found(msgspec.Struct, frozen=True, kw_only=True):
+    """What was found when last looked for, by provider."""
+
+    credentials: Mapping[str, Secret] = {}
+    """Stored credentials."""
+    identities: frozenset[str] = frozenset()
+    """Providers for which this machine has an identity in a file."""
+    logins: Mapping[str, str | None] = {}
+    """Providers for which another program has left a login, and its account where the file names one."""
+    settings: Mapping[str, Mapping[str, str]] = {}
+    """Settings that the machine's own credentials know and nobody has set."""
+    refreshed: Refreshed = Refreshed()
+    """The refreshed catalogue."""
+
+    def __repr__(self) -> str:
+        # A refreshed catalogue has thousands of rows.
+        return "Found()"
+
+
+class Setup(msgspec.Struct, frozen=True):
+    """Both of them, as one request sees them."""
+
+    config: Config
+    found: Found = Found()
+
+    @property
+    def overlay(self) -> Overlay:
+        """What is known of models beside the built-in table."""
+        return Overlay(self.config.corrections, self.found.refreshed)

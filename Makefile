@@ -2,14 +2,14 @@
 
 .DEFAULT_GOAL := help
 
-# A shim may stand in for a Python that is not there, and some systems ship Python without venv: ask it.
+# A `python3` may be a shim for a Python that is not installed, and some systems ship Python without venv: try it.
 USABLE := import sys, ssl, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(shell for python in python3.14 python3.13 python3.12 python3.11 python3; do \
 	if $$python -c '$(USABLE)' >/dev/null 2>&1; then echo $$python; break; fi; done)
 
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input install --quiet
-# The environment's stamp is the lock that it was made from.
+# A copy of the lock file that the environment was made from. It tells whether the environment is up to date.
 VENV := .venv/requirements-dev.lock
 
 UV := build/uv/bin/uv
@@ -32,27 +32,27 @@ run: compiled ## stream a recorded chat from the `replay` provider: no key, no n
 		| $(BIN)/sidecar
 
 .PHONY: test
-test: compiled ## run the tests; ARGS="-k sse" for some of them
+test: compiled ## run the tests; ARGS="-k sse" selects some
 	@$(BIN)/python -m pytest -q $(ARGS)
 
 .PHONY: fast
-fast: compiled ## run the tests that spawn no process, in about a minute
+fast: compiled ## run the tests outside tests/e2e, in about a minute
 	@$(BIN)/python -m pytest -q --ignore tests/e2e --ignore tests/live $(ARGS)
 
 .PHONY: check
-check: $(VENV) ## lint, formatting, types, and whether protocol/schema.json is fresh
+check: $(VENV) ## check lint, formatting, types, and that protocol/schema.json is fresh
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/python -m mypy
 	$(BIN)/python -m protocol.schema --check
 
 .PHONY: fmt
-fmt: $(VENV) ## format, and mend what the linter can mend
+fmt: $(VENV) ## format, and fix what the linter can fix
 	$(BIN)/ruff check --fix-only
 	$(BIN)/ruff format
 
 .PHONY: schema
-schema: $(VENV) ## write protocol/schema.json from the structs
+schema: $(VENV) ## generate protocol/schema.json from the structs
 	$(BIN)/python -m protocol.schema
 
 .PHONY: bench
@@ -60,19 +60,19 @@ bench: compiled ## measure start-up, overhead and memory
 	$(BIN)/python -m tests.bench
 
 .PHONY: faults
-faults: $(VENV) ## run the catalogue of faults and say what became of each case; ARGS="-m ''" for the slow ones too
+faults: $(VENV) ## run the catalogue of faults and print the result of each case; ARGS="-m ''" includes slow ones
 	@$(BIN)/python -m tests.e2e.faults $(ARGS)
 
 .PHONY: peers
-peers: $(VENV) ## ask a mock of the providers that others wrote, where Node is installed
+peers: $(VENV) ## test against a mock of the providers that others wrote; needs Node
 	@$(BIN)/python -m tests.peers $(ARGS)
 
 .PHONY: live
-live: $(VENV) ## ask the real services of which there is a credential; ARGS="groq mistral" for some
+live: $(VENV) ## test against the real services that have a credential here; ARGS="groq mistral" selects some
 	@$(BIN)/python -m tests.live $(ARGS)
 
 .PHONY: lock
-lock: $(UV) ## write the locks from pyproject.toml; UPGRADE=--upgrade for newer versions
+lock: $(UV) ## write the lock files from pyproject.toml; UPGRADE=--upgrade takes newer versions
 	$(LOCK) --output-file requirements.lock
 	$(LOCK) --output-file requirements-dev.lock --group dev --constraints requirements.lock
 

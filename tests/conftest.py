@@ -8,7 +8,7 @@ import hypothesis
 import pytest
 from anyio.abc import TaskGroup
 
-from sidecar.upstream import gates
+from sidecar.upstream.gates import gate
 from tests.support.gates import Clock
 
 # A limit for one example fails where the machine is busy; a test that hangs is ended by `fail_after` or pytest.
@@ -26,7 +26,7 @@ def anyio_backend() -> str:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """Return the gate's clock, stopped."""
     stopped = Clock()
-    monkeypatch.setattr(gates, "time", stopped)
+    monkeypatch.setattr(gate, "time", stopped)
     return stopped
 
 

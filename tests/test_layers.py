@@ -24,7 +24,7 @@ LAYERS = (
 )
 
 KNOWN = {
-    ("sidecar/auth/schemes/copilot.py", "sidecar/upstream/retry.py"),
+    ("sidecar/auth/schemes/copilot.py", "sidecar/upstream/gates/retry.py"),
     ("sidecar/auth/schemes/openai.py", "sidecar/upstream/http_client.py"),
     ("sidecar/upstream/token_counts.py", "sidecar/generation/run.py"),
 }

@@ -160,7 +160,7 @@ def _program() -> Iterator[tuple[str, ast.AST]]:
 TEMPLATES = {
     ("sidecar/config/loader.py", "template"),
     ("sidecar/auth/logins/device_flow.py", "template"),
-    ("sidecar/upstream/token_buckets.py", "template"),
+    ("sidecar/upstream/gates/token_buckets.py", "template"),
     ("sidecar/generation/resume.py", "_PROMPT"),
     ("sidecar/providers/settings.py", "template"),
 }

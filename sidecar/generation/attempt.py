@@ -20,13 +20,13 @@ from sidecar.core.http import HttpRequest, Response
 from sidecar.core.http_bodies import drain, read_error_body
 from sidecar.core.request_state import Progress, RequestState
 from sidecar.generation import background_responses, request_limits, structured_output
-from sidecar.generation.recovery import Plan
+from sidecar.generation.recovery import ChatPlan
 from sidecar.generation.request_limits import Allowance
 from sidecar.generation.response_stream import Reply
 from sidecar.generation.timeouts import Patience, patience_with
 from sidecar.upstream import recorder, replay
 from sidecar.upstream.context import Upstream, call_for
-from sidecar.upstream.gates import Turn
+from sidecar.upstream.gates.gate import Turn
 from sidecar.usage import attempts, pricing
 from sidecar.wires import registry
 from sidecar.wires.shared.reply_headers import read_request_id
@@ -57,7 +57,7 @@ class _Try(NamedTuple):
     """What the steps of one attempt share."""
 
     state: RequestState
-    plan: Plan
+    plan: ChatPlan
     turn: Turn
     sink: Sink
     allowed: Allowance | None
@@ -70,7 +70,7 @@ class _Try(NamedTuple):
         return self.state.progress
 
 
-async def ask(up: Upstream, state: RequestState, plan: Plan, turn: Turn, sink: Sink) -> None:
+async def ask(up: Upstream, state: RequestState, plan: ChatPlan, turn: Turn, sink: Sink) -> None:
     """Ask once and give every chunk to *sink*, the last one once the provider has said its last word.
 
     Raises: SidecarError with whatever keeps the chat from its end.
@@ -243,7 +243,7 @@ def _estimated(price: dict[str, Any]) -> dict[str, Any]:
     return price if price["usd"] is None else price | {"source": "estimate"}
 
 
-def _spent(plan: Plan, reply: Reply) -> dict[str, Any] | None:
+def _spent(plan: ChatPlan, reply: Reply) -> dict[str, Any] | None:
     """Return what a reply has cost that may not have ended: by the provider's word, else by its usage so far."""
     if reply.provider_cost_usd is not None:
         return pricing.reported(plan.target, reply.provider_cost_usd)
@@ -260,10 +260,10 @@ def _known(reply: Reply) -> Usage | None:
     return msgspec.structs.replace(usage, output_tokens=None) if usage and reply.uncounted_chars else usage
 
 
-def _usd(plan: Plan, usage: Usage) -> Decimal | None:
+def _usd(plan: ChatPlan, usage: Usage) -> Decimal | None:
     price = _cost(plan, usage)["usd"]
     return None if price is None else Decimal(price)
 
 
-def _cost(plan: Plan, usage: Usage | None) -> dict[str, Any]:
+def _cost(plan: ChatPlan, usage: Usage | None) -> dict[str, Any]:
     return pricing.spent(plan.target, usage, plan.chat.options.provider_options)

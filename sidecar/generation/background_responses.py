@@ -17,7 +17,7 @@ from sidecar.core.http import HttpRequest, HttpTimeouts, Response
 from sidecar.core.http_bodies import drain, read_error_body
 from sidecar.core.request_state import RequestState
 from sidecar.generation import resume
-from sidecar.generation.recovery import Plan
+from sidecar.generation.recovery import ChatPlan
 from sidecar.generation.response_stream import Reply
 from sidecar.upstream import http_client
 from sidecar.upstream.context import Upstream, call_for
@@ -38,7 +38,7 @@ def _is_wanted(chat: Chat) -> bool:
     return chat.options.provider_options.get("background") is True or _is_taken_up(chat)
 
 
-def encoded(plan: Plan) -> Encoded:
+def encoded(plan: ChatPlan) -> Encoded:
     """Return the request of *plan*: for its answer, or for all of one that has begun before.
 
     Raises: SidecarError `invalid_request`.
@@ -66,7 +66,7 @@ def _continuing(wire: str) -> ContinuingWire:
 
 
 async def _lasting(
-    up: Upstream, state: RequestState, plan: Plan, reply: Reply, response: Response, limits: HttpTimeouts
+    up: Upstream, state: RequestState, plan: ChatPlan, reply: Reply, response: Response, limits: HttpTimeouts
 ) -> AsyncGenerator[bytes, None]:
     """Yield the body of *response* and, where it breaks off, the rest from other connections.
 
@@ -99,13 +99,13 @@ async def _lasting(
         raise failure
 
 
-async def _headers(up: Upstream, plan: Plan, request: HttpRequest) -> dict[str, str]:
+async def _headers(up: Upstream, plan: ChatPlan, request: HttpRequest) -> dict[str, str]:
     return await authorize.headers(msgspec.structs.replace(call_for(up, plan.target), request=request, chat=plan.chat))
 
 
 @asynccontextmanager
 async def body(
-    up: Upstream, state: RequestState, plan: Plan, reply: Reply, response: Response, limits: HttpTimeouts
+    up: Upstream, state: RequestState, plan: ChatPlan, reply: Reply, response: Response, limits: HttpTimeouts
 ) -> AsyncIterator[AsyncIterator[bytes]]:
     """Give the body of *response*, which is that of *reply*, and keep what has come of it should it fail."""
     try:
@@ -129,12 +129,12 @@ async def body(
         raise
 
 
-def _leave_off(up: Upstream, plan: Plan, reply: Reply) -> None:
+def _leave_off(up: Upstream, plan: ChatPlan, reply: Reply) -> None:
     if reply.cursor is not None:
         up.tasks.start_soon(_end, up, plan, reply.cursor)
 
 
-async def _end(up: Upstream, plan: Plan, cursor: Cursor) -> None:
+async def _end(up: Upstream, plan: ChatPlan, cursor: Cursor) -> None:
     """End the answer at the provider, which would go on with it, and with its price."""
     request = _continuing(plan.target.route.wire).cancel_request(plan.target.route, cursor.response_id)
     try:

@@ -13,7 +13,6 @@ from anyio.to_thread import run_sync as to_thread
 
 from protocol.replies import Authentication, LoggedIn, Method, Status
 from protocol.requests import Authenticate, ListModels
-from sidecar.auth import authorize
 from sidecar.auth.logins import device_flow, imported
 from sidecar.auth.logins.store import Secrets, Stored
 from sidecar.catalogue import provider_rows
@@ -27,7 +26,6 @@ from sidecar.providers.setup import Setup
 from sidecar.server.app import App
 from sidecar.server.open_requests import OpenRequest
 from sidecar.upstream import model_lists, settings_discovery
-from sidecar.upstream.context import call_for
 
 _METHODS: dict[str, Method] = {"key": "api_key", "token": "access_token", "document": "api_key"}
 """By the kind of a credential."""
@@ -78,13 +76,7 @@ async def _tried(app: App, entry: OpenRequest, target: Target) -> None:
     if target.row.auth == "none":
         return
     path = settings.check_path(target.row, target.route.provider, target.route.settings)
-    try:
-        await model_lists.get(app.upstream, target, entry.state.progress, path)
-    except SidecarError as error:
-        renewed = await authorize.renew(call_for(app.upstream, target), error)
-        if renewed is None:
-            raise
-        await model_lists.get(app.upstream, renewed, entry.state.progress, path)
+    await model_lists.get_document(app.upstream, target, path, entry.state, any_key=False)
 
 
 async def logout(app: App, entry: OpenRequest, name: str, params: Authenticate) -> None:  # noqa: ARG001 - an operation

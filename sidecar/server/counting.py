@@ -79,7 +79,7 @@ def _chat(params: CountTokens) -> Chat:
 
 async def _by_provider(app: App, entry: OpenRequest, provider: str | None, asked: Asked) -> dict[str, Any] | None:
     """Return the provider's own count, or None where it has none for this model."""
-    found = await token_counts.ask(app.upstream, entry.state, provider, asked.chat)
+    found = await token_counts.count_by_provider(app.upstream, entry.state, provider, asked.chat)
     if found is None:
         return None
     if found.whole or asked.text is not None:

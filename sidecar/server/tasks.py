@@ -121,7 +121,7 @@ async def list_models(app: App, entry: OpenRequest, params: ListModels) -> None:
     )
     entry.state.progress.provider = target.route.provider
     warnings = await catalogue_refresh.renewed(app.upstream) if params.refresh_catalogue else []
-    listed = await model_lists.models(app.upstream, target, entry.state.progress, refresh=params.refresh)
+    listed = await model_lists.models(app.upstream, target, entry.state, refresh=params.refresh)
     app.finish(entry, catalogue_refresh.told(app.upstream, listed, warnings))
 
 

@@ -17,7 +17,7 @@ from sidecar.config.values import Config
 from sidecar.core.http import Transport
 from sidecar.core.single_flight import SingleFlight
 from sidecar.providers.setup import Found, Setup
-from sidecar.upstream.gates import Gate
+from sidecar.upstream.gates.gate import Gate
 from sidecar.usage.ledger import Ledger
 
 if TYPE_CHECKING:

@@ -12,18 +12,18 @@ import msgspec
 from anyio.to_thread import run_sync as to_thread
 
 from protocol.replies import ModelInfo, ModelList, Warn
-from sidecar.auth import authorize
 from sidecar.catalogue import listings, overlay
 from sidecar.catalogue import models as catalogue
 from sidecar.catalogue.corrections import Overlay, Refreshed
 from sidecar.core.errors import SidecarError
 from sidecar.core.http import HttpRequest, HttpTimeouts
-from sidecar.core.http_bodies import read_body, read_error_body
 from sidecar.core.json_values import parse_json
-from sidecar.core.request_state import Progress
+from sidecar.core.request_state import RequestState
 from sidecar.providers.resolve import Target
 from sidecar.upstream import replay
-from sidecar.upstream.context import Upstream, call_for
+from sidecar.upstream.context import Upstream
+from sidecar.upstream.documents import DocumentQuestion, ask_document
+from sidecar.upstream.plan import Plan, make_plan
 from sidecar.usage import pricing
 from sidecar.wires import registry
 from sidecar.wires.shared.errors import make_unexpected_body_error
@@ -51,7 +51,7 @@ def _key(target: Target) -> tuple[str, str, int]:
     return target.route.provider, target.list_base_url, hash((secret, str(target.route.settings)))
 
 
-async def models(up: Upstream, target: Target, progress: Progress, *, refresh: bool = False) -> ModelList:
+async def models(up: Upstream, target: Target, state: RequestState | None, *, refresh: bool = False) -> ModelList:
     """Return the provider's models: remembered, fresh, or stale with a warning.
 
     Raises: SidecarError when the provider fails and no list is remembered.
@@ -61,7 +61,7 @@ async def models(up: Upstream, target: Target, progress: Progress, *, refresh: b
     if known and not refresh and time.monotonic() - known.at < FRESH_SECONDS:
         return msgspec.structs.replace(known.completed, source="cache")
     try:
-        fresh = await _ask(up, target, progress)
+        fresh = await _ask(up, target, state)
     except SidecarError as error:
         if known is None:
             raise
@@ -82,10 +82,10 @@ async def _remembered(up: Upstream, target: Target) -> Remembered | None:
     return known
 
 
-async def find(up: Upstream, target: Target, progress: Progress) -> ModelInfo | None:
+async def find(up: Upstream, target: Target) -> ModelInfo | None:
     """Return what the provider's list says of the target's model, or None, also when there is no list to be had."""
     try:
-        listed = await models(up, target, progress)
+        listed = await models(up, target, None)
     except SidecarError:
         return None
     return next((each for each in listed.models if each.id == target.route.model), None)
@@ -99,7 +99,7 @@ def nearest(up: Upstream, target: Target) -> list[str]:
     return difflib.get_close_matches(target.route.model, names, SUGGESTIONS, 0.5)
 
 
-async def _ask(up: Upstream, target: Target, progress: Progress) -> ModelList:
+async def _ask(up: Upstream, target: Target, state: RequestState | None) -> ModelList:
     now = datetime.now(UTC).isoformat(timespec="seconds")
     provider = target.route.provider
     if target.row.transport == "replay":
@@ -111,7 +111,7 @@ async def _ask(up: Upstream, target: Target, progress: Progress) -> ModelList:
         return ModelList(models=found, source="built_in", fetched_at=now)
     found = []
     for listing in target.row.lists:
-        found += await _pages(up, target, progress, listing)
+        found += await _read_pages(up, target, state, listing)
     return ModelList(models=found, source="provider", fetched_at=now)
 
 
@@ -142,37 +142,49 @@ def _complete(beside: Overlay, target: Target, info: ModelInfo) -> ModelInfo:
     return msgspec.structs.replace(known, id=info.id)
 
 
-async def _pages(up: Upstream, target: Target, progress: Progress, listing: listings.Listing) -> list[ModelInfo]:
+async def _read_pages(
+    up: Upstream, target: Target, state: RequestState | None, listing: listings.Listing
+) -> list[ModelInfo]:
     found: list[ModelInfo] = []
     path: str | None = listing.path
     for _ in range(listings.MAX_PAGES):
         if path is None:
             break
-        document = await get(up, target, progress, path)
+        document = await get_document(up, target, path, state)
         page, path = await to_thread(listings.parse, listing, document, target.route.provider, abandon_on_cancel=True)
         found += page
     return found
 
 
-async def get(up: Upstream, target: Target, progress: Progress, path: str) -> Any:
+async def get_document(
+    up: Upstream, target: Target, path: str, state: RequestState | None = None, *, any_key: bool = True
+) -> Any:
     """Return the JSON document at *path* of the provider's list address.
 
-    Raises: SidecarError as the wire's `classify` and the transport do.
+    With the *state* of a request it is asked for as often as the user allows; without one, on the way of something
+    else, once.
+
+    Raises: SidecarError as `ask_document` does.
     """
-    call = call_for(up, target)
-    target = await authorize.prepare(call)
-    wire = registry.load(target.route.wire)
-    request = HttpRequest(
-        method="GET",
-        url=target.list_base_url + path,
-        headers=getattr(wire, "HEADERS", {}) | target.route.headers,
+    wire: Any = registry.load(target.route.wire)
+    question = DocumentQuestion[Any](
+        encode=lambda to: HttpRequest(
+            method="GET",
+            url=to.list_base_url + path,
+            headers=getattr(wire, "HEADERS", {}) | to.route.headers,
+        ),
+        decode=_decode_document,
+        classify=wire.classify,
+        timeouts=HttpTimeouts(),
+        max_attempts=None if state else 1,
+        side_gate="lists",
     )
-    authorized = await authorize.headers(msgspec.structs.replace(call, target=target, request=request))
-    async with up.http.send(request, authorized, HttpTimeouts(), progress) as response:
-        if response.status >= 300:
-            error = wire.classify(response.status, response.headers, await read_error_body(response))
-            raise authorize.hide(error, target, authorized)
-        document = parse_json(await read_body(response))
-        if not isinstance(document, (dict, list)):
-            raise make_unexpected_body_error()
-        return document
+    plan = make_plan(up, target) if any_key else Plan(target=target, origin=target)
+    return await ask_document(up, state or RequestState("list_models"), plan, question)
+
+
+def _decode_document(body: bytes) -> Any:
+    document = parse_json(body)
+    if not isinstance(document, (dict, list)):
+        raise make_unexpected_body_error()
+    return document

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.upstream.gates import BREAKER_FAILURES
+from sidecar.upstream.gates.gate import BREAKER_FAILURES
 from tests.support import process_probes
 from tests.support.fake_provider import STALL, Provider, Repeat
 from tests.support.process import Sidecar, text

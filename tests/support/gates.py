@@ -1,10 +1,10 @@
-"""Requests at a gate, and a clock that stands still, for tests of `sidecar.upstream.gates`."""
+"""Requests at a gate, and a clock that stands still, for tests of `sidecar.upstream.gates.gate`."""
 
 import anyio
 from anyio.abc import TaskGroup
 
 from sidecar.core.errors import SidecarError
-from sidecar.upstream.gates import Gate, Priority
+from sidecar.upstream.gates.gate import Gate, Priority
 
 
 class Clock:

@@ -9,7 +9,7 @@ import pytest
 from anyio.abc import TaskGroup
 
 from sidecar.core.errors import SidecarError
-from sidecar.upstream.gates import BREAKER_FAILURES, BREAKER_SECONDS, REST_SECONDS, Gate, Priority
+from sidecar.upstream.gates.gate import BREAKER_FAILURES, BREAKER_SECONDS, REST_SECONDS, Gate, Priority
 from tests.support.gates import Clock, guests, inside, settled
 
 SOON = 0.03

@@ -7,7 +7,7 @@ import pytest
 from anyio.abc import TaskGroup
 
 from sidecar.catalogue.limit_kinds import LimitKind
-from sidecar.upstream.gates import Gate, Priority
+from sidecar.upstream.gates.gate import Gate, Priority
 from tests.support.gates import Clock, guests, inside, settled
 
 NAMES: Mapping[LimitKind, str] = {"requests": "x-{}-requests", "tokens": "x-{}-tokens"}

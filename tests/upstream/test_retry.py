@@ -7,7 +7,7 @@ import pytest
 
 from protocol.errors import ErrorBody
 from sidecar.core.errors import SidecarError
-from sidecar.upstream.retry import Budget, is_transient, wait_ms
+from sidecar.upstream.gates.retry import Budget, is_transient, wait_ms
 
 HIGHEST = 1.0
 LOWEST = 0.0

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import pytest
 
 from sidecar.catalogue.limit_kinds import LimitKind
-from sidecar.upstream.token_buckets import MAX_MODELS, MAX_WAIT_SECONDS, Meters, seconds_of, seconds_until
+from sidecar.upstream.gates.token_buckets import MAX_MODELS, MAX_WAIT_SECONDS, Meters, seconds_of, seconds_until
 
 NAMES: Mapping[LimitKind, str] = {"requests": "r-{}", "tokens": "t-{}"}
 NOBODY: Mapping[LimitKind, int] = {"requests": 0, "tokens": 0}

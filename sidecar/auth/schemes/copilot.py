@@ -24,7 +24,7 @@ from sidecar.core.json_values import parse_json
 from sidecar.core.secret import Secret
 from sidecar.providers import settings
 from sidecar.providers.resolve import Target
-from sidecar.upstream import retry
+from sidecar.upstream.gates import retry
 from sidecar.wires.shared.error_rules import ReportedError, classify_error, read_plain_text
 from sidecar.wires.shared.errors import make_unexpected_body_error
 

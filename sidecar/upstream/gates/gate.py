@@ -18,8 +18,8 @@ from protocol.errors import ErrorBody
 from sidecar.catalogue.limit_kinds import LimitKind
 from sidecar.core import event_loop
 from sidecar.core.errors import SidecarError
-from sidecar.upstream.retry import MAX_ASKED_MS, THROTTLED, Budget
-from sidecar.upstream.token_buckets import Meters
+from sidecar.upstream.gates.retry import MAX_ASKED_MS, THROTTLED, Budget
+from sidecar.upstream.gates.token_buckets import Meters
 
 Priority = Literal["interactive", "background"]
 

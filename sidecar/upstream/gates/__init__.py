@@ -1,0 +1,1 @@
+"""Who may ask a provider now, and whether a question is asked again: gates, token buckets, retries."""

@@ -182,11 +182,13 @@ def test_every_action_has_its_section() -> None:
 def test_the_contents_name_every_action() -> None:
     (contents,) = (line for line in documents.read(PROTOCOL).splitlines() if line.startswith("- [Actions]"))
     assert set(re.findall(r"\(#(\w+)\)", contents)) == set(PARAMS) | {"actions"}
+    assert list(table("action")) == list(PARAMS)
 
 
 def test_every_chunk_has_its_section() -> None:
     chunks = DEFS["Streamed"]["properties"]["data"]["discriminator"]["mapping"]
     assert not sorted(set(chunks) - headings(PROTOCOL))
+    assert set(table("chunk type")) == set(chunks)
 
 
 def test_the_table_of_codes_is_that_of_the_program() -> None:

@@ -63,6 +63,7 @@ PURE = (
         "struct",
         "types.MappingProxyType",
         "typing",
+        "unicodedata",
     ),
     *("urllib.parse", "uuid.UUID", "zlib", "msgspec", "protocol"),
 )
@@ -91,7 +92,7 @@ def test_the_program_does_not_import_the_tool_that_makes_the_schema() -> None:
 
 def test_wires_and_codecs_are_sans_io() -> None:
     """Invariant 1: no event loop, no HTTP client, no os, no time, no chance, no log, in them or in what they import."""
-    reached, pending = set[str](), set(files("sidecar/wires", "sidecar/codecs"))
+    reached, pending = set[str](), set(files("sidecar/wires", "sidecar/codecs", "sidecar/formats"))
     while pending:
         reached |= pending
         pending = {module for file in pending for use in imports(file) if (module := our_file(use.what))} - reached

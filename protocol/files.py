@@ -1,0 +1,175 @@
+"""Files and code in an answer: the chunks that carry them, and what became of each edit.
+
+The sidecar reads what a model wrote and hands it on. It writes no file and runs no command:
+the host decides, and must still resolve links, which a path alone does not show.
+"""
+
+from typing import Literal
+
+import msgspec
+
+FormatName = Literal["auto", "blocks", "whole", "patch", "udiff", "heredoc", "artifact", "fences"]
+"""How files are written in an answer. `blocks` is the sidecar's own; `auto` is the first of them that opens a file."""
+
+Operation = Literal["create", "edit", "delete", "rename"]
+"""What the model wants with the file. `create` writes the whole of it, whether there was one or not."""
+
+Body = Literal["full_content", "search_replace", "unified_diff"]
+"""What the chunks of a file carry: its text, texts to find and to put there, or the lines of a diff."""
+
+Side = Literal["search", "replace"]
+
+Refusal = Literal[
+    "empty", "absolute", "parent", "drive", "network", "home", "control", "device", "trailing", "stream", "too_long"
+]
+"""Why a path is refused: it names nothing; begins at a root; climbs by `..`; has a drive, a network share or a home
+folder; has characters that cannot be seen; is a device; a part of it ends in a dot or blank, which some systems drop;
+has a colon, which some systems take for a stream within a file; is longer than systems take."""
+
+Tolerance = Literal["exact", "whitespace", "indent", "punctuation", "elision", "similar"]
+"""How much the searched lines may differ from those of the text, each word allowing all before it: nothing; blanks at
+the ends of lines; a uniform indentation; typographic characters and runs of blanks; lines left out, marked by an
+ellipsis in an edit or missing from a diff's context; a few characters."""
+
+Match = Literal["exact", "whitespace", "indent", "punctuation", "substring", "elision", "context", "split", "similar"]
+"""How an edit was placed. `substring`: within one line. `context`: without the outermost lines of a diff's context.
+`split`: a diff's hunk in several pieces, between which it had left out lines. The others are as in `Tolerance`."""
+
+EditProblem = Literal["not_found", "ambiguous", "overlap", "incomplete", "refused_path", "no_file"]
+"""Why an edit was not placed: nowhere; several places fit; another edit changes the same lines; the answer ended within
+it or its markers are wrong; the file's path is refused; the text that it changes is not known."""
+
+
+class FileStart(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="type", tag="file_start", kw_only=True):
+    """A file begins. Exactly one `file_end` with its number follows, whatever happens to the answer."""
+
+    file: int
+    """Counts the files of an answer from 0. A path may come twice: later ones build on earlier ones."""
+    path: str
+    """Relative, with `/` between its parts; as the model wrote it where it is `refused`."""
+    op: Operation
+    format: Body
+    to: str | None = None
+    """Of a `rename`: the new path."""
+    purpose: str | None = None
+    """What the model says that the file is for."""
+    refused: Refusal | None = None
+    """The path, or `to`, must not be used. The content comes all the same."""
+
+
+class FileChunk(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="type", tag="file_chunk"):
+    """A piece of a file, or of a change of it."""
+
+    file: int
+    content: str
+    edit: int | None = None
+    """Of `search_replace`: which edit of the file, from 0."""
+    side: Side | None = None
+    """Of `search_replace`: whether this is to be found, or to be put there."""
+
+
+class Place(msgspec.Struct, frozen=True):
+    """Lines of a text, the first being 1. An insertion has no lines: `end_line` is one less than `start_line`."""
+
+    start_line: int
+    end_line: int
+
+
+class EditResult(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """What became of one edit: either `match` with its lines, or `problem`."""
+
+    edit: int
+    """Which of the edits, from 0."""
+    match: Match | None = None
+    start_line: int | None = None
+    """The first line that was matched, in the text before any edit; the first is 1."""
+    end_line: int | None = None
+    """The last one; one less than `start_line` for an insertion."""
+    problem: EditProblem | None = None
+    candidates: list[Place] = []
+    """With `ambiguous`: the places that fit, the first ten of them."""
+    hint: str | None = None
+    """With a problem: a sentence for the model that is to try again."""
+
+
+class FileEnd(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="type", tag="file_end", kw_only=True):
+    """A file ends."""
+
+    file: int
+    path: str
+    complete: bool
+    """Whether it is fit to be used: all of it came, its path is no refused one, and all its edits were placed."""
+    problem: Literal["incomplete", "refused_path", "no_file", "edits_failed"] | None = None
+    """Why it is not complete: the answer or the next file cut it; see `Refusal`; its text is not known, so that
+    nothing could be changed in it; see `edits`."""
+    lines: int | None = None
+    """Lines of the final text, a last one without line end among them; absent where there is none."""
+    sha256: str | None = None
+    """Of the final text in UTF-8, in hexadecimal; absent where there is none."""
+    edits: list[EditResult] = []
+    """Of an `edit` or `rename`: one for each edit, in the model's order."""
+    unfenced: bool = False
+    """A Markdown fence around the whole text was taken off, after the chunks had to wait for its end."""
+
+
+class CommandChunk(msgspec.Struct, frozen=True, tag_field="type", tag="command"):
+    """A command that the model wants to be run. The sidecar runs none."""
+
+    command: str
+
+
+class FileResult(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """A row of `done.files`: what became of one path, after all that the answer says of it."""
+
+    path: str
+    op: Operation
+    """The last one of them; `create` where a file that was created is edited later."""
+    to: str | None = None
+    """Of a `rename`: the new path."""
+    complete: bool
+    """Whether every `file_end` of the path is complete."""
+    content: str | None = None
+    """The final text. Absent for a deleted file, and for one whose edits cannot all be placed."""
+    lines: int | None = None
+    sha256: str | None = None
+    files: list[int]
+    """The numbers of the path's `file_start` chunks."""
+
+
+class CodeBlock(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """One fenced block of code."""
+
+    language: str | None = None
+    """The first word after the fence, in lower case."""
+    code: str
+    path: str | None = None
+    """Where the words after the fence name one."""
+
+
+class CodeResult(msgspec.Struct, frozen=True, kw_only=True):
+    """`done.code`: the code out of the prose around it."""
+
+    language: str | None
+    """Of `code`, as the answer labels it; else the language that was asked for."""
+    code: str | None
+    """Null where it is not clear which text is the code; then `problem` says why."""
+    blocks: list[CodeBlock]
+    """Every fenced block, in order."""
+    problem: Literal["empty", "no_fence", "unclosed_fence", "several_blocks", "other_language"] | None
+    """`no_fence`: the whole text is given, and some of it reads like prose. `unclosed_fence`: the text ended within
+    the block. `several_blocks`: more than one fits, see `blocks`. `other_language`: the block says that it is in
+    another one."""
+
+
+class EditOutcome(msgspec.Struct, frozen=True, kw_only=True):
+    """The answer to `apply_edit`."""
+
+    text: str
+    """With the edits; as it was where one failed, unless `partial` was asked for. Line ends, the byte order mark and
+    whether the last line has an end stay as they were."""
+    applied: list[EditResult]
+    failed: list[EditResult]
+
+
+OutputChunk = FileStart | FileChunk | FileEnd | CommandChunk
+"""What `output` adds to the chunks of a chat."""

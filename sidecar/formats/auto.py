@@ -1,0 +1,89 @@
+"""The table of formats, and the prose around what they open. [sans-IO]
+
+`auto` is all of them, until one has opened a file: that one stays. A format that is named is the table's one row.
+"""
+
+from protocol.files import FormatName
+from sidecar.formats import artifact, blocks, fenced, heredoc, patch, paths, udiff
+from sidecar.formats.code import closes, opening
+from sidecar.formats.events import Writer
+from sidecar.formats.lines import Decide, Format, Grammar, Lexer, State, leads
+
+FORMATS: dict[FormatName, Format] = {
+    "blocks": blocks.PLAIN,
+    "patch": patch.PATCH,
+    "udiff": udiff.UDIFF,
+    "heredoc": heredoc.HEREDOC,
+    "artifact": artifact.ARTIFACT,
+    "whole": fenced.WHOLE,
+    "fences": fenced.FENCES,
+}
+"""By name, in the order in which `auto` asks them."""
+
+
+def lexer(name: FormatName, nonce: str | None = None) -> Lexer:
+    """Return a lexer of the format *name*; *nonce* is what the markers of `blocks` carry."""
+    if name == "auto":
+        formats = (*((blocks.own(nonce),) if nonce else ()), *FORMATS.values())
+    else:
+        formats = (blocks.own(nonce) if nonce and name == "blocks" else FORMATS[name],)
+    return Lexer(lambda out: read_prose(out, formats))
+
+
+def read_prose(out: Writer, formats: tuple[Format, ...]) -> Grammar:
+    """Read prose, and in it what *formats* open."""
+    state = _prose(formats)
+    out.only = len(formats) == 1
+    line: str | None = yield state
+    while line:
+        for format_ in formats:
+            inside = format_.enter(out, line)
+            if inside is False:
+                continue
+            line = None if inside is True else (yield from inside)
+            if out.count and not out.only:
+                out.only = True
+                formats = (format_,)
+                state = _prose(formats)
+            break
+        else:
+            _add(out, line, named_above=any(each.named_above for each in formats))
+            line = None
+        if line is None:
+            line = yield state
+    return line
+
+
+def _prose(formats: tuple[Format, ...]) -> State:
+    starts = leads("```", "~~~", *(start for each in formats for start in each.leads))
+    find_tags = [each.find_tag for each in formats if each.find_tag]
+    decide = _either(starts, paths.may_name) if any(each.named_above for each in formats) else starts
+    return State(line=decide, find_tag=find_tags[0] if find_tags else None)
+
+
+def _either(first: Decide, second: Decide) -> Decide:
+    def decide(line: str) -> bool | None:
+        verdict = first(line)
+        return second(line) if verdict is False else verdict
+
+    return decide
+
+
+def _add(out: Writer, line: str, *, named_above: bool) -> None:
+    """Add a line that opens no file to the prose; one that may name the file below it waits."""
+    if out.fence and closes(line, out.fence):
+        out.fence = None
+        out.text(line)
+    elif not out.fence and (fence := opening(line)):
+        out.fence = fence
+        if out.held:
+            out.hold(line)
+        else:
+            out.text(line)
+    elif named_above and paths.of_line(line):
+        out.settle()
+        out.hold(line)
+    elif named_above and line.isspace() and len(out.held) == 1:
+        out.hold(line)
+    else:
+        out.text(line)

@@ -1,0 +1,168 @@
+"""Fences as CommonMark reads them, and the code between them. [pure]
+
+Source: https://spec.commonmark.org/0.31.2/#fenced-code-blocks, 2024-01. Knows Markdown's fences. Must not know files.
+"""
+
+import re
+
+import msgspec
+
+from protocol.files import CodeBlock, CodeResult
+from sidecar.formats import paths
+
+_FENCE = re.compile(r"( *)(`{3,}|~{3,})[ \t]*([^\r\n]*?)[ \t]*\r?\n?")
+
+MAX_FENCE_CHARS = 1024
+"""A longer line opens no fence around a file."""
+
+_MARKDOWN = re.compile(r"\.(?:md|mdx|markdown|mdown|qmd|rmd)", re.IGNORECASE)
+
+
+class Fence(msgspec.Struct, frozen=True):
+    """An opening fence."""
+
+    indent: int
+    """Blanks before it, which each line of the content may have too."""
+    marks: str
+    """Three or more backticks, or tildes."""
+    info: str
+    """The words after it."""
+
+
+def opening(line: str, indent: int = 0) -> Fence | None:
+    """Return the fence that *line* opens, at most three blanks deeper than *indent*."""
+    match = _FENCE.fullmatch(line)
+    if not match or not 0 <= len(match[1]) - indent <= 3 or (match[2][0] == "`" and "`" in match[3]):
+        return None
+    return Fence(len(match[1]), match[2], match[3])
+
+
+def closes(line: str, fence: Fence, indent: int = 0) -> bool:
+    """Return whether *line* closes *fence*: the same mark, at least as often, at most three blanks in."""
+    match = _FENCE.fullmatch(line)
+    return match is not None and not match[3] and match[2].startswith(fence.marks) and len(match[1]) - indent <= 3
+
+
+def may_open(line: str) -> bool:
+    """Return whether *line*, of which more may come, may be an opening fence."""
+    marks = line.lstrip(" ")[:3]
+    return len(line) <= MAX_FENCE_CHARS and ("```".startswith(marks) or "~~~".startswith(marks))
+
+
+def unwrapped(text: str) -> str | None:
+    """Return what stands in the one fence around all of *text*, or None when there is no such fence."""
+    first, _, rest = text.partition("\n")
+    fence = opening(first)
+    if not fence:
+        return None
+    inner, line_end, last = rest.rstrip(" \t\r\n").rpartition("\n")
+    if not closes(last, fence) or any(closes(line, fence) for line in inner.split("\n")):
+        return None
+    return inner + line_end
+
+
+def is_markdown(path: str) -> bool:
+    """Return whether fences in the file at *path* are its own."""
+    return bool(_MARKDOWN.search(path[-9:]))
+
+
+# --- code out of an answer -------------------------------------------------------------------
+
+_ITEM = re.compile(r"( *)(?:[-*+]|\d{1,9}[.)])( +)(?=\S)")
+
+_PROSE = re.compile(
+    r"[A-Z][\w'\u2019]*,?(?: [\w'\u2019`\"(),/-]+){2,}[.:!?]\**|(?:Sure|Certainly|Of course|Here)\b.*[.:!]"
+)
+
+_ALIASES = {
+    "py": "python",
+    "python3": "python",
+    "js": "javascript",
+    "jsx": "javascript",
+    "ts": "typescript",
+    "tsx": "typescript",
+    "sh": "bash",
+    "shell": "bash",
+    "zsh": "bash",
+    "yml": "yaml",
+    "rs": "rust",
+    "rb": "ruby",
+    "golang": "go",
+    "c++": "cpp",
+    "cs": "csharp",
+    "c#": "csharp",
+    "kt": "kotlin",
+    "md": "markdown",
+    "htm": "html",
+}
+
+
+def extract(text: str, language: str | None = None) -> CodeResult:
+    """Return the code in *text*, in *language* where one is asked for; nothing is taken for code by guessing.
+
+    One block is the code, or one of those in the language. Without any fence the whole text is.
+    """
+    blocks, is_closed = fenced_blocks(text)
+    fitting = [each for each in blocks if language and _plain(each.language) == _plain(language)]
+    chosen = fitting or ([each for each in blocks if each.language is None] if language else []) or blocks
+    if not text.strip():
+        return CodeResult(language=language, code=None, blocks=[], problem="empty")
+    if not blocks:
+        return CodeResult(language=language, code=text, blocks=[], problem="no_fence" if _has_prose(text) else None)
+    if len(chosen) > 1:
+        return CodeResult(language=language, code=None, blocks=blocks, problem="several_blocks")
+    found = chosen[0]
+    is_other = language and found.language and not fitting
+    is_cut = not is_closed and found is blocks[-1]
+    return CodeResult(
+        language=found.language or language,
+        code=found.code,
+        blocks=blocks,
+        problem="unclosed_fence" if is_cut else "other_language" if is_other else None,
+    )
+
+
+def _plain(language: str | None) -> str:
+    name = (language or "").lower()
+    return _ALIASES.get(name, name)
+
+
+def _has_prose(text: str) -> bool:
+    """Return whether the first line or the last reads like a sentence."""
+    lines = [line.strip() for line in text.strip().split("\n")]
+    return any(_PROSE.fullmatch(line) for line in (lines[0], lines[-1]))
+
+
+def fenced_blocks(text: str) -> tuple[list[CodeBlock], bool]:
+    """Return the fenced blocks of *text*, also those in items of lists, and whether the last one is closed."""
+    blocks: list[CodeBlock] = []
+    fence: Fence | None = None
+    body: list[str] = []
+    item = 0
+    """How far in the content of the open list item stands."""
+    for line in text.removesuffix("\n").split("\n"):
+        indent = len(line) - len(line.lstrip(" "))
+        if fence and not closes(line, fence, item):
+            body.append(line[min(indent, fence.indent) :])
+        elif fence:
+            blocks.append(_block(fence, body))
+            fence, body = None, []
+        elif match := _ITEM.match(line):
+            item = match.end() if len(match[2]) <= 4 else match.end() - len(match[2]) + 1
+            fence = opening(" " * item + line[item:], item)
+        elif line.strip():
+            item = item if indent >= item else 0
+            fence = opening(line, item)
+    if fence:
+        blocks.append(_block(fence, body))
+    return blocks, fence is None
+
+
+def _block(fence: Fence, body: list[str]) -> CodeBlock:
+    word = fence.info.split(None, 1)[0] if fence.info else ""
+    language = word.strip("{}.").partition(":")[0].lower()
+    return CodeBlock(
+        language=None if not language or paths.is_like(word) else language,
+        code="".join(f"{line}\n" for line in body),
+        path=paths.of_info(fence.info),
+    )

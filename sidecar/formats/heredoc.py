@@ -1,0 +1,89 @@
+"""Files as the here-documents of shell commands, which no shell runs. [sans-IO]
+
+`cat > PATH << 'MARK'`, the lines, `MARK`; with `| patch PATH` the lines are a diff. Between files a `#` line says what
+the next one is for, and a package manager's commands are reported. The closing mark stands alone on its line, as far in
+as the opener. Another here-document with the same mark within a file wants an end of its own: a file that was cut at
+the inner end must not pass for complete.
+"""
+
+import re
+
+from sidecar.formats import edits
+from sidecar.formats.events import Writer
+from sidecar.formats.lines import Format, Grammar, State, leads
+
+_HERE = r"<<-?\s*\\?(?P<quote>['\"]?)(?P<mark>\w[\w-]*)['\"]?"
+
+_COMMANDS = tuple(
+    re.compile(rf"(?P<indent>[ \t]*)(?:\$ )?cat\s*{rest}\s*", re.IGNORECASE)
+    for rest in (
+        rf">(?P<path>[^>|&].*?)\s*{_HERE}",
+        rf"{_HERE}\s*>(?P<path>[^>|&].*?)",
+        rf"{_HERE}\s*\|\s*(?P<patch>patch)\s+(?:-\S+\s+)*(?P<path>[^\s-].*?)",
+    )
+)
+
+_SHELL = (".sh", ".bash", ".zsh", ".ksh")
+"""Files that may well open others by the same command."""
+
+_PURPOSE = re.compile(r"#+[ \t]*(?:(?:file[ \t]+)?purpose[ \t]*:[ \t]*)?(.*)", re.IGNORECASE)
+
+_MANAGERS = ("bun", "cargo", "composer", "deno", "gem", "go", "npm", "pip", "pip3", "pnpm", "poetry", "uv", "yarn")
+
+_INSTALL = re.compile(rf"(?:{'|'.join(_MANAGERS)}) +(?:install|i|add|get|remove|uninstall|update)\b.*")
+
+
+def _enter(out: Writer, line: str) -> Grammar | bool:
+    text = line.strip()
+    if command := _command(line):
+        return _file(out, command)
+    if out.only and text.startswith("#"):
+        out.settle()
+        out.hold(line)
+        return True
+    if out.only and _INSTALL.fullmatch(text):
+        out.command(text)
+        return True
+    return False
+
+
+def _command(line: str) -> re.Match[str] | None:
+    line = line.rstrip("\r\n")
+    return next((match for command in _COMMANDS if (match := command.fullmatch(line))), None)
+
+
+def _file(out: Writer, command: re.Match[str]) -> Grammar:
+    purpose = _PURPOSE.fullmatch(out.held[-1].strip()) if out.held else None
+    path, mark = command["path"].strip(" \t\"'"), command["mark"]
+    is_diff = "patch" in command.groupdict()
+    out.open(
+        path,
+        "edit" if is_diff else "create",
+        "unified_diff" if is_diff else "full_content",
+        purpose=purpose[1] if purpose else None,
+    )
+    nested = re.compile(rf"(?<!<)<<-?[ \t]*\\?['\"]?{re.escape(mark)}['\"]?[ \t]*(?:[|>&;)].*)?\r?$", re.MULTILINE)
+    state = State(line=leads("cat", "$", mark.lower()))
+    depth = 0
+    while line := (yield state):
+        depth += len(nested.findall(out.fresh()))
+        opened = _command(line)
+        if opened and opened["mark"] == mark and opened["indent"] == command["indent"] and not _is_shell(out, path):
+            out.close(complete=False)
+            return line
+        if line.rstrip("\r\n") != command["indent"] + mark:
+            out.text(line)
+        elif depth:
+            depth -= 1
+            out.text(line)
+        else:
+            out.close(edits=tuple(edits.of_diff(out.written)) if is_diff else ())
+            return None
+    return line
+
+
+def _is_shell(out: Writer, path: str) -> bool:
+    return path.endswith(_SHELL) or out.begins_with("#!")
+
+
+HEREDOC = Format(leads=("cat", "$", "#", *_MANAGERS), enter=_enter)

@@ -16,7 +16,9 @@ from typing import Any, Protocol
 import msgspec
 
 from protocol.requests import Chat, ClientInfo
+from sidecar.auth.exchange import Exchange
 from sidecar.auth.logins.store import Store
+from sidecar.auth.memory import Memory
 from sidecar.core.errors import SidecarError, without
 from sidecar.core.http import HttpRequest, Transport
 from sidecar.core.secret import Secret
@@ -29,6 +31,10 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
 
     target: Target
     http: Transport
+    exchange: Exchange
+    """Asks what the scheme has to ask."""
+    memory: Memory
+    """What the scheme remembers for as long as the process lives."""
     request: HttpRequest | None = None
     chat: Chat | None = None
     client: ClientInfo | None = None

@@ -12,11 +12,13 @@ import msgspec
 from protocol.replies import Warn
 from protocol.requests import ClientInfo
 from sidecar.auth.logins.store import Store
+from sidecar.auth.memory import Memory
 from sidecar.config.loader import with_files
 from sidecar.config.values import Config
 from sidecar.core.http import Transport
 from sidecar.core.single_flight import SingleFlight
 from sidecar.providers.setup import Found, Setup
+from sidecar.upstream.exchange import make_exchange
 from sidecar.upstream.gates.gate import Gate
 from sidecar.usage.ledger import Ledger
 
@@ -36,9 +38,13 @@ class Upstream:
         """What was found since the process began; replaced whenever there is something new."""
         self.tasks = tasks
         self.http = http
+        self.exchange = make_exchange(http)
+        """Asks the questions of schemes and logins."""
         self.warn = warn
         """Tells the host of something that concerns no request of its own."""
         self.single_flight = SingleFlight(tasks)
+        self.memory = Memory(self.single_flight)
+        """What schemes and logins remember."""
         self.store = Store(config.store_dir)
         self.ledger = Ledger(config.ledger_path, tasks, warn)
         self.client: ClientInfo | None = None
@@ -83,6 +89,8 @@ def call_for(up: Upstream, target: "Target") -> "Call":
     return Call(
         target=target,
         http=up.http,
+        exchange=up.exchange,
+        memory=up.memory,
         client=up.client,
         sessions=up.sessions,
         single_flight=up.single_flight,

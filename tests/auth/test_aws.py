@@ -6,11 +6,12 @@ import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from sidecar.auth.authorize import Call
+from sidecar.auth.memory import Memory
 from sidecar.auth.schemes import aws
 from sidecar.catalogue import provider_rows
 from sidecar.core.errors import SidecarError
@@ -20,6 +21,7 @@ from sidecar.providers.resolve import Target
 from sidecar.upstream.http_client import HttpClient
 from sidecar.wires import bedrock_converse
 from sidecar.wires.shared.types import Route
+from tests.support.fake_exchange import FakeExchange
 
 AT = datetime(2026, 11, 20, 12, 0, 0, tzinfo=UTC)
 KEYS = {"AWS_ACCESS_KEY_ID": "AKIDENVIRONMENT", "AWS_SECRET_ACCESS_KEY": "made/up+secret"}
@@ -81,7 +83,14 @@ def call(
         list_base_url="https://bedrock.eu-west-1.amazonaws.com",
         env=env,
     )
-    return Call(target=target, http=HttpClient(), request=request, sessions={} if sessions is None else sessions)
+    return Call(
+        target=target,
+        http=HttpClient(),
+        exchange=FakeExchange(),
+        memory=cast("Memory", None),
+        request=request,
+        sessions={} if sessions is None else sessions,
+    )
 
 
 def pair(profile: str, key: str) -> str:

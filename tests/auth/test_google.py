@@ -16,6 +16,7 @@ import msgspec
 import pytest
 
 from sidecar.auth.authorize import Call
+from sidecar.auth.memory import Memory
 from sidecar.auth.schemes import google
 from sidecar.catalogue import provider_rows
 from sidecar.core.errors import SidecarError
@@ -24,6 +25,7 @@ from sidecar.core.secret import Secret
 from sidecar.providers.resolve import Target
 from sidecar.upstream.http_client import HttpClient
 from sidecar.wires.shared.types import Route
+from tests.support.fake_exchange import FakeExchange
 from tests.support.google_files import EXTERNAL, PROGRAM, USER, service_account
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -68,7 +70,7 @@ def call(http: Http, env: dict[str, str], credential: Secret | None = None) -> C
         list_base_url="https://provider.test",
         env=env,
     )
-    return Call(target=target, http=cast("HttpClient", http))
+    return Call(target=target, http=cast("HttpClient", http), exchange=FakeExchange(), memory=cast("Memory", None))
 
 
 def named(folder: Path, info: object) -> dict[str, str]:

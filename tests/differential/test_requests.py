@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import pytest
@@ -10,12 +10,14 @@ import pytest
 from protocol.requests import Chat
 from sidecar.auth import authorize
 from sidecar.auth.authorize import Call
+from sidecar.auth.memory import Memory
 from sidecar.catalogue import provider_rows
 from sidecar.core.http import HttpTimeouts
 from sidecar.core.http_bodies import read_body
 from sidecar.core.secret import Secret
 from sidecar.providers.resolve import Target
 from sidecar.server.framing import decode_params
+from sidecar.upstream.exchange import make_exchange
 from sidecar.upstream.http_client import HttpClient
 from sidecar.wires import registry
 from tests.differential import BASES, KEY, QUIET
@@ -49,7 +51,15 @@ async def send_ours(case: Case, provider: Provider) -> None:
     row = provider_rows.providers()[case.call["provider"]]
     target = Target(row=row, route=route, credential=Secret(KEY, "request"), list_base_url=route.base_url)
     http = HttpClient()
-    headers = await authorize.headers(Call(target=target, http=http, request=request, chat=chat))
+    call = Call(
+        target=target,
+        http=http,
+        exchange=make_exchange(http),
+        memory=cast("Memory", None),
+        request=request,
+        chat=chat,
+    )
+    headers = await authorize.headers(call)
     async with http.send(request, headers, HttpTimeouts()) as response:
         await read_body(response)
     await http.aclose()

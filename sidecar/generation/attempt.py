@@ -7,7 +7,7 @@ scheme or provider, nor whether there will be another try.
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
-from decimal import Decimal
+from functools import partial
 from typing import Any, NamedTuple, Protocol, cast
 
 import msgspec
@@ -79,12 +79,11 @@ async def ask(up: Upstream, state: RequestState, plan: ChatPlan, turn: Turn, sin
     wire = registry.load(route.wire)
     encoded = background_responses.encoded(plan)
     request = plan.reshape(encoded.request)
-    allowed, cautions = request_limits.of(chat, lambda used: _usd(plan, used))
+    allowed, cautions = request_limits.of(chat, partial(pricing.usd, plan.target, chat.options.provider_options))
     patience = patience_with(plan.target, chat.options.timeouts)
     this = _Try(state, plan, turn, sink, allowed, time.monotonic(), patience)
     this.progress.tries += 1
-    question = attempts.Question("chat", route.provider, route.model)
-    with attempts.record(up.ledger, question, state) as recorded:
+    with attempts.record(up.ledger, state, "chat", route.provider, route.model) as recorded:
         async with await _sending(up, this, request) as arrived:
             folder = up.config.record_dir
             response = recorder.tee(folder, chat, route, request, arrived) if folder else arrived
@@ -105,6 +104,9 @@ async def ask(up: Upstream, state: RequestState, plan: ChatPlan, turn: Turn, sin
                 outcome = await _receive(this, reply, body, start)
             done = _done(this, start, outcome, headers_ms)
             recorded.succeed(done)
+            if plan.reservation is not None:
+                # The cost itself counts from here on.
+                plan.reservation.release()
             turn.used(_tokens(outcome.usage))
             sink.end(done)
             if not _was_cut(this):
@@ -260,10 +262,5 @@ def _known(reply: Reply) -> Usage | None:
     return msgspec.structs.replace(usage, output_tokens=None) if usage and reply.uncounted_chars else usage
 
 
-def _usd(plan: ChatPlan, usage: Usage) -> Decimal | None:
-    price = _cost(plan, usage)["usd"]
-    return None if price is None else Decimal(price)
-
-
 def _cost(plan: ChatPlan, usage: Usage | None) -> dict[str, Any]:
-    return pricing.spent(plan.target, usage, plan.chat.options.provider_options)
+    return pricing.spent(plan.target, plan.chat.options.provider_options, usage)

@@ -16,6 +16,7 @@ from sidecar.core.http import HttpRequest
 from sidecar.upstream import model_lists
 from sidecar.upstream.context import Upstream
 from sidecar.upstream.plan import Change, Plan
+from sidecar.usage.spending import Reservation
 from sidecar.wires import registry
 
 
@@ -26,6 +27,8 @@ class ChatPlan(Plan, frozen=True, kw_only=True):
     warnings: list[Warn]
     whole: bool = False
     """Ask for the whole reply in place of a stream."""
+    reservation: Reservation | None = None
+    """Of the budgets that the chat draws on."""
 
     def reshape(self, request: HttpRequest) -> HttpRequest:
         """Return *request* as the plan wants it sent."""

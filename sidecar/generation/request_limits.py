@@ -19,6 +19,9 @@ CHARS_A_TOKEN = 4
 BYTES_A_TOKEN = 4
 """Of the prompt's texts in UTF-8: near for English, and not as far off as characters for Chinese."""
 
+EXPECTED_TOKENS = 2000
+"""The output that is expected of a chat whose cost is reserved: more than most have."""
+
 _MILLION = 1_000_000
 
 Price = Callable[[Usage], Decimal | None]
@@ -106,6 +109,16 @@ def of(chat: Chat, price: Price) -> tuple[Allowance | None, list[Warn]]:
         text = "The model's price is unknown: its answer is not held to the budget."
         warnings = [Warn(code="option_left_out", message=text, param="options.budget_usd")]
     return Allowance(options.token_limit, budget, tokens, price), warnings
+
+
+def expect_usd(chat: Chat, price: Price) -> Decimal | None:
+    """Return what *chat* may be expected to cost, None where the price is unknown: no more than its limits allow."""
+    options = chat.options
+    output = min(options.max_tokens or EXPECTED_TOKENS, options.token_limit or EXPECTED_TOKENS, EXPECTED_TOKENS)
+    cost = price(Usage(input_tokens=prompt_tokens(chat), output_tokens=output))
+    if cost is None or options.budget_usd is None:
+        return cost
+    return min(cost, Decimal(str(options.budget_usd)))
 
 
 def prompt_tokens(chat: Chat) -> int:

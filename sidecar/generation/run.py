@@ -4,6 +4,7 @@ Each is asked through `sidecar.upstream.ask`; another one only while nothing was
 scheme or provider.
 """
 
+from decimal import Decimal
 from functools import partial
 from typing import Any
 
@@ -28,7 +29,7 @@ from sidecar.upstream.context import Upstream
 from sidecar.upstream.gates.lookup import find_gate, read_max_attempts
 from sidecar.upstream.plan import pick_key, prepare, recover
 from sidecar.upstream.settings_discovery import informed
-from sidecar.usage import budgets
+from sidecar.usage import budgets, pricing
 
 FALLBACK_CODES = frozenset(
     {
@@ -76,8 +77,25 @@ async def stream(up: Upstream, state: RequestState, chat: Chat, sink: Sink) -> N
 async def _ask_one(
     up: Upstream, state: RequestState, candidate: Candidate, sink: Sink, *, has_alternative: bool
 ) -> None:
-    """Ask one model until it answers or there is no sense in asking again."""
+    """Ask one model, when the budgets admit it."""
     plan = await _make_plan(up, state, candidate, has_alternative=has_alternative)
+    expected_usd = _expect_usd(plan) if up.config.budgets else None
+    admission = await budgets.admit(up.config.budgets, up.ledger, plan.target.route.provider, expected_usd)
+    for warning in admission.warnings:
+        up.warn(warning)
+    with admission.reservation as reservation:
+        warnings = [*plan.warnings, *admission.warnings]
+        plan = msgspec.structs.replace(plan, warnings=warnings, reservation=reservation)
+        await _ask_plan(up, state, plan, sink, has_alternative=has_alternative)
+
+
+def _expect_usd(plan: ChatPlan) -> Decimal | None:
+    price = partial(pricing.usd, plan.target, plan.chat.options.provider_options)
+    return request_limits.expect_usd(plan.chat, price)
+
+
+async def _ask_plan(up: Upstream, state: RequestState, plan: ChatPlan, sink: Sink, *, has_alternative: bool) -> None:
+    """Ask one model until it answers or there is no sense in asking again."""
     retry_options = plan.chat.options.retry
     question = Question[ChatPlan, None](
         attempt=lambda each, turn: attempt.ask(up, state, each, turn, sink),
@@ -112,16 +130,8 @@ async def _make_plan(up: Upstream, state: RequestState, candidate: Candidate, *,
     limit_time(state, target, chat.options.timeouts)
     if has_alternative and find_gate(up, target).avoided():
         raise SidecarError("provider_overloaded", "The provider has been failing; it is left alone for a while.")
-    due = await budgets.check(up.config.budgets, up.ledger, target.route.provider)
-    for warning in due:
-        up.warn(warning)
-    return ChatPlan(
-        target=target,
-        origin=target,
-        chat=chat,
-        warnings=[*candidate.warnings, *due],
-        keys=resolve.keys(up.setup, target),
-    )
+    keys = resolve.keys(up.setup, target)
+    return ChatPlan(target=target, origin=target, chat=chat, warnings=candidate.warnings, keys=keys)
 
 
 async def _prepare(up: Upstream, plan: ChatPlan) -> ChatPlan:

@@ -11,7 +11,7 @@ MAX_PICOUSD = 10**16
 """10,000 US dollars, the most that one attempt is believed to cost: a provider that reports more is mistaken."""
 
 
-def to_picousd(usd: str) -> int | None:
+def to_picousd(usd: str | Decimal) -> int | None:
     """Return *usd* in whole millionths of a millionth of a dollar; None for an amount that no attempt can cost."""
     picousd = round(Decimal(usd) * PICO)
     return picousd if 0 <= picousd <= MAX_PICOUSD else None

@@ -6,7 +6,7 @@ Must not know budgets, files, wires or HTTP.
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 from protocol.messages import Usage
 from protocol.replies import Done
@@ -17,23 +17,16 @@ from sidecar.usage.kinds import KINDS
 from sidecar.usage.ledger import Ledger, Row, timestamp
 
 
-class Question(NamedTuple):
-    """What an attempt asks, and of whom."""
-
-    kind: str
-    """What the provider is asked, of KINDS."""
-    provider: str
-    model: str
-
-
 class Attempt:
     """One attempt, whose row is written once."""
 
-    def __init__(self, ledger: Ledger, question: Question, request: RequestState) -> None:
+    def __init__(self, ledger: Ledger, request: RequestState, kind: str, provider: str, model: str) -> None:
         self._ledger = ledger
-        self._question = question
-        self._has_price = KINDS[question.kind].has_price
         self._request = request
+        self._kind = kind
+        self._has_price = KINDS[kind].has_price
+        self._provider = provider
+        self._model = model
         self._began_ms = request.elapsed_ms
         self._is_written = False
         # The usage of an earlier attempt stands in a row of its own.
@@ -63,9 +56,9 @@ class Attempt:
         row = Row(
             at=timestamp(datetime.now(UTC)),
             action=self._request.action,
-            kind=self._question.kind,
-            provider=self._question.provider,
-            model=self._question.model,
+            kind=self._kind,
+            provider=self._provider,
+            model=self._model,
             outcome=outcome,
             code=code,
             finish_reason=finish_reason,
@@ -83,9 +76,9 @@ class Attempt:
 
 
 @contextmanager
-def record(ledger: Ledger, question: Question, request: RequestState) -> Iterator[Attempt]:
-    """Write one row for the attempt made within, however it ends."""
-    attempt = Attempt(ledger, question, request)
+def record(ledger: Ledger, request: RequestState, kind: str, provider: str, model: str) -> Iterator[Attempt]:
+    """Write one row for the attempt made within, however it ends; *kind* is one of KINDS."""
+    attempt = Attempt(ledger, request, kind, provider, model)
     try:
         yield attempt
     except SidecarError as error:

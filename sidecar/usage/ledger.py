@@ -5,10 +5,11 @@ as many as fit. No row has content or a credential. Must not know wires or HTTP.
 """
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from secrets import token_hex
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -20,11 +21,12 @@ from protocol.replies import Warn
 from sidecar.core.errors import SidecarError
 from sidecar.core.log import log
 from sidecar.usage.ledger_errors import LedgerError
+from sidecar.usage.spending import Reservation, Reserved, Spending
 
 if TYPE_CHECKING:
     from anyio.abc import TaskGroup
 
-    from sidecar.usage.ledger_file import Found, Sums
+    from sidecar.usage.ledger_file import Found
 
 LINGER_SECONDS = 0.2
 """How long the first row of a batch waits for more."""
@@ -38,11 +40,14 @@ PRUNE_EVERY = 10_000
 RETRY_SECONDS = 10.0
 """How long a file that cannot be used is left alone."""
 
-READ_AGAIN_SECONDS = 15.0
-"""How old the sums may be before a budget is judged by them: other processes spend too."""
+REFRESH_SECONDS = 2.0
+"""How old the sums may be when a budget is judged by them: other processes spend too."""
 
-FIRST_READ_SECONDS = 1.0
-"""How long the first chat under a budget waits for them."""
+READ_SECONDS = 1.0
+"""How long a chat under a budget waits for them at most."""
+
+RENEW_SECONDS = 20.0
+"""How often what is reserved is written again, which a process that was killed does not do."""
 
 MAX_TOKENS = 10**12
 """The most tokens that one attempt is believed to use: a count beyond that is a provider's mistake, and unknown."""
@@ -67,6 +72,11 @@ class Row(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     cost_picousd: int | None
     latency_ms: int
     first_chunk_ms: int | None
+
+    @property
+    def cost(self) -> tuple[str, str, int]:
+        """Day, provider, and what is known of the cost."""
+        return self.at[:10], self.provider, self.cost_picousd or 0
 
     def values(self) -> tuple[Any, ...]:
         """Return the columns."""
@@ -99,48 +109,80 @@ class Ledger:
         self._thread = anyio.CapacityLimiter(1)
         self._leave_alone_until = 0.0
         self._since_prune: int | None = None
-        self._sums: Sums = {}
-        """As last read from the file, and what was written since."""
+        self._spending = Spending()
+        self._process = token_hex(8)
+        """The name of this process in the file."""
+        self._written: Mapping[str, int] = {}
+        """What the file says that this process reserves."""
         self._read_at = float("-inf")
         self._has_read = anyio.Event()
+        self._has_read.set()
+        self._is_renewing = self._is_renewal_due = False
         self.warned: set[tuple[str, str | None]] = set()
         """The budgets of which it was said that they run out: the days, and whose."""
 
     def add(self, row: Row) -> None:
         """Take *row*; it is in the file soon."""
         if self._path is None:
-            _add(self._sums, [row])
+            self._spending.add([row.cost])
             return
         self._rows.append(row)
-        if not self._is_due:
-            self._is_due = True
-            self._tasks.start_soon(self._write_soon)
+        self._write_soon()
+
+    def reserve(self, provider: str, picousd: int) -> Reservation:
+        """Count *picousd* as spent at *provider* until it is released, soon for other processes too."""
+        if not picousd:
+            return Reservation(lambda: None)
+        self._change_reserved(provider, picousd)
+        return Reservation(lambda: self._change_reserved(provider, -picousd))
+
+    def _change_reserved(self, provider: str, picousd: int) -> None:
+        self._spending.reserve(provider, picousd)
+        if self._path is None:
+            return
+        self._write_soon()
+        if not self._is_renewing:
+            self._is_renewing = True
+            self._tasks.start_soon(self._renew)
+
+    async def _renew(self) -> None:
+        while self._spending.reserved:
+            await anyio.sleep(RENEW_SECONDS)
+            self._is_renewal_due = True
+            await self.flush()
+        self._is_renewing = False
 
     def spent(self, days: str, provider: str | None) -> int:
         """Return millionths of a millionth of a dollar spent on days that begin with *days*, by one provider or all."""
-        sums = dict(self._sums)
-        _add(sums, [*self._writing, *self._rows])
-        return sum(spent for (day, name), spent in sums.items() if day.startswith(days) and provider in (None, name))
+        waiting = [row.cost for row in (*self._writing, *self._rows)]
+        unwritten = Spending()
+        unwritten.add(waiting)
+        return self._spending.spent(days, provider) + unwritten.spent(days, provider)
+
+    def reserved(self, provider: str | None) -> int:
+        """Return what the attempts in progress of all processes are expected to cost, at one provider or all."""
+        return self._spending.held(provider)
 
     async def refresh(self, since: str) -> None:
-        """Read what was spent from the day *since* on, by every process, unless that was done just now.
+        """Read what every process has spent from the day *since* on, and reserves, unless that was done just now.
 
-        Only the first time is waited for, and not long.
+        A file that is slow is not waited for long: the next chat then has what it says.
         """
         if self._path is None:
             return
         now = anyio.current_time()
-        if now >= self._read_at + READ_AGAIN_SECONDS:
-            self._read_at = now
-            self._tasks.start_soon(self._read, since)
-        with anyio.move_on_after(FIRST_READ_SECONDS):
+        if now >= max(self._read_at + REFRESH_SECONDS, self._leave_alone_until):
+            self._read_at, self._has_read = now, anyio.Event()
+            self._tasks.start_soon(self._read, since, self._has_read)
+        with anyio.move_on_after(READ_SECONDS):
             await self._has_read.wait()
 
-    async def _read(self, since: str) -> None:
+    async def _read(self, since: str, has_read: anyio.Event) -> None:
         async with self._turn:
             with suppress(SidecarError):
-                self._sums = await self._in_thread("sums", since)
-        self._has_read.set()
+                found = await self._in_thread("read_spending", since, self._process)
+                self._spending.sums, self._spending.reserved_by_others = found
+        has_read.set()
 
     async def report(self, by: Sequence[str], since: str | None, until: str | None, provider: str | None) -> "Found":
         """Return what `ledger_file.report` finds, the rows that wait included.
@@ -150,7 +192,9 @@ class Ledger:
         if self._path is None:
             raise SidecarError("invalid_request", "The ledger is switched off.", reason="ledger_off")
         async with self._turn:
-            await self._write()
+            with anyio.CancelScope(shield=True):
+                # The rows on their way are not lost when the request is cancelled.
+                await self._write()
             found: Found = await self._in_thread("report", by, since, until, provider)
             return found
 
@@ -161,25 +205,37 @@ class Ledger:
                 with suppress(SidecarError):
                     await self._write()
 
-    async def _write_soon(self) -> None:
-        while self._rows:
-            pause = self._leave_alone_until - anyio.current_time()
-            await anyio.sleep(max(LINGER_SECONDS, pause))
+    @property
+    def _is_behind(self) -> bool:
+        """Whether the file lacks anything that this process knows."""
+        return bool(self._rows) or self._written != self._spending.reserved or self._is_renewal_due
+
+    def _write_soon(self) -> None:
+        if not self._is_due:
+            self._is_due = True
+            self._tasks.start_soon(self._write_until_done)
+
+    async def _write_until_done(self) -> None:
+        while self._is_behind:
+            delay = self._leave_alone_until - anyio.current_time()
+            await anyio.sleep(max(LINGER_SECONDS, delay))
             await self.flush()
         self._is_due = False
 
     async def _write(self) -> None:
-        """Write the rows that wait. The turn is held.
+        """Write the rows that wait, and what is reserved. The turn is held.
 
         Raises: SidecarError `internal_error` when the file cannot be used; the rows wait on.
         """
-        if not self._rows:
+        if not self._is_behind:
             return
         self._writing = [*self._rows]
         self._rows.clear()
+        reserved = Reserved(self._process, dict(self._spending.reserved))
         prune = self._since_prune is None or self._since_prune >= PRUNE_EVERY
+        values = [row.values() for row in self._writing]
         try:
-            refused = await self._in_thread("write", [row.values() for row in self._writing], prune=prune)
+            refused = await self._in_thread("write", values, reserved, prune=prune)
         except SidecarError:
             self._rows = deque([*self._writing, *self._rows], maxlen=MAX_WAITING)
             raise
@@ -187,7 +243,8 @@ class Ledger:
             if refused:
                 log("warn", "ledger.rows_refused", count=refused)
             self._since_prune = (0 if prune else self._since_prune or 0) + len(self._writing)
-            _add(self._sums, self._writing)
+            self._spending.add(row.cost for row in self._writing)
+            self._written, self._is_renewal_due = reserved.amounts, False
         finally:
             self._writing = []
 
@@ -219,12 +276,6 @@ class Ledger:
             log("warn", "ledger.unusable", reason=problem.reason)
             self._warn(problem.to_warning())
         raise problem.to_refusal()
-
-
-def _add(sums: "Sums", rows: Sequence[Row]) -> None:
-    for row in rows:
-        key = (row.at[:10], row.provider)
-        sums[key] = sums.get(key, 0) + (row.cost_picousd or 0)
 
 
 def timestamp(at: datetime) -> str:

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from sidecar.core import private_files
 from sidecar.usage.ledger_errors import LedgerError, NewerError
 from sidecar.usage.ledger_schema import COLUMNS, STEPS, VERSION
+from sidecar.usage.spending import Reserved, Sums
 
 BUSY_SECONDS = 2.0
 """How long another process's write is waited for."""
@@ -49,8 +50,8 @@ GROUPS = {
 }
 """What a report can be grouped by → how to tell."""
 
-Sums = dict[tuple[str, str], int]
-"""(day in UTC, provider) → millionths of a millionth of a dollar."""
+RESERVED_SECONDS = 60.0
+"""How long a reservation counts that its process does not renew: one that was killed cannot give it back."""
 
 
 class Found(NamedTuple):
@@ -61,10 +62,11 @@ class Found(NamedTuple):
     truncated: bool
 
 
-def write(path: Path, rows: Iterable[Sequence[Any]], *, prune: bool) -> int:
-    """Add *rows*, and return how many of them the file does not take; *prune* removes what is too old or too much.
+def write(path: Path, rows: Iterable[Sequence[Any]], reserved: Reserved | None = None, *, prune: bool = False) -> int:
+    """Add *rows* and put *reserved* in the place of what its process reserved before.
 
-    All or none are added but for those: a row that can never be written must not keep the others waiting.
+    *prune* removes rows that are too old or too many. Returns how many rows the file does not take, and all else is
+    written whole or not at all: a row that can never be written must not keep the others waiting.
 
     Raises: LedgerError.
     """
@@ -75,6 +77,8 @@ def write(path: Path, rows: Iterable[Sequence[Any]], *, prune: bool) -> int:
                 connection.execute(_INSERT, row)
             except _ROW_ERRORS:
                 refused += 1
+        if reserved is not None:
+            _reserve(connection, reserved)
         if prune:
             oldest = (datetime.now(UTC) - timedelta(days=KEPT_DAYS)).isoformat()
             connection.execute("DELETE FROM attempts WHERE at < ?", (oldest,))
@@ -82,17 +86,34 @@ def write(path: Path, rows: Iterable[Sequence[Any]], *, prune: bool) -> int:
     return refused
 
 
-def sums(path: Path, since: str) -> Sums:
-    """Return what was spent from the day *since* on; nothing when there is no file.
+def _reserve(connection: sqlite3.Connection, reserved: Reserved) -> None:
+    connection.execute(
+        "DELETE FROM reservations WHERE process = ? OR until <= ?", (reserved.process, _after(seconds=0))
+    )
+    until = _after(seconds=RESERVED_SECONDS)
+    amounts = [(reserved.process, provider, amount, until) for provider, amount in reserved.amounts.items()]
+    connection.executemany("INSERT INTO reservations VALUES (?, ?, ?, ?)", amounts)
+
+
+def _after(*, seconds: float) -> str:
+    return (datetime.now(UTC) + timedelta(seconds=seconds)).isoformat(timespec="milliseconds")
+
+
+def read_spending(path: Path, since: str, process: str = "") -> tuple[Sums, dict[str, int]]:
+    """Return what was spent from the day *since* on, and what processes other than *process* reserve by provider.
 
     Raises: LedgerError.
     """
     if not _exists(path):
-        return {}
+        return {}, {}
     query = f"SELECT substr(at, 1, 10), provider, {_COST} FROM attempts WHERE at >= ? GROUP BY 1, 2"  # noqa: S608 - ours
-    with _opened(path) as connection:
+    others = "SELECT provider, SUM(picousd) FROM reservations WHERE process != ? AND until > ? GROUP BY 1"
+    with _opened(path) as connection, connection:
+        # Both are of one moment: a cost is not to be missed between them.
+        connection.execute("BEGIN")
         found = connection.execute(query, (since,))
-        return {(day, provider): _added(whole, rest) or 0 for day, provider, whole, rest in found}
+        spent = {(day, provider): _added(whole, rest) or 0 for day, provider, whole, rest in found}
+        return spent, dict(connection.execute(others, (process, _after(seconds=0))))
 
 
 def report(path: Path, by: Sequence[str], since: str | None, until: str | None, provider: str | None) -> Found:

@@ -23,6 +23,12 @@ STEPS: tuple[tuple[str, ...], ...] = (
         "ALTER TABLE attempts RENAME COLUMN kind TO action",
         "ALTER TABLE attempts ADD COLUMN kind TEXT NOT NULL DEFAULT 'chat'",
     ),
+    # 3: what each process expects its attempts in progress to cost, until a moment that it moves on while they last.
+    (
+        """CREATE TABLE reservations (
+          process TEXT NOT NULL, provider TEXT NOT NULL, picousd INTEGER NOT NULL, until TEXT NOT NULL,
+          PRIMARY KEY (process, provider)) WITHOUT ROWID""",
+    ),
 )
 """Version → the statements that lead to it from the version before, the first being 1."""
 

@@ -44,7 +44,7 @@ def calculate(setup: Setup, provider: str | None, params: CalculateCost) -> dict
     return cost.in_credits(found, model.row.credit_usd)
 
 
-def spent(target: Target, usage: Usage | None, passed: dict[str, Any]) -> dict[str, Any]:
+def spent(target: Target, passed: dict[str, Any], usage: Usage | None) -> dict[str, Any]:
     """Return the `cost` object of what a request has used now; *passed* are its passed-through options."""
     route, row = target.route, target.row
     known = _row_there(row, route.base_url, route.model, target.model_row)
@@ -52,6 +52,12 @@ def spent(target: Target, usage: Usage | None, passed: dict[str, Any]) -> dict[s
     named = passed.get("service_tier") or passed.get("speed")
     mode = named if isinstance(named, str) else None
     return cost.in_credits(cost.cost(usage, known, datetime.now(UTC), mode=mode, factors=factors), row.credit_usd)
+
+
+def usd(target: Target, passed: dict[str, Any], usage: Usage) -> Decimal | None:
+    """Return what *usage* costs now in US dollars, None for an unknown price; *passed* as for `spent`."""
+    price = spent(target, passed, usage)["usd"]
+    return None if price is None else Decimal(price)
 
 
 def reported(target: Target, usd: str) -> dict[str, Any]:

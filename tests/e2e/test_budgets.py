@@ -1,5 +1,7 @@
 """Limits of money and of tokens: a stream that is ended, a prompt that is refused, a day that is used up."""
 
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -140,3 +142,56 @@ def test_a_provider_has_a_budget_of_its_own(tmp_path: Path, provider: Provider) 
         answered(sidecar, provider)
         assert refusal(sidecar, provider)["reason"] == "budget_month"
         assert sidecar.reply(sidecar.chat("gpt-6-luna", OPENAI))["success"]
+
+
+# --- chats at once ---------------------------------------------------------------------------
+
+ROOM_FOR_THREE = "day_usd = 0.05"
+"""A chat is expected to cost 2000 tokens of output, 0.02 dollars, and a little for its prompt."""
+
+
+def test_chats_that_begin_at_once_do_not_all_pass(tmp_path: Path, provider: Provider) -> None:
+    provider.play(MODEL, lively())
+    with configured(tmp_path, provider, ROOM_FOR_THREE) as sidecar:
+        asked = [sidecar.chat(MODEL) for _ in range(20)]
+        for refused in asked[3:]:
+            error = sidecar.reply(refused)["error"]
+            assert (error["code"], error["reason"], error["retryable"]) == ("quota_exceeded", "budget_day", True)
+            assert "retry_after_ms" not in error
+        provider.call(MODEL, 2)
+        assert len(provider.calls(MODEL)) == 3
+        for going in asked[:3]:
+            sidecar.ask("cancel", {"id": going})
+            assert sidecar.stream(going)[-1].data["error"]["code"] == "cancelled"
+        answered(sidecar, provider)
+
+
+def test_a_chat_after_the_other_passes_however_little_is_left(tmp_path: Path, provider: Provider) -> None:
+    provider.play(MODEL, ANTHROPIC.answer("up"))
+    with configured(tmp_path, provider, "day_usd = 0.001") as sidecar:
+        for _ in range(5):
+            assert sidecar.reply(sidecar.chat(MODEL))["success"]
+
+
+def test_chats_of_another_process_count_within_three_seconds(tmp_path: Path, provider: Provider) -> None:
+    provider.play(MODEL, lively())
+    provider.play("of-no-price", ANTHROPIC.answer("up"))
+    budget = "day_usd = 0.015"
+    with configured(tmp_path, provider, budget) as first, configured(tmp_path, provider, budget) as second:
+        assert second.reply(second.chat("of-no-price"))["success"]
+        going = first.chat(MODEL)
+        first.chunk(going, 1)
+        assert within(3.0, lambda: not second.reply(second.chat("of-no-price"))["success"])
+        assert refusal(second, provider)["retryable"]
+        first.ask("cancel", {"id": going})
+        first.stream(going)
+        assert within(3.0, lambda: second.reply(second.chat("of-no-price"))["success"])
+
+
+def within(seconds: float, happens: Callable[[], bool]) -> bool:
+    """Return whether it *happens* in time; asking takes a while, so nothing sleeps here."""
+    ends = time.monotonic() + seconds
+    while time.monotonic() < ends:
+        if happens():
+            return True
+    return False

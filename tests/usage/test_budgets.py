@@ -65,7 +65,7 @@ async def test_budgets_are_of_their_day_and_month_and_a_refusal_hides_no_warning
         async def said(now: str, provider: str) -> str | list[str]:
             monkeypatch.setattr(Clock, "says", now)
             try:
-                return [warning.message for warning in await budgets.check(TABLE, book, provider)]
+                return [warning.message for warning in (await budgets.admit(TABLE, book, provider, None)).warnings]
             except SidecarError as error:
                 return error.body.reason or ""
 

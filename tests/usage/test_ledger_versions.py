@@ -41,7 +41,27 @@ INSERT INTO attempts VALUES
 """
 """The SQL of the program that made version 1, and rows as it wrote them."""
 
-OLDER = {1: VERSION_1}
+VERSION_2 = """
+CREATE TABLE ledger_version (version INTEGER NOT NULL);
+INSERT INTO ledger_version VALUES (2);
+CREATE TABLE attempts (
+  id INTEGER PRIMARY KEY, at TEXT NOT NULL, action TEXT NOT NULL, provider TEXT NOT NULL, model TEXT NOT NULL,
+  outcome TEXT NOT NULL, code TEXT, finish_reason TEXT, input_tokens INTEGER, output_tokens INTEGER,
+  cache_read_tokens INTEGER, cache_write_tokens INTEGER, cache_write_1h_tokens INTEGER,
+  reasoning_tokens INTEGER, cost_picousd INTEGER, latency_ms INTEGER NOT NULL, first_chunk_ms INTEGER,
+  kind TEXT NOT NULL DEFAULT 'chat');
+CREATE INDEX attempts_at ON attempts (at, provider, cost_picousd);
+INSERT INTO attempts VALUES
+  (1, '2026-11-19T12:00:00.000Z', 'stream_chat', 'p', 'm', 'ok', NULL, 'stop', 10, 5, 4, 3, 2, 1, 1500, 100, 10,
+   'chat'),
+  (2, '2026-11-20T12:00:00.000Z', 'generate', 'q', 'm', 'failed', 'timeout', NULL, NULL, NULL, NULL, NULL, NULL,
+   NULL, NULL, 99, NULL, 'chat'),
+  (9, '2026-11-20T13:00:00.000Z', 'resume', 'p', 'n', 'cancelled', 'cancelled', NULL, 7, NULL, NULL, NULL, NULL, NULL,
+   9999999999999999, 98, 9, 'chat');
+"""
+"""As the program that made version 2 leaves a file."""
+
+OLDER = {1: VERSION_1, 2: VERSION_2}
 """Version → a file of it, each with the same three attempts."""
 
 CHATS: list[dict[str, Any]] = [
@@ -91,7 +111,7 @@ def test_there_is_a_file_of_each_older_version_here() -> None:
 @pytest.mark.parametrize("version", OLDER)
 def test_rows_of_an_older_file_survive_and_sums_are_right(path: Path, version: int) -> None:
     make(path, version)
-    assert ledger_file.sums(path, "2026-11-01") == {
+    assert ledger_file.read_spending(path, "2026-11-01")[0] == {
         ("2026-11-19", "p"): 1500,
         ("2026-11-20", "p"): 9_999_999_999_999_999,
         ("2026-11-20", "q"): 0,
@@ -193,7 +213,7 @@ def _newer(path: Path) -> None:
     "use",
     [
         lambda path: write(path, row(), prune=True),
-        lambda path: ledger_file.sums(path, ""),
+        lambda path: ledger_file.read_spending(path, ""),
         lambda path: ledger_file.report(path, (), None, None, None),
     ],
     ids=["write", "sums", "report"],

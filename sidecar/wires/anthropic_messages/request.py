@@ -26,8 +26,6 @@ from protocol.replies import Warn
 from protocol.requests import Chat, NamedTool, Options, ReasoningOptions
 from sidecar.core.http import HttpRequest
 from sidecar.core.message_content import decode_text, list_parts, read_inline_data
-from sidecar.wires.shared import calls
-from sidecar.wires.shared.draft import parse_arguments
 from sidecar.wires.shared.options import (
     describe_left_out,
     drop_refused_options,
@@ -37,6 +35,7 @@ from sidecar.wires.shared.options import (
     write_json_instruction,
 )
 from sidecar.wires.shared.state import read_own_state
+from sidecar.wires.shared.tool_calls import get_arguments, pair_calls, sanitize_id
 from sidecar.wires.shared.types import Encoded, Route
 
 VERSION = "2026-10-21"
@@ -109,7 +108,7 @@ def _conversation(messages: list[Message], route: Route) -> tuple[list[dict[str,
     """Return the system blocks and the turns, consecutive turns of one role merged into one."""
     system: list[dict[str, Any]] = []
     turns: list[dict[str, Any]] = []
-    for index, message in enumerate(calls.paired(messages, tool_id, tool_name)):
+    for index, message in enumerate(pair_calls(messages, tool_id, tool_name)):
         where = f"params.messages[{index}].content"
         blocks = [
             block
@@ -186,7 +185,7 @@ MAX_NAME_CHARS = 128
 
 def tool_id(call_id: str) -> str:
     """Return *call_id*, or another for it in the alphabet that the API takes: letters, digits, `_` and `-`."""
-    return calls.within(call_id, _OUTSIDE_NAMES)
+    return sanitize_id(call_id, _OUTSIDE_NAMES)
 
 
 def tool_name(name: str) -> str:
@@ -195,8 +194,7 @@ def tool_name(name: str) -> str:
 
 
 def _tool_use(part: ToolCallPart, route: Route) -> dict[str, Any]:
-    arguments = parse_arguments(part.arguments_text or "") if part.arguments is None else part.arguments
-    return {"type": "tool_use", "id": part.id, "name": part.name, "input": arguments or {}} | _own(part, route)
+    return {"type": "tool_use", "id": part.id, "name": part.name, "input": get_arguments(part)} | _own(part, route)
 
 
 def _tool_result(part: ToolResultPart, where: str, route: Route) -> dict[str, Any]:

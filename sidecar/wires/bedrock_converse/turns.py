@@ -23,10 +23,9 @@ from protocol.replies import Warn
 from sidecar.core.errors import invalid
 from sidecar.core.message_content import list_parts, read_inline_data
 from sidecar.wires.bedrock_converse.models import base_model, family
-from sidecar.wires.shared import calls
-from sidecar.wires.shared.draft import parse_arguments
 from sidecar.wires.shared.errors import make_unsupported_error
 from sidecar.wires.shared.state import read_own_state
+from sidecar.wires.shared.tool_calls import get_arguments, pair_calls, sanitize_id
 from sidecar.wires.shared.types import Route
 
 IMAGE_FORMATS = {
@@ -68,7 +67,7 @@ def conversation(
     blocks = _Blocks(route)
     system: list[dict[str, Any]] = []
     turns: list[dict[str, Any]] = []
-    for index, message in enumerate(calls.paired(messages, tool_id)):
+    for index, message in enumerate(pair_calls(messages, tool_id)):
         made = blocks.of(message, f"params.messages[{index}].content")
         role = "assistant" if message.role == "assistant" else "user"
         if message.role == "system":
@@ -205,10 +204,9 @@ _OUTSIDE_IDS = re.compile(r"[^a-zA-Z0-9_.:-]")
 
 def tool_id(call_id: str) -> str:
     """Return *call_id*, or another for it when it has letters or a length that the API refuses."""
-    return calls.within(call_id, _OUTSIDE_IDS)
+    return sanitize_id(call_id, _OUTSIDE_IDS)
 
 
 def _tool_use(part: ToolCallPart) -> dict[str, Any]:
-    arguments = parse_arguments(part.arguments_text or "") if part.arguments is None else part.arguments
     name = re.sub(r"[^a-zA-Z0-9_-]", "_", part.name)[:64] or "tool"
-    return {"toolUse": {"toolUseId": part.id, "name": name, "input": arguments or {}}}
+    return {"toolUse": {"toolUseId": part.id, "name": name, "input": get_arguments(part)}}

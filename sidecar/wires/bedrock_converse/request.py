@@ -16,7 +16,6 @@ from protocol.replies import Warn
 from protocol.requests import Chat, NamedTool, Options, ReasoningOptions
 from sidecar.core.errors import invalid
 from sidecar.core.http import HttpRequest
-from sidecar.wires.anthropic_messages.request import BUDGET_OF_EFFORT, MIN_THINKING_TOKENS
 from sidecar.wires.bedrock_converse.models import family
 from sidecar.wires.bedrock_converse.turns import conversation
 from sidecar.wires.shared.options import (
@@ -26,6 +25,7 @@ from sidecar.wires.shared.options import (
     list_stops,
     write_json_instruction,
 )
+from sidecar.wires.shared.thinking_budgets import BUDGET_TOKENS, MIN_THINKING_TOKENS
 from sidecar.wires.shared.types import Encoded, Route
 
 STREAM_PATH = "/converse-stream"
@@ -188,7 +188,7 @@ def _thinking_budget(
     body: dict[str, Any], wanted: ReasoningOptions, options: Options, route: Route, warnings: list[Warn]
 ) -> None:
     limit = options.max_tokens or route.facts.max_output
-    budget = max(MIN_THINKING_TOKENS, wanted.budget_tokens or BUDGET_OF_EFFORT[wanted.effort or "medium"])
+    budget = max(MIN_THINKING_TOKENS, wanted.budget_tokens or BUDGET_TOKENS[wanted.effort or "medium"])
     if limit is not None:
         budget = min(budget, limit - 1)
     if budget < MIN_THINKING_TOKENS:

@@ -63,11 +63,12 @@ def unknown(reason: str) -> dict[str, Any]:
 def rates_for(row: ModelRow, prompt_tokens: int, at: datetime, mode: str | None = None) -> Rates | None:
     """Return the rates of a request with *prompt_tokens*, cached ones included; None: unknown.
 
-    A tier reprices the whole request. A mode's rates hold below the first tier; beyond it they are unknown.
+    A tier reprices the whole request. The rates of a *mode* that *row* does not have are unknown, and those of one that
+    it has hold below the first tier; beyond it they are unknown too.
     """
     tier = next((tier for tier in reversed(row.tiers) if prompt_tokens > tier.over_tokens), None)
-    if mode is not None and mode in row.modes:
-        return None if tier else row.modes[mode]
+    if mode is not None:
+        return row.modes[mode] if mode in row.modes and tier is None else None
     if tier is not None:
         return tier.price
     if row.off_peak and not _is_peak(row.off_peak, at):

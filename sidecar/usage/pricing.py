@@ -24,6 +24,12 @@ from sidecar.providers.resolve import Described, Target
 from sidecar.providers.setup import Setup
 from sidecar.usage import cost
 
+MODE_OPTIONS = ("speed", "service_tier", "serviceTier")
+"""Options of providers, passed through to them, that ask for a mode: a word, or an object with the word as `type`."""
+
+USUAL_MODES = ("auto", "default", "on_demand", "standard", "standard_only")
+"""What providers call the mode without a price of its own. `auto` leaves it to the account, whose default this is."""
+
 FREE = ModelRow(name="", price=Rates(input=Decimal(0), output=Decimal(0)))
 """What costs nothing."""
 
@@ -33,25 +39,33 @@ def calculate(setup: Setup, provider: str | None, params: CalculateCost) -> dict
 
     Raises: SidecarError `invalid_request`, `unknown_provider`.
     """
-    at = _time(params.at)
+    at = _parse_time(params.at)
     provider, chosen = resolve.with_preset(setup.config, provider, Chat(model=params.model, messages=[]))
     model = resolve.described(setup, provider, chosen.model, params.settings)
-    row, mode = _priced(setup, model, params.settings), params.mode
-    if row is not None and mode is not None and mode not in row.modes and not _is_one_price(row):
-        return cost.unknown("price_unknown")
+    row = _find_priced(setup, model, params.settings)
     factors = provider_rows.price_factors(model.row, model.settings, {})
-    found = cost.cost(params.usage, row, at, mode=mode, factors=factors)
+    found = cost.cost(params.usage, row, at, mode=_pick_mode(row, params.mode), factors=factors)
     return cost.in_credits(found, model.row.credit_usd)
 
 
 def spent(target: Target, passed: dict[str, Any], usage: Usage | None) -> dict[str, Any]:
     """Return the `cost` object of what a request has used now; *passed* are its passed-through options."""
     route, row = target.route, target.row
-    known = _row_there(row, route.base_url, route.model, target.model_row)
+    known = _find_row(row, route.base_url, route.model, target.model_row)
     factors = provider_rows.price_factors(row, route.settings, passed)
-    named = passed.get("service_tier") or passed.get("speed")
-    mode = named if isinstance(named, str) else None
+    mode = _pick_mode(known, read_mode(passed))
     return cost.in_credits(cost.cost(usage, known, datetime.now(UTC), mode=mode, factors=factors), row.credit_usd)
+
+
+def read_mode(passed: dict[str, Any]) -> str | None:
+    """Return the mode that the options *passed* through ask for, None for the usual one."""
+    for option in MODE_OPTIONS:
+        value = passed.get(option)
+        named = value.get("type") if isinstance(value, dict) else value
+        if named is not None and named not in USUAL_MODES:
+            # A value that is no word has no price either.
+            return str(named)
+    return None
 
 
 def usd(target: Target, passed: dict[str, Any], usage: Usage) -> Decimal | None:
@@ -65,15 +79,15 @@ def reported(target: Target, usd: str) -> dict[str, Any]:
     return cost.in_credits(cost.reported(usd), target.row.credit_usd)
 
 
-def _time(text: str | None) -> datetime:
-    """Return the time that *text* names, which is UTC where it says nothing else; by default now."""
+def _parse_time(text: str | None) -> datetime:
+    """Return the time that *text* names, in UTC unless it names a zone; None is now."""
     if text is None:
         return datetime.now(UTC)
     try:
         named = datetime.fromisoformat(text)
         return (named if named.tzinfo else named.replace(tzinfo=UTC)).astimezone(UTC)
     except (ValueError, OverflowError):
-        raise invalid("`params.at` is no time in ISO 8601.", "params.at") from None
+        raise invalid("`params.at` must be a date or a time in ISO 8601.", "params.at") from None
 
 
 def is_free(target: Target, model: str) -> bool:
@@ -81,16 +95,16 @@ def is_free(target: Target, model: str) -> bool:
     return _is_free(target.row, target.route.base_url, model)
 
 
-def _priced(setup: Setup, model: Described, given: Settings | None) -> ModelRow | None:
+def _find_priced(setup: Setup, model: Described, given: Settings | None) -> ModelRow | None:
     row = model.row
     if row.free_unless is None:
         return model.model_row
     base_url = given.base_url if given else None
     base = settings.address(setup, model.provider, row, model.settings, base_url, has_key=False)
-    return _row_there(row, base.url, model.model, model.model_row)
+    return _find_row(row, base.url, model.model, model.model_row)
 
 
-def _row_there(row: ProviderRow, base_url: str, model: str, known: ModelRow | None) -> ModelRow | None:
+def _find_row(row: ProviderRow, base_url: str, model: str, known: ModelRow | None) -> ModelRow | None:
     """Return the row by which *model* at *base_url* is priced; *known* is what is known of it anywhere."""
     if known is not None and known.price_source == CONFIGURATION:
         return known
@@ -101,9 +115,9 @@ def _row_there(row: ProviderRow, base_url: str, model: str, known: ModelRow | No
     return known
 
 
-def _is_one_price(row: ModelRow) -> bool:
-    """Return whether the price of *row* is the same however it is served: there is none, or it is the user's word."""
-    return row is FREE or row.price_source == CONFIGURATION
+def _pick_mode(row: ModelRow | None, mode: str | None) -> str | None:
+    """Return the mode whose price counts: none where *row* costs the same in each, nothing or what the user says."""
+    return None if row is None or row is FREE or row.price_source == CONFIGURATION else mode
 
 
 def _is_free(row: ProviderRow, base_url: str, model: str) -> bool:

@@ -5,7 +5,9 @@ from typing import Any
 
 import pytest
 
+from tests.support.fake_provider import Provider
 from tests.support.process import Object, Sidecar
+from tests.support.reply_scripts import OPENAI
 
 USAGE = {"input_tokens": 28_000, "output_tokens": 500, "cache_read_tokens": 20_000}
 
@@ -60,6 +62,44 @@ def test_a_place_and_a_way_to_be_served_have_their_price(bare: Sidecar) -> None:
     batch = cost(bare, "anthropic/claude-fable-5", mode="batch")
     assert float(batch["usd"]) == pytest.approx(0.5 * float(cost(bare, "anthropic/claude-fable-5")["usd"]))
     assert cost(bare, "deepseek/deepseek-chat", mode="flex") == {"usd": None, "reason": "price_unknown"}
+
+
+SERVED: list[tuple[Object, str | None]] = [
+    ({"service_tier": "flex"}, "flex"),
+    ({"service_tier": "priority"}, "priority"),
+    ({"serviceTier": {"type": "flex"}}, "flex"),
+    ({"service_tier": "auto", "speed": "fast"}, "fast"),
+    ({"service_tier": "default"}, None),
+    ({"speed": "standard", "service_tier": "auto"}, None),
+]
+"""Options of providers → the mode of `calculate_cost`."""
+
+
+def served(sidecar: Sidecar, provider: Provider, model: str, options: Object) -> Object:
+    """Return what a chat under these options of its provider has used and cost."""
+    given = sidecar.params(provider.play(model, OPENAI.answer("up")), OPENAI)
+    given["options"] |= {"provider_options": options}
+    data: Object = sidecar.ask("generate", given, provider="openai")["data"]
+    data["cost"].pop("priced_at", None)
+    return data
+
+
+def test_a_chat_costs_what_calculate_cost_says_of_its_mode(sidecar: Sidecar, provider: Provider) -> None:
+    found = set[str | None]()
+    for model in ("gpt-6-sol", "gpt-5.5-pro", "o1-mini", "no-such-model"):
+        for options, mode in SERVED:
+            done = served(sidecar, provider, model, options)
+            expected = cost(sidecar, f"openai/{model}", done["usage"], **({"mode": mode} if mode else {}))
+            expected.pop("priced_at", None)
+            assert done["cost"] == expected, (model, options)
+            found.add(expected.get("reason"))
+    assert found == {None, UNPRICED, "model_unknown"}
+
+
+def test_a_mode_of_an_unknown_price_is_named_so(sidecar: Sidecar, provider: Provider) -> None:
+    for tier in ("scale", "economy", 5, ["flex"]):
+        done = served(sidecar, provider, "gpt-6-sol", {"service_tier": tier})
+        assert done["cost"] == {"usd": None, "reason": UNPRICED}
 
 
 def test_a_provider_that_bills_in_credits_says_so_beside_the_dollars(bare: Sidecar) -> None:

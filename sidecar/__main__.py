@@ -39,7 +39,7 @@ def _run(arguments: list[str]) -> int:
     try:
         return _serve(arguments, descriptors, leave)
     except Exception as error:  # noqa: BLE001 - the last words of a process that fails
-        log.log("error", "crashed", **log.origin(error))
+        log.log("error", "crashed", **log.find_origin(error))
         return 1
     finally:
         stderr.wait_until_written(STDERR_SECONDS)

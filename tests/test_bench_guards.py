@@ -80,6 +80,8 @@ def test_a_ping_imports_neither_an_sdk_nor_the_http_client(tmp_path: Path) -> No
     assert not imported & {
         "sidecar.catalogue.provider_rows",
         "sidecar.generation.run",
+        "sidecar.server.handlers.chat",
+        "sidecar.tokens.estimates",
         "sidecar.auth.logins.imported",
         "sidecar.providers.resolve",
     }

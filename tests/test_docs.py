@@ -27,7 +27,7 @@ from sidecar.generation.timeouts import LONG, PINGED_IDLE_SECONDS, USUAL, Patien
 from sidecar.providers import resolve
 from sidecar.providers.setup import Setup
 from sidecar.server import dispatch, framing
-from sidecar.server.actions import ACTIONS, Task
+from sidecar.server.actions import ACTIONS, TaskAction
 from sidecar.wires import registry
 from sidecar.wires.shared import draft
 from tests.support import documents
@@ -253,7 +253,7 @@ def test_the_limits_of_time_are_those_of_the_program() -> None:
         usual, long = (round(getattr(each, name) * 1000) for each in (USUAL, LONG))
         rows.append(f"`{name}_ms`{', `timeout`' * (name == 'total')} | {usual} | {long} |")
     login = ACTIONS["authenticate"]
-    assert isinstance(login, Task)
+    assert isinstance(login, TaskAction)
     for limit in (
         *rows,
         f"{PINGED_IDLE_SECONDS * 1000:.0f} where the provider pings",

@@ -30,7 +30,7 @@ def log(level: Level, event: str, **fields: object) -> None:
     sys.stderr.write(json.dumps(line, default=repr) + "\n")
 
 
-def origin(error: BaseException) -> dict[str, str]:
+def find_origin(error: BaseException) -> dict[str, str]:
     """Return the type of *error*, of the first one in a group, and where it was raised: its text may hold content."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]

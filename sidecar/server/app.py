@@ -1,6 +1,6 @@
-"""What lives as long as the process: configuration, lanes, open requests, the way to providers.
+"""The state of the process: the session, the open requests, the write queue and what it takes to ask providers.
 
-Passed to every handler; nothing of a single request is kept here.
+Every handler gets it. Nothing of a single request is kept here.
 """
 
 from collections.abc import Callable
@@ -24,51 +24,59 @@ from protocol.replies import (
 from protocol.requests import Initialize
 from sidecar.config.values import Config
 from sidecar.core.errors import SidecarError
+from sidecar.core.http import Transport
 from sidecar.server.open_requests import OpenRequest, OpenRequests
 from sidecar.server.write_queue import WriteQueue
+from sidecar.tokens.counter import Counter
 from sidecar.upstream.context import Upstream
-from sidecar.upstream.http_client import HttpClient
 
 if TYPE_CHECKING:
     from anyio.abc import TaskGroup
 
 
 class App:
-    """The one long-lived object; `session` is what the host has said of itself."""
+    """One for the process."""
 
-    def __init__(self, config: Config, write_queue: WriteQueue, tasks: "TaskGroup") -> None:
+    def __init__(self, config: Config, write_queue: WriteQueue, tasks: "TaskGroup", http: Transport) -> None:
         self.write_queue = write_queue
         self.tasks = tasks
-        self.upstream = Upstream(config, tasks, HttpClient(), self.warn)
+        self.upstream = Upstream(config, tasks, http, self.warn)
+        self.counter = Counter(self.upstream.single_flight)
         self.requests = OpenRequests()
         self.session = Initialize()
+        """What the host said of itself in `initialize`."""
         self.heartbeat_is_due = False
-        """Whether the timer of `sidecar.server.heartbeat` is set."""
+        """Whether the timer of `sidecar.server.heartbeat` runs."""
         self.leaving = False
-        """Set once no new work is taken."""
+        """Whether new requests are refused."""
         self.leave: Callable[[], None] = lambda: None
-        """Begins the shutdown; `sidecar.server.serve` sets it."""
+        """Starts the shutdown; set by `sidecar.server.serve`."""
 
     def begin_session(self, session: Initialize) -> None:
-        """Take what the host says of itself."""
+        """Keep what the host says of itself."""
         self.session = session
         self.upstream.client = session.client
 
+    @property
+    def wants_status(self) -> bool:
+        """Whether the host asked for `status` chunks."""
+        return "status" in self.session.events
+
     def reply(self, request_id: ReplyId, data: object) -> None:
-        """Write the one line of a request that needed no task."""
+        """Answer a request that is never open."""
         self.write_queue.open_lane(request_id).close(Reply(request_id, True, data))  # noqa: FBT003 - a wire field
 
     def refuse(self, request_id: ReplyId, error: SidecarError) -> None:
-        """Write the one line of a request that was never opened."""
+        """Refuse a request that is never open."""
         self.write_queue.open_lane(request_id).close(Failed(request_id, False, error.body))  # noqa: FBT003 - a wire field
 
-    def finish(self, entry: OpenRequest, data: object) -> None:
-        """Write the terminal line of *entry*, which went well, and free its id.
+    def finish(self, request: OpenRequest, data: object) -> None:
+        """Write the terminal line of a *request* that succeeded, and free its id.
 
-        Only the first of `finish` and `fail` counts. A request that the host has cancelled meanwhile stays open:
-        what the host was told is that it ends as cancelled.
+        Does nothing after the terminal line, nor for a request that the host has cancelled: the host knows already
+        that it ends as cancelled.
         """
-        lane = entry.lane
+        lane = request.lane
         if lane.dropped:
             return
         if not lane.closed:
@@ -78,24 +86,25 @@ class App:
                 lane.close(StreamedLogin(lane.id, True, True, lane.next_seq, data))  # noqa: FBT003 - wire fields
             else:
                 lane.close(Reply(lane.id, True, data))  # noqa: FBT003 - a wire field
-        self.requests.release(entry)
+        self.requests.release(request)
 
-    def fail(self, entry: OpenRequest, error: SidecarError) -> None:
-        """Write the terminal line of *entry*, which failed, and free its id."""
-        lane = entry.lane
+    def fail(self, request: OpenRequest, error: SidecarError) -> None:
+        """Write the terminal line of a *request* that failed, and free its id."""
+        lane = request.lane
         if not lane.closed:
-            lane.close(Failed(lane.id, False, _complete(error.body, entry)))  # noqa: FBT003 - a wire field
-        self.requests.release(entry)
+            lane.close(Failed(lane.id, False, _complete(error.body, request)))  # noqa: FBT003 - a wire field
+        self.requests.release(request)
 
     def warn(self, warning: Warn) -> None:
-        """Write an unsolicited warning, for a host that asked for such."""
+        """Write an unsolicited warning if the host asked for such."""
         if "warnings" in self.session.events:
             self.write_queue.open_lane(None).close(Event(event="warning", data=warning))
 
 
-def _complete(body: ErrorBody, entry: OpenRequest) -> ErrorBody:
-    progress = entry.state.progress
-    last_seq = entry.lane.delivered_seq if progress.delivered else None
+def _complete(body: ErrorBody, request: OpenRequest) -> ErrorBody:
+    """Return *body* with what is known of the request."""
+    progress = request.state.progress
+    last_seq = request.lane.delivered_seq if progress.delivered else None
     return msgspec.structs.replace(
         body,
         provider=body.provider or progress.provider,
@@ -103,28 +112,28 @@ def _complete(body: ErrorBody, entry: OpenRequest) -> ErrorBody:
         attempts=progress.tries or None,
         partial=last_seq is not None,
         partial_seq=last_seq,
-        partial_message=None if last_seq is None else _bearable(progress.partial),
+        partial_message=None if last_seq is None else _drop_if_long(progress.partial),
         resume=None if last_seq is None else progress.resume,
         usage=progress.usage,
         cost=progress.cost,
-        elapsed_ms=entry.state.elapsed_ms,
+        elapsed_ms=request.state.elapsed_ms,
     )
 
 
 MAX_PARTIAL_CHARS = 1024 * 1024
-"""The longest text of a message that an error repeats: the host has had it all in chunks."""
+"""An error repeats a partial message only up to this length: the host has all of it in chunks."""
 
 
-def _bearable(partial: Message | None) -> Message | None:
-    """Return *partial* unless it is so long that its line would be a burden."""
+def _drop_if_long(partial: Message | None) -> Message | None:
+    """Return *partial*, or None if its text is too long for an error line."""
     if partial is None:
         return None
     parts = [TextPart(partial.content)] if isinstance(partial.content, str) else partial.content
-    chars = sum(map(_chars, parts))
+    chars = sum(map(_count_chars, parts))
     return partial if chars <= MAX_PARTIAL_CHARS else None
 
 
-def _chars(part: Part) -> int:
+def _count_chars(part: Part) -> int:
     match part:
         case TextPart(text=text) | ReasoningPart(content=text) | ToolCallPart(arguments_text=str(text)):
             return len(text)

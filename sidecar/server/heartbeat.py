@@ -1,7 +1,7 @@
-"""What silent streams wait for, told to a host that asked to hear it.
+"""`status` chunks for silent streams: they say what a request is waiting for, if the host asked for them.
 
-Knows how long each open request has had no line: by one timer for all of them, and none while no stream is open.
-Must not know what a request asks, or of whom.
+Knows how long each stream has been silent, by one timer for all of them, which runs only while a stream is open.
+Must not know what a request asks, or whom.
 """
 
 import time
@@ -13,43 +13,43 @@ from sidecar.core.request_state import Progress
 from sidecar.server.app import App
 from sidecar.server.open_requests import OpenRequest
 
-LOOKS = 5
-"""How often a stream is looked at within the time that it may be silent: a chunk has only to be counted, not timed."""
+CHECKS_PER_HEARTBEAT = 5
+"""How often a stream is checked within the time that it may be silent. Checks cost less than timing every chunk."""
 
 
-def watch(app: App) -> None:
-    """Look after the open streams from now on, for a host that asked for `status`. Twice is once."""
+def start(app: App) -> None:
+    """Start the timer, unless it runs already, no stream is open or the host wants no `status`."""
     if not app.heartbeat_is_due and _is_wanted(app):
         app.heartbeat_is_due = True
-        event_loop.call_later(app.session.heartbeat_ms / 1000 / LOOKS, _look, app)
+        event_loop.call_later(app.session.heartbeat_ms / 1000 / CHECKS_PER_HEARTBEAT, _check_all, app)
 
 
 def _is_wanted(app: App) -> bool:
-    return "status" in app.session.events and any(entry.streams for entry in app.requests)
+    return app.wants_status and any(request.streams for request in app.requests)
 
 
-def _look(app: App) -> None:
+def _check_all(app: App) -> None:
     app.heartbeat_is_due = False
     if _is_wanted(app):
         now = time.monotonic()
-        for entry in app.requests:
-            if entry.streams:
-                _look_at(entry, now, app.session.heartbeat_ms)
-        watch(app)
+        for request in app.requests:
+            if request.streams:
+                _check(request, now, app.session.heartbeat_ms)
+        start(app)
 
 
-def _look_at(entry: OpenRequest, now: float, heartbeat_ms: int) -> None:
-    lane = entry.lane
-    if lane.next_seq != entry.heard_seq:
-        entry.heard_seq, entry.silent_since, entry.told_at = lane.next_seq, now, now
-    # What the host has not read yet is no silence, and a host that does not read needs no more of it.
-    elif (now - entry.told_at) * 1000 >= heartbeat_ms and lane.empty:
-        lane.send([status(entry.state.progress, int((now - entry.silent_since) * 1000), now)])
-        entry.heard_seq, entry.told_at = lane.next_seq, now
+def _check(request: OpenRequest, now: float, heartbeat_ms: int) -> None:
+    lane = request.lane
+    if lane.next_seq != request.checked_seq:
+        request.checked_seq, request.silent_since, request.status_at = lane.next_seq, now, now
+    # Chunks that the host has not read yet are no silence, and a host that does not read gets no more of them.
+    elif (now - request.status_at) * 1000 >= heartbeat_ms and lane.empty:
+        lane.send([make_status(request.state.progress, int((now - request.silent_since) * 1000), now)])
+        request.checked_seq, request.status_at = lane.next_seq, now
 
 
-def status(progress: Progress, silent_ms: int, now: float) -> Status:
-    """Return what a request that is *silent_ms* without a chunk waits for; *now* is on the monotonic clock."""
+def make_status(progress: Progress, silent_ms: int, now: float) -> Status:
+    """Return what a request is waiting for that had no chunk for *silent_ms*; *now* is on the monotonic clock."""
     phase = progress.phase
     if phase == "queue" and progress.again_at > now:
         wait_ms = int((progress.again_at - now) * 1000)

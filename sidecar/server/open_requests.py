@@ -1,6 +1,6 @@
-"""The table of open requests: id → lane and state.
+"""The table of open requests: id to lane and state.
 
-An id is taken from its request line to its terminal line. Must not know actions.
+A request is open from its line until its terminal line. Must not know actions.
 """
 
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ import anyio
 import msgspec
 
 from protocol.requests import Envelope
-from sidecar.core.errors import SidecarError
+from sidecar.core.errors import SidecarError, invalid
 from sidecar.core.request_state import CancelReason, RequestState
 from sidecar.server.write_queue import Lane
 
@@ -19,76 +19,85 @@ Key = int | str | msgspec.UnsetType
 class OpenRequest:
     """One open request."""
 
-    __slots__ = ("envelope", "heard_seq", "lane", "silent_since", "state", "streams", "told_at")
+    __slots__ = ("checked_seq", "envelope", "lane", "silent_since", "state", "status_at", "streams")
 
     def __init__(self, envelope: Envelope, lane: Lane, *, streams: bool = False) -> None:
         self.envelope = envelope
         self.lane = lane
         self.state = RequestState(envelope.action, envelope.provider)
         self.streams = streams
-        """Whether the host may be told what the request waits for."""
-        self.heard_seq = 0
-        """The lane's `next_seq` when `sidecar.server.heartbeat` last looked."""
-        self.silent_since = self.told_at = self.state.started
-        """When the stream fell silent and when the host was last told so, on the monotonic clock."""
+        """Whether the lane takes chunks of a chat, such as `status`."""
+        self.checked_seq = 0
+        """The lane's `next_seq` at the last check of `sidecar.server.heartbeat`."""
+        self.silent_since = self.status_at = self.state.started
+        """When the last chunk was sent, and when the last heartbeat, on the monotonic clock."""
+
+    def require_provider(self) -> str:
+        """Return the request's `provider`.
+
+        Raises: SidecarError `invalid_request` if there is none.
+        """
+        if self.envelope.provider is None:
+            raise invalid("`provider` is required.", "provider")
+        return self.envelope.provider
 
 
 class OpenRequests:
-    """The table of open requests. A request without an id is open under the id UNSET: one at a time."""
+    """The open requests by id. A request without an id has the key UNSET, so there is one such at a time."""
 
     def __init__(self) -> None:
-        self._entries: dict[Key, OpenRequest] = {}
+        self._requests: dict[Key, OpenRequest] = {}
         self._idle = anyio.Event()
         self._idle.set()
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return len(self._requests)
 
     def __contains__(self, key: Key) -> bool:
-        return key in self._entries
+        return key in self._requests
 
     def __iter__(self) -> Iterator[OpenRequest]:
-        return iter(self._entries.values())
+        return iter(self._requests.values())
 
-    def register(self, entry: OpenRequest) -> None:
-        """Open *entry* under its id.
+    def register(self, request: OpenRequest) -> None:
+        """Add *request*.
 
-        Raises: SidecarError `invalid_request` while another request has that id.
+        Raises: SidecarError `invalid_request` while another request has its id.
         """
-        key = entry.envelope.id
-        if key in self._entries:
-            raise duplicate(key)
-        if not self._entries:
+        key = request.envelope.id
+        if key in self._requests:
+            raise make_duplicate_error(key)
+        if not self._requests:
             self._idle = anyio.Event()
-        self._entries[key] = entry
+        self._requests[key] = request
 
-    def release(self, entry: OpenRequest) -> None:
-        """Free the id of *entry*. Releasing twice does nothing."""
-        if self._entries.get(entry.envelope.id) is entry:
-            del self._entries[entry.envelope.id]
-            if not self._entries:
+    def release(self, request: OpenRequest) -> None:
+        """Remove *request*, which frees its id. Does nothing for a request that is not open."""
+        if self._requests.get(request.envelope.id) is request:
+            del self._requests[request.envelope.id]
+            if not self._requests:
                 self._idle.set()
 
     def cancel(self, key: Key) -> bool:
-        """Cancel the request *key* and return whether there is one."""
-        entry = self._entries.get(key)
-        if entry is None:
+        """Cancel the request with this *key*, and return whether there is one."""
+        request = self._requests.get(key)
+        if request is None:
             return False
-        entry.lane.drop()
-        entry.state.cancel("cancelled")
+        request.lane.drop()
+        request.state.cancel("cancelled")
         return True
 
     def cancel_all(self, reason: CancelReason) -> None:
         """Cancel every open request."""
-        for entry in self._entries.values():
-            entry.state.cancel(reason)
+        for request in self._requests.values():
+            request.state.cancel(reason)
 
-    async def idle(self) -> None:
+    async def wait_until_idle(self) -> None:
         """Wait until no request is open."""
         await self._idle.wait()
 
 
-def duplicate(key: Key) -> SidecarError:
-    """Return the failure for an id that is in use."""
+def make_duplicate_error(key: Key) -> SidecarError:
+    """Return the error for an id that is in use."""
     text = "A request without an id is still open." if key is msgspec.UNSET else "A request with this id is still open."
     return SidecarError("invalid_request", text, param="id", reason="duplicate_id")

@@ -17,6 +17,7 @@ from sidecar.server import dispatch, stdio
 from sidecar.server.app import App
 from sidecar.server.framing import LineDecoder
 from sidecar.server.write_queue import WriteQueue
+from sidecar.upstream.http_client import HttpClient
 
 LEAVE_SECONDS = 0.7
 """How long open requests get for their terminal lines once the process is leaving."""
@@ -54,7 +55,7 @@ async def serve(config: Config, descriptors: stdio.Descriptors, leave: Callable[
     app: App | None = None
     try:
         async with anyio.create_task_group() as tasks:
-            app = App(config, write_queue, tasks)
+            app = App(config, write_queue, tasks, HttpClient())
             app.leave = lambda: _begin_to_leave(app, finished)
             _handle_signals(app, output)
             tasks.start_soon(_read, app, descriptors.stdin, finished)
@@ -77,8 +78,8 @@ async def serve(config: Config, descriptors: stdio.Descriptors, leave: Callable[
 
 async def _break_down(app: App) -> None:
     """Give every open request its end, after a failure of ours that ends the process: memory that is short, say."""
-    for entry in [*app.requests]:
-        app.fail(entry, SidecarError("internal_error", "The sidecar has failed and leaves."))
+    for request in [*app.requests]:
+        app.fail(request, SidecarError("internal_error", "The sidecar has failed and leaves."))
     await _flush(app.write_queue)
 
 
@@ -90,7 +91,7 @@ async def _flush(write_queue: WriteQueue) -> None:
 
 async def _close_ledger(app: App) -> None:
     with anyio.move_on_after(LEDGER_SECONDS):
-        await app.requests.idle()
+        await app.requests.wait_until_idle()
         await app.upstream.ledger.flush()
 
 
@@ -102,7 +103,7 @@ async def _read(app: App, fd: int, finished: anyio.Event) -> None:
             dispatch.accept(app, line)
     for line in decoder.end():
         dispatch.accept(app, line)
-    await app.requests.idle()
+    await app.requests.wait_until_idle()
     await app.write_queue.flush()
     if not app.leaving:
         finished.set()
@@ -118,7 +119,7 @@ def _begin_to_leave(app: App, finished: anyio.Event) -> None:
 
 async def _leave(app: App, finished: anyio.Event) -> None:
     with anyio.move_on_after(LEAVE_SECONDS):
-        await app.requests.idle()
+        await app.requests.wait_until_idle()
     finished.set()
 
 

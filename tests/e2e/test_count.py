@@ -130,5 +130,10 @@ def test_a_plain_chat_loads_no_vocabulary(tmp_path: Path) -> None:
         sidecar.ask("calculate_cost", {"model": "gpt-6", "usage": usage}, provider="openai")
     said = sidecar.stderr.decode()
     assert "sidecar.usage.pricing" in said
-    for name in ("tiktoken", "sidecar.tokens.vocabularies", "sidecar.server.counting", "sidecar.tokens.families"):
+    for name in (
+        "tiktoken",
+        "sidecar.tokens.vocabularies",
+        "sidecar.server.handlers.count_tokens",
+        "sidecar.tokens.families",
+    ):
         assert f" {name}\n" not in said

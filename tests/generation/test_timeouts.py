@@ -12,7 +12,7 @@ from sidecar.generation.timeouts import LONG, PINGED_IDLE_SECONDS, USUAL, Patien
 from sidecar.providers import resolve
 from sidecar.providers.resolve import Target
 from sidecar.providers.setup import Setup
-from sidecar.server.actions import ACTIONS, Task
+from sidecar.server.actions import ACTIONS, TaskAction
 
 MESSAGES = [{"role": "user", "content": "Hi"}]
 
@@ -120,7 +120,7 @@ async def test_an_option_may_ask_for_more_than_is_usual(state: RequestState) -> 
 
 
 def test_every_action_that_waits_has_an_end() -> None:
-    totals = {name: action.total_ms for name, action in ACTIONS.items() if isinstance(action, Task)}
+    totals = {name: action.total_ms for name, action in ACTIONS.items() if isinstance(action, TaskAction)}
     # A login waits for the user, and a code is good for an hour at most.
     assert totals.pop("authenticate") > 3_600_000
     assert set(totals.values()) == {TOTAL_MS}

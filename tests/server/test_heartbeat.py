@@ -1,8 +1,7 @@
 """Silence told: one timer for all streams, none without one, and nothing more for a host that does not read."""
 
 from collections.abc import Callable
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 import pytest
@@ -10,12 +9,18 @@ import pytest
 from protocol.errors import Phase
 from protocol.replies import Content
 from protocol.requests import Envelope, Initialize
+from sidecar.config.values import Config
 from sidecar.core.request_state import Progress
 from sidecar.server import heartbeat
-from sidecar.server.actions import ACTIONS, Task
+from sidecar.server.actions import ACTIONS, TaskAction
 from sidecar.server.app import App
-from sidecar.server.open_requests import OpenRequest, OpenRequests
+from sidecar.server.open_requests import OpenRequest
 from sidecar.server.write_queue import WriteQueue
+
+if TYPE_CHECKING:
+    from anyio.abc import TaskGroup
+
+    from sidecar.core.http import Transport
 
 BEAT_MS = 15_000
 LOOK_SECONDS = 3.0
@@ -31,9 +36,8 @@ class World:
         self._reads = reads
         self._due: list[Callable[[], None]] = []
         self._queue = WriteQueue(self._write, self._due.append)
-        session = msgspec.convert({"events": list(events)}, Initialize)
-        state = SimpleNamespace(session=session, requests=OpenRequests(), heartbeat_is_due=False)
-        self.app = cast("App", state)
+        self.app = App(Config(path=""), self._queue, cast("TaskGroup", None), cast("Transport", None))
+        self.app.begin_session(msgspec.convert({"events": list(events)}, Initialize))
 
     def monotonic(self) -> float:
         return self.now
@@ -49,10 +53,10 @@ class World:
     def open(self, request_id: int, phase: Phase | None = None, *, streams: bool = True) -> OpenRequest:
         """Open a request that waits in *phase*."""
         entry = OpenRequest(Envelope(id=request_id, action="any"), self._queue.open_lane(request_id), streams=streams)
-        entry.silent_since = entry.told_at = self.now
+        entry.silent_since = entry.status_at = self.now
         entry.state.progress.phase = phase
         self.app.requests.register(entry)
-        heartbeat.watch(self.app)
+        heartbeat.start(self.app)
         return entry
 
     def pass_time(self, looks: int = 1) -> list[dict[str, Any]]:
@@ -82,7 +86,7 @@ def stopped(monkeypatch: pytest.MonkeyPatch, world: World) -> World:
 
 
 async def test_one_timer_serves_all_streams_and_ends_with_the_last_of_them(world: World) -> None:
-    heartbeat.watch(world.app)
+    heartbeat.start(world.app)
     assert not world.timers
     entries = [world.open(number) for number in range(100)]
     assert [seconds for seconds, _ in world.timers] == [LOOK_SECONDS]
@@ -143,7 +147,7 @@ async def test_after_the_last_line_or_a_cancel_nothing_is_told(world: World) -> 
 async def test_a_host_that_wants_no_more_is_told_no_more(world: World) -> None:
     world.open(1, "idle")
     world.pass_time(4)
-    world.app.session = Initialize()
+    world.app.begin_session(Initialize())
     assert world.pass_time(5) == []
     assert not world.timers
 
@@ -164,10 +168,10 @@ async def test_a_host_that_wants_no_more_is_told_no_more(world: World) -> None:
 def test_what_is_waited_for_is_told_by_its_phase(phase: Phase | None, again_at: float, told: dict[str, Any]) -> None:
     progress = Progress()
     progress.phase, progress.again_at = phase, again_at
-    status = msgspec.to_builtins(heartbeat.status(progress, 15_000, 100.0))
+    status = msgspec.to_builtins(heartbeat.make_status(progress, 15_000, 100.0))
     assert status == {"type": "status", "silent_ms": 15_000} | told
 
 
 def test_only_chats_that_stream_are_told_of() -> None:
-    streaming = {name for name, action in ACTIONS.items() if isinstance(action, Task) and action.streams}
+    streaming = {name for name, action in ACTIONS.items() if isinstance(action, TaskAction) and action.streams}
     assert streaming == {"stream_chat", "resume"}

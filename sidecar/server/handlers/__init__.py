@@ -1,0 +1,1 @@
+"""One module for each action or close family of actions."""

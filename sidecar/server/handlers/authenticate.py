@@ -1,0 +1,196 @@
+"""The action `authenticate`: store, describe, test or forget a provider's credential.
+
+Must not know schemes, files or the steps of a login.
+"""
+
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+
+import msgspec
+from anyio.to_thread import run_sync as to_thread
+
+from protocol.replies import Authentication, LoggedIn, Status
+from protocol.requests import Authenticate, ListModels
+from sidecar.auth.logins import device_flow, imported
+from sidecar.auth.logins.store import Secrets, Stored
+from sidecar.auth.status import describe_authorization
+from sidecar.catalogue.provider_rows import ProviderRow
+from sidecar.core.errors import SidecarError, invalid
+from sidecar.core.request_state import RequestState
+from sidecar.core.single_flight import SharedTask
+from sidecar.providers import resolve, settings
+from sidecar.providers.resolve import Target
+from sidecar.server.app import App
+from sidecar.server.open_requests import OpenRequest
+from sidecar.upstream import model_lists, settings_discovery
+from sidecar.upstream.context import Upstream
+
+
+async def authenticate(app: App, request: OpenRequest, params: Authenticate) -> LoggedIn | Authentication:
+    """Log in to a provider, describe how it is authorized, test its credential, or log out.
+
+    Raises: SidecarError `invalid_request`, `unknown_provider`, `auth_required`, `auth_failed`; whatever the provider
+    answers.
+    """
+    provider = request.require_provider()
+    await app.upstream.look_into_store()
+    name, _ = resolve.split_model(app.upstream.config, provider, "*")
+    request.state.progress.provider = name
+    return await _OPERATIONS[params.op](app, request, name, params)
+
+
+# --- login -----------------------------------------------------------------------------------
+
+
+async def _log_in(app: App, request: OpenRequest, name: str, params: Authenticate) -> LoggedIn:
+    """Store a credential: the key of the request, another program's login, or what the user allows in a browser."""
+    row = resolve.known_providers(app.upstream.setup)[name]
+    if row.auth == "none":
+        raise invalid(f"{row.name} needs no login.", "provider")
+    if params.existing:
+        return await _import_login(app.upstream, name, row, params)
+    if params.api_key is not None:
+        return await _store_key(app.upstream, name, row, params.api_key)
+    if row.login is not None:
+        return await _log_in_by_device(app, request, name, row)
+    raise invalid(f"{row.name} has no login but a key: `params.api_key` is required.", "params.api_key")
+
+
+async def _store_key(up: Upstream, name: str, row: ProviderRow, api_key: str) -> LoggedIn:
+    params = ListModels(api_key=api_key)
+    setup = await settings_discovery.informed(up, name, params)
+    credential = resolve.provider_target(setup, name, params).credential
+    if credential is None:
+        raise invalid("The provider takes no key.", "params.api_key")
+    stored = Stored(
+        kind=credential.kind,
+        method="api_key",
+        home=resolve.home(setup, name, row),
+        saved_at=datetime.now(UTC).isoformat(),
+        secrets=Secrets(credential.reveal()),
+    )
+    return await up.single_flight.run_shielded(lambda: _save(up, name, stored))
+
+
+async def _import_login(up: Upstream, name: str, row: ProviderRow, params: Authenticate) -> LoggedIn:
+    if params.api_key is not None:
+        raise invalid("Only one of `params.api_key` and `params.existing` can be stored.", "params.existing")
+    login = await to_thread(imported.find, up.setup, name, row, abandon_on_cancel=True)
+    if login is None:
+        raise invalid(f"No other program has left a login for {row.name}.", "params.existing")
+    stored = Stored(
+        kind=login.token.kind,
+        method="device",
+        home=resolve.home(up.setup, name, row),
+        saved_at=datetime.now(UTC).isoformat(),
+        account=login.account,
+        secrets=Secrets(login.token.reveal()),
+    )
+    return await up.single_flight.run_shielded(lambda: _save(up, name, stored))
+
+
+async def _log_in_by_device(app: App, request: OpenRequest, name: str, row: ProviderRow) -> LoggedIn:
+    """Run the one login of the provider, or join it, and send its code and its waits to the host."""
+
+    async def run(task: SharedTask[LoggedIn]) -> LoggedIn:
+        return await _run_device_login(app.upstream, name, row, task)
+
+    with app.upstream.single_flight.join(("login", name), run, keep_running=False) as task:
+        sent = 0
+        while not task.done:
+            for update in task.updates[sent:]:
+                # A request that joins late has no use for waits that are over.
+                if not isinstance(update, Status) or (app.wants_status and update is task.updates[-1]):
+                    request.lane.send([update])
+            sent = len(task.updates)
+            await task.wait_for_update()
+        return await task.wait()
+
+
+async def _run_device_login(up: Upstream, name: str, row: ProviderRow, task: SharedTask[LoggedIn]) -> LoggedIn:
+    if row.login is None:
+        raise invalid(f"{row.name} has no login.", "provider")
+    at = device_flow.endpoints(row.login, settings.merged(up.setup, name, row, None))
+    code = await device_flow.begin(up.http, at)
+    task.report(code.shown)
+    tokens = await device_flow.wait(up.http, at, code, task.report)
+    account = await device_flow.account(up.http, at, tokens.access)
+    now = datetime.now(UTC)
+    stored = Stored(
+        kind=tokens.access.kind,
+        method="device",
+        home=resolve.home(up.setup, name, row),
+        saved_at=now.isoformat(),
+        account=account,
+        expires_at=device_flow.expires_at(tokens, now),
+        secrets=Secrets(tokens.access.reveal(), tokens.renewal.reveal() if tokens.renewal else None),
+    )
+    return await _save(up, name, stored)
+
+
+async def _save(up: Upstream, name: str, stored: Stored) -> LoggedIn:
+    storage = await up.store.save(name, stored)
+    warnings = up.store.warnings
+    await up.look_into_store()
+    return LoggedIn(
+        provider=name,
+        method=stored.method,
+        account=stored.account,
+        storage=storage,
+        expires_at=stored.expires_at,
+        warnings=warnings,
+    )
+
+
+# --- status, validate, logout ----------------------------------------------------------------
+
+
+async def _describe(app: App, request: OpenRequest, name: str, params: Authenticate) -> Authentication:  # noqa: ARG001 - the signature of an operation
+    """Return how the provider is authorized."""
+    return describe_authorization(app.upstream.setup, app.upstream.store, name)
+
+
+async def _validate(app: App, request: OpenRequest, name: str, params: Authenticate) -> Authentication:
+    """Ask the provider for something cheap that needs a valid credential, with each key there is."""
+    up, list_params = app.upstream, ListModels(api_key=params.api_key)
+    setup = await settings_discovery.informed(up, name, list_params)
+    target = resolve.provider_target(setup, name, list_params)
+    keys = resolve.keys(setup, target) or (None,)
+    for number, key in enumerate(keys, 1):
+        try:
+            await _test_credential(up, request.state, msgspec.structs.replace(target, credential=key))
+        except SidecarError as error:
+            if len(keys) == 1:
+                raise
+            raise error.with_(message=f"Key {number} of {len(keys)}: {error.body.message}") from None
+    described = describe_authorization(up.setup, up.store, name, target.credential)
+    return msgspec.structs.replace(described, valid=True)
+
+
+async def _test_credential(up: Upstream, state: RequestState, target: Target) -> None:
+    if target.row.auth == "none":
+        return
+    path = settings.check_path(target.row, target.route.provider, target.route.settings)
+    await model_lists.get_document(up, target, path, state, any_key=False)
+
+
+async def _log_out(app: App, request: OpenRequest, name: str, params: Authenticate) -> Authentication:  # noqa: ARG001 - the signature of an operation
+    """Forget the stored credential, and all that was made of it."""
+    up = app.upstream
+    removed = await up.single_flight.run_shielded(lambda: up.store.remove(name))
+    warnings = up.store.warnings
+    up.memory.forget_provider(name)
+    up.sessions.clear()
+    for key in [key for key in up.model_lists if key[0] == name]:
+        del up.model_lists[key]
+    await up.look_into_store()
+    described = describe_authorization(up.setup, up.store, name)
+    return msgspec.structs.replace(described, removed=removed, warnings=warnings)
+
+
+_OPERATIONS: dict[str, Callable[[App, OpenRequest, str, Authenticate], Awaitable[LoggedIn | Authentication]]] = {
+    "login": _log_in,
+    "status": _describe,
+    "validate": _validate,
+    "logout": _log_out,
+}

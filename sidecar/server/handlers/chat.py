@@ -1,0 +1,90 @@
+"""The actions that answer a conversation: `stream_chat`, `generate` and `resume`."""
+
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from protocol.replies import Chunk, Done, Status
+from protocol.requests import Chat, ResumeChat
+from sidecar.generation import resume as resumption
+from sidecar.generation import run
+from sidecar.server.app import App
+from sidecar.server.open_requests import OpenRequest
+from sidecar.upstream import catalogue_refresh
+
+
+async def stream_chat(app: App, request: OpenRequest, params: Chat) -> None:
+    """Answer a conversation as a stream."""
+    await _load_what_is_stored(app)
+    await run.stream(app.upstream, request.state, params, StreamSink(app, request))
+
+
+async def generate(app: App, request: OpenRequest, params: Chat) -> None:
+    """Answer a conversation in one line."""
+    await _load_what_is_stored(app)
+    await run.stream(app.upstream, request.state, params, SingleLineSink(app, request))
+
+
+async def resume(app: App, request: OpenRequest, params: ResumeChat) -> None:
+    """Continue an answer that broke off, as a stream that ends with the whole message."""
+
+    def complete(done: Done) -> Done:
+        return msgspec.structs.replace(done, message=resumption.joined(params, done.message))
+
+    await _load_what_is_stored(app)
+    await run.stream(app.upstream, request.state, resumption.again(params), StreamSink(app, request, complete))
+
+
+async def _load_what_is_stored(app: App) -> None:
+    """Have stored credentials and a refreshed catalogue at hand: both are read when a request first needs them."""
+    await app.upstream.look_into_store()
+    await catalogue_refresh.look(app.upstream)
+
+
+class StreamSink:
+    """Writes the chunks of an answer to the request's lane."""
+
+    def __init__(self, app: App, request: OpenRequest, complete: Callable[[Done], Done] | None = None) -> None:
+        """*complete* returns the terminal chunk for the host, given the one of this answer; None: it is the same."""
+        self._app = app
+        self._request = request
+        self._complete = complete
+        self.send = request.lane.send
+        self.wait_for_room = request.lane.wait_for_room
+
+    @property
+    def full(self) -> bool:
+        """Whether the host reads more slowly than the provider writes."""
+        return self._request.lane.full
+
+    def tell(self, status: Status) -> None:
+        """Write *status* if the host asked for such chunks."""
+        if self._app.wants_status:
+            self.send([status])
+
+    def end(self, done: Done) -> None:
+        """Write the terminal line."""
+        self._app.finish(self._request, self._complete(done) if self._complete else done)
+
+
+class SingleLineSink:
+    """Drops the chunks of an answer: the terminal one has the whole message."""
+
+    full = False
+
+    def __init__(self, app: App, request: OpenRequest) -> None:
+        self._app = app
+        self._request = request
+
+    def send(self, chunks: Sequence[Chunk]) -> None:
+        """Drop *chunks*."""
+
+    def tell(self, status: Status) -> None:
+        """Drop *status*."""
+
+    async def wait_for_room(self) -> None:
+        """Return at once."""
+
+    def end(self, done: Done) -> None:
+        """Write the one line."""
+        self._app.finish(self._request, run.collect(done))

@@ -1,0 +1,102 @@
+"""The action `count_tokens`: the provider counts if it is asked to and can, otherwise a vocabulary of ours.
+
+Knows who counts and what is said of the result. Must not know how a provider is asked (`upstream.token_counts`) or
+what a prompt is made of (`tokens.estimates`).
+"""
+
+import math
+from typing import Any, NamedTuple
+
+from protocol.messages import Message
+from protocol.replies import Warn
+from protocol.requests import Chat, CountTokens
+from sidecar.core.errors import invalid
+from sidecar.providers import resolve
+from sidecar.server.app import App
+from sidecar.server.open_requests import OpenRequest
+from sidecar.tokens import estimates, families
+from sidecar.tokens.counter import Counter
+from sidecar.tokens.estimates import Count, Estimate, Family
+from sidecar.tokens.vocabularies import VocabularyError
+from sidecar.upstream import catalogue_refresh, token_counts
+
+
+class _Prompt(NamedTuple):
+    """What to count: a chat, or the *text* alone that is its only message."""
+
+    chat: Chat
+    text: str | None
+    family: Family
+
+    def estimate(self, count: Count) -> Estimate:
+        """Return the tokens, given a function that counts a text."""
+        if self.text is not None:
+            return estimates.text_tokens(self.text, self.family, count)
+        return estimates.chat_tokens(self.chat.messages, self.chat.options, self.family, count)
+
+
+async def count_tokens(app: App, request: OpenRequest, params: CountTokens) -> dict[str, Any]:
+    """Return the tokens of a prompt or a text, as the `TokenCount` of `protocol/schema.py`.
+
+    Raises: SidecarError `invalid_request`, `unknown_provider`; with `exact`, whatever the provider answers.
+    """
+    up, progress = app.upstream, request.state.progress
+    await catalogue_refresh.look(up)
+    provider, chat = resolve.with_preset(up.config, request.envelope.provider, _make_chat(params))
+    model = resolve.described(up.setup, provider, chat.model, chat.settings)
+    progress.provider, progress.model = model.provider, model.model
+    prompt = _Prompt(chat, params.text, families.family_of(model.usual_name))
+    if not params.exact or (params.text is not None and prompt.family.own):
+        return await _estimate(app.counter, prompt)
+    counted = await token_counts.count_by_provider(up, request.state, provider, chat)
+    if counted is not None:
+        return _complete_count(prompt, counted)
+    warning = Warn(code="estimated", message="The provider does not count this itself: the count is an estimate.")
+    return await _estimate(app.counter, prompt) | {"warnings": [warning]}
+
+
+def _make_chat(params: CountTokens) -> Chat:
+    if (params.messages is None) == (params.text is None):
+        raise invalid("Either `params.messages` or `params.text` is counted.", "params.messages")
+    return Chat(
+        model=params.model,
+        messages=[Message(role="user", content=params.text or "")] if params.messages is None else params.messages,
+        options=params.options,
+        api_key=params.api_key,
+        base_url=params.base_url,
+        settings=params.settings,
+    )
+
+
+def _complete_count(prompt: _Prompt, counted: token_counts.Counted) -> dict[str, Any]:
+    """Return the provider's count, with an estimate of what it left out."""
+    if counted.whole or prompt.text is not None:
+        answer = _make_answer(Estimate(counted.tokens, 0), "provider")
+    else:
+        frame = prompt.estimate(lambda _: 0)
+        tokens = counted.tokens + frame.tokens
+        band_pct = math.ceil(frame.tokens * frame.error_band_pct / tokens)
+        answer = _make_answer(Estimate(tokens, band_pct), "provider", "texts of the prompt")
+    return answer | ({"cached": True} if counted.cached else {})
+
+
+async def _estimate(counter: Counter, prompt: _Prompt) -> dict[str, Any]:
+    """Return a count that asks nobody."""
+    family = prompt.family
+    try:
+        counted = await counter.count_tokens(prompt.estimate, family.vocabulary)
+    except VocabularyError:
+        guess = await counter.count_bytes(prompt.estimate)
+        return _make_answer(guess._replace(error_band_pct=estimates.BYTES_BAND_PCT), "bytes", "3.5 bytes a token")
+    if family.own:
+        return _make_answer(counted, "vocabulary", family.vocabulary)
+    return _make_answer(counted, "estimate", f"{family.vocabulary} × {family.factor:g}")
+
+
+def _make_answer(counted: Estimate, method: str, basis: str | None = None) -> dict[str, Any]:
+    answer: dict[str, Any] = {"tokens": counted.tokens, "exact": counted.error_band_pct == 0, "method": method}
+    if basis is not None:
+        answer["basis"] = basis
+    if not answer["exact"]:
+        answer["error_band_pct"] = counted.error_band_pct
+    return answer | {"warnings": []}

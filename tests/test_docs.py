@@ -23,7 +23,7 @@ from sidecar.config import file as config_file
 from sidecar.config import loader
 from sidecar.core.errors import MESSAGE_MAX_CHARS, RETRYABLE
 from sidecar.core.request_state import TOTAL_MS
-from sidecar.generation.timeouts import LONG, PINGED_IDLE_SECONDS, USUAL, Patience
+from sidecar.generation.timeouts import DEFAULT_TIMEOUTS, LONG_TIMEOUTS, PINGED_IDLE_SECONDS, ChatTimeouts
 from sidecar.providers import resolve
 from sidecar.providers.setup import Setup
 from sidecar.server import dispatch, framing
@@ -249,8 +249,8 @@ def test_the_limits_that_are_named_are_those_of_the_program() -> None:
 
 def test_the_limits_of_time_are_those_of_the_program() -> None:
     text, rows = documents.read(PROTOCOL), []
-    for name in Patience.__struct_fields__:
-        usual, long = (round(getattr(each, name) * 1000) for each in (USUAL, LONG))
+    for name in ChatTimeouts.__struct_fields__:
+        usual, long = (round(getattr(each, name) * 1000) for each in (DEFAULT_TIMEOUTS, LONG_TIMEOUTS))
         rows.append(f"`{name}_ms`{', `timeout`' * (name == 'total')} | {usual} | {long} |")
     login = ACTIONS["authenticate"]
     assert isinstance(login, TaskAction)

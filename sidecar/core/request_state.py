@@ -105,6 +105,11 @@ class RequestState:
         self.scope.deadline = anyio.current_time() + left
 
     @property
+    def is_cancelled_by_host(self) -> bool:
+        """Whether the host has cancelled the request."""
+        return self.scope.cancel_called and self.reason == "cancelled"
+
+    @property
     def remaining_ms(self) -> float:
         """Milliseconds until the request's deadline; infinite without one."""
         return (self.scope.deadline - anyio.current_time()) * 1000

@@ -1,30 +1,30 @@
-"""One try at one provider: encode → authorize → send → decode → sink.
+"""One attempt at one provider: encode → authorize → send → decode → sink.
 
-Knows the order of the steps and when a request counts as delivered. Must not know any wire,
-scheme or provider, nor whether there will be another try.
+Knows the order of the steps and when a request counts as delivered. Must not know any wire, scheme or provider, nor
+whether there will be another attempt.
 """
 
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from functools import partial
-from typing import Any, NamedTuple, Protocol, cast
+from typing import NamedTuple, Protocol
 
 import msgspec
 
-from protocol.messages import Usage
 from protocol.replies import Attempt, Chunk, Done, Start, Status, Timings
 from sidecar.auth import authorize
 from sidecar.core.errors import SidecarError
 from sidecar.core.http import HttpRequest, Response
-from sidecar.core.http_bodies import drain, read_error_body
+from sidecar.core.http_bodies import drain
 from sidecar.core.request_state import Progress, RequestState
-from sidecar.generation import background_responses, request_limits, structured_output
+from sidecar.generation import accounting, background_responses, request_limits, resume, structured_output
 from sidecar.generation.recovery import ChatPlan
-from sidecar.generation.request_limits import Allowance
-from sidecar.generation.response_stream import Reply
-from sidecar.generation.timeouts import Patience, patience_with
+from sidecar.generation.request_limits import LimitWatch
+from sidecar.generation.response_stream import ResponseStream
+from sidecar.generation.timeouts import ChatTimeouts, choose_timeouts
 from sidecar.upstream import recorder, replay
+from sidecar.upstream.ask import check_status
 from sidecar.upstream.context import Upstream, call_for
 from sidecar.upstream.gates.gate import Turn
 from sidecar.usage import attempts, pricing
@@ -53,43 +53,44 @@ class Sink(Protocol):
         """Take the terminal chunk."""
 
 
-class _Try(NamedTuple):
+class _Attempt(NamedTuple):
     """What the steps of one attempt share."""
 
     state: RequestState
     plan: ChatPlan
     turn: Turn
     sink: Sink
-    allowed: Allowance | None
+    limits: LimitWatch | None
+    timeouts: ChatTimeouts
     began: float
-    patience: Patience
 
     @property
     def progress(self) -> Progress:
-        """What is known of the request so far."""
+        """How far the request has come."""
         return self.state.progress
 
 
-async def ask(up: Upstream, state: RequestState, plan: ChatPlan, turn: Turn, sink: Sink) -> None:
+async def answer(up: Upstream, state: RequestState, plan: ChatPlan, turn: Turn, sink: Sink) -> None:
     """Ask once and give every chunk to *sink*, the last one once the provider has said its last word.
 
     Raises: SidecarError with whatever keeps the chat from its end.
     """
     route, chat = plan.target.route, plan.chat
-    wire = registry.load(route.wire)
-    encoded = background_responses.encoded(plan)
+    wire, is_background = registry.load(route.wire), background_responses.is_background(chat)
+    encoded = background_responses.encode_request(plan) if is_background else wire.encode(chat, route)
     request = plan.reshape(encoded.request)
-    allowed, cautions = request_limits.of(chat, partial(pricing.usd, plan.target, chat.options.provider_options))
-    patience = patience_with(plan.target, chat.options.timeouts)
-    this = _Try(state, plan, turn, sink, allowed, time.monotonic(), patience)
+    limits, cautions = request_limits.watch_limits(
+        chat, partial(pricing.usd, plan.target, chat.options.provider_options)
+    )
+    timeouts = choose_timeouts(plan.target, chat.options.timeouts)
+    this = _Attempt(state, plan, turn, sink, limits, timeouts, time.monotonic())
     this.progress.tries += 1
     with attempts.record(up.ledger, state, "chat", route.provider, route.model) as recorded:
-        async with await _sending(up, this, request) as arrived:
+        async with await _send(up, this, request) as arrived:
             folder = up.config.record_dir
             response = recorder.tee(folder, chat, route, request, arrived) if folder else arrived
             turn.learn(response.headers, plan.target.row.rate_headers)
-            if response.status >= 300:
-                raise wire.classify(response.status, response.headers, await read_error_body(response))
+            await check_status(response, wire.classify)
             turn.accepted()
             start = Start(
                 provider=route.provider,
@@ -98,74 +99,105 @@ async def ask(up: Upstream, state: RequestState, plan: ChatPlan, turn: Turn, sin
                 warnings=[*plan.warnings, *encoded.warnings, *cautions],
             )
             headers_ms = state.elapsed_ms
-            reply = Reply(wire, route, response.headers)
-            reply.known_until = background_responses.known_until(chat)
-            async with background_responses.body(up, state, plan, reply, response, this.patience.of_attempt) as body:
-                outcome = await _receive(this, reply, body, start)
-            done = _done(this, start, outcome, headers_ms)
+            stream = ResponseStream(wire, route, response.headers)
+            read = _read_background if is_background else _read_response
+            outcome = await read(up, this, stream, response, start)
+            done = _make_done(this, start, outcome, headers_ms)
             recorded.succeed(done)
             if plan.reservation is not None:
                 # The cost itself counts from here on.
                 plan.reservation.release()
-            turn.used(_tokens(outcome.usage))
+            turn.used(accounting.count_tokens(outcome.usage))
             sink.end(done)
-            if not _was_cut(this):
+            if limits is None or not limits.has_ended:
+                # A stream that its request's own limits have ended goes on without us.
                 await drain(response)
 
 
-def _tokens(usage: Usage | None) -> int:
-    return (usage.input_tokens or 0) + (usage.output_tokens or 0) if usage else 0
-
-
-def _was_cut(this: _Try) -> bool:
-    """Return whether the stream was ended by the request's own limits, and goes on without us."""
-    return this.allowed is not None and this.allowed.has_ended
-
-
-async def _sending(up: Upstream, this: _Try, request: HttpRequest) -> AbstractAsyncContextManager[Response]:
+async def _send(up: Upstream, this: _Attempt, request: HttpRequest) -> AbstractAsyncContextManager[Response]:
     target, chat = this.plan.target, this.plan.chat
     if target.row.transport == "replay":
         return replay.send(up.config, target.route)
     call = msgspec.structs.replace(call_for(up, target), request=request, chat=chat)
-    authorized, budget = await authorize.headers(call), this.turn.budget
-    this.progress.authorized = authorized
-    return up.http.send(request, authorized, this.patience.of_attempt, this.progress, budget=budget)
+    this.progress.authorized = headers = await authorize.headers(call)
+    return up.http.send(request, headers, this.timeouts.for_http, this.progress, budget=this.turn.budget)
 
 
-async def _receive(this: _Try, reply: Reply, body: AsyncIterator[bytes], start: Start) -> Outcome:
+async def _read_response(
+    up: Upstream,  # noqa: ARG001 - as for a background response
+    this: _Attempt,
+    stream: ResponseStream,
+    response: Response,
+    start: Start,
+) -> Outcome:
+    """Read an answer that ends with its connection."""
+    try:
+        return await _read_answer(this, stream, response.body, start)
+    except BaseException:
+        if this.progress.delivered and not this.state.is_cancelled_by_host:
+            _keep_partial(this, stream)
+        raise
+
+
+async def _read_background(
+    up: Upstream, this: _Attempt, stream: ResponseStream, response: Response, start: Start
+) -> Outcome:
+    """Read an answer that its provider goes on with whoever listens, over as many connections as it takes."""
+    stream.skip_until = background_responses.find_last_seen(this.plan.chat)
+    try:
+        async with background_responses.follow(up, this.state, this.plan, stream, response) as body:
+            outcome = await _read_answer(this, stream, body, start)
+    except BaseException:
+        if this.progress.delivered and not background_responses.is_unwanted(this.state, this.plan.chat):
+            _keep_partial(this, stream)
+        raise
+    return outcome
+
+
+def _keep_partial(this: _Attempt, stream: ResponseStream) -> None:
+    """Keep what has come of an answer that broke off, and how to go on with it."""
+    partial_message = stream.partial()
+    this.progress.partial = partial_message
+    this.progress.resume = resume.choose_resume(this.plan.target.route, this.plan.chat, partial_message, stream.cursor)
+
+
+async def _read_answer(this: _Attempt, stream: ResponseStream, body: AsyncIterator[bytes], start: Start) -> Outcome:
     """Decode the body and give its chunks to the sink as they come, whatever happens."""
     out: list[Chunk] = [start]
+    target, chat = this.plan.target, this.plan.chat
     try:
-        used_up = await _pump(this, reply, body, out)
-        if used_up is None:
-            outcome = reply.end(out)
+        reached = await _read_until_finished(this, stream, body, out)
+        if reached is None:
+            outcome = stream.end(out)
             this.turn.succeeded()
         else:
-            outcome = _cut(this, reply, used_up, start)
+            outcome = _make_cut_outcome(this, stream, reached, start)
     finally:
-        this.progress.usage = _known(reply)
-        this.progress.cost = _spent(this.plan, reply)
+        this.progress.usage = accounting.read_usage(stream)
+        this.progress.cost = accounting.price_partial(target, chat, stream)
         _deliver(this, out)
     # A start that nothing followed is still due.
     this.sink.send(out)
     return outcome
 
 
-async def _pump(this: _Try, reply: Reply, body: AsyncIterator[bytes], out: list[Chunk]) -> str | None:
-    """Read until the reply is finished, and return None, or the option whose limit was reached before."""
-    sink, allowed, limit_seconds = this.sink, this.allowed, this.patience.progress
+async def _read_until_finished(
+    this: _Attempt, stream: ResponseStream, body: AsyncIterator[bytes], out: list[Chunk]
+) -> str | None:
+    """Read until the stream is finished and return None, or the option whose limit was reached before."""
+    sink, limits, longest_seconds = this.sink, this.limits, this.timeouts.progress
     advanced = time.monotonic()
     async for data in body:
-        reply.feed(data, out)
-        used_up = allowed.used_up(out, reply.usage) if allowed else None
+        stream.feed(data, out)
+        reached = limits.find_reached_limit(out, stream.usage) if limits else None
         if _deliver(this, out):
             advanced = time.monotonic()
-        elif time.monotonic() - advanced > limit_seconds:
+        elif time.monotonic() - advanced > longest_seconds:
             raise SidecarError("timeout", "The provider is alive but sends no content.", phase="progress")
-        if reply.finished:
+        if stream.finished:
             return None
-        if used_up:
-            return used_up
+        if reached:
+            return reached
         if sink.full:
             this.progress.held_up = True
             await sink.wait_for_room()
@@ -173,7 +205,7 @@ async def _pump(this: _Try, reply: Reply, body: AsyncIterator[bytes], out: list[
     return None
 
 
-def _deliver(this: _Try, out: list[Chunk]) -> bool:
+def _deliver(this: _Attempt, out: list[Chunk]) -> bool:
     """Give *out* to the sink and empty it, and return whether there was anything to give.
 
     A start alone is held back, for it binds the host to this attempt.
@@ -192,34 +224,39 @@ def _deliver(this: _Try, out: list[Chunk]) -> bool:
     return True
 
 
-def _cut(this: _Try, reply: Reply, used_up: str, start: Start) -> Outcome:
-    """Return the outcome of a stream that goes on without us."""
-    allowed = cast("Allowance", this.allowed)
-    allowed.has_ended = True
+def _make_cut_outcome(this: _Attempt, stream: ResponseStream, reached: str, start: Start) -> Outcome:
+    """Return the outcome of a stream that goes on without us, for a limit of its request was *reached*."""
+    usage = stream.usage
+    if this.limits is not None:
+        this.limits.has_ended = True
+        usage = this.limits.drop_stale_output_count(usage)
     return Outcome(
         finish_reason="length",
-        provider_finish_reason=used_up,
-        usage=allowed.reported(reply.usage),
-        message=reply.partial(),
+        provider_finish_reason=reached,
+        usage=usage,
+        message=stream.partial(),
         model=start.model,
     )
 
 
-def _done(this: _Try, start: Start, outcome: Outcome, headers_ms: int) -> Done:
+def _make_done(this: _Attempt, start: Start, outcome: Outcome, headers_ms: int) -> Done:
     plan, progress, elapsed_ms = this.plan, this.progress, this.state.elapsed_ms
-    price = _price(this, outcome)
+    cost = accounting.price_outcome(plan.target, plan.chat, outcome, this.limits)
     succeeded = Attempt(
         provider=start.provider,
         model=start.model,
         ms=int((time.monotonic() - this.began) * 1000),
         usage=outcome.usage,
-        cost=price,
+        cost=cost,
+    )
+    structured = structured_output.read_structured_output(
+        plan.chat.options.response_format, outcome.message, start.warnings
     )
     return Done(
         finish_reason=outcome.finish_reason,
         provider_finish_reason=outcome.provider_finish_reason,
         usage=outcome.usage,
-        cost=price,
+        cost=cost,
         message=outcome.message,
         provider=start.provider,
         model=outcome.model or start.model,
@@ -227,40 +264,5 @@ def _done(this: _Try, start: Start, outcome: Outcome, headers_ms: int) -> Done:
         attempts=[*progress.attempts, succeeded],
         timings=Timings(headers_ms=headers_ms, first_chunk_ms=progress.first_chunk_ms, total_ms=elapsed_ms),
         warnings=start.warnings,
-        structured=structured_output.of(plan.chat.options.response_format, outcome.message, start.warnings)
-        or msgspec.UNSET,
+        structured=structured or msgspec.UNSET,
     )
-
-
-def _price(this: _Try, outcome: Outcome) -> dict[str, Any]:
-    """Return what the answer has cost: by the provider's word, else by its usage, else by an estimate of that."""
-    if outcome.provider_cost_usd is not None:
-        return pricing.reported(this.plan.target, outcome.provider_cost_usd)
-    if this.allowed is None or not this.allowed.has_ended:
-        return _cost(this.plan, outcome.usage)
-    return _estimated(_cost(this.plan, this.allowed.usage))
-
-
-def _estimated(price: dict[str, Any]) -> dict[str, Any]:
-    return price if price["usd"] is None else price | {"source": "estimate"}
-
-
-def _spent(plan: ChatPlan, reply: Reply) -> dict[str, Any] | None:
-    """Return what a reply has cost that may not have ended: by the provider's word, else by its usage so far."""
-    if reply.provider_cost_usd is not None:
-        return pricing.reported(plan.target, reply.provider_cost_usd)
-    usage, uncounted = reply.usage, reply.uncounted_chars
-    if usage is None or not uncounted:
-        return _cost(plan, usage) if usage else None
-    written = max(uncounted // request_limits.CHARS_A_TOKEN, usage.output_tokens or 0)
-    return _estimated(_cost(plan, msgspec.structs.replace(usage, output_tokens=written)))
-
-
-def _known(reply: Reply) -> Usage | None:
-    """Return the usage so far, without a count of the output that is older than the output."""
-    usage = reply.usage
-    return msgspec.structs.replace(usage, output_tokens=None) if usage and reply.uncounted_chars else usage
-
-
-def _cost(plan: ChatPlan, usage: Usage | None) -> dict[str, Any]:
-    return pricing.spent(plan.target, plan.chat.options.provider_options, usage)

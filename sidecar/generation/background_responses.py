@@ -1,6 +1,7 @@
-"""Answers that their provider goes on with whoever listens: taken up where the connection broke, ended where unwanted.
+"""Background responses, which their provider goes on with whoever listens.
 
-Knows what an attempt leaves behind when it fails. Must not know any wire or provider.
+Resumed where the connection broke, cancelled at the provider where nobody wants them. Must not know any wire or
+provider.
 """
 
 from collections.abc import AsyncGenerator, AsyncIterator
@@ -14,82 +15,83 @@ from protocol.requests import Chat, ResumeChat
 from sidecar.auth import authorize
 from sidecar.core.errors import SidecarError, invalid
 from sidecar.core.http import HttpRequest, HttpTimeouts, Response
-from sidecar.core.http_bodies import drain, read_error_body
+from sidecar.core.http_bodies import drain
 from sidecar.core.request_state import RequestState
-from sidecar.generation import resume
 from sidecar.generation.recovery import ChatPlan
-from sidecar.generation.response_stream import Reply
+from sidecar.generation.response_stream import ResponseStream
+from sidecar.generation.timeouts import choose_timeouts
 from sidecar.upstream import http_client
+from sidecar.upstream.ask import check_status
 from sidecar.upstream.context import Upstream, call_for
 from sidecar.wires import registry
 from sidecar.wires.shared.types import ContinuingWire, Cursor, Encoded
 
-MAX_TIMES = 3
-"""Connections that are made for one answer after the first has broken."""
+MAX_RECONNECTS = 3
+"""Connections made for one answer after the first has broken."""
 
-WAIT_SECONDS = 0.5
-"""Before the second of them, and twice as long before the third."""
+RECONNECT_SECONDS = 0.5
+"""The delay before the second of them; before the third it is twice as long."""
 
-END_SECONDS = 5.0
-
-
-def _is_wanted(chat: Chat) -> bool:
-    """Return whether the answer to *chat* goes on at the provider by itself."""
-    return chat.options.provider_options.get("background") is True or _is_taken_up(chat)
+CANCEL_SECONDS = 5.0
 
 
-def encoded(plan: ChatPlan) -> Encoded:
-    """Return the request of *plan*: for its answer, or for all of one that has begun before.
+def is_background(chat: Chat) -> bool:
+    """Return whether the provider goes on with the answer to *chat* by itself."""
+    return chat.options.provider_options.get("background") is True or _is_resumed(chat)
+
+
+def encode_request(plan: ChatPlan) -> Encoded:
+    """Return the request of *plan*: for a new answer, or for all of one that has begun before.
 
     Raises: SidecarError `invalid_request`.
     """
     chat, route = plan.chat, plan.target.route
-    if isinstance(chat, ResumeChat) and _is_taken_up(chat):
-        return Encoded(_continuing(route.wire).continue_request(route, chat.response_id or "", None))
+    if isinstance(chat, ResumeChat) and _is_resumed(chat):
+        return Encoded(_load_continuing_wire(route.wire).continue_request(route, chat.response_id or "", None))
     return registry.load(route.wire).encode(chat, route)
 
 
-def known_until(chat: Chat) -> int | None:
-    """Return the number of the last event that the host has seen already."""
-    return chat.starting_after if isinstance(chat, ResumeChat) and _is_taken_up(chat) else None
+def find_last_seen(chat: Chat) -> int | None:
+    """Return the number of the last event that the host has seen, for an answer that is resumed."""
+    return chat.starting_after if isinstance(chat, ResumeChat) and _is_resumed(chat) else None
 
 
-def _is_taken_up(chat: Chat) -> bool:
+def _is_resumed(chat: Chat) -> bool:
     return isinstance(chat, ResumeChat) and chat.method == "cursor"
 
 
-def _continuing(wire: str) -> ContinuingWire:
+def _load_continuing_wire(wire: str) -> ContinuingWire:
     module = registry.load(wire)
     if not hasattr(module, "continue_request"):
-        raise invalid("`params.method`: this model's answers cannot be taken up again.", "params.method")
+        raise invalid("`params.method`: this model's answers cannot be resumed.", "params.method")
     return cast("ContinuingWire", module)
 
 
-async def _lasting(
-    up: Upstream, state: RequestState, plan: ChatPlan, reply: Reply, response: Response, limits: HttpTimeouts
+async def _read_on(
+    up: Upstream, state: RequestState, plan: ChatPlan, stream: ResponseStream, response: Response
 ) -> AsyncGenerator[bytes, None]:
     """Yield the body of *response* and, where it breaks off, the rest from other connections.
 
     Raises: SidecarError as the last of them failed.
     """
     failure: SidecarError | None = None
+    timeouts = choose_timeouts(plan.target, plan.chat.options.timeouts).for_http
     try:
         async for data in http_client.translated(response.body):
             yield data
     except SidecarError as error:
         failure = error
-    for times in range(MAX_TIMES):
-        cursor = reply.cursor
-        if reply.finished or cursor is None:
+    for times in range(MAX_RECONNECTS):
+        cursor = stream.cursor
+        if stream.finished or cursor is None:
             break
-        await anyio.sleep(WAIT_SECONDS * times)
-        reply.take_up()
-        wire, route = _continuing(plan.target.route.wire), plan.target.route
+        await anyio.sleep(RECONNECT_SECONDS * times)
+        stream.expect_new_connection()
+        wire, route = _load_continuing_wire(plan.target.route.wire), plan.target.route
         request = wire.continue_request(route, cursor.response_id, cursor.sequence)
         try:
-            async with up.http.send(request, await _headers(up, plan, request), limits, state.progress) as rest:
-                if rest.status >= 300:
-                    raise wire.classify(rest.status, rest.headers, await read_error_body(rest))
+            async with up.http.send(request, await _authorize(up, plan, request), timeouts, state.progress) as rest:
+                await check_status(rest, wire.classify)
                 async for data in http_client.translated(rest.body):
                     yield data
             failure = None
@@ -99,47 +101,49 @@ async def _lasting(
         raise failure
 
 
-async def _headers(up: Upstream, plan: ChatPlan, request: HttpRequest) -> dict[str, str]:
+async def _authorize(up: Upstream, plan: ChatPlan, request: HttpRequest) -> dict[str, str]:
     return await authorize.headers(msgspec.structs.replace(call_for(up, plan.target), request=request, chat=plan.chat))
 
 
 @asynccontextmanager
-async def body(
-    up: Upstream, state: RequestState, plan: ChatPlan, reply: Reply, response: Response, limits: HttpTimeouts
+async def follow(
+    up: Upstream, state: RequestState, plan: ChatPlan, stream: ResponseStream, response: Response
 ) -> AsyncIterator[AsyncIterator[bytes]]:
-    """Give the body of *response*, which is that of *reply*, and keep what has come of it should it fail."""
+    """Give the bytes of an answer from *response* on, over further connections where it breaks off.
+
+    Leaving ends the answer at the provider unless it is finished or can still be resumed.
+    """
     try:
-        if not _is_wanted(plan.chat):
-            yield response.body
-        else:
-            async with aclosing(_lasting(up, state, plan, reply, response, limits)) as lasts:
-                yield lasts
-        if not reply.finished:
-            # The request has come to a limit of its own.
-            _leave_off(up, plan, reply)
+        async with aclosing(_read_on(up, state, plan, stream, response)) as body:
+            yield body
+        if not stream.finished:
+            # The request has reached a limit of its own.
+            _abandon(up, plan, stream)
     except BaseException:
-        # Of what nobody has seen nobody can ask for the rest: another answer takes its place, or none.
-        unseen = not state.progress.delivered and not _is_taken_up(plan.chat)
-        if unseen or (state.scope.cancel_called and state.reason == "cancelled"):
-            _leave_off(up, plan, reply)
-        elif state.progress.delivered:
-            partial = reply.partial()
-            state.progress.partial = partial
-            state.progress.resume = resume.best(plan.target.route, plan.chat, partial, reply.cursor)
+        if is_unwanted(state, plan.chat):
+            _abandon(up, plan, stream)
         raise
 
 
-def _leave_off(up: Upstream, plan: ChatPlan, reply: Reply) -> None:
-    if reply.cursor is not None:
-        up.tasks.start_soon(_end, up, plan, reply.cursor)
+def is_unwanted(state: RequestState, chat: Chat) -> bool:
+    """Return whether nobody will ask for the rest of an answer that broke off.
+
+    The host has cancelled it, or has seen nothing of it: then another answer takes its place, or none.
+    """
+    return state.is_cancelled_by_host or (not state.progress.delivered and not _is_resumed(chat))
 
 
-async def _end(up: Upstream, plan: ChatPlan, cursor: Cursor) -> None:
-    """End the answer at the provider, which would go on with it, and with its price."""
-    request = _continuing(plan.target.route.wire).cancel_request(plan.target.route, cursor.response_id)
+def _abandon(up: Upstream, plan: ChatPlan, stream: ResponseStream) -> None:
+    if stream.cursor is not None:
+        up.tasks.start_soon(_cancel_at_provider, up, plan, stream.cursor)
+
+
+async def _cancel_at_provider(up: Upstream, plan: ChatPlan, cursor: Cursor) -> None:
+    """End the answer at the provider, which would go on with it and charge for it."""
+    request = _load_continuing_wire(plan.target.route.wire).cancel_request(plan.target.route, cursor.response_id)
     try:
-        with anyio.move_on_after(END_SECONDS):
-            async with up.http.send(request, await _headers(up, plan, request), HttpTimeouts()) as answer:
+        with anyio.move_on_after(CANCEL_SECONDS):
+            async with up.http.send(request, await _authorize(up, plan, request), HttpTimeouts()) as answer:
                 await drain(answer)
     except SidecarError:
         # The host has had its last word; there is nobody to tell.

@@ -27,15 +27,15 @@ class Candidate(msgspec.Struct, frozen=True):
     warnings: list[Warn] = []
 
 
-def of(setup: Setup, provider: str | None, chat: Chat) -> list[Candidate]:
+def list_candidates(setup: Setup, provider: str | None, chat: Chat) -> list[Candidate]:
     """Return whom to ask in turn, the request's own model first.
 
     Raises: SidecarError `invalid_request` for a chain that the configuration does not have.
     """
     found, passed_over = [Candidate(provider, chat)], list[Warn]()
-    for index, model in enumerate(_fallbacks(setup.config, chat)):
-        other = _instead(chat, model)
-        if lack := _lack(setup, other):
+    for index, model in enumerate(_read_fallbacks(setup.config, chat)):
+        other = _ask_other_model(chat, model)
+        if lack := _find_lack(setup, other):
             text = f"The fallback `{model}` {lack}, and is not asked."
             passed_over.append(Warn(code="fallback_skipped", message=text, param=f"params.options.fallbacks[{index}]"))
         else:
@@ -43,7 +43,7 @@ def of(setup: Setup, provider: str | None, chat: Chat) -> list[Candidate]:
     return found
 
 
-def _fallbacks(config: Config, chat: Chat) -> list[str]:
+def _read_fallbacks(config: Config, chat: Chat) -> list[str]:
     wanted = chat.options.fallbacks
     if isinstance(wanted, list):
         return wanted
@@ -55,12 +55,12 @@ def _fallbacks(config: Config, chat: Chat) -> list[str]:
     return chain
 
 
-def _instead(chat: Chat, model: str) -> Chat:
+def _ask_other_model(chat: Chat, model: str) -> Chat:
     """Return *chat* for a fallback: another provider has no use for the credentials and settings of the first."""
     return msgspec.structs.replace(chat, model=model, api_key=None, base_url=None, settings=None)
 
 
-def _lack(setup: Setup, chat: Chat) -> str | None:
+def _find_lack(setup: Setup, chat: Chat) -> str | None:
     """Return what the model of *chat* is known to lack for it, in words, or None."""
     try:
         provider, chat = resolve.with_preset(setup.config, None, chat)
@@ -70,23 +70,23 @@ def _lack(setup: Setup, chat: Chat) -> str | None:
         return None
     if row is None:
         return None
-    return next(_lacks(row, chat), None)
+    return next(_list_lacks(row, chat), None)
 
 
-def _lacks(row: ModelRow, chat: Chat) -> Iterator[str]:
+def _list_lacks(row: ModelRow, chat: Chat) -> Iterator[str]:
     if chat.options.tools and row.caps.tools is False:
         yield "takes no tools"
-    kinds = {type(part) for part in _parts(chat)}
+    kinds = {type(part) for part in _iterate_parts(chat)}
     if ImagePart in kinds and row.caps.images is False:
         yield "takes no images"
     if FilePart in kinds and row.caps.pdf is False:
         yield "takes no documents"
     longest = row.max_input or row.context_length
-    if longest and request_limits.prompt_tokens(chat) > longest:
+    if longest and request_limits.estimate_prompt_tokens(chat) > longest:
         yield f"takes {longest} tokens, fewer than the prompt has"
 
 
-def _parts(chat: Chat) -> Iterator[object]:
+def _iterate_parts(chat: Chat) -> Iterator[object]:
     for message in chat.messages:
         for part in list_parts(message):
             yield part

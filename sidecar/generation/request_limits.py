@@ -14,9 +14,9 @@ from protocol.replies import Chunk, Content, Reasoning, ToolCallDelta, Warn
 from protocol.requests import Chat
 from sidecar.core.errors import SidecarError
 
-CHARS_A_TOKEN = 4
+CHARS_PER_TOKEN = 4
 
-BYTES_A_TOKEN = 4
+BYTES_PER_TOKEN = 4
 """Of the prompt's texts in UTF-8: near for English, and not as far off as characters for Chinese."""
 
 EXPECTED_TOKENS = 2000
@@ -28,7 +28,7 @@ Price = Callable[[Usage], Decimal | None]
 """What a usage costs in US dollars; None: unknown."""
 
 
-class Allowance:
+class LimitWatch:
     """What is left of a request's `token_limit` and `budget_usd`."""
 
     def __init__(self, token_limit: int | None, budget: Decimal | None, prompt_tokens: int, price: Price) -> None:
@@ -46,20 +46,20 @@ class Allowance:
     @property
     def output_tokens(self) -> int:
         """The output so far: the last report and an estimate of what has come since."""
-        return (self._usage.output_tokens or 0) + self._chars // CHARS_A_TOKEN
+        return (self._usage.output_tokens or 0) + self._chars // CHARS_PER_TOKEN
 
     @property
     def usage(self) -> Usage:
         """The usage so far, with estimates where nothing is reported."""
         return msgspec.structs.replace(self._usage, output_tokens=self.output_tokens)
 
-    def reported(self, usage: Usage | None) -> Usage | None:
+    def drop_stale_output_count(self, usage: Usage | None) -> Usage | None:
         """Return *usage*, the provider's, without an output count that is older than the output."""
         return msgspec.structs.replace(usage, output_tokens=None) if usage and self._chars else usage
 
-    def used_up(self, chunks: Iterable[Chunk], usage: Usage | None) -> str | None:
+    def find_reached_limit(self, chunks: Iterable[Chunk], usage: Usage | None) -> str | None:
         """Count *chunks* and the *usage* reported so far, and return the option whose limit is reached, or None."""
-        self._chars += sum(map(chars, chunks))
+        self._chars += sum(map(count_chars, chunks))
         if usage is not None:
             self._report(usage)
         if self._token_limit is not None and self.output_tokens >= self._token_limit:
@@ -86,7 +86,7 @@ class Allowance:
         return max(0, int((self._budget - prompt) * _MILLION / (more - prompt)))
 
 
-def of(chat: Chat, price: Price) -> tuple[Allowance | None, list[Warn]]:
+def watch_limits(chat: Chat, price: Price) -> tuple[LimitWatch | None, list[Warn]]:
     """Return the allowance of *chat*, None when it has no limits, and what there is to say of it.
 
     Raises: SidecarError `quota_exceeded` when the prompt alone costs more than the budget.
@@ -95,7 +95,7 @@ def of(chat: Chat, price: Price) -> tuple[Allowance | None, list[Warn]]:
     budget = None if options.budget_usd is None else Decimal(str(options.budget_usd))
     if budget is None and options.token_limit is None:
         return None, []
-    tokens = prompt_tokens(chat)
+    tokens = estimate_prompt_tokens(chat)
     cost = price(Usage(input_tokens=tokens, output_tokens=0)) if budget is not None else None
     if budget is not None and cost is not None and cost > budget:
         raise SidecarError(
@@ -108,20 +108,20 @@ def of(chat: Chat, price: Price) -> tuple[Allowance | None, list[Warn]]:
     if budget is not None and cost is None:
         text = "The model's price is unknown: its answer is not held to the budget."
         warnings = [Warn(code="option_left_out", message=text, param="options.budget_usd")]
-    return Allowance(options.token_limit, budget, tokens, price), warnings
+    return LimitWatch(options.token_limit, budget, tokens, price), warnings
 
 
 def expect_usd(chat: Chat, price: Price) -> Decimal | None:
     """Return what *chat* may be expected to cost, None where the price is unknown: no more than its limits allow."""
     options = chat.options
     output = min(options.max_tokens or EXPECTED_TOKENS, options.token_limit or EXPECTED_TOKENS, EXPECTED_TOKENS)
-    cost = price(Usage(input_tokens=prompt_tokens(chat), output_tokens=output))
+    cost = price(Usage(input_tokens=estimate_prompt_tokens(chat), output_tokens=output))
     if cost is None or options.budget_usd is None:
         return cost
     return min(cost, Decimal(str(options.budget_usd)))
 
 
-def prompt_tokens(chat: Chat) -> int:
+def estimate_prompt_tokens(chat: Chat) -> int:
     """Return about how many tokens the prompt of *chat* has.
 
     It is the estimate of `count_tokens`, but that no vocabulary counts the texts and no document is looked into: this
@@ -131,14 +131,14 @@ def prompt_tokens(chat: Chat) -> int:
     from sidecar.tokens import estimates, families, media
 
     family = families.family_of(chat.model)
-    return estimates.chat_tokens(chat.messages, chat.options, family, _text_tokens, media.pages_by_size).tokens
+    return estimates.chat_tokens(chat.messages, chat.options, family, _estimate_text_tokens, media.pages_by_size).tokens
 
 
-def _text_tokens(text: str) -> int:
-    return len(text.encode("utf-8", "replace")) // BYTES_A_TOKEN
+def _estimate_text_tokens(text: str) -> int:
+    return len(text.encode("utf-8", "replace")) // BYTES_PER_TOKEN
 
 
-def chars(chunk: Chunk) -> int:
+def count_chars(chunk: Chunk) -> int:
     """Return how many characters of the answer *chunk* has."""
     if isinstance(chunk, Content | Reasoning):
         return len(chunk.content)

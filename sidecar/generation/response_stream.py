@@ -13,7 +13,7 @@ from protocol.replies import Chunk
 from sidecar.codecs.registry import make_codec
 from sidecar.core.errors import SidecarError
 from sidecar.core.json_values import parse_json
-from sidecar.generation.request_limits import chars
+from sidecar.generation.request_limits import count_chars
 from sidecar.wires.shared import costs
 from sidecar.wires.shared.errors import make_unexpected_body_error
 from sidecar.wires.shared.types import Cursor, Outcome, Route, StreamDecoder, Wire
@@ -22,7 +22,7 @@ MAX_DOCUMENT_BYTES = 32 * 1024 * 1024
 """Largest reply that is one JSON document."""
 
 
-class Reply:
+class ResponseStream:
     """One reply of status 200. `feed` what came; `end` when `finished` is set or the bytes are."""
 
     def __init__(self, wire: Wire, route: Route, headers: dict[str, str]) -> None:
@@ -42,7 +42,7 @@ class Reply:
         self._chars = 0
         """Of the output, where something was said."""
         self._cost_mark = route.quirks.cost_field.partition(".")[0].encode()
-        self.known_until: int | None = None
+        self.skip_until: int | None = None
         """Chunks of events up to that number are known to the host."""
 
     @property
@@ -76,15 +76,15 @@ class Reply:
             try:
                 feed(frame, out)
             except SidecarError as error:
-                mended = _with_whole_characters(frame[1])
+                mended = _replace_half_characters(frame[1])
                 if error.body.reason != "bad_event" or mended == frame[1]:
                     raise
                 feed((frame[0], mended), out)
-            if self.known_until is not None and (cursor := self.cursor) and cursor.sequence <= self.known_until:
+            if self.skip_until is not None and (cursor := self.cursor) and cursor.sequence <= self.skip_until:
                 del out[known:]
             if len(out) > known:
                 self._spoken = True
-                self._chars += sum(map(chars, out[known:])) if self._early_tokens is not None else 0
+                self._chars += sum(map(count_chars, out[known:])) if self._early_tokens is not None else 0
 
     @property
     def uncounted_chars(self) -> int:
@@ -106,7 +106,7 @@ class Reply:
         found: Cursor | None = getattr(self._decoder, "cursor", None)
         return found
 
-    def take_up(self) -> None:
+    def expect_new_connection(self) -> None:
         """Expect that what comes next begins with a new event: on another connection, where this one has broken."""
         self._codec = make_codec(self._wire.CODEC)
 
@@ -175,7 +175,7 @@ _ESCAPED = re.compile(
 """In JSON: a backslash, a character of two escapes, and half of one."""
 
 
-def _with_whole_characters(data: bytes) -> bytes:
+def _replace_half_characters(data: bytes) -> bytes:
     """Return the JSON *data* with U+FFFD for each half of a character.
 
     No reader of JSON takes those; servers in JavaScript write them where they cut a text between the halves.

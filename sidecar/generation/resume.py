@@ -49,29 +49,29 @@ class _Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 @cache
-def _rules() -> list[Rule]:
+def _read_rules() -> list[Rule]:
     text = resources.path("generation/resume.toml").read_bytes()
     return msgspec.toml.decode(text, type=_Table).rules
 
 
-def best(route: Route, chat: Chat, partial: Message, cursor: Cursor | None) -> Resume:
+def choose_resume(route: Route, chat: Chat, partial: Message, cursor: Cursor | None) -> Resume:
     """Return how to go on with the answer to *chat* that has come as far as *partial*."""
     if cursor is not None:
         return Resume(
             method="cursor", guarantee="exact", response_id=cursor.response_id, starting_after=cursor.sequence
         )
     method: ResumeMethod = "restart"
-    parts = _parts(partial)
+    parts = _list_parts(partial)
     # What was called cannot be asked to go on, and what was only thought has nothing to go on from.
-    if all(part.__class__ is TextPart for part in _shown(parts)) and _text(parts):
-        method = next((rule.method for rule in _rules() if rule.fits(route)), method)
-    if method == "prefill" and (chat.options.reasoning or len(_shown(parts)) < len(parts)):
+    if all(part.__class__ is TextPart for part in _drop_reasoning(parts)) and _join_texts(parts):
+        method = next((rule.method for rule in _read_rules() if rule.fits(route)), method)
+    if method == "prefill" and (chat.options.reasoning or len(_drop_reasoning(parts)) < len(parts)):
         # A model that thinks begins its turn with a thought.
         method = "continue_prompt"
     return Resume(method=method, guarantee=GUARANTEES[method])
 
 
-def again(params: ResumeChat) -> ResumeChat:
+def continue_chat(params: ResumeChat) -> ResumeChat:
     """Return the chat that goes on.
 
     Raises: SidecarError `invalid_request` where the method lacks what it needs.
@@ -82,7 +82,7 @@ def again(params: ResumeChat) -> ResumeChat:
         if params.response_id is None:
             raise invalid("`params.response_id` is required with `cursor`.", "params.response_id")
         return params
-    text = _text(_parts(params.partial_message)).rstrip() if params.partial_message else ""
+    text = _join_texts(_list_parts(params.partial_message)).rstrip() if params.partial_message else ""
     if not text:
         raise invalid("`params.partial_message` must have text to go on from.", "params.partial_message")
     added = [Message(role="assistant", content=text)]
@@ -91,11 +91,11 @@ def again(params: ResumeChat) -> ResumeChat:
     return msgspec.structs.replace(params, messages=[*params.messages, *added])
 
 
-def joined(params: ResumeChat, rest: Message) -> Message:
+def join_messages(params: ResumeChat, rest: Message) -> Message:
     """Return the whole assistant message, of what had come before and the *rest*."""
     if params.method in ("restart", "cursor") or params.partial_message is None:
         return rest
-    before, after = _parts(params.partial_message), _parts(rest)
+    before, after = _list_parts(params.partial_message), _list_parts(rest)
     if before and after and isinstance(before[-1], TextPart) and isinstance(after[0], TextPart):
         # The model went on from words without the white space at their end.
         seam = TextPart(
@@ -105,13 +105,13 @@ def joined(params: ResumeChat, rest: Message) -> Message:
     return Message(role="assistant", content=[*before, *after])
 
 
-def _parts(message: Message) -> list[Part]:
+def _list_parts(message: Message) -> list[Part]:
     return [TextPart(message.content)] if isinstance(message.content, str) else message.content
 
 
-def _shown(parts: list[Part]) -> list[Part]:
+def _drop_reasoning(parts: list[Part]) -> list[Part]:
     return [part for part in parts if part.__struct_config__.tag != "reasoning"]
 
 
-def _text(parts: list[Part]) -> str:
+def _join_texts(parts: list[Part]) -> str:
     return "".join(part.text for part in parts if isinstance(part, TextPart))

@@ -20,7 +20,7 @@ from sidecar.generation import attempt, fallbacks, recovery, request_limits
 from sidecar.generation.attempt import Sink
 from sidecar.generation.fallbacks import Candidate
 from sidecar.generation.recovery import ChatPlan
-from sidecar.generation.timeouts import limit_time
+from sidecar.generation.timeouts import set_deadline
 from sidecar.providers import resolve, settings
 from sidecar.providers.resolve import Target
 from sidecar.upstream import model_lists
@@ -52,12 +52,12 @@ FALLBACK_MS = 5000
 """The longest wait for a model that has another to fall back on; and it is not asked again when it was silent."""
 
 
-async def stream(up: Upstream, state: RequestState, chat: Chat, sink: Sink) -> None:
+async def stream_chat(up: Upstream, state: RequestState, chat: Chat, sink: Sink) -> None:
     """Ask *chat*, then its fallbacks in turn, and give every chunk to *sink*.
 
     Raises: SidecarError with whatever kept the last of them that was asked from its end.
     """
-    everybody = fallbacks.of(up.setup, state.provider, chat)
+    everybody = fallbacks.list_candidates(up.setup, state.provider, chat)
     failure: SidecarError | None = None
     for number, candidate in enumerate(everybody, 1):
         last, tries = number == len(everybody), state.progress.tries
@@ -98,13 +98,13 @@ async def _ask_plan(up: Upstream, state: RequestState, plan: ChatPlan, sink: Sin
     """Ask one model until it answers or there is no sense in asking again."""
     retry_options = plan.chat.options.retry
     question = Question[ChatPlan, None](
-        attempt=lambda each, turn: attempt.ask(up, state, each, turn, sink),
+        attempt=lambda each, turn: attempt.answer(up, state, each, turn, sink),
         gate=lambda each: find_gate(up, each.origin),
         max_attempts=read_max_attempts(
             up, plan.origin.route.provider, retry_options.max_attempts if retry_options else None
         ),
         model=lambda each: each.target.route.model,
-        tokens=lambda each: request_limits.prompt_tokens(each.chat),
+        tokens=lambda each: request_limits.estimate_prompt_tokens(each.chat),
         priority=plan.chat.options.priority,
         pick=partial(pick_key, up),
         prepare=partial(_prepare, up),
@@ -127,7 +127,7 @@ async def _make_plan(up: Upstream, state: RequestState, candidate: Candidate, *,
     provider, chat = resolve.with_preset(up.config, candidate.provider, candidate.chat)
     target = resolve.chat_target(await informed(up, provider, chat), provider, chat)
     state.progress.provider, state.progress.model = target.route.provider, target.route.model
-    limit_time(state, target, chat.options.timeouts)
+    set_deadline(state, target, chat.options.timeouts)
     if has_alternative and find_gate(up, target).avoided():
         raise SidecarError("provider_overloaded", "The provider has been failing; it is left alone for a while.")
     keys = resolve.keys(up.setup, target)
@@ -172,7 +172,7 @@ def _explain(up: Upstream, progress: Progress, plan: ChatPlan, error: SidecarErr
     return error
 
 
-def collect(done: Done) -> dict[str, Any]:
+def fold_answer(done: Done) -> dict[str, Any]:
     """Return the answer of `generate`: `done` with its text, reasoning and tool calls pulled out of the message."""
     parts = done.message.content if isinstance(done.message.content, list) else []
     plain: dict[str, Any] = msgspec.to_builtins(done)

@@ -28,22 +28,22 @@ _START = re.compile(r"[{\[]")
 NO_JSON = "$: there is no JSON in the answer"
 
 
-def of(wanted: ResponseFormat | None, message: Message, warnings: list[Warn]) -> Structured | None:
+def read_structured_output(wanted: ResponseFormat | None, message: Message, warnings: list[Warn]) -> Structured | None:
     """Return the JSON of *message*, or None where none was asked for or nothing was said, as before a tool's result."""
     text = "".join(p.text for p in list_parts(message) if isinstance(p, TextPart) and not p.refusal)
     if wanted is None or wanted.type == "text" or not text.strip():
         return None
     native = all(warning.param != RESPONSE_FORMAT for warning in warnings)
-    found, value = _json_of(text)
+    found, value = _find_json(text)
     error = None if found else NO_JSON
     if found and wanted.type == "json_schema" and wanted.schema is not None:
-        error = _problem(value, wanted.schema)
+        error = _find_violation(value, wanted.schema)
     return Structured(valid=error is None, value=value, error=error, native=native)
 
 
-def _json_of(text: str) -> tuple[bool, Any]:
+def _find_json(text: str) -> tuple[bool, Any]:
     """Return whether there is JSON in *text*, and the value: the whole, what is fenced, or the first in the prose."""
-    for candidate in (text, *(match[1] for match in _FENCED.finditer(text)), *_in_prose(text)):
+    for candidate in (text, *(match[1] for match in _FENCED.finditer(text)), *_find_json_in_prose(text)):
         try:
             value = msgspec.json.decode(candidate)
             # What can be read but not written, a number of hundreds of digits, could not be handed on.
@@ -54,7 +54,7 @@ def _json_of(text: str) -> tuple[bool, Any]:
     return False, None
 
 
-def _in_prose(text: str) -> Iterator[str]:
+def _find_json_in_prose(text: str) -> Iterator[str]:
     """Yield what may be JSON at the first brackets of *text*."""
     for match, _ in zip(_START.finditer(text), range(MAX_STARTS), strict=False):
         try:
@@ -67,7 +67,7 @@ _DECODER = json.JSONDecoder()
 """It knows where JSON ends that something follows; the value is left to the one that reads all JSON here."""
 
 
-def _problem(value: Any, schema: dict[str, Any]) -> str | None:
+def _find_violation(value: Any, schema: dict[str, Any]) -> str | None:
     """Return the first thing in *value* that breaks *schema*, as `path: problem`, or None."""
     from jsonschema import Draft202012Validator
     from jsonschema.exceptions import SchemaError, best_match

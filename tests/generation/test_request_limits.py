@@ -34,84 +34,84 @@ def unknown(usage: Usage) -> None:
 
 
 def test_without_limits_there_is_nothing_to_watch() -> None:
-    assert request_limits.of(CHAT, price) == (None, [])
+    assert request_limits.watch_limits(CHAT, price) == (None, [])
 
 
 def test_characters_are_counted_until_the_provider_counts() -> None:
-    allowed, _ = request_limits.of(chat(token_limit=10), unknown)
+    allowed, _ = request_limits.watch_limits(chat(token_limit=10), unknown)
     assert allowed
-    assert allowed.used_up([Content("x" * 16), Reasoning("x" * 16)], None) is None
+    assert allowed.find_reached_limit([Content("x" * 16), Reasoning("x" * 16)], None) is None
     assert allowed.output_tokens == 8
     # The call was counted by its pieces.
     call = ToolCall(id="1", name="f", arguments={}, arguments_text="x" * 400)
-    assert allowed.used_up([ToolCallDelta(0, "1", "f", "x" * 4), ToolCallChunk(call)], None) is None
-    assert allowed.used_up([], Usage(output_tokens=3)) is None
+    assert allowed.find_reached_limit([ToolCallDelta(0, "1", "f", "x" * 4), ToolCallChunk(call)], None) is None
+    assert allowed.find_reached_limit([], Usage(output_tokens=3)) is None
     assert allowed.output_tokens == 3
-    assert allowed.used_up([Content("x" * 24)], Usage(output_tokens=3)) is None
+    assert allowed.find_reached_limit([Content("x" * 24)], Usage(output_tokens=3)) is None
     assert allowed.output_tokens == 9
-    assert allowed.reported(Usage(input_tokens=5, output_tokens=3)) == Usage(input_tokens=5)
-    assert allowed.used_up([Content("x" * 4)], Usage(output_tokens=3)) == "token_limit"
+    assert allowed.drop_stale_output_count(Usage(input_tokens=5, output_tokens=3)) == Usage(input_tokens=5)
+    assert allowed.find_reached_limit([Content("x" * 4)], Usage(output_tokens=3)) == "token_limit"
     assert allowed.usage == Usage(input_tokens=PROMPT, output_tokens=10)
 
 
 def test_a_report_that_is_over_the_limit_ends_it_without_a_character() -> None:
-    allowed, _ = request_limits.of(chat(token_limit=10), unknown)
+    allowed, _ = request_limits.watch_limits(chat(token_limit=10), unknown)
     assert allowed
-    assert allowed.used_up([], Usage(output_tokens=11)) == "token_limit"
-    assert allowed.reported(Usage(output_tokens=11)) == Usage(output_tokens=11)
+    assert allowed.find_reached_limit([], Usage(output_tokens=11)) == "token_limit"
+    assert allowed.drop_stale_output_count(Usage(output_tokens=11)) == Usage(output_tokens=11)
 
 
 @pytest.mark.parametrize("budget", ["0.002", 0.002], ids=["text", "number"])
 def test_a_budget_pays_for_the_prompt_first(budget: object) -> None:
-    allowed, warnings = request_limits.of(chat(budget_usd=budget), price)
+    allowed, warnings = request_limits.watch_limits(chat(budget_usd=budget), price)
     assert allowed
     assert not warnings
     # 1000 tokens of prompt are 0.001; what is left pays for 100.
-    assert allowed.used_up([Content("x" * 396)], None) is None
-    assert allowed.used_up([Content("x" * 4)], None) == "budget_usd"
+    assert allowed.find_reached_limit([Content("x" * 396)], None) is None
+    assert allowed.find_reached_limit([Content("x" * 4)], None) == "budget_usd"
 
 
 def test_a_longer_prompt_than_was_thought_leaves_less() -> None:
-    allowed, _ = request_limits.of(chat(budget_usd="0.002"), price)
+    allowed, _ = request_limits.watch_limits(chat(budget_usd="0.002"), price)
     assert allowed
-    assert allowed.used_up([Content("x" * 40)], Usage(input_tokens=1900)) == "budget_usd"
+    assert allowed.find_reached_limit([Content("x" * 40)], Usage(input_tokens=1900)) == "budget_usd"
     assert price(allowed.usage) == Decimal("0.002")
 
 
 def test_a_prompt_that_is_too_dear_is_refused() -> None:
     with pytest.raises(SidecarError) as caught:
-        request_limits.of(chat(budget_usd="0.0009"), price)
+        request_limits.watch_limits(chat(budget_usd="0.0009"), price)
     body = caught.value.body
     assert (body.code, body.reason, body.param) == ("quota_exceeded", "budget_usd", "params.options.budget_usd")
 
 
 def test_without_a_price_the_budget_is_said_not_to_hold() -> None:
-    allowed, warnings = request_limits.of(chat(budget_usd=1), unknown)
+    allowed, warnings = request_limits.watch_limits(chat(budget_usd=1), unknown)
     assert [warning.param for warning in warnings] == ["options.budget_usd"]
     assert allowed
-    assert allowed.used_up([Content("x" * 10_000_000)], None) is None
+    assert allowed.find_reached_limit([Content("x" * 10_000_000)], None) is None
 
 
 def test_every_part_of_a_prompt_counts() -> None:
     nested = ToolResultPart("1", [TextPart("x" * 400)])
     asked = msgspec.structs.replace(CHAT, messages=[Message(role="tool", content=[nested])])
-    assert request_limits.prompt_tokens(asked) == FRAME + 100
+    assert request_limits.estimate_prompt_tokens(asked) == FRAME + 100
     tool = {"name": "f", "description": "x" * 399}
-    assert request_limits.prompt_tokens(chat(tools=[tool])) > PROMPT + 100
+    assert request_limits.estimate_prompt_tokens(chat(tools=[tool])) > PROMPT + 100
 
 
 def test_a_prompt_is_estimated_by_its_models_family_and_bytes() -> None:
     chinese = msgspec.structs.replace(CHAT, messages=[Message(role="user", content="\u4f60\u597d" * 1000)])
-    assert request_limits.prompt_tokens(chinese) == FRAME + 1500
+    assert request_limits.estimate_prompt_tokens(chinese) == FRAME + 1500
     claude = msgspec.structs.replace(CHAT, model="claude-opus-4-7")
-    assert request_limits.prompt_tokens(claude) > 1.5 * PROMPT
+    assert request_limits.estimate_prompt_tokens(claude) > 1.5 * PROMPT
 
 
 def test_a_document_is_not_looked_into_for_a_budget(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(media, "_document", None)
     document = FilePart(data="JVBERi0xLjcK" * 100_000, media_type="application/pdf")
     asked = msgspec.structs.replace(CHAT, messages=[Message(role="user", content=[document])])
-    assert request_limits.prompt_tokens(asked) > 14_000
+    assert request_limits.estimate_prompt_tokens(asked) > 14_000
 
 
 @pytest.mark.parametrize("wrong", ["-1", "1e5", "", "0.1234567890123", -0.5, 1e10, "nan"])

@@ -6,7 +6,7 @@ from protocol.errors import ResumeMethod
 from protocol.messages import Message, OpaquePart, Part, ReasoningPart, State, TextPart, ToolCallPart
 from protocol.requests import Chat, Options, ReasoningOptions, ResumeChat
 from sidecar.core.errors import SidecarError
-from sidecar.generation.resume import GUARANTEES, again, best, joined
+from sidecar.generation.resume import GUARANTEES, choose_resume, continue_chat, join_messages
 from sidecar.wires.registry import list_names
 from sidecar.wires.shared.types import Cursor, Route
 
@@ -25,7 +25,7 @@ def said(*parts: Part) -> Message:
 
 def method_of(partial: Message, where: Route, options: Options | None = None) -> ResumeMethod:
     chat = Chat(model="m", messages=[QUESTION], options=options or Options())
-    found = best(where, chat, partial, None)
+    found = choose_resume(where, chat, partial, None)
     assert found.guarantee == GUARANTEES[found.method]
     return found.method
 
@@ -74,7 +74,9 @@ def test_a_model_that_thinks_does_not_go_on_from_words() -> None:
 
 
 def test_an_answer_that_goes_on_by_itself_is_taken_up() -> None:
-    found = best(route(), Chat(model="m", messages=[QUESTION]), said(TextPart("One"), CALL), Cursor("resp_1", 7))
+    found = choose_resume(
+        route(), Chat(model="m", messages=[QUESTION]), said(TextPart("One"), CALL), Cursor("resp_1", 7)
+    )
     assert (found.method, found.guarantee, found.response_id, found.starting_after) == ("cursor", "exact", "resp_1", 7)
 
 
@@ -84,13 +86,16 @@ def params(method: ResumeMethod, partial: Message | None = None, response_id: st
 
 def test_the_chat_that_goes_on() -> None:
     partial = said(ReasoningPart("Hm"), TextPart("One, "), TextPart("two, \n"))
-    assert again(params("restart")).messages == [QUESTION]
-    assert again(params("cursor", None, "resp_1")).messages == [QUESTION]
-    assert again(params("prefill", partial)).messages == [QUESTION, Message(role="assistant", content="One, two,")]
-    asked = again(params("continue_prompt", partial)).messages
+    assert continue_chat(params("restart")).messages == [QUESTION]
+    assert continue_chat(params("cursor", None, "resp_1")).messages == [QUESTION]
+    assert continue_chat(params("prefill", partial)).messages == [
+        QUESTION,
+        Message(role="assistant", content="One, two,"),
+    ]
+    asked = continue_chat(params("continue_prompt", partial)).messages
     assert [message.role for message in asked] == ["user", "assistant", "user"]
     assert "[One, two,]" in str(asked[-1].content)
-    long = again(params("continue_prompt", said(TextPart("x" * 10_000)))).messages
+    long = continue_chat(params("continue_prompt", said(TextPart("x" * 10_000)))).messages
     assert len(str(long[-1].content)) < 400
 
 
@@ -98,7 +103,7 @@ def test_the_chat_that_goes_on() -> None:
 @pytest.mark.parametrize("partial", [None, said(), said(TextPart(" \n")), said(CALL)])
 def test_what_has_nothing_to_go_on_from_is_refused(method: ResumeMethod, partial: Message | None) -> None:
     with pytest.raises(SidecarError) as caught:
-        again(params(method, partial))
+        continue_chat(params(method, partial))
     assert caught.value.body.code == "invalid_request"
     assert (caught.value.body.param or "").startswith("params.")
 
@@ -123,4 +128,4 @@ def test_what_has_nothing_to_go_on_from_is_refused(method: ResumeMethod, partial
 def test_two_halves_are_one_message(
     method: ResumeMethod, before: Message | None, rest: Message, whole: Message
 ) -> None:
-    assert joined(params(method, before), rest) == whole
+    assert join_messages(params(method, before), rest) == whole

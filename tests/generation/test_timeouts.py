@@ -8,7 +8,14 @@ from sidecar.catalogue.provider_rows import providers
 from sidecar.config.values import Config
 from sidecar.core.request_state import TOTAL_MS, RequestState
 from sidecar.generation import timeouts
-from sidecar.generation.timeouts import LONG, PINGED_IDLE_SECONDS, USUAL, Patience, limit_time, patience_with
+from sidecar.generation.timeouts import (
+    DEFAULT_TIMEOUTS,
+    LONG_TIMEOUTS,
+    PINGED_IDLE_SECONDS,
+    ChatTimeouts,
+    choose_timeouts,
+    set_deadline,
+)
 from sidecar.providers import resolve
 from sidecar.providers.resolve import Target
 from sidecar.providers.setup import Setup
@@ -29,50 +36,50 @@ def target(provider: str, model: str, **more: str) -> Target:
 @pytest.mark.parametrize(
     ("where", "expected"),
     [
-        (QUICK, USUAL),
-        (THINKS, LONG),
+        (QUICK, DEFAULT_TIMEOUTS),
+        (THINKS, LONG_TIMEOUTS),
         # What the catalogue does not know is not guessed.
-        (("openai", "brand-new"), USUAL),
-        (("anthropic", "claude-3-haiku-20240307"), msgspec.structs.replace(USUAL, idle=PINGED_IDLE_SECONDS)),
-        (("anthropic", "claude-sonnet-5-5"), msgspec.structs.replace(LONG, idle=PINGED_IDLE_SECONDS)),
+        (("openai", "brand-new"), DEFAULT_TIMEOUTS),
+        (("anthropic", "claude-3-haiku-20240307"), msgspec.structs.replace(DEFAULT_TIMEOUTS, idle=PINGED_IDLE_SECONDS)),
+        (("anthropic", "claude-sonnet-5-5"), msgspec.structs.replace(LONG_TIMEOUTS, idle=PINGED_IDLE_SECONDS)),
         # At the user's own place: a model has to be loaded first.
-        (("ollama", "brand-new"), LONG),
+        (("ollama", "brand-new"), LONG_TIMEOUTS),
     ],
 )
-def test_the_defaults_are_those_of_model_and_provider(where: tuple[str, str], expected: Patience) -> None:
-    assert patience_with(target(*where), None) == expected
+def test_the_defaults_are_those_of_model_and_provider(where: tuple[str, str], expected: ChatTimeouts) -> None:
+    assert choose_timeouts(target(*where), None) == expected
 
 
 def test_where_the_provider_was_moved_its_pings_are_not_counted_on() -> None:
     moved = target("anthropic", "claude-sonnet-5-5", base_url="https://proxy.example.com")
-    assert patience_with(moved, None) == LONG
+    assert choose_timeouts(moved, None) == LONG_TIMEOUTS
 
 
 def test_every_limit_is_on_and_no_longer_one_is_shorter() -> None:
-    for name in Patience.__struct_fields__:
-        assert 0 < getattr(USUAL, name) <= getattr(LONG, name)
-    for each in (USUAL, LONG):
+    for name in ChatTimeouts.__struct_fields__:
+        assert 0 < getattr(DEFAULT_TIMEOUTS, name) <= getattr(LONG_TIMEOUTS, name)
+    for each in (DEFAULT_TIMEOUTS, LONG_TIMEOUTS):
         assert each.connect < each.first_byte < each.total
         assert max(each.idle, each.progress) < each.total
-    assert USUAL.first_byte < LONG.first_byte
+    assert DEFAULT_TIMEOUTS.first_byte < LONG_TIMEOUTS.first_byte
 
 
 def test_what_a_request_asks_for_goes_before_every_default() -> None:
     wanted = Timeouts(connect_ms=1, first_byte_ms=2, idle_ms=3, progress_ms=4, total_ms=5)
-    asked = Patience(connect=0.001, first_byte=0.002, idle=0.003, progress=0.004, total=0.005)
-    assert patience_with(target(*THINKS), wanted) == asked
-    some = patience_with(target(*THINKS), Timeouts(idle_ms=7000))
-    assert some == msgspec.structs.replace(LONG, idle=7.0)
-    assert (some.of_attempt.connect, some.of_attempt.first_byte, some.of_attempt.idle) == (5.0, 600.0, 7.0)
+    asked = ChatTimeouts(connect=0.001, first_byte=0.002, idle=0.003, progress=0.004, total=0.005)
+    assert choose_timeouts(target(*THINKS), wanted) == asked
+    some = choose_timeouts(target(*THINKS), Timeouts(idle_ms=7000))
+    assert some == msgspec.structs.replace(LONG_TIMEOUTS, idle=7.0)
+    assert (some.for_http.connect, some.for_http.first_byte, some.for_http.idle) == (5.0, 600.0, 7.0)
 
 
 def test_who_asks_for_content_soon_bears_no_longer_silence() -> None:
-    asked = patience_with(target(*QUICK), Timeouts(progress_ms=1000))
+    asked = choose_timeouts(target(*QUICK), Timeouts(progress_ms=1000))
     assert (asked.progress, asked.idle) == (1.0, 1.0)
-    asked = patience_with(target(*QUICK), Timeouts(progress_ms=2000, idle_ms=1000))
+    asked = choose_timeouts(target(*QUICK), Timeouts(progress_ms=2000, idle_ms=1000))
     assert (asked.progress, asked.idle) == (2.0, 1.0)
-    asked = patience_with(target(*QUICK), Timeouts(idle_ms=900_000))
-    assert (asked.progress, asked.idle) == (USUAL.progress, 900.0)
+    asked = choose_timeouts(target(*QUICK), Timeouts(idle_ms=900_000))
+    assert (asked.progress, asked.idle) == (DEFAULT_TIMEOUTS.progress, 900.0)
 
 
 def test_who_pings_is_a_column_of_the_providers_table() -> None:
@@ -92,12 +99,12 @@ def left_ms(state: RequestState) -> int:
 
 async def test_without_a_wish_the_longest_grant_counts(state: RequestState) -> None:
     state.grant(TOTAL_MS)
-    limit_time(state, target(*QUICK), None)
+    set_deadline(state, target(*QUICK), None)
     assert (state.limit_ms, left_ms(state)) == (600_000, 600_000)
     # A fallback that reasons.
-    limit_time(state, target(*THINKS), None)
+    set_deadline(state, target(*THINKS), None)
     assert (state.limit_ms, left_ms(state)) == (1_800_000, 1_800_000)
-    limit_time(state, target(*QUICK), None)
+    set_deadline(state, target(*QUICK), None)
     assert (state.limit_ms, left_ms(state)) == (1_800_000, 1_800_000)
 
 
@@ -105,9 +112,9 @@ async def test_without_a_wish_the_longest_grant_counts(state: RequestState) -> N
 async def test_a_wish_goes_before_every_grant_and_the_shortest_counts(state: RequestState, wished_ms: int) -> None:
     state.limit(wished_ms)
     state.grant(TOTAL_MS)
-    limit_time(state, target(*THINKS), None)
+    set_deadline(state, target(*THINKS), None)
     assert (state.limit_ms, left_ms(state)) == (wished_ms, wished_ms)
-    limit_time(state, target(*THINKS), Timeouts(total_ms=20_000))
+    set_deadline(state, target(*THINKS), Timeouts(total_ms=20_000))
     assert (state.limit_ms, left_ms(state)) == (20_000, 20_000)
     state.limit(25_000)
     assert state.limit_ms == 20_000
@@ -115,7 +122,7 @@ async def test_a_wish_goes_before_every_grant_and_the_shortest_counts(state: Req
 
 async def test_an_option_may_ask_for_more_than_is_usual(state: RequestState) -> None:
     state.grant(TOTAL_MS)
-    limit_time(state, target(*QUICK), Timeouts(total_ms=7_200_000))
+    set_deadline(state, target(*QUICK), Timeouts(total_ms=7_200_000))
     assert (state.limit_ms, left_ms(state)) == (7_200_000, 7_200_000)
 
 
@@ -124,4 +131,4 @@ def test_every_action_that_waits_has_an_end() -> None:
     # A login waits for the user, and a code is good for an hour at most.
     assert totals.pop("authenticate") > 3_600_000
     assert set(totals.values()) == {TOTAL_MS}
-    assert timeouts.USUAL.total * 1000 == TOTAL_MS
+    assert timeouts.DEFAULT_TIMEOUTS.total * 1000 == TOTAL_MS

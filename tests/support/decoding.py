@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 
 from protocol.replies import Chunk
-from sidecar.generation.response_stream import Reply
+from sidecar.generation.response_stream import ResponseStream
 from sidecar.wires import registry
 from sidecar.wires.shared.types import Outcome, Route
 
@@ -18,7 +18,7 @@ def play(
     wire = registry.load(route.wire)
     if status >= 300:
         raise wire.classify(status, headers, b"".join(pieces))
-    reply = Reply(wire, route, headers)
+    reply = ResponseStream(wire, route, headers)
     for data in pieces:
         out: list[Chunk] = []
         try:

@@ -145,7 +145,7 @@ def test_a_chat_is_expected_to_cost_its_prompt_and_a_usual_answer_within_its_lim
     options: dict[str, Any], usd: str
 ) -> None:
     chat = Chat(model="m", messages=[Message(role="user", content="Hi")], options=Options(**options))
-    prompt = request_limits.prompt_tokens(chat)
+    prompt = request_limits.estimate_prompt_tokens(chat)
 
     def price(usage: Usage) -> Decimal:
         assert usage.input_tokens == prompt

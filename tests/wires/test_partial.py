@@ -8,7 +8,7 @@ import pytest
 from protocol.messages import Message, ReasoningPart, TextPart, ToolCallPart
 from protocol.replies import Chunk, Content, Reasoning, ToolCallChunk
 from sidecar.core.errors import SidecarError
-from sidecar.generation.response_stream import Reply
+from sidecar.generation.response_stream import ResponseStream
 from sidecar.wires import registry
 from tests.support import recorded_replies
 from tests.support.recorded_replies import Recorded
@@ -31,7 +31,7 @@ def _sent(out: list[Chunk]) -> tuple[str, str]:
 
 @pytest.mark.parametrize("case", REPLIES, ids=lambda case: case.name)
 def test_what_came_is_in_the_message_wherever_it_is_cut(case: Recorded) -> None:
-    reply, out, body = Reply(registry.load(case.wire), case.route, case.headers), list[Chunk](), case.body
+    reply, out, body = ResponseStream(registry.load(case.wire), case.route, case.headers), list[Chunk](), case.body
     step = max(1, len(body) // CUTS)
     for start in range(0, len(body), step):
         with suppress(SidecarError):

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from protocol.replies import Failed, Streamed
 from sidecar.core.json_values import parse_json
-from sidecar.generation.response_stream import Reply
+from sidecar.generation.response_stream import ResponseStream
 from sidecar.server.framing import encode_line
 from sidecar.wires import registry
 from tests.support import recorded_replies
@@ -60,7 +60,7 @@ TRACES = {
 @BY_CASE
 def test_what_follows_the_end_changes_nothing(case: Recorded) -> None:
     full = whole(case)
-    reply = Reply(registry.load(case.wire), case.route, case.headers)
+    reply = ResponseStream(registry.load(case.wire), case.route, case.headers)
     if full.outcome is not None:
         reply.feed(case.body + b"\n\n", [])
     if reply.finished:

@@ -16,23 +16,25 @@ from sidecar.upstream import catalogue_refresh
 async def stream_chat(app: App, request: OpenRequest, params: Chat) -> None:
     """Answer a conversation as a stream."""
     await _load_what_is_stored(app)
-    await run.stream(app.upstream, request.state, params, StreamSink(app, request))
+    await run.stream_chat(app.upstream, request.state, params, StreamSink(app, request))
 
 
 async def generate(app: App, request: OpenRequest, params: Chat) -> None:
     """Answer a conversation in one line."""
     await _load_what_is_stored(app)
-    await run.stream(app.upstream, request.state, params, SingleLineSink(app, request))
+    await run.stream_chat(app.upstream, request.state, params, SingleLineSink(app, request))
 
 
 async def resume(app: App, request: OpenRequest, params: ResumeChat) -> None:
     """Continue an answer that broke off, as a stream that ends with the whole message."""
 
     def complete(done: Done) -> Done:
-        return msgspec.structs.replace(done, message=resumption.joined(params, done.message))
+        return msgspec.structs.replace(done, message=resumption.join_messages(params, done.message))
 
     await _load_what_is_stored(app)
-    await run.stream(app.upstream, request.state, resumption.again(params), StreamSink(app, request, complete))
+    await run.stream_chat(
+        app.upstream, request.state, resumption.continue_chat(params), StreamSink(app, request, complete)
+    )
 
 
 async def _load_what_is_stored(app: App) -> None:
@@ -87,4 +89,4 @@ class SingleLineSink:
 
     def end(self, done: Done) -> None:
         """Write the one line."""
-        self._app.finish(self._request, run.collect(done))
+        self._app.finish(self._request, run.fold_answer(done))

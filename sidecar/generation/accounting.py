@@ -1,0 +1,56 @@
+"""What an answer has used and cost: by the provider's word, else by its usage, else by an estimate.
+
+Must not know wires, streams or where prices come from.
+"""
+
+from typing import Any
+
+import msgspec
+
+from protocol.messages import Usage
+from protocol.requests import Chat
+from sidecar.generation.request_limits import CHARS_PER_TOKEN, LimitWatch
+from sidecar.generation.response_stream import ResponseStream
+from sidecar.providers.resolve import Target
+from sidecar.usage import pricing
+from sidecar.wires.shared.types import Outcome
+
+
+def price_usage(target: Target, chat: Chat, usage: Usage | None) -> dict[str, Any]:
+    """Return the `cost` object of *usage*."""
+    return pricing.spent(target, chat.options.provider_options, usage)
+
+
+def price_outcome(target: Target, chat: Chat, outcome: Outcome, limits: LimitWatch | None) -> dict[str, Any]:
+    """Return the `cost` object of an answer that has ended."""
+    if outcome.provider_cost_usd is not None:
+        return pricing.reported(target, outcome.provider_cost_usd)
+    if limits is None or not limits.has_ended:
+        return price_usage(target, chat, outcome.usage)
+    return _mark_estimated(price_usage(target, chat, limits.usage))
+
+
+def price_partial(target: Target, chat: Chat, stream: ResponseStream) -> dict[str, Any] | None:
+    """Return the `cost` object of an answer as far as it has come, None where nothing is known of it."""
+    if stream.provider_cost_usd is not None:
+        return pricing.reported(target, stream.provider_cost_usd)
+    usage, uncounted = stream.usage, stream.uncounted_chars
+    if usage is None or not uncounted:
+        return price_usage(target, chat, usage) if usage else None
+    output_tokens = max(uncounted // CHARS_PER_TOKEN, usage.output_tokens or 0)
+    return _mark_estimated(price_usage(target, chat, msgspec.structs.replace(usage, output_tokens=output_tokens)))
+
+
+def read_usage(stream: ResponseStream) -> Usage | None:
+    """Return the usage so far, without an output count that is older than the output."""
+    usage = stream.usage
+    return msgspec.structs.replace(usage, output_tokens=None) if usage and stream.uncounted_chars else usage
+
+
+def count_tokens(usage: Usage | None) -> int:
+    """Return the tokens of *usage*, prompt and answer; 0 where it is unknown."""
+    return (usage.input_tokens or 0) + (usage.output_tokens or 0) if usage else 0
+
+
+def _mark_estimated(cost: dict[str, Any]) -> dict[str, Any]:
+    return cost if cost["usd"] is None else cost | {"source": "estimate"}

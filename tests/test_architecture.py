@@ -16,7 +16,7 @@ import pytest
 
 from sidecar.catalogue.provider_rows import providers
 from sidecar.core.secret import Secret
-from sidecar.providers.resolve import Target
+from sidecar.providers.values import Target
 from sidecar.wires.shared.types import Route
 from tests.support.fake_provider import Provider
 from tests.support.process import Sidecar, environment

@@ -24,7 +24,7 @@ from sidecar.config import loader
 from sidecar.core.errors import MESSAGE_MAX_CHARS, RETRYABLE
 from sidecar.core.request_state import TOTAL_MS
 from sidecar.generation.timeouts import DEFAULT_TIMEOUTS, LONG_TIMEOUTS, PINGED_IDLE_SECONDS, ChatTimeouts
-from sidecar.providers import resolve
+from sidecar.providers.rows import list_providers
 from sidecar.providers.setup import Setup
 from sidecar.server import dispatch, framing
 from sidecar.server.actions import ACTIONS, TaskAction
@@ -118,7 +118,7 @@ def test_a_configuration_is_taken(block: Block, tmp_path: Path) -> None:
     file = tmp_path / "config.toml"
     file.write_text(block.text, encoding="utf-8")
     loaded = loader.load(path=str(file), env={})
-    assert resolve.known_providers(Setup(loaded)).keys() >= loaded.providers.keys()
+    assert list_providers(Setup(loaded)).keys() >= loaded.providers.keys()
     assert loaded.providers
 
 

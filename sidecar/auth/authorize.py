@@ -23,7 +23,7 @@ from sidecar.core.errors import SidecarError, without
 from sidecar.core.http import HttpRequest, Transport
 from sidecar.core.secret import Secret
 from sidecar.core.single_flight import SingleFlight
-from sidecar.providers.resolve import Target
+from sidecar.providers.values import Target
 
 
 class Call(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,14 +6,13 @@ Nothing is asked of the provider. Must not know schemes, or how a credential is 
 from typing import Literal
 
 from protocol.replies import Authentication, Method
-from protocol.requests import ListModels
 from sidecar.auth.logins.store import Store
 from sidecar.catalogue import provider_rows
-from sidecar.catalogue.provider_rows import ProviderRow
 from sidecar.core.errors import SidecarError
 from sidecar.core.secret import Kind, Secret
-from sidecar.providers import resolve, settings
-from sidecar.providers.setup import Setup
+from sidecar.providers.credentials import find_credential, has_identity
+from sidecar.providers.resolve import make_target, resolve_provider
+from sidecar.providers.values import Provider, TargetSpec
 
 LoginMethod = Literal["api_key", "device", "existing"]
 
@@ -21,14 +20,14 @@ _METHODS: dict[Kind, Method] = {"key": "api_key", "token": "access_token", "docu
 """How a request is authorized, by the kind of its credential."""
 
 
-def describe_authorization(setup: Setup, store: Store, name: str, given: Secret | None = None) -> Authentication:
-    """Return how the provider *name* is authorized, by *given* if that credential comes with the request."""
-    row = resolve.known_providers(setup)[name]
-    credential, problem = find_credential(setup, name, row)
+def describe_authorization(provider: Provider, store: Store, given: Secret | None = None) -> Authentication:
+    """Return how *provider* is authorized, by *given* if that credential comes with the request."""
+    name, row = provider.id, provider.row
+    credential, problem = find_usable_credential(provider)
     if given is not None and given.source == "request":
         credential, problem = given, None
     stored = store.get(name) if credential and credential.source == "store" else None
-    has_chain = _has_chain(setup, name, row)
+    has_chain = _has_chain(provider)
     method: Method | None = None
     if credential is not None:
         method = stored.method if stored else _METHODS[credential.kind]
@@ -37,11 +36,11 @@ def describe_authorization(setup: Setup, store: Store, name: str, given: Secret 
     return Authentication(
         provider=name,
         ready=problem is None and (credential is not None or has_chain),
-        logins=list_login_methods(setup, name, row),
+        logins=list_login_methods(provider),
         method=method,
         source=credential.source if credential and credential.source != "none" else None,
         account=stored.account if stored else None,
-        existing_account=setup.found.logins.get(name),
+        existing_account=provider.setup.found.logins.get(name),
         storage=stored.storage if stored else None,
         expires_at=stored.expires_at if stored else None,
         problem=problem,
@@ -49,12 +48,12 @@ def describe_authorization(setup: Setup, store: Store, name: str, given: Secret 
     )
 
 
-def find_credential(setup: Setup, name: str, row: ProviderRow) -> tuple[Secret | None, str | None]:
+def find_usable_credential(provider: Provider) -> tuple[Secret | None, str | None]:
     """Return the credential that a request without one would be sent with, and why it cannot be used."""
-    credential = None
+    credential, spec = None, TargetSpec(provider=provider.id)
     try:
-        credential = resolve.credential_of(setup, name, row, None)
-        resolve.provider_target(setup, name, ListModels())
+        credential = find_credential(provider, spec)
+        make_target(resolve_provider(provider.setup, spec))
     except SidecarError as error:
         # A request may bring the setting that is missing, and that there is no credential is not a problem of one.
         is_setting = (error.body.param or "").startswith("params.settings.")
@@ -64,34 +63,34 @@ def find_credential(setup: Setup, name: str, row: ProviderRow) -> tuple[Secret |
     return credential, None
 
 
-def list_login_methods(setup: Setup, name: str, row: ProviderRow) -> list[LoginMethod]:
-    """Return what `login` accepts for the provider *name*."""
-    if row.auth == "none":
+def list_login_methods(provider: Provider) -> list[LoginMethod]:
+    """Return what `login` accepts for *provider*."""
+    if provider.row.auth == "none":
         return []
     methods: list[LoginMethod] = ["api_key"]
-    if row.login:
+    if provider.row.login:
         methods.append("device")
-    if name in setup.found.logins:
+    if provider.id in provider.setup.found.logins:
         methods.append("existing")
     return methods
 
 
-def list_variables(setup: Setup, name: str, row: ProviderRow) -> list[str]:
-    """Return the environment variables that may hold a key or token of the provider *name*."""
-    table = setup.config.providers.get(name, {})
+def list_variables(provider: Provider) -> list[str]:
+    """Return the environment variables that may hold a key or token of *provider*."""
+    row, table = provider.row, provider.table
     named = [table[key] for key in ("api_key_env", "access_token_env") if key in table]
     return [*table.get("api_keys_env", ()), *named] or [*row.env, *row.token_env]
 
 
-def _has_chain(setup: Setup, name: str, row: ProviderRow) -> bool:
+def _has_chain(provider: Provider) -> bool:
     """Return whether a request without a credential would find one on this machine, or needs none.
 
     As far as can be told without asking the provider.
     """
+    row = provider.row
     if not row.auth_optional:
         return False
-    usual = provider_rows.providers().get(name)
-    if usual is None or setup.config.providers.get(name, {}).get("auth_optional"):
+    if provider.id not in provider_rows.providers() or provider.table.get("auth_optional"):
         # The user says that none is needed, or that the machine has one.
         return True
-    return not (row.identity_env or row.identity_files) or settings.has_identity(setup, name, row)
+    return not (row.identity_env or row.identity_files) or has_identity(provider)

@@ -234,7 +234,7 @@ def wire_of(row: ProviderRow, model: str) -> str:
     return row.wire
 
 
-def variant_of(row: ProviderRow, settings: dict[str, str]) -> Variant | None:
+def find_variant(row: ProviderRow, settings: dict[str, str]) -> Variant | None:
     """Return the variant of *row* that these *settings* choose."""
     for variant in row.variants:
         if all(name in settings and fnmatchcase(settings[name], pattern) for name, pattern in variant.when.items()):

@@ -25,7 +25,7 @@ class Secret:
         self.source: Source = source
         self.kind: Kind = kind
         self.home = home
-        """Of a stored one: what it was given for, as `resolve.home` says it."""
+        """Of a stored one: what it was given for, as `credential_rules.describe_server` says it."""
 
     def reveal(self) -> str:
         """Return the secret itself, to be put into a header at once."""

@@ -11,7 +11,7 @@ from protocol.messages import Usage
 from protocol.requests import Chat
 from sidecar.generation.request_limits import CHARS_PER_TOKEN, LimitWatch
 from sidecar.generation.response_stream import ResponseStream
-from sidecar.providers.resolve import Target
+from sidecar.providers.values import Target
 from sidecar.usage import pricing
 from sidecar.wires.shared.types import Outcome
 

@@ -15,8 +15,11 @@ from sidecar.config.values import Config
 from sidecar.core.errors import SidecarError, invalid
 from sidecar.core.message_content import list_parts
 from sidecar.generation import request_limits
-from sidecar.providers import resolve
+from sidecar.providers.model_names import apply_preset
+from sidecar.providers.model_rows import find_model_row
+from sidecar.providers.resolve import resolve_provider
 from sidecar.providers.setup import Setup
+from sidecar.providers.values import TargetSpec
 
 
 class Candidate(msgspec.Struct, frozen=True):
@@ -63,11 +66,12 @@ def _ask_other_model(chat: Chat, model: str) -> Chat:
 def _find_lack(setup: Setup, chat: Chat) -> str | None:
     """Return what the model of *chat* is known to lack for it, in words, or None."""
     try:
-        provider, chat = resolve.with_preset(setup.config, None, chat)
-        row = resolve.described(setup, provider, chat.model, None).model_row
+        provider, chat = apply_preset(setup.config, None, chat)
+        resolved = resolve_provider(setup, TargetSpec(provider=provider, model=chat.model))
     except SidecarError:
         # What is wrong with the name is said when its turn comes.
         return None
+    row = find_model_row(resolved, resolved.model)
     if row is None:
         return None
     return next(_list_lacks(row, chat), None)

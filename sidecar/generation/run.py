@@ -21,14 +21,15 @@ from sidecar.generation.attempt import Sink
 from sidecar.generation.fallbacks import Candidate
 from sidecar.generation.recovery import ChatPlan
 from sidecar.generation.timeouts import set_deadline
-from sidecar.providers import resolve, settings
-from sidecar.providers.resolve import Target
+from sidecar.providers.model_names import apply_preset
+from sidecar.providers.resolve import change_wire, make_target, resolve_provider
+from sidecar.providers.values import make_chat_spec
 from sidecar.upstream import model_lists
 from sidecar.upstream.ask import Question, ask
 from sidecar.upstream.context import Upstream
 from sidecar.upstream.gates.lookup import find_gate, read_max_attempts
 from sidecar.upstream.plan import pick_key, prepare, recover
-from sidecar.upstream.settings_discovery import informed
+from sidecar.upstream.settings_discovery import discover_settings
 from sidecar.usage import budgets, pricing
 
 FALLBACK_CODES = frozenset(
@@ -124,14 +125,14 @@ async def _make_plan(up: Upstream, state: RequestState, candidate: Candidate, *,
     Raises: SidecarError whatever is wrong before anybody is asked, or `provider_overloaded` where a provider that has
     been failing has an alternative.
     """
-    provider, chat = resolve.with_preset(up.config, candidate.provider, candidate.chat)
-    target = resolve.chat_target(await informed(up, provider, chat), provider, chat)
+    provider, chat = apply_preset(up.config, candidate.provider, candidate.chat)
+    resolved = resolve_provider(up.setup, make_chat_spec(provider, chat))
+    target = make_target(await discover_settings(up, resolved))
     state.progress.provider, state.progress.model = target.route.provider, target.route.model
     set_deadline(state, target, chat.options.timeouts)
     if has_alternative and find_gate(up, target).avoided():
         raise SidecarError("provider_overloaded", "The provider has been failing; it is left alone for a while.")
-    keys = resolve.keys(up.setup, target)
-    return ChatPlan(target=target, origin=target, chat=chat, warnings=candidate.warnings, keys=keys)
+    return ChatPlan(target=target, origin=target, chat=chat, warnings=candidate.warnings, keys=target.keys)
 
 
 async def _prepare(up: Upstream, plan: ChatPlan) -> ChatPlan:
@@ -143,13 +144,7 @@ async def _prepare(up: Upstream, plan: ChatPlan) -> ChatPlan:
     listed = await model_lists.find(up, target)
     if listed is None or listed.wire is None:
         return prepared
-    return msgspec.structs.replace(prepared, target=_set_wire(target, listed.wire))
-
-
-def _set_wire(target: Target, wire: str) -> Target:
-    route, row = target.route, target.row
-    path = settings.path(row, route.provider, wire, route.model, route.settings, has_key=True)
-    return msgspec.structs.replace(target, route=msgspec.structs.replace(route, wire=wire, path=path))
+    return msgspec.structs.replace(prepared, target=change_wire(target, listed.wire))
 
 
 def _explain(up: Upstream, progress: Progress, plan: ChatPlan, error: SidecarError) -> SidecarError:

@@ -8,7 +8,7 @@ import msgspec
 from protocol.requests import Timeouts
 from sidecar.core.http import CONNECT_SECONDS, FIRST_BYTE_SECONDS, IDLE_SECONDS, HttpTimeouts
 from sidecar.core.request_state import TOTAL_MS, RequestState
-from sidecar.providers.resolve import Target
+from sidecar.providers.values import Target
 
 
 class ChatTimeouts(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,7 +50,7 @@ PINGED_IDLE_SECONDS = 90.0
 def choose_timeouts(target: Target, wanted: Timeouts | None) -> ChatTimeouts:
     """Return the limits of a chat with *target*: those that it asks for, each of the others by model and provider."""
     patience = LONG_TIMEOUTS if target.route.facts.reasoning or target.row.private_network else DEFAULT_TIMEOUTS
-    if target.row.pings and not target.moved:
+    if target.row.pings and not target.has_custom_address:
         # What stands between us and a provider that was moved may keep its pings to itself.
         patience = msgspec.structs.replace(patience, idle=PINGED_IDLE_SECONDS)
     if wanted is None:

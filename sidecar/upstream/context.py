@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from anyio.abc import TaskGroup
 
     from sidecar.auth.authorize import Call
-    from sidecar.providers.resolve import Target
+    from sidecar.providers.values import Target
 
 
 class Upstream:

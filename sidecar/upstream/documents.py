@@ -13,7 +13,7 @@ from sidecar.auth import authorize
 from sidecar.core.http import HttpRequest, HttpTimeouts
 from sidecar.core.http_bodies import MAX_DOCUMENT_BYTES, read_body
 from sidecar.core.request_state import RequestState
-from sidecar.providers.resolve import Target
+from sidecar.providers.values import Target
 from sidecar.upstream.ask import Classify, Question, ask, check_status
 from sidecar.upstream.context import Upstream, call_for
 from sidecar.upstream.gates.gate import Gate, Priority, Turn

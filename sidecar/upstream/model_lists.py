@@ -19,7 +19,7 @@ from sidecar.core.errors import SidecarError
 from sidecar.core.http import HttpRequest, HttpTimeouts
 from sidecar.core.json_values import parse_json
 from sidecar.core.request_state import RequestState
-from sidecar.providers.resolve import Target
+from sidecar.providers.values import Target
 from sidecar.upstream import replay
 from sidecar.upstream.context import Upstream
 from sidecar.upstream.documents import DocumentQuestion, ask_document
@@ -179,7 +179,7 @@ async def get_document(
         max_attempts=None if state else 1,
         side_gate="lists",
     )
-    plan = make_plan(up, target) if any_key else Plan(target=target, origin=target)
+    plan = make_plan(target) if any_key else Plan(target=target, origin=target)
     return await ask_document(up, state or RequestState("list_models"), plan, question)
 
 

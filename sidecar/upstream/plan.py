@@ -12,8 +12,7 @@ from protocol.requests import Chat
 from sidecar.auth import authorize
 from sidecar.core.errors import SidecarError
 from sidecar.core.secret import Secret
-from sidecar.providers import resolve
-from sidecar.providers.resolve import Target
+from sidecar.providers.values import Target
 from sidecar.upstream.context import Upstream, call_for
 from sidecar.upstream.gates.gate import REFUSED
 from sidecar.upstream.gates.lookup import pick_origin
@@ -38,9 +37,9 @@ AnyPlan = TypeVar("AnyPlan", bound=Plan)
 Change = Callable[[Upstream, AnyPlan, SidecarError], Awaitable[AnyPlan | None]]
 
 
-def make_plan(up: Upstream, target: Target, chat: Chat | None = None) -> Plan:
+def make_plan(target: Target, chat: Chat | None = None) -> Plan:
     """Return the plan of a question to *target*."""
-    return Plan(target=target, origin=target, keys=resolve.keys(up.setup, target), chat=chat)
+    return Plan(target=target, origin=target, keys=target.keys, chat=chat)
 
 
 def pick_key(up: Upstream, plan: AnyPlan) -> AnyPlan:

@@ -14,12 +14,12 @@ from protocol.requests import Chat
 from sidecar.core.errors import SidecarError
 from sidecar.core.http import HttpRequest, HttpTimeouts
 from sidecar.core.request_state import RequestState
-from sidecar.providers import resolve
-from sidecar.providers.resolve import Target
+from sidecar.providers.resolve import make_target, resolve_provider
+from sidecar.providers.values import Target, make_chat_spec
 from sidecar.upstream.context import Upstream
 from sidecar.upstream.documents import DocumentQuestion, ask_document
 from sidecar.upstream.plan import make_plan
-from sidecar.upstream.settings_discovery import informed
+from sidecar.upstream.settings_discovery import discover_settings
 from sidecar.wires.counts import registry
 
 TIMEOUTS = HttpTimeouts(first_byte=30.0, idle=30.0)
@@ -45,10 +45,10 @@ async def count_by_provider(up: Upstream, state: RequestState, provider: str | N
     Raises: SidecarError as `ask_document` does.
     """
     await up.look_into_store()
-    name, _ = resolve.split_model(up.config, provider, chat.model)
-    if not resolve.known_providers(up.setup)[name].counters:
+    resolved = resolve_provider(up.setup, make_chat_spec(provider, chat))
+    if not resolved.provider.row.counters:
         return None
-    origin = resolve.chat_target(await informed(up, provider, chat), provider, chat)
+    origin = make_target(await discover_settings(up, resolved))
     row = origin.row.counters.get(origin.route.wire)
     if row is None:
         return None
@@ -68,7 +68,7 @@ async def count_by_provider(up: Upstream, state: RequestState, provider: str | N
         priority=chat.options.priority,
     )
     try:
-        tokens = await ask_document(up, state, make_plan(up, origin, chat), question)
+        tokens = await ask_document(up, state, make_plan(origin, chat), question)
     except SidecarError as error:
         if error.body.code in row.unable:
             return None

@@ -12,16 +12,16 @@ from typing import Any
 import msgspec
 
 from protocol.messages import Usage
-from protocol.requests import CalculateCost, Chat, Settings
+from protocol.requests import CalculateCost
 from sidecar.catalogue import models, provider_rows
 from sidecar.catalogue.models import ModelRow, Rates
 from sidecar.catalogue.overlay import CONFIGURATION
 from sidecar.catalogue.provider_rows import ProviderRow
 from sidecar.core import url_policy
 from sidecar.core.errors import invalid
-from sidecar.providers import resolve, settings
-from sidecar.providers.resolve import Described, Target
-from sidecar.providers.setup import Setup
+from sidecar.providers.addresses import find_base_address
+from sidecar.providers.model_rows import find_model_row
+from sidecar.providers.values import ResolvedProvider, Target
 from sidecar.usage import cost
 
 MODE_OPTIONS = ("speed", "service_tier", "serviceTier")
@@ -34,18 +34,16 @@ FREE = ModelRow(name="", price=Rates(input=Decimal(0), output=Decimal(0)))
 """What costs nothing."""
 
 
-def calculate(setup: Setup, provider: str | None, params: CalculateCost) -> dict[str, Any]:
+def calculate(resolved: ResolvedProvider, params: CalculateCost) -> dict[str, Any]:
     """Return the `cost` object of the usage.
 
-    Raises: SidecarError `invalid_request`, `unknown_provider`.
+    Raises: SidecarError `invalid_request`.
     """
-    at = _parse_time(params.at)
-    provider, chosen = resolve.with_preset(setup.config, provider, Chat(model=params.model, messages=[]))
-    model = resolve.described(setup, provider, chosen.model, params.settings)
-    row = _find_priced(setup, model, params.settings)
-    factors = provider_rows.price_factors(model.row, model.settings, {})
+    at, provider_row = _parse_time(params.at), resolved.provider.row
+    row = _find_priced(resolved)
+    factors = provider_rows.price_factors(provider_row, resolved.settings, {})
     found = cost.cost(params.usage, row, at, mode=_pick_mode(row, params.mode), factors=factors)
-    return cost.in_credits(found, model.row.credit_usd)
+    return cost.in_credits(found, provider_row.credit_usd)
 
 
 def spent(target: Target, passed: dict[str, Any], usage: Usage | None) -> dict[str, Any]:
@@ -95,13 +93,13 @@ def is_free(target: Target, model: str) -> bool:
     return _is_free(target.row, target.route.base_url, model)
 
 
-def _find_priced(setup: Setup, model: Described, given: Settings | None) -> ModelRow | None:
-    row = model.row
+def _find_priced(resolved: ResolvedProvider) -> ModelRow | None:
+    row, model = resolved.provider.row, resolved.model
+    model_row = find_model_row(resolved, model)
     if row.free_unless is None:
-        return model.model_row
-    base_url = given.base_url if given else None
-    base = settings.address(setup, model.provider, row, model.settings, base_url, has_key=False)
-    return _find_row(row, base.url, model.model, model.model_row)
+        return model_row
+    address = find_base_address(resolved, has_key=False)
+    return _find_row(row, address.url, model, model_row)
 
 
 def _find_row(row: ProviderRow, base_url: str, model: str, known: ModelRow | None) -> ModelRow | None:

@@ -17,7 +17,7 @@ from sidecar.catalogue import provider_rows
 from sidecar.core.errors import SidecarError
 from sidecar.core.http import HttpRequest
 from sidecar.core.secret import Secret
-from sidecar.providers.resolve import Target
+from sidecar.providers.values import Target
 from sidecar.upstream.http_client import HttpClient
 from sidecar.wires import bedrock_converse
 from sidecar.wires.shared.types import Route

@@ -15,7 +15,7 @@ from sidecar.catalogue import provider_rows
 from sidecar.core.http import HttpTimeouts
 from sidecar.core.http_bodies import read_body
 from sidecar.core.secret import Secret
-from sidecar.providers.resolve import Target
+from sidecar.providers.values import Target
 from sidecar.server.framing import decode_params
 from sidecar.upstream.exchange import make_exchange
 from sidecar.upstream.http_client import HttpClient

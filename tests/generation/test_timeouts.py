@@ -16,9 +16,9 @@ from sidecar.generation.timeouts import (
     choose_timeouts,
     set_deadline,
 )
-from sidecar.providers import resolve
-from sidecar.providers.resolve import Target
+from sidecar.providers.resolve import make_target, resolve_provider
 from sidecar.providers.setup import Setup
+from sidecar.providers.values import Target, make_chat_spec
 from sidecar.server.actions import ACTIONS, TaskAction
 
 MESSAGES = [{"role": "user", "content": "Hi"}]
@@ -30,7 +30,7 @@ THINKS = ("openai", "o3")
 def target(provider: str, model: str, **more: str) -> Target:
     """Return the target of a chat."""
     chat = msgspec.convert({"model": model, "messages": MESSAGES, "api_key": "k"} | more, Chat)
-    return resolve.chat_target(Setup(Config(path="")), provider, chat)
+    return make_target(resolve_provider(Setup(Config(path="")), make_chat_spec(provider, chat)))
 
 
 @pytest.mark.parametrize(

@@ -8,14 +8,15 @@ import pytest
 from protocol.requests import Chat
 from sidecar.config.values import Config
 from sidecar.core.errors import SidecarError
-from sidecar.providers import resolve
-from sidecar.providers.resolve import Target
+from sidecar.providers.model_names import apply_preset
+from sidecar.providers.resolve import make_target, resolve_provider
 from sidecar.providers.setup import Setup
+from sidecar.providers.values import Target, make_chat_spec
 
 
 def target(provider: str, config: Config, **params: Any) -> Target:
     chat = {"model": "m", "messages": [{"role": "user", "content": "Hi"}]} | params
-    return resolve.chat_target(Setup(config), provider, msgspec.convert(chat, Chat))
+    return make_target(resolve_provider(Setup(config), make_chat_spec(provider, msgspec.convert(chat, Chat))))
 
 
 def refused(provider: str, config: Config, **params: Any) -> tuple[str, str | None]:
@@ -87,7 +88,7 @@ def test_a_preset_gives_the_model_and_the_options_that_the_request_leaves_open()
     chat = msgspec.convert(
         {"model": "fast", "messages": [{"role": "user", "content": "Hi"}], "options": {"max_tokens": 9}}, Chat
     )
-    provider, chosen = resolve.with_preset(config, "openai", chat)
+    provider, chosen = apply_preset(config, "openai", chat)
     assert (provider, chosen.model) == (None, "groq/llama")
     assert (chosen.options.max_tokens, chosen.options.temperature) == (9, 0.5)
 
@@ -95,10 +96,10 @@ def test_a_preset_gives_the_model_and_the_options_that_the_request_leaves_open()
 def test_a_key_beside_a_list_of_keys_is_one_of_them() -> None:
     table = {"api_key": "sk-own", "api_key_env": "MINE", "api_keys": ["sk-one"], "api_keys_env": ["TWO", "NONE"]}
     config = Config(path="", providers={"openai": table}, env={"MINE": "sk-mine", "TWO": "sk-two"})
-    found = resolve.keys(Setup(config), target("openai", config))
+    found = target("openai", config).keys
     assert [key.reveal() for key in found] == ["sk-own", "sk-mine", "sk-one", "sk-two"]
     alone = Config(path="", providers={"openai": {"api_key": "sk-own", "api_key_env": "MINE"}}, env=config.env)
-    assert [key.reveal() for key in resolve.keys(Setup(alone), target("openai", alone))] == ["sk-own"]
+    assert [key.reveal() for key in target("openai", alone).keys] == ["sk-own"]
 
 
 @pytest.mark.parametrize("table", [{"api_key_env": "UNSET"}, {"api_keys_env": ["UNSET", "NONE"]}])

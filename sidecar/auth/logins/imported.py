@@ -8,13 +8,16 @@ from typing import Any
 
 import msgspec
 
-from sidecar.catalogue.provider_rows import DeviceLogin, ProviderRow
+from sidecar.catalogue.provider_rows import DeviceLogin
 from sidecar.config.loader import path_in
 from sidecar.core import platforms, url_policy
 from sidecar.core.errors import SidecarError, clean
 from sidecar.core.secret import Secret, secret
-from sidecar.providers import resolve, settings
+from sidecar.providers.rows import list_providers
+from sidecar.providers.settings import merge_settings
 from sidecar.providers.setup import Setup
+from sidecar.providers.templates import fill
+from sidecar.providers.values import Provider
 
 MAX_FILE_BYTES = 1024 * 1024
 
@@ -28,25 +31,26 @@ class Found(msgspec.Struct, frozen=True):
 
 def accounts(setup: Setup) -> dict[str, str | None]:
     """Return the providers of which there is such a login, and whose it is, where its file says so. Blocks."""
-    rows = ((name, row) for name, row in resolve.known_providers(setup).items() if row.login)
-    return {name: found.account for name, row in rows if (found := find(setup, name, row)) is not None}
+    providers = list_providers(setup).values()
+    return {provider.id: found.account for provider in providers if (found := find(provider)) is not None}
 
 
-def find(setup: Setup, name: str, row: ProviderRow) -> Found | None:
-    """Return the login at the server that the user has provider *name* at; the first file that has one wins. Blocks."""
-    if row.login is None or not row.login.existing_files:
+def find(provider: Provider) -> Found | None:
+    """Return the login at the server that the user has *provider* at; the first file that has one wins. Blocks."""
+    row, login = provider.row, provider.row.login
+    if login is None or not login.existing_files:
         return None
     try:
-        own = settings.merged(setup, name, row, None)
-        address = settings.fill(row.login.base_url, name, row, own)
+        address = fill(login.base_url, provider.id, row, merge_settings(provider, None))
         server = url_policy.base_url(address, "login_base_url", private_network=False)
     except SidecarError:
         # A login with a code says what is wrong.
         return None
-    entries = (entry for template in row.login.existing_files for entry in _entries(setup.config.env, template))
+    env = provider.setup.config.env
+    entries = (entry for template in login.existing_files for entry in _entries(env, template))
     # `github.com`, or with the app that has made it: `github.com:Iv1.0123456789abcdef`.
     ours = (entry for key, entry in entries if key.partition(":")[0].lower() == url_policy.host_of(server))
-    return next((found for entry in ours if (found := _found(row.login, entry)) is not None), None)
+    return next((found for entry in ours if (found := _found(login, entry)) is not None), None)
 
 
 def _found(login: DeviceLogin, entry: Any) -> Found | None:

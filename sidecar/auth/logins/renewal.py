@@ -13,7 +13,7 @@ from sidecar.auth.logins import device_flow
 from sidecar.auth.logins.store import Secrets, Store, Stored
 from sidecar.core.errors import SidecarError
 from sidecar.core.secret import Secret
-from sidecar.providers.resolve import Target
+from sidecar.providers.values import Target
 
 EARLY = timedelta(minutes=5)
 """A login is renewed this long before it wears off."""

@@ -61,7 +61,7 @@ class Stored(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     kind: Kind
     method: Method
     home: str
-    """What it was given for, as `resolve.home` says it: it goes nowhere else."""
+    """What it was given for, as `credential_rules.describe_server` says it: it goes nowhere else."""
     saved_at: str
     account: str | None = None
     expires_at: str | None = None

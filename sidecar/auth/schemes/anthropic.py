@@ -17,7 +17,7 @@ from sidecar.auth.authorize import MIN_AGE_SECONDS, Call, minted_anew
 from sidecar.core import url_policy
 from sidecar.core.errors import SidecarError
 from sidecar.core.secret import Secret
-from sidecar.providers.resolve import Target
+from sidecar.providers.values import Target
 
 BETA = "oauth-2025-04-20"
 """What a login's token needs in `anthropic-beta`."""
@@ -51,7 +51,7 @@ async def prepare(call: Call) -> Target:
     target = call.target
     if target.credential is not None:
         return target
-    if target.moved:
+    if target.has_custom_address:
         text = "This machine's Anthropic login is for Anthropic's own address alone."
         raise SidecarError("auth_required", text, hint="Put a key beside that base_url.")
     login = await _login(call)

@@ -21,8 +21,8 @@ from sidecar.auth.authorize import Call, Lookup
 from sidecar.catalogue import provider_rows
 from sidecar.core.errors import SidecarError, invalid
 from sidecar.core.http import HttpRequest
-from sidecar.providers.resolve import Target
 from sidecar.providers.settings import is_on
+from sidecar.providers.values import Target
 from sidecar.wires.shared.aws_signatures import CLOCK_SKEW, read_signing_times
 
 LIMIT_SECONDS = 10.0

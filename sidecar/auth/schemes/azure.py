@@ -24,8 +24,8 @@ from sidecar.core.http import CONNECT_SECONDS, HttpRequest, HttpTimeouts, PhaseT
 from sidecar.core.http_bodies import read_error_body
 from sidecar.core.json_values import parse_json
 from sidecar.core.secret import Secret
-from sidecar.providers import settings
-from sidecar.providers.resolve import Target
+from sidecar.providers.settings import is_on
+from sidecar.providers.values import Target
 from sidecar.wires.shared.error_rules import list_codes
 
 SCOPE = "https://ai.azure.com/.default"
@@ -94,7 +94,7 @@ async def _shared(call: Call, *, renewed: bool) -> Token:
 
 async def _asked(call: Call, *, renewed: bool) -> Token:
     env, scope = call.target.env, _scope(call)
-    metadata = settings.is_on(call.target.route.settings, "instance_metadata")
+    metadata = is_on(call.target.route.settings, "instance_metadata")
     try:
         with anyio.fail_after(LIMIT_SECONDS):
             question = await _question(env, scope, metadata=metadata)

@@ -22,8 +22,8 @@ from sidecar.core.http import HttpRequest, HttpTimeouts
 from sidecar.core.http_bodies import read_body, read_error_body
 from sidecar.core.json_values import parse_json
 from sidecar.core.secret import Secret
-from sidecar.providers import settings
-from sidecar.providers.resolve import Target
+from sidecar.providers.templates import fill
+from sidecar.providers.values import Target
 from sidecar.upstream.gates import retry
 from sidecar.wires.shared.error_rules import ReportedError, classify_error, read_plain_text
 from sidecar.wires.shared.errors import make_unexpected_body_error
@@ -131,7 +131,7 @@ def _with_session(target: Target, session: Session) -> Target:
 
 def _at(target: Target, base_url: str | None) -> Target:
     """Return *target* at *base_url*, unless the user has set an address."""
-    if base_url is None or target.moved:
+    if base_url is None or target.has_custom_address:
         return target
     route = msgspec.structs.replace(target.route, base_url=base_url)
     return msgspec.structs.replace(target, route=route, list_base_url=base_url)
@@ -213,9 +213,9 @@ def _exchange_url(target: Target) -> str:
     login, source = target.row.login, target.credential.source if target.credential else "none"
     given = {"domain": _HOME} | target.route.settings
     template = login.api_base_url if login else "https://api.{domain}"
-    api = settings.fill(template, target.route.provider, target.row, given)
+    api = fill(template, target.route.provider, target.row, given)
     named = source == "configuration" and api != f"https://api.{_HOME}"
-    if target.moved and source in ("request", "configuration") and not named:
+    if target.has_custom_address and source in ("request", "configuration") and not named:
         # A token that came with an address of its own goes nowhere else.
         api = target.route.base_url
     return f"{api}/copilot_internal/v2/token"

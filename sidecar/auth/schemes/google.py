@@ -24,7 +24,7 @@ from sidecar.core.http import HttpRequest, HttpTimeouts, Transport
 from sidecar.core.http_bodies import read_body
 from sidecar.core.json_values import parse_json
 from sidecar.core.secret import Secret
-from sidecar.providers.resolve import Target
+from sidecar.providers.values import Target
 
 __all__ = ["LOGIN", "SCOPE", "headers", "prepare", "renew", "settings"]
 

@@ -21,7 +21,7 @@ from sidecar.auth.authorize import MIN_AGE_SECONDS, Call, minted_anew
 from sidecar.core import url_policy
 from sidecar.core.errors import SidecarError, invalid
 from sidecar.core.secret import Secret
-from sidecar.providers.resolve import Target
+from sidecar.providers.values import Target
 from sidecar.upstream import http_client
 from sidecar.wires.shared.error_rules import list_codes
 
@@ -59,7 +59,7 @@ async def prepare(call: Call) -> Target:
     Raises: SidecarError `auth_required` for an address that is not OpenAI's own.
     """
     target = call.target
-    if target.credential is not None or not target.moved:
+    if target.credential is not None or not target.has_custom_address:
         return target
     host = url_policy.host_of(target.route.base_url)
     if host != HOST and not host.endswith(f".{HOST}"):

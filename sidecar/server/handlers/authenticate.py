@@ -10,20 +10,25 @@ import msgspec
 from anyio.to_thread import run_sync as to_thread
 
 from protocol.replies import Authentication, LoggedIn, Status
-from protocol.requests import Authenticate, ListModels
+from protocol.requests import Authenticate
 from sidecar.auth.logins import device_flow, imported
 from sidecar.auth.logins.store import Secrets, Stored
 from sidecar.auth.status import describe_authorization
-from sidecar.catalogue.provider_rows import ProviderRow
 from sidecar.core.errors import SidecarError, invalid
 from sidecar.core.request_state import RequestState
 from sidecar.core.single_flight import SharedTask
-from sidecar.providers import resolve, settings
-from sidecar.providers.resolve import Target
+from sidecar.providers.addresses import find_check_path
+from sidecar.providers.credential_rules import describe_server
+from sidecar.providers.model_names import find_id
+from sidecar.providers.resolve import make_target, resolve_provider
+from sidecar.providers.rows import get_provider
+from sidecar.providers.settings import merge_settings
+from sidecar.providers.values import Provider, ResolvedProvider, Target, TargetSpec
 from sidecar.server.app import App
 from sidecar.server.open_requests import OpenRequest
-from sidecar.upstream import model_lists, settings_discovery
+from sidecar.upstream import model_lists
 from sidecar.upstream.context import Upstream
+from sidecar.upstream.settings_discovery import discover_settings
 
 
 async def authenticate(app: App, request: OpenRequest, params: Authenticate) -> LoggedIn | Authentication:
@@ -34,7 +39,7 @@ async def authenticate(app: App, request: OpenRequest, params: Authenticate) -> 
     """
     provider = request.require_provider()
     await app.upstream.look_into_store()
-    name, _ = resolve.split_model(app.upstream.config, provider, "*")
+    name = find_id(app.upstream.config, provider)
     request.state.progress.provider = name
     return await _OPERATIONS[params.op](app, request, name, params)
 
@@ -44,58 +49,58 @@ async def authenticate(app: App, request: OpenRequest, params: Authenticate) -> 
 
 async def _log_in(app: App, request: OpenRequest, name: str, params: Authenticate) -> LoggedIn:
     """Store a credential: the key of the request, another program's login, or what the user allows in a browser."""
-    row = resolve.known_providers(app.upstream.setup)[name]
+    provider = get_provider(app.upstream.setup, name)
+    row = provider.row
     if row.auth == "none":
         raise invalid(f"{row.name} needs no login.", "provider")
     if params.existing:
-        return await _import_login(app.upstream, name, row, params)
+        return await _import_login(app.upstream, provider, params)
     if params.api_key is not None:
-        return await _store_key(app.upstream, name, row, params.api_key)
+        return await _store_key(app.upstream, name, params)
     if row.login is not None:
-        return await _log_in_by_device(app, request, name, row)
+        return await _log_in_by_device(app, request, provider)
     raise invalid(f"{row.name} has no login but a key: `params.api_key` is required.", "params.api_key")
 
 
-async def _store_key(up: Upstream, name: str, row: ProviderRow, api_key: str) -> LoggedIn:
-    params = ListModels(api_key=api_key)
-    setup = await settings_discovery.informed(up, name, params)
-    credential = resolve.provider_target(setup, name, params).credential
+async def _store_key(up: Upstream, name: str, params: Authenticate) -> LoggedIn:
+    resolved = await _resolve(up, name, params)
+    credential = make_target(resolved).credential
     if credential is None:
         raise invalid("The provider takes no key.", "params.api_key")
     stored = Stored(
         kind=credential.kind,
         method="api_key",
-        home=resolve.home(setup, name, row),
+        home=describe_server(resolved.provider),
         saved_at=datetime.now(UTC).isoformat(),
         secrets=Secrets(credential.reveal()),
     )
     return await up.single_flight.run_shielded(lambda: _save(up, name, stored))
 
 
-async def _import_login(up: Upstream, name: str, row: ProviderRow, params: Authenticate) -> LoggedIn:
+async def _import_login(up: Upstream, provider: Provider, params: Authenticate) -> LoggedIn:
     if params.api_key is not None:
         raise invalid("Only one of `params.api_key` and `params.existing` can be stored.", "params.existing")
-    login = await to_thread(imported.find, up.setup, name, row, abandon_on_cancel=True)
+    login = await to_thread(imported.find, provider, abandon_on_cancel=True)
     if login is None:
-        raise invalid(f"No other program has left a login for {row.name}.", "params.existing")
+        raise invalid(f"No other program has left a login for {provider.row.name}.", "params.existing")
     stored = Stored(
         kind=login.token.kind,
         method="device",
-        home=resolve.home(up.setup, name, row),
+        home=describe_server(provider),
         saved_at=datetime.now(UTC).isoformat(),
         account=login.account,
         secrets=Secrets(login.token.reveal()),
     )
-    return await up.single_flight.run_shielded(lambda: _save(up, name, stored))
+    return await up.single_flight.run_shielded(lambda: _save(up, provider.id, stored))
 
 
-async def _log_in_by_device(app: App, request: OpenRequest, name: str, row: ProviderRow) -> LoggedIn:
+async def _log_in_by_device(app: App, request: OpenRequest, provider: Provider) -> LoggedIn:
     """Run the one login of the provider, or join it, and send its code and its waits to the host."""
 
     async def run(task: SharedTask[LoggedIn]) -> LoggedIn:
-        return await _run_device_login(app.upstream, name, row, task)
+        return await _run_device_login(app.upstream, provider, task)
 
-    with app.upstream.single_flight.join(("login", name), run, keep_running=False) as task:
+    with app.upstream.single_flight.join(("login", provider.id), run, keep_running=False) as task:
         sent = 0
         while not task.done:
             for update in task.updates[sent:]:
@@ -107,10 +112,11 @@ async def _log_in_by_device(app: App, request: OpenRequest, name: str, row: Prov
         return await task.wait()
 
 
-async def _run_device_login(up: Upstream, name: str, row: ProviderRow, task: SharedTask[LoggedIn]) -> LoggedIn:
+async def _run_device_login(up: Upstream, provider: Provider, task: SharedTask[LoggedIn]) -> LoggedIn:
+    row = provider.row
     if row.login is None:
         raise invalid(f"{row.name} has no login.", "provider")
-    at = device_flow.endpoints(row.login, settings.merged(up.setup, name, row, None))
+    at = device_flow.endpoints(row.login, merge_settings(provider, None))
     code = await device_flow.begin(up.http, at)
     task.report(code.shown)
     tokens = await device_flow.wait(up.http, at, code, task.report)
@@ -119,13 +125,13 @@ async def _run_device_login(up: Upstream, name: str, row: ProviderRow, task: Sha
     stored = Stored(
         kind=tokens.access.kind,
         method="device",
-        home=resolve.home(up.setup, name, row),
+        home=describe_server(provider),
         saved_at=now.isoformat(),
         account=account,
         expires_at=device_flow.expires_at(tokens, now),
         secrets=Secrets(tokens.access.reveal(), tokens.renewal.reveal() if tokens.renewal else None),
     )
-    return await _save(up, name, stored)
+    return await _save(up, provider.id, stored)
 
 
 async def _save(up: Upstream, name: str, stored: Stored) -> LoggedIn:
@@ -147,15 +153,15 @@ async def _save(up: Upstream, name: str, stored: Stored) -> LoggedIn:
 
 async def _describe(app: App, request: OpenRequest, name: str, params: Authenticate) -> Authentication:  # noqa: ARG001 - the signature of an operation
     """Return how the provider is authorized."""
-    return describe_authorization(app.upstream.setup, app.upstream.store, name)
+    return describe_authorization(get_provider(app.upstream.setup, name), app.upstream.store)
 
 
 async def _validate(app: App, request: OpenRequest, name: str, params: Authenticate) -> Authentication:
     """Ask the provider for something cheap that needs a valid credential, with each key there is."""
-    up, list_params = app.upstream, ListModels(api_key=params.api_key)
-    setup = await settings_discovery.informed(up, name, list_params)
-    target = resolve.provider_target(setup, name, list_params)
-    keys = resolve.keys(setup, target) or (None,)
+    up = app.upstream
+    resolved = await _resolve(up, name, params)
+    target = make_target(resolved)
+    keys = target.keys or (None,)
     for number, key in enumerate(keys, 1):
         try:
             await _test_credential(up, request.state, msgspec.structs.replace(target, credential=key))
@@ -163,14 +169,19 @@ async def _validate(app: App, request: OpenRequest, name: str, params: Authentic
             if len(keys) == 1:
                 raise
             raise error.with_(message=f"Key {number} of {len(keys)}: {error.body.message}") from None
-    described = describe_authorization(up.setup, up.store, name, target.credential)
+    described = describe_authorization(resolved.provider, up.store, target.credential)
     return msgspec.structs.replace(described, valid=True)
+
+
+async def _resolve(up: Upstream, name: str, params: Authenticate) -> ResolvedProvider:
+    spec = TargetSpec(provider=name, api_key=params.api_key)
+    return await discover_settings(up, resolve_provider(up.setup, spec))
 
 
 async def _test_credential(up: Upstream, state: RequestState, target: Target) -> None:
     if target.row.auth == "none":
         return
-    path = settings.check_path(target.row, target.route.provider, target.route.settings)
+    path = find_check_path(target)
     await model_lists.get_document(up, target, path, state, any_key=False)
 
 
@@ -184,7 +195,7 @@ async def _log_out(app: App, request: OpenRequest, name: str, params: Authentica
     for key in [key for key in up.model_lists if key[0] == name]:
         del up.model_lists[key]
     await up.look_into_store()
-    described = describe_authorization(up.setup, up.store, name)
+    described = describe_authorization(get_provider(up.setup, name), up.store)
     return msgspec.structs.replace(described, removed=removed, warnings=warnings)
 
 

@@ -3,12 +3,15 @@
 from contextlib import suppress
 from typing import Any
 
-from protocol.requests import CalculateCost, Chat
+from protocol.requests import CalculateCost
 from sidecar.core.errors import SidecarError
-from sidecar.providers import resolve
+from sidecar.providers.model_names import expand_preset
+from sidecar.providers.resolve import resolve_provider
+from sidecar.providers.values import TargetSpec
 from sidecar.server.app import App
 from sidecar.server.open_requests import OpenRequest
-from sidecar.upstream import catalogue_refresh, settings_discovery
+from sidecar.upstream import catalogue_refresh
+from sidecar.upstream.settings_discovery import discover_price_settings
 from sidecar.usage import pricing
 
 
@@ -19,8 +22,9 @@ async def calculate_cost(app: App, request: OpenRequest, params: CalculateCost) 
     """
     up, provider = app.upstream, request.envelope.provider
     await catalogue_refresh.look(up)
-    setup, chat = up.setup, Chat(model=params.model, messages=[], settings=params.settings)
-    # A price needs no credential, so one that cannot be used is no failure; `calculate` reports whatever else is wrong.
+    provider, model = expand_preset(up.config, provider, params.model)
+    resolved = resolve_provider(up.setup, TargetSpec(provider=provider, model=model, settings=params.settings))
+    # A price needs no credential, so one that cannot be used is no failure.
     with suppress(SidecarError):
-        setup = await settings_discovery.placed(up, *resolve.with_preset(setup.config, provider, chat))
-    return pricing.calculate(setup, provider, params)
+        resolved = await discover_price_settings(up, resolved)
+    return pricing.calculate(resolved, params)

@@ -11,7 +11,10 @@ from protocol.messages import Message
 from protocol.replies import Warn
 from protocol.requests import Chat, CountTokens
 from sidecar.core.errors import invalid
-from sidecar.providers import resolve
+from sidecar.providers.model_names import apply_preset
+from sidecar.providers.model_rows import find_base_model
+from sidecar.providers.resolve import resolve_provider
+from sidecar.providers.values import make_chat_spec
 from sidecar.server.app import App
 from sidecar.server.open_requests import OpenRequest
 from sidecar.tokens import estimates, families
@@ -42,10 +45,11 @@ async def count_tokens(app: App, request: OpenRequest, params: CountTokens) -> d
     """
     up, progress = app.upstream, request.state.progress
     await catalogue_refresh.look(up)
-    provider, chat = resolve.with_preset(up.config, request.envelope.provider, _make_chat(params))
-    model = resolve.described(up.setup, provider, chat.model, chat.settings)
-    progress.provider, progress.model = model.provider, model.model
-    prompt = _Prompt(chat, params.text, families.family_of(model.usual_name))
+    provider, chat = apply_preset(up.config, request.envelope.provider, _make_chat(params))
+    resolved = resolve_provider(up.setup, make_chat_spec(provider, chat))
+    progress.provider, progress.model = resolved.provider.id, resolved.model
+    base_model = find_base_model(resolved.settings, resolved.model)
+    prompt = _Prompt(chat, params.text, families.family_of(base_model))
     if not params.exact or (params.text is not None and prompt.family.own):
         return await _estimate(app.counter, prompt)
     counted = await token_counts.count_by_provider(up, request.state, provider, chat)

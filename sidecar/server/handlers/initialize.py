@@ -17,7 +17,7 @@ def initialize(app: App, params: Initialize) -> dict[str, Any]:
     Raises: SidecarError `invalid_request` for a protocol version that is not ours.
     """
     # A host that only pings needs neither.
-    from sidecar.providers import resolve
+    from sidecar.providers import rows
     from sidecar.wires import registry
 
     if params.protocol_version != PROTOCOL_VERSION:
@@ -29,7 +29,7 @@ def initialize(app: App, params: Initialize) -> dict[str, Any]:
         "name": "sidecar",
         "version": __version__,
         "actions": sorted(ACTIONS),
-        "providers": sorted(resolve.known_providers(app.upstream.setup)),
+        "providers": sorted(rows.list_providers(app.upstream.setup)),
         "wires": list(registry.list_names()),
         "events": ["status", "warnings"],
         "limits": {"max_line_bytes": MAX_LINE_BYTES},

@@ -5,12 +5,14 @@ from typing import Any
 from protocol.replies import ModelList
 from protocol.requests import ListModels, Nothing
 from sidecar.auth import status
-from sidecar.catalogue.provider_rows import ProviderRow
-from sidecar.providers import resolve
+from sidecar.providers import rows
+from sidecar.providers.resolve import make_target, resolve_provider
+from sidecar.providers.values import Provider, make_list_spec
 from sidecar.server.app import App
 from sidecar.server.open_requests import OpenRequest
-from sidecar.upstream import catalogue_refresh, model_lists, settings_discovery
+from sidecar.upstream import catalogue_refresh, model_lists
 from sidecar.upstream.context import Upstream
+from sidecar.upstream.settings_discovery import discover_settings
 
 
 async def list_models(app: App, request: OpenRequest, params: ListModels) -> ModelList:
@@ -18,7 +20,8 @@ async def list_models(app: App, request: OpenRequest, params: ListModels) -> Mod
     up, provider = app.upstream, request.require_provider()
     await up.look_into_store()
     await catalogue_refresh.look(up)
-    target = resolve.provider_target(await settings_discovery.informed(up, provider, params), provider, params)
+    resolved = resolve_provider(up.setup, make_list_spec(provider, params))
+    target = make_target(await discover_settings(up, resolved))
     request.state.progress.provider = target.route.provider
     warnings = await catalogue_refresh.renewed(up) if params.refresh_catalogue else []
     listed = await model_lists.models(up, target, request.state, refresh=params.refresh)
@@ -28,14 +31,14 @@ async def list_models(app: App, request: OpenRequest, params: ListModels) -> Mod
 async def list_providers(app: App, request: OpenRequest, params: Nothing) -> dict[str, Any]:  # noqa: ARG001 - the signature of a handler
     """Return the providers, and where the credential of each would come from, never what it is."""
     await app.upstream.look_into_store()
-    rows = resolve.known_providers(app.upstream.setup)
-    return {"providers": [_describe_provider(app.upstream, name, row) for name, row in sorted(rows.items())]}
+    providers = sorted(rows.list_providers(app.upstream.setup).items())
+    return {"providers": [_describe_provider(app.upstream, provider) for _, provider in providers]}
 
 
-def _describe_provider(up: Upstream, name: str, row: ProviderRow) -> dict[str, Any]:
-    """Return the `ProviderInfo` of `protocol/schema.py` for the provider *name*."""
-    setup, authorization = up.setup, status.describe_authorization(up.setup, up.store, name)
-    credential, _ = status.find_credential(setup, name, row)
+def _describe_provider(up: Upstream, provider: Provider) -> dict[str, Any]:
+    """Return the `ProviderInfo` of `protocol/schema.py` for *provider*."""
+    name, row, authorization = provider.id, provider.row, status.describe_authorization(provider, up.store)
+    credential, _ = status.find_usable_credential(provider)
     described = {
         "id": name,
         "name": row.name,
@@ -45,13 +48,13 @@ def _describe_provider(up: Upstream, name: str, row: ProviderRow) -> dict[str, A
         "method": authorization.method,
         "credential_source": credential.source if credential else None,
         "logins": authorization.logins,
-        "env": status.list_variables(setup, name, row),
+        "env": status.list_variables(provider),
         "identity_env": row.identity_env,
-        "built_in": name not in setup.config.providers or bool(row.env),
+        "built_in": name not in up.config.providers or bool(row.env),
     }
     if authorization.problem:
         described["problem"] = authorization.problem
-    states = [gate.state for (provider, *_), gate in up.gates.items() if provider == name]
+    states = [gate.state for (owner, *_), gate in up.gates.items() if owner == name]
     if holding := [state for state in states if state.state != "closed"]:
         described["gates"] = holding
     return described

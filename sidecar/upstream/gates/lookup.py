@@ -7,7 +7,7 @@ import msgspec
 
 from sidecar.core import url_policy
 from sidecar.core.secret import Secret
-from sidecar.providers.resolve import Target
+from sidecar.providers.values import Target
 from sidecar.upstream.context import Upstream
 from sidecar.upstream.gates.gate import CONCURRENCY, QUEUE_LENGTH, Gate
 from sidecar.upstream.gates.retry import MAX_ATTEMPTS

@@ -1,0 +1,108 @@
+"""The base address of a provider, who set it, and the paths below it. [pure]
+
+Precedence: request > configuration > environment > gateway > the provider's row. Must not know credentials.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from sidecar.catalogue import provider_rows
+from sidecar.catalogue.provider_rows import ProviderRow, Variant
+from sidecar.config.loader import provider_env
+from sidecar.core import url_policy
+from sidecar.core.secret import Source
+from sidecar.providers.templates import fill
+from sidecar.providers.values import BaseAddress, Provider, ResolvedProvider, Target
+from sidecar.wires.shared.types import Route
+
+
+def find_base_address(resolved: ResolvedProvider, *, has_key: bool) -> BaseAddress:
+    """Return the base address.
+
+    Raises: SidecarError `invalid_request` for an address that nothing may be sent to, or one that lacks a setting.
+    """
+    provider, settings = resolved.provider, resolved.settings
+    row, env = provider.row, provider.setup.config.env
+    variant = _find_variant(row, settings, has_key=has_key)
+    if url := _requested(resolved):
+        return _check(url, "request", "params.base_url", row, variant)
+    if "base_url" in provider.table:
+        return _check(provider.table["base_url"], "configuration", f"providers.{provider.id}.base_url", row, variant)
+    if url := provider_env(env, provider.id, "base_url"):
+        return _check(url, "environment", f"SIDECAR_{provider.id.upper()}_BASE_URL", row, variant)
+    if row.host_env and (host := env.get(row.host_env)):
+        url = url_policy.from_host_variable(host, row.default_port, row.key_base_url)
+        return _check(url, "environment", row.host_env, row, variant)
+    if url := _find_gateway_address(provider, settings):
+        return BaseAddress(url, "gateway")
+    template = (variant and variant.base_url) or row.base_url
+    return BaseAddress(fill(template, provider.id, row, settings), "none")
+
+
+def _requested(resolved: ResolvedProvider) -> str | None:
+    spec = resolved.spec
+    return spec.base_url or (spec.settings.base_url if spec.settings else None)
+
+
+def _check(url: str, source: Source, where: str, row: ProviderRow, variant: Variant | None) -> BaseAddress:
+    private = row.private_network or source == "configuration"
+    checked = url_policy.base_url(url, where, private_network=private)
+    # Where only the host is given, the path that the provider's own SDK would add is added.
+    is_bare = checked.count("/") == 2
+    suffix = (variant and variant.base_suffix) or row.base_suffix
+    return BaseAddress(checked + suffix if is_bare else checked, source)
+
+
+def find_path(row: ProviderRow, route: Route, *, has_key: bool) -> str | None:
+    """Return the path of the route's wire, or None for the wire's own."""
+    variant = _find_variant(row, route.settings, has_key=has_key)
+    template = (variant.paths.get(route.wire) if variant else None) or row.paths.get(route.wire)
+    return fill(template, route.provider, row, route.settings | {"model": route.model}) if template else None
+
+
+def find_list_base_url(resolved: ResolvedProvider, address: BaseAddress) -> str:
+    """Return the base address of the list of models: the row's own where *address* is too."""
+    row = resolved.provider.row
+    if row.list_base_url and address.source == "none":
+        return fill(row.list_base_url, resolved.provider.id, row, resolved.settings)
+    return address.url
+
+
+def find_check_path(target: Target) -> str:
+    """Return the path that shows whether a credential is good."""
+    row, route = target.row, target.route
+    variant = _find_variant(row, route.settings, has_key=True)
+    template = (variant and variant.check_path) or row.check_path or row.lists[0].path
+    return fill(template, route.provider, row, route.settings)
+
+
+def _find_variant(row: ProviderRow, settings: Mapping[str, Any], *, has_key: bool) -> Variant | None:
+    """Return the variant that the settings choose, those that are strings, and whether there is a key."""
+    chosen = {key: value for key, value in settings.items() if isinstance(value, str)}
+    return provider_rows.find_variant(row, chosen | {"api_key": "set"} if has_key else chosen)
+
+
+# --- gateways --------------------------------------------------------------------------------
+
+
+def _find_gateway_address(provider: Provider, settings: Mapping[str, Any]) -> str | None:
+    """Return the provider's address behind the user's gateway, if that is for this provider."""
+    gateway, row = provider.setup.config.gateway, provider.row
+    if not gateway or (gateway.get("providers") and provider.id not in gateway["providers"]):
+        return None
+    if prefix := gateway.get("prefix"):
+        return str(prefix).rstrip("/").replace("{provider}", provider.id)
+    if row.gateway_path is None:
+        return None
+    base = provider_rows.gateways()[gateway["kind"]].base_url
+    return fill(base, provider.id, row, gateway) + fill(row.gateway_path, provider.id, row, settings)
+
+
+def make_gateway_headers(provider: Provider, address: BaseAddress) -> dict[str, str]:
+    """Return the headers that are for the gateway itself; none where *address* is not behind it."""
+    gateway = provider.setup.config.gateway
+    if not gateway or address.source != "gateway" or "kind" not in gateway:
+        return {}
+    row = provider_rows.gateways()[gateway["kind"]]
+    token = gateway.get("token")
+    return row.headers | ({row.token_header: f"Bearer {token}"} if token else {})

@@ -1,0 +1,87 @@
+"""Which credential may go where: none is ever sent to a server that it was not given for. [pure]"""
+
+from collections.abc import Mapping
+
+from sidecar.catalogue import provider_rows
+from sidecar.catalogue.provider_rows import ProviderRow
+from sidecar.core import url_policy
+from sidecar.core.errors import SidecarError, invalid
+from sidecar.core.secret import Secret
+from sidecar.providers.addresses import find_base_address
+from sidecar.providers.settings import merge_settings
+from sidecar.providers.values import BaseAddress, Provider, ResolvedProvider, TargetSpec
+
+
+def select_credential(provider: Provider, address: BaseAddress, credential: Secret | None) -> Secret | None:
+    """Return *credential* where it may go to *address*, None where nothing needs to.
+
+    Raises: SidecarError `auth_required`, or `invalid_request` for an address of the request without its own key.
+    """
+    if credential is not None and _belongs(provider, address, credential):
+        return credential
+    row = provider.row
+    if address.source == "request" and not (row.auth_optional and row.private_network):
+        text = "An address of the request's own needs its credential beside it: add `params.api_key`."
+        raise invalid(text, "params.api_key")
+    if row.auth_optional:
+        return None
+    if credential is None:
+        hint = _where_to_set(row, provider.setup.config.env)
+        raise SidecarError("auth_required", f"There is no credential for {row.name}.", hint=hint)
+    if credential.source == "store":
+        raise SidecarError(
+            "auth_required",
+            f"The stored credential for {row.name} was given for another address than is set now.",
+            hint="Log in again with `authenticate`.",
+        )
+    raise SidecarError(
+        "auth_required",
+        f"The credential for {row.name} was not given for the base address that is set in the {address.source}.",
+        hint="Put the key beside that base_url.",
+    )
+
+
+def _belongs(provider: Provider, address: BaseAddress, credential: Secret) -> bool:
+    if credential.source == "request":
+        return True
+    if credential.source == "store":
+        return address.source != "request" and credential.home == describe_server(provider)
+    if credential.source == "environment" and provider.row.key_base_url:
+        return url_policy.same_origin(address.url, provider.row.key_base_url)
+    return address.source in ("none", "gateway", credential.source)
+
+
+def describe_server(provider: Provider) -> str:
+    """Return whose server the user has *provider* at, which is what a credential that is stored now is given for.
+
+    Raises: SidecarError as a request there does.
+    """
+    spec = TargetSpec(provider=provider.id)
+    resolved = ResolvedProvider(provider, spec, "", merge_settings(provider, None))
+    address = find_base_address(resolved, has_key=True)
+    place = "built-in" if address.source in ("none", "gateway") else url_policy.origin(address.url)
+    settings = [(key, resolved.settings.get(key)) for key, setting in provider.row.settings.items() if setting.binds]
+    return " ".join([place, *(f"{key}={value}" for key, value in settings if value is not None)])
+
+
+def check_prefix(provider: Provider, address: BaseAddress, credential: Secret) -> None:
+    """Refuse a key that begins as another provider's do, where the provider's own address would get it.
+
+    Raises: SidecarError `invalid_request`; it never says the key.
+    """
+    if credential.kind != "key" or address.source != "none":
+        return
+    owners = provider_rows.owners_of_key(credential.reveal())
+    if owners and provider.id not in owners:
+        rows = provider_rows.providers()
+        names = " or ".join(rows[owner].name for owner in owners)
+        where = "params.api_key" if credential.source == "request" else None
+        raise invalid(f"The key for {rows[provider.id].name} has the form of one for {names}.", where)
+
+
+def _where_to_set(row: ProviderRow, env: Mapping[str, str]) -> str:
+    login = "Log in with `authenticate`, or set" if row.login else "Set"
+    # Where a part of an identity is set, all that belongs to it is named.
+    halves = [f"all of {', '.join(together)}" for together in row.identity_env if any(map(env.get, together))]
+    variables = f"{login} {' or '.join([*row.env, *halves])}, or put" if row.env else "Put"
+    return f"{variables} `api_key` into the provider's table of the configuration, or send `params.api_key`."

@@ -1,0 +1,59 @@
+"""Names of models: presets of the user's, and names that name their provider. [pure]"""
+
+import msgspec
+
+from protocol.requests import Chat, Options
+from sidecar.catalogue import provider_rows
+from sidecar.config.values import Config
+from sidecar.core.errors import SidecarError, invalid
+
+
+def apply_preset(config: Config, provider: str | None, chat: Chat) -> tuple[str | None, Chat]:
+    """Return provider and chat, where the model is a preset with what the preset says. The chat's own options win."""
+    preset = config.models.get(chat.model)
+    if preset is None:
+        return provider, chat
+    options = preset.get("options", {}) | msgspec.to_builtins(chat.options)
+    preset_chat = msgspec.structs.replace(chat, model=preset["model"], options=msgspec.convert(options, Options))
+    return preset.get("provider"), preset_chat
+
+
+def expand_preset(config: Config, provider: str | None, model: str) -> tuple[str | None, str]:
+    """Return provider and model, where *model* is a preset those of the preset."""
+    preset = config.models.get(model)
+    return (provider, model) if preset is None else (preset.get("provider"), preset["model"])
+
+
+def split_model(config: Config, provider: str | None, model: str) -> tuple[str, str]:
+    """Return provider id and model, where *model* may be `provider/model` or `[provider]model`.
+
+    Raises: SidecarError `unknown_provider`, or `invalid_request` where nothing names a provider.
+    """
+    if model.startswith("[") and "]" in model:
+        provider, _, model = model[1:].partition("]")
+    elif provider is None:
+        prefix, slash, rest = model.partition("/")
+        if not slash or not is_provider(config, prefix):
+            raise invalid("`provider` is required, unless the model names it: `provider/model`.", "provider")
+        provider, model = prefix, rest
+    found = find_id(config, provider)
+    if not model:
+        raise invalid("`params.model` names a provider but no model.", "params.model")
+    return found, model
+
+
+def find_id(config: Config, name: str) -> str:
+    """Return the id of the provider whose id or alias is *name*.
+
+    Raises: SidecarError `unknown_provider`.
+    """
+    found = provider_rows.aliases().get(name, name)
+    if not is_provider(config, found):
+        known = ", ".join(sorted({*provider_rows.providers(), *config.providers}))
+        raise SidecarError("unknown_provider", f"There is no such provider; there are: {known}.", param="provider")
+    return found
+
+
+def is_provider(config: Config, name: str) -> bool:
+    """Return whether *name* is a provider's id or alias."""
+    return name in provider_rows.providers() or name in config.providers or name in provider_rows.aliases()

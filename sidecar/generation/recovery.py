@@ -34,7 +34,7 @@ class ChatPlan(Plan, frozen=True, kw_only=True):
         """Return *request* as the plan wants it sent."""
         if not self.whole:
             return request
-        reshaped: HttpRequest = registry.load(self.target.route.wire).whole_request(request)  # type: ignore[attr-defined]  # wires that have the reason have it
+        reshaped: HttpRequest = registry.load(self.target.route.wire).make_whole_request(request)  # type: ignore[attr-defined]  # wires that have the reason have it
         return reshaped
 
 

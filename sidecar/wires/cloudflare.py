@@ -18,8 +18,7 @@ from sidecar.core.json_values import parse_json
 from sidecar.core.message_content import list_parts
 from sidecar.wires import openai_chat
 from sidecar.wires.openai_chat import parts as openai_chat_parts
-from sidecar.wires.shared.calls import paired
-from sidecar.wires.shared.draft import Draft, parse_arguments
+from sidecar.wires.shared.draft import Draft
 from sidecar.wires.shared.error_rules import ReportedError, Rule, classify_error, list_codes, read_plain_text
 from sidecar.wires.shared.errors import (
     make_bad_event_error,
@@ -34,6 +33,7 @@ from sidecar.wires.shared.options import (
     merge_provider_options,
     write_json_instruction,
 )
+from sidecar.wires.shared.tool_calls import encode_arguments, get_arguments, pair_calls
 from sidecar.wires.shared.types import Encoded, Outcome, Route, StreamDecoder
 
 CODEC = "sse"
@@ -51,7 +51,7 @@ def encode(chat: Chat, route: Route) -> Encoded:
     warnings: list[Warn] = []
     options = drop_refused_options(chat.options, route, warnings)
     body: dict[str, Any] = {
-        "messages": [turn for index, each in enumerate(paired(chat.messages)) for turn in _turns(each, index)],
+        "messages": [turn for index, each in enumerate(pair_calls(chat.messages)) for turn in _turns(each, index)],
         "max_tokens": options.max_tokens or min(route.facts.max_output or DEFAULT_MAX_TOKENS, DEFAULT_MAX_TOKENS),
         "stream": True,
     }
@@ -107,8 +107,7 @@ def _turns(message: Message, index: int) -> list[dict[str, Any]]:
 
 
 def _call(part: ToolCallPart) -> dict[str, Any]:
-    arguments = parse_arguments(part.arguments_text or "") if part.arguments is None else part.arguments
-    return {"id": part.id, "name": part.name, "arguments": arguments or {}}
+    return {"id": part.id, "name": part.name, "arguments": get_arguments(part)}
 
 
 def _plain(content: Any, where: str, between: str = "\n") -> str:
@@ -223,9 +222,7 @@ class Decoder:
             key = object() if name else key
         if not draft.has_call(key):
             draft.begin_call(key, str(call.get("id") or ""), str(name or ""), out)
-        draft.add_arguments(
-            key, arguments if isinstance(arguments, str) else msgspec.json.encode(arguments or {}).decode(), out
-        )
+        draft.add_arguments(key, encode_arguments(arguments), out)
 
 
 def decode_whole(body: bytes, route: Route) -> tuple[StreamDecoder, list[Chunk]]:

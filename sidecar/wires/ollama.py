@@ -27,12 +27,12 @@ from sidecar.core.errors import SidecarError
 from sidecar.core.http import HttpRequest
 from sidecar.core.json_values import parse_json
 from sidecar.core.message_content import list_parts, read_inline_data
-from sidecar.wires.shared.calls import paired
-from sidecar.wires.shared.draft import Draft, parse_arguments
+from sidecar.wires.shared.draft import Draft
 from sidecar.wires.shared.error_rules import ReportedError, Rule, classify_error, read_plain_text
 from sidecar.wires.shared.errors import make_bad_event_error, make_interrupted_error, make_unsupported_error
 from sidecar.wires.shared.options import describe_left_out, drop_refused_options, list_stops, merge_provider_options
 from sidecar.wires.shared.state import read_own_state
+from sidecar.wires.shared.tool_calls import encode_arguments, get_arguments, pair_calls
 from sidecar.wires.shared.types import Encoded, Outcome, Route
 
 CODEC = "ndjson"
@@ -96,7 +96,7 @@ def _think(body: dict[str, Any], options: Options) -> None:
 
 
 def _messages(messages: list[Message], route: Route) -> list[dict[str, Any]]:
-    messages = paired(messages)
+    messages = pair_calls(messages)
     names = {
         part.id: part.name for message in messages for part in list_parts(message) if isinstance(part, ToolCallPart)
     }
@@ -134,8 +134,7 @@ def _own(part: ReasoningPart, route: Route) -> bool:
 
 
 def _call(part: ToolCallPart, index: int) -> dict[str, Any]:
-    arguments = parse_arguments(part.arguments_text or "") if part.arguments is None else part.arguments
-    function = {"index": index, "name": part.name, "arguments": arguments or {}}
+    function = {"index": index, "name": part.name, "arguments": get_arguments(part)}
     return {"id": part.id, "function": function}
 
 
@@ -253,9 +252,7 @@ class Decoder:
         function = function if isinstance(function, dict) else {}
         key = object()
         self._draft.begin_call(key, str(call.get("id") or ""), str(function.get("name") or ""), out)
-        arguments = function.get("arguments")
-        text = arguments if isinstance(arguments, str) else msgspec.json.encode(arguments or {}).decode()
-        self._draft.add_arguments(key, text, out)
+        self._draft.add_arguments(key, encode_arguments(function.get("arguments")), out)
         self._draft.end_call(key, out)
 
     def _finish(self, line: _Line) -> None:

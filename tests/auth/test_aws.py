@@ -203,7 +203,7 @@ def test_the_address_that_is_signed_is_the_one_that_the_wire_makes(monkeypatch: 
         model=model,
         base_url="https://bedrock-runtime.eu-west-1.amazonaws.com",
     )
-    ours = bedrock_converse.whole_request(bedrock_converse.encode(chat, route).request)
+    ours = bedrock_converse.make_whole_request(bedrock_converse.encode(chat, route).request)
     assert ours.url == theirs.url
 
 

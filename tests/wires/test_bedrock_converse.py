@@ -18,8 +18,8 @@ from sidecar.codecs.aws_eventstream import Codec
 from sidecar.core.errors import SidecarError
 from sidecar.core.http import HttpRequest
 from sidecar.wires import bedrock_converse
-from sidecar.wires.bedrock_converse import Decoder, decoder, encode, whole_request
-from sidecar.wires.bedrock_converse.turns import tool_id
+from sidecar.wires.bedrock_converse import Decoder, decoder, encode, make_whole_request
+from sidecar.wires.bedrock_converse.turns import fit_id
 from sidecar.wires.shared.types import ModelFacts, Route
 from tests.support import fixtures
 from tests.support.fixtures import Case
@@ -155,10 +155,10 @@ def test_a_document_keeps_its_name_when_the_conversation_goes_on() -> None:
 
 @given(st.lists(st.text(max_size=512), unique=True, max_size=5))
 def test_ids_of_calls_are_in_their_alphabet_and_differ(ids: list[str]) -> None:
-    made = [tool_id(each) for each in ids]
+    made = [fit_id(each) for each in ids]
     assert all(re.fullmatch(r"[a-zA-Z0-9_.:-]{1,64}", each) for each in made)
     assert len(set(made)) == len(made)
-    assert [tool_id(each) for each in made] == made
+    assert [fit_id(each) for each in made] == made
 
 
 def test_a_call_and_its_result_have_the_same_id_whatever_it_was() -> None:
@@ -212,12 +212,12 @@ def test_the_same_request_can_be_asked_for_whole() -> None:
         provider_options={"guardrailConfig": {"guardrailIdentifier": "g", "streamProcessingMode": "sync"}}
     )
     request = encode(Chat(model="a/converse-stream", messages=[user(TextPart("Hi"))], options=options), route()).request
-    whole = whole_request(request)
+    whole = make_whole_request(request)
     assert whole.url == request.url.removesuffix("-stream")
     assert json.loads(whole.body)["guardrailConfig"] == {"guardrailIdentifier": "g"}
-    assert whole_request(whole) == whole
+    assert make_whole_request(whole) == whole
     plain = HttpRequest(method="POST", url="https://provider.test/model/m/converse-stream?x=1", headers={}, body=b"{}")
-    assert whole_request(plain) == msgspec.structs.replace(plain, url="https://provider.test/model/m/converse?x=1")
+    assert make_whole_request(plain) == msgspec.structs.replace(plain, url="https://provider.test/model/m/converse?x=1")
 
 
 # --- replies ---------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from sidecar.wires.bedrock_converse.models import base_model, family, pick_profile
+from sidecar.wires.bedrock_converse.models import get_base_model, get_family, pick_profile
 
 
 @pytest.mark.parametrize(
@@ -25,7 +25,7 @@ from sidecar.wires.bedrock_converse.models import base_model, family, pick_profi
     ],
 )
 def test_what_a_family_takes_is_known_by_the_models_id(model: str, cached: int, thinks: bool) -> None:
-    assert (len(family(model).cached), family(model).thinking) == (cached, thinks)
+    assert (len(get_family(model).cached), get_family(model).thinking) == (cached, thinks)
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,7 @@ def test_what_a_family_takes_is_known_by_the_models_id(model: str, cached: int, 
     ],
 )
 def test_the_model_behind_an_id_is_found_without_a_list_of_regions(model: str, base: str) -> None:
-    assert base_model(model) == base
+    assert get_base_model(model) == base
 
 
 def profile(name: str, model: str, *regions: str, **fields: Any) -> dict[str, Any]:

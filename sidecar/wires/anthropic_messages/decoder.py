@@ -1,8 +1,7 @@
-"""Anthropic's Messages API, `POST /v1/messages`. [pure]
+"""Anthropic's Messages API, `POST /v1/messages`: its event stream and its whole replies. [pure]
 
-Knows its event stream, its whole replies and its error bodies; the request is built by
-`anthropic_request`. Sources: anthropic 2.11.0 (`lib/streaming/_messages.py`,
-`types/raw_*_event.py`, `types/shared/error_type.py`), read 2026-11.
+Must not know the request or the meaning of an error. Sources: anthropic 2.11.0
+(`lib/streaming/_messages.py`, `types/raw_*_event.py`), read 2026-11.
 """
 
 from typing import Any
@@ -12,26 +11,15 @@ import msgspec
 from protocol.messages import Citation, FinishReason, Message, State, Usage
 from protocol.replies import Chunk
 from sidecar.codecs.frame import Frame
-from sidecar.core.errors import SidecarError
-from sidecar.core.json_values import parse_json
-from sidecar.wires.anthropic_messages.request import encode
+from sidecar.core.json_values import parse_json, read_text
+from sidecar.wires.anthropic_messages.errors import classify_in_stream
+from sidecar.wires.anthropic_messages.usage import read_usage
 from sidecar.wires.shared.draft import Draft
-from sidecar.wires.shared.error_rules import (
-    ReportedError,
-    Rule,
-    classify_error,
-    classify_stream_error,
-    list_codes,
-    read_plain_text,
-)
 from sidecar.wires.shared.errors import make_bad_event_error, make_interrupted_error, make_unexpected_body_error
+from sidecar.wires.shared.state import make_state
 from sidecar.wires.shared.types import Outcome, Route
 
-__all__ = ["CODEC", "Decoder", "classify", "decode_whole", "encode"]
-
 CODEC = "sse"
-
-# --- stream ----------------------------------------------------------------------------------
 
 
 class _Delta(msgspec.Struct):
@@ -61,14 +49,14 @@ class _Event(msgspec.Struct):
     delta: _Delta | None = None
     content_block: dict[str, Any] | None = None
     message: _Message | str | None = None
-    """The message itself, or the text of an error that stands without its envelope."""
+    """The message itself, or the text of an error that has no envelope."""
     usage: dict[str, Any] | None = None
     error: Any = None
     request_id: Any = None
 
 
-_event = msgspec.json.Decoder(_Event)
-_whole = msgspec.json.Decoder(_Message)
+_event_reader = msgspec.json.Decoder(_Event)
+_message_reader = msgspec.json.Decoder(_Message)
 
 FINISH_REASONS: dict[str, FinishReason] = {
     "end_turn": "stop",
@@ -84,7 +72,7 @@ _TOOL_USE_FIELDS = frozenset({"type", "id", "name", "input"})
 
 
 class Decoder:
-    """Events of one message. Tolerates deltas without their start and blocks without their stop."""
+    """Events of one message. It tolerates deltas without a start and blocks without a stop."""
 
     def __init__(self, route: Route) -> None:
         self.finished = False
@@ -94,25 +82,26 @@ class Decoder:
         self._message_id: str | None = None
         self._stop_reason: str | None = None
         self._usage: dict[str, Any] = {}
-        self._blocks: dict[int, dict[str, Any]] = {}
-        """Open blocks of the provider's own, by index."""
-        self._block_json: dict[int, list[str]] = {}
+        self._opaque_blocks: dict[int, dict[str, Any]] = {}
+        """Open blocks that the protocol has no part for, by index."""
+        self._opaque_json: dict[int, list[str]] = {}
+        """Fragments of their `input`, by index."""
         self._citations: list[dict[str, Any]] = []
 
     @property
     def usage(self) -> Usage | None:
-        """The usage known so far."""
-        return usage(self._usage) if self._usage else None
+        """The usage so far."""
+        return read_usage(self._usage) if self._usage else None
 
     def feed(self, frame: Frame, out: list[Chunk]) -> None:
-        """Append what one event says to *out*.
+        """Append the chunks of one event to *out*.
 
         Raises: SidecarError for an error event or one that cannot be read.
         """
         if self.finished:
             return
         try:
-            event = _event.decode(frame[1])
+            event = _event_reader.decode(frame[1])
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             raise make_bad_event_error() from None
         delta = event.delta
@@ -120,29 +109,29 @@ class Decoder:
             self._draft.add_text(delta.text or "", out)
         else:
             # The name on the event's own line stands in for a type that the payload lacks.
-            self._other(event.type or frame[0], event, out)
+            self._take_event(event.type or frame[0], event, out)
 
-    def _other(self, kind: str, event: _Event, out: list[Chunk]) -> None:
+    def _take_event(self, kind: str, event: _Event, out: list[Chunk]) -> None:
         delta = event.delta
         if kind == "content_block_delta":
             if delta is not None:
-                self._block_delta(event.index or 0, delta, out)
+                self._take_delta(event.index or 0, delta, out)
         elif kind == "content_block_start":
-            self._block_start(event.index or 0, event.content_block or {}, out)
+            self._begin_block(event.index or 0, event.content_block or {}, out)
         elif kind == "content_block_stop":
-            self._block_stop(event.index or 0, out)
+            self._end_block(event.index or 0, out)
         elif kind == "message_start":
-            self._message(event.message if isinstance(event.message, _Message) else _Message(), out)
+            self.take_message(event.message if isinstance(event.message, _Message) else _Message(), out)
         elif kind == "message_delta":
             self._stop_reason = (delta and delta.stop_reason) or self._stop_reason
             self._add_usage(event.usage)
         elif kind == "message_stop":
             self.finished = True
         elif kind == "error" or event.error is not None:
-            raise _in_stream({"error": event.error, "message": event.message, "request_id": event.request_id})
+            raise classify_in_stream({"error": event.error, "message": event.message, "request_id": event.request_id})
 
     def build_partial(self) -> Message:
-        """Return the message as far as it has come."""
+        """Return the message so far."""
         return self._draft.build_partial()
 
     def end(self, out: list[Chunk]) -> Outcome:
@@ -150,207 +139,134 @@ class Decoder:
 
         Raises: SidecarError `stream_interrupted` before `message_stop`.
         """
-        # A call that was cut is never given out as whole.
+        # An interrupted call is never reported as whole.
         if not self.finished:
             raise make_interrupted_error()
-        for index in list(self._blocks):
-            self._block_stop(index, out)
+        for index in list(self._opaque_blocks):
+            self._end_block(index, out)
         self._draft.end(out)
-        reason = self._stop_reason
+        stop_reason = self._stop_reason
         return Outcome(
-            finish_reason=FINISH_REASONS.get(reason or "", "other"),
-            provider_finish_reason=reason,
+            finish_reason=FINISH_REASONS.get(stop_reason or "", "other"),
+            provider_finish_reason=stop_reason,
             usage=self.usage,
             message=self._draft.build_message(),
             model=self._model,
             request_id=self._message_id,
         )
 
-    def _message(self, message: _Message, out: list[Chunk]) -> None:
+    def take_message(self, message: _Message, out: list[Chunk]) -> None:
+        """Append the chunks of *message* to *out*: the head of a stream, or a reply that was not streamed."""
         self._model = message.model or self._model
         self._message_id = message.id
         self._stop_reason = message.stop_reason
         self._add_usage(message.usage)
-        # The message may begin with whole blocks, and a reply that was not streamed is nothing else.
+        # The head of a stream may hold whole blocks too.
         for index, block in enumerate(message.content or ()):
-            self._block_start(-1 - index, block, out)
-            self._block_stop(-1 - index, out)
+            self._begin_block(-1 - index, block, out)
+            self._end_block(-1 - index, out)
 
     def _add_usage(self, raw: dict[str, Any] | None) -> None:
-        # The counts of an event are totals; what it leaves out or sends as null stays as it was.
+        # The counts of an event are totals; one that is missing or null stays as it was.
         self._usage |= {key: value for key, value in (raw or {}).items() if value is not None}
 
-    def _block_start(self, index: int, block: dict[str, Any], out: list[Chunk]) -> None:
-        kind = _text(block.get("type"))
+    # --- blocks
+
+    def _begin_block(self, index: int, block: dict[str, Any], out: list[Chunk]) -> None:
+        kind = read_text(block.get("type"))
         draft = self._draft
         draft.close_block()
         if kind == "text":
             self._citations = []
-            draft.add_text(_text(block.get("text")), out)
+            draft.add_text(read_text(block.get("text")), out)
             citations = block.get("citations")
             for citation in citations if isinstance(citations, list) else ():
-                self._citation(citation, out)
+                self._add_citation(citation, out)
         elif kind == "thinking":
-            draft.add_reasoning(_text(block.get("thinking")), out)
-            self._signature(block.get("signature"))
+            draft.add_reasoning(read_text(block.get("thinking")), out)
+            self._set_signature(block.get("signature"))
         elif kind == "redacted_thinking":
-            draft.set_reasoning_state(self._state({"data": block.get("data")}))
+            draft.set_reasoning_state(self._make_state({"data": block.get("data")}))
         elif kind == "tool_use":
-            self._tool_use(index, block, out)
+            self._begin_call(index, block, out)
         elif kind:
-            self._blocks[index] = block
+            self._opaque_blocks[index] = block
 
-    def _tool_use(self, index: int, block: dict[str, Any], out: list[Chunk]) -> None:
+    def _begin_call(self, index: int, block: dict[str, Any], out: list[Chunk]) -> None:
         draft = self._draft
-        draft.begin_call(index, _text(block.get("id")), _text(block.get("name")), out)
+        draft.begin_call(index, read_text(block.get("id")), read_text(block.get("name")), out)
         if block.get("input"):
             draft.add_arguments(index, msgspec.json.encode(block["input"]).decode(), out)
-        # Who calls, when it is the code of a server tool: the next turn is refused without it.
+        # A call by the code of a server tool says who calls: the next turn is refused without it.
         if extra := {key: value for key, value in block.items() if key not in _TOOL_USE_FIELDS and value is not None}:
-            draft.set_call_state(index, self._state(extra))
+            draft.set_call_state(index, self._make_state(extra))
 
-    def _block_delta(self, index: int, delta: _Delta, out: list[Chunk]) -> None:
+    def _take_delta(self, index: int, delta: _Delta, out: list[Chunk]) -> None:
         draft = self._draft
         if delta.type == "input_json_delta":
             if draft.has_call(index):
                 draft.add_arguments(index, delta.partial_json or "", out)
             else:
-                self._block_json.setdefault(index, []).append(delta.partial_json or "")
+                self._opaque_json.setdefault(index, []).append(delta.partial_json or "")
         elif delta.type == "thinking_delta":
             draft.add_reasoning(delta.thinking or "", out)
         elif delta.type == "signature_delta":
-            self._signature(delta.signature)
+            self._set_signature(delta.signature)
         elif delta.type == "citations_delta":
-            self._citation(delta.citation, out)
-        elif delta.type == "compaction_delta" and index in self._blocks:
-            whole = {"content": delta.content, "encrypted_content": delta.encrypted_content}
-            self._blocks[index] |= {key: value for key, value in whole.items() if value is not None}
+            self._add_citation(delta.citation, out)
+        elif delta.type == "compaction_delta" and index in self._opaque_blocks:
+            fields = {"content": delta.content, "encrypted_content": delta.encrypted_content}
+            self._opaque_blocks[index] |= {key: value for key, value in fields.items() if value is not None}
 
-    def _block_stop(self, index: int, out: list[Chunk]) -> None:
+    def _end_block(self, index: int, out: list[Chunk]) -> None:
         draft = self._draft
-        fragments = self._block_json.pop(index, None)
+        fragments = self._opaque_json.pop(index, None)
         if draft.has_call(index):
             draft.end_call(index, out)
-        elif (block := self._blocks.pop(index, None)) is not None:
+        elif (block := self._opaque_blocks.pop(index, None)) is not None:
             if fragments:
                 block = block | {"input": parse_json("".join(fragments).encode()) or {}}
-            draft.add_opaque(block["type"], self._state(block))
+            draft.add_opaque(block["type"], self._make_state(block))
         draft.close_block()
 
-    def _signature(self, signature: object) -> None:
-        # It comes whole, so a later one replaces an earlier.
+    def _set_signature(self, signature: object) -> None:
+        # A signature is always whole, so a later one replaces an earlier one.
         if signature:
-            self._draft.set_reasoning_state(self._state({"signature": signature}))
+            self._draft.set_reasoning_state(self._make_state({"signature": signature}))
 
-    def _citation(self, raw: object, out: list[Chunk]) -> None:
+    def _add_citation(self, raw: object, out: list[Chunk]) -> None:
         if not isinstance(raw, dict):
             return
         self._citations.append(raw)
         self._draft.add_citation(
             Citation(
-                url=_text(raw.get("url")) or _text(raw.get("source")) or None,
-                title=_text(raw.get("title")) or _text(raw.get("document_title")) or None,
-                cited_text=_text(raw.get("cited_text")) or None,
+                url=read_text(raw.get("url")) or read_text(raw.get("source")) or None,
+                title=read_text(raw.get("title")) or read_text(raw.get("document_title")) or None,
+                cited_text=read_text(raw.get("cited_text")) or None,
             ),
             out,
         )
-        self._draft.set_text_state(self._state({"citations": list(self._citations)}))
+        self._draft.set_text_state(self._make_state({"citations": list(self._citations)}))
 
-    def _state(self, data: dict[str, Any]) -> State:
-        return State(provider=self._route.provider, wire=self._route.wire, model=self._model, data=data)
-
-
-def _text(value: object) -> str:
-    """Return *value* when it is text, "" for whatever else a provider may have put there."""
-    return value if isinstance(value, str) else ""
-
-
-def usage(raw: dict[str, Any]) -> Usage:
-    """Return the provider's counts in the protocol's meaning: its `input_tokens` leaves out what touched the cache."""
-    fresh, read, write = (
-        _count(raw.get(key)) for key in ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
-    )
-    return Usage(
-        input_tokens=None if fresh is None else fresh + (read or 0) + (write or 0),
-        output_tokens=_count(raw.get("output_tokens")),
-        cache_read_tokens=read,
-        cache_write_tokens=write,
-        cache_write_1h_tokens=_count(_within(raw, "cache_creation", "ephemeral_1h_input_tokens")),
-        reasoning_tokens=_count(_within(raw, "output_tokens_details", "thinking_tokens")),
-    )
-
-
-def _within(raw: dict[str, Any], group: str, key: str) -> object:
-    details = raw.get(group)
-    return details.get(key) if isinstance(details, dict) else None
-
-
-def _count(value: object) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+    def _make_state(self, data: dict[str, Any]) -> State:
+        return make_state(self._route, data, self._model)
 
 
 def decode_whole(body: bytes, route: Route) -> tuple[Decoder, list[Chunk]]:
     """Return the decoder and the chunks of a reply that came as one JSON document.
 
-    Raises: SidecarError for an error document or for anything that is no message.
+    Raises: SidecarError for an error document or for anything that is not a message.
     """
-    raw = parse_json(body)
-    if isinstance(raw, dict) and raw.get("error"):
-        raise _in_stream(raw)
+    document = parse_json(body)
+    if isinstance(document, dict) and document.get("error"):
+        raise classify_in_stream(document)
     try:
-        message = _whole.decode(body)
+        message = _message_reader.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise make_unexpected_body_error() from None
     if message.type != "message":
         raise make_unexpected_body_error()
     decoder, out = Decoder(route), list[Chunk]()
-    decoder._message(message, out)  # noqa: SLF001 - same module
+    decoder.take_message(message, out)
     decoder.finished = message.stop_reason is not None
     return decoder, out
-
-
-# --- errors ----------------------------------------------------------------------------------
-
-_SPEND = Rule("quota_exceeded", hint="A spend limit of the organization is reached.")
-
-ERRORS: dict[str, Rule] = {
-    "authentication_error": Rule("auth_failed"),
-    "permission_error": Rule("permission_denied"),
-    "billing_error": Rule("quota_exceeded"),
-    "not_found_error": Rule("model_not_found"),
-    "request_too_large": Rule("invalid_request"),
-    "rate_limit_error": Rule("rate_limited"),
-    "overloaded_error": Rule("provider_overloaded"),
-    "api_error": Rule("provider_error"),
-    "timeout_error": Rule("provider_error"),
-    "enforced_spend_limit_reached": _SPEND,
-    "contract_spend_limit_reached": _SPEND,
-    "organization_on_hold": Rule("permission_denied"),
-}
-"""By `error.details.error_code`, then `error.type`. Source: anthropic 2.11.0 `types/shared/error_type.py`."""
-
-
-def classify(status: int, headers: dict[str, str], body: bytes) -> SidecarError:
-    """Return the failure of an HTTP error reply."""
-    raw = parse_json(body)
-    if isinstance(raw, list) and raw:
-        # So do platforms that host the models where they fail themselves.
-        raw = raw[0]
-    fault = _fault(raw) if isinstance(raw, dict) else ReportedError(message=read_plain_text(body))
-    return classify_error(fault, status, headers, ERRORS)
-
-
-def _in_stream(raw: dict[str, Any]) -> SidecarError:
-    """Return the failure of an error inside a reply of status 200."""
-    return classify_stream_error(_fault(raw), ERRORS)
-
-
-def _fault(raw: dict[str, Any]) -> ReportedError:
-    error = raw.get("error")
-    if not isinstance(error, dict):
-        return ReportedError(message=_text(error) or _text(raw.get("message")))
-    return ReportedError(
-        message=_text(error.get("message")),
-        codes=list_codes(_within(error, "details", "error_code"), error.get("type"), error.get("status")),
-        request_id=_text(raw.get("request_id")) or None,
-    )

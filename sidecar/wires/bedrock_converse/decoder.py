@@ -1,7 +1,7 @@
-"""Amazon Bedrock's Converse API, `POST /model/{id}/converse-stream`. [pure]
+"""Amazon Bedrock's Converse API, `POST /model/{id}/converse-stream`: its event stream and its whole replies. [pure]
 
-Knows its events and its whole replies; the request is built by `bedrock_converse_request`. Source:
-botocore 1.44.5 (`bedrock-runtime/2023-09-30/service-2.json`), read 2026-11.
+Must not know the request or the meaning of an error. Source: botocore 1.44.5
+(`bedrock-runtime/2023-09-30/service-2.json`), read 2026-11.
 """
 
 import binascii
@@ -12,28 +12,15 @@ import msgspec
 from protocol.messages import Citation, FinishReason, Message, State, Usage
 from protocol.replies import Chunk
 from sidecar.codecs.frame import Frame
-from sidecar.core.json_values import parse_json
-from sidecar.wires.bedrock_converse.errors import classify, in_stream, no_message
-from sidecar.wires.bedrock_converse.models import PROFILES_PATH, pick_profile
-from sidecar.wires.bedrock_converse.request import encode, whole_request
+from sidecar.core.json_values import parse_json, read_object, read_objects, read_text
+from sidecar.wires.bedrock_converse.errors import classify_document, classify_in_stream
+from sidecar.wires.bedrock_converse.usage import read_usage
 from sidecar.wires.shared.draft import Draft
 from sidecar.wires.shared.errors import make_bad_event_error, make_interrupted_error, make_unexpected_body_error
+from sidecar.wires.shared.state import make_state
 from sidecar.wires.shared.types import Outcome, Route
 
-__all__ = [
-    "CODEC",
-    "PROFILES_PATH",
-    "Decoder",
-    "classify",
-    "decode_whole",
-    "encode",
-    "pick_profile",
-    "whole_request",
-]
-
 CODEC = "aws_eventstream"
-
-# --- stream ----------------------------------------------------------------------------------
 
 
 class _ToolUse(msgspec.Struct):
@@ -58,7 +45,7 @@ class _Event(msgspec.Struct, rename="camel"):
     trace: Any = None
 
 
-class _Whole(msgspec.Struct, rename="camel"):
+class WholeReply(msgspec.Struct, rename="camel"):
     """A reply that was not streamed."""
 
     output: Any = None
@@ -67,16 +54,16 @@ class _Whole(msgspec.Struct, rename="camel"):
     trace: Any = None
 
 
-_event = msgspec.json.Decoder(_Event)
-_whole = msgspec.json.Decoder(_Whole)
+_event_reader = msgspec.json.Decoder(_Event)
+_reply_reader = msgspec.json.Decoder(WholeReply)
 
 _EVENTS = frozenset({"contentBlockStart", "contentBlockStop", "messageStop", "metadata"})
-"""The events that say something, beside the deltas."""
+"""The events that matter, beside the deltas."""
 
 
-def _read(data: bytes) -> _Event:
+def _read_event(data: bytes) -> _Event:
     try:
-        return _event.decode(data)
+        return _event_reader.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise make_bad_event_error() from None
 
@@ -97,7 +84,7 @@ FINISH_REASONS: dict[str, FinishReason] = {
 
 
 class Decoder:
-    """Events of one message. Blocks begin with their first delta when they have no start, as texts never have."""
+    """Events of one message. A block without a start begins with its first delta; text blocks never have a start."""
 
     def __init__(self, route: Route) -> None:
         self.finished = False
@@ -110,18 +97,19 @@ class Decoder:
         self._index: int | None = None
         """The block that the open text or reasoning belongs to."""
         self._signature = ""
-        """What vouches for the open reasoning, as far as it has come."""
-        self._own: dict[int, dict[str, Any]] = {}
-        """Open blocks of the provider's own, by index."""
-        self._own_input: dict[int, list[str]] = {}
+        """The signature of the open reasoning so far."""
+        self._opaque_blocks: dict[int, dict[str, Any]] = {}
+        """Open blocks that the protocol has no part for, by index."""
+        self._opaque_json: dict[int, list[str]] = {}
+        """Fragments of their `input`, by index."""
 
     @property
     def usage(self) -> Usage | None:
-        """The usage known so far."""
-        return usage(self._usage) if self._usage else None
+        """The usage so far."""
+        return read_usage(self._usage) if self._usage else None
 
     def feed(self, frame: Frame, out: list[Chunk]) -> None:
-        """Append what one event says to *out*.
+        """Append the chunks of one event to *out*.
 
         Raises: SidecarError for an exception or an event that cannot be read.
         """
@@ -129,216 +117,191 @@ class Decoder:
             return
         name, data = frame
         if name == "contentBlockDelta":
-            event = _read(data)
+            event = _read_event(data)
             if event.delta is not None:
-                self._delta(event.content_block_index or 0, event.delta, out)
+                self._take_delta(event.content_block_index or 0, event.delta, out)
         elif name in _EVENTS:
-            self._other(name, _read(data), out)
+            self._take_event(name, _read_event(data), out)
         elif (kind := name.partition(":"))[0] in ("exception", "error"):
-            raise in_stream(kind[2], data)
+            raise classify_in_stream(kind[2], data)
 
-    def _other(self, name: str, event: _Event, out: list[Chunk]) -> None:
+    def _take_event(self, name: str, event: _Event, out: list[Chunk]) -> None:
         if name == "contentBlockStart":
-            self._block_start(event.content_block_index or 0, _object(event.start), out)
+            self._begin_block(event.content_block_index or 0, read_object(event.start), out)
         elif name == "contentBlockStop":
-            self._block_stop(event.content_block_index or 0, out)
+            self._end_block(event.content_block_index or 0, out)
         elif name == "messageStop":
             self._stopped = True
             self._stop_reason = event.stop_reason or self._stop_reason
         else:
-            self._metadata(event.usage, event.trace)
-            # It follows the stop, and with it everything is said.
+            self._take_metadata(event.usage, event.trace)
+            # The metadata follow the stop and are the last event.
             self.finished = self._stopped
 
     def build_partial(self) -> Message:
-        """Return the message as far as it has come."""
+        """Return the message so far."""
         return self._draft.build_partial()
 
     def end(self, out: list[Chunk]) -> Outcome:
-        """Close what is open and return the outcome, also of a stream whose metadata never came.
+        """Close what is open and return the outcome, even of a stream whose metadata never came.
 
         Raises: SidecarError `stream_interrupted` before `messageStop`.
         """
-        # A call that was cut is never given out as whole.
+        # An interrupted call is never reported as whole.
         if not self._stopped:
             raise make_interrupted_error()
-        for index in list(self._own):
-            self._block_stop(index, out)
+        for index in list(self._opaque_blocks):
+            self._end_block(index, out)
         self._draft.end(out)
-        reason = self._stop_reason
+        stop_reason = self._stop_reason
         return Outcome(
-            finish_reason=FINISH_REASONS.get(reason or "", "other"),
-            provider_finish_reason=reason,
+            finish_reason=FINISH_REASONS.get(stop_reason or "", "other"),
+            provider_finish_reason=stop_reason,
             usage=self.usage,
             message=self._draft.build_message(),
             model=self._model,
         )
 
-    def _metadata(self, raw_usage: object, trace: object) -> None:
-        self._usage |= {key: value for key, value in _object(raw_usage).items() if value is not None}
-        # A prompt router says which model it has chosen.
-        self._model = _text(_object(_object(trace).get("promptRouter")).get("invokedModelId")) or self._model
+    def take_reply(self, reply: WholeReply, out: list[Chunk]) -> None:
+        """Append the chunks of a reply that was not streamed to *out*."""
+        content = read_object(read_object(reply.output).get("message")).get("content")
+        for index, block in enumerate(read_objects(content)):
+            self._take_block(index, block, out)
+            self._end_block(index, out)
+        self._take_metadata(reply.usage, reply.trace)
+        self._stop_reason = reply.stop_reason
+        self.finished = self._stopped = reply.stop_reason is not None
 
-    def _enter(self, index: int | None) -> None:
+    def _take_metadata(self, usage: object, trace: object) -> None:
+        self._usage |= {key: value for key, value in read_object(usage).items() if value is not None}
+        # A prompt router says which model it has chosen.
+        router = read_object(read_object(trace).get("promptRouter"))
+        self._model = read_text(router.get("invokedModelId")) or self._model
+
+    # --- blocks
+
+    def _enter_block(self, index: int | None) -> None:
         if index != self._index:
             self._index = index
             self._signature = ""
             self._draft.close_block()
 
-    def _block_start(self, index: int, start: dict[str, Any], out: list[Chunk]) -> None:
-        self._enter(index)
+    def _begin_block(self, index: int, start: dict[str, Any], out: list[Chunk]) -> None:
+        self._enter_block(index)
         for kind, value in start.items():
-            block = _object(value)
+            block = read_object(value)
             if kind == "toolUse" and block and block.get("type") in (None, "tool_use"):
-                self._draft.begin_call(index, _text(block.get("toolUseId")), _text(block.get("name")), out)
+                self._draft.begin_call(index, read_text(block.get("toolUseId")), read_text(block.get("name")), out)
             elif block:
-                # A tool that runs at the provider, its result, an image.
-                self._own[index] = {kind: dict(block)}
+                # A tool that runs at the provider, its result, or an image.
+                self._opaque_blocks[index] = {kind: dict(block)}
 
-    def _delta(self, index: int, delta: _Delta, out: list[Chunk]) -> None:
-        self._enter(index)
+    def _take_delta(self, index: int, delta: _Delta, out: list[Chunk]) -> None:
+        self._enter_block(index)
         if delta.text is not None:
             self._draft.add_text(delta.text, out)
         elif delta.tool_use is not None:
-            self._tool_delta(index, delta.tool_use.input or "", out)
+            self._add_arguments(index, delta.tool_use.input or "", out)
         elif delta.reasoning_content is not None:
-            self._reasoning(_object(delta.reasoning_content), out)
+            self._add_reasoning(read_object(delta.reasoning_content), out)
         elif delta.citation is not None:
-            self._draft.add_citation(_citation(_object(delta.citation)), out)
-        elif index in self._own:
-            self._own_delta(self._own[index], delta)
+            self._draft.add_citation(_read_citation(read_object(delta.citation)), out)
+        elif index in self._opaque_blocks:
+            _extend_opaque_block(self._opaque_blocks[index], delta)
 
-    def _tool_delta(self, index: int, fragment: str, out: list[Chunk]) -> None:
-        if index in self._own:
-            self._own_input.setdefault(index, []).append(fragment)
+    def _add_arguments(self, index: int, fragment: str, out: list[Chunk]) -> None:
+        if index in self._opaque_blocks:
+            self._opaque_json.setdefault(index, []).append(fragment)
         elif self._draft.has_call(index):
             self._draft.add_arguments(index, fragment, out)
 
-    def _reasoning(self, raw: dict[str, Any], out: list[Chunk]) -> None:
-        if text := _text(raw.get("text")):
+    def _add_reasoning(self, raw: dict[str, Any], out: list[Chunk]) -> None:
+        if text := read_text(raw.get("text")):
             self._draft.add_reasoning(text, out)
-        if signature := _text(raw.get("signature")):
+        if signature := read_text(raw.get("signature")):
             self._signature += signature
-            self._draft.set_reasoning_state(self._state({"signature": self._signature}))
-        if redacted := _text(raw.get("redactedContent")):
-            self._signature = _joined(self._signature, redacted)
-            self._draft.set_reasoning_state(self._state({"redactedContent": self._signature}))
+            self._draft.set_reasoning_state(self._make_state({"signature": self._signature}))
+        if redacted := read_text(raw.get("redactedContent")):
+            self._signature = _join_base64(self._signature, redacted)
+            self._draft.set_reasoning_state(self._make_state({"redactedContent": self._signature}))
 
-    def _own_delta(self, block: dict[str, Any], delta: _Delta) -> None:
-        if isinstance(delta.tool_result, list) and "toolResult" in block:
-            block["toolResult"].setdefault("content", []).extend(delta.tool_result)
-        elif delta.image is not None and "image" in block:
-            source = _object(_object(delta.image).get("source"))
-            known = _object(block["image"].get("source"))
-            block["image"]["source"] = {"bytes": _joined(_text(known.get("bytes")), _text(source.get("bytes")))}
-
-    def _block_stop(self, index: int, out: list[Chunk]) -> None:
+    def _end_block(self, index: int, out: list[Chunk]) -> None:
         if self._draft.has_call(index):
             self._draft.end_call(index, out)
-        elif (block := self._own.pop(index, None)) is not None:
+        elif (block := self._opaque_blocks.pop(index, None)) is not None:
             if "toolUse" in block:
-                text = "".join(self._own_input.pop(index, ()))
-                block["toolUse"].setdefault("input", _object(parse_json(text.encode())))
-            self._draft.add_opaque(next(iter(block)), self._state(block))
+                text = "".join(self._opaque_json.pop(index, ()))
+                block["toolUse"].setdefault("input", read_object(parse_json(text.encode())))
+            self._draft.add_opaque(next(iter(block)), self._make_state(block))
         if index == self._index:
-            self._enter(None)
+            self._enter_block(None)
 
-    def _state(self, data: dict[str, Any]) -> State:
-        return State(provider=self._route.provider, wire=self._route.wire, model=self._route.model, data=data)
-
-    def _read_whole(self, whole: _Whole, out: list[Chunk]) -> None:
-        content = _object(_object(whole.output).get("message")).get("content")
-        for index, block in enumerate(_objects(content)):
-            self._whole_block(index, block, out)
-            self._block_stop(index, out)
-        self._metadata(whole.usage, whole.trace)
-        self._stop_reason = whole.stop_reason
-        self.finished = self._stopped = whole.stop_reason is not None
-
-    def _whole_block(self, index: int, block: dict[str, Any], out: list[Chunk]) -> None:
-        self._enter(index)
+    def _take_block(self, index: int, block: dict[str, Any], out: list[Chunk]) -> None:
+        """Append the chunks of a block that came whole to *out*."""
+        self._enter_block(index)
         if (text := block.get("text")) is not None:
-            self._draft.add_text(_text(text), out)
-        elif reasoning := _object(block.get("reasoningContent")):
-            self._reasoning(reasoning | _object(reasoning.get("reasoningText")), out)
-        elif cited := _object(block.get("citationsContent")):
-            self._draft.add_text("".join(_text(each.get("text")) for each in _objects(cited.get("content"))), out)
-            for citation in _objects(cited.get("citations")):
-                self._draft.add_citation(_citation(citation), out)
+            self._draft.add_text(read_text(text), out)
+        elif reasoning := read_object(block.get("reasoningContent")):
+            self._add_reasoning(reasoning | read_object(reasoning.get("reasoningText")), out)
+        elif cited := read_object(block.get("citationsContent")):
+            self._draft.add_text(_join_texts(cited.get("content")), out)
+            for citation in read_objects(cited.get("citations")):
+                self._draft.add_citation(_read_citation(citation), out)
         else:
-            self._block_start(index, block, out)
-            arguments = _object(block.get("toolUse")).get("input")
+            self._begin_block(index, block, out)
+            arguments = read_object(block.get("toolUse")).get("input")
             if arguments and self._draft.has_call(index):
                 self._draft.add_arguments(index, msgspec.json.encode(arguments).decode(), out)
 
-
-def _text(value: object) -> str:
-    """Return *value* when it is text, "" for whatever else a provider may have put there."""
-    return value if isinstance(value, str) else ""
+    def _make_state(self, data: dict[str, Any]) -> State:
+        return make_state(self._route, data)
 
 
-def _object(value: object) -> dict[str, Any]:
-    """Return *value* when it is an object, {} for whatever else a provider may have put there."""
-    return value if isinstance(value, dict) else {}
+def _extend_opaque_block(block: dict[str, Any], delta: _Delta) -> None:
+    if isinstance(delta.tool_result, list) and "toolResult" in block:
+        block["toolResult"].setdefault("content", []).extend(delta.tool_result)
+    elif delta.image is not None and "image" in block:
+        before = read_object(block["image"].get("source"))
+        added = read_object(read_object(delta.image).get("source"))
+        data = _join_base64(read_text(before.get("bytes")), read_text(added.get("bytes")))
+        block["image"]["source"] = {"bytes": data}
 
 
-def _objects(value: object) -> list[dict[str, Any]]:
-    """Return the objects in *value*, when it is a list."""
-    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
-
-
-def _joined(first: str, second: str) -> str:
+def _join_base64(first: str, second: str) -> str:
     """Return two pieces of base64, each of which may be padded, as one."""
     if not first:
         return second
     try:
-        whole = binascii.a2b_base64(first) + binascii.a2b_base64(second)
+        data = binascii.a2b_base64(first) + binascii.a2b_base64(second)
     except binascii.Error:
         return first + second
-    return binascii.b2a_base64(whole, newline=False).decode()
+    return binascii.b2a_base64(data, newline=False).decode()
 
 
-def _citation(raw: dict[str, Any]) -> Citation:
-    web = _object(_object(raw.get("location")).get("web"))
-    cited = "".join(_text(each.get("text")) for each in _objects(raw.get("sourceContent")))
+def _join_texts(blocks: object) -> str:
+    return "".join(read_text(block.get("text")) for block in read_objects(blocks))
+
+
+def _read_citation(raw: dict[str, Any]) -> Citation:
+    web = read_object(read_object(raw.get("location")).get("web"))
     return Citation(
-        url=_text(web.get("url")) or _text(raw.get("source")) or None,
-        title=_text(raw.get("title")) or None,
-        cited_text=cited or None,
+        url=read_text(web.get("url")) or read_text(raw.get("source")) or None,
+        title=read_text(raw.get("title")) or None,
+        cited_text=_join_texts(raw.get("sourceContent")) or None,
     )
-
-
-def usage(raw: dict[str, Any]) -> Usage:
-    """Return the provider's counts in the protocol's meaning: its `inputTokens` leaves out what touched the cache."""
-    fresh, read, write = (
-        _count(raw.get(key)) for key in ("inputTokens", "cacheReadInputTokens", "cacheWriteInputTokens")
-    )
-    details = raw.get("cacheDetails")
-    hour = [_count(each.get("inputTokens")) or 0 for each in _objects(details) if each.get("ttl") == "1h"]
-    return Usage(
-        input_tokens=None if fresh is None else fresh + (read or 0) + (write or 0),
-        output_tokens=_count(raw.get("outputTokens")),
-        cache_read_tokens=read,
-        cache_write_tokens=write,
-        cache_write_1h_tokens=sum(hour) if isinstance(details, list) else None,
-    )
-
-
-def _count(value: object) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
 
 
 def decode_whole(body: bytes, route: Route) -> tuple[Decoder, list[Chunk]]:
     """Return the decoder and the chunks of a reply that came as one JSON document.
 
-    Raises: SidecarError for an error document or for anything that is no message.
+    Raises: SidecarError for an error document or for anything that is not a message.
     """
     try:
-        whole = _whole.decode(body)
+        reply = _reply_reader.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise make_unexpected_body_error() from None
-    if not isinstance(whole.output, dict) or "message" not in whole.output:
-        raise no_message(body)
+    if not isinstance(reply.output, dict) or "message" not in reply.output:
+        raise classify_document(body)
     decoder, out = Decoder(route), list[Chunk]()
-    decoder._read_whole(whole, out)  # noqa: SLF001 - same module
+    decoder.take_reply(reply, out)
     return decoder, out

@@ -1,4 +1,4 @@
-"""The models of Amazon Bedrock: their ids, what families of them take, their inference profiles. [pure]
+"""The models of Amazon Bedrock: their ids, what their families take, their inference profiles. [pure]
 
 Must not know a request or an answer. Sources: botocore 1.44.5 (`bedrock/2023-04-20/service-2.json`)
 and the Bedrock user guide, "Prompt caching" and "Cross-Region inference", read 2026-11.
@@ -6,22 +6,24 @@ and the Bedrock user guide, "Prompt caching" and "Cross-Region inference", read 
 
 import re
 from fnmatch import fnmatchcase
-from typing import Any, NamedTuple
+from typing import NamedTuple
+
+from sidecar.core.json_values import read_object, read_objects
 
 PROFILES_PATH = "/inference-profiles?maxResults=1000"
-"""Where the control plane lists the inference profiles that the account can use."""
+"""The path of the control plane that lists the inference profiles of the account."""
 
 
 class Family(NamedTuple):
-    """What the models whose id, less its region, matches `models` take."""
+    """What the models take whose id, without its region, matches `models`."""
 
     models: str
     cached: tuple[str, ...] = ()
     """Where cache points may stand: `system`, `tools`, `messages`. One elsewhere is an error."""
     tool_status: bool = False
-    """A tool's result may be marked as an error."""
+    """A tool result may be marked as an error."""
     thinking: bool = False
-    """Reasoning is asked for with Anthropic's own `thinking`."""
+    """Reasoning is asked for with Anthropic's own field, `thinking`."""
 
 
 _EVERYWHERE = ("system", "tools", "messages")
@@ -36,50 +38,46 @@ FAMILIES: tuple[Family, ...] = (
     Family("*.claude-*", cached=_EVERYWHERE, tool_status=True, thinking=True),
     Family("*.nova-*", cached=("system", "messages"), tool_status=True),
 )
-"""The first that matches counts."""
+"""The first match counts."""
 
-_PLAIN = Family("*")
+_UNKNOWN_FAMILY = Family("*")
 
 _REGION = re.compile(r"(?:[a-z]{2,6}(?:-[a-z]+)?)\.(?=[a-z][a-z0-9]*\.[a-z])")
-"""The geography of an inference profile's id. New ones appear, so it is known by what follows: `maker.model`."""
+"""The geography of an inference profile's id. New ones appear, so it is recognized by what follows: `maker.model`."""
 
 
-def base_model(model: str) -> str:
-    """Return the id of the foundation model in *model*, an id or ARN of a model or an inference profile.
+def get_base_model(model: str) -> str:
+    """Return the id of the foundation model in *model*: the id or ARN of a model or of an inference profile.
 
-    The ARNs of application profiles and of provisioned models do not name one: what follows their last slash is
-    returned.
+    The ARN of an application profile or of a provisioned model does not name one; for those, what
+    follows the last slash is returned.
     """
     name = model.rpartition("/")[2] if model.startswith("arn:") else model
-    found = _REGION.match(name)
-    return name[found.end() :] if found else name
+    region = _REGION.match(name)
+    return name[region.end() :] if region else name
 
 
-def family(model: str) -> Family:
+def get_family(model: str) -> Family:
     """Return what is known of *model*'s family."""
-    base = base_model(model)
-    return next((each for each in FAMILIES if fnmatchcase(base, each.models)), _PLAIN)
+    base = get_base_model(model)
+    return next((family for family in FAMILIES if fnmatchcase(base, family.models)), _UNKNOWN_FAMILY)
 
 
 def pick_profile(document: object, model: str, region: str) -> str | None:
-    """Return the id of the inference profile in *document*, the reply at PROFILES_PATH, to ask *model* through.
+    """Return the id of the best inference profile for *model* in *document*, the reply at PROFILES_PATH.
 
-    One that stays in the geography of *region* goes before one that may go anywhere, the provider's own before the
-    user's. None: there is none for the model.
+    A system profile goes before one of the user's, and one that stays in the geography of *region*
+    before one that may go anywhere. None: the model has no profile.
     """
-    wanted = base_model(model)
-    found: list[tuple[bool, bool, bool, str]] = []
-    for profile in _objects(document, "inferenceProfileSummaries"):
-        name = profile.get("inferenceProfileId")
-        arns = [arn for each in _objects(profile, "models") if isinstance(arn := each.get("modelArn"), str)]
-        regions = [arn.split(":")[3] for arn in arns if arn.count(":") >= 5 and base_model(arn) == wanted]
-        if isinstance(name, str) and regions and profile.get("status", "ACTIVE") == "ACTIVE":
-            users = profile.get("type", "SYSTEM_DEFINED") != "SYSTEM_DEFINED"
-            anywhere = "" in regions or name.startswith("global.")
-            found.append((users, anywhere, region not in regions, name))
-    return min(found)[3] if found else None
-
-
-def _objects(value: object, key: str) -> list[dict[str, Any]]:
-    listed = value.get(key) if isinstance(value, dict) else None
-    return [each for each in listed if isinstance(each, dict)] if isinstance(listed, list) else []
+    base = get_base_model(model)
+    ranked: list[tuple[bool, bool, bool, str]] = []
+    for profile in read_objects(read_object(document).get("inferenceProfileSummaries")):
+        profile_id = profile.get("inferenceProfileId")
+        targets = read_objects(profile.get("models"))
+        arns = [arn for target in targets if isinstance(arn := target.get("modelArn"), str)]
+        regions = [arn.split(":")[3] for arn in arns if arn.count(":") >= 5 and get_base_model(arn) == base]
+        if isinstance(profile_id, str) and regions and profile.get("status", "ACTIVE") == "ACTIVE":
+            is_users = profile.get("type", "SYSTEM_DEFINED") != "SYSTEM_DEFINED"
+            is_global = "" in regions or profile_id.startswith("global.")
+            ranked.append((is_users, is_global, region not in regions, profile_id))
+    return min(ranked)[3] if ranked else None

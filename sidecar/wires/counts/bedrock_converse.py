@@ -12,7 +12,7 @@ import msgspec
 from protocol.requests import Chat
 from sidecar.core.http import HttpRequest
 from sidecar.wires.bedrock_converse.errors import classify
-from sidecar.wires.bedrock_converse.models import base_model
+from sidecar.wires.bedrock_converse.models import get_base_model
 from sidecar.wires.bedrock_converse.request import encode
 from sidecar.wires.counts.reply import whole_number
 from sidecar.wires.shared.types import Route
@@ -32,7 +32,7 @@ def encode_count(chat: Chat, route: Route) -> HttpRequest:
     converse = {name: value for name, value in sent.items() if name in FIELDS}
     return msgspec.structs.replace(
         request,
-        url=f"{route.base_url}/model/{quote(base_model(route.model), safe='-._~')}/count-tokens",
+        url=f"{route.base_url}/model/{quote(get_base_model(route.model), safe='-._~')}/count-tokens",
         body=msgspec.json.encode({"input": {"converse": converse}}),
     )
 

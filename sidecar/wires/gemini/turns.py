@@ -21,9 +21,9 @@ from protocol.messages import (
 )
 from sidecar.core.errors import invalid
 from sidecar.core.message_content import list_parts, read_inline_data
-from sidecar.wires.shared.draft import parse_arguments
 from sidecar.wires.shared.errors import make_unsupported_error
 from sidecar.wires.shared.state import read_own_state
+from sidecar.wires.shared.tool_calls import get_arguments
 from sidecar.wires.shared.types import Route
 
 Contents = list[dict[str, Any]]
@@ -204,9 +204,8 @@ def function_name(name: str) -> str:
 
 
 def _function_call(part: ToolCallPart, route: Route) -> dict[str, Any]:
-    arguments = parse_arguments(part.arguments_text or "") if part.arguments is None else part.arguments
     call = _call(part, route)
-    return {"functionCall": _identified(call) | {"args": arguments or {}}}
+    return {"functionCall": _identified(call) | {"args": get_arguments(part)}}
 
 
 def _identified(call: _Call) -> dict[str, Any]:

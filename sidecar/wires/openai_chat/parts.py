@@ -12,7 +12,8 @@ import msgspec
 from protocol.messages import State, Usage
 from protocol.replies import Chunk
 from sidecar.wires.shared import costs
-from sidecar.wires.shared.draft import Draft, parse_arguments
+from sidecar.wires.shared.draft import Draft
+from sidecar.wires.shared.tool_calls import parse_arguments
 from sidecar.wires.shared.types import Route
 
 TICK_USD = "0.0000000001"
@@ -173,7 +174,7 @@ class Calls:
     def _is_whole(self, call: _Open) -> bool:
         if call.server is not None:
             return True
-        text = self._draft.get_arguments(call.key).rstrip()
+        text = self._draft.get_arguments_text(call.key).rstrip()
         return text.endswith("}") and parse_arguments(text) is not None
 
     def _begin(self, place: tuple[int, Any], given_id: str, name: str, kind: str, out: list[Chunk]) -> _Open:

@@ -15,7 +15,6 @@ from protocol.replies import Warn
 from protocol.requests import Chat, NamedTool, Options, ReasoningOptions
 from sidecar.core.http import HttpRequest
 from sidecar.wires.openai_chat.turns import conversation
-from sidecar.wires.shared.calls import function_name
 from sidecar.wires.shared.options import (
     describe_left_out,
     drop_refused_options,
@@ -24,6 +23,7 @@ from sidecar.wires.shared.options import (
     merge_provider_options,
     write_json_instruction,
 )
+from sidecar.wires.shared.tool_calls import make_name_fit
 from sidecar.wires.shared.types import Encoded, Route
 
 REFUSABLE = ("tools", "tool_choice", "parallel_tool_calls", "reasoning", "max_tokens")
@@ -43,7 +43,7 @@ def encode(chat: Chat, route: Route) -> Encoded:
     """Return the streaming request for *chat*."""
     warnings: list[Warn] = []
     options = _accepted(chat.options, route, warnings)
-    messages = conversation(chat.messages, route, function_name(options.tools))
+    messages = conversation(chat.messages, route, make_name_fit(options.tools))
     body: dict[str, Any] = {"model": route.model, "messages": messages}
     body |= _stream(route)
     body |= _limits(options, route)

@@ -26,9 +26,9 @@ from protocol.messages import (
     ToolResultPart,
 )
 from sidecar.core.message_content import decode_text, list_parts, read_inline_data
-from sidecar.wires.shared.calls import Fit, paired
 from sidecar.wires.shared.errors import make_unsupported_error
 from sidecar.wires.shared.state import read_own_state
+from sidecar.wires.shared.tool_calls import Fit, pair_calls
 from sidecar.wires.shared.types import Route
 
 ECHOED_TEXTS = frozenset({"reasoning", "reasoning_content", "reasoning_text"})
@@ -45,7 +45,7 @@ def conversation(messages: list[Message], route: Route, fit_name: Fit) -> list[d
     turns: list[dict[str, Any]] = []
     held: list[dict[str, Any]] = []
     last_user = max((at for at, message in enumerate(messages) if _is_prompt(message)), default=-1)
-    for index, message in enumerate(paired(messages, partial(_tool_id, route=route), fit_name)):
+    for index, message in enumerate(pair_calls(messages, partial(_tool_id, route=route), fit_name)):
         where = f"params.messages[{index}].content"
         if message.role in ("user", "tool"):
             own = _answer(message, where, turns, held)

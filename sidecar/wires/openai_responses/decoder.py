@@ -19,8 +19,9 @@ from sidecar.wires.openai_responses.errors import classify, in_stream
 from sidecar.wires.openai_responses.items import Item, text_of
 from sidecar.wires.openai_responses.request import CUSTOM, cancel_request, continue_request, encode
 from sidecar.wires.shared import costs
-from sidecar.wires.shared.draft import Draft, without_cut_calls
+from sidecar.wires.shared.draft import Draft, drop_cut_calls
 from sidecar.wires.shared.errors import make_bad_event_error, make_interrupted_error, make_unexpected_body_error
+from sidecar.wires.shared.tool_calls import encode_arguments
 from sidecar.wires.shared.types import Cursor, Outcome, Route
 
 __all__ = ["CODEC", "Decoder", "cancel_request", "classify", "continue_request", "decode_whole", "encode"]
@@ -195,7 +196,7 @@ class Decoder:
 
     def build_partial(self) -> Message:
         """Return the message as far as it has come."""
-        return Message(role="assistant", content=[*without_cut_calls(self._parts())])
+        return Message(role="assistant", content=[*drop_cut_calls(self._parts())])
 
     def end(self, out: list[Chunk]) -> Outcome:
         """Close what is open and return the outcome.
@@ -296,8 +297,8 @@ class Decoder:
         self._calls.end_call(item, out)
 
     def _complete_arguments(self, item: Item, whole: object, out: list[Chunk]) -> None:
-        text = whole if isinstance(whole, str) else msgspec.json.encode(whole or {}).decode()
-        if self._calls.has_call(item) and text.startswith(so_far := self._calls.get_arguments(item)):
+        text = encode_arguments(whole)
+        if self._calls.has_call(item) and text.startswith(so_far := self._calls.get_arguments_text(item)):
             self._calls.add_arguments(item, text[len(so_far) :], out)
 
     # --- the response

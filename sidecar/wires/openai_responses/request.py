@@ -27,7 +27,6 @@ from protocol.replies import Warn
 from protocol.requests import Chat, NamedTool, Options
 from sidecar.core.http import HttpRequest
 from sidecar.core.message_content import list_parts, read_inline_data
-from sidecar.wires.shared import calls
 from sidecar.wires.shared.errors import make_unsupported_error
 from sidecar.wires.shared.options import (
     describe_left_out,
@@ -38,6 +37,7 @@ from sidecar.wires.shared.options import (
     write_json_instruction,
 )
 from sidecar.wires.shared.state import read_own_state
+from sidecar.wires.shared.tool_calls import Fit, make_name_fit, pair_calls
 from sidecar.wires.shared.types import Encoded, Route
 
 MAX_CALL_ID_CHARS = 64
@@ -61,7 +61,7 @@ def encode(chat: Chat, route: Route) -> Encoded:
     options = drop_refused_options(chat.options, route, warnings)
     body: dict[str, Any] = {
         "model": route.model,
-        "input": _input(chat.messages, route, calls.function_name(options.tools)),
+        "input": _input(chat.messages, route, make_name_fit(options.tools)),
         "store": False,
         "stream": True,
     }
@@ -111,10 +111,10 @@ def _of_response(route: Route, response_id: str, rest: str) -> str:
 # --- input items -----------------------------------------------------------------------------
 
 
-def _input(messages: list[Message], route: Route, fit_name: calls.Fit) -> list[dict[str, Any]]:
+def _input(messages: list[Message], route: Route, fit_name: Fit) -> list[dict[str, Any]]:
     """Return all items in the order of the messages and their parts."""
     items: list[dict[str, Any]] = []
-    for index, message in enumerate(calls.paired(messages, call_id, fit_name)):
+    for index, message in enumerate(pair_calls(messages, call_id, fit_name)):
         items.extend(_items(message, route, f"params.messages[{index}].content"))
     custom = {item["call_id"] for item in items if item["type"] == CUSTOM}
     for item in items:

@@ -1,4 +1,4 @@
-"""Ids and results of calls that came from elsewhere: unique, the same on both, and none without the other."""
+"""Tool calls from other providers: their ids become unique, results follow them, and no call lacks its result."""
 
 import re
 from typing import Any
@@ -13,10 +13,10 @@ from protocol.requests import Chat
 from sidecar.core.errors import SidecarError
 from sidecar.core.message_content import list_parts
 from sidecar.wires import registry
-from sidecar.wires.shared import calls
+from sidecar.wires.shared import tool_calls
 from sidecar.wires.shared.types import Route
 
-OUTSIDE = re.compile("[^a-z0-9_-]")
+FORBIDDEN = re.compile("[^a-z0-9_-]")
 
 
 def call(call_id: str, name: str = "look") -> ToolCallPart:
@@ -38,44 +38,44 @@ def ids(messages: list[Message]) -> list[list[str]]:
 
 def test_an_id_that_comes_again_gets_a_number_and_so_does_its_result() -> None:
     messages = [turn("a", "a"), answer("a", "a"), turn("a"), answer("a")]
-    assert ids(calls.paired(messages)) == [["a", "a-2"], ["a", "a-2"], ["a-3"], ["a-3"]]
+    assert ids(tool_calls.pair_calls(messages)) == [["a", "a-2"], ["a", "a-2"], ["a-3"], ["a-3"]]
 
 
 def test_an_id_that_looks_like_a_numbered_one_stays_apart_from_it() -> None:
-    assert ids(calls.paired([turn("a", "a-2", "a"), answer("a-2", "a", "a")])) == [
+    assert ids(tool_calls.pair_calls([turn("a", "a-2", "a"), answer("a-2", "a", "a")])) == [
         ["a", "a-2", "a-3"],
         ["a-2", "a", "a-3"],
     ]
 
 
-def test_a_call_without_a_result_gets_one_behind_what_was_said() -> None:
+def test_a_call_without_a_result_gets_one_after_what_the_user_said() -> None:
     said = Message(role="user", content="Never mind.")
-    made = calls.paired([turn("a", "b"), answer("b"), said, turn("c")])
-    assert ids(made) == [["a", "b"], ["b"], ["a"], ["c"]]
-    last = list_parts(made[2])[-1]
+    paired = tool_calls.pair_calls([turn("a", "b"), answer("b"), said, turn("c")])
+    assert ids(paired) == [["a", "b"], ["b"], ["a"], ["c"]]
+    last = list_parts(paired[2])[-1]
     assert isinstance(last, ToolResultPart)
     assert last.is_error
-    assert last.content == calls.NO_RESULT
+    assert last.content == tool_calls.NO_RESULT
 
 
-def test_what_has_no_calls_is_left_as_it_is() -> None:
+def test_messages_without_calls_stay_as_they_are() -> None:
     messages = [Message(role="user", content="Hi"), Message(role="assistant", content="Hello")]
-    assert all(made is message for made, message in zip(calls.paired(messages), messages, strict=True))
+    assert all(after is before for after, before in zip(tool_calls.pair_calls(messages), messages, strict=True))
 
 
-def test_names_of_tools_at_hand_stay_and_others_are_made_to_fit() -> None:
-    fit = calls.function_name([Tool(name="fs.read")])
+def test_names_of_declared_tools_stay_and_others_are_made_to_fit() -> None:
+    fit = tool_calls.make_name_fit([Tool(name="fs.read")])
     assert [fit("fs.read"), fit("fs.write"), fit(""), fit("x" * 70)] == ["fs.read", "fs_write", "_", "x" * 64]
 
 
 @given(st.lists(st.lists(st.text(max_size=80), max_size=4), max_size=5))
-def test_ids_are_unique_within_their_alphabet_and_on_their_results(given_ids: list[list[str]]) -> None:
+def test_fitted_ids_are_unique_keep_to_the_alphabet_and_stand_on_their_results(given_ids: list[list[str]]) -> None:
     messages = [each for group in given_ids for each in (turn(*group), answer(*reversed(group)))]
-    made = ids(calls.paired(messages, lambda each: calls.within(each, OUTSIDE)))
+    made = ids(tool_calls.pair_calls(messages, lambda each: tool_calls.sanitize_id(each, FORBIDDEN)))
     asked, answered = made[::2], made[1::2]
     everything = [each for group in asked for each in group]
     assert len(set(everything)) == len(everything)
-    assert all(0 < len(each) <= calls.MAX_ID_CHARS and not OUTSIDE.search(each) for each in everything)
+    assert all(0 < len(each) <= tool_calls.MAX_ID_CHARS and not FORBIDDEN.search(each) for each in everything)
     assert [sorted(group) for group in asked] == [sorted(group) for group in answered]
 
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from protocol.replies import Chunk, Content
 from sidecar.core.errors import SidecarError
 from sidecar.wires import gemini as wire
-from sidecar.wires.gemini.parts import MAX_DEPTH, Pieces
+from sidecar.wires.gemini.arguments import MAX_DEPTH, PartialArguments
 from sidecar.wires.shared.types import Outcome, Route
 from tests.support import fixtures, mangled
 from tests.support.decoding import play
@@ -165,11 +165,11 @@ def test_an_id_that_comes_late_goes_back_beside_the_one_that_the_host_has_seen()
     ],
 )
 def test_pieces_come_to_their_places(pieces: list[tuple[str, str]], expected: Any) -> None:
-    put = Pieces()
+    put = PartialArguments()
     for path, value in pieces:
         put.add({"jsonPath": path, "stringValue": value, "willContinue": True})
     put.add({"jsonPath": "$.a"})
-    assert json.loads(put.encoded()) == expected
+    assert json.loads(put.encode()) == expected
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 from protocol.messages import ReasoningPart, TextPart, ToolCallPart
 from sidecar.codecs.sse import Codec
 from sidecar.core.errors import SidecarError
-from sidecar.wires.gemini.decoder import FINISH_REASONS, NUMBERED
+from sidecar.wires.gemini.chunks import FINISH_REASONS, NUMBERED_REASONS
 from sidecar.wires.shared.types import Outcome, Route
 from tests.support.decoding import play
 from tests.support.recordings import Expected, Played, Recording, opaque_kinds, recordings, replay
@@ -54,7 +54,7 @@ def test_a_recording_decodes_to_what_is_in_it(recording: Recording, piece_bytes:
 
 
 def word(reason: str | int | None) -> str | None:
-    return NUMBERED[reason] if isinstance(reason, int) else reason
+    return NUMBERED_REASONS[reason] if isinstance(reason, int) else reason
 
 
 def nothing_but(reason: str | None, expected: Expected) -> str | None:

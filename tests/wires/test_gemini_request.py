@@ -11,7 +11,7 @@ from protocol.messages import Message
 from protocol.requests import Chat
 from sidecar.core.errors import SidecarError
 from sidecar.wires import gemini as wire
-from sidecar.wires.gemini.turns import function_name
+from sidecar.wires.gemini.turns import fit_name
 from sidecar.wires.shared.types import ModelFacts, Route
 from tests.support import fixtures, mangled
 from tests.support.fixtures import Case
@@ -107,11 +107,11 @@ def test_a_call_whose_signature_stands_on_the_part_before_it_is_not_marked() -> 
 
 @given(st.text(max_size=100))
 def test_any_name_becomes_one_that_the_api_takes(name: str) -> None:
-    plain = function_name(name)
+    plain = fit_name(name)
     assert 1 <= len(plain) <= 64
     assert plain[0].isalpha() or plain[0] == "_"
     assert all(c.isascii() and (c.isalnum() or c in "_.:-") for c in plain)
-    assert function_name(plain) == plain
+    assert fit_name(plain) == plain
 
 
 # --- what may be sent ------------------------------------------------------------------------

@@ -103,7 +103,7 @@ async def answer(up: Upstream, state: RequestState, plan: ChatPlan, turn: Turn, 
             read = _read_background if is_background else _read_response
             outcome = await read(up, this, stream, response, start)
             done = _make_done(this, start, outcome, headers_ms)
-            recorded.succeed(done)
+            recorded.succeed(done.finish_reason, done.usage, done.cost)
             if plan.reservation is not None:
                 # The cost itself counts from here on.
                 plan.reservation.release()

@@ -19,6 +19,7 @@ from sidecar.upstream.context import Upstream, call_for
 from sidecar.upstream.gates.gate import Gate, Priority, Turn
 from sidecar.upstream.gates.lookup import find_gate, find_side_gate, read_max_attempts
 from sidecar.upstream.plan import Plan, pick_key, prepare, recover
+from sidecar.usage import attempts
 
 T = TypeVar("T")
 
@@ -26,6 +27,8 @@ T = TypeVar("T")
 class DocumentQuestion(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
     """What is asked of a provider, and how its document is read."""
 
+    kind: str
+    """What the ledger calls it, of `sidecar.usage.kinds`."""
     encode: Callable[[Target], HttpRequest]
     decode: Callable[[bytes], T]
     classify: Classify
@@ -70,8 +73,12 @@ async def _attempt(up: Upstream, state: RequestState, question: DocumentQuestion
     call = msgspec.structs.replace(call_for(up, plan.target), request=request, chat=plan.chat)
     state.progress.authorized = await authorize.headers(call)
     state.progress.tries += 1
-    async with up.http.send(request, state.progress.authorized, question.timeouts, state.progress) as response:
-        await check_status(response, question.classify)
-        body = await read_body(response, question.limit_bytes)
-    turn.succeeded()
-    return question.decode(body)
+    route = plan.target.route
+    with attempts.record(up.ledger, state, question.kind, route.provider, route.model) as recorded:
+        async with up.http.send(request, state.progress.authorized, question.timeouts, state.progress) as response:
+            await check_status(response, question.classify)
+            body = await read_body(response, question.limit_bytes)
+        turn.succeeded()
+        answer = question.decode(body)
+        recorded.succeed()
+        return answer

@@ -168,6 +168,7 @@ async def get_document(
     """
     wire: Any = registry.load(target.route.wire)
     question = DocumentQuestion[Any](
+        kind="list",
         encode=lambda to: HttpRequest(
             method="GET",
             url=to.list_base_url + path,

@@ -60,6 +60,7 @@ async def count_by_provider(up: Upstream, state: RequestState, provider: str | N
         kept[key] = known
         return Counted(known, counter.EXACT, cached=True)
     question = DocumentQuestion(
+        kind="count",
         encode=lambda to: request if to is origin else counter.encode_count(chat, to.route),
         decode=counter.decode_count,
         classify=counter.classify,

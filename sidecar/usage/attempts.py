@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from protocol.messages import Usage
-from protocol.replies import Done
 from sidecar.core.errors import SidecarError
 from sidecar.core.request_state import RequestState
 from sidecar.usage.amounts import to_picousd
@@ -32,9 +31,11 @@ class Attempt:
         # The usage of an earlier attempt stands in a row of its own.
         request.progress.usage = request.progress.cost = None
 
-    def succeed(self, done: Done) -> None:
-        """Write the row of an attempt that ended with *done*."""
-        self._write("ok", None, done.finish_reason, done.usage, done.cost)
+    def succeed(
+        self, finish_reason: str | None = None, usage: Usage | None = None, cost: dict[str, Any] | None = None
+    ) -> None:
+        """Write the row of an attempt that has its answer."""
+        self._write("ok", None, finish_reason, usage, cost)
 
     def fail(self, outcome: Literal["failed", "cancelled"], code: str) -> None:
         """Write the row of an attempt that ended otherwise, unless it has its row already."""

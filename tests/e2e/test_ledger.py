@@ -9,7 +9,11 @@ from typing import Any
 
 import pytest
 
+from sidecar.usage.kinds import KINDS
+from tests.support import documents
 from tests.support.fake_provider import STALL, Provider
+from tests.support.fake_services import Services, online
+from tests.support.fake_services import document as answer_of
 from tests.support.lines import Line
 from tests.support.process import Object, Sidecar, environment, in_time
 from tests.support.process_probes import posix_only
@@ -88,6 +92,30 @@ def test_a_retry_is_a_row_of_its_own(tmp_path: Path, provider: Provider) -> None
         ({"outcome": "failed", "code": "provider_overloaded"}, 1),
         ({"outcome": "ok", "code": None}, 1),
     ]
+
+
+def test_a_list_and_a_count_are_rows_of_their_kinds_and_cost_nothing(services: Services, tmp_path: Path) -> None:
+    services.answer("GET *", answer_of({"data": [{"id": "gpt-6"}]}), answer_of({"error": {"message": "No."}}, 403))
+    services.answer("POST *", answer_of({"input_tokens": 42}))
+    with online(services, tmp_path, OPENAI_API_KEY="CANARY-key") as sidecar:
+        for _ in range(2):
+            sidecar.ask("list_models", {"refresh": True}, provider="openai")
+        counted = {"model": "gpt-6", "messages": [{"role": "user", "content": "Hi"}], "exact": True}
+        for _ in range(2):
+            assert sidecar.ask("count_tokens", counted, provider="openai")["data"]["tokens"] == 42
+        table = report(sidecar, "kind", "action", "outcome", "code")
+    assert [(each["group"], each["requests"]) for each in table["rows"]] == [
+        # The second time it is remembered.
+        ({"kind": "count", "action": "count_tokens", "outcome": "ok", "code": None}, 1),
+        ({"kind": "list", "action": "list_models", "outcome": "failed", "code": "permission_denied"}, 1),
+        ({"kind": "list", "action": "list_models", "outcome": "ok", "code": None}, 1),
+    ]
+    assert (table["totals"]["unpriced"], table["totals"]["cost_usd"]) == (0, "0")
+
+
+def test_every_kind_is_described() -> None:
+    (row,) = (line for line in documents.read("protocol/PROTOCOL.md").splitlines() if line.startswith("| `by` |"))
+    assert all(f"`{kind}`" in row for kind in KINDS)
 
 
 def test_a_report_sums_to_the_last_digit_and_keeps_to_its_time(sidecar: Sidecar, provider: Provider) -> None:

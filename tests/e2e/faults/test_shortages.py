@@ -206,4 +206,4 @@ def test_a_python_without_sqlite_has_no_ledger_and_chats(tmp_path: Path, provide
         for _ in range(2):
             assert text(sidecar.stream(sidecar.chat("m"))) == "fine"
             error = sidecar.ask("usage_report")["error"]
-            assert (error["reason"], error["hint"]) == ("ledger_unusable", "no_sqlite")
+            assert (error["reason"], error["hint"]) == ("ledger_unusable", "This Python comes without SQLite.")

@@ -53,6 +53,10 @@ class Upstream:
         """(provider, base address, hash of the credential) → who may ask it now."""
         self.model_lists: dict[tuple[str, str, int], Any] = {}
         """(provider, base address, hash of the credential) → the list, of `sidecar.upstream.model_lists`."""
+        self.discovered_settings: dict[Any, Any] = {}
+        """By provider and credential: what `sidecar.upstream.settings_discovery` has found lately."""
+        self.token_counts: dict[bytes, int] = {}
+        """By a hash of the question: what providers have counted, of `sidecar.upstream.token_counts`."""
         self.catalogue_warnings: list[Warn] | None = None
         """What is wrong with the refreshed catalogue on disk; None: not read yet."""
         self.sessions: dict[Any, Any] = {}
@@ -62,6 +66,14 @@ class Upstream:
     def setup(self) -> Setup:
         """What is set and what is found, as a request that begins now sees them."""
         return Setup(self.config, self.found)
+
+    def forget_provider(self, name: str) -> None:
+        """Forget what was made of the credentials of the provider *name*: tokens, lists of models, settings."""
+        self.memory.forget_provider(name)
+        self.sessions.clear()
+        for cache in (self.model_lists, self.discovered_settings):
+            for key in [key for key in cache if key[0] == name]:
+                del cache[key]
 
     async def look_into_store(self) -> None:
         """Have what is stored now in `found`, where a request's credential is looked for."""

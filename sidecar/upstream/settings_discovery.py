@@ -64,7 +64,7 @@ async def _discover(up: Upstream, resolved: ResolvedProvider, names: frozenset[A
 
 async def _ask_once(up: Upstream, provider: Provider, lookup: Lookup) -> dict[str, str]:
     """Return what the scheme knows, or has said a moment ago."""
-    answers: dict[Any, _Answer] = up.sessions.setdefault(__name__, {})
+    answers: dict[Any, _Answer] = up.discovered_settings
     credential = lookup.credential
     digest = hashlib.sha256(credential.reveal().encode()).digest() if credential else b""
     key = (provider.id, lookup.lacking, str(sorted(lookup.own.items(), key=str)), digest)

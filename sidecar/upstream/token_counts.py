@@ -54,7 +54,7 @@ async def count_by_provider(up: Upstream, state: RequestState, provider: str | N
         return None
     counter = registry.load(row.module)
     request = counter.encode_count(chat, origin.route)
-    kept: dict[bytes, int] = up.sessions.setdefault(__name__, {})
+    kept = up.token_counts
     key = await anyio.to_thread.run_sync(_hash_question, origin, request)
     if (known := kept.pop(key, None)) is not None:
         kept[key] = known

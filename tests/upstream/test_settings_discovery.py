@@ -28,7 +28,12 @@ async def upstream(**config: Any) -> AsyncIterator[Upstream]:
     async with anyio.create_task_group() as tasks:
         setup = Setup(Config(path="", **config))
         made = SimpleNamespace(
-            config=setup.config, setup=setup, http=None, sessions={}, single_flight=SingleFlight(tasks)
+            config=setup.config,
+            setup=setup,
+            http=None,
+            sessions={},
+            discovered_settings={},
+            single_flight=SingleFlight(tasks),
         )
         yield cast("Upstream", made)
 
@@ -137,9 +142,9 @@ async def test_what_is_remembered_is_bounded_and_no_secret(asked: list[Lookup]) 
     async with upstream() as made:
         for number in range(settings_discovery.MAX_KEPT * 2 + 1):
             await resolve(made, spec(settings={"profile": f"p{number}"}))
-        kept = made.sessions[settings_discovery.__name__]
+        kept = made.discovered_settings
         assert len(kept) <= settings_discovery.MAX_KEPT
-        assert "made-up-key" not in repr(made.sessions)
+        assert "made-up-key" not in repr(kept)
     assert len(asked) == settings_discovery.MAX_KEPT * 2 + 1
 
 

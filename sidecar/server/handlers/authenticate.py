@@ -190,10 +190,7 @@ async def _log_out(app: App, request: OpenRequest, name: str, params: Authentica
     up = app.upstream
     removed = await up.single_flight.run_shielded(lambda: up.store.remove(name))
     warnings = up.store.warnings
-    up.memory.forget_provider(name)
-    up.sessions.clear()
-    for key in [key for key in up.model_lists if key[0] == name]:
-        del up.model_lists[key]
+    up.forget_provider(name)
     await up.look_into_store()
     described = describe_authorization(get_provider(up.setup, name), up.store)
     return msgspec.structs.replace(described, removed=removed, warnings=warnings)

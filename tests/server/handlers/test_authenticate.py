@@ -1,0 +1,82 @@
+"""`authenticate`: a key is stored, described, tested and forgotten, and nothing else is."""
+
+from pathlib import Path
+
+from sidecar.auth.token_cache import Key, Minted, Terms
+from sidecar.upstream.context import Upstream
+from tests.support import app
+from tests.support.app import Host
+from tests.support.lines import Object
+
+KEY = "sk-CANARY-5f2e7c90d1"
+LISTED = {"object": "list", "data": [{"id": "gpt-4o", "object": "model"}]}
+TERMS = Terms(limit_seconds=1.0)
+
+
+async def authenticate(host: Host, op: str, provider: str = "openai", **params: object) -> Object:
+    return await host.ask("authenticate", {"op": op, **params}, provider=provider)
+
+
+async def mint(up: Upstream, provider: str) -> str:
+    """Return a token of *provider*, minted unless the process has one."""
+
+    async def make() -> Minted[str]:
+        return Minted("new", None)
+
+    return await up.memory.tokens.get(Key("scheme", provider), make, TERMS)
+
+
+async def test_a_stored_key_is_described_and_used_until_it_is_forgotten(tmp_path: Path) -> None:
+    async with app.running(store_dir=str(tmp_path / "store")) as host:
+        assert (await authenticate(host, "status"))["data"]["ready"] is False
+        stored = (await authenticate(host, "login", api_key=KEY))["data"]
+        assert (stored["type"], stored["method"]) == ("done", "api_key")
+        described = (await authenticate(host, "status"))["data"]
+        assert (described["ready"], described["source"]) == (True, "store")
+        host.http.answer_with(LISTED)
+        assert (await authenticate(host, "validate"))["data"]["valid"] is True
+        assert host.http.asked[0].auth == {"authorization": f"Bearer {KEY}"}
+        assert (await authenticate(host, "logout"))["data"]["removed"] is True
+        assert (await authenticate(host, "status"))["data"]["ready"] is False
+        assert KEY not in str(host.lines)
+
+
+async def test_a_logout_forgets_what_was_made_of_that_providers_credentials_alone(tmp_path: Path) -> None:
+    async with app.running(store_dir=str(tmp_path / "store")) as host:
+        up = host.app.upstream
+        for provider in ("openai", "groq"):
+            await authenticate(host, "login", provider, api_key=KEY)
+            host.http.answer_with(LISTED)
+            await host.ask("list_models", provider=provider)
+            up.memory.renewal_failed_at[provider] = 1.0
+            up.discovered_settings[provider, "region"] = "somewhere"
+            await mint(up, provider)
+        up.token_counts[b"question"] = 7
+        await authenticate(host, "logout", "openai")
+        assert {key[0] for key in up.model_lists} == {"groq"}
+        assert {key[0] for key in up.discovered_settings} == {"groq"}
+        assert up.memory.renewal_failed_at == {"groq": 1.0}
+        tokens = up.memory.tokens
+        assert (tokens.peek(Key("scheme", "openai")), tokens.peek(Key("scheme", "groq"))) == (None, "new")
+        assert up.token_counts == {b"question": 7}
+        assert (await authenticate(host, "status", "groq"))["data"]["ready"] is True
+
+
+async def test_a_key_that_the_provider_refuses_is_not_valid() -> None:
+    async with app.running(env={"OPENAI_API_KEY": KEY}) as host:
+        host.http.answer_with({"error": {"message": f"Bad key {KEY}.", "code": "invalid_api_key"}}, 401)
+        error = (await authenticate(host, "validate"))["error"]
+        assert error["code"] == "auth_failed"
+        assert KEY not in str(error)
+
+
+async def test_a_login_that_there_is_not_is_refused() -> None:
+    async with app.running() as host:
+        for provider, params, param in (
+            ("replay", {"api_key": KEY}, "provider"),
+            ("openai", {}, "params.api_key"),
+            ("openai", {"existing": True}, "params.existing"),
+            ("openai", {"existing": True, "api_key": KEY}, "params.existing"),
+        ):
+            error = (await authenticate(host, "login", provider, **params))["error"]
+            assert (error["code"], error["param"]) == ("invalid_request", param)

@@ -1,0 +1,70 @@
+"""`count_tokens`: who counts, and what is said of a count that nobody made exactly."""
+
+import pytest
+
+from sidecar.tokens import vocabularies
+from tests.support import app
+from tests.support.lines import CANARY
+
+TEXT = {"model": "gpt-4", "text": "hello world"}
+
+
+class Encoding:
+    """Counts the words of a text."""
+
+    def encode_ordinary(self, text: str) -> list[int]:
+        return [0] * len(text.split())
+
+
+@pytest.fixture(autouse=True)
+def _small_vocabularies(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vocabularies, "load", lambda _: Encoding())
+
+
+async def test_a_text_is_counted_by_the_models_own_vocabulary() -> None:
+    async with app.running() as host:
+        counted = (await host.ask("count_tokens", TEXT, provider="openai"))["data"]
+        assert counted == {"tokens": 2, "exact": True, "method": "vocabulary", "basis": "cl100k_base", "warnings": []}
+
+
+async def test_without_a_vocabulary_bytes_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(name: str) -> Encoding:
+        raise vocabularies.VocabularyError(name)
+
+    monkeypatch.setattr(vocabularies, "load", fail)
+    async with app.running() as host:
+        assert (await host.ask("count_tokens", TEXT, provider="openai"))["data"] == {
+            "tokens": 4,
+            "exact": False,
+            "method": "bytes",
+            "basis": "3.5 bytes a token",
+            "error_band_pct": 60,
+            "warnings": [],
+        }
+
+
+async def test_a_provider_that_counts_is_asked_once_for_one_prompt() -> None:
+    params = {"model": "claude-x", "messages": [{"role": "user", "content": "Hi"}], "exact": True}
+    async with app.running(env={"ANTHROPIC_API_KEY": CANARY}) as host:
+        host.http.answer_with({"input_tokens": 11})
+        first = (await host.ask("count_tokens", params, provider="anthropic"))["data"]
+        second = (await host.ask("count_tokens", params, provider="anthropic"))["data"]
+        assert first == {"tokens": 11, "exact": True, "method": "provider", "warnings": []}
+        assert second == first | {"cached": True}
+        assert len(host.http.asked) == 1
+
+
+async def test_a_provider_that_cannot_count_is_replaced_by_an_estimate_with_a_warning() -> None:
+    params = {"model": "some-model", "messages": [{"role": "user", "content": "Hi"}], "exact": True}
+    async with app.running(env={"GROQ_API_KEY": CANARY}) as host:
+        counted = (await host.ask("count_tokens", params, provider="groq"))["data"]
+        assert [warning["code"] for warning in counted["warnings"]] == ["estimated"]
+        assert (counted["exact"], counted["method"]) == (False, "estimate")
+        assert not host.http.asked
+
+
+@pytest.mark.parametrize("more", [{"messages": [{"role": "user", "content": "Hi"}]}, {"text": None}])
+async def test_either_messages_or_a_text_is_counted(more: dict[str, object]) -> None:
+    async with app.running() as host:
+        error = (await host.ask("count_tokens", TEXT | more, provider="openai"))["error"]
+        assert (error["code"], error["param"]) == ("invalid_request", "params.messages")

@@ -13,6 +13,7 @@ HINTS = {
     "foreign": f"The file is the database of another program. {ELSEWHERE}",
     "full": "The disk is full.",
     "ioerr": "The disk reports an error.",
+    "link": f"The file is a link. {ELSEWHERE}",
     "no_memory": "There is too little memory.",
     "no_sqlite": "This Python comes without SQLite.",
     "notadb": f"The file is not an SQLite database. {ELSEWHERE}",

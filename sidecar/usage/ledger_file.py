@@ -5,13 +5,14 @@ Knows tables and queries. Must not know chats.
 """
 
 import sqlite3
+import stat
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sidecar.core import private_files
+from sidecar.core import platforms, private_files
 from sidecar.usage.ledger_errors import LedgerError, NewerError
 from sidecar.usage.ledger_schema import COLUMNS, STEPS, VERSION
 from sidecar.usage.spending import Reserved, Sums
@@ -209,9 +210,21 @@ def _opened(path: Path) -> Iterator[sqlite3.Connection]:
 
 
 def _make(path: Path) -> None:
-    """Make the folder and an empty file, for the user alone."""
+    """Make the folder and an empty file, for the user alone, and close a file that others may read.
+
+    Raises: LedgerError for a link, which may lead to a file of somebody else's choice; OSError.
+    """
     private_files.make_folder(path.parent)
-    path.touch(mode=0o600)
+    try:
+        status = path.lstat()
+    except FileNotFoundError:
+        path.touch(mode=0o600)
+        return
+    # A file that is there is not opened here: closing it would undo the locks of a connection that is still open.
+    if stat.S_ISLNK(status.st_mode):
+        raise LedgerError("link")
+    if stat.S_ISREG(status.st_mode) and platforms.is_open_to_others(status):
+        path.chmod(0o600)
 
 
 @contextmanager

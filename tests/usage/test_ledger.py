@@ -73,6 +73,25 @@ def test_the_file_is_the_users_alone_and_nothing_is_left_open(path: Path) -> Non
     assert [each.name for each in path.parent.iterdir()] == [path.name]
 
 
+@posix_only
+def test_a_file_that_others_may_read_is_closed_to_them(path: Path) -> None:
+    write(path, row())
+    path.chmod(0o666)
+    write(path, row())
+    assert (stat.S_IMODE(path.stat().st_mode), count(path)) == (0o600, 2)
+
+
+@posix_only
+def test_a_link_in_its_place_is_not_followed(path: Path, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.write_bytes(b"")
+    path.parent.mkdir(parents=True)
+    path.symlink_to(elsewhere)
+    with pytest.raises(LedgerError, match="link"):
+        write(path, row())
+    assert not elsewhere.read_bytes()
+
+
 def test_a_report_groups_and_sums(path: Path) -> None:
     slow = [row(latency_ms=ms, first_chunk_ms=ms // 10) for ms in range(100, 2100, 100)]
     failed = row(

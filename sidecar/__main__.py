@@ -84,7 +84,7 @@ def _serve(arguments: list[str], descriptors: stdio.Descriptors, leave: Callable
         return 2
     log.set_level(settings.log_level)
     platforms.raise_file_limit()
-    platforms.leave_no_core()
+    platforms.disable_core_dumps()
     anyio.run(serve, settings, descriptors, leave)
     return 0
 

@@ -21,7 +21,7 @@ from sidecar.wires.shared.types import ModelFacts
 
 T = TypeVar("T")
 
-PATH = resources.path("catalogue/models.json")
+PATH = resources.find("catalogue/models.json")
 
 MADE = date(2026, 11, 20)
 """The day up to which the facts of the table go."""

@@ -202,7 +202,7 @@ def gateways() -> dict[str, GatewayRow]:
     """Return the kinds of gateways by name."""
     import tomllib
 
-    with resources.path("catalogue/gateways.toml").open("rb") as file:
+    with resources.find("catalogue/gateways.toml").open("rb") as file:
         return msgspec.convert(tomllib.load(file), dict[str, GatewayRow])
 
 
@@ -211,7 +211,7 @@ def providers() -> dict[str, ProviderRow]:
     """Return the built-in providers by id."""
     import tomllib
 
-    with resources.path("catalogue/providers.toml").open("rb") as file:
+    with resources.find("catalogue/providers.toml").open("rb") as file:
         return msgspec.convert(tomllib.load(file), dict[str, ProviderRow])
 
 

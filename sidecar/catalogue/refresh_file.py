@@ -27,7 +27,7 @@ def read(folder: Path) -> bytes | None:
     """
     path = folder / NAME
     try:
-        with private_files.opened(path, "rb") as file:
+        with private_files.open_file(path, "rb") as file:
             status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):
                 raise RefusedError(f"{path} is no file")
@@ -52,12 +52,12 @@ def write(folder: Path, data: bytes) -> None:
     if platforms.is_foreign(folder.stat()):
         raise RefusedError(f"{folder} belongs to another user")
     _tidy(folder)
-    private_files.replace(folder, NAME, data)
+    private_files.replace_file(folder, NAME, data)
 
 
 def _tidy(folder: Path) -> None:
     """Remove what a process left that was ended while it wrote."""
-    for left in folder.glob(private_files.under_way(NAME)):
+    for left in folder.glob(private_files.temporary_pattern(NAME)):
         try:
             if time.time() - left.lstat().st_mtime > LEFT_SECONDS:
                 left.unlink()

@@ -17,24 +17,24 @@ WINDOWS = sys.platform == "win32"
 MACOS = sys.platform == "darwin"
 
 PARENT_PID = os.getppid()
-"""Who spawned us, noted as early as may be. Of one that has gone before Python was up the pipes alone tell."""
+"""The process that started ours, read as early as possible. If it ended even earlier, only the pipes tell."""
 
 PARENT_SIGNAL: signal.Signals | None = getattr(signal, "SIGURG", None) if sys.platform == "linux" else None
-"""What `ask_for_parent_signal` asks for. The one that nobody else sends and that by default does nothing."""
+"""The signal of `request_parent_signal`: nothing else sends it, and by default it does nothing."""
 
 LEAVE_SIGNALS: tuple[signal.Signals, ...] = tuple(
     getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGHUP", "SIGBREAK") if hasattr(signal, name)
 )
-"""Signals that mean: stop what you do and leave."""
+"""Signals that ask the process to leave."""
 
 IGNORED_SIGNALS: tuple[signal.Signals, ...] = tuple(
     getattr(signal, name) for name in ("SIGPIPE", "SIGUSR1", "SIGUSR2") if hasattr(signal, name)
 )
-"""Signals that would end the process by default and have no business to."""
+"""Signals that end the process by default, and must not."""
 
 
 def make_binary(fd: int) -> None:
-    """Switch *fd* from text to binary, where descriptors have such modes: no LF becomes CRLF."""
+    """Switch *fd* to binary mode on Windows, so that no LF becomes CRLF."""
     if sys.platform == "win32":
         import msvcrt
 
@@ -42,39 +42,42 @@ def make_binary(fd: int) -> None:
 
 
 def wait_readable(fd: int) -> None:
-    """Block until *fd*, which its owner has made non-blocking, has something to read."""
+    """Block until there is something to read from *fd*, which its owner has made non-blocking."""
     if not WINDOWS:
         select.select([fd], [], [])
 
 
 def wait_writable(fd: int) -> None:
-    """Block until *fd*, which its owner has made non-blocking, takes something."""
+    """Block until something can be written to *fd*, which its owner has made non-blocking."""
     if not WINDOWS:
         select.select([], [fd], [])
 
 
-def reader_gone(fd: int) -> bool:
-    """Return whether *fd* is a pipe, socket or terminal whose other end is closed. Windows tells only who writes."""
+def is_reader_gone(fd: int) -> bool:
+    """Return whether *fd* is a pipe, socket or terminal whose other end is closed.
+
+    Always false on Windows, where only a write finds that out.
+    """
     if sys.platform == "win32":
         return False
     waiting = select.poll()
     waiting.register(fd, 0)
-    # POLLNVAL is what macOS says of every device.
+    # macOS reports POLLNVAL for every device.
     return any(event & (select.POLLERR | select.POLLHUP) for _, event in waiting.poll(0))
 
 
-def never_blocks(fd: int) -> Callable[[int], bool]:
-    """Return a function that says whether so many bytes can be written to *fd* now without blocking."""
+def make_blocking_check(fd: int) -> Callable[[int], bool]:
+    """Return a function that returns whether writing that many bytes to *fd* now could block."""
     if WINDOWS or not stat.S_ISFIFO(os.fstat(fd).st_mode):
-        return lambda size_bytes: False  # noqa: ARG005 - nothing is promised for others than pipes
+        return lambda size_bytes: True  # noqa: ARG005 - only pipes promise anything
     poll = select.poll()
     poll.register(fd, select.POLLOUT)
-    # POSIX: a pipe that is writable takes PIPE_BUF bytes whole.
-    return lambda size_bytes: size_bytes <= select.PIPE_BUF and bool(poll.poll(0))
+    # POSIX: a pipe that is writable takes PIPE_BUF bytes at once.
+    return lambda size_bytes: size_bytes > select.PIPE_BUF or not poll.poll(0)
 
 
 def raise_file_limit() -> None:
-    """Raise the soft limit of open files to the hard one, for a socket per stream."""
+    """Raise the soft limit of open files to the hard one: each stream needs a socket."""
     if sys.platform != "win32":
         import resource
 
@@ -85,12 +88,12 @@ def raise_file_limit() -> None:
         try:
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
         except (ValueError, OSError):
-            # macOS refuses more than its kernel's own maximum: what there is must do.
+            # macOS refuses more than its kernel's maximum. The soft limit stays as it is.
             return
 
 
-def leave_no_core() -> None:
-    """Have the system write no core file, which would hold every key, should the process crash."""
+def disable_core_dumps() -> None:
+    """Keep the system from writing a core file after a crash: it would hold every key."""
     if sys.platform != "win32":
         import resource
 
@@ -98,8 +101,8 @@ def leave_no_core() -> None:
         resource.setrlimit(resource.RLIMIT_CORE, (0, hard))
 
 
-def file_limit() -> int | None:
-    """Return how many files may be open, None where there is no such limit."""
+def get_file_limit() -> int | None:
+    """Return how many files may be open; None: there is no limit."""
     if sys.platform == "win32":
         return None
     import resource
@@ -109,7 +112,7 @@ def file_limit() -> int | None:
 
 
 def try_lock(fd: int) -> bool:
-    """Take the lock of the file *fd* and return whether that went well; closing the file gives it back."""
+    """Lock the file *fd*, and return whether that succeeded. Closing the file unlocks it."""
     try:
         if sys.platform == "win32":
             import msvcrt
@@ -126,21 +129,21 @@ def try_lock(fd: int) -> bool:
 
 
 PRIVATE_OPEN = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
-"""Flags for a file of our own: no link is followed, no pipe waited for, no child inherits it."""
+"""Flags for opening a private file: no link is followed, no pipe is waited for, no child process inherits it."""
 
 
 def is_foreign(status: os.stat_result) -> bool:
-    """Return whether a file or folder is another user's. Windows itself keeps others out of the user's folders."""
+    """Return whether a file or folder belongs to another user. Always false on Windows, which keeps users apart."""
     return not WINDOWS and status.st_uid != os.geteuid()
 
 
 def is_open_to_others(status: os.stat_result) -> bool:
-    """Return whether others than its owner may read or change a file or folder."""
+    """Return whether anyone but its owner may read or change a file or folder. Always false on Windows."""
     return not WINDOWS and bool(stat.S_IMODE(status.st_mode) & 0o077)
 
 
 def sync_folder(path: str) -> None:
-    """Wait until what was renamed in the folder *path* is on the disk, where a folder can be asked for that."""
+    """Wait until renames in the folder *path* are on the disk. Does nothing on Windows."""
     if not WINDOWS:
         fd = os.open(path, os.O_RDONLY)
         try:
@@ -150,18 +153,18 @@ def sync_folder(path: str) -> None:
 
 
 class Parent(NamedTuple):
-    """The process that spawned us."""
+    """The process that started ours."""
 
-    gone: Callable[[], bool]
-    """Return whether it has gone, as far as the system can be asked; never blocks."""
+    is_gone: Callable[[], bool]
+    """Returns whether it has ended, as far as the system knows. Never blocks."""
     wait: Callable[[], bool] | None
-    """Block until it has gone and return true, or false where there is no waiting; None: `PARENT_SIGNAL` tells."""
+    """Blocks until it has ended and returns true, or returns false if it cannot wait. None: `PARENT_SIGNAL` tells."""
 
 
-def parent() -> Parent:
-    """Return how to see that the process that spawned us goes."""
+def find_parent() -> Parent:
+    """Return the process that started ours."""
     if WINDOWS:
-        return _parent_by_handle()
+        return _find_parent_by_handle()
     if hasattr(select, "kqueue"):
         return Parent(_is_orphan, partial(_wait_by_kqueue, PARENT_PID))
     return Parent(_is_orphan, None)
@@ -172,14 +175,14 @@ def _is_orphan() -> bool:
 
 
 def _wait_by_kqueue(pid: int) -> bool:
-    """Block until the process *pid* has gone. BSD's and macOS's way (kqueue(2), EVFILT_PROC)."""
+    """Block until the process *pid* has ended. BSD and macOS: kqueue(2), EVFILT_PROC."""
     kqueue: Any = getattr(select, "kqueue")  # noqa: B009 - the attribute exists on BSD and macOS alone
     kinds: Any = select
     exits = kinds.kevent(pid, kinds.KQ_FILTER_PROC, kinds.KQ_EV_ADD, kinds.KQ_NOTE_EXIT)
     try:
         with closing(kqueue()) as queue:
             queue.control([exits], 0)
-            # It may have gone, and its number been given away, before the kernel was asked.
+            # It may have ended, and its number may belong to another process, before the kernel was asked.
             return _is_orphan() or bool(queue.control(None, 1, None))
     except ProcessLookupError:
         return True
@@ -187,8 +190,8 @@ def _wait_by_kqueue(pid: int) -> bool:
         return False
 
 
-def _parent_by_handle() -> Parent:
-    # A pid may be given to a stranger: only a handle taken at the start names the parent for good.
+def _find_parent_by_handle() -> Parent:
+    # A pid may be reused. Only a handle that is opened at the start always means the parent.
     import ctypes
 
     synchronize, no_such_process, signalled, infinite = 0x00100000, 87, 0, 0xFFFFFFFF
@@ -196,25 +199,25 @@ def _parent_by_handle() -> Parent:
     kernel = windows.WinDLL("kernel32", use_last_error=True)
     handle = kernel.OpenProcess(synchronize, False, PARENT_PID)  # noqa: FBT003 - an argument of Windows
     if not handle:
-        went_before = windows.get_last_error() == no_such_process
-        return Parent(lambda: went_before, lambda: went_before)
+        ended_before = windows.get_last_error() == no_such_process
+        return Parent(lambda: ended_before, lambda: ended_before)
     return Parent(
         lambda: bool(kernel.WaitForSingleObject(handle, 0) == signalled),
         lambda: bool(kernel.WaitForSingleObject(handle, infinite) == signalled),
     )
 
 
-def ask_for_parent_signal() -> bool:
-    """Have Linux send `PARENT_SIGNAL` when our parent goes, and return whether it will.
+def request_parent_signal() -> bool:
+    """Have Linux send `PARENT_SIGNAL` when our parent ends, and return whether it will.
 
-    To be called by the main thread, which lasts: the wish is a thread's own (prctl(2), PR_SET_PDEATHSIG). The signal
-    comes as well when only the *thread* that spawned us ends, and again when the next one does that the kernel has
-    given us to: it says that it is time to look, and no more.
+    Call it from the main thread: the request ends with the thread that makes it (prctl(2), PR_SET_PDEATHSIG). The
+    signal also comes when only the *thread* that started us ends, and again when a later parent ends. It therefore
+    means no more than that the parent should be checked.
     """
     if PARENT_SIGNAL is None:
         return False
     try:
-        # A few milliseconds of import.
+        # Importing it takes a few milliseconds.
         import ctypes
 
         prctl = ctypes.CDLL(None).prctl

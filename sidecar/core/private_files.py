@@ -1,6 +1,6 @@
-"""Files of the user's alone: opened through no link, made open to nobody else, replaced whole or not at all.
+"""Files that only the user may read: never opened through a link, replaced as a whole or not at all.
 
-Everything here blocks, and is called in a worker thread. Must not know what the files are for.
+Everything here blocks; call it in a worker thread. Must not know what the files are for.
 """
 
 import os
@@ -11,45 +11,45 @@ from sidecar.core import platforms
 
 
 class RefusedError(ValueError):
-    """A file or folder that somebody else may have put there, or that is not fit to be kept; its text says why."""
+    """A file or folder that is not safe to use, because someone else may have made it. Its text says why."""
 
 
 def make_folder(folder: Path) -> None:
-    """Make *folder*, and those that it is in, where they are not there."""
+    """Make *folder* and its parents if they do not exist, open to nobody else."""
     for missing in reversed([each for each in (folder, *folder.parents) if not each.exists()]):
         missing.mkdir(mode=0o700, exist_ok=True)
 
 
-def opened(path: Path, mode: str) -> IO[bytes]:
-    """Return the file *path*, open; one that is made is 0600 from its first moment.
+def open_file(path: Path, mode: str) -> IO[bytes]:
+    """Open the file *path*. A new file has the mode 0600 from the start.
 
-    Raises: RefusedError for a link, OSError.
+    Raises: RefusedError if *path* is a link, OSError.
     """
     try:
-        return open(path, mode, opener=_private)
+        return open(path, mode, opener=_open_private)
     except OSError:
         if path.is_symlink():
             raise RefusedError(f"{path} is a link") from None
         raise
 
 
-def _private(path: str, flags: int) -> int:
+def _open_private(path: str, flags: int) -> int:
     return os.open(path, flags | platforms.PRIVATE_OPEN, 0o600)
 
 
-def under_way(name: str) -> str:
-    """Return the pattern of the files that `replace` makes on its way, and leaves when its process is killed."""
+def temporary_pattern(name: str) -> str:
+    """Return the glob pattern of the temporary files of `replace_file`, which a killed process leaves behind."""
     return f"{name}.*.tmp"
 
 
-def replace(folder: Path, name: str, data: bytes) -> None:
-    """Put *data* in the place of the file *name* at once; it is on the disk before.
+def replace_file(folder: Path, name: str, data: bytes) -> None:
+    """Replace the file *name* by one with *data*, at once and only when *data* is on the disk.
 
     Raises: RefusedError, OSError.
     """
-    new = folder / under_way(name).replace("*", os.urandom(8).hex())
+    new = folder / temporary_pattern(name).replace("*", os.urandom(8).hex())
     try:
-        with opened(new, "xb") as file:
+        with open_file(new, "xb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())

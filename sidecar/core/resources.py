@@ -1,7 +1,7 @@
-"""The data files that come with the program: found here, whoever reads them.
+"""Where the data files of the program are.
 
-`importlib.resources` would import `tempfile` and its kin, 7 ms of every first chat, to serve packages inside archives,
-where the program cannot run anyway: its libraries are native.
+`importlib.resources` would add 7 ms of imports to the first chat, to support packages inside archives. The program
+cannot run from one anyway, because its libraries are native.
 """
 
 from pathlib import Path
@@ -11,12 +11,12 @@ import sidecar
 _ROOT = Path(sidecar.__file__).parent
 
 
-def path(name: str) -> Path:
-    """Return the path of the data file or folder *name*, relative to the package: `catalogue/models.json`."""
+def find(name: str) -> Path:
+    """Return the path of a data file or folder; *name* is relative to the package, such as `catalogue/models.json`."""
     return _ROOT / name
 
 
-def fixtures() -> Path:
-    """Return the folder of recorded exchanges: inside an installed package, beside it in a checkout."""
+def find_fixtures() -> Path:
+    """Return the folder of recorded exchanges: inside an installed package, beside the package in a checkout."""
     inside = _ROOT / "fixtures"
     return inside if inside.is_dir() else _ROOT.parent / "fixtures"

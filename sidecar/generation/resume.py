@@ -50,7 +50,7 @@ class _Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 @cache
 def _read_rules() -> list[Rule]:
-    text = resources.path("generation/resume.toml").read_bytes()
+    text = resources.find("generation/resume.toml").read_bytes()
     return msgspec.toml.decode(text, type=_Table).rules
 
 

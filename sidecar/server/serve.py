@@ -124,25 +124,25 @@ async def _leave(app: App, finished: anyio.Event) -> None:
 
 
 async def _watch_host(output: stdio.Output, finished: anyio.Event) -> None:
-    parent = platforms.parent()
+    parent = platforms.find_parent()
     _hear_of_end(parent, finished)
-    while not parent.gone() and not output.reader_gone:  # noqa: ASYNC110 - not everything is told, all can be asked
+    while not parent.is_gone() and not output.reader_gone:  # noqa: ASYNC110 - not everything is told, all can be asked
         await anyio.sleep(HOST_CHECK_SECONDS)
     finished.set()
 
 
 def _hear_of_end(parent: platforms.Parent, finished: anyio.Event) -> None:
     """Have the system tell of the end of *parent* at once, even while another process holds the pipes."""
-    in_loop = event_loop.thread_caller()
+    in_loop = event_loop.make_thread_caller()
 
     def look(*_: object) -> None:
-        if parent.gone():
+        if parent.is_gone():
             finished.set()
 
     def ask() -> None:
         if platforms.PARENT_SIGNAL:
             signal.signal(platforms.PARENT_SIGNAL, lambda *_: in_loop(look))
-            platforms.ask_for_parent_signal()
+            platforms.request_parent_signal()
             # It may have gone just before.
             look()
 
@@ -158,7 +158,7 @@ async def _watch_output(write_queue: WriteQueue, finished: anyio.Event) -> None:
 
 
 def _handle_signals(app: App, output: stdio.Output) -> None:
-    in_loop = event_loop.thread_caller()
+    in_loop = event_loop.make_thread_caller()
 
     def leave(number: int, frame: object) -> None:  # noqa: ARG001 - the shape of a handler
         if app.leaving:

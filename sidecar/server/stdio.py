@@ -75,7 +75,7 @@ class Input:
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
-        self._in_loop = event_loop.thread_caller()
+        self._call_in_loop = event_loop.make_thread_caller()
         self._arrived = anyio.Event()
         self._data = b""
         self._processed = threading.Semaphore(0)
@@ -94,7 +94,7 @@ class Input:
         while True:
             data = _read_some(self._fd)
             try:
-                self._in_loop(self._deliver, data)
+                self._call_in_loop(self._deliver, data)
             except RuntimeError:
                 return
             if not data:
@@ -122,8 +122,8 @@ class Output:
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
-        self._never_blocks = platforms.never_blocks(fd)
-        self._in_loop = event_loop.thread_caller()
+        self._may_block = platforms.make_blocking_check(fd)
+        self._call_in_loop = event_loop.make_thread_caller()
         self._batches: SimpleQueue[tuple[bytes, Callable[[bool], None]]] = SimpleQueue()
         self._idle = threading.Event()
         self._idle.set()
@@ -135,7 +135,7 @@ class Output:
         Returns: whether it was written (false: the host has closed its end), or None when the thread writes it and
         then passes that answer to *on_written* in the event loop.
         """
-        if self._never_blocks(len(batch)):
+        if not self._may_block(len(batch)):
             return _write_all(self._fd, batch)
         self._idle.clear()
         self._batches.put((batch, on_written))
@@ -148,7 +148,7 @@ class Output:
     @property
     def reader_gone(self) -> bool:
         """Whether the host has closed its end."""
-        return platforms.reader_gone(self._fd)
+        return platforms.is_reader_gone(self._fd)
 
     def _write(self) -> None:
         while True:
@@ -156,7 +156,7 @@ class Output:
             ok = _write_all(self._fd, batch)
             self._idle.set()
             try:
-                self._in_loop(on_written, ok)
+                self._call_in_loop(on_written, ok)
             except RuntimeError:
                 return
             if not ok:

@@ -8,7 +8,7 @@ import msgspec
 from sidecar.core import resources
 from sidecar.tokens.estimates import Family
 
-PATH = resources.path("tokens/families.toml")
+PATH = resources.find("tokens/families.toml")
 
 
 class _Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -19,7 +19,7 @@ from sidecar.core import resources
 if TYPE_CHECKING:
     from tiktoken import Encoding
 
-FOLDER = resources.path("tokens/vocab")
+FOLDER = resources.find("tokens/vocab")
 
 SEPARATOR = b"\xff"
 """No part of UTF-8, so of no token but the one that it is itself, which stands between two of them as nothing."""

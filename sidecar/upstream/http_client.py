@@ -217,7 +217,7 @@ def _check_peer(stream: Any) -> None:
 def _make_client() -> "httpx2.AsyncClient":
     from http.cookiejar import CookieJar, DefaultCookiePolicy  # As slow as the client, which imports it too.
 
-    httpx2, files = _client(), platforms.file_limit()
+    httpx2, files = _client(), platforms.get_file_limit()
     return httpx2.AsyncClient(  # type: ignore[no-any-return]  # imported lazily
         verify=_tls_context(),
         limits=httpx2.Limits(

@@ -29,7 +29,7 @@ def folder(config: Config) -> Path:
     """Return where the exchanges are: the user's folder, or those that come with the program."""
     if config.replay_dir:
         return Path(config.replay_dir)
-    return resources.fixtures()
+    return resources.find_fixtures()
 
 
 def models(config: Config) -> list[str]:

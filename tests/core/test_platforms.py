@@ -65,7 +65,7 @@ def waiting(parent: platforms.Parent) -> Callable[[], bool]:
 def test_kqueue_tells_of_the_parents_exit(monkeypatch: pytest.MonkeyPatch) -> None:
     kernel = Kernel()
     install(monkeypatch, kernel)
-    assert waiting(platforms.parent())()
+    assert waiting(platforms.find_parent())()
     assert kernel.asked == [Event(os.getppid(), "proc", "add", "exit")]
     assert kernel.waited
     assert kernel.closed
@@ -74,15 +74,15 @@ def test_kqueue_tells_of_the_parents_exit(monkeypatch: pytest.MonkeyPatch) -> No
 def test_a_parent_that_went_before_kqueue_was_asked_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     install(monkeypatch, kernel := Kernel())
     monkeypatch.setattr(platforms, "PARENT_PID", STRANGER)
-    assert waiting(platforms.parent())()
+    assert waiting(platforms.find_parent())()
     assert not kernel.waited
     install(monkeypatch, Kernel(ProcessLookupError()))
-    assert waiting(platforms.parent())()
+    assert waiting(platforms.find_parent())()
 
 
 def test_where_kqueue_refuses_nothing_is_concluded(monkeypatch: pytest.MonkeyPatch) -> None:
     install(monkeypatch, kernel := Kernel(PermissionError()))
-    assert not waiting(platforms.parent())()
+    assert not waiting(platforms.find_parent())()
     assert kernel.closed
 
 
@@ -111,7 +111,7 @@ def on_windows(monkeypatch: pytest.MonkeyPatch, kernel: Kernel32, error: int = 0
     monkeypatch.setattr(platforms, "WINDOWS", True)
     monkeypatch.setattr(ctypes, "WinDLL", lambda *_, **__: kernel, raising=False)
     monkeypatch.setattr(ctypes, "get_last_error", lambda: error, raising=False)
-    return platforms.parent()
+    return platforms.find_parent()
 
 
 def test_on_windows_a_handle_that_is_taken_at_the_start_tells_of_the_parents_end(
@@ -120,11 +120,11 @@ def test_on_windows_a_handle_that_is_taken_at_the_start_tells_of_the_parents_end
     kernel = Kernel32(there=True)
     parent = on_windows(monkeypatch, kernel)
     assert kernel.opened == [(0x00100000, os.getppid())]
-    assert not parent.gone()
+    assert not parent.is_gone()
     assert waiting(parent)()
     assert kernel.waits_ms == [0, 0xFFFFFFFF]
     kernel.there = False
-    assert parent.gone()
+    assert parent.is_gone()
 
 
 @pytest.mark.parametrize(("error", "gone"), [(NO_SUCH_PROCESS, True), (5, False)], ids=["none such", "access denied"])
@@ -132,7 +132,7 @@ def test_on_windows_a_parent_without_a_handle_has_gone_or_is_not_known(
     monkeypatch: pytest.MonkeyPatch, error: int, gone: bool
 ) -> None:
     parent = on_windows(monkeypatch, Kernel32(there=False, handle=0), error)
-    assert (parent.gone(), waiting(parent)()) == (gone, gone)
+    assert (parent.is_gone(), waiting(parent)()) == (gone, gone)
 
 
 @pytest.mark.skipif(platforms.PARENT_SIGNAL is None, reason="Linux")
@@ -144,7 +144,7 @@ class TestLinux:
         asked = ctypes.c_int()
         assert signal.getsignal(signal.SIGURG) is signal.SIG_DFL
         try:
-            assert platforms.ask_for_parent_signal()
+            assert platforms.request_parent_signal()
             assert process.prctl(2, ctypes.byref(asked)) == 0
             assert asked.value == platforms.PARENT_SIGNAL == signal.SIGURG
         finally:
@@ -152,9 +152,9 @@ class TestLinux:
 
     def test_without_prctl_there_is_still_the_poll(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(ctypes, "CDLL", lambda *_: object())
-        assert not platforms.ask_for_parent_signal()
-        parent = platforms.parent()
+        assert not platforms.request_parent_signal()
+        parent = platforms.find_parent()
         assert parent.wait is None
-        assert not parent.gone()
+        assert not parent.is_gone()
         monkeypatch.setattr(platforms, "PARENT_PID", STRANGER)
-        assert parent.gone()
+        assert parent.is_gone()

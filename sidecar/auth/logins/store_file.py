@@ -49,7 +49,7 @@ def read(folder: Path) -> Content:
     """
     try:
         was_open = _check_folder(folder)
-        with private_files.opened(folder / NAME, "rb") as file:
+        with private_files.open_file(folder / NAME, "rb") as file:
             was_open |= _check_file(file)
             data = file.read(MAX_BYTES + 1)
     except FileNotFoundError:
@@ -63,10 +63,10 @@ def write(folder: Path, data: bytes) -> None:
 
     Raises: RefusedError, OSError.
     """
-    for left in folder.glob(private_files.under_way(NAME)):
+    for left in folder.glob(private_files.temporary_pattern(NAME)):
         # Of a process that was killed while it wrote.
         left.unlink(missing_ok=True)
-    private_files.replace(folder, NAME, data)
+    private_files.replace_file(folder, NAME, data)
     platforms.sync_folder(str(folder))
 
 
@@ -82,7 +82,7 @@ def open_lock(folder: Path) -> IO[bytes]:
     """
     private_files.make_folder(folder)
     _check_folder(folder)
-    return private_files.opened(folder / LOCK_NAME, "ab")
+    return private_files.open_file(folder / LOCK_NAME, "ab")
 
 
 def _check_folder(folder: Path) -> bool:

@@ -17,7 +17,7 @@ from sidecar.core.http import HttpRequest
 from sidecar.core.json_values import parse_json
 from sidecar.core.message_content import list_parts
 from sidecar.wires import openai_chat
-from sidecar.wires.openai_chat import parts as openai_chat_parts
+from sidecar.wires.openai_chat.usage import read_usage
 from sidecar.wires.shared.draft import Draft
 from sidecar.wires.shared.error_rules import ReportedError, Rule, classify_error, list_codes, read_plain_text
 from sidecar.wires.shared.errors import (
@@ -148,7 +148,7 @@ class Decoder:
         """The usage known so far."""
         if self._other:
             return self._other.usage
-        return openai_chat_parts.usage(self._usage) if self._usage else None
+        return read_usage(self._usage) if self._usage else None
 
     def feed(self, frame: Frame, out: list[Chunk]) -> None:
         """Append what one event says to *out*."""

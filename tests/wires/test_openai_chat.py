@@ -12,7 +12,7 @@ from protocol.messages import OpaquePart, ReasoningPart, TextPart, ToolCallPart
 from protocol.replies import Chunk, Content, ToolCallChunk
 from sidecar.core.errors import SidecarError
 from sidecar.wires import openai_chat
-from sidecar.wires.openai_chat.parts import cost, usage
+from sidecar.wires.openai_chat.usage import read_cost_usd, read_usage
 from sidecar.wires.shared.types import Outcome
 from tests.support.openai_chats import DONE, body_of, delta, played, route_to
 
@@ -215,7 +215,7 @@ def test_a_message_goes_back_the_way_it_came(echo: str) -> None:
 def test_the_sum_tells_whether_reasoning_is_part_of_the_output(
     raw: dict[str, Any], outside: bool, output: int | None
 ) -> None:
-    assert usage(raw, outside=outside).output_tokens == output
+    assert read_usage(raw, reasoning_outside=outside).output_tokens == output
 
 
 @pytest.mark.parametrize(
@@ -237,7 +237,7 @@ def test_the_sum_tells_whether_reasoning_is_part_of_the_output(
     ],
 )
 def test_the_cost_is_the_very_decimal_that_was_sent(raw: dict[str, Any], usd: str | None) -> None:
-    assert cost(raw) == usd
+    assert read_cost_usd(raw) == usd
 
 
 def test_the_usage_before_an_error_is_kept() -> None:

@@ -1,15 +1,15 @@
-"""The failures of Chat Completions and of the many that imitate it. [pure]
+"""Errors of Chat Completions and its imitations, as HTTP replies and inside streams. [pure]
 
-Knows error bodies and errors inside a stream, in the shapes of each imitation. Must not know what
-an answer looks like. Sources: openai 3.52.0 (`_exceptions.py`), groq 1.7.0 (`chat_completion_chunk.py`),
-openrouter 1.3.84 (`errors/`), vscode-copilot-chat (`chatMLFetcher.ts`), learn.microsoft.com, 2026-11.
+Knows error bodies in the shapes of each imitation. Must not know what an answer looks like. Sources:
+openai 3.52.0 (`_exceptions.py`), groq 1.7.0 (`chat_completion_chunk.py`), openrouter 1.3.84 (`errors/`),
+vscode-copilot-chat (`chatMLFetcher.ts`), learn.microsoft.com, read 2026-11.
 """
 
 from typing import Any
 
 from sidecar.core.errors import SidecarError
-from sidecar.core.json_values import parse_json
-from sidecar.wires.openai_chat.parts import ChatChunk, extensions, text_of
+from sidecar.core.json_values import parse_json, read_object, read_text
+from sidecar.wires.openai_chat.chunks import ChatChunk, list_extensions
 from sidecar.wires.shared.error_rules import (
     ReportedError,
     Rule,
@@ -22,7 +22,7 @@ from sidecar.wires.shared.error_rules import (
 _QUOTA = Rule("quota_exceeded", hint="Check the plan and the balance of the account.")
 _LOGIN = Rule("auth_failed", hint="Check the key, or log in again.")
 _CONTEXT = Rule("context_length_exceeded", hint="Shorten the conversation or ask for fewer tokens.")
-_BAD_CALL = Rule("provider_error", retryable=True, hint="The model wrote a tool call that is none; ask again.")
+_BAD_CALL = Rule("provider_error", retryable=True, hint="The model wrote an invalid tool call: ask again.")
 
 ERRORS: dict[str, Rule] = {
     "invalid_api_key": _LOGIN,
@@ -69,12 +69,14 @@ ERRORS: dict[str, Rule] = {
     "model_not_supported": Rule("model_not_found"),
     "unknown_model": Rule("model_not_found"),
     "invalid_model": Rule("model_not_found"),
-    "DeploymentNotFound": Rule("model_not_found", hint="A deployment that is new takes some minutes to be found."),
-    "unsupported_api_for_model": Rule("invalid_request", hint="The model speaks another wire: see `options.wire`."),
+    "DeploymentNotFound": Rule("model_not_found", hint="A new deployment can be found only after some minutes."),
+    "unsupported_api_for_model": Rule(
+        "invalid_request", hint="The model speaks another wire: choose one with `options.wire`."
+    ),
     "tool_use_failed": _BAD_CALL,
     "json_validate_failed": _BAD_CALL,
 }
-"""By `error.code`, then the code inside, then `error.type`."""
+"""By `error.code`, then by the inner code, then by `error.type`."""
 
 PARAMS = {
     "model": "params.model",
@@ -91,26 +93,32 @@ PARAMS = {
     "tools": "params.options.tools",
     "top_p": "params.options.top_p",
 }
-"""The provider's `param` → the path of the host's own field."""
+"""The path of the host's field by the name of the provider's parameter."""
 
 MAX_DEPTH = 4
-"""How deep a message is looked for."""
+"""How deep a message is searched for."""
 
 
 def classify(status: int, headers: dict[str, str], body: bytes) -> SidecarError:
-    """Return the failure of an HTTP error reply; a *status* of 0 stands for an error inside a stream."""
-    raw = parse_json(body)
+    """Return the error of an HTTP error reply; a *status* of 0 stands for an error inside a stream."""
+    document = parse_json(body)
     if not status:
-        return in_stream(raw)
-    fault = _fault(raw) if isinstance(raw, dict | list) else ReportedError(message=read_plain_text(body))
-    return classify_error(fault, status, headers, ERRORS)
+        return classify_in_stream(document)
+    if not isinstance(document, dict | list):
+        return classify_error(ReportedError(message=read_plain_text(body)), status, headers, ERRORS)
+    return classify_error(_read_report(document), status, headers, ERRORS)
 
 
-def tells_failure(chunk: ChatChunk, event: str, own: list[dict[str, Any]]) -> bool:
-    """Return whether *chunk*, with its extensions *own*, is an error in one of the shapes that come with status 200."""
+def classify_in_stream(document: Any) -> SidecarError:
+    """Return the error that an event or a document of status 200 reports."""
+    return classify_stream_error(_read_report(document), ERRORS)
+
+
+def reports_error(chunk: ChatChunk, event: str, extensions: list[dict[str, Any]]) -> bool:
+    """Return whether *chunk*, with its *extensions*, is an error in one of the shapes that come with status 200."""
     if (chunk.error and _is_error(chunk.error)) or chunk.object == "error" or (event == "error" and not chunk.choices):
         return True
-    if own and any(_is_error(extension.get("error")) for extension in own):
+    if extensions and any(_is_error(extension.get("error")) for extension in extensions):
         return True
     return any(choice is not None and _is_error(choice.error) for choice in chunk.choices or ())
 
@@ -119,55 +127,50 @@ def _is_error(value: Any) -> bool:
     return any(value.values()) if isinstance(value, dict) else bool(value)
 
 
-def in_stream(raw: Any) -> SidecarError:
-    """Return the failure that an event or a document of status 200 stands for."""
-    return classify_stream_error(_fault(raw), ERRORS)
-
-
-def _fault(raw: Any) -> ReportedError:
-    whole = raw[0] if isinstance(raw, list) and raw else raw
-    if not isinstance(whole, dict):
-        return ReportedError(message=_said(raw))
-    found = _error_of(whole)
-    error = found if isinstance(found, dict) else whole
-    inner, metadata = (error[key] if isinstance(error.get(key), dict) else {} for key in ("innererror", "metadata"))
+def _read_report(raw: Any) -> ReportedError:
+    document = raw[0] if isinstance(raw, list) and raw else raw
+    if not isinstance(document, dict):
+        return ReportedError(message=_find_message(raw))
+    reported = _find_error(document)
+    error = reported if isinstance(reported, dict) else document
+    inner, metadata = read_object(error.get("innererror")), read_object(error.get("metadata"))
     codes = list_codes(
         error.get("code"),
         inner.get("code"),
         error.get("type"),
-        whole.get("error_type"),
+        document.get("error_type"),
         metadata.get("error_type"),
         "flagged_input" if "flagged_input" in metadata else None,
         error.get("status_code"),
-        whole.get("status_code"),
+        document.get("status_code"),
     )
-    # Codes may carry more behind a colon, such as the model or the wait.
-    codes = tuple(word for code in codes for word in dict.fromkeys((code, code.partition(":")[0])))
-    said, below = _said(found), _said(metadata.get("raw"))
+    # A code may carry more behind a colon, such as the model or the wait.
+    codes = tuple(variant for code in codes for variant in dict.fromkeys((code, code.partition(":")[0])))
+    message, upstream_message = _find_message(reported), _find_message(metadata.get("raw"))
     param = error.get("param")
     return ReportedError(
-        message=f"{said}: {below}" if below else said,
+        message=f"{message}: {upstream_message}" if upstream_message else message,
         codes=codes,
         param=PARAMS.get(param) if isinstance(param, str) else None,
-        request_id=text_of(whole.get("request_id")) or text_of(whole.get("generationId")) or None,
+        request_id=read_text(document.get("request_id")) or read_text(document.get("generationId")) or None,
     )
 
 
-def _error_of(whole: dict[str, Any]) -> Any:
-    """Return the part of a document that tells the error: the document itself, when no part does."""
-    choices, errors = whole.get("choices"), whole.get("errors")
-    places = [whole, *extensions(whole), *(choices if isinstance(choices, list) else ())]
+def _find_error(document: dict[str, Any]) -> Any:
+    """Return the part of *document* that reports the error: the document itself, when no part does."""
+    choices, errors = document.get("choices"), document.get("errors")
+    places = [document, *list_extensions(document), *(choices if isinstance(choices, list) else ())]
     for place in places:
         if isinstance(place, dict) and _is_error(place.get("error")):
             return place["error"]
-    return errors[0] if isinstance(errors, list) and errors else whole
+    return errors[0] if isinstance(errors, list) and errors else document
 
 
-def _said(value: Any, depth: int = 0) -> str:
-    """Return the first sentence that *value* has for people, wherever it keeps it."""
+def _find_message(value: Any, depth: int = 0) -> str:
+    """Return the first message for people in *value*, wherever it stands."""
     if isinstance(value, list) and depth < MAX_DEPTH:
-        return "; ".join(filter(None, (_said(each, depth + 1) for each in value[:3])))
+        return "; ".join(filter(None, (_find_message(each, depth + 1) for each in value[:3])))
     if isinstance(value, dict) and depth < MAX_DEPTH:
-        sentences = (_said(value.get(key), depth + 1) for key in ("message", "msg", "detail", "error"))
-        return next(filter(None, sentences), "")
-    return text_of(value)
+        messages = (_find_message(value.get(key), depth + 1) for key in ("message", "msg", "detail", "error"))
+        return next(filter(None, messages), "")
+    return read_text(value)

@@ -1,7 +1,7 @@
 """A chat → the request of OpenAI's Chat Completions, `POST /chat/completions`. [pure]
 
-Knows the options and, by the columns of `Quirks`, how those who imitate it differ; the messages are
-built by `openai_chat_turns`. Must not know the answer. Sources: openai 3.52.0
+Knows the options and, by the columns of `Quirks`, where the imitations differ; `turns` encodes the
+messages. Must not know the answer. Sources: openai 3.52.0
 (`types/chat/completion_create_params.py`), openrouter 1.3.84, groq 1.7.0, cerebras_cloud_sdk 1.91.0,
 mistralai 3.7.0, read 2026-11.
 """
@@ -14,7 +14,7 @@ from protocol.messages import Tool
 from protocol.replies import Warn
 from protocol.requests import Chat, NamedTool, Options, ReasoningOptions
 from sidecar.core.http import HttpRequest
-from sidecar.wires.openai_chat.turns import conversation
+from sidecar.wires.openai_chat.turns import encode_conversation
 from sidecar.wires.shared.options import (
     describe_left_out,
     drop_refused_options,
@@ -27,14 +27,14 @@ from sidecar.wires.shared.tool_calls import make_name_fit
 from sidecar.wires.shared.types import Encoded, Route
 
 REFUSABLE = ("tools", "tool_choice", "parallel_tool_calls", "reasoning", "max_tokens")
-"""Options, beside those of `SAMPLING`, that are left out for a model that is known to refuse them."""
+"""Options, beside the sampling options, that are left out for a model that is known to refuse them."""
 
 CACHE_OPTIONS: dict[str, dict[str, Any]] = {
     "": {},
     "cache_control": {"cache_control": {"type": "ephemeral"}},
     "gateway": {"providerOptions": {"gateway": {"caching": "auto"}}},
 }
-"""The fields that ask for the prompt to be cached, by `Quirks.cache_option`."""
+"""The fields that ask the provider to cache the prompt, by `Quirks.cache_option`."""
 
 EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 
@@ -42,14 +42,14 @@ EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 def encode(chat: Chat, route: Route) -> Encoded:
     """Return the streaming request for *chat*."""
     warnings: list[Warn] = []
-    options = _accepted(chat.options, route, warnings)
-    messages = conversation(chat.messages, route, make_name_fit(options.tools))
+    options = _drop_refused_options(chat.options, route, warnings)
+    messages = encode_conversation(chat.messages, route, make_name_fit(options.tools))
     body: dict[str, Any] = {"model": route.model, "messages": messages}
-    body |= _stream(route)
-    body |= _limits(options, route)
-    body |= _tools(options)
-    body |= _reasoning(options.reasoning, route, warnings)
-    _response_format(body, options, route, warnings)
+    body |= _encode_stream_options(route)
+    body |= _encode_sampling(options, route)
+    body |= _encode_tools(options)
+    body |= _encode_reasoning(options.reasoning, route, warnings)
+    _add_response_format(body, options, route, warnings)
     if options.cache == "auto":
         body |= CACHE_OPTIONS[route.quirks.cache_option]
     return Encoded(
@@ -66,7 +66,7 @@ def encode(chat: Chat, route: Route) -> Encoded:
 # --- options ---------------------------------------------------------------------------------
 
 
-def _accepted(options: Options, route: Route, warnings: list[Warn]) -> Options:
+def _drop_refused_options(options: Options, route: Route, warnings: list[Warn]) -> Options:
     """Return *options* without what the model or the provider is known to refuse, each with a warning."""
     options = drop_refused_options(options, route, warnings)
     refused = {name for name in REFUSABLE if name in route.facts.refuses}
@@ -82,16 +82,16 @@ def _accepted(options: Options, route: Route, warnings: list[Warn]) -> Options:
     return msgspec.structs.replace(options, **{name: [] if name == "tools" else None for name in dropped})
 
 
-def _stream(route: Route) -> dict[str, Any]:
+def _encode_stream_options(route: Route) -> dict[str, Any]:
     if "stream" in route.facts.refuses:
         return {"stream": False}
-    wanted = {"include_usage": True} if route.quirks.usage_option else {}
+    stream_options = {"include_usage": True} if route.quirks.usage_option else {}
     if route.quirks.obfuscation_option:
-        wanted["include_obfuscation"] = False
-    return {"stream": True, "stream_options": wanted} if wanted else {"stream": True}
+        stream_options["include_obfuscation"] = False
+    return {"stream": True, "stream_options": stream_options} if stream_options else {"stream": True}
 
 
-def _limits(options: Options, route: Route) -> dict[str, Any]:
+def _encode_sampling(options: Options, route: Route) -> dict[str, Any]:
     fields = {
         route.quirks.max_tokens_field: options.max_tokens,
         "temperature": options.temperature,
@@ -102,10 +102,10 @@ def _limits(options: Options, route: Route) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value is not None}
 
 
-def _tools(options: Options) -> dict[str, Any]:
+def _encode_tools(options: Options) -> dict[str, Any]:
     if not options.tools:
         return {}
-    fields: dict[str, Any] = {"tools": [_tool(tool) for tool in options.tools]}
+    fields: dict[str, Any] = {"tools": [_encode_tool(tool) for tool in options.tools]}
     choice = options.tool_choice
     if isinstance(choice, NamedTool):
         fields["tool_choice"] = {"type": "function", "function": {"name": choice.name}}
@@ -116,43 +116,49 @@ def _tools(options: Options) -> dict[str, Any]:
     return fields
 
 
-def _tool(tool: Tool) -> dict[str, Any]:
-    optional = {"description": tool.description, "strict": tool.strict}
-    given = {name: value for name, value in optional.items() if value is not None}
-    return {"type": "function", "function": {"name": tool.name, "parameters": tool.parameters} | given}
+def _encode_tool(tool: Tool) -> dict[str, Any]:
+    function: dict[str, Any] = {"name": tool.name, "parameters": tool.parameters}
+    if tool.description is not None:
+        function["description"] = tool.description
+    if tool.strict is not None:
+        function["strict"] = tool.strict
+    return {"type": "function", "function": function}
 
 
-def _response_format(body: dict[str, Any], options: Options, route: Route, warnings: list[Warn]) -> None:
-    wanted = get_json_format(options)
-    if wanted is None:
+def _add_response_format(body: dict[str, Any], options: Options, route: Route, warnings: list[Warn]) -> None:
+    json_format = get_json_format(options)
+    if json_format is None:
         return
-    by_schema = wanted.type == "json_schema"
-    refused = "response_format" in route.facts.refuses or (by_schema and route.facts.structured is False)
-    if refused or (by_schema and not route.quirks.json_schema):
-        text = write_json_instruction(wanted, route, warnings)
+    has_schema = json_format.type == "json_schema"
+    is_refused = "response_format" in route.facts.refuses or (has_schema and route.facts.structured is False)
+    if is_refused or (has_schema and not route.quirks.json_schema):
+        text = write_json_instruction(json_format, route, warnings)
         body["messages"].insert(0, {"role": route.quirks.system_role, "content": text})
-    if by_schema and not refused and route.quirks.json_schema:
-        strict = {} if wanted.strict is None else {"strict": wanted.strict}
-        schema = {"name": wanted.name, "schema": wanted.schema} | strict
+    if has_schema and not is_refused and route.quirks.json_schema:
+        strict = {} if json_format.strict is None else {"strict": json_format.strict}
+        schema = {"name": json_format.name, "schema": json_format.schema} | strict
         body["response_format"] = {"type": "json_schema", "json_schema": schema}
-    elif not refused:
+    elif not is_refused:
         body["response_format"] = {"type": "json_object"}
 
 
-def _reasoning(wanted: ReasoningOptions | None, route: Route, warnings: list[Warn]) -> dict[str, Any]:
-    hidden = wanted is not None and wanted.include is False
+# --- reasoning -------------------------------------------------------------------------------
+
+
+def _encode_reasoning(reasoning: ReasoningOptions | None, route: Route, warnings: list[Warn]) -> dict[str, Any]:
+    is_hidden = reasoning is not None and reasoning.include is False
     fields: dict[str, Any] = {}
-    if route.quirks.reasoning_format and (wanted is not None or route.facts.reasoning):
-        fields["reasoning_format"] = "hidden" if hidden else "parsed"
-    if wanted is None:
+    if route.quirks.reasoning_format and (reasoning is not None or route.facts.reasoning):
+        fields["reasoning_format"] = "hidden" if is_hidden else "parsed"
+    if reasoning is None:
         return fields
-    effort = _effort(wanted.effort, route, warnings)
-    budget = wanted.budget_tokens
+    effort = _pick_effort(reasoning.effort, route, warnings)
+    budget = reasoning.budget_tokens
     match route.quirks.reasoning_option:
         case "reasoning":
-            return fields | {"reasoning": _reasoning_object(effort, budget, hidden=hidden)}
+            return fields | {"reasoning": _encode_reasoning_object(effort, budget, is_hidden=is_hidden)}
         case "thinking":
-            fields["thinking"] = {"type": "disabled" if wanted.effort == "none" else "enabled"}
+            fields["thinking"] = {"type": "disabled" if reasoning.effort == "none" else "enabled"}
         case "reasoning_effort":
             if effort is not None:
                 fields["reasoning_effort"] = effort
@@ -164,26 +170,26 @@ def _reasoning(wanted: ReasoningOptions | None, route: Route, warnings: list[War
     return fields
 
 
-def _reasoning_object(effort: str | None, budget: int | None, *, hidden: bool) -> dict[str, Any]:
+def _encode_reasoning_object(effort: str | None, budget: int | None, *, is_hidden: bool) -> dict[str, Any]:
     fields: dict[str, Any] = {"enabled": effort != "none"}
     if effort != "none" and budget is not None:
         # Effort and budget exclude each other, and the budget says more.
         fields = {"max_tokens": budget}
     elif effort not in (None, "none"):
         fields = {"effort": effort}
-    return fields | ({"exclude": True} if hidden else {})
+    return fields | ({"exclude": True} if is_hidden else {})
 
 
-def _effort(effort: str | None, route: Route, warnings: list[Warn]) -> str | None:
-    """Return *effort*, or the nearest to it that the model takes, where that is known; never none for some."""
-    taken = route.facts.efforts
-    if effort is None or not taken or effort in taken:
+def _pick_effort(effort: str | None, route: Route, warnings: list[Warn]) -> str | None:
+    """Return *effort*, or the nearest one that the model is known to take; `none` is near to nothing else."""
+    efforts = route.facts.efforts
+    if effort is None or not efforts or effort in efforts:
         return effort
-    similar = [each for each in taken if (each == "none") == (effort == "none")]
+    similar = [each for each in efforts if (each == "none") == (effort == "none")]
     if not similar:
         warnings.append(describe_left_out("reasoning.effort", route))
         return None
-    nearest = min(similar, key=lambda each: abs(_rank(each) - _rank(effort)))
+    nearest = min(similar, key=lambda each: abs(_rank_effort(each) - _rank_effort(effort)))
     warnings.append(
         Warn(
             code="option_changed",
@@ -194,6 +200,6 @@ def _effort(effort: str | None, route: Route, warnings: list[Warn]) -> str | Non
     return nearest
 
 
-def _rank(effort: str) -> int:
-    """Return the place of *effort*; a provider's own word (such as `default`) stands in the middle."""
+def _rank_effort(effort: str) -> int:
+    """Return the rank of *effort*; a provider's own word (such as `default`) ranks in the middle."""
     return EFFORTS.index(effort) if effort in EFFORTS else EFFORTS.index("medium")

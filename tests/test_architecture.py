@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from sidecar.catalogue.provider_rows import providers
+from sidecar.catalogue.provider_rows import read_providers
 from sidecar.core.secret import Secret
 from sidecar.providers.values import Target
 from sidecar.wires.shared.types import Route
@@ -361,7 +361,7 @@ def test_a_secret_does_not_show_itself() -> None:
     """Invariant 9."""
     hidden = Secret("sk-canary-0123456789", "request")
     target = Target(
-        row=next(iter(providers().values())),
+        row=next(iter(read_providers().values())),
         route=Route(provider="p", wire="w", model="m", base_url="https://provider.test"),
         credential=hidden,
         list_base_url="https://provider.test",

@@ -330,8 +330,8 @@ def test_the_readme_names_every_built_in_provider_that_works_and_no_other() -> N
     known = {name for name in registry.list_names() if list((ROOT / "fixtures" / name).glob("*/call.json"))} | {
         "from_model"
     }
-    rows = provider_rows.providers()
-    working = {name for name, row in rows.items() if row.wire in known and row.auth in schemes}
+    rows = provider_rows.read_providers()
+    working = {name for name, row in rows.items() if row.wire in known and row.auth.scheme in schemes}
     section = documents.read("README.md").partition("## Providers")[2].partition("\n## ")[0]
     named = set(re.findall(r"`([\w-]+)`", section))
     assert sorted(named & set(rows)) == sorted(working)

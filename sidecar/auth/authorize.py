@@ -2,9 +2,9 @@
 
 A module offers `async headers(call) -> dict[str, str]`, which may wait for a refresh. One whose
 credentials lead to an address or wear off offers two more, and its providers' tables say
-`auth_renews`: `async prepare(call) -> Target`, asked before a request is encoded, and
+`auth.renews`: `async prepare(call) -> Target`, asked before a request is encoded, and
 `async renew(call, error) -> Target | None`, asked once after a refusal. One whose credentials know
-settings that nobody has given (`from_credential` of a setting) offers
+settings that nobody has given (`discoverable`) offers
 `async settings(lookup) -> dict[str, str]`, asked before a target is made.
 """
 
@@ -64,7 +64,7 @@ class Lookup(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _scheme(target: Target) -> Any:
-    return _module(target.row.auth)
+    return _module(target.row.auth.scheme)
 
 
 def _module(scheme: str) -> Any:
@@ -73,7 +73,7 @@ def _module(scheme: str) -> Any:
 
 async def headers(call: Call) -> dict[str, str]:
     """Return the headers that authorize the call's request."""
-    if call.target.row.auth == "none":
+    if call.target.row.auth.scheme == "none":
         return {}
     made: dict[str, str] = await _scheme(call.target).headers(call)
     return made | call.target.gateway_headers
@@ -81,7 +81,7 @@ async def headers(call: Call) -> dict[str, str]:
 
 async def prepare(call: Call) -> Target:
     """Return the call's target with what its credential knows of the address."""
-    if not call.target.row.auth_renews:
+    if not call.target.row.auth.renews:
         return call.target
     prepared: Target = await _scheme(call.target).prepare(call)
     return prepared
@@ -89,7 +89,7 @@ async def prepare(call: Call) -> Target:
 
 async def renew(call: Call, error: SidecarError) -> Target | None:
     """Return a target with a fresh credential after *error*, or None when there is no better one."""
-    if not call.target.row.auth_renews or error.body.provider_status not in (401, 403):
+    if not call.target.row.auth.renews or error.body.provider_status not in (401, 403):
         return None
     renewed: Target | None = await _scheme(call.target).renew(call, error)
     return renewed

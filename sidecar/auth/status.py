@@ -31,7 +31,7 @@ def describe_authorization(provider: Provider, store: Store, given: Secret | Non
     method: Method | None = None
     if credential is not None:
         method = stored.method if stored else _METHODS[credential.kind]
-    elif has_chain and (row.identity_env or row.identity_files):
+    elif has_chain and (row.auth.identity_env or row.auth.identity_files):
         method = "chain"
     return Authentication(
         provider=name,
@@ -65,10 +65,10 @@ def find_usable_credential(provider: Provider) -> tuple[Secret | None, str | Non
 
 def list_login_methods(provider: Provider) -> list[LoginMethod]:
     """Return what `login` accepts for *provider*."""
-    if provider.row.auth == "none":
+    if provider.row.auth.scheme == "none":
         return []
     methods: list[LoginMethod] = ["api_key"]
-    if provider.row.login:
+    if provider.row.auth.login:
         methods.append("device")
     if provider.id in provider.setup.found.logins:
         methods.append("existing")
@@ -79,7 +79,7 @@ def list_variables(provider: Provider) -> list[str]:
     """Return the environment variables that may hold a key or token of *provider*."""
     row, table = provider.row, provider.table
     named = [table[key] for key in ("api_key_env", "access_token_env") if key in table]
-    return [*table.get("api_keys_env", ()), *named] or [*row.env, *row.token_env]
+    return [*table.get("api_keys_env", ()), *named] or [*row.auth.key_env, *row.auth.token_env]
 
 
 def _has_chain(provider: Provider) -> bool:
@@ -88,9 +88,9 @@ def _has_chain(provider: Provider) -> bool:
     As far as can be told without asking the provider.
     """
     row = provider.row
-    if not row.auth_optional:
+    if not row.auth.optional:
         return False
-    if provider.id not in provider_rows.providers() or provider.table.get("auth_optional"):
+    if provider.id not in provider_rows.read_providers() or provider.table.get("auth_optional"):
         # The user says that none is needed, or that the machine has one.
         return True
-    return not (row.identity_env or row.identity_files) or has_identity(provider)
+    return not (row.auth.identity_env or row.auth.identity_files) or has_identity(provider)

@@ -1,6 +1,6 @@
 """Providers' lists of models, read as their tables say. [pure]
 
-A provider's `lists` in `providers.toml` say where to ask and where in the answer each fact
+A provider's `models.lists` in `providers.toml` say where to ask and where in the answer each fact
 stands, as paths (see `find`). Entries are read leniently: a strange one costs itself alone.
 """
 

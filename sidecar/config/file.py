@@ -25,7 +25,7 @@ from pydantic import (
 )
 
 from protocol.requests import Options
-from sidecar.catalogue.provider_rows import aliases, gateways, providers
+from sidecar.catalogue.provider_rows import read_aliases, read_gateways, read_providers
 from sidecar.config.catalogue_table import CatalogueTable, exact
 from sidecar.config.values import LIMITS, ConfigError
 from sidecar.core.json_values import validation_error
@@ -131,8 +131,8 @@ class GatewayTable(BaseModel):
 
     @model_validator(mode="after")
     def _one_way(self) -> "GatewayTable":
-        if self.kind is not None and self.kind not in gateways():
-            raise ValueError(f"`kind` must be one of {', '.join(gateways())}")
+        if self.kind is not None and self.kind not in read_gateways():
+            raise ValueError(f"`kind` must be one of {', '.join(read_gateways())}")
         if (self.prefix is None) == (self.kind is None):
             raise ValueError("needs either `kind` or `prefix`")
         if self.kind is not None and (self.account_id is None or self.gateway is None):
@@ -258,11 +258,12 @@ def _lacking(file: File, path: str, text: str) -> Iterator[str]:
     """Yield a mistake for each provider that lacks what only a built-in one may leave out, or that there is not."""
     for name, table in file.providers.items():
         for key in ("wire", "base_url"):
-            if name not in providers() and getattr(table, key) is None:
+            if name not in read_providers() and getattr(table, key) is None:
                 yield _mistake(path, text, ("providers", name), f"Needs `{key}`: it is not a built-in provider")
     for name, models in ((file.catalogue and file.catalogue.model_extra) or {}).items():
-        if name not in providers() and name not in file.providers:
-            hint = f"the provider's id is {aliases()[name]}" if name in aliases() else "there is no such provider"
+        if name not in read_providers() and name not in file.providers:
+            alias = read_aliases().get(name)
+            hint = f"the provider's id is {alias}" if alias else "there is no such provider"
             yield _mistake(path, text, ("catalogue", name, *[*models][:1]), hint)
 
 

@@ -89,7 +89,7 @@ async def answer(up: Upstream, state: RequestState, plan: ChatPlan, turn: Turn, 
         async with await _send(up, this, request) as arrived:
             folder = up.config.record_dir
             response = recorder.tee(folder, chat, route, request, arrived) if folder else arrived
-            turn.learn(response.headers, plan.target.row.rate_headers)
+            turn.learn(response.headers, plan.target.row.rate_limit_headers)
             await check_status(response, wire.classify)
             turn.accepted()
             start = Start(

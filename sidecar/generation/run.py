@@ -139,7 +139,7 @@ async def _prepare(up: Upstream, plan: ChatPlan) -> ChatPlan:
     """Return *plan* with what its credential says of the address and the provider's list of the endpoint."""
     prepared = await prepare(up, plan)
     target = prepared.target
-    if plan.target is not plan.origin or not target.row.wire_from_list or plan.chat.options.wire:
+    if plan.target is not plan.origin or not target.row.models.wire_from_list or plan.chat.options.wire:
         return prepared
     listed = await model_lists.find(up, target)
     if listed is None or listed.wire is None:

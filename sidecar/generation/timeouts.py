@@ -49,7 +49,7 @@ PINGED_IDLE_SECONDS = 90.0
 
 def choose_timeouts(target: Target, wanted: Timeouts | None) -> ChatTimeouts:
     """Return the limits of a chat with *target*: those that it asks for, each of the others by model and provider."""
-    patience = LONG_TIMEOUTS if target.route.facts.reasoning or target.row.private_network else DEFAULT_TIMEOUTS
+    patience = LONG_TIMEOUTS if target.route.facts.reasoning or target.row.address.private_network else DEFAULT_TIMEOUTS
     if target.row.pings and not target.has_custom_address:
         # What stands between us and a provider that was moved may keep its pings to itself.
         patience = msgspec.structs.replace(patience, idle=PINGED_IDLE_SECONDS)

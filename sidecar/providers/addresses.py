@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from sidecar.catalogue import provider_rows
-from sidecar.catalogue.provider_rows import ProviderRow, Variant
+from sidecar.catalogue.provider_columns import Variant
+from sidecar.catalogue.provider_rows import ProviderRow
 from sidecar.config.loader import provider_env
 from sidecar.core import url_policy
 from sidecar.core.secret import Source
@@ -30,12 +31,12 @@ def find_base_address(resolved: ResolvedProvider, *, has_key: bool) -> BaseAddre
         return _check(provider.table["base_url"], "configuration", f"providers.{provider.id}.base_url", row, variant)
     if url := provider_env(env, provider.id, "base_url"):
         return _check(url, "environment", f"SIDECAR_{provider.id.upper()}_BASE_URL", row, variant)
-    if row.host_env and (host := env.get(row.host_env)):
-        url = url_policy.from_host_variable(host, row.default_port, row.key_base_url)
-        return _check(url, "environment", row.host_env, row, variant)
+    if row.address.host_env and (host := env.get(row.address.host_env)):
+        url = url_policy.from_host_variable(host, row.address.host_port, row.auth.key_base_url)
+        return _check(url, "environment", row.address.host_env, row, variant)
     if url := _find_gateway_address(provider, settings):
         return BaseAddress(url, "gateway")
-    template = (variant and variant.base_url) or row.base_url
+    template = (variant and variant.base_url) or row.address.base_url
     return BaseAddress(fill(template, provider.id, row, settings), "none")
 
 
@@ -45,26 +46,26 @@ def _requested(resolved: ResolvedProvider) -> str | None:
 
 
 def _check(url: str, source: Source, where: str, row: ProviderRow, variant: Variant | None) -> BaseAddress:
-    private = row.private_network or source == "configuration"
+    private = row.address.private_network or source == "configuration"
     checked = url_policy.base_url(url, where, private_network=private)
     # Where only the host is given, the path that the provider's own SDK would add is added.
     is_bare = checked.count("/") == 2
-    suffix = (variant and variant.base_suffix) or row.base_suffix
+    suffix = (variant and variant.default_path) or row.address.default_path
     return BaseAddress(checked + suffix if is_bare else checked, source)
 
 
 def find_path(row: ProviderRow, route: Route, *, has_key: bool) -> str | None:
     """Return the path of the route's wire, or None for the wire's own."""
     variant = _find_variant(row, route.settings, has_key=has_key)
-    template = (variant.paths.get(route.wire) if variant else None) or row.paths.get(route.wire)
+    template = (variant.paths.get(route.wire) if variant else None) or row.address.paths.get(route.wire)
     return fill(template, route.provider, row, route.settings | {"model": route.model}) if template else None
 
 
 def find_list_base_url(resolved: ResolvedProvider, address: BaseAddress) -> str:
     """Return the base address of the list of models: the row's own where *address* is too."""
     row = resolved.provider.row
-    if row.list_base_url and address.source == "none":
-        return fill(row.list_base_url, resolved.provider.id, row, resolved.settings)
+    if row.address.list_base_url and address.source == "none":
+        return fill(row.address.list_base_url, resolved.provider.id, row, resolved.settings)
     return address.url
 
 
@@ -72,7 +73,7 @@ def find_check_path(target: Target) -> str:
     """Return the path that shows whether a credential is good."""
     row, route = target.row, target.route
     variant = _find_variant(row, route.settings, has_key=True)
-    template = (variant and variant.check_path) or row.check_path or row.lists[0].path
+    template = (variant and variant.check_path) or row.auth.check_path or row.models.lists[0].path
     return fill(template, route.provider, row, route.settings)
 
 
@@ -92,10 +93,10 @@ def _find_gateway_address(provider: Provider, settings: Mapping[str, Any]) -> st
         return None
     if prefix := gateway.get("prefix"):
         return str(prefix).rstrip("/").replace("{provider}", provider.id)
-    if row.gateway_path is None:
+    if row.address.gateway_path is None:
         return None
-    base = provider_rows.gateways()[gateway["kind"]].base_url
-    return fill(base, provider.id, row, gateway) + fill(row.gateway_path, provider.id, row, settings)
+    base = provider_rows.read_gateways()[gateway["kind"]].base_url
+    return fill(base, provider.id, row, gateway) + fill(row.address.gateway_path, provider.id, row, settings)
 
 
 def make_gateway_headers(provider: Provider, address: BaseAddress) -> dict[str, str]:
@@ -103,6 +104,6 @@ def make_gateway_headers(provider: Provider, address: BaseAddress) -> dict[str, 
     gateway = provider.setup.config.gateway
     if not gateway or address.source != "gateway" or "kind" not in gateway:
         return {}
-    row = provider_rows.gateways()[gateway["kind"]]
+    row = provider_rows.read_gateways()[gateway["kind"]]
     token = gateway.get("token")
     return row.headers | ({row.token_header: f"Bearer {token}"} if token else {})

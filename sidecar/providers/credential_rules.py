@@ -20,10 +20,10 @@ def select_credential(provider: Provider, address: BaseAddress, credential: Secr
     if credential is not None and _belongs(provider, address, credential):
         return credential
     row = provider.row
-    if address.source == "request" and not (row.auth_optional and row.private_network):
+    if address.source == "request" and not (row.auth.optional and row.address.private_network):
         text = "An address of the request's own needs its credential beside it: add `params.api_key`."
         raise invalid(text, "params.api_key")
-    if row.auth_optional:
+    if row.auth.optional:
         return None
     if credential is None:
         hint = _where_to_set(row, provider.setup.config.env)
@@ -46,8 +46,8 @@ def _belongs(provider: Provider, address: BaseAddress, credential: Secret) -> bo
         return True
     if credential.source == "store":
         return address.source != "request" and credential.home == describe_server(provider)
-    if credential.source == "environment" and provider.row.key_base_url:
-        return url_policy.same_origin(address.url, provider.row.key_base_url)
+    if credential.source == "environment" and provider.row.auth.key_base_url:
+        return url_policy.same_origin(address.url, provider.row.auth.key_base_url)
     return address.source in ("none", "gateway", credential.source)
 
 
@@ -60,8 +60,8 @@ def describe_server(provider: Provider) -> str:
     resolved = ResolvedProvider(provider, spec, "", merge_settings(provider, None))
     address = find_base_address(resolved, has_key=True)
     place = "built-in" if address.source in ("none", "gateway") else url_policy.origin(address.url)
-    settings = [(key, resolved.settings.get(key)) for key, setting in provider.row.settings.items() if setting.binds]
-    return " ".join([place, *(f"{key}={value}" for key, value in settings if value is not None)])
+    names = [key for key, setting in provider.row.settings.items() if setting.binds_credential]
+    return " ".join([place, *(f"{key}={resolved.settings[key]}" for key in names if key in resolved.settings)])
 
 
 def check_prefix(provider: Provider, address: BaseAddress, credential: Secret) -> None:
@@ -71,17 +71,17 @@ def check_prefix(provider: Provider, address: BaseAddress, credential: Secret) -
     """
     if credential.kind != "key" or address.source != "none":
         return
-    owners = provider_rows.owners_of_key(credential.reveal())
+    owners = provider_rows.find_key_owners(credential.reveal())
     if owners and provider.id not in owners:
-        rows = provider_rows.providers()
+        rows = provider_rows.read_providers()
         names = " or ".join(rows[owner].name for owner in owners)
         where = "params.api_key" if credential.source == "request" else None
         raise invalid(f"The key for {rows[provider.id].name} has the form of one for {names}.", where)
 
 
 def _where_to_set(row: ProviderRow, env: Mapping[str, str]) -> str:
-    login = "Log in with `authenticate`, or set" if row.login else "Set"
+    login = "Log in with `authenticate`, or set" if row.auth.login else "Set"
     # Where a part of an identity is set, all that belongs to it is named.
-    halves = [f"all of {', '.join(together)}" for together in row.identity_env if any(map(env.get, together))]
-    variables = f"{login} {' or '.join([*row.env, *halves])}, or put" if row.env else "Put"
+    halves = [f"all of {', '.join(together)}" for together in row.auth.identity_env if any(map(env.get, together))]
+    variables = f"{login} {' or '.join([*row.auth.key_env, *halves])}, or put" if row.auth.key_env else "Put"
     return f"{variables} `api_key` into the provider's table of the configuration, or send `params.api_key`."

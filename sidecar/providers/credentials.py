@@ -48,11 +48,13 @@ def has_identity(provider: Provider) -> bool:
     setup, row = provider.setup, provider.row
     if provider.id in setup.found.identities:
         return True
-    if any(all(map(setup.config.env.get, together)) for together in row.identity_env):
+    if any(all(map(setup.config.env.get, together)) for together in row.auth.identity_env):
         return True
     own = read_settings(provider, None)
     return any(
-        key in own and str(own[key]).lower() != "false" for key, setting in row.settings.items() if setting.identity
+        key in own and str(own[key]).lower() != "false"
+        for key, setting in row.settings.items()
+        if setting.names_identity
     )
 
 
@@ -81,7 +83,7 @@ def _read_keys(provider: Provider) -> list[Secret]:
 
 def _read_environment(provider: Provider) -> Secret | None:
     env, row = provider.setup.config.env, provider.row
-    for variables, kind in ((row.env, _KINDS["api_key"]), (row.token_env, _KINDS["access_token"])):
+    for variables, kind in ((row.auth.key_env, _KINDS["api_key"]), (row.auth.token_env, _KINDS["access_token"])):
         for variable in variables:
             if value := env.get(variable):
                 return secret(value, "environment", variable, _kind(row, kind))
@@ -89,4 +91,4 @@ def _read_environment(provider: Provider) -> Secret | None:
 
 
 def _kind(row: ProviderRow, kind: Kind) -> Kind:
-    return "document" if kind == "key" and row.auth_documents else kind
+    return "document" if kind == "key" and row.auth.accepts_documents else kind

@@ -47,13 +47,13 @@ def find_id(config: Config, name: str) -> str:
 
     Raises: SidecarError `unknown_provider`.
     """
-    found = provider_rows.aliases().get(name, name)
+    found = provider_rows.read_aliases().get(name, name)
     if not is_provider(config, found):
-        known = ", ".join(sorted({*provider_rows.providers(), *config.providers}))
+        known = ", ".join(sorted({*provider_rows.read_providers(), *config.providers}))
         raise SidecarError("unknown_provider", f"There is no such provider; there are: {known}.", param="provider")
     return found
 
 
 def is_provider(config: Config, name: str) -> bool:
     """Return whether *name* is a provider's id or alias."""
-    return name in provider_rows.providers() or name in config.providers or name in provider_rows.aliases()
+    return name in provider_rows.read_providers() or name in config.providers or name in provider_rows.read_aliases()

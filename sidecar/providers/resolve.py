@@ -18,7 +18,7 @@ from sidecar.providers.rows import get_provider
 from sidecar.providers.settings import changes_server, merge_settings
 from sidecar.providers.setup import Setup
 from sidecar.providers.templates import fill_headers
-from sidecar.providers.values import BaseAddress, ResolvedProvider, Target, TargetSpec
+from sidecar.providers.values import BaseAddress, Provider, ResolvedProvider, Target, TargetSpec
 from sidecar.wires.shared.types import ModelFacts, Route
 
 
@@ -67,7 +67,7 @@ def make_target(resolved: ResolvedProvider) -> Target:
     model_row = find_model_row(resolved, model)
     route = Route(
         provider=provider.id,
-        wire=wire or _choose_wire(row, model, model_row),
+        wire=wire or _choose_wire(provider, model, model_row),
         model=model,
         base_url=address.url,
         quirks=row.quirks,
@@ -92,15 +92,17 @@ def make_target(resolved: ResolvedProvider) -> Target:
 
 def _split_wire(row: ProviderRow, resolved: ResolvedProvider) -> tuple[str | None, str]:
     """Return the wire that the request names, if any, and the model as the provider knows it."""
-    model = row.default_model if resolved.model == "default" and row.default_model else resolved.model
+    model = row.models.default if resolved.model == "default" and row.models.default else resolved.model
     if row.wire != "from_model" or not model:
         return resolved.spec.wire, model
     wire, slash, rest = model.partition("/")
     return (wire, rest) if slash else (None, model)
 
 
-def _choose_wire(row: ProviderRow, model: str, model_row: ModelRow | None) -> str:
-    return (model_row.wire if model_row and not row.wire_fixed else None) or provider_rows.wire_of(row, model)
+def _choose_wire(provider: Provider, model: str, model_row: ModelRow | None) -> str:
+    if model_row and model_row.wire and "wire" not in provider.table:
+        return model_row.wire
+    return provider_rows.choose_wire(provider.row, model)
 
 
 def change_wire(target: Target, wire: str) -> Target:

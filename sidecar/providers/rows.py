@@ -6,32 +6,31 @@ from typing import Any
 import msgspec
 
 from sidecar.catalogue import provider_rows
-from sidecar.catalogue.provider_rows import DeviceLogin, ProviderRow
+from sidecar.catalogue.provider_columns import AddressColumns, AuthColumns, DeviceLogin
+from sidecar.catalogue.provider_rows import ProviderRow
 from sidecar.providers import credentials
 from sidecar.providers.setup import Setup
 from sidecar.providers.values import Provider
 from sidecar.wires.shared.types import Quirks
 
-_ROW_COLUMNS = ("name", "wire", "auth_header", "auth_optional")
-"""Keys of the user's table that replace the row's column of the same name."""
-
 
 def list_providers(setup: Setup) -> dict[str, Provider]:
     """Return every provider by id."""
-    return {name: get_provider(setup, name) for name in {**provider_rows.providers(), **setup.config.providers}}
+    return {name: get_provider(setup, name) for name in {**provider_rows.read_providers(), **setup.config.providers}}
 
 
 def get_provider(setup: Setup, provider_id: str) -> Provider:
     """Return the provider with an id that is known."""
-    row = provider_rows.providers().get(provider_id)
+    row = provider_rows.read_providers().get(provider_id)
     table = setup.config.providers.get(provider_id)
     if table is not None:
         row = _correct(row or _own_row(provider_id, table), table)
     if row is None:
         raise KeyError(provider_id)
     provider = Provider(provider_id, row, setup)
-    if not row.auth_optional and credentials.has_identity(provider):
-        return Provider(provider_id, msgspec.structs.replace(row, auth_optional=True), setup)
+    if not row.auth.optional and credentials.has_identity(provider):
+        auth = msgspec.structs.replace(row.auth, optional=True)
+        return Provider(provider_id, msgspec.structs.replace(row, auth=auth), setup)
     return provider
 
 
@@ -43,21 +42,31 @@ def _own_row(name: str, table: Mapping[str, Any]) -> ProviderRow:
     return ProviderRow(
         name=name,
         wire="",
-        base_url=table.get("base_url", ""),
+        address=AddressColumns(base_url=table.get("base_url", ""), private_network=True),
+        auth=AuthColumns(optional=True),
         quirks=Quirks(done_marker=False),
-        private_network=True,
-        auth_optional=True,
     )
 
 
 def _correct(row: ProviderRow, table: Mapping[str, Any]) -> ProviderRow:
+    models = msgspec.structs.replace(row.models, wire_rules=[]) if "wire" in table else row.models
     return msgspec.structs.replace(
         row,
-        **{key: table[key] for key in _ROW_COLUMNS if key in table},
-        wire_fixed="wire" in table,
-        login=_correct_login(row.login, table) if row.login else None,
+        name=table.get("name", row.name),
+        wire=table.get("wire", row.wire),
+        auth=_correct_auth(row.auth, table),
+        models=models,
         quirks=msgspec.convert(msgspec.to_builtins(row.quirks) | table.get("quirks", {}), Quirks),
         headers=row.headers | table.get("headers", {}),
+    )
+
+
+def _correct_auth(auth: AuthColumns, table: Mapping[str, Any]) -> AuthColumns:
+    return msgspec.structs.replace(
+        auth,
+        header=table.get("auth_header", auth.header),
+        optional=table.get("auth_optional", auth.optional),
+        login=_correct_login(auth.login, table) if auth.login else None,
     )
 
 

@@ -26,10 +26,10 @@ def merge_settings(provider: Provider, requested: Settings | None) -> dict[str, 
     """
     found, merged = provider.setup.found.settings.get(provider.id, {}), dict[str, Any]()
     for key, setting in provider.row.settings.items():
-        if value := (setting.from_credential and found.get(key)) or setting.default:
+        if value := (setting.discoverable and found.get(key)) or setting.default:
             merged[key] = value
     merged |= read_settings(provider, requested)
-    free = [key for key, setting in provider.row.settings.items() if setting.users_own]
+    free = [key for key, setting in provider.row.settings.items() if setting.user_only]
     for key, value in merged.items():
         if isinstance(value, str) and key not in free and not _PLAIN.fullmatch(value):
             text = f"The setting `{key}` of {provider.id} has characters that no address may have."
@@ -51,7 +51,7 @@ def read_settings(provider: Provider, requested: Settings | None) -> dict[str, A
 
 def find_undiscovered(provider: Provider, requested: Settings | None) -> frozenset[str]:
     """Return the settings that nobody has set and that the machine's credentials may know."""
-    names = frozenset(key for key, setting in provider.row.settings.items() if setting.from_credential)
+    names = frozenset(key for key, setting in provider.row.settings.items() if setting.discoverable)
     return names.difference(read_settings(provider, requested)) if names else names
 
 
@@ -61,7 +61,8 @@ def changes_server(provider: Provider, requested: Settings | None) -> bool:
         return False
     own, asked = merge_settings(provider, None), msgspec.to_builtins(requested)
     return any(
-        setting.binds and asked.get(key) not in (None, own.get(key)) for key, setting in provider.row.settings.items()
+        setting.binds_credential and asked.get(key) not in (None, own.get(key))
+        for key, setting in provider.row.settings.items()
     )
 
 

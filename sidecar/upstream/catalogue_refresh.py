@@ -123,7 +123,8 @@ async def _fetched(up: Upstream) -> bytes:
 def _converted(document: bytes) -> tuple[bytes, "Kept"]:
     from sidecar.catalogue import modelsdev
 
-    ids = {name: row.models_dev for name, row in provider_rows.providers().items() if row.models_dev}
+    rows = provider_rows.read_providers()
+    ids = {name: row.models.models_dev_ids for name, row in rows.items() if row.models.models_dev_ids}
     data = modelsdev.convert(document, datetime.now(UTC).isoformat(timespec="seconds"), ids)
     return data, modelsdev.read(data)
 

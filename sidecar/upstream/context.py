@@ -88,7 +88,8 @@ class Upstream:
         from sidecar.catalogue import provider_rows
 
         await self.store.look()
-        files = {name: row.identity_files for name, row in provider_rows.providers().items() if row.identity_files}
+        rows = provider_rows.read_providers()
+        files = {name: row.auth.identity_files for name, row in rows.items() if row.auth.identity_files}
         identities = await anyio.to_thread.run_sync(with_files, self.config.env, files)
         logins = await anyio.to_thread.run_sync(imported.accounts, self.setup)
         self.found = msgspec.structs.replace(self.found, identities=identities, logins=logins)

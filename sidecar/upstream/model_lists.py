@@ -106,17 +106,17 @@ async def _ask(up: Upstream, target: Target, state: RequestState | None) -> Mode
         names = replay.models(up.config)
         found = [ModelInfo(id=name, provider=provider, kind="chat") for name in names]
         return ModelList(models=found, source="built_in", fetched_at=now)
-    if target.row.lists_deployments:
+    if target.row.models.are_deployments:
         found = [ModelInfo(id=name, provider=provider, kind="chat") for name in _deployments(target)]
         return ModelList(models=found, source="built_in", fetched_at=now)
     found = []
-    for listing in target.row.lists:
+    for listing in target.row.models.lists:
         found += await _read_pages(up, target, state, listing)
     return ModelList(models=found, source="provider", fetched_at=now)
 
 
 def _deployments(target: Target) -> dict[str, Any]:
-    return target.route.settings.get("deployments", {}) if target.row.lists_deployments else {}
+    return target.route.settings.get("deployments", {}) if target.row.models.are_deployments else {}
 
 
 async def _with_overlay(up: Upstream, target: Target, said: ModelList) -> tuple[Refreshed, ModelList]:

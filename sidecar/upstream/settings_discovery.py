@@ -43,7 +43,7 @@ async def discover_price_settings(up: Upstream, resolved: ResolvedProvider) -> R
     Raises: as `discover_settings` does.
     """
     names = find_undiscovered(resolved.provider, resolved.spec.settings)
-    return await _discover(up, resolved, names & {each.setting for each in resolved.provider.row.price_factors})
+    return await _discover(up, resolved, names & {each.setting for each in resolved.provider.row.pricing.factors})
 
 
 async def _discover(up: Upstream, resolved: ResolvedProvider, names: frozenset[Any]) -> ResolvedProvider:
@@ -74,7 +74,7 @@ async def _ask_once(up: Upstream, provider: Provider, lookup: Lookup) -> dict[st
 
     async def ask() -> dict[str, str]:
         row = provider.row
-        settings = await authorize.settings(row.auth, lookup)
+        settings = await authorize.settings(row.auth.scheme, lookup)
         if len(answers) >= MAX_KEPT:
             answers.clear()
         # Where the lack of one is an error, the user mends that and tries again.

@@ -52,7 +52,7 @@ async def count_by_provider(up: Upstream, state: RequestState, provider: str | N
     row = origin.row.counters.get(origin.route.wire)
     if row is None:
         return None
-    counter = registry.load(row.module)
+    counter = registry.load(row.name)
     request = counter.encode_count(chat, origin.route)
     kept = up.token_counts
     key = await anyio.to_thread.run_sync(_hash_question, origin, request)
@@ -71,7 +71,7 @@ async def count_by_provider(up: Upstream, state: RequestState, provider: str | N
     try:
         tokens = await ask_document(up, state, make_plan(origin, chat), question)
     except SidecarError as error:
-        if error.body.code in row.unable:
+        if error.body.code in row.unsupported_codes:
             return None
         raise
     kept[key] = tokens

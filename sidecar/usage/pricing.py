@@ -41,18 +41,20 @@ def calculate(resolved: ResolvedProvider, params: CalculateCost) -> dict[str, An
     """
     at, provider_row = _parse_time(params.at), resolved.provider.row
     row = _find_priced(resolved)
-    factors = provider_rows.price_factors(provider_row, resolved.settings, {})
+    factors = provider_rows.list_price_factors(provider_row, resolved.settings, {})
     found = cost.cost(params.usage, row, at, mode=_pick_mode(row, params.mode), factors=factors)
-    return cost.in_credits(found, provider_row.credit_usd)
+    return cost.in_credits(found, provider_row.pricing.credit_usd)
 
 
 def spent(target: Target, passed: dict[str, Any], usage: Usage | None) -> dict[str, Any]:
     """Return the `cost` object of what a request has used now; *passed* are its passed-through options."""
     route, row = target.route, target.row
     known = _find_row(row, route.base_url, route.model, target.model_row)
-    factors = provider_rows.price_factors(row, route.settings, passed)
+    factors = provider_rows.list_price_factors(row, route.settings, passed)
     mode = _pick_mode(known, read_mode(passed))
-    return cost.in_credits(cost.cost(usage, known, datetime.now(UTC), mode=mode, factors=factors), row.credit_usd)
+    return cost.in_credits(
+        cost.cost(usage, known, datetime.now(UTC), mode=mode, factors=factors), row.pricing.credit_usd
+    )
 
 
 def read_mode(passed: dict[str, Any]) -> str | None:
@@ -74,7 +76,7 @@ def usd(target: Target, passed: dict[str, Any], usage: Usage) -> Decimal | None:
 
 def reported(target: Target, usd: str) -> dict[str, Any]:
     """Return the `cost` object of a request that cost *usd* by its provider's word."""
-    return cost.in_credits(cost.reported(usd), target.row.credit_usd)
+    return cost.in_credits(cost.reported(usd), target.row.pricing.credit_usd)
 
 
 def _parse_time(text: str | None) -> datetime:
@@ -96,7 +98,7 @@ def is_free(target: Target, model: str) -> bool:
 def _find_priced(resolved: ResolvedProvider) -> ModelRow | None:
     row, model = resolved.provider.row, resolved.model
     model_row = find_model_row(resolved, model)
-    if row.free_unless is None:
+    if row.pricing.billed_models == "*":
         return model_row
     address = find_base_address(resolved, has_key=False)
     return _find_row(row, address.url, model, model_row)
@@ -120,6 +122,6 @@ def _pick_mode(row: ModelRow | None, mode: str | None) -> str | None:
 
 def _is_free(row: ProviderRow, base_url: str, model: str) -> bool:
     """Return whether the machine that answers is the user's own."""
-    if row.free_unless is None or fnmatchcase(model, row.free_unless):
+    if fnmatchcase(model, row.pricing.billed_models):
         return False
-    return row.key_base_url is None or not url_policy.same_origin(base_url, row.key_base_url)
+    return row.auth.key_base_url is None or not url_policy.same_origin(base_url, row.auth.key_base_url)

@@ -23,7 +23,7 @@ async def report(ledger: Ledger, params: UsageReport) -> UsageTable:
     Raises: SidecarError `invalid_request`, or `internal_error` when the file cannot be used.
     """
     since, until = _parse_time(params.since, "params.since"), _parse_time(params.until, "params.until")
-    provider = params.provider and provider_rows.aliases().get(params.provider, params.provider)
+    provider = params.provider and provider_rows.read_aliases().get(params.provider, params.provider)
     found = await ledger.report(params.by, since, until, provider)
     return UsageTable(
         rows=[_group(row, params.by) for row in found.rows],

@@ -77,7 +77,7 @@ def call(
         settings={"region": "eu-west-1"} | settings,
     )
     target = Target(
-        row=provider_rows.providers()["bedrock"],
+        row=provider_rows.read_providers()["bedrock"],
         route=route,
         credential=Secret(bearer, "environment") if bearer else None,
         list_base_url="https://bedrock.eu-west-1.amazonaws.com",

@@ -44,7 +44,7 @@ def test_answers_that_do_not_come_double_the_wait_up_to_a_minute_and_one_that_co
 
 
 def endpoints(**settings: str) -> Endpoints:
-    login = provider_rows.providers()["copilot"].login
+    login = provider_rows.read_providers()["copilot"].auth.login
     assert login
     return device_flow.endpoints(login, {"domain": "github.com"} | settings)
 

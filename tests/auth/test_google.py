@@ -64,7 +64,7 @@ async def body(data: bytes) -> AsyncIterator[bytes]:
 
 def call(http: Http, env: dict[str, str], credential: Secret | None = None) -> Call:
     target = Target(
-        row=provider_rows.providers()["vertex"],
+        row=provider_rows.read_providers()["vertex"],
         route=Route(provider="vertex", wire="gemini", model="m", base_url="https://provider.test"),
         credential=credential,
         list_base_url="https://provider.test",

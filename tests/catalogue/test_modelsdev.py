@@ -249,6 +249,6 @@ def test_what_was_kept_and_makes_no_sense_is_refused(data: bytes) -> None:
 
 
 def test_each_name_there_belongs_to_one_provider_of_ours() -> None:
-    named = [each for row in provider_rows.providers().values() for each in row.models_dev]
+    named = [each for row in provider_rows.read_providers().values() for each in row.models.models_dev_ids]
     assert len(named) > 10
     assert len(set(named)) == len(named)

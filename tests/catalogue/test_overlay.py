@@ -8,9 +8,15 @@ import msgspec
 
 from protocol.messages import Usage
 from protocol.replies import ModelInfo
+from protocol.requests import CalculateCost, Settings
 from sidecar.catalogue import models, overlay
 from sidecar.catalogue.corrections import Correction, Overlay, Refreshed
 from sidecar.catalogue.models import Capabilities, ModelRow, Rates, Tier
+from sidecar.config.values import Config
+from sidecar.providers.resolve import resolve_provider
+from sidecar.providers.setup import Setup
+from sidecar.providers.values import TargetSpec
+from sidecar.usage import pricing
 from sidecar.usage.cost import cost
 
 DAY = date(2026, 11, 20)
@@ -84,12 +90,13 @@ def test_a_users_price_is_the_whole_price() -> None:
     row = found(corrected("gemini", "gemini-4-argon", price=PRICE), "gemini", "gemini-4-argon")
     assert (row.changes, row.tiers, row.off_peak, row.modes) == ((), (), None, {})
     assert (row.price_source, row.price_date) == ("configuration", None)
-    # Neither a region nor a way to be served makes it another.
-    regional = found(Overlay(), "vertex", "claude-opus-5-5")
-    assert regional.multipliers
-    row = found(corrected("vertex", "claude-opus-5-5", price=PRICE), "vertex", "claude-opus-5-5")
+    # Neither a region nor a service mode changes it.
+    assert found(Overlay(), "vertex", "claude-opus-5-5").multipliers
+    corrections = corrected("vertex", "claude-opus-5-5", price=PRICE).corrections
+    spec = TargetSpec(provider="vertex", model="claude-opus-5-5", settings=Settings(location="europe-west1"))
+    resolved = resolve_provider(Setup(Config(path="", corrections=corrections)), spec)
     usage = Usage(input_tokens=1_000_000, output_tokens=0)
-    priced = cost(usage, row, NOON, mode="batch", factors=["regional_endpoint"])
+    priced = pricing.calculate(resolved, CalculateCost(model="claude-opus-5-5", usage=usage, mode="batch"))
     assert (priced["usd"], priced["source"]) == ("7", "configuration")
 
 

@@ -48,7 +48,7 @@ async def send_ours(case: Case, provider: Provider) -> None:
     route = msgspec.structs.replace(fixtures.route(case), base_url=provider.url + BASES[case.wire])
     chat = decode_params(json.dumps(case.call["params"]).encode(), Chat)
     request = registry.load(case.wire).encode(chat, route).request
-    row = provider_rows.providers()[case.call["provider"]]
+    row = provider_rows.read_providers()[case.call["provider"]]
     target = Target(row=row, route=route, credential=Secret(KEY, "request"), list_base_url=route.base_url)
     http = HttpClient()
     call = Call(

@@ -16,13 +16,13 @@ from tests.support.provider_rows import ROWS, params, secrets
 LISTS: dict[str, Any] = json.loads((Path(__file__).parent / "lists.json").read_text(encoding="utf-8"))
 """Provider → `answers`, what its service says by address, and `models`, what must come out of it."""
 
-LISTING = [name for name, row in ROWS.items() if not row.lists_deployments]
+LISTING = [name for name, row in ROWS.items() if not row.models.are_deployments]
 
 
 def usual(name: str) -> Object:
     """Return a list of the usual shape at every address of *name*."""
     row = ROWS[name]
-    addresses = [(row.list_base_url or row.base_url) + listing.path for listing in row.lists]
+    addresses = [(row.address.list_base_url or row.address.base_url) + listing.path for listing in row.models.lists]
     return {
         "answers": {each: {"data": [{"id": "x-1"}]} for each in addresses},
         "models": [{"id": "x-1"}] * len(addresses),

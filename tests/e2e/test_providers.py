@@ -94,13 +94,13 @@ def test_a_chat_goes_where_it_belongs_with_the_one_key_that_belongs_there(
     keyed: Sidecar, services: Services, name: str, wire: str, cases: tuple[str, ...]
 ) -> None:
     row, case = ROWS[name], case_of(wire, cases)
-    address = ENDPOINTS.get((name, wire)) or row.base_url + (row.paths.get(wire) or USUAL_PATHS[wire])
+    address = ENDPOINTS.get((name, wire)) or row.address.base_url + (row.address.paths.get(wire) or USUAL_PATHS[wire])
     services.answer(f"POST {address}", reply_of(case))
     lines = keyed.stream(keyed.send("stream_chat", params(wire), provider=name))
     assert [seen.url for seen in services.asked()] == [address]
     seen = services.only()
     check_chunks(lines, case)
-    header = HEADERS.get(name, row.auth_header)
+    header = HEADERS.get(name, row.auth.header)
     assert seen.headers[header] == ("Bearer " if header == "authorization" else "") + f"CANARY-{name}"
     assert secrets(seen) == {f"CANARY-{name}"}
     assert seen.headers["content-type"] == "application/json"
@@ -133,7 +133,7 @@ def test_a_base_address_from_the_environment(services: Services, tmp_path: Path)
             check_base(sidecar, services, name, f"/{name}/base", {})
             # A key of the environment that belongs to another address stays at home.
             key = secrets(services.only("POST *"))
-            assert key == (set() if row.key_base_url else {f"CANARY-{name}"}), name
+            assert key == (set() if row.auth.key_base_url else {f"CANARY-{name}"}), name
 
 
 def test_a_base_address_and_a_key_from_the_configuration(services: Services, tmp_path: Path) -> None:
@@ -179,7 +179,7 @@ def test_a_key_is_not_sent_to_an_address_that_it_was_not_given_for(
     with online(services, tmp_path, config, **env, **every_setting()) as sidecar:
         for name, row in ROWS.items():
             error = sidecar.ask("stream_chat", params(row.wire), provider=name)["error"]
-            assert row.auth_optional or error["code"] == "auth_required", name
+            assert row.auth.optional or error["code"] == "auth_required", name
     assert all(not secrets(seen) for seen in services.asked())
 
 
@@ -193,7 +193,7 @@ def test_a_setting_that_is_missing_is_named_with_all_places_for_it(
     bare: Sidecar, services: Services, name: str, setting: str
 ) -> None:
     # A key would do in the place of some settings, where there are keys.
-    credential = {"api_key" if ROWS[name].env else "access_token": "CANARY-key"}
+    credential = {"api_key" if ROWS[name].auth.key_env else "access_token": "CANARY-key"}
     given = {key: value for key, value in needed(ROWS[name]).items() if key != setting} | credential
     error = bare.ask("stream_chat", params(settings=given), provider=name)["error"]
     assert (error["code"], error["param"]) == ("invalid_request", f"params.settings.{setting}")

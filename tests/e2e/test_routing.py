@@ -68,12 +68,12 @@ def test_a_model_may_name_its_provider(
     done = ask(keyed, provider, model=model)
     seen = services.only()
     assert (done["provider"], seen.json["model"]) == asked
-    assert seen.url.startswith(ROWS[asked[0]].base_url)
+    assert seen.url.startswith(ROWS[asked[0]].address.base_url)
     assert secrets(seen) == {f"CANARY-{asked[0]}"}
 
 
 def test_every_alias_is_its_provider(keyed: Sidecar, services: Services) -> None:
-    for alias, name in provider_rows.aliases().items():
+    for alias, name in provider_rows.read_aliases().items():
         services.answer("POST *", text_of(ROWS[name].wire))
         assert ask(keyed, alias, options={"wire": ROWS[name].wire})["provider"] == name
 
@@ -228,10 +228,10 @@ def through_gateway(services: Services, folder: Path, config: str, names: list[s
 
 
 def test_a_gateway_by_its_kind(services: Services, tmp_path: Path) -> None:
-    names = [name for name, row in ROWS.items() if row.gateway_path is not None]
+    names = [name for name, row in ROWS.items() if row.address.gateway_path is not None]
     for name, seen in through_gateway(services, tmp_path, KINDS, names).items():
         row = ROWS[name]
-        wire_path = BEHIND.get(name) or f"{row.gateway_path}/chat/completions"
+        wire_path = BEHIND.get(name) or f"{row.address.gateway_path}/chat/completions"
         assert seen.url == GATEWAY + wire_path
         assert seen.headers["cf-aig-authorization"] == "Bearer CANARY-gateway"
         assert seen.headers["cf-aig-skip-cache"] == "true"
@@ -246,7 +246,7 @@ def test_a_gateway_takes_only_the_providers_that_it_knows_and_the_user_names(
     assert found["groq"].url.startswith(GATEWAY)
     # Not known to the gateway, and not named by the user.
     for name in ("vercel", "openai"):
-        assert found[name].url.startswith(ROWS[name].base_url)
+        assert found[name].url.startswith(ROWS[name].address.base_url)
         assert secrets(found[name]) == {f"CANARY-{name}"}
         assert not [header for header in found[name].headers if header.startswith("cf-")]
 

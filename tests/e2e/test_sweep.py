@@ -117,6 +117,8 @@ def test_every_spelling_of_a_secret_is_seen(before: str) -> None:
 
 def test_a_secret_belongs_to_one_owner_and_a_key_to_its_provider() -> None:
     assert not astray({"x-CANARY": {"github.com", "api.github.com", "api.githubcopilot.com"}})
-    assert not astray({f"CANARY-{name}": {row.base_url.split("/")[2].split(":")[0]} for name, row in ROWS.items()})
+    assert not astray(
+        {f"CANARY-{name}": {row.address.base_url.split("/")[2].split(":")[0]} for name, row in ROWS.items()}
+    )
     assert astray({"x-CANARY": {"api.openai.com", "api.anthropic.com"}})
     assert astray({"CANARY-openai": {"api.anthropic.com"}})

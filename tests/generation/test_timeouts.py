@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from protocol.requests import Chat, Timeouts
-from sidecar.catalogue.provider_rows import providers
+from sidecar.catalogue.provider_rows import read_providers
 from sidecar.config.values import Config
 from sidecar.core.request_state import TOTAL_MS, RequestState
 from sidecar.generation import timeouts
@@ -83,7 +83,7 @@ def test_who_asks_for_content_soon_bears_no_longer_silence() -> None:
 
 
 def test_who_pings_is_a_column_of_the_providers_table() -> None:
-    assert {name for name, row in providers().items() if row.pings} == {"anthropic", "deepseek", "openrouter"}
+    assert {name for name, row in read_providers().items() if row.pings} == {"anthropic", "deepseek", "openrouter"}
 
 
 @pytest.fixture

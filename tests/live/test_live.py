@@ -17,7 +17,7 @@ from tests.support.provider_rows import ROWS, TOOLS, case_of, every_key, every_s
 
 LISTS = json.loads((ROOT / "tests/e2e/lists.json").read_text(encoding="utf-8"))
 CHEAP = "claude-haiku-9"
-ASKED = [name for name, row in ROWS.items() if not row.lists_deployments]
+ASKED = [name for name, row in ROWS.items() if not row.models.are_deployments]
 
 
 @pytest.fixture
@@ -47,7 +47,9 @@ def as_each_provider(services: Services) -> None:
         row = ROWS[name]
         services.answer(f"POST {services.url}/{name}/*", partial(chat_of, row.wire))
         for address, answer in LISTS[name]["answers"].items():
-            base = urlsplit((row.list_base_url or row.base_url).replace("{account_id}", "my-account_id")).path
+            base = urlsplit(
+                (row.address.list_base_url or row.address.base_url).replace("{account_id}", "my-account_id")
+            ).path
             parts = urlsplit(address)
             path = parts.path.removeprefix(base) + (f"?{parts.query}" if parts.query else "")
             services.answer(f"GET {services.url}/{name}{path}", document(answer))
@@ -102,7 +104,7 @@ def test_without_a_credential_it_says_where_it_looked(services: Services, tmp_pa
         ran = live(services, tmp_path, **bare)
     assert ran.returncode == 0
     for row in ROWS.values():
-        assert all(variable in ran.stdout for variable in row.env)
+        assert all(variable in ran.stdout for variable in row.auth.key_env)
 
 
 def test_a_provider_that_there_is_not(services: Services, tmp_path: Path) -> None:

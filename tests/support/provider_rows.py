@@ -11,7 +11,7 @@ from tests.support.fake_services import Answer, Seen
 from tests.support.fixtures import Case
 from tests.support.process import Line, Object
 
-ROWS = {name: row for name, row in provider_rows.providers().items() if row.transport == "http"}
+ROWS = {name: row for name, row in provider_rows.read_providers().items() if row.transport == "http"}
 
 MODEL = "some-model"
 
@@ -25,14 +25,16 @@ TOOLS = ("tools_parallel", "tools_interleaved", "native_tools", "tools")
 
 def wires_of(row: ProviderRow) -> list[str]:
     """Return every wire that *row* can speak, its usual one first."""
-    listed = [wire for listing in row.lists for _, wire in listing.endpoint_wires]
-    varied = [wire for variant in row.variants for wire in variant.paths]
-    return list(dict.fromkeys([row.wire, *(rule.wire for rule in row.wires), *row.paths, *varied, *listed]))
+    listed = [wire for listing in row.models.lists for _, wire in listing.endpoint_wires]
+    varied = [wire for variant in row.address.variants for wire in variant.paths]
+    return list(
+        dict.fromkeys([row.wire, *(rule.wire for rule in row.models.wire_rules), *row.address.paths, *varied, *listed])
+    )
 
 
 def key_variable(row: ProviderRow) -> str:
     """Return the environment variable of *row*'s credential."""
-    return (row.env or row.token_env)[0]
+    return (row.auth.key_env or row.auth.token_env)[0]
 
 
 def needed(row: ProviderRow) -> dict[str, str]:

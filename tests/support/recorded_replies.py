@@ -78,7 +78,7 @@ def of_corpus() -> list[Recorded]:
 
 def _route(exchange: corpus.Exchange) -> Route:
     provider = corpus.PROVIDERS.get(exchange.provider, exchange.provider)
-    row = provider_rows.providers().get(provider)
+    row = provider_rows.read_providers().get(provider)
     return Route(
         provider=provider,
         wire=corpus.WIRES[exchange.api],

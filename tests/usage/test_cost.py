@@ -9,7 +9,7 @@ import pytest
 
 from protocol.messages import Usage
 from sidecar.catalogue import models
-from sidecar.catalogue.provider_rows import aliases
+from sidecar.catalogue.provider_rows import read_aliases
 from sidecar.usage.cost import cost, rates_for, unknown
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -36,7 +36,7 @@ def test_a_worked_example_comes_out_to_the_last_digit(example: dict[str, Any]) -
         reasoning_tokens=raw["reasoning"],
     )
     name = {"cloudflare-workers-ai": "cloudflare"}.get(example["provider"], example["provider"])
-    row = models.lookup(aliases().get(name, name), example["model"])
+    row = models.lookup(read_aliases().get(name, name), example["model"])
     factors = [each for each in (row.multipliers if row else ()) if "multiplier" in example]
     got = cost(usage, row, datetime.fromisoformat(example["at"]), factors=factors)
     assert got["usd"] == example["expected_usd"], got

@@ -19,7 +19,7 @@ from sidecar.wires.shared.types import ModelFacts, Quirks, Route
 from tests.support import fixtures
 from tests.support.sdk_types import accepted
 
-COUNTERS = {row.module for each in provider_rows.providers().values() for row in each.counters.values()}
+COUNTERS = {row.name for each in provider_rows.read_providers().values() for row in each.counters.values()}
 
 TOOL = {"name": "look_up", "description": "Look a word up.", "parameters": {"type": "object", "properties": {}}}
 CHAT = msgspec.convert(

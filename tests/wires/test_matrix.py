@@ -44,10 +44,10 @@ MODELS = {
 
 def _routes() -> Iterator[Route]:
     """Yield a route to every built-in provider, for each of some models and by each wire that those speak."""
-    for name, row in provider_rows.providers().items():
+    for name, row in provider_rows.read_providers().items():
         for model in MODELS.get(name, ["m-1"]) if row.transport != "replay" else ():
-            others = row.paths if not row.wires else ()
-            for wire in {provider_rows.wire_of(row, model), *others}:
+            others = row.address.paths if not row.models.wire_rules else ()
+            for wire in {provider_rows.choose_wire(row, model), *others}:
                 yield Route(
                     provider=name, wire=wire, model=model, base_url="https://provider.test", quirks=row.quirks,
                     facts=ModelFacts(reasoning=True), settings={"region": "us-east-1"}, seed="s_",

@@ -15,7 +15,7 @@ import anyio
 import msgspec
 
 from protocol.replies import DeviceFlow, Status
-from sidecar.catalogue.provider_rows import DeviceLogin
+from sidecar.catalogue.provider_columns import DeviceLogin
 from sidecar.core import url_policy
 from sidecar.core.errors import SidecarError, clean, without
 from sidecar.core.http import HttpRequest, HttpTimeouts, Transport

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from sidecar.catalogue.provider_rows import DeviceLogin
+from sidecar.catalogue.provider_columns import DeviceLogin
 from sidecar.config.loader import path_in
 from sidecar.core import platforms, url_policy
 from sidecar.core.errors import SidecarError, clean
@@ -37,8 +37,8 @@ def accounts(setup: Setup) -> dict[str, str | None]:
 
 def find(provider: Provider) -> Found | None:
     """Return the login at the server that the user has *provider* at; the first file that has one wins. Blocks."""
-    row, login = provider.row, provider.row.login
-    if login is None or not login.existing_files:
+    row, login = provider.row, provider.row.auth.login
+    if login is None or not login.import_files:
         return None
     try:
         address = fill(login.base_url, provider.id, row, merge_settings(provider, None))
@@ -47,7 +47,7 @@ def find(provider: Provider) -> Found | None:
         # A login with a code says what is wrong.
         return None
     env = provider.setup.config.env
-    entries = (entry for template in login.existing_files for entry in _entries(env, template))
+    entries = (entry for template in login.import_files for entry in _entries(env, template))
     # `github.com`, or with the app that has made it: `github.com:Iv1.0123456789abcdef`.
     ours = (entry for key, entry in entries if key.partition(":")[0].lower() == url_policy.host_of(server))
     return next((found for entry in ours if (found := _found(login, entry)) is not None), None)
@@ -56,7 +56,7 @@ def find(provider: Provider) -> Found | None:
 def _found(login: DeviceLogin, entry: Any) -> Found | None:
     if not isinstance(entry, dict):
         return None
-    token, account = entry.get(login.existing_field), entry.get(login.existing_account_field)
+    token, account = entry.get(login.import_field), entry.get(login.import_account_field)
     try:
         known = secret(token if isinstance(token, str) else "", "none", "token", "token")
     except SidecarError:

@@ -109,7 +109,7 @@ async def _in_store(store: Store, call: Call) -> Stored | None:
 
 
 async def _renewed(call: Call, old: Stored) -> Stored:
-    login = call.target.row.login
+    login = call.target.row.auth.login
     if login is None or old.secrets is None or old.secrets.renewal is None:
         return old
     at = device_flow.endpoints(login, call.target.route.settings)

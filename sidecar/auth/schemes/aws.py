@@ -132,7 +132,7 @@ async def headers(call: Call) -> dict[str, str]:
         keys = (None if source.chosen else environment_keys(target.env)) or _chain_keys(
             chain, source, region, target.env
         )
-        return sign(request, keys, region, target.row.signing_name, at)
+        return sign(request, keys, region, target.row.auth.signing_name, at)
 
     try:
         with anyio.fail_after(LIMIT_SECONDS):
@@ -310,7 +310,9 @@ def _load(source: _Source, region: str, env: Mapping[str, str]) -> Any:
 
 def _without_keys(env: Mapping[str, str]) -> dict[str, str]:
     """Return the environment of a program that gives AWS's credentials: it has no business with any other key."""
-    others = {name for row in provider_rows.providers().values() for name in (*row.env, *row.token_env)}
+    others = {
+        name for row in provider_rows.read_providers().values() for name in (*row.auth.key_env, *row.auth.token_env)
+    }
     return {
         name: value
         for name, value in env.items()

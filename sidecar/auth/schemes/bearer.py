@@ -8,6 +8,6 @@ async def headers(call: Call) -> dict[str, str]:
     credential = call.target.credential
     if credential is None:
         return {}
-    name = "authorization" if credential.kind == "token" else call.target.row.auth_header
+    name = "authorization" if credential.kind == "token" else call.target.row.auth.header
     value = credential.reveal()
     return {name: f"Bearer {value}" if name == "authorization" else value}

@@ -210,7 +210,7 @@ _HOME = "github.com"
 
 
 def _exchange_url(target: Target) -> str:
-    login, source = target.row.login, target.credential.source if target.credential else "none"
+    login, source = target.row.auth.login, target.credential.source if target.credential else "none"
     given = {"domain": _HOME} | target.route.settings
     template = login.api_base_url if login else "https://api.{domain}"
     api = fill(template, target.route.provider, target.row, given)

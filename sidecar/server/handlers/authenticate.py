@@ -51,13 +51,13 @@ async def _log_in(app: App, request: OpenRequest, name: str, params: Authenticat
     """Store a credential: the key of the request, another program's login, or what the user allows in a browser."""
     provider = get_provider(app.upstream.setup, name)
     row = provider.row
-    if row.auth == "none":
+    if row.auth.scheme == "none":
         raise invalid(f"{row.name} needs no login.", "provider")
     if params.existing:
         return await _import_login(app.upstream, provider, params)
     if params.api_key is not None:
         return await _store_key(app.upstream, name, params)
-    if row.login is not None:
+    if row.auth.login is not None:
         return await _log_in_by_device(app, request, provider)
     raise invalid(f"{row.name} has no login but a key: `params.api_key` is required.", "params.api_key")
 
@@ -114,9 +114,9 @@ async def _log_in_by_device(app: App, request: OpenRequest, provider: Provider) 
 
 async def _run_device_login(up: Upstream, provider: Provider, task: SharedTask[LoggedIn]) -> LoggedIn:
     row = provider.row
-    if row.login is None:
+    if row.auth.login is None:
         raise invalid(f"{row.name} has no login.", "provider")
-    at = device_flow.endpoints(row.login, merge_settings(provider, None))
+    at = device_flow.endpoints(row.auth.login, merge_settings(provider, None))
     code = await device_flow.begin(up.http, at)
     task.report(code.shown)
     tokens = await device_flow.wait(up.http, at, code, task.report)
@@ -179,7 +179,7 @@ async def _resolve(up: Upstream, name: str, params: Authenticate) -> ResolvedPro
 
 
 async def _test_credential(up: Upstream, state: RequestState, target: Target) -> None:
-    if target.row.auth == "none":
+    if target.row.auth.scheme == "none":
         return
     path = find_check_path(target)
     await model_lists.get_document(up, target, path, state, any_key=False)

@@ -44,13 +44,13 @@ def _describe_provider(up: Upstream, provider: Provider) -> dict[str, Any]:
         "name": row.name,
         "wire": row.wire,
         "ready": authorization.ready,
-        "auth": row.auth,
+        "auth": row.auth.scheme,
         "method": authorization.method,
         "credential_source": credential.source if credential else None,
         "logins": authorization.logins,
         "env": status.list_variables(provider),
-        "identity_env": row.identity_env,
-        "built_in": name not in up.config.providers or bool(row.env),
+        "identity_env": row.auth.identity_env,
+        "built_in": name not in up.config.providers or bool(row.auth.key_env),
     }
     if authorization.problem:
         described["problem"] = authorization.problem

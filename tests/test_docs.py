@@ -219,7 +219,7 @@ def test_every_reason_that_the_program_gives_is_described() -> None:
 def test_the_reasons_of_an_unknown_cost_are_those_of_the_program() -> None:
     source = "".join((ROOT / file).read_text(encoding="utf-8") for file in program())
     described = set(table("reason of a null"))
-    assert described == set(re.findall(r"\bunknown\(\"(\w+)\"", source))
+    assert described == set(re.findall(r"\bmake_unknown\(\"(\w+)\"", source))
     assert set(re.findall(r'"usd":null,"reason":"(\w+)"', documents.read(PROTOCOL))) <= described
 
 

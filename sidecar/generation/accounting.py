@@ -18,13 +18,13 @@ from sidecar.wires.shared.types import Outcome
 
 def price_usage(target: Target, chat: Chat, usage: Usage | None) -> dict[str, Any]:
     """Return the `cost` object of *usage*."""
-    return pricing.spent(target, chat.options.provider_options, usage)
+    return pricing.price_attempt(target, chat.options.provider_options, usage)
 
 
 def price_outcome(target: Target, chat: Chat, outcome: Outcome, limits: LimitWatch | None) -> dict[str, Any]:
     """Return the `cost` object of an answer that has ended."""
     if outcome.provider_cost_usd is not None:
-        return pricing.reported(target, outcome.provider_cost_usd)
+        return pricing.price_reported(target, outcome.provider_cost_usd)
     if limits is None or not limits.has_ended:
         return price_usage(target, chat, outcome.usage)
     return _mark_estimated(price_usage(target, chat, limits.usage))
@@ -33,7 +33,7 @@ def price_outcome(target: Target, chat: Chat, outcome: Outcome, limits: LimitWat
 def price_partial(target: Target, chat: Chat, stream: ResponseStream) -> dict[str, Any] | None:
     """Return the `cost` object of an answer as far as it has come, None where nothing is known of it."""
     if stream.provider_cost_usd is not None:
-        return pricing.reported(target, stream.provider_cost_usd)
+        return pricing.price_reported(target, stream.provider_cost_usd)
     usage, uncounted = stream.usage, stream.uncounted_chars
     if usage is None or not uncounted:
         return price_usage(target, chat, usage) if usage else None

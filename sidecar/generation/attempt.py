@@ -80,7 +80,7 @@ async def answer(up: Upstream, state: RequestState, plan: ChatPlan, turn: Turn, 
     encoded = background_responses.encode_request(plan) if is_background else wire.encode(chat, route)
     request = plan.reshape(encoded.request)
     limits, cautions = request_limits.watch_limits(
-        chat, partial(pricing.usd, plan.target, chat.options.provider_options)
+        chat, partial(pricing.calculate_usd, plan.target, chat.options.provider_options)
     )
     timeouts = choose_timeouts(plan.target, chat.options.timeouts)
     this = _Attempt(state, plan, turn, sink, limits, timeouts, time.monotonic())

@@ -91,7 +91,7 @@ async def _ask_one(
 
 
 def _expect_usd(plan: ChatPlan) -> Decimal | None:
-    price = partial(pricing.usd, plan.target, plan.chat.options.provider_options)
+    price = partial(pricing.calculate_usd, plan.target, plan.chat.options.provider_options)
     return request_limits.expect_usd(plan.chat, price)
 
 

@@ -6,19 +6,20 @@ Must not know prices.
 from decimal import Decimal
 
 PICO = 10**12
+"""Picodollars of a US dollar."""
 
 MAX_PICOUSD = 10**16
 """10,000 US dollars, the most that one attempt is believed to cost: a provider that reports more is mistaken."""
 
 
-def to_picousd(usd: str | Decimal) -> int | None:
-    """Return *usd* in whole millionths of a millionth of a dollar; None for an amount that no attempt can cost."""
+def to_picousd(usd: str) -> int | None:
+    """Return *usd* in picodollars, rounded; None for an amount that no attempt can cost."""
     picousd = round(Decimal(usd) * PICO)
     return picousd if 0 <= picousd <= MAX_PICOUSD else None
 
 
 def to_usd(picousd: int) -> str:
-    """Return *picousd*, in millionths of a millionth of a dollar, as a decimal string in US dollars."""
+    """Return *picousd*, in picodollars, as a decimal string in US dollars."""
     return format_plain(Decimal(picousd) / PICO)
 
 

@@ -1,4 +1,4 @@
-"""One attempt at a provider, and the row that it leaves in the ledger however it ends.
+"""One attempt at a provider, and the row that it leaves in the ledger, however it ends.
 
 Must not know budgets, files, wires or HTTP.
 """
@@ -13,7 +13,9 @@ from sidecar.core.errors import SidecarError
 from sidecar.core.request_state import RequestState
 from sidecar.usage.amounts import to_picousd
 from sidecar.usage.kinds import KINDS
-from sidecar.usage.ledger import Ledger, Row, timestamp
+from sidecar.usage.ledger import Ledger
+from sidecar.usage.ledger_row import Row
+from sidecar.usage.times import format_time
 
 
 class Attempt:
@@ -38,7 +40,7 @@ class Attempt:
         self._write("ok", None, finish_reason, usage, cost)
 
     def fail(self, outcome: Literal["failed", "cancelled"], code: str) -> None:
-        """Write the row of an attempt that ended otherwise, unless it has its row already."""
+        """Write the row of an attempt that has none, unless its row is written already."""
         progress = self._request.progress
         self._write(outcome, code, None, progress.usage, progress.cost)
 
@@ -55,7 +57,7 @@ class Attempt:
         self._is_written = True
         first_ms = self._request.progress.first_chunk_ms
         row = Row(
-            at=timestamp(datetime.now(UTC)),
+            at=format_time(datetime.now(UTC)),
             action=self._request.action,
             kind=self._kind,
             provider=self._provider,

@@ -1,4 +1,4 @@
-"""The budgets of a day and of a month, for all providers and for each: whether a chat may begin.
+"""Budgets for a day and for a month, of all providers and of each: whether a chat may begin.
 
 Must not know requests, files, wires or HTTP.
 """
@@ -10,20 +10,24 @@ from typing import Any, Literal, NamedTuple, get_args
 
 from protocol.replies import Warn
 from sidecar.core.errors import SidecarError
-from sidecar.usage.amounts import PICO, format_plain, to_picousd
-from sidecar.usage.ledger import Ledger, timestamp
+from sidecar.usage.amounts import MAX_PICOUSD, PICO, format_plain
+from sidecar.usage.ledger import Ledger
 from sidecar.usage.spending import Reservation
+from sidecar.usage.times import format_time
 
 Window = Literal["day", "month"]
 
 Budget = tuple[str, str | None]
-"""(The day or the month, the provider or None for all of them)."""
+"""(The day or the month, the provider or None for all)."""
 
 REASONS: dict[Window, str] = {"day": "budget_day", "month": "budget_month"}
 """Window → the `reason` of a refusal."""
 
 WARN_AT = Decimal("0.8")
-"""The share of a budget from which a warning is due, unless the configuration has another."""
+"""The share of a budget from which a warning is due, unless the configuration sets another."""
+
+MOST_RESERVED_USD = Decimal(MAX_PICOUSD) / PICO
+"""The most that one chat reserves."""
 
 DAY_CHARS, MONTH_CHARS = len("2026-11-20"), len("2026-11")
 
@@ -32,7 +36,7 @@ class _Limit(NamedTuple):
     usd: Decimal
     window: Window
     provider: str | None
-    """Whose spending counts; None: everybody's."""
+    """The provider whose spending counts; None: all."""
 
     @property
     def name(self) -> str:
@@ -49,33 +53,34 @@ class Admission(NamedTuple):
     warnings: list[Warn]
     """Due now, once each."""
     reservation: Reservation
-    """To be released when the chat's cost is in the ledger, or it has ended without."""
+    """To be released once the chat's cost is in the ledger, or the chat has ended without a cost."""
 
 
 async def admit(budgets: Mapping[str, Any], ledger: Ledger, provider: str, expected_usd: Decimal | None) -> Admission:
-    """Admit a chat with *provider* and reserve its expected cost, None for an unknown one.
+    """Admit a chat at *provider*, and reserve its expected cost; None is an unknown cost.
 
     *budgets* is the configuration's `[budgets]`.
 
-    Raises: SidecarError `quota_exceeded` when a budget is used up, or would be by the chats in progress.
+    Raises: SidecarError `quota_exceeded` if a budget is used up, or would be used up by the chats in progress.
     """
     if not budgets:
         return Admission([], ledger.reserve(provider, 0))
     now = datetime.now(UTC)
-    await ledger.refresh(timestamp(now)[:MONTH_CHARS] + "-01")
-    # From here to the reservation nothing waits, so no other chat comes between.
+    await ledger.refresh(format_time(now)[:MONTH_CHARS] + "-01")
+    # Nothing waits between here and the reservation, so no other chat can come between.
     warn_at = budgets.get("warn_at", WARN_AT)
     due: dict[Budget, Warn] = {}
-    for limit in _limits(budgets, provider):
+    for limit in _list_limits(budgets, provider):
         spent, budget = _check(ledger, limit, now)
         if spent >= limit.usd * warn_at and budget not in ledger.warned:
-            due[budget] = _warning(limit, spent)
-    # Only once all of them have let the request pass: a warning that a refusal hides is still due.
+            due[budget] = _make_warning(limit, spent)
+    # Only once all budgets admit the chat: a warning that a refusal hides is still due.
     ledger.warned.update(due)
-    return Admission([*due.values()], ledger.reserve(provider, to_picousd(expected_usd) or 0 if expected_usd else 0))
+    reserved = min(expected_usd or Decimal(0), MOST_RESERVED_USD)
+    return Admission([*due.values()], ledger.reserve(provider, int(reserved * PICO)))
 
 
-def _limits(budgets: Mapping[str, Any], provider: str) -> Iterator[_Limit]:
+def _list_limits(budgets: Mapping[str, Any], provider: str) -> Iterator[_Limit]:
     own = budgets.get("providers", {}).get(provider, {})
     for whose, table in ((None, budgets), (provider, own)):
         for window in get_args(Window):
@@ -84,23 +89,25 @@ def _limits(budgets: Mapping[str, Any], provider: str) -> Iterator[_Limit]:
 
 
 def _check(ledger: Ledger, limit: _Limit, now: datetime) -> tuple[Decimal, Budget]:
-    """Return what was spent of *limit*, in US dollars, and the budget that it is.
+    """Return the US dollars spent of *limit*, and the budget that it stands for.
 
-    Raises: SidecarError `quota_exceeded` when it is used up, or would be by the chats in progress.
+    Raises: SidecarError `quota_exceeded` if it is used up, or would be used up by the chats in progress.
     """
-    days = timestamp(now)[: DAY_CHARS if limit.window == "day" else MONTH_CHARS]
-    spent = Decimal(ledger.spent(days, limit.provider)) / PICO
+    days = format_time(now)[: DAY_CHARS if limit.window == "day" else MONTH_CHARS]
+    spent = Decimal(ledger.sum_spent(days, limit.provider)) / PICO
     if spent >= limit.usd:
         raise SidecarError(
             "quota_exceeded",
             f"{limit.title}, {format_plain(limit.usd)} USD, is used up.",
             reason=REASONS[limit.window],
-            retry_after_ms=int((_end(limit.window, now) - now).total_seconds() * 1000) + 1,
+            retry_after_ms=int((_find_end(limit.window, now) - now).total_seconds() * 1000) + 1,
             hint=f"Raise it under [budgets] in the configuration, or wait for the next {limit.window}.",
         )
-    reserved = Decimal(ledger.reserved(limit.provider)) / PICO
+    reserved = Decimal(ledger.sum_reserved(limit.provider)) / PICO
     if spent + reserved >= limit.usd:
-        amounts = f"{_round(spent)} USD is spent, and chats in progress may cost {_round(reserved)} USD"
+        amounts = (
+            f"{_format_rounded(spent)} USD is spent, and chats in progress may cost {_format_rounded(reserved)} USD"
+        )
         raise SidecarError(
             "quota_exceeded",
             f"{limit.title}, {format_plain(limit.usd)} USD, has no room for another chat now: {amounts}.",
@@ -111,16 +118,16 @@ def _check(ledger: Ledger, limit: _Limit, now: datetime) -> tuple[Decimal, Budge
     return spent, (days, limit.provider)
 
 
-def _round(amount: Decimal) -> str:
+def _format_rounded(amount: Decimal) -> str:
     return format_plain(round(amount, 6))
 
 
-def _warning(limit: _Limit, spent: Decimal) -> Warn:
-    text = f"{_round(spent)} USD of {limit.name}, {format_plain(limit.usd)} USD, is used."
+def _make_warning(limit: _Limit, spent: Decimal) -> Warn:
+    text = f"{_format_rounded(spent)} USD of {limit.name}, {format_plain(limit.usd)} USD, is spent."
     return Warn(code="budget_nearly_used", message=text)
 
 
-def _end(window: Window, now: datetime) -> datetime:
+def _find_end(window: Window, now: datetime) -> datetime:
     """Return when the next day or month begins, in UTC."""
     midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
     if window == "day":

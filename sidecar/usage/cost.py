@@ -17,24 +17,24 @@ from sidecar.usage.amounts import format_plain
 _MILLION = Decimal(1_000_000)
 
 
-def cost(
+def calculate(
     usage: Usage | None, row: ModelRow | None, at: datetime, *, mode: str | None = None, factors: Iterable[str] = ()
 ) -> dict[str, Any]:
     """Return the `cost` object of *usage* with the model *row* at the time *at*.
 
-    *mode* is a way to be served (`flex`, `priority`, …), *factors* the names of multipliers that apply.
+    *mode* is a service mode (`flex`, `priority`, …), *factors* the names of the multipliers that apply.
     """
     if row is None:
-        return unknown("model_unknown")
+        return make_unknown("model_unknown")
     if usage is None or usage.input_tokens is None or usage.output_tokens is None:
-        return unknown("usage_unknown")
-    rates = rates_for(row, usage.input_tokens, at, mode)
+        return make_unknown("usage_unknown")
+    rates = find_rates(row, usage.input_tokens, at, mode)
     if rates is None:
-        return unknown("price_unknown")
-    factor = _factor(row, factors)
-    parts = {name: tokens * rate * factor / _MILLION for name, tokens, rate in _buckets(usage, rates)}
-    if any(tokens < 0 for _, tokens, _ in _buckets(usage, rates)):
-        return unknown("usage_contradicts_itself")
+        return make_unknown("price_unknown")
+    factor, buckets = _multiply(row, factors), _split(usage, rates)
+    if any(tokens < 0 for _, tokens, _ in buckets):
+        return make_unknown("usage_contradicts_itself")
+    parts = {name: tokens * rate * factor / _MILLION for name, tokens, rate in buckets}
     return {
         "usd": format_plain(sum(parts.values(), Decimal(0))),
         "parts": {name: format_plain(amount) for name, amount in parts.items()},
@@ -43,31 +43,31 @@ def cost(
     }
 
 
-def reported(usd: str) -> dict[str, Any]:
-    """Return the `cost` object for what the provider itself says a request cost."""
+def make_reported(usd: str) -> dict[str, Any]:
+    """Return the `cost` object of a request that costs *usd* according to its provider."""
     return {"usd": usd, "parts": {}, "source": "provider", "priced_at": None}
 
 
-def in_credits(cost: dict[str, Any], credit_usd: str | None) -> dict[str, Any]:
-    """Return *cost* with what it is in credits of *credit_usd* US dollars each, for a provider that bills in such."""
+def add_credits(cost: dict[str, Any], credit_usd: str | None) -> dict[str, Any]:
+    """Return *cost* with its amount in credits of *credit_usd* US dollars; None: the provider has no credits."""
     if credit_usd is None or cost["usd"] is None:
         return cost
     return cost | {"credits": format_plain(Decimal(cost["usd"]) / Decimal(credit_usd))}
 
 
-def unknown(reason: str) -> dict[str, Any]:
-    """Return the `cost` object for a price that is not known."""
+def make_unknown(reason: str) -> dict[str, Any]:
+    """Return the `cost` object of an unknown cost."""
     return {"usd": None, "reason": reason}
 
 
-def rates_for(row: ModelRow, prompt_tokens: int, at: datetime, mode: str | None = None) -> Rates | None:
-    """Return the rates of a request with *prompt_tokens*, cached ones included; None: unknown.
+def find_rates(row: ModelRow, prompt_tokens: int, at: datetime, mode: str | None = None) -> Rates | None:
+    """Return the rates of a request with *prompt_tokens*, cached ones included, or None for unknown rates.
 
-    A tier reprices the whole request. The rates of a *mode* that *row* does not have are unknown, and those of one that
-    it has hold below the first tier; beyond it they are unknown too.
+    A tier reprices the whole request. A *mode* has rates of its own, which hold below the first tier and are unknown
+    beyond it. A price that the user has set holds in every mode.
     """
     tier = next((tier for tier in reversed(row.tiers) if prompt_tokens > tier.over_tokens), None)
-    if mode is not None:
+    if mode is not None and row.price_source != CONFIGURATION:
         return row.modes[mode] if mode in row.modes and tier is None else None
     if tier is not None:
         return tier.price
@@ -76,8 +76,8 @@ def rates_for(row: ModelRow, prompt_tokens: int, at: datetime, mode: str | None 
     return price_on(row, at.astimezone(UTC).date())
 
 
-def _buckets(usage: Usage, rates: Rates) -> list[tuple[str, int, Decimal]]:
-    """Return the disjoint parts of the usage, each with its rate; a rate that is absent is its next of kin's."""
+def _split(usage: Usage, rates: Rates) -> list[tuple[str, int, Decimal]]:
+    """Return the disjoint parts of *usage*, each with its rate; an absent rate falls back to that of a wider part."""
     read, write, hour = usage.cache_read_tokens or 0, usage.cache_write_tokens or 0, usage.cache_write_1h_tokens or 0
     write_rate = rates.input if rates.cache_write is None else rates.cache_write
     buckets = [
@@ -92,7 +92,7 @@ def _buckets(usage: Usage, rates: Rates) -> list[tuple[str, int, Decimal]]:
     return [*buckets, ("output", output - reasoning, rates.output), ("reasoning", reasoning, rates.reasoning)]
 
 
-def _factor(row: ModelRow, factors: Iterable[str]) -> Decimal:
+def _multiply(row: ModelRow, factors: Iterable[str]) -> Decimal:
     factor = Decimal(1)
     for name in factors:
         factor *= row.multipliers.get(name, Decimal(1))

@@ -1,26 +1,24 @@
-"""What was asked and what it cost: one row for each attempt, written in batches by one worker thread.
+"""The ledger: one row for each attempt, and reservations, on their way to the file by one worker thread.
 
-Nothing here ever fails or holds up a chat: a file that cannot be used is said once and the rows wait,
-as many as fit. No row has content or a credential. Must not know wires or HTTP.
+The ledger never fails or delays a chat. When the file cannot be used, it warns once, and rows wait in
+memory up to a limit. Must not know wires or HTTP.
 """
 
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime
 from pathlib import Path
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any
 
 import anyio
 import anyio.to_thread
-import msgspec
 
-from protocol.messages import Usage
 from protocol.replies import Warn
 from sidecar.core.errors import SidecarError
 from sidecar.core.log import log
 from sidecar.usage.ledger_errors import LedgerError
+from sidecar.usage.ledger_row import Row
 from sidecar.usage.spending import Reservation, Reserved, Spending
 
 if TYPE_CHECKING:
@@ -29,82 +27,40 @@ if TYPE_CHECKING:
     from sidecar.usage.ledger_file import Found
 
 LINGER_SECONDS = 0.2
-"""How long the first row of a batch waits for more."""
+"""How long the first row of a batch waits for others."""
 
 MAX_WAITING = 20_000
-"""Rows that wait for the file; beyond that the oldest go."""
+"""The most rows that wait for the file; beyond that the oldest are dropped."""
 
 PRUNE_EVERY = 10_000
-"""Rows between two looks whether there are too many; the first write looks too."""
+"""Rows written between two deletions of the oldest rows; the first write deletes too."""
 
 RETRY_SECONDS = 10.0
-"""How long a file that cannot be used is left alone."""
+"""How long the ledger waits before it tries a file again that could not be used."""
 
 REFRESH_SECONDS = 2.0
-"""How old the sums may be when a budget is judged by them: other processes spend too."""
+"""The oldest that the sums may be when a budget is checked: other processes spend too."""
 
 READ_SECONDS = 1.0
-"""How long a chat under a budget waits for them at most."""
+"""The longest that a chat under a budget waits for newer sums."""
 
 RENEW_SECONDS = 20.0
-"""How often what is reserved is written again, which a process that was killed does not do."""
-
-MAX_TOKENS = 10**12
-"""The most tokens that one attempt is believed to use: a count beyond that is a provider's mistake, and unknown."""
-
-
-class Row(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
-    """One attempt, in the order of `ledger_schema.COLUMNS`."""
-
-    at: str
-    """When it ended, ISO 8601 in UTC."""
-    action: str
-    """What the host asked."""
-    kind: str
-    """What the provider was asked, of `sidecar.usage.kinds`."""
-    provider: str
-    model: str
-    outcome: str
-    """`ok`, `failed`, `cancelled`."""
-    code: str | None
-    finish_reason: str | None
-    usage: Usage | None
-    cost_picousd: int | None
-    latency_ms: int
-    first_chunk_ms: int | None
-
-    @property
-    def cost(self) -> tuple[str, str, int]:
-        """Day, provider, and what is known of the cost."""
-        return self.at[:10], self.provider, self.cost_picousd or 0
-
-    def values(self) -> tuple[Any, ...]:
-        """Return the columns."""
-        used = self.usage or Usage()
-        counts = (
-            *(used.input_tokens, used.output_tokens, used.cache_read_tokens, used.cache_write_tokens),
-            *(used.cache_write_1h_tokens, used.reasoning_tokens),
-        )
-        return (
-            *(self.at, self.action, self.kind, self.provider, self.model, self.outcome, self.code, self.finish_reason),
-            *(count if count is None or 0 <= count <= MAX_TOKENS else None for count in counts),
-            *(self.cost_picousd, self.latency_ms, self.first_chunk_ms),
-        )
+"""How often reservations are renewed, so that those of a process that was killed can expire."""
 
 
 class Ledger:
-    """The rows of this process on their way to the file at *path*; None: it is switched off."""
+    """The rows of this process on their way to the file at *path*; None: the ledger is switched off."""
 
     def __init__(self, path: str | None, tasks: "TaskGroup", warn: Callable[[Warn], None]) -> None:
         self._path = Path(path) if path else None
         self._tasks = tasks
         self._warn = warn
-        """Told once why the file cannot be used."""
+        """Called once, with the reason why the file cannot be used."""
         self._has_warned = False
         self._rows: deque[Row] = deque(maxlen=MAX_WAITING)
         self._writing: list[Row] = []
         self._is_due = False
-        """Whether a write is on its way."""
+        """Whether a task is going to write."""
         self._turn = anyio.Lock()
         self._thread = anyio.CapacityLimiter(1)
         self._leave_alone_until = 0.0
@@ -113,16 +69,16 @@ class Ledger:
         self._process = token_hex(8)
         """The name of this process in the file."""
         self._written: Mapping[str, int] = {}
-        """What the file says that this process reserves."""
+        """What this process reserves according to the file."""
         self._read_at = float("-inf")
         self._has_read = anyio.Event()
         self._has_read.set()
         self._is_renewing = self._is_renewal_due = False
         self.warned: set[tuple[str, str | None]] = set()
-        """The budgets of which it was said that they run out: the days, and whose."""
+        """The budgets whose warning was given: the days, and the provider or None for all."""
 
     def add(self, row: Row) -> None:
-        """Take *row*; it is in the file soon."""
+        """Take *row*, and write it soon."""
         if self._path is None:
             self._spending.add([row.cost])
             return
@@ -130,7 +86,7 @@ class Ledger:
         self._write_soon()
 
     def reserve(self, provider: str, picousd: int) -> Reservation:
-        """Count *picousd* as spent at *provider* until it is released, soon for other processes too."""
+        """Count *picousd* as spent at *provider* until it is released; soon in other processes too."""
         if not picousd:
             return Reservation(lambda: None)
         self._change_reserved(provider, picousd)
@@ -152,21 +108,20 @@ class Ledger:
             await self.flush()
         self._is_renewing = False
 
-    def spent(self, days: str, provider: str | None) -> int:
-        """Return millionths of a millionth of a dollar spent on days that begin with *days*, by one provider or all."""
-        waiting = [row.cost for row in (*self._writing, *self._rows)]
+    def sum_spent(self, days: str, provider: str | None) -> int:
+        """Return the picodollars spent on days that begin with *days*, at *provider* or, for None, at all."""
         unwritten = Spending()
-        unwritten.add(waiting)
-        return self._spending.spent(days, provider) + unwritten.spent(days, provider)
+        unwritten.add(row.cost for row in (*self._writing, *self._rows))
+        return self._spending.sum_spent(days, provider) + unwritten.sum_spent(days, provider)
 
-    def reserved(self, provider: str | None) -> int:
-        """Return what the attempts in progress of all processes are expected to cost, at one provider or all."""
-        return self._spending.held(provider)
+    def sum_reserved(self, provider: str | None) -> int:
+        """Return the picodollars that all processes reserve, at *provider* or, for None, at all."""
+        return self._spending.sum_reserved(provider)
 
     async def refresh(self, since: str) -> None:
-        """Read what every process has spent from the day *since* on, and reserves, unless that was done just now.
+        """Read what all processes have spent since the day *since* and reserve now, unless that was done just now.
 
-        A file that is slow is not waited for long: the next chat then has what it says.
+        If the file is slow, this returns without it, and the next chat has the result.
         """
         if self._path is None:
             return
@@ -185,21 +140,21 @@ class Ledger:
         has_read.set()
 
     async def report(self, by: Sequence[str], since: str | None, until: str | None, provider: str | None) -> "Found":
-        """Return what `ledger_file.report` finds, the rows that wait included.
+        """Return what `ledger_file.report` finds, once all rows are written.
 
-        Raises: SidecarError `invalid_request` when it is switched off, `internal_error` when it cannot be read.
+        Raises: SidecarError `invalid_request` if the ledger is off, `internal_error` if the file cannot be used.
         """
         if self._path is None:
             raise SidecarError("invalid_request", "The ledger is switched off.", reason="ledger_off")
         async with self._turn:
             with anyio.CancelScope(shield=True):
-                # The rows on their way are not lost when the request is cancelled.
+                # A cancelled request must not lose the rows that are being written.
                 await self._write()
             found: Found = await self._in_thread("report", by, since, until, provider)
             return found
 
     async def flush(self) -> None:
-        """Write what waits, unless the file could not be used just now."""
+        """Write what waits, unless the file could not be used a moment ago."""
         async with self._turn:
             if anyio.current_time() >= self._leave_alone_until:
                 with suppress(SidecarError):
@@ -207,7 +162,7 @@ class Ledger:
 
     @property
     def _is_behind(self) -> bool:
-        """Whether the file lacks anything that this process knows."""
+        """Whether the file lacks something that this process knows."""
         return bool(self._rows) or self._written != self._spending.reserved or self._is_renewal_due
 
     def _write_soon(self) -> None:
@@ -223,9 +178,9 @@ class Ledger:
         self._is_due = False
 
     async def _write(self) -> None:
-        """Write the rows that wait, and what is reserved. The turn is held.
+        """Write the rows that wait, and the reservations. The caller holds the turn.
 
-        Raises: SidecarError `internal_error` when the file cannot be used; the rows wait on.
+        Raises: SidecarError `internal_error` if the file cannot be used; the rows then keep waiting.
         """
         if not self._is_behind:
             return
@@ -233,7 +188,7 @@ class Ledger:
         self._rows.clear()
         reserved = Reserved(self._process, dict(self._spending.reserved))
         prune = self._since_prune is None or self._since_prune >= PRUNE_EVERY
-        values = [row.values() for row in self._writing]
+        values = [row.make_columns() for row in self._writing]
         try:
             refused = await self._in_thread("write", values, reserved, prune=prune)
         except SidecarError:
@@ -249,16 +204,16 @@ class Ledger:
             self._writing = []
 
     async def _in_thread(self, name: str, *arguments: Any, **options: Any) -> Any:
-        """Return what the function *name* of `ledger_file` does.
+        """Return the result of the function *name* of `ledger_file`.
 
-        Raises: SidecarError `internal_error` when the file cannot be used.
+        Raises: SidecarError `internal_error` if the file cannot be used.
         """
 
         def call() -> tuple[Any, LedgerError | None]:
             try:
-                from sidecar.usage import ledger_file  # Only a process that has asked somebody pays for SQLite.
+                from sidecar.usage import ledger_file  # Only a process that has asked a provider pays for SQLite.
             except ImportError:
-                # Not every Python comes with it.
+                # Some Pythons come without it.
                 return None, LedgerError("no_sqlite")
             try:
                 return getattr(ledger_file, name)(self._path, *arguments, **options), None
@@ -276,8 +231,3 @@ class Ledger:
             log("warn", "ledger.unusable", reason=problem.reason)
             self._warn(problem.to_warning())
         raise problem.to_refusal()
-
-
-def timestamp(at: datetime) -> str:
-    """Return *at* as the ledger writes it."""
-    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

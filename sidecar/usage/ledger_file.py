@@ -1,6 +1,6 @@
-"""The ledger's file: SQLite, opened for a batch and closed after it, so that many processes share it well.
+"""The ledger's file: SQLite, opened for each batch and closed after it, so that many processes can share it.
 
-Everything here blocks, and is called in a worker thread, which imports this module and SQLite with it.
+Every function here blocks, and runs in a worker thread, which imports this module and SQLite with it.
 Knows tables and queries. Must not know chats.
 """
 
@@ -18,13 +18,17 @@ from sidecar.usage.ledger_schema import COLUMNS, STEPS, VERSION
 from sidecar.usage.spending import Reserved, Sums
 
 BUSY_SECONDS = 2.0
-"""How long another process's write is waited for."""
+"""The longest wait for another process that writes."""
 
 KEPT_DAYS = 400
 MAX_ROWS = 1_000_000
+"""The age and the number of rows beyond which the oldest are deleted."""
+
+MAX_INTEGER = 2**63 - 1
+"""The largest number that SQLite stores."""
 
 MAX_GROUPS = 1000
-"""Most rows of a report."""
+"""The most rows of a report."""
 
 _INSERT = f"INSERT INTO attempts ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"  # noqa: S608 - names of ours
 
@@ -32,11 +36,11 @@ _ROW_ERRORS = (
     *(OverflowError, UnicodeError),
     *(sqlite3.DataError, sqlite3.IntegrityError, sqlite3.InterfaceError, sqlite3.ProgrammingError),
 )
-"""Failures that are one row's own: a number of more than 64 bits, half a character, a value that is missing."""
+"""Failures of a single row: a number of more than 64 bits, half of a surrogate pair, a missing value."""
 
 _MICRO = 10**6
 _COST = f"SUM(cost_picousd / {_MICRO}) AS cost_whole, SUM(cost_picousd % {_MICRO}) AS cost_rest"
-"""The sum of costs, in two parts: SQLite fails where a sum needs more than 64 bits, which are nine million dollars."""
+"""The sum of costs in two parts: SQLite fails if a sum needs more than 64 bits, which is nine million dollars."""
 
 GROUPS = {
     "provider": "provider",
@@ -49,14 +53,14 @@ GROUPS = {
     "day": "substr(at, 1, 10)",
     "month": "substr(at, 1, 7)",
 }
-"""What a report can be grouped by → how to tell."""
+"""What a report can be grouped by → the SQL expression for it."""
 
 RESERVED_SECONDS = 60.0
-"""How long a reservation counts that its process does not renew: one that was killed cannot give it back."""
+"""How long a reservation counts without being renewed: a process that was killed cannot release its own."""
 
 
 class Found(NamedTuple):
-    """The answer to a report: one dict of columns for each group, and one for all of them together."""
+    """What a report has found: a dict of columns for each group, and one for all of them together."""
 
     rows: list[dict[str, Any]]
     totals: dict[str, Any]
@@ -64,15 +68,15 @@ class Found(NamedTuple):
 
 
 def write(path: Path, rows: Iterable[Sequence[Any]], reserved: Reserved | None = None, *, prune: bool = False) -> int:
-    """Add *rows* and put *reserved* in the place of what its process reserved before.
+    """Add *rows*, and replace the reservations of a process by *reserved*; *prune* deletes the oldest rows.
 
-    *prune* removes rows that are too old or too many. Returns how many rows the file does not take, and all else is
-    written whole or not at all: a row that can never be written must not keep the others waiting.
+    All of it happens in one transaction, except for rows that SQLite refuses: such a row must not hold up the others.
+    Returns how many those are.
 
     Raises: LedgerError.
     """
     refused = 0
-    with _opened(path) as connection, _transaction(connection):
+    with _open(path) as connection, _begin(connection):
         for row in rows:
             try:
                 connection.execute(_INSERT, row)
@@ -89,36 +93,41 @@ def write(path: Path, rows: Iterable[Sequence[Any]], reserved: Reserved | None =
 
 def _reserve(connection: sqlite3.Connection, reserved: Reserved) -> None:
     connection.execute(
-        "DELETE FROM reservations WHERE process = ? OR until <= ?", (reserved.process, _after(seconds=0))
+        "DELETE FROM reservations WHERE process = ? OR until <= ?", (reserved.process, _format_time(after_seconds=0))
     )
-    until = _after(seconds=RESERVED_SECONDS)
-    amounts = [(reserved.process, provider, amount, until) for provider, amount in reserved.amounts.items()]
-    connection.executemany("INSERT INTO reservations VALUES (?, ?, ?, ?)", amounts)
+    until = _format_time(after_seconds=RESERVED_SECONDS)
+    rows = [
+        (reserved.process, provider, min(amount, MAX_INTEGER), until) for provider, amount in reserved.amounts.items()
+    ]
+    connection.executemany("INSERT INTO reservations VALUES (?, ?, ?, ?)", rows)
 
 
-def _after(*, seconds: float) -> str:
-    return (datetime.now(UTC) + timedelta(seconds=seconds)).isoformat(timespec="milliseconds")
+def _format_time(*, after_seconds: float) -> str:
+    return (datetime.now(UTC) + timedelta(seconds=after_seconds)).isoformat(timespec="milliseconds")
 
 
 def read_spending(path: Path, since: str, process: str = "") -> tuple[Sums, dict[str, int]]:
-    """Return what was spent from the day *since* on, and what processes other than *process* reserve by provider.
+    """Return the sums spent since the day *since*, and provider → amount that processes other than *process* reserve.
 
     Raises: LedgerError.
     """
     if not _exists(path):
         return {}, {}
     query = f"SELECT substr(at, 1, 10), provider, {_COST} FROM attempts WHERE at >= ? GROUP BY 1, 2"  # noqa: S608 - ours
-    others = "SELECT provider, SUM(picousd) FROM reservations WHERE process != ? AND until > ? GROUP BY 1"
-    with _opened(path) as connection, connection:
-        # Both are of one moment: a cost is not to be missed between them.
+    others = "SELECT provider, picousd FROM reservations WHERE process != ? AND until > ?"
+    with _open(path) as connection, connection:
+        # One transaction, so that an attempt that ends meanwhile is in one of the two.
         connection.execute("BEGIN")
         found = connection.execute(query, (since,))
-        spent = {(day, provider): _added(whole, rest) or 0 for day, provider, whole, rest in found}
-        return spent, dict(connection.execute(others, (process, _after(seconds=0))))
+        spent = {(day, provider): _join_cost(whole, rest) or 0 for day, provider, whole, rest in found}
+        reserved: dict[str, int] = {}
+        for provider, amount in connection.execute(others, (process, _format_time(after_seconds=0))):
+            reserved[provider] = reserved.get(provider, 0) + amount
+        return spent, reserved
 
 
 def report(path: Path, by: Sequence[str], since: str | None, until: str | None, provider: str | None) -> Found:
-    """Return the attempts from *since* up to *until*, of *provider* or of all, grouped *by* keys of GROUPS.
+    """Return the attempts from *since* until before *until*, at *provider* or at all, grouped *by* keys of GROUPS.
 
     Raises: LedgerError.
     """
@@ -129,36 +138,36 @@ def report(path: Path, by: Sequence[str], since: str | None, until: str | None, 
             values.append(value)
     if not _exists(path):
         return Found([], {"requests": 0}, truncated=False)
-    with _opened(path) as connection:
-        connection.row_factory = _as_dict
-        rows = _grouped(connection, by, " AND ".join(where), values) if by else []
-        (totals,) = _grouped(connection, (), " AND ".join(where), values) or [{"requests": 0}]
+    with _open(path) as connection:
+        connection.row_factory = _make_dict
+        rows = _group(connection, by, " AND ".join(where), values) if by else []
+        (totals,) = _group(connection, (), " AND ".join(where), values) or [{"requests": 0}]
     return Found(rows[:MAX_GROUPS], totals, truncated=len(rows) > MAX_GROUPS)
 
 
 def _exists(path: Path) -> bool:
-    """Return whether there is a file.
+    """Return whether the file exists.
 
-    Raises: LedgerError where the folder cannot be looked into, about which `Path.exists` is silent since Python 3.14.
+    Raises: LedgerError if the folder cannot be searched; `Path.exists` hides that since Python 3.14.
     """
     try:
         path.stat()
     except (FileNotFoundError, NotADirectoryError):
         return False
     except OSError as error:
-        raise LedgerError(_reason(error)) from error
+        raise LedgerError(_read_reason(error)) from error
     return True
 
 
-def _added(whole: int | None, rest: int | None) -> int | None:
+def _join_cost(whole: int | None, rest: int | None) -> int | None:
     return None if whole is None or rest is None else whole * _MICRO + rest
 
 
-def _as_dict(cursor: sqlite3.Cursor, row: tuple[Any, ...]) -> dict[str, Any]:
+def _make_dict(cursor: sqlite3.Cursor, row: tuple[Any, ...]) -> dict[str, Any]:
     return {column[0]: value for column, value in zip(cursor.description, row, strict=True)}
 
 
-def _grouped(
+def _group(
     connection: sqlite3.Connection, by: Sequence[str], where: str, values: Sequence[str]
 ) -> list[dict[str, Any]]:
     keys = ", ".join(f"{GROUPS[name]} AS by_{name}" for name in by) or "'' AS by_all"
@@ -172,9 +181,9 @@ def _grouped(
         FROM attempts WHERE {where} GROUP BY {names} ORDER BY {names} LIMIT {MAX_GROUPS + 1}"""  # noqa: S608 - ours
     found = {tuple(row[f"by_{name}"] for name in by): row for row in connection.execute(counts, values)}
     for row in found.values():
-        row["cost_picousd"] = _added(row.pop("cost_whole"), row.pop("cost_rest"))
+        row["cost_picousd"] = _join_cost(row.pop("cost_whole"), row.pop("cost_rest"))
     for column in ("latency_ms", "first_chunk_ms"):
-        # Equal values are counted first: a fraction of the time that ranking each row takes.
+        # Counting equal values first takes a fraction of the time that ranking each row would.
         ranks = f"""
             WITH counted AS (
               SELECT {keys}, {column} AS value, COUNT(*) AS times FROM attempts
@@ -193,26 +202,26 @@ def _grouped(
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[sqlite3.Connection]:
-    """Open the file, made if it is not there and brought to our version, and close it afterwards.
+def _open(path: Path) -> Iterator[sqlite3.Connection]:
+    """Open the file, create or migrate it if necessary, and close it afterwards.
 
     Raises: LedgerError.
     """
     try:
-        _make(path)
-        # Without an isolation level the module begins no transaction of its own, for which it has had several rules.
+        _create(path)
+        # No isolation level: the module then begins no transactions itself, by rules that differ between versions.
         with closing(sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)) as connection:
             _migrate(connection)
             connection.execute("PRAGMA synchronous=NORMAL")
             yield connection
     except (sqlite3.Error, OSError, OverflowError) as error:
-        raise LedgerError(_reason(error)) from error
+        raise LedgerError(_read_reason(error)) from error
 
 
-def _make(path: Path) -> None:
-    """Make the folder and an empty file, for the user alone, and close a file that others may read.
+def _create(path: Path) -> None:
+    """Create the folder and an empty file, both private, and make an existing file private.
 
-    Raises: LedgerError for a link, which may lead to a file of somebody else's choice; OSError.
+    Raises: LedgerError for a link, which may lead to a file that somebody else has chosen; OSError.
     """
     private_files.make_folder(path.parent)
     try:
@@ -220,7 +229,7 @@ def _make(path: Path) -> None:
     except FileNotFoundError:
         path.touch(mode=0o600)
         return
-    # A file that is there is not opened here: closing it would undo the locks of a connection that is still open.
+    # An existing file is not opened here: closing it would drop the POSIX locks of a connection that is still open.
     if stat.S_ISLNK(status.st_mode):
         raise LedgerError("link")
     if stat.S_ISREG(status.st_mode) and platforms.is_open_to_others(status):
@@ -228,31 +237,31 @@ def _make(path: Path) -> None:
 
 
 @contextmanager
-def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    """Make what is done within all or nothing."""
+def _begin(connection: sqlite3.Connection) -> Iterator[None]:
+    """Do what stands within in one transaction, as the only writer."""
     connection.execute("BEGIN IMMEDIATE")
     with connection:
         yield
 
 
 def _migrate(connection: sqlite3.Connection) -> None:
-    """Bring the file to our version in one transaction: whatever ends it midway leaves the file as it was.
+    """Bring the file to our version in one transaction: a crash leaves the file as it was.
 
-    Raises: NewerError for a file of a newer version, which stays as it is.
+    Raises: NewerError for a newer version; the file stays as it is.
     """
-    if _version(connection) == VERSION:
+    if _read_version(connection) == VERSION:
         return
-    # Set once, for the file remembers it: readers and a writer then do not wait for each other.
+    # The file keeps this mode, in which readers and a writer do not wait for each other.
     connection.execute("PRAGMA journal_mode=WAL")
-    with _transaction(connection):
-        # Another process may have been faster.
-        for step in STEPS[_version(connection) :]:
+    with _begin(connection):
+        # Another process may have migrated it meanwhile.
+        for step in STEPS[_read_version(connection) :]:
             for statement in step:
                 connection.execute(statement)
         connection.execute("UPDATE ledger_version SET version = ?", (VERSION,))
 
 
-def _version(connection: sqlite3.Connection) -> int:
+def _read_version(connection: sqlite3.Connection) -> int:
     """Return the version of the file, 0 for an empty one.
 
     Raises: NewerError, or LedgerError for the database of another program.
@@ -270,7 +279,7 @@ def _version(connection: sqlite3.Connection) -> int:
     return version[0]
 
 
-def _reason(error: Exception) -> str:
+def _read_reason(error: Exception) -> str:
     if isinstance(error, PermissionError):
         return "permission"
     if isinstance(error, OSError):

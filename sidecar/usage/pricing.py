@@ -1,7 +1,7 @@
-"""The action `calculate_cost`: a usage, priced at a time for a model of a provider.
+"""Which price applies to a usage, for the action `calculate_cost` and for attempts.
 
-Knows which prices apply: the model's, none where the machine is the user's own, credits where
-the provider bills in such. Must not know how they are applied (`cost`).
+Knows the price of the model, that a server of the user's own costs nothing, service modes, and
+providers that bill in credits. Must not know the arithmetic (`cost`).
 """
 
 from datetime import UTC, datetime
@@ -18,80 +18,69 @@ from sidecar.catalogue.models import ModelRow, Rates
 from sidecar.catalogue.overlay import CONFIGURATION
 from sidecar.catalogue.provider_rows import ProviderRow
 from sidecar.core import url_policy
-from sidecar.core.errors import invalid
 from sidecar.providers.addresses import find_base_address
 from sidecar.providers.model_rows import find_model_row
 from sidecar.providers.values import ResolvedProvider, Target
 from sidecar.usage import cost
+from sidecar.usage.times import parse_time
 
 MODE_OPTIONS = ("speed", "service_tier", "serviceTier")
-"""Options of providers, passed through to them, that ask for a mode: a word, or an object with the word as `type`."""
+"""Options in `provider_options` that ask for a service mode: a word, or an object with the word as its `type`."""
 
 USUAL_MODES = ("auto", "default", "on_demand", "standard", "standard_only")
-"""What providers call the mode without a price of its own. `auto` leaves it to the account, whose default this is."""
+"""Names of the usual mode. `auto` leaves the choice to the account, whose default is the usual mode."""
 
 FREE = ModelRow(name="", price=Rates(input=Decimal(0), output=Decimal(0)))
-"""What costs nothing."""
+"""A model that costs nothing."""
 
 
 def calculate(resolved: ResolvedProvider, params: CalculateCost) -> dict[str, Any]:
-    """Return the `cost` object of the usage.
+    """Return the `cost` object of the usage in *params*.
 
     Raises: SidecarError `invalid_request`.
     """
-    at, provider_row = _parse_time(params.at), resolved.provider.row
-    row = _find_priced(resolved)
+    at = datetime.now(UTC) if params.at is None else parse_time(params.at, "params.at")
+    provider_row, row = resolved.provider.row, _find_priced(resolved)
     factors = provider_rows.list_price_factors(provider_row, resolved.settings, {})
-    found = cost.cost(params.usage, row, at, mode=_pick_mode(row, params.mode), factors=factors)
-    return cost.in_credits(found, provider_row.pricing.credit_usd)
+    found = cost.calculate(params.usage, row, at, mode=_pick_mode(row, params.mode), factors=factors)
+    return cost.add_credits(found, provider_row.pricing.credit_usd)
 
 
-def spent(target: Target, passed: dict[str, Any], usage: Usage | None) -> dict[str, Any]:
-    """Return the `cost` object of what a request has used now; *passed* are its passed-through options."""
+def price_attempt(target: Target, passed: dict[str, Any], usage: Usage | None) -> dict[str, Any]:
+    """Return the `cost` object of *usage* now; *passed* are the request's `provider_options`."""
     route, row = target.route, target.row
     known = _find_row(row, route.base_url, route.model, target.model_row)
     factors = provider_rows.list_price_factors(row, route.settings, passed)
     mode = _pick_mode(known, read_mode(passed))
-    return cost.in_credits(
-        cost.cost(usage, known, datetime.now(UTC), mode=mode, factors=factors), row.pricing.credit_usd
+    return cost.add_credits(
+        cost.calculate(usage, known, datetime.now(UTC), mode=mode, factors=factors), row.pricing.credit_usd
     )
 
 
 def read_mode(passed: dict[str, Any]) -> str | None:
-    """Return the mode that the options *passed* through ask for, None for the usual one."""
+    """Return the service mode that `provider_options` ask for, None for the usual one."""
     for option in MODE_OPTIONS:
         value = passed.get(option)
         named = value.get("type") if isinstance(value, dict) else value
         if named is not None and named not in USUAL_MODES:
-            # A value that is no word has no price either.
+            # A value that is not a word has no known price either.
             return str(named)
     return None
 
 
-def usd(target: Target, passed: dict[str, Any], usage: Usage) -> Decimal | None:
-    """Return what *usage* costs now in US dollars, None for an unknown price; *passed* as for `spent`."""
-    price = spent(target, passed, usage)["usd"]
+def calculate_usd(target: Target, passed: dict[str, Any], usage: Usage) -> Decimal | None:
+    """Return the US dollars that *usage* costs now, None for an unknown price; *passed* as in `price_attempt`."""
+    price = price_attempt(target, passed, usage)["usd"]
     return None if price is None else Decimal(price)
 
 
-def reported(target: Target, usd: str) -> dict[str, Any]:
-    """Return the `cost` object of a request that cost *usd* by its provider's word."""
-    return cost.in_credits(cost.reported(usd), target.row.pricing.credit_usd)
-
-
-def _parse_time(text: str | None) -> datetime:
-    """Return the time that *text* names, in UTC unless it names a zone; None is now."""
-    if text is None:
-        return datetime.now(UTC)
-    try:
-        named = datetime.fromisoformat(text)
-        return (named if named.tzinfo else named.replace(tzinfo=UTC)).astimezone(UTC)
-    except (ValueError, OverflowError):
-        raise invalid("`params.at` must be a date or a time in ISO 8601.", "params.at") from None
+def price_reported(target: Target, usd: str) -> dict[str, Any]:
+    """Return the `cost` object of a request that costs *usd* according to its provider."""
+    return cost.add_credits(cost.make_reported(usd), target.row.pricing.credit_usd)
 
 
 def is_free(target: Target, model: str) -> bool:
-    """Return whether *model* of the target's provider costs nothing: the machine that answers is the user's own."""
+    """Return whether *model* at the target costs nothing because it runs on a server of the user's own."""
     return _is_free(target.row, target.route.base_url, model)
 
 
@@ -105,7 +94,7 @@ def _find_priced(resolved: ResolvedProvider) -> ModelRow | None:
 
 
 def _find_row(row: ProviderRow, base_url: str, model: str, known: ModelRow | None) -> ModelRow | None:
-    """Return the row by which *model* at *base_url* is priced; *known* is what is known of it anywhere."""
+    """Return the row with the price of *model* at *base_url*; *known* is the catalogue's row, wherever it runs."""
     if known is not None and known.price_source == CONFIGURATION:
         return known
     if _is_free(row, base_url, model):
@@ -116,12 +105,12 @@ def _find_row(row: ProviderRow, base_url: str, model: str, known: ModelRow | Non
 
 
 def _pick_mode(row: ModelRow | None, mode: str | None) -> str | None:
-    """Return the mode whose price counts: none where *row* costs the same in each, nothing or what the user says."""
-    return None if row is None or row is FREE or row.price_source == CONFIGURATION else mode
+    """Return the mode whose price counts: what is free is free in every mode."""
+    return None if row is FREE else mode
 
 
 def _is_free(row: ProviderRow, base_url: str, model: str) -> bool:
-    """Return whether the machine that answers is the user's own."""
+    """Return whether the server is the user's own."""
     if fnmatchcase(model, row.pricing.billed_models):
         return False
     return row.auth.key_base_url is None or not url_policy.same_origin(base_url, row.auth.key_base_url)

@@ -4,7 +4,6 @@ Must not know how the ledger is stored.
 """
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -12,17 +11,17 @@ import msgspec
 from protocol.replies import UsageGroup, UsageTable
 from protocol.requests import UsageReport
 from sidecar.catalogue import provider_rows
-from sidecar.core.errors import invalid
 from sidecar.usage.amounts import to_usd
-from sidecar.usage.ledger import Ledger, timestamp
+from sidecar.usage.ledger import Ledger
+from sidecar.usage.times import format_time, parse_time
 
 
 async def report(ledger: Ledger, params: UsageReport) -> UsageTable:
-    """Return the attempts in *ledger*, grouped and limited as *params* say.
+    """Return the attempts in *ledger*, grouped and filtered as *params* say.
 
-    Raises: SidecarError `invalid_request`, or `internal_error` when the file cannot be used.
+    Raises: SidecarError `invalid_request`, or `internal_error` if the file cannot be used.
     """
-    since, until = _parse_time(params.since, "params.since"), _parse_time(params.until, "params.until")
+    since, until = _read_time(params.since, "params.since"), _read_time(params.until, "params.until")
     provider = params.provider and provider_rows.read_aliases().get(params.provider, params.provider)
     found = await ledger.report(params.by, since, until, provider)
     return UsageTable(
@@ -34,14 +33,8 @@ async def report(ledger: Ledger, params: UsageReport) -> UsageTable:
     )
 
 
-def _parse_time(text: str | None, param: str) -> str | None:
-    if text is None:
-        return None
-    try:
-        at = datetime.fromisoformat(text)
-        return timestamp(at if at.tzinfo else at.replace(tzinfo=UTC))
-    except (ValueError, OverflowError):
-        raise invalid(f"`{param}` must be a date or a time in ISO 8601.", param) from None
+def _read_time(text: str | None, param: str) -> str | None:
+    return None if text is None else format_time(parse_time(text, param))
 
 
 def _group(row: dict[str, Any], by: Sequence[str]) -> UsageGroup:

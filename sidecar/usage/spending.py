@@ -1,6 +1,6 @@
-"""What was spent, and what the attempts in progress are expected to cost: of this process and of others. [pure]
+"""What was spent, and what chats in progress are expected to cost, here and in other processes. [pure]
 
-All amounts are millionths of a millionth of a US dollar. Must not know budgets or files.
+All amounts are picodollars, millionths of a millionth of a US dollar. Must not know budgets or files.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -12,7 +12,7 @@ Sums = dict[tuple[str, str], int]
 
 
 class Reserved(NamedTuple):
-    """What one process reserves: what its attempts in progress are expected to cost."""
+    """What one process reserves for its chats in progress."""
 
     process: str
     """A name that no other process has."""
@@ -21,7 +21,7 @@ class Reserved(NamedTuple):
 
 
 class Reservation:
-    """The expected cost of attempts in progress, which counts as spent until it is released."""
+    """The expected cost of one chat in progress, which counts as spent until it is released."""
 
     def __init__(self, release: Callable[[], None]) -> None:
         self._release: Callable[[], None] | None = release
@@ -48,7 +48,7 @@ class Spending:
 
     def __init__(self) -> None:
         self.sums: Sums = {}
-        """Spent, as last read from the file, and what this process has written since."""
+        """Spent: as last read from the file, and what this process has written since."""
         self.reserved: dict[str, int] = {}
         """Provider → what this process reserves."""
         self.reserved_by_others: Mapping[str, int] = {}
@@ -59,18 +59,18 @@ class Spending:
         for day, provider, amount in costs:
             self.sums[day, provider] = self.sums.get((day, provider), 0) + amount
 
-    def spent(self, days: str, provider: str | None) -> int:
-        """Return what was spent on days that begin with *days*, at *provider* or, for None, at all of them."""
+    def sum_spent(self, days: str, provider: str | None) -> int:
+        """Return what was spent on days that begin with *days*, at *provider* or, for None, at all."""
         found = self.sums.items()
         return sum(amount for (day, name), amount in found if day.startswith(days) and provider in (None, name))
 
-    def held(self, provider: str | None) -> int:
-        """Return what all processes reserve, at *provider* or, for None, at all of them."""
+    def sum_reserved(self, provider: str | None) -> int:
+        """Return what all processes reserve, at *provider* or, for None, at all."""
         tables = (self.reserved, self.reserved_by_others)
         return sum(amount for table in tables for name, amount in table.items() if provider in (None, name))
 
     def reserve(self, provider: str, amount: int) -> None:
-        """Reserve *amount*, or give back a negative one."""
+        """Add *amount* to what this process reserves; a negative one releases."""
         left = self.reserved.get(provider, 0) + amount
         self.reserved[provider] = left
         if not left:

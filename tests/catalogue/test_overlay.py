@@ -17,7 +17,7 @@ from sidecar.providers.resolve import resolve_provider
 from sidecar.providers.setup import Setup
 from sidecar.providers.values import TargetSpec
 from sidecar.usage import pricing
-from sidecar.usage.cost import cost
+from sidecar.usage.cost import calculate
 
 DAY = date(2026, 11, 20)
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -104,7 +104,7 @@ def test_a_users_tiers_are_put_in_order() -> None:
     tiers = [{"over_tokens": 20, "price": PRICE}, {"over_tokens": 10, "price": PRICE | {"input": Decimal(8)}}]
     row = found(corrected("openai", "gpt-6-sol", price=PRICE, tiers=tiers), "openai", "gpt-6-sol")
     assert [tier.over_tokens for tier in row.tiers] == [10, 20]
-    assert cost(Usage(input_tokens=15, output_tokens=0), row, NOON)["parts"]["input"] == "0.00012"
+    assert calculate(Usage(input_tokens=15, output_tokens=0), row, NOON)["parts"]["input"] == "0.00012"
 
 
 def test_a_status_is_told_in_the_words_of_the_protocol() -> None:
@@ -137,7 +137,7 @@ def test_a_refresh_fills_in_what_is_not_known() -> None:
     row = found(refreshed("vertex", bare), "vertex", bare)
     assert (row.price, row.tiers, row.price_source, row.price_date) == (FRESH.price, FRESH.tiers, "models.dev", DAY)
     assert (row.caps.video, row.efforts) == (True, ("low",))
-    assert cost(Usage(input_tokens=10, output_tokens=0), row, NOON)["source"] == "models.dev"
+    assert calculate(Usage(input_tokens=10, output_tokens=0), row, NOON)["source"] == "models.dev"
 
 
 def test_a_refresh_never_takes_a_price_or_a_limit_away() -> None:

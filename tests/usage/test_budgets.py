@@ -13,7 +13,7 @@ from sidecar.config.values import Config, ConfigError
 from sidecar.core.errors import SidecarError
 from sidecar.usage import budgets
 from sidecar.usage.amounts import PICO
-from sidecar.usage.budgets import Window, _end
+from sidecar.usage.budgets import Window, _find_end
 from sidecar.usage.ledger import Ledger
 from tests.usage.test_ledger import never, row
 
@@ -35,7 +35,7 @@ def load(tmp_path: Path, text: str, **env: str) -> Config:
     ],
 )
 def test_a_budget_begins_anew_at_midnight_in_utc(now: str, window: Window, end: str) -> None:
-    assert _end(window, datetime.fromisoformat(now)) == datetime.fromisoformat(end).replace(tzinfo=UTC)
+    assert _find_end(window, datetime.fromisoformat(now)) == datetime.fromisoformat(end).replace(tzinfo=UTC)
 
 
 BEFORE, AFTER = "2026-11-30T23:59:59.999+00:00", "2026-12-01T00:00:00+00:00"
@@ -80,7 +80,7 @@ async def test_budgets_are_of_their_day_and_month_and_a_refusal_hides_no_warning
         spend(EVENING, 1)
         assert await said(EVENING, "p") == "budget_day"
         assert (await said(EVENING, "q"), await said(EVENING, "q")) == (
-            ["9 USD of the month's budget, 10 USD, is used."],
+            ["9 USD of the month's budget, 10 USD, is spent."],
             [],
         )
         spend(EVENING, 1)

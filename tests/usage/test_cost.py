@@ -10,7 +10,7 @@ import pytest
 from protocol.messages import Usage
 from sidecar.catalogue import models
 from sidecar.catalogue.provider_rows import read_aliases
-from sidecar.usage.cost import cost, rates_for, unknown
+from sidecar.usage.cost import calculate, find_rates, make_unknown
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 WORKED = next(iter(Path(__file__).parents[3].glob("*/facts/catalogue/worked-costs.json")), None)
@@ -38,7 +38,7 @@ def test_a_worked_example_comes_out_to_the_last_digit(example: dict[str, Any]) -
     name = {"cloudflare-workers-ai": "cloudflare"}.get(example["provider"], example["provider"])
     row = models.lookup(read_aliases().get(name, name), example["model"])
     factors = [each for each in (row.multipliers if row else ()) if "multiplier" in example]
-    got = cost(usage, row, datetime.fromisoformat(example["at"]), factors=factors)
+    got = calculate(usage, row, datetime.fromisoformat(example["at"]), factors=factors)
     assert got["usd"] == example["expected_usd"], got
 
 
@@ -51,7 +51,7 @@ def test_the_parts_add_up_and_name_what_was_billed() -> None:
         cache_write_tokens=7000,
         cache_write_1h_tokens=4000,
     )
-    assert cost(usage, row, NOW) == {
+    assert calculate(usage, row, NOW) == {
         "usd": "0.065",
         "parts": {
             "input": "0.004",
@@ -67,29 +67,29 @@ def test_the_parts_add_up_and_name_what_was_billed() -> None:
 
 def test_what_is_not_known_is_null_with_the_reason() -> None:
     row = models.lookup("anthropic", "claude-opus-5-5")
-    assert cost(Usage(input_tokens=1, output_tokens=1), None, NOW) == unknown("model_unknown")
-    assert cost(None, row, NOW) == unknown("usage_unknown")
-    assert cost(Usage(input_tokens=1), row, NOW) == unknown("usage_unknown")
+    assert calculate(Usage(input_tokens=1, output_tokens=1), None, NOW) == make_unknown("model_unknown")
+    assert calculate(None, row, NOW) == make_unknown("usage_unknown")
+    assert calculate(Usage(input_tokens=1), row, NOW) == make_unknown("usage_unknown")
     contradiction = Usage(input_tokens=1, output_tokens=1, cache_read_tokens=5)
-    assert cost(contradiction, row, NOW) == unknown("usage_contradicts_itself")
+    assert calculate(contradiction, row, NOW) == make_unknown("usage_contradicts_itself")
 
 
 def test_a_tier_reprices_the_whole_request_and_a_mode_beyond_it_is_unknown() -> None:
     row = models.lookup("openai", "gpt-6-sol")
     assert row is not None
-    below, above = rates_for(row, 272_000, NOW), rates_for(row, 272_001, NOW)
+    below, above = find_rates(row, 272_000, NOW), find_rates(row, 272_001, NOW)
     assert below is not None
     assert above is not None
     assert (str(below.input), str(above.input)) == ("2", "4")
-    assert rates_for(row, 272_000, NOW, "flex") == row.modes["flex"]
-    assert rates_for(row, 272_001, NOW, "flex") is None
+    assert find_rates(row, 272_000, NOW, "flex") == row.modes["flex"]
+    assert find_rates(row, 272_001, NOW, "flex") is None
 
 
 def test_an_announced_price_holds_from_its_day_on() -> None:
     row = models.lookup("gemini", "gemini-4-argon")
     assert row is not None
-    before = rates_for(row, 10, datetime(2026, 11, 30, 23, 59, tzinfo=UTC))
-    after = rates_for(row, 10, datetime(2026, 12, 1, tzinfo=UTC))
+    before = find_rates(row, 10, datetime(2026, 11, 30, 23, 59, tzinfo=UTC))
+    after = find_rates(row, 10, datetime(2026, 12, 1, tzinfo=UTC))
     assert before == row.price
     assert after == row.changes[0].price
 
@@ -99,6 +99,6 @@ def test_off_peak_hours_end_with_the_minute_and_weekends_have_no_peak() -> None:
     assert row is not None
     assert row.off_peak is not None
     friday = datetime(2026, 11, 20, 1, 0, tzinfo=UTC)
-    assert rates_for(row, 10, friday) == row.price
-    assert rates_for(row, 10, friday.replace(hour=4)) == row.off_peak.price
-    assert rates_for(row, 10, friday.replace(day=21)) == row.off_peak.price
+    assert find_rates(row, 10, friday) == row.price
+    assert find_rates(row, 10, friday.replace(hour=4)) == row.off_peak.price
+    assert find_rates(row, 10, friday.replace(day=21)) == row.off_peak.price

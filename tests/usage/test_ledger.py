@@ -16,8 +16,9 @@ from protocol.replies import Warn
 from sidecar.core.errors import SidecarError
 from sidecar.usage import ledger, ledger_file
 from sidecar.usage.amounts import to_picousd, to_usd
-from sidecar.usage.ledger import Ledger, Row
+from sidecar.usage.ledger import Ledger
 from sidecar.usage.ledger_errors import LedgerError
+from sidecar.usage.ledger_row import Row
 from sidecar.usage.ledger_schema import COLUMNS
 from tests.support.process_probes import posix_only
 
@@ -45,7 +46,7 @@ def never(warning: Warn) -> None:
 
 
 def write(path: Path, *rows: Row, prune: bool = False) -> None:
-    ledger_file.write(path, [each.values() for each in rows], prune=prune)
+    ledger_file.write(path, [each.make_columns() for each in rows], prune=prune)
 
 
 def count(path: Path) -> int:
@@ -62,7 +63,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def test_a_row_is_as_wide_as_the_table() -> None:
-    assert len(row().values()) == len(COLUMNS)
+    assert len(row().make_columns()) == len(COLUMNS)
 
 
 @posix_only
@@ -244,11 +245,11 @@ async def test_rows_are_written_in_a_batch_off_the_loop(path: Path) -> None:
         for _ in range(5000):
             book.add(row())
         assert not await anyio.Path(path).exists()
-        assert book.spent("2026-11", None) == 5000 * 1500
+        assert book.sum_spent("2026-11", None) == 5000 * 1500
         await book.flush()
         assert count(path) == 5000
-        assert book.spent("2026-11-20", "p") == 5000 * 1500
-        assert book.spent("2026-11-21", None) == book.spent("2026-11", "q") == 0
+        assert book.sum_spent("2026-11-20", "p") == 5000 * 1500
+        assert book.sum_spent("2026-11-21", None) == book.sum_spent("2026-11", "q") == 0
         tasks.cancel_scope.cancel()
 
 
@@ -258,9 +259,9 @@ async def test_what_others_have_spent_counts(path: Path) -> None:
         write(path, row(), row("2026-10-31T23:00:00.000Z"))
         book.add(row())
         await book.refresh("2026-11-01")
-        assert book.spent("2026-11", None) == 3000
+        assert book.sum_spent("2026-11", None) == 3000
         await book.flush()
-        assert book.spent("2026-11", None) == 3000
+        assert book.sum_spent("2026-11", None) == 3000
         assert count(path) == 3
         tasks.cancel_scope.cancel()
 
@@ -273,11 +274,11 @@ async def test_what_others_spend_meanwhile_counts_after_two_seconds(
         await book.refresh("2026-11-01")
         write(path, row())
         await book.refresh("2026-11-01")
-        assert book.spent("2026-11", None) == 0
+        assert book.sum_spent("2026-11", None) == 0
         now = anyio.current_time
         monkeypatch.setattr(anyio, "current_time", lambda: now() + 2)
         await book.refresh("2026-11-01")
-    assert book.spent("2026-11", None) == 1500
+    assert book.sum_spent("2026-11", None) == 1500
 
 
 async def test_all_who_come_first_wait_for_what_was_spent(path: Path) -> None:
@@ -288,7 +289,7 @@ async def test_all_who_come_first_wait_for_what_was_spent(path: Path) -> None:
 
         async def ask() -> None:
             await book.refresh("2026-11-01")
-            spent.append(book.spent("2026-11", None))
+            spent.append(book.sum_spent("2026-11", None))
 
         async with anyio.create_task_group() as several:
             for _ in range(3):
@@ -329,7 +330,7 @@ async def test_switched_off_it_keeps_sums_and_nothing_else() -> None:
         book.add(row())
         await book.refresh("2026-11-01")
         await book.flush()
-        assert book.spent("2026-11", None) == 1500
+        assert book.sum_spent("2026-11", None) == 1500
         with pytest.raises(SidecarError) as caught:
             await book.report((), None, None, None)
         assert caught.value.body.reason == "ledger_off"

@@ -252,4 +252,4 @@ async def test_a_newer_file_is_told_of_with_both_versions_and_rows_wait_for_one_
 def test_a_row_is_as_wide_as_the_table(path: Path) -> None:
     write(path, row())
     assert {*rows(path)[0]} == {"id", *COLUMNS}
-    assert len(row().values()) == len(COLUMNS)
+    assert len(row().make_columns()) == len(COLUMNS)

@@ -20,7 +20,7 @@ from genai_prices.data import providers
 from protocol.messages import Usage
 from sidecar.catalogue import models, provider_rows
 from sidecar.catalogue.models import ModelRow
-from sidecar.usage.cost import cost
+from sidecar.usage.cost import calculate
 
 TABLE = tomllib.loads((Path(__file__).parent / "price_differences.toml").read_text(encoding="utf-8"))
 
@@ -74,7 +74,7 @@ def their_usd(provider: str, model: str, usage: dict[str, int], mode: str | None
 
 
 def our_usd(row: ModelRow, usage: dict[str, int], mode: str | None = None) -> Decimal | None:
-    found = cost(Usage(**usage), row, AT, mode=mode)["usd"]
+    found = calculate(Usage(**usage), row, AT, mode=mode)["usd"]
     return None if found is None else Decimal(found)
 
 

@@ -19,8 +19,9 @@ from sidecar.generation import request_limits
 from sidecar.usage import budgets, ledger, ledger_file
 from sidecar.usage.amounts import PICO
 from sidecar.usage.budgets import Admission
-from sidecar.usage.ledger import Ledger, timestamp
+from sidecar.usage.ledger import Ledger
 from sidecar.usage.spending import Reserved
+from sidecar.usage.times import format_time
 from tests.support import documents
 from tests.usage.test_ledger import never, row, write
 
@@ -35,7 +36,7 @@ def path(tmp_path: Path, request: pytest.FixtureRequest) -> str | None:
 
 
 def spend(book: Ledger, usd: Decimal, provider: str = "p") -> None:
-    book.add(row(timestamp(datetime.now(UTC)), provider=provider, cost_picousd=int(usd * PICO)))
+    book.add(row(format_time(datetime.now(UTC)), provider=provider, cost_picousd=int(usd * PICO)))
 
 
 async def admit_many(
@@ -95,7 +96,7 @@ async def test_chats_of_an_unknown_price_reserve_nothing(path: str | None, usd: 
     async with anyio.create_task_group() as tasks:
         book = Ledger(path, tasks, never)
         assert len(admitted(await admit_many(DAY, book, ["p"] * 20, usd))) == 20
-        assert book.reserved(None) == 0
+        assert book.sum_reserved(None) == 0
         tasks.cancel_scope.cancel()
 
 
@@ -188,8 +189,8 @@ async def test_two_processes_agree_within_two_seconds_and_a_write(file: Path, mo
         await first.flush()
         later = ledger.REFRESH_SECONDS
         assert not admitted(await admit_many(DAY, second, ["p"]))
-        assert second.reserved("p") == first.reserved("p") == PICO
-        assert second.reserved("q") == 0
+        assert second.sum_reserved("p") == first.sum_reserved("p") == PICO
+        assert second.sum_reserved("q") == 0
         for each in mine:
             each.reservation.release()
         await first.flush()
@@ -221,13 +222,13 @@ async def test_a_reservation_is_renewed_while_it_lasts(file: Path, monkeypatch: 
         with book.reserve("p", 7):
             await until(lambda: others(file) == {"p": 7})
             # As if that had been long ago.
-            monkeypatch.setattr(ledger_file, "_after", partial(_moved_on, ledger_file.RESERVED_SECONDS + 1))
+            monkeypatch.setattr(ledger_file, "_format_time", partial(_format_later, ledger_file.RESERVED_SECONDS + 1))
             await until(lambda: others(file) == {"p": 7})
         tasks.cancel_scope.cancel()
 
 
-def _moved_on(by: float, *, seconds: float) -> str:
-    return (datetime.now(UTC) + timedelta(seconds=seconds + by)).isoformat(timespec="milliseconds")
+def _format_later(by: float, *, after_seconds: float) -> str:
+    return (datetime.now(UTC) + timedelta(seconds=after_seconds + by)).isoformat(timespec="milliseconds")
 
 
 def write_as(process: str, file: Path, amounts: dict[str, int]) -> None:
@@ -239,9 +240,9 @@ def test_what_a_killed_process_has_reserved_counts_for_a_minute(file: Path, monk
     write_as("alive", file, {"p": 1})
     assert others(file) == {"p": 8, "q": 2}
     assert ledger_file.read_spending(file, "", "alive")[1] == {"p": 7, "q": 2}
-    monkeypatch.setattr(ledger_file, "_after", partial(_moved_on, 59))
+    monkeypatch.setattr(ledger_file, "_format_time", partial(_format_later, 59))
     assert others(file) == {"p": 8, "q": 2}
-    monkeypatch.setattr(ledger_file, "_after", partial(_moved_on, 60.1))
+    monkeypatch.setattr(ledger_file, "_format_time", partial(_format_later, 60.1))
     assert others(file) == {}
     write_as("alive", file, {"p": 1})
     assert others(file) == {"p": 1}

@@ -1,0 +1,55 @@
+"""One attempt as a row of the ledger. [pure]
+
+No row has content or a credential. Must not know files.
+"""
+
+from typing import Any
+
+import msgspec
+
+from protocol.messages import Usage
+
+MAX_TOKENS = 10**12
+"""The most tokens that one attempt is believed to use. A higher count is a provider's mistake, and unknown."""
+
+
+class Row(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+    """One attempt, in the order of `ledger_schema.COLUMNS`."""
+
+    at: str
+    """When it ended, ISO 8601 in UTC."""
+    action: str
+    """The action of the host's request."""
+    kind: str
+    """What the provider was asked, one of `kinds.KINDS`."""
+    provider: str
+    model: str
+    """Empty where the question is about no model."""
+    outcome: str
+    """`ok`, `failed` or `cancelled`."""
+    code: str | None
+    """Of the error."""
+    finish_reason: str | None
+    usage: Usage | None
+    cost_picousd: int | None
+    """Millionths of a millionth of a US dollar; None for an unknown cost."""
+    latency_ms: int
+    first_chunk_ms: int | None
+
+    @property
+    def cost(self) -> tuple[str, str, int]:
+        """Day, provider and cost, 0 for an unknown one."""
+        return self.at[:10], self.provider, self.cost_picousd or 0
+
+    def make_columns(self) -> tuple[Any, ...]:
+        """Return the columns, each a value that SQLite can store."""
+        used = self.usage or Usage()
+        counts = (
+            *(used.input_tokens, used.output_tokens, used.cache_read_tokens, used.cache_write_tokens),
+            *(used.cache_write_1h_tokens, used.reasoning_tokens),
+        )
+        return (
+            *(self.at, self.action, self.kind, self.provider, self.model, self.outcome, self.code, self.finish_reason),
+            *(count if count is None or 0 <= count <= MAX_TOKENS else None for count in counts),
+            *(self.cost_picousd, self.latency_ms, self.first_chunk_ms),
+        )

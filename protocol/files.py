@@ -40,6 +40,11 @@ EditProblem = Literal["not_found", "ambiguous", "overlap", "incomplete", "refuse
 it or its markers are wrong; the file's path is refused; the text that it changes is not known."""
 
 
+FileProblem = Literal["incomplete", "refused_path", "no_file", "edits_failed"]
+"""Why a file is not fit to be used: the answer or the next file cut it; see `Refusal`; its text is not known, so that
+nothing could be changed in it; see its edits."""
+
+
 class FileStart(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="type", tag="file_start", kw_only=True):
     """A file begins. Exactly one `file_end` with its number follows, whatever happens to the answer."""
 
@@ -99,9 +104,8 @@ class FileEnd(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="type",
     path: str
     complete: bool
     """Whether it is fit to be used: all of it came, its path is no refused one, and all its edits were placed."""
-    problem: Literal["incomplete", "refused_path", "no_file", "edits_failed"] | None = None
-    """Why it is not complete: the answer or the next file cut it; see `Refusal`; its text is not known, so that
-    nothing could be changed in it; see `edits`."""
+    problem: FileProblem | None = None
+    """Why it is not complete."""
     lines: int | None = None
     """Lines of the final text, a last one without line end among them; absent where there is none."""
     sha256: str | None = None

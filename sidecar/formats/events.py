@@ -152,8 +152,8 @@ class Writer:
             self._pending, op=op, format=body, to=target, refused=self._pending.refused or refused
         )
 
-    def close(self, *, complete: bool = True, edits: tuple[Edit, ...] = ()) -> None:
-        """End the open file, if there is one; an edit that is under way is incomplete."""
+    def close(self, *, complete: bool = True) -> None:
+        """End the open file, if there is one; an edit that is under way, or the last hunk of a diff, is incomplete."""
         if self._pending:
             self.settle()
         opened = self._open
@@ -161,15 +161,14 @@ class Writer:
             return
         self.end_edit(complete=False)
         unfenced = self._unwrap()
+        text = "".join(self._pieces)
+        if opened.format == "unified_diff" and opened.op != "delete":
+            self._edits = edits.of_diff(text)
+            if self._edits and not complete:
+                self._edits[-1] = msgspec.structs.replace(self._edits[-1], complete=False)
         self._open = None
         self._events.append(
-            Closed(
-                start=opened,
-                complete=complete,
-                text="".join(self._pieces),
-                edits=(*self._edits, *edits),
-                unfenced=unfenced,
-            )
+            Closed(start=opened, complete=complete, text=text, edits=tuple(self._edits), unfenced=unfenced)
         )
 
     def end(self) -> None:
@@ -212,11 +211,6 @@ class Writer:
     def is_changed(self) -> bool:
         """Whether the open file is changed by searches."""
         return self._open is not None and self._open.format == "search_replace"
-
-    @property
-    def is_diff(self) -> bool:
-        """Whether the open file is changed by a diff."""
-        return self._open is not None and self._open.format == "unified_diff"
 
     @property
     def side(self) -> Side | None:

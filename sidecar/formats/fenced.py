@@ -72,7 +72,7 @@ def _content(out: Writer, fence: Fence, line: str) -> Grammar:
     while line:
         if closes(line, inner[-1] if inner else fence):
             if not inner:
-                out.close(edits=tuple(edits.of_diff(out.written)) if out.is_diff else ())
+                out.close()
                 return None
             inner.pop()
         elif (nested := opening(line)) and nested.info and nested.marks.startswith(fence.marks):

@@ -8,7 +8,6 @@ the inner end must not pass for complete.
 
 import re
 
-from sidecar.formats import edits
 from sidecar.formats.events import Writer
 from sidecar.formats.lines import Format, Grammar, State, leads
 
@@ -77,7 +76,7 @@ def _file(out: Writer, command: re.Match[str]) -> Grammar:
             depth -= 1
             out.text(line)
         else:
-            out.close(edits=tuple(edits.of_diff(out.written)) if is_diff else ())
+            out.close()
             return None
     return line
 

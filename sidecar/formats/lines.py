@@ -15,6 +15,9 @@ from sidecar.formats.events import Event, Writer
 MAX_MARKER_CHARS = 4096
 """A longer line is no marker, whatever it begins with; so is a longer tag."""
 
+MAX_LEAD_CHARS = 32
+"""Longest beginning by which a marker is known."""
+
 Decide = Callable[[str], bool | None]
 """Whether a line that begins so may be a marker; None: there is too little of it to say."""
 
@@ -51,19 +54,21 @@ class Format(msgspec.Struct, frozen=True):
 
 def leads(*starts: str) -> Decide:
     """Return a `Decide` for markers that begin with one of *starts*, in lower case; blanks and case do not count."""
-    by_first: dict[str, list[str]] = {}
+    by_first: dict[str, tuple[str, ...]] = {}
     for start in starts:
-        by_first.setdefault(start[0], []).append(start)
+        for first in {start[0], start[0].upper()}:
+            by_first[first] = (*by_first.get(first, ()), start)
 
     def decide(line: str) -> bool | None:
-        line = line.lstrip(" \t")
-        if not line:
-            return None
-        candidates = by_first.get(line[0].lower())
+        if line[0] in " \t":
+            line = line.lstrip(" \t")
+            if not line:
+                return None
+        candidates = by_first.get(line[0])
         if candidates is None:
             return False
-        line = line[:32].lower()
-        if any(line.startswith(start) for start in candidates):
+        line = line[:MAX_LEAD_CHARS].lower()
+        if line.startswith(candidates):
             return True
         return None if any(start.startswith(line) for start in candidates) else False
 
@@ -109,50 +114,49 @@ class Lexer:
         start = at = 0
         while at < len(text):
             end = text.find("\n", at) + 1 or len(text)
-            if not self._in_line:
-                is_whole = ended or text[end - 1] == "\n"
-                if self._may_be_marker(text[at:end], is_whole=is_whole):
-                    self._pass_on(text, start, at)
-                    if not is_whole:
-                        self._waiting = text[at:]
-                        return
-                    self._send(text[at:end])
-                    start = at = end
-                    continue
-                if prefix_chars := _common(self._state.prefix, text, at):
-                    self._pass_on(text, start, at)
-                    start = at + prefix_chars
-            first, begun = at if not self._in_line else -1, max(at, start)
-            self._in_line = True
-            tag, tag_end = self._tag(text, begun, end, ended=ended)
-            if tag_end:
-                if first >= 0 and not text[first:tag].strip(" \t"):
-                    # The blanks before a tag that begins its line go with it.
-                    tag, self._in_line = first, False
-                self._pass_on(text, start, tag)
-                if tag_end < 0:
-                    self._waiting = text[tag:]
+            begins_line = not self._in_line
+            if begins_line and self._may_be_marker(text[at:end], ended=ended):
+                self._pass_on(text, start, at)
+                if text[end - 1] != "\n" and not ended:
+                    self._waiting = text[at:]
                     return
-                self._send(text[tag:tag_end])
+                self._send(text[at:end])
+                start = at = end
+                continue
+            if begins_line and self._state.prefix:
+                self._pass_on(text, start, at)
+                start = at + _common(self._state.prefix, text, at)
+            tag = self._tag(text, max(start, at), end, ended=ended) if self._state.find_tag else None
+            if tag:
+                begun, tag_end = tag
+                # The blanks before a tag that begins its line go with it.
+                begins_line = begins_line and not text[at:begun].strip(" \t")
+                begun = at if begins_line else begun
+                self._pass_on(text, start, begun)
+                if tag_end < 0:
+                    self._waiting = text[begun:]
+                    self._in_line = not begins_line
+                    return
+                self._send(text[begun:tag_end])
                 start = end = tag_end
             at = end
             self._in_line = text[end - 1] != "\n"
         self._pass_on(text, start, at)
 
-    def _may_be_marker(self, line: str, *, is_whole: bool) -> bool:
+    def _may_be_marker(self, line: str, *, ended: bool) -> bool:
         if len(line) > MAX_MARKER_CHARS:
             return False
-        return self._state.line(line if line[-1] == "\n" or not is_whole else line + "\n") is not False
+        return self._state.line(f"{line}\n" if ended and line[-1] != "\n" else line) is not False
 
-    def _tag(self, text: str, at: int, end: int, *, ended: bool) -> tuple[int, int]:
-        """Return where the first tag of *text* between *at* and *end* begins and ends, as `FindTag` says it."""
+    def _tag(self, text: str, at: int, end: int, *, ended: bool) -> tuple[int, int] | None:
+        """Return where the first tag of *text* from *at* to *end* begins, and where it ends as `FindTag` says it."""
         find_tag = self._state.find_tag
         while find_tag and (at := text.find("<", at, end)) >= 0:
             tag_end = find_tag(text, at, ended)
             if tag_end > 0 or (tag_end < 0 and len(text) - at <= MAX_MARKER_CHARS):
                 return at, tag_end
             at += 1
-        return end, 0
+        return None
 
     def _send(self, line: str) -> None:
         try:

@@ -6,7 +6,6 @@ them, a head without `Begin Patch`, context without its leading blank.
 
 import re
 
-from sidecar.formats import edits
 from sidecar.formats.events import Writer
 from sidecar.formats.lines import Format, Grammar, State, leads
 
@@ -41,7 +40,7 @@ def _patch(out: Writer, marker: re.Match[str], indent: str) -> Grammar:
             else:
                 sound = False
         else:
-            out.close(complete=sound, edits=tuple(edits.of_diff(out.written)) if out.is_diff else ())
+            out.close(complete=sound)
             if found[1]:
                 return None
             sound = True

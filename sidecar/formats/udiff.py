@@ -27,6 +27,8 @@ _NOTHING = "/dev/null"
 _ESCAPE = re.compile(r"((?:\\[0-7]{3})+)|\\(.)")
 _CONTROLS = {"a": "\a", "b": "\b", "t": "\t", "n": "\n", "v": "\v", "f": "\f", "r": "\r"}
 
+_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
+
 _DATE = re.compile(r"(?:\t| +\d{4}-\d\d-\d\d[ T]).*")
 
 _EVERY = State(line=lambda _: True)
@@ -107,8 +109,11 @@ def _file(out: Writer, head: Head, line: str) -> Grammar:
             break
         _add(out, line, is_new=is_new)
         line = yield _NEW_FILE if is_new else _HUNKS
+    if not line and out.held and not _is_blank(out.held[0]):
+        for held in out.take_held():
+            _add(out, held, is_new=is_new)
     is_whole = bool(line) or (not out.fence and (out.whole or _left(left, out.fresh(), is_new=is_new) == (0, 0)))
-    out.close(complete=is_whole, edits=tuple(edits.of_diff(out.written)) if out.is_diff else ())
+    out.close(complete=is_whole)
     return line
 
 
@@ -117,7 +122,7 @@ def _what_is_held(held: list[str], line: str, left: tuple[int, int] | None) -> L
     if _is_blank(held[0]):
         if _is_blank(line):
             return "more"
-        goes_on = line.startswith("@@") or (line[0] in " +-\\" and left != (0, 0) and not line.startswith("--- "))
+        goes_on = line.startswith("@@") or (line[0] in " +-\\" and left != (0, 0))
         return "hunk" if goes_on else "outside"
     if len(held) == 1 and line.startswith("+++ "):
         return "more"
@@ -178,7 +183,8 @@ def _open(out: Writer, head: Head) -> bool:
 def _path(text: str) -> str:
     """Return the path of `---` or `+++`, without the date that may follow it."""
     text = text.strip(" ")
-    return _unquoted(text) if text.startswith('"') else _DATE.sub("", text)
+    quoted = _QUOTED.match(text)
+    return _unquoted(quoted[0]) if quoted else _DATE.sub("", text)
 
 
 def _unquoted(path: str) -> str:

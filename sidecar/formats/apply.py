@@ -1,0 +1,299 @@
+"""Edits on texts: on one (`apply_edits`), or on those that an answer's files are about (`Files`). [pure]
+
+Knows line ends, the byte order mark, edits that overlap. Must not know how edits are written or where texts are kept.
+"""
+
+import hashlib
+from bisect import bisect_left, insort
+from collections.abc import Iterator, Mapping, Sequence
+
+import msgspec
+
+from protocol.files import (
+    EditOutcome,
+    EditProblem,
+    EditResult,
+    FileEnd,
+    FileProblem,
+    FileResult,
+    FileStart,
+    FormatName,
+    OutputChunk,
+    Place,
+    Tolerance,
+)
+from protocol.replies import Content
+from sidecar.core.errors import invalid
+from sidecar.formats import matcher, paths
+from sidecar.formats.auto import lexer
+from sidecar.formats.edits import Edit, indentation, indented, kept_lines, of_diff, split_lines
+from sidecar.formats.events import Closed, Event
+from sidecar.formats.matcher import MAX_LINES, Found, Piece, Text
+
+MAX_TEXT_CHARS = 16 * 1024 * 1024
+MAX_EDITS = 10_000
+"""Bounds of one text and of the edits on it."""
+
+MAX_CANDIDATES = 10
+"""Places of an ambiguous edit that are named."""
+
+_BOM = "\ufeff"
+
+
+class _Change(msgspec.Struct, frozen=True, order=True):
+    """Lines of a text from `start` to before `end` that others take the place of; nothing that stays is among them."""
+
+    start: int
+    end: int
+    edit: int
+    new: tuple[str, ...]
+
+
+def apply_edits(
+    text: str, wanted: Sequence[Edit] | str, *, tolerance: Tolerance = "elision", partial: bool = False
+) -> EditOutcome:
+    """Return *text* after the edits, which all refer to it as it is, and what became of each.
+
+    Where one cannot be placed, none is applied, unless *partial*. A string is a patch of one file, in any format that
+    `auto` reads, or hunks alone.
+
+    Raises: SidecarError `invalid_request` for what is over the bounds, and for a patch of no file, or of several.
+    """
+    if isinstance(wanted, str):
+        wanted = read_patch(wanted)
+    if len(text) > MAX_TEXT_CHARS or text.count("\n") >= MAX_LINES:
+        raise invalid(f"The text has over {MAX_TEXT_CHARS} characters or {MAX_LINES} lines.", "params.text")
+    if len(wanted) > MAX_EDITS:
+        raise invalid(f"There are over {MAX_EDITS} edits.", "params.edits")
+    changed, results, failed = _edited(text, wanted, tolerance, partial=partial)
+    applied = [] if changed is None else [each for each in results if not each.problem]
+    return EditOutcome(text=text if changed is None else changed, applied=applied, failed=failed)
+
+
+def _edited(
+    text: str, wanted: Sequence[Edit], tolerance: Tolerance, *, partial: bool
+) -> tuple[str | None, list[EditResult], list[EditResult]]:
+    """Return the new text, or None when an edit fails that must not; what became of each; and of those that failed."""
+    lines, ends = _split(text)
+    results, changes = _placed(Text(lines), wanted, tolerance)
+    failed = [result for result in results if result.problem]
+    if failed and not partial:
+        return None, results, failed
+    return _BOM * text.startswith(_BOM) + _joined(lines, ends, changes), results, failed
+
+
+def read_patch(patch: str) -> list[Edit]:
+    """Return the edits of a patch of one file.
+
+    Raises: SidecarError `invalid_request` when it has none, or those of several files.
+    """
+    reader = lexer("auto")
+    files = [event for event in (*reader.feed(patch), *reader.end(whole=True)) if isinstance(event, Closed)]
+    if len({file.start.path for file in files}) > 1:
+        raise invalid("The patch is about several files; the text is one.", "params.patch")
+    found = [edit for file in files for edit in _edits_of(file)] if files else of_diff(patch)
+    found = [edit for edit in found if edit.old != edit.new]
+    if not found:
+        raise invalid("The patch changes nothing.", "params.patch")
+    return found
+
+
+def _edits_of(file: Closed) -> list[Edit]:
+    """Return the edits of one file of a patch; as no more comes, its last hunk is as whole as the others."""
+    if file.start.op == "create":
+        return [Edit(old=(), new=tuple(split_lines(file.text)))]
+    return [msgspec.structs.replace(edit, complete=edit.complete or edit.is_hunk) for edit in file.edits]
+
+
+# --- from places to changes ------------------------------------------------------------------
+
+
+def _placed(text: Text, wanted: Sequence[Edit], tolerance: Tolerance) -> tuple[list[EditResult], list[_Change]]:
+    """Return what becomes of each edit, and the changes of those that have a place, from the first line to the last."""
+    results: list[EditResult] = []
+    changes: list[_Change] = []
+    for number, (edit, found) in enumerate(zip(wanted, matcher.place(text, wanted, tolerance), strict=True)):
+        if len(found.options) != 1:
+            results.append(_unplaced(text, number, edit, found))
+            continue
+        (option,) = found.options
+        own = [change for piece in option for change in _changes(text, number, piece)]
+        where = EditResult(edit=number, match=found.match, start_line=option[0].start + 1, end_line=option[-1].end)
+        if any(_overlaps(change, changes) for change in own):
+            where = msgspec.structs.replace(where, match=None, problem="overlap")
+        else:
+            for change in own:
+                insort(changes, change)
+        results.append(where)
+    return results, changes
+
+
+def _changes(text: Text, number: int, piece: Piece) -> Iterator[_Change]:
+    """Yield what *piece* changes: what stands between the lines that stay."""
+    edit = piece.edit
+    indents = indentation(edit.old, text.lines[piece.start : piece.end]) or {}
+    old = new = 0
+    for kept_old, kept_new in (*kept_lines(edit), (len(edit.old), len(edit.new))):
+        if old < kept_old or new < kept_new:
+            lines = tuple(indented(line, indents) for line in edit.new[new:kept_new])
+            yield _Change(piece.start + old, piece.start + kept_old, number, lines)
+        old, new = kept_old + 1, kept_new + 1
+
+
+def _overlaps(change: _Change, changes: list[_Change]) -> bool:
+    """Return whether *change* is about a line that one of *changes* is about."""
+    at = bisect_left(changes, change)
+    return any(
+        other.start < change.end and change.start < other.end
+        if other.start < other.end and change.start < change.end
+        else other.start < change.start < other.end or change.start < other.start < change.end
+        for other in changes[max(at - 1, 0) : at + 1]
+    )
+
+
+def _unplaced(text: Text, number: int, edit: Edit, found: Found) -> EditResult:
+    """Return why an edit has no place, with what helps to say it better."""
+    problem: EditProblem = "ambiguous" if found.options else "not_found" if edit.complete else "incomplete"
+    candidates = [Place(option[0].start + 1, option[-1].end) for option in found.options[:MAX_CANDIDATES]]
+    hint = None
+    if problem == "ambiguous":
+        hint = "It fits in several places: give more of the lines around it."
+    elif problem == "not_found" and edit.new and (there := matcher.locate(text, _swapped(edit), "whitespace").options):
+        hint = f"What is to be put there stands at line {there[0][0].start + 1} already."
+    elif problem == "not_found" and (near := matcher.nearest(text, edit)):
+        hint = f"Lines {near[0] + 1} to {near[0] + len(edit.old)} come nearest: give them as they are."
+    return EditResult(edit=number, problem=problem, candidates=candidates, hint=hint)
+
+
+def _swapped(edit: Edit) -> Edit:
+    return Edit(old=edit.new, new=edit.old)
+
+
+# --- lines and their ends --------------------------------------------------------------------
+
+
+def _split(text: str) -> tuple[list[str], list[str]]:
+    """Return the lines of *text* and the end of each, that of the last being empty where it has none."""
+    lines = text.removeprefix(_BOM).split("\n")
+    ends = ["\n"] * len(lines)
+    if lines[-1]:
+        ends[-1] = ""
+    else:
+        lines.pop()
+        ends.pop()
+    if "\r" in text:
+        for at, line in enumerate(lines):
+            if line.endswith("\r") and ends[at]:
+                lines[at], ends[at] = line[:-1], "\r\n"
+    return lines, ends
+
+
+def _joined(lines: list[str], ends: list[str], changes: list[_Change]) -> str:
+    """Return the text after *changes*; a new line ends as those around it do, the last one as the last one did."""
+    default = next((end for end in ends if end), "\n")
+    out: list[tuple[str, str]] = []
+    at = 0
+    for change in changes:
+        out += zip(lines[at : change.start], ends[at : change.start], strict=True)
+        around = [*ends[change.start : change.start + 1], *ends[max(change.start - 1, 0) : change.start]]
+        end = next((each for each in around if each), default)
+        out += ((line, end) for line in change.new)
+        at = change.end
+    out += zip(lines[at:], ends[at:], strict=True)
+    if not out:
+        return ""
+    has_last_end = not ends or bool(ends[-1])
+    last, last_end = out[-1]
+    pieces = [line + (end or default) for line, end in out[:-1]]
+    return "".join([*pieces, last, (last_end or default) if has_last_end else ""])
+
+
+# --- an answer's files -----------------------------------------------------------------------
+
+
+class Files:
+    """The files of one answer: its text → chunks, and at last a row for each path."""
+
+    def __init__(
+        self,
+        name: FormatName,
+        *,
+        nonce: str | None = None,
+        existing: Mapping[str, str] | None = None,
+        tolerance: Tolerance = "elision",
+        partial: bool = False,
+    ) -> None:
+        self._lexer = lexer(name, nonce)
+        self._tolerance: Tolerance = tolerance
+        self._partial = partial
+        self._texts = {paths.clean(path)[0]: text for path, text in (existing or {}).items()}
+        self._rows: dict[str, FileResult] = {}
+
+    def feed(self, text: str) -> list[Content | OutputChunk]:
+        """Return the chunks that *text* adds."""
+        return [self._chunk(event) for event in self._lexer.feed(text)]
+
+    def end(self, *, whole: bool = False) -> list[Content | OutputChunk]:
+        """Return the chunks that the end of the text adds; *whole* as in `Lexer.end`."""
+        return [self._chunk(event) for event in self._lexer.end(whole=whole)]
+
+    @property
+    def rows(self) -> list[FileResult]:
+        """One row for each path so far, in the order in which they came first."""
+        return list(self._rows.values())
+
+    def _chunk(self, event: Event) -> Content | OutputChunk:
+        return self._end(event) if isinstance(event, Closed) else event
+
+    def _end(self, closed: Closed) -> FileEnd:
+        """Apply what *closed* says to the texts, and return its chunk."""
+        start = closed.start
+        text, results, problem = self._outcome(closed)
+        if text is not None and (problem is None or (self._partial and start.op != "create")):
+            self._texts[start.to or start.path] = text
+        end = FileEnd(
+            file=start.file,
+            path=start.path,
+            complete=problem is None,
+            problem=problem,
+            lines=None if text is None else text.count("\n") + (not text.endswith("\n") and text != ""),
+            sha256=None if text is None else hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest(),
+            edits=results,
+            unfenced=closed.unfenced,
+        )
+        self._add_row(start, end, text)
+        return end
+
+    def _outcome(self, closed: Closed) -> tuple[str | None, list[EditResult], FileProblem | None]:
+        """Return the final text where there is one, what became of the edits, and why the file is not complete."""
+        op, path = closed.start.op, closed.start.path
+        cut: FileProblem | None = None if closed.complete else "incomplete"
+        if closed.start.refused:
+            return closed.text if op == "create" else None, _all(closed.edits, "refused_path"), "refused_path"
+        if op in ("create", "delete"):
+            return closed.text if op == "create" else None, [], cut
+        if path not in self._texts:
+            is_known = op == "rename" and not closed.edits
+            return None, _all(closed.edits, "no_file"), cut or (None if is_known else "no_file")
+        text, results, _ = _edited(self._texts[path], closed.edits, self._tolerance, partial=self._partial)
+        is_bad = any(each.problem for each in results) or (op == "edit" and not results)
+        problem = cut or ("edits_failed" if is_bad else None)
+        return text if self._partial or not problem else None, results, problem
+
+    def _add_row(self, start: FileStart, end: FileEnd, text: str | None) -> None:
+        """Add what became of a file to the row of its path."""
+        before = self._rows.get(start.path)
+        self._rows[start.path] = FileResult(
+            path=start.path,
+            op="create" if before and before.op == "create" and start.op == "edit" else start.op,
+            to=start.to,
+            complete=end.complete and (before is None or before.complete),
+            content=text,
+            lines=end.lines,
+            sha256=end.sha256,
+            files=[*(before.files if before else []), start.file],
+        )
+
+
+def _all(wanted: Sequence[Edit], problem: EditProblem) -> list[EditResult]:
+    return [EditResult(edit=number, problem=problem) for number in range(len(wanted))]

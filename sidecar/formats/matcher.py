@@ -1,0 +1,389 @@
+"""Where the lines of an edit stand in a text: in one place, or not at all. [pure]
+
+Each way to compare gives every line a character of its own, so that looking for lines is looking for a string in a
+string, in linear time. The ways are tried from the strictest on; the first by which there is a place decides: one is
+it, two are an error. Nothing is ever the first of several, and nothing is put where its context is not.
+"""
+
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
+from typing import get_args
+
+import msgspec
+
+from protocol.files import Match, Tolerance
+from sidecar.formats import edits
+from sidecar.formats.edits import Edit
+
+MAX_LINES = 1_000_000
+"""Lines of a text: each may need a character of its own."""
+
+MAX_OPTIONS = 1000
+"""Places of one edit that are looked at; with more it is ambiguous whatever its order and numbers say."""
+
+MAX_SHRINK_LINES = 3
+"""Lines of a diff's context, at each end, that may differ from the text: as many as diffs usually have."""
+
+MAX_HEADS = 50
+"""Lines that a diff may mean by what it names after `@@`, of which it is looked at what stands below them."""
+
+MAX_REPEATS = 20
+"""A line that occurs more often says nothing of where it belongs."""
+
+MIN_LIKENESS = 0.9
+"""How much of an edit's text must stand in a place that is only similar."""
+
+MIN_LEAD = 0.15
+"""How much less of it must stand in the second best place."""
+
+MAX_SHORT_LINES = 3
+MAX_SHORT_PLACES = 10_000
+"""Edits of so few lines are compared with so many places, where none of their lines is the same."""
+
+_RANKS: dict[str, int] = {name: rank for rank, name in enumerate(get_args(Tolerance))}
+
+
+class Piece(msgspec.Struct, frozen=True):
+    """Lines of an edit, and the index of the text's line where they begin."""
+
+    start: int
+    edit: Edit
+
+    @property
+    def end(self) -> int:
+        """The index of the line after them."""
+        return self.start + len(self.edit.old)
+
+
+Option = tuple[Piece, ...]
+
+
+class Found(msgspec.Struct):
+    """What is known of the place of one edit: by `match` it may stand at each of `options`."""
+
+    match: Match | None
+    options: list[Option]
+    skipped: int = 0
+    """Lines at the edit's beginning that do not count."""
+
+
+# --- ways to compare -------------------------------------------------------------------------
+
+
+class Level(msgspec.Struct, frozen=True):
+    """One way to compare lines: by a key, and by how much further in each stands than the one before it."""
+
+    match: Match
+    key: Callable[[str], str]
+    step: Callable[[int, int], int] | None = None
+
+
+def _difference(before: int, here: int) -> int:
+    return here - before
+
+
+def _sign(before: int, here: int) -> int:
+    return (here > before) - (here < before)
+
+
+LEVELS = (
+    Level("exact", str),
+    Level("whitespace", str.rstrip),
+    Level("indent", str.strip, _difference),
+    Level("indent", str.strip, _sign),
+    Level("punctuation", edits.plain, _sign),
+)
+
+
+class _Index:
+    """A text's lines as one string, by one way to compare; with steps, two characters a line."""
+
+    def __init__(self, lines: list[str], level: Level) -> None:
+        self._lines = lines
+        self._level = level
+        self._characters: dict[str | int, str] = {}
+        self._width = 2 if level.step else 1
+        self._haystack = self._encoded(lines, new=True)
+
+    def find(self, lines: tuple[str, ...]) -> Iterator[int]:
+        """Yield the indices of lines where *lines* stand."""
+        # How much further in a line stands is known from the first on that is not blank.
+        blanks = next((at for at, line in enumerate(lines) if line.strip()), len(lines)) if self._level.step else 0
+        try:
+            needle = self._encoded(lines[blanks:], new=False)
+        except KeyError:
+            return
+        at = self._haystack.find(needle) if needle else -1
+        while at >= 0:
+            start = at // self._width - blanks
+            if start >= 0 and not any(map(str.strip, self._lines[start : start + blanks])):
+                yield start
+            at = self._haystack.find(needle, at + 1)
+
+    def _encoded(self, lines: Sequence[str], *, new: bool) -> str:
+        """Return *lines* as characters; unless they are *new* ones, how far in the first of them stands is left out."""
+        characters, step = self._characters, self._level.step
+        keys: list[str | int] = []
+        before = 0
+        for line, key in zip(lines, map(self._level.key, lines), strict=True):
+            if step:
+                columns = edits.columns(line) if key else before
+                if keys or new:
+                    keys.append(step(before, columns))
+                before = columns
+            keys.append(key)
+        if new:
+            for key_or_step in keys:
+                if key_or_step not in characters:
+                    characters[key_or_step] = chr(len(characters) + 1)
+        return "".join([characters[each] for each in keys])
+
+
+class Text:
+    """The lines that edits are looked for in, and what is made of them once for all edits."""
+
+    def __init__(self, lines: list[str]) -> None:
+        self.lines = lines
+        self._indices: dict[Level, _Index] = {}
+
+    def find(self, level: Level, edit: Edit) -> list[Option]:
+        """Return the places of *edit* by *level*, MAX_OPTIONS of them and one more at most."""
+        if len(self.lines) > MAX_LINES:
+            return []
+        index = self._indices.get(level)
+        if index is None:
+            index = self._indices[level] = _Index(self.lines, level)
+        options: list[Option] = []
+        for start in index.find(edit.old):
+            if level.step is None or edits.indentation(edit.old, self.lines[start : start + len(edit.old)]) is not None:
+                options.append((Piece(start, edit),))
+            if len(options) > MAX_OPTIONS:
+                break
+        return options
+
+    @cached_property
+    def where(self) -> dict[str, list[int]]:
+        """The indices of each line, blanks around it aside."""
+        found: dict[str, list[int]] = {}
+        for at, line in enumerate(self.lines):
+            found.setdefault(line.strip(), []).append(at)
+        return found
+
+    @cached_property
+    def joined(self) -> str:
+        """All lines as one string."""
+        return "\n".join(self.lines)
+
+    @cached_property
+    def offsets(self) -> list[int]:
+        """Where each line begins in `joined`."""
+        offsets, at = [], 0
+        for line in self.lines:
+            offsets.append(at)
+            at += len(line) + 1
+        return offsets
+
+
+# --- one edit --------------------------------------------------------------------------------
+
+
+def locate(text: Text, edit: Edit, tolerance: Tolerance) -> Found:
+    """Return where *edit* may stand by the strictest way by which there is a place."""
+    rank = _RANKS[tolerance]
+    levels = [level for level in LEVELS if _RANKS[level.match] <= rank]
+    if not edit.old:
+        return Found("exact", _insertions(text, edit))
+    for least, variant, skipped in _variants(edit, rank):
+        for level in levels:
+            if options := _narrowed(text, edit, text.find(level, variant)):
+                match = least if _RANKS.get(least, len(_RANKS)) > _RANKS[level.match] else level.match
+                return Found(match, options, skipped)
+    if not edit.is_hunk and (options := _within_line(text, edit)):
+        return Found("substring", options)
+    if rank >= _RANKS["elision"] and (options := _in_pieces(text, edit, levels)):
+        return Found("split" if edit.is_hunk else "elision", options)
+    return Found("similar", _similar(text, edit)) if rank >= _RANKS["similar"] else Found(None, [])
+
+
+def _variants(edit: Edit, rank: int) -> Iterator[tuple[Match, Edit, int]]:
+    """Yield *edit* and what it is without lines at its ends, the match at least, and how many go at its beginning."""
+    yield "exact", edit, 0
+    solid, blanks = edits.trimmed(edit)
+    if rank >= _RANKS["whitespace"] and solid is not edit:
+        yield "whitespace", solid, blanks
+    if rank >= _RANKS["elision"] and edit.is_hunk:
+        for lines in range(1, MAX_SHRINK_LINES + 1):
+            shorter, first = edits.with_less_context(solid, lines)
+            if shorter is not solid and any(line.strip() for line in shorter.old):
+                yield "context", shorter, blanks + first
+
+
+def _insertions(text: Text, edit: Edit) -> list[Option]:
+    """Return where lines go that replace none: into an empty text, to the end, or below the line that is named."""
+    if not edit.new:
+        return []
+    if not text.lines or edit.at_end:
+        return [(Piece(len(text.lines), edit),)]
+    return [(Piece(at + 1, edit),) for at in _heads(text, edit.sections)]
+
+
+def _narrowed(text: Text, edit: Edit, options: list[Option]) -> list[Option]:
+    """Return those of *options* that the edit means by what it says of its surroundings."""
+    if len(options) < 2 or len(options) > MAX_OPTIONS:
+        return options
+    if edit.at_end and (last := [each for each in options if not any(map(str.strip, text.lines[each[0].end :]))]):
+        return last
+    heads = _heads(text, edit.sections)
+    if not heads:
+        return options
+    below = [each for each in options if each[0].start > heads[0]]
+    if len(below) == 1:
+        return below
+    scopes = [(head, _scope_end(text.lines, head)) for head in heads[:MAX_HEADS]]
+    within = [each for each in options if any(head < each[0].start < end for head, end in scopes)]
+    return within or below or options
+
+
+def _heads(text: Text, sections: tuple[str, ...]) -> list[int]:
+    """Return the indices of the lines that the last of *sections* names, below those of the others in order."""
+    floor = -1
+    heads: list[int] = []
+    for section in sections:
+        places = text.where.get(section) or [
+            at for at, line in enumerate(text.lines) if line.strip().startswith(section)
+        ]
+        heads = places[bisect_right(places, floor) :]
+        floor = heads[0] if heads else floor
+    return heads
+
+
+def _scope_end(lines: list[str], head: int) -> int:
+    """Return where what stands further in than the line *head*, below it, ends."""
+    depth = edits.columns(lines[head])
+    for at in range(head + 1, len(lines)):
+        line = lines[at]
+        if line.strip() and edits.columns(line) <= depth and line.strip()[0] not in "}])":
+            return at
+    return len(lines)
+
+
+def _within_line(text: Text, edit: Edit) -> list[Option]:
+    """Return the places where the one line to be found is a part of a line, word for word."""
+    wanted = edit.old[0]
+    if len(edit.old) > 1 or not wanted.strip():
+        return []
+    options: list[Option] = []
+    at = text.joined.find(wanted)
+    while at >= 0 and len(options) <= MAX_OPTIONS:
+        number = bisect_right(text.offsets, at) - 1
+        line, column = text.lines[number], at - text.offsets[number]
+        changed = (line[:column] + "\n".join(edit.new) + line[column + len(wanted) :]).split("\n")
+        options.append((Piece(number, Edit(old=(line,), new=tuple(changed), kept=())),))
+        at = text.joined.find(wanted, at + 1)
+    return options
+
+
+def _in_pieces(text: Text, edit: Edit, levels: list[Level]) -> list[Option]:
+    """Return the one way in which the pieces of *edit* stand in the text in their order, with lines between them."""
+    pieces = edits.runs(edit) if edit.is_hunk else [[each] for each in edits.elided(edit)]
+    if len(pieces) < 2:
+        return []
+    return in_order([_first_places(text, variants, levels) for variants in pieces])
+
+
+def _first_places(text: Text, variants: list[Edit], levels: list[Level]) -> list[Piece]:
+    """Return the places of the first of *variants* that has any."""
+    for variant in variants:
+        for level in levels:
+            if any(map(str.strip, variant.old)) and (options := text.find(level, variant)):
+                return [piece for (piece,) in options]
+    return []
+
+
+# --- several edits ---------------------------------------------------------------------------
+
+
+def in_order(choices: list[list[Piece]]) -> list[Option]:
+    """Return the way to choose a place from each of *choices* so that they follow each other.
+
+    None where there is no way; where there are several, the first and the last.
+    """
+    first: list[Piece] = []
+    at = 0
+    for pieces in choices:
+        found = next((piece for piece in pieces if piece.start >= at), None)
+        if found is None:
+            return []
+        first.append(found)
+        at = found.end
+    last: list[Piece] = []
+    at = max(piece.end for piece in first) if not choices else choices[-1][-1].end
+    for pieces in reversed(choices):
+        found = next(piece for piece in reversed(pieces) if piece.end <= at)
+        last.append(found)
+        at = found.start
+    last.reverse()
+    return [tuple(first)] if first == last else [tuple(first), tuple(last)]
+
+
+def place(text: Text, wanted: Sequence[Edit], tolerance: Tolerance) -> list[Found]:
+    """Return where each edit stands: one option where it is clear, none or several where it is not.
+
+    The hunks of a diff follow each other, which may tell which of several places is meant. So may their numbers, but
+    only where another hunk of the diff, with one place, stands where its number says: models make numbers up.
+    """
+    found = [locate(text, edit, tolerance) if edit.complete else Found(None, []) for edit in wanted]
+    hunks = [at for at, edit in enumerate(wanted) if edit.is_hunk and 0 < len(found[at].options) <= MAX_OPTIONS]
+    if all(len(found[at].options) == 1 for at in hunks):
+        return found
+    _by_numbers(wanted, found, hunks)
+    ordered = in_order([[option[0] for option in found[at].options] for at in hunks])
+    if len(ordered) == 2:
+        for at, first, last in zip(hunks, *ordered, strict=True):
+            if len(found[at].options) > 1 and first == last:
+                found[at].options = [(first,)]
+    elif ordered:
+        for at, piece in zip(hunks, ordered[0], strict=True):
+            found[at].options = [(piece,)] if len(found[at].options) > 1 else found[at].options
+    return found
+
+
+def _by_numbers(wanted: Sequence[Edit], found: list[Found], hunks: list[int]) -> None:
+    """Choose the places that stand where their numbers say, where those of other hunks are right."""
+    stated = {at: line - 1 + found[at].skipped for at in hunks if (line := wanted[at].line) is not None}
+    known = [found[at].options[0][0].start - start for at, start in stated.items() if len(found[at].options) == 1]
+    if not known or any(shift != known[0] for shift in known):
+        return
+    for at, start in stated.items():
+        right = [option for option in found[at].options if option[0].start == start + known[0]]
+        if len(found[at].options) > 1 and right:
+            found[at].options = right
+
+
+# --- what comes near -------------------------------------------------------------------------
+
+
+def nearest(text: Text, edit: Edit) -> list[int]:
+    """Return where *edit* would begin for most of its lines to stand in their places, the best two at most."""
+    votes: Counter[int] = Counter()
+    for number, line in enumerate(edit.old):
+        places = text.where.get(line.strip(), [])
+        if line.strip() and len(places) <= MAX_REPEATS:
+            votes.update(at - number for at in places)
+    fitting = [at for at, _ in votes.most_common(MAX_REPEATS) if 0 <= at <= len(text.lines) - len(edit.old)]
+    return fitting[:2]
+
+
+def _similar(text: Text, edit: Edit) -> list[Option]:
+    """Return the place whose lines are nearly those of *edit*, all of them, with no other that comes close."""
+    starts = nearest(text, edit)
+    if not starts and len(edit.old) <= MAX_SHORT_LINES:
+        # Of a few lines none may be the same.
+        starts = list(range(min(len(text.lines) - len(edit.old) + 1, MAX_SHORT_PLACES)))
+    size = len(edit.old)
+    scored = sorted(((edits.likeness(edit.old, text.lines[at : at + size]), at) for at in starts), reverse=True)
+    if not scored or scored[0][0] < MIN_LIKENESS or (len(scored) > 1 and scored[0][0] - scored[1][0] < MIN_LEAD):
+        return []
+    return [(Piece(scored[0][1], edit),)]

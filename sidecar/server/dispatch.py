@@ -89,7 +89,7 @@ def _start(app: App, envelope: Envelope, line: bytes) -> None:
 
 
 def _refuse_unknown(line: bytes, known: Envelope) -> None:
-    unknown = next(framing.unknown_fields(msgspec.json.decode(line), known), None)
+    unknown = next(framing.find_unknown_fields(msgspec.json.decode(line), known), None)
     if unknown:
         raise invalid(f"`{unknown}` is not a field of {known.action}.", unknown)
 

@@ -1,7 +1,7 @@
-"""Bytes → lines, lines → envelopes, structs → lines. [sans-IO]
+"""Bytes to lines, lines to envelopes, structs to lines. [sans-IO]
 
-Knows NDJSON and its bounds. Must not know descriptors, actions' meaning or providers.
-Memory and time are linear in the input: a partial line is kept as the pieces that came.
+Knows NDJSON and its bounds. Must not know descriptors, what an action means, or providers.
+Memory and time are linear in the input: a partial line is kept in the pieces in which it arrived.
 """
 
 import re
@@ -15,13 +15,13 @@ from sidecar.core.errors import SidecarError
 from sidecar.core.json_values import validation_error
 
 MAX_LINE_BYTES = 32 * 1024 * 1024
-"""Longest request line: room for a few images. A longer one is refused and skipped, never stored."""
+"""The longest request line: room for a few images. A longer one is refused and skipped, never kept."""
 
 ID_TYPE: Any = Id
-"""The type of an id, for msgspec, as a value."""
+"""The type of an id as a value, for msgspec."""
 
 SNIFF_BYTES = 64 * 1024
-"""How much of an overlong line is looked through for its `id`."""
+"""How much of an overlong line is searched for its `id`."""
 
 _BOM = b"\xef\xbb\xbf"
 
@@ -30,14 +30,14 @@ T = TypeVar("T", bound=msgspec.Struct)
 
 
 class TooLong(msgspec.Struct, frozen=True):
-    """A line over the limit, or over the memory that there is; *head* is its beginning."""
+    """A line over the limit, or one that there is not enough memory for. *head* is its beginning."""
 
     head: bytes
     no_memory: bool = False
 
 
 class LineDecoder:
-    """Splits a byte stream at LF. `feed` what came, `end` once at the end of input."""
+    """Splits a byte stream at LF. Call `feed` with what arrives, and `end` once at the end of input."""
 
     def __init__(self, max_line_bytes: int = MAX_LINE_BYTES) -> None:
         self._max_line_bytes = max_line_bytes
@@ -47,7 +47,7 @@ class LineDecoder:
         self._at_start = True
 
     def feed(self, data: bytes) -> Iterator[bytes | TooLong]:
-        """Yield each whole line of *data*, without its line end; blank lines are dropped."""
+        """Yield each line that *data* completes, without its line end. Blank lines are skipped."""
         start = 0
         while (end := data.find(b"\n", start)) >= 0:
             line = self._finish(data[start:end])
@@ -60,7 +60,7 @@ class LineDecoder:
                 yield too_long
 
     def end(self) -> Iterator[bytes | TooLong]:
-        """Yield the last line when it lacks its LF."""
+        """Yield the last line if it has no LF."""
         if line := self._finish(b""):
             yield line
 
@@ -107,16 +107,15 @@ class LineDecoder:
 _envelope = msgspec.json.Decoder(Envelope)
 _HUGE_EXPONENT = re.compile(rb"\d[eE]\+?\d{3}")
 
-LOOKED_THROUGH_BYTES = 1024 * 1024
-"""The longest line in which a number out of range is looked for where nobody reads it: it does no harm there, and
-looking through a long line would hold up everybody."""
-
+MAX_NUMBER_CHECK_BYTES = 1024 * 1024
+"""The longest line that is checked for numbers out of range in fields that are not read. They do no harm there, and
+checking a longer line would delay every other request."""
 
 MAX_DEPTH = 1000
-"""How deeply a line may be nested: where Python's own stack ended before 3.12, so that all versions refuse alike."""
+"""How deeply a line may be nested: where the stack of Python before 3.12 ends, so that all versions refuse the same."""
 
 
-def _bounds_depth() -> bool:
+def _decoder_bounds_depth() -> bool:
     try:
         msgspec.json.decode(b"[" * (MAX_DEPTH + 1) + b"]" * (MAX_DEPTH + 1))
     except RecursionError:
@@ -124,7 +123,7 @@ def _bounds_depth() -> bool:
     return False
 
 
-_DECODER_BOUNDS_DEPTH = _bounds_depth()
+_DECODER_BOUNDS_DEPTH = _decoder_bounds_depth()
 _NESTING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[\[{]|[\]}]', re.DOTALL)
 
 
@@ -140,31 +139,34 @@ def _check_depth(line: bytes) -> None:
 def decode_envelope(line: bytes) -> Envelope:
     """Return the envelope of one line.
 
-    Raises: SidecarError `parse_error` when the line is not JSON in UTF-8, `invalid_request`
-    when it is but is no request; the message names the field and never a value.
+    Raises: SidecarError `parse_error` if the line is not JSON in UTF-8, `invalid_request` if it is JSON but not a
+    request. The message names the field and never its value.
     """
     try:
         if not line.isascii():
             line.decode()
         if not _DECODER_BOUNDS_DEPTH and line.count(b"[") + line.count(b"{") > MAX_DEPTH:
             _check_depth(line)
-        if len(line) <= LOOKED_THROUGH_BYTES and _HUGE_EXPONENT.search(line):
+        if len(line) <= MAX_NUMBER_CHECK_BYTES and _HUGE_EXPONENT.search(line):
             msgspec.json.decode(line)
         return _envelope.decode(line)
     except msgspec.ValidationError as error:
-        raise _refused(error, line) from None
+        raise _make_envelope_error(error, line) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise parse_error(error) from None
+        raise make_parse_error(error) from None
 
 
 def decode_params(raw: bytes | msgspec.Raw, kind: type[T]) -> T:
-    """Return *raw* as a struct of *kind*, its errors named from `params` on."""
+    """Return *raw* as a struct of *kind*.
+
+    Raises: SidecarError `parse_error`, or `invalid_request` whose path begins with `params`.
+    """
     try:
         return _decoder(kind).decode(raw)
     except msgspec.ValidationError as error:
         raise validation_error(error, "params", kind) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise parse_error(error) from None
+        raise make_parse_error(error) from None
 
 
 _decoders: dict[type, msgspec.json.Decoder[Any]] = {}
@@ -177,8 +179,8 @@ def _decoder(kind: type[T]) -> msgspec.json.Decoder[T]:
     return decoder
 
 
-def parse_error(error: Exception) -> SidecarError:
-    """Return the `parse_error` for a line that is no JSON, saying where it breaks but not what stands there."""
+def make_parse_error(error: Exception) -> SidecarError:
+    """Return the `parse_error` of a line that is not JSON. It says where the mistake is, and not what is there."""
     if isinstance(error, RecursionError):
         return SidecarError("parse_error", "The line is nested too deeply.")
     if isinstance(error, UnicodeDecodeError):
@@ -188,14 +190,14 @@ def parse_error(error: Exception) -> SidecarError:
     return SidecarError("parse_error", f"The line is not valid JSON {place}".strip() + ".")
 
 
-def _refused(error: msgspec.ValidationError, line: bytes) -> SidecarError:
-    # A wrong type early in the line hides broken JSON behind it: broken JSON is the better answer.
+def _make_envelope_error(error: msgspec.ValidationError, line: bytes) -> SidecarError:
+    # A wrong type early in the line hides broken JSON after it, which is the better thing to report.
     try:
         msgspec.json.decode(line)
     except msgspec.ValidationError:
         return SidecarError("parse_error", "The line holds a number that is out of range.")
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as broken:
-        return parse_error(broken)
+        return make_parse_error(broken)
     return validation_error(error, "", Envelope)
 
 
@@ -203,14 +205,14 @@ _TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*+"?|[{}\[\]:,]|[^\s{}\[\]:,"]++')
 
 
 def sniff_id(head: bytes) -> int | str | None:
-    """Return the top-level `id` in the beginning of a line that was too long to parse, or None."""
+    """Return the top-level `id` in *head*, the beginning of a line that was too long to parse, or None."""
     depth = 0
     previous: list[bytes] = [b"", b""]
     for match in _TOKEN.finditer(head):
         token = match[0]
         if depth == 1 and previous == [b'"id"', b":"]:
-            # What the head ends with may be half of it.
-            return _id_of(token) if match.end() < len(head) else None
+            # The head may end in the middle of the id.
+            return _parse_id(token) if match.end() < len(head) else None
         if token in b"{[":
             depth += 1
         elif token in b"}]":
@@ -219,7 +221,7 @@ def sniff_id(head: bytes) -> int | str | None:
     return None
 
 
-def _id_of(token: bytes) -> int | str | None:
+def _parse_id(token: bytes) -> int | str | None:
     try:
         found: int | str = msgspec.json.decode(token, type=ID_TYPE)
     except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError):
@@ -230,41 +232,41 @@ def _id_of(token: bytes) -> int | str | None:
 _PLAIN_KEY = re.compile(r"[\w$@-]{1,64}", re.ASCII)
 
 
-def unknown_fields(given: object, known: object, path: str = "") -> Iterator[str]:
-    """Yield the paths of the keys in *given* that the struct *known*, which was decoded from it, has no field for."""
+def find_unknown_fields(given: object, known: object, path: str = "") -> Iterator[str]:
+    """Yield the paths of the keys in *given* that are no fields of *known*, the struct that was decoded from it."""
     if isinstance(given, dict) and isinstance(known, msgspec.Struct):
         tag = known.__struct_config__.tag_field
         for key, value in given.items():
             place = f"{path}.{key if _PLAIN_KEY.fullmatch(key) else '…'}".removeprefix(".")
             if key in known.__struct_fields__:
-                yield from unknown_fields(value, getattr(known, key), place)
+                yield from find_unknown_fields(value, getattr(known, key), place)
             elif key != tag:
                 yield place
     elif isinstance(given, list) and isinstance(known, list):
         for index, (a, b) in enumerate(zip(given, known, strict=True)):
-            yield from unknown_fields(a, b, f"{path}[{index}]")
+            yield from find_unknown_fields(a, b, f"{path}[{index}]")
 
 
 encoder = msgspec.json.Encoder()
 
 _LINE_BREAKERS = re.compile(b"\x7f|\xc2[\x80-\x9f]|\xe2\x80[\xa8\xa9]|\xef\xbb\xbf")
-"""In UTF-8: DEL, the C1 controls, U+2028, U+2029 and U+FEFF."""
+"""DEL, the C1 controls, U+2028, U+2029 and U+FEFF in UTF-8."""
 
 
 def encode_line(line: msgspec.Struct) -> bytes:
     """Return *line* as one line of compact JSON with its LF."""
-    return escape_breakers(encoder.encode(line)) + b"\n"
+    return escape_line_breaks(encoder.encode(line)) + b"\n"
 
 
-def escape_breakers(lines: bytes | bytearray) -> bytes:
-    """Return JSON *lines* with those characters escaped that JSON allows in a string and some hosts end a line at.
+def escape_line_breaks(lines: bytes | bytearray) -> bytes:
+    """Return JSON *lines* with every character escaped that JSON allows in a string and some hosts take for a line end.
 
-    Node's `readline` and Python's `splitlines` do, and terminals obey C1 controls.
+    Node's `readline` and Python's `splitlines` do so, and terminals obey C1 controls.
     """
     if lines.isascii() and b"\x7f" not in lines:
         return bytes(lines)
-    return _LINE_BREAKERS.sub(_escaped, lines)
+    return _LINE_BREAKERS.sub(_escape, lines)
 
 
-def _escaped(match: re.Match[bytes]) -> bytes:
+def _escape(match: re.Match[bytes]) -> bytes:
     return b"\\u%04x" % ord(match[0].decode())

@@ -1,6 +1,6 @@
-"""The composition root: descriptors, lanes, dispatch, one task group, and the ways to leave.
+"""The composition root: it connects descriptors, write queue, dispatch and one task group.
 
-Knows when the process ends: end of input, `shutdown`, a signal, a host that is gone.
+Knows when the process ends: at the end of input, after `shutdown` or a signal, or when the host is gone.
 """
 
 import gc
@@ -20,34 +20,33 @@ from sidecar.server.write_queue import WriteQueue
 from sidecar.upstream.http_client import HttpClient
 
 LEAVE_SECONDS = 0.7
-"""How long open requests get for their terminal lines once the process is leaving."""
+"""How long open requests may take to write their terminal lines when the process leaves."""
 
 FLUSH_SECONDS = 0.5
-"""How long the host gets to read the last lines."""
+"""How long the host may take to read the last lines."""
 
 LEDGER_SECONDS = 0.3
-"""How long the last rows of the ledger get."""
+"""How long writing the last rows of the ledger may take."""
 
 GIVE_UP_SECONDS = 0.25
-"""How long the rest of the work gets to end; a name lookup in a thread, say, cannot be cancelled."""
+"""How long the remaining tasks may take to end. Some cannot be cancelled, such as a name lookup in a thread."""
 
 HOST_CHECK_SECONDS = 0.5
-"""How often it is looked whether the host is still there, for one that dies while nothing is said, or no system says so
-by itself."""
+"""How often to check that the host still exists: not every system reports the end of a host that is silent."""
 
 PARENT_SIGNAL_SECONDS = 0.5
-"""When the system is asked to tell of the parent's end: what that has to import is not for the start to wait for."""
+"""When to ask the system to signal the parent's end. The imports for that should not delay the start."""
 
 GC_THRESHOLDS = (20_000, 10, 10)
-"""How much is made before the collector of cycles looks at it, and how often at the rest. By Python's own figures it
-goes through all that a thousand streams hold while they run, and every one of them waits for that 0.2 s."""
+"""The thresholds of the garbage collector. With the default ones it keeps scanning everything that a thousand streams
+hold, and each scan stops all of them for 0.2 s."""
 
 LAST_WRITE_SECONDS = 0.02
-"""How long a second signal waits for the write that is under way."""
+"""How long a second signal waits for a running write."""
 
 
 async def serve(config: Config, descriptors: stdio.Descriptors, leave: Callable[[int], None]) -> None:
-    """Serve requests until there is nobody to serve, then call *leave* with the exit code, which ends the process."""
+    """Serve requests until the host is done or gone, then call *leave* with the exit code, which ends the process."""
     gc.set_threshold(*GC_THRESHOLDS)
     output = stdio.Output(descriptors.stdout)
     write_queue = WriteQueue(output.write, event_loop.call_soon)
@@ -56,11 +55,11 @@ async def serve(config: Config, descriptors: stdio.Descriptors, leave: Callable[
     try:
         async with anyio.create_task_group() as tasks:
             app = App(config, write_queue, tasks, HttpClient())
-            app.leave = lambda: _begin_to_leave(app, finished)
+            app.leave = lambda: _start_leaving(app, finished)
             _handle_signals(app, output)
-            tasks.start_soon(_read, app, descriptors.stdin, finished)
+            tasks.start_soon(_read_requests, app, descriptors.stdin, finished)
             tasks.start_soon(_watch_host, output, finished)
-            tasks.start_soon(_watch_output, write_queue, finished)
+            tasks.start_soon(_watch_writes, write_queue, finished)
             await finished.wait()
             app.leaving = True
             app.requests.cancel_all("shutting_down")
@@ -71,15 +70,15 @@ async def serve(config: Config, descriptors: stdio.Descriptors, leave: Callable[
             tasks.cancel_scope.cancel()
     except ExceptionGroup:
         if app is not None:
-            await _break_down(app)
+            await _fail_all(app)
         raise
     leave(0)
 
 
-async def _break_down(app: App) -> None:
-    """Give every open request its end, after a failure of ours that ends the process: memory that is short, say."""
+async def _fail_all(app: App) -> None:
+    """Write a terminal line for every open request, after a failure that ends the process, such as lack of memory."""
     for request in [*app.requests]:
-        app.fail(request, SidecarError("internal_error", "The sidecar has failed and leaves."))
+        app.fail(request, SidecarError("internal_error", "The sidecar has failed and is leaving."))
     await _flush(app.write_queue)
 
 
@@ -95,8 +94,8 @@ async def _close_ledger(app: App) -> None:
         await app.upstream.ledger.flush()
 
 
-async def _read(app: App, fd: int, finished: anyio.Event) -> None:
-    """Take requests until the end of input, then let what is open finish."""
+async def _read_requests(app: App, fd: int, finished: anyio.Event) -> None:
+    """Accept requests until the end of input, then let the open ones finish."""
     decoder = LineDecoder()
     async for data in stdio.Input(fd):
         for line in decoder.feed(data):
@@ -109,15 +108,15 @@ async def _read(app: App, fd: int, finished: anyio.Event) -> None:
         finished.set()
 
 
-def _begin_to_leave(app: App, finished: anyio.Event) -> None:
-    """Refuse new work, cancel what is open and leave once every request has its terminal line. Twice is once."""
+def _start_leaving(app: App, finished: anyio.Event) -> None:
+    """Refuse new requests, cancel the open ones, and leave when each has its terminal line. Does nothing twice."""
     if not app.leaving:
         app.leaving = True
         app.requests.cancel_all("shutting_down")
-        app.tasks.start_soon(_leave, app, finished)
+        app.tasks.start_soon(_leave_when_idle, app, finished)
 
 
-async def _leave(app: App, finished: anyio.Event) -> None:
+async def _leave_when_idle(app: App, finished: anyio.Event) -> None:
     with anyio.move_on_after(LEAVE_SECONDS):
         await app.requests.wait_until_idle()
     finished.set()
@@ -125,46 +124,46 @@ async def _leave(app: App, finished: anyio.Event) -> None:
 
 async def _watch_host(output: stdio.Output, finished: anyio.Event) -> None:
     parent = platforms.find_parent()
-    _hear_of_end(parent, finished)
-    while not parent.is_gone() and not output.reader_gone:  # noqa: ASYNC110 - not everything is told, all can be asked
+    _watch_parent(parent, finished)
+    while not parent.is_gone() and not output.reader_gone:  # noqa: ASYNC110 - some systems never report it
         await anyio.sleep(HOST_CHECK_SECONDS)
     finished.set()
 
 
-def _hear_of_end(parent: platforms.Parent, finished: anyio.Event) -> None:
-    """Have the system tell of the end of *parent* at once, even while another process holds the pipes."""
-    in_loop = event_loop.make_thread_caller()
+def _watch_parent(parent: platforms.Parent, finished: anyio.Event) -> None:
+    """Have the system report the end of *parent* at once, even while another process holds the pipes open."""
+    call_in_loop = event_loop.make_thread_caller()
 
-    def look(*_: object) -> None:
+    def check(*_: object) -> None:
         if parent.is_gone():
             finished.set()
 
-    def ask() -> None:
+    def request_signal() -> None:
         if platforms.PARENT_SIGNAL:
-            signal.signal(platforms.PARENT_SIGNAL, lambda *_: in_loop(look))
+            signal.signal(platforms.PARENT_SIGNAL, lambda *_: call_in_loop(check))
             platforms.request_parent_signal()
-            # It may have gone just before.
-            look()
+            # It may have ended just before.
+            check()
 
     if parent.wait:
-        event_loop.wait_in_thread(parent.wait, lambda has_gone: finished.set() if has_gone else None)
+        event_loop.wait_in_thread(parent.wait, lambda has_ended: finished.set() if has_ended else None)
     else:
-        event_loop.call_later(PARENT_SIGNAL_SECONDS, ask)
+        event_loop.call_later(PARENT_SIGNAL_SECONDS, request_signal)
 
 
-async def _watch_output(write_queue: WriteQueue, finished: anyio.Event) -> None:
+async def _watch_writes(write_queue: WriteQueue, finished: anyio.Event) -> None:
     await write_queue.reader_gone.wait()
     finished.set()
 
 
 def _handle_signals(app: App, output: stdio.Output) -> None:
-    in_loop = event_loop.make_thread_caller()
+    call_in_loop = event_loop.make_thread_caller()
 
-    def leave(number: int, frame: object) -> None:  # noqa: ARG001 - the shape of a handler
+    def leave(number: int, frame: object) -> None:  # noqa: ARG001 - the signature of a signal handler
         if app.leaving:
             output.wait_until_written(LAST_WRITE_SECONDS)
             os._exit(0)
-        in_loop(app.leave)
+        call_in_loop(app.leave)
 
     for number in platforms.LEAVE_SIGNALS:
         signal.signal(number, leave)

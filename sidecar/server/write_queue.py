@@ -12,7 +12,7 @@ import anyio
 import msgspec
 
 from protocol.replies import Chunk, LoginChunk, ReplyId, Streamed
-from sidecar.server.framing import encode_line, encoder, escape_breakers
+from sidecar.server.framing import encode_line, encoder, escape_line_breaks
 
 BATCH_BYTES = 64 * 1024
 """The size of one write: what a pipe usually holds, so that a cancelled request leaves little in it."""
@@ -86,7 +86,7 @@ class Lane:
             lines += b"\n"
             seq += 1
         if not lines.isascii() or b"\x7f" in lines:
-            lines[before:] = escape_breakers(lines[before:])
+            lines[before:] = escape_line_breaks(lines[before:])
         self.next_seq = seq
         segment.last_seq = seq - 1
         self.queued_bytes += len(lines) - before

@@ -26,7 +26,7 @@ def test_without_stdin_or_stdout_there_is_nothing_to_start_for(tmp_path: Path, c
     with Sidecar(tmp_path, launcher=("sh", "-c", f'exec "$@" {closed}', "sh"), ready=False) as sidecar:
         sidecar.expected_exit = 2
         sidecar.exit()
-    assert sidecar.stderr.decode() == f"sidecar: {name} is closed: nothing to talk to\n"
+    assert sidecar.stderr.decode() == f"sidecar: {name} is closed, so there is no host to serve\n"
     assert not sidecar.lines
 
 

@@ -23,8 +23,8 @@ from sidecar.server.framing import (
     decode_envelope,
     decode_params,
     encode_line,
+    find_unknown_fields,
     sniff_id,
-    unknown_fields,
 )
 
 
@@ -309,7 +309,7 @@ def test_text_is_forwarded_untouched() -> None:
     assert chat.messages[0].content == text
 
 
-def test_unknown_fields_are_found_where_they_stand() -> None:
+def test_find_unknown_fields_are_found_where_they_stand() -> None:
     sent = {
         "model": "m",
         "new": 1,
@@ -319,7 +319,7 @@ def test_unknown_fields_are_found_where_they_stand() -> None:
     }
     known = decode_params(json.dumps(sent).encode(), Chat)
     expected = ["params.messages[0].y", "params.new", "params.options.top", "params.…"]
-    assert sorted(unknown_fields(sent, known, "params")) == expected
+    assert sorted(find_unknown_fields(sent, known, "params")) == expected
 
 
 # --- ids of lines too long to parse ----------------------------------------------------------

@@ -1,0 +1,158 @@
+"""Lines that wait for the host: in order, in turn, and bounded."""
+
+from collections.abc import Callable
+
+import anyio
+import msgspec
+import pytest
+
+from protocol.replies import Content, Failed, Reply
+from sidecar.core.errors import SidecarError
+from sidecar.server import write_queue
+from sidecar.server.write_queue import Lane, WriteQueue
+from tests.support.fake_provider import WAIT_SECONDS
+from tests.support.lines import Object
+
+
+class Writer:
+    """Writes batches when the test says so."""
+
+    def __init__(self) -> None:
+        self.batches: list[bytes] = []
+        self.pending: list[Callable[[bool], None]] = []
+        self.due: list[Callable[[], None]] = []
+        self.blocks = False
+        self.queue = WriteQueue(self._write, self.due.append)
+
+    def _write(self, batch: bytes, on_written: Callable[[bool], None]) -> bool | None:
+        self.batches.append(batch)
+        if not self.blocks:
+            return True
+        self.pending.append(on_written)
+        return None
+
+    def run(self) -> None:
+        """Run what is due in the loop's next turn."""
+        while self.due:
+            self.due.pop()()
+
+    def finish_write(self, *, ok: bool = True) -> None:
+        """End the write that is running."""
+        self.pending.pop()(ok)
+
+    @property
+    def lines(self) -> list[Object]:
+        return [msgspec.json.decode(line) for batch in self.batches for line in batch.splitlines()]
+
+
+@pytest.fixture
+async def writer() -> Writer:
+    return Writer()
+
+
+def send(lane: Lane, *texts: str) -> None:
+    lane.send([Content(text) for text in texts])
+
+
+async def test_chunks_are_numbered_and_the_terminal_line_is_the_last(writer: Writer) -> None:
+    lane = writer.queue.open_lane("a")
+    send(lane, "1", "2")
+    send(lane, "3")
+    lane.close(Reply("a", True, {}))
+    send(lane, "4")
+    lane.close(Reply("a", True, {}))
+    writer.run()
+    assert [line.get("seq") for line in writer.lines] == [0, 1, 2, None]
+
+
+async def test_what_one_turn_of_the_loop_queues_is_one_write(writer: Writer) -> None:
+    for number in range(10):
+        send(writer.queue.open_lane(number), "x")
+    assert len(writer.due) == 1
+    writer.run()
+    assert (len(writer.batches), len(writer.lines)) == (1, 10)
+
+
+async def test_lanes_are_served_in_turn(writer: Writer) -> None:
+    first, second = writer.queue.open_lane(1), writer.queue.open_lane(2)
+    for _ in range(3):
+        send(first, "x" * write_queue.SEGMENT_BYTES)
+    send(second, "y")
+    writer.run()
+    assert [line["id"] for line in writer.lines] == [1, 2, 1, 1]
+
+
+async def test_a_cancelled_lane_drops_what_was_not_written_and_keeps_its_terminal_line(writer: Writer) -> None:
+    writer.blocks = True
+    lane = writer.queue.open_lane(1)
+    send(lane, "written")
+    writer.run()
+    send(lane, "dropped")
+    lane.drop()
+    send(lane, "dropped too")
+    assert lane.delivered_seq == 0
+    lane.close(Failed(1, False, SidecarError("cancelled", "It was cancelled.").body))
+    writer.blocks = False
+    writer.finish_write()
+    assert [line["success"] for line in writer.lines] == [True, False]
+
+
+async def test_a_full_lane_makes_its_producer_wait_and_nobody_else(writer: Writer) -> None:
+    writer.blocks = True
+    lane, other = writer.queue.open_lane(1), writer.queue.open_lane(2)
+    send(lane, "x")
+    writer.run()
+    while not lane.full:
+        send(lane, "x" * write_queue.SEGMENT_BYTES)
+    assert lane.queued_bytes <= write_queue.LANE_BYTES + 2 * write_queue.SEGMENT_BYTES
+    assert not other.full
+    with anyio.fail_after(WAIT_SECONDS):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(lane.wait_for_room)
+            await anyio.lowlevel.checkpoint()
+            writer.blocks = False
+            writer.finish_write()
+    assert lane.queued_bytes == 0
+
+
+async def test_many_lanes_share_what_all_may_hold(writer: Writer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(write_queue, "TOTAL_BYTES", 10 * write_queue.MIN_LANE_BYTES)
+    writer.blocks = True
+    for number in range(100):
+        send(writer.queue.open_lane(number), "x")
+    lane = writer.queue.open_lane("last")
+    send(lane, "x" * write_queue.MIN_LANE_BYTES)
+    assert lane.full
+    send(small := writer.queue.open_lane("small"), "x")
+    assert not small.full
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+async def test_a_write_that_fails_says_that_the_reader_is_gone(writer: Writer, at_once: bool) -> None:
+    if at_once:
+        writer.queue = WriteQueue(lambda *_: False, writer.due.append)
+    writer.blocks = True
+    send(writer.queue.open_lane(1), "x")
+    writer.run()
+    if not at_once:
+        assert not writer.queue.reader_gone.is_set()
+        writer.finish_write(ok=False)
+    assert writer.queue.reader_gone.is_set()
+    with anyio.fail_after(WAIT_SECONDS):
+        await writer.queue.flush()
+
+
+async def test_a_host_that_only_writes_is_taken_for_dead(writer: Writer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(write_queue, "MAX_LANES", 5)
+    writer.blocks = True
+    for number in range(6):
+        writer.queue.open_lane(number).close(Reply(number, True, {}))
+    assert writer.queue.reader_gone.is_set()
+
+
+async def test_characters_that_some_hosts_end_a_line_at_are_escaped(writer: Writer) -> None:
+    lane = writer.queue.open_lane(1)
+    send(lane, "plain", "a\u2028b\x7fc", "plain")
+    writer.run()
+    assert b"a\\u2028b\\u007fc" in writer.batches[0]
+    assert [line["data"]["content"] for line in writer.lines] == ["plain", "a\u2028b\x7fc", "plain"]

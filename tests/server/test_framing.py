@@ -119,17 +119,18 @@ def _seconds(size: int, unit: bytes) -> float:
     best = 60.0
     for _ in range(3):
         decoder = LineDecoder()
-        started = time.perf_counter()
+        started = time.thread_time()
         for at in range(0, size, 4096):
             for _line in decoder.feed(stream[at : at + 4096]):
                 pass
-        best = min(best, time.perf_counter() - started)
+        best = min(best, time.thread_time() - started)
     return best
 
 
 @pytest.mark.parametrize("unit", [b"x" * 99 + b"\n", b"x" * 1000])
 def test_time_is_linear_in_the_stream(unit: bytes) -> None:
-    assert _seconds(10_000_000, unit) < 20 * max(_seconds(1_000_000, unit), 0.005)
+    # Ten times as long takes ten times the time, or a hundred times if it is quadratic.
+    assert _seconds(10_000_000, unit) < 40 * max(_seconds(1_000_000, unit), 0.001)
 
 
 # --- envelopes -------------------------------------------------------------------------------
@@ -365,9 +366,9 @@ def test_looking_for_an_id_never_raises(head: bytes) -> None:
 def test_looking_for_an_id_is_quick() -> None:
     for unit in (b'"', b"\\", b"[", b'"\\'):
         head = unit * (SNIFF_BYTES // 4 // len(unit))
-        started = time.perf_counter()
+        started = time.thread_time()
         assert sniff_id(head) is None
-        assert time.perf_counter() - started < 0.25
+        assert time.thread_time() - started < 0.25
 
 
 # --- the way out -----------------------------------------------------------------------------

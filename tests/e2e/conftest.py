@@ -46,6 +46,7 @@ def internet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
 def services(internet: Services) -> Iterator[Services]:
     """Yield the internet as if nothing had been asked yet, and assert afterwards that no key went astray."""
     internet.forget()
+    internet.secrets.forget()
     internet.received()
     yield internet
     assert not (strays := astray(internet.received())), strays

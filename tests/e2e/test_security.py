@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import canaries
 from tests.support.fake_provider import CLOSE, Provider
 from tests.support.fake_services import Answer, Services, document, online
 from tests.support.google_files import service_account
@@ -103,7 +102,6 @@ def test_a_redirect_takes_no_login_along(services: Services, tmp_path: Path) -> 
     file = tmp_path / "account.json"
     account = service_account()
     file.write_text(json.dumps(account), encoding="utf-8")
-    canaries.register_fields(account)
     google = {"GOOGLE_APPLICATION_CREDENTIALS": str(file), "GOOGLE_CLOUD_PROJECT": "my-project"}
     services.answer("*", Answer(status=307, headers={"location": "https://evil.example/"}))
     with online(services, tmp_path, GH_COPILOT_TOKEN=TOKEN, **workload, **application, **google) as sidecar:
@@ -115,7 +113,6 @@ def test_a_redirect_takes_no_login_along(services: Services, tmp_path: Path) -> 
 
 def test_a_private_key_signs_and_is_seen_nowhere(services: Services, tmp_path: Path) -> None:
     account = service_account() | {"token_uri": "https://oauth2.googleapis.com/token"}
-    canaries.register_fields(account)
     file = tmp_path / "account.json"
     file.write_text(json.dumps(account), encoding="utf-8")
     services.answer("POST https://*.googleapis.com/*", text_of("gemini"))
@@ -125,7 +122,7 @@ def test_a_private_key_signs_and_is_seen_nowhere(services: Services, tmp_path: P
         reply = sidecar.ask("stream_chat", params(), provider="vertex")
         assert reply["success"], reply
     for seen in services.asked():
-        assert canaries.seen_in(seen.text.encode()) in (None, "CANARY")
+        assert services.secrets.find_in(seen.text.encode()) in (None, "CANARY")
     assert services.asked("POST https://aiplatform*")[0].headers["authorization"] == "Bearer ya29.CANARY-google"
 
 

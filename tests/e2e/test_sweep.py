@@ -7,7 +7,7 @@ from urllib.parse import quote, quote_plus
 
 import pytest
 
-from tests.support import canaries
+from tests.support.canaries import Secrets
 from tests.support.fake_provider import Provider
 from tests.support.fake_services import Services, document, online
 from tests.support.process import CANARY, ROOT, Sidecar, environment
@@ -102,17 +102,18 @@ def test_a_secret_without_the_word_is_known_by_the_name_of_its_field(services: S
         params = {"model": "m", "messages": [{"role": "user", "content": "Hi"}], "api_key": KEY_OF_ANOTHER_SHAPE}
         error = sidecar.ask("stream_chat", params, provider="openai")["error"]
     assert error["code"] == "auth_failed"
-    assert canaries.seen_in(f"the key {KEY_OF_ANOTHER_SHAPE}".encode()) == KEY_OF_ANOTHER_SHAPE
+    assert services.secrets.find_in(f"the key {KEY_OF_ANOTHER_SHAPE}".encode()) == KEY_OF_ANOTHER_SHAPE
 
 
 @pytest.mark.parametrize("before", ["", "a", "ab", "abc", "user:"])
 def test_every_spelling_of_a_secret_is_seen(before: str) -> None:
     secret = "p/+& of a secret"
-    canaries.register(secret)
+    secrets = Secrets()
+    secrets.register(secret)
     whole = f"{before}{secret}xyz".encode()
     for form in (base64.b64encode, base64.urlsafe_b64encode, bytes.hex, quote, quote_plus, bytes):
         shown = form(whole)
-        assert canaries.seen_in(b"<" + (shown if isinstance(shown, bytes) else shown.encode()) + b">") == secret, form
+        assert secrets.find_in(b"<" + (shown if isinstance(shown, bytes) else shown.encode()) + b">") == secret, form
 
 
 def test_a_secret_belongs_to_one_owner_and_a_key_to_its_provider() -> None:

@@ -4,6 +4,7 @@ A test writes `CANARY` into each secret that it makes up. One that cannot hold t
 variable such as `ACME_API_KEY`, a field such as `access_token`, in a request, a configuration or an answer.
 """
 
+import json
 import re
 import tomllib
 from base64 import b64encode, urlsafe_b64encode
@@ -41,57 +42,73 @@ def spellings(secret: str) -> tuple[bytes, ...]:
     return tuple(sorted(found))
 
 
-_known: dict[str, tuple[bytes, ...]] = {WORD: spellings(WORD)}
-"""What is looked for. It grows with the session: what was a secret in one test is none of another's business."""
-
-_forms: list[bytes] = [*_known[WORD]]
-"""All of it, for who looks through every line of a process."""
+MAX_SECRETS = 40
+"""What one test may make up: each costs a search of every byte that comes back."""
 
 
-def register(secret: str) -> None:
-    """Look for *secret* from now on; of a long one, such as a private key, each line is one."""
-    for line in secret.splitlines():
-        if len(line) >= MIN_CHARS and WORD not in line and not line.startswith("-----") and line not in _known:
-            _known[line] = spellings(line)
-            _forms.extend(_known[line])
+class Secrets:
+    """What is looked for in all that one test sees, the word always among it."""
 
+    def __init__(self) -> None:
+        self._forms: dict[bytes, str] = {}
+        """Each spelling, and the secret that it is one of."""
+        self._known = set[str]()
+        self.forget()
 
-def register_fields(value: Any) -> None:
-    """Look for what stands in *value*, JSON or TOML, under the name of a secret."""
-    if isinstance(value, Mapping):
-        for name, each in value.items():
-            if isinstance(each, str) and isinstance(name, str) and _FIELD.fullmatch(name):
-                register(each)
-            else:
-                register_fields(each)
-    elif isinstance(value, Sequence) and not isinstance(value, str | bytes):
-        for each in value:
-            register_fields(each)
+    def forget(self) -> None:
+        """Look for the word alone."""
+        self._known = {WORD}
+        self._forms = dict.fromkeys(spellings(WORD), WORD)
 
+    def register(self, secret: str) -> None:
+        """Look for *secret* from now on; of one with many lines, such as a private key, for the one in the middle."""
+        fit = [each for each in secret.splitlines() if len(each) >= MIN_CHARS and not each.startswith("-----")]
+        line = fit[len(fit) // 2] if fit else WORD
+        if WORD not in line and line not in self._known:
+            self._known.add(line)
+            assert len(self._known) <= MAX_SECRETS, "so many secrets would take longer to look for than the test"
+            # Replaced and never changed: a thread that reads may be going through it.
+            self._forms = self._forms | dict.fromkeys(spellings(line), line)
+        if secret.startswith("{"):
+            self._register_document(secret)
 
-def of_environment(env: Mapping[str, str]) -> set[str]:
-    """Return the secrets among the variables of *env*, which are looked for from now on."""
-    found = {value for name, value in env.items() if _VARIABLE.search(name) or WORD in value}
-    for value in found:
-        register(value)
-    return found
+    def _register_document(self, text: str) -> None:
+        with suppress(ValueError):
+            self.register_fields(json.loads(text))
 
+    def register_fields(self, value: Any) -> None:
+        """Look for what stands in *value*, JSON or TOML, under the name of a secret."""
+        if isinstance(value, Mapping):
+            for name, each in value.items():
+                if isinstance(each, str) and isinstance(name, str) and _FIELD.fullmatch(name):
+                    self.register(each)
+                else:
+                    self.register_fields(each)
+        elif isinstance(value, Sequence) and not isinstance(value, str | bytes):
+            for each in value:
+                self.register_fields(each)
 
-def of_configuration(arguments: Sequence[str]) -> str:
-    """Return the text of the configuration that *arguments* name, whose secrets are looked for from now on."""
-    files = [Path(after) for before, after in pairwise(arguments) if before == "--config"]
-    text = "".join(file.read_text(encoding="utf-8", errors="replace") for file in files if file.is_file())
-    with suppress(tomllib.TOMLDecodeError):
-        register_fields(tomllib.loads(text))
-    return text
+    def register_environment(self, env: Mapping[str, str]) -> set[str]:
+        """Return the secrets among the variables of *env*; they, and those in files that it names, are looked for."""
+        found = {value for name, value in env.items() if _VARIABLE.search(name) or WORD in value}
+        for value in found:
+            self.register(value)
+        for value in env.values():
+            if value.endswith(".json") and Path(value).is_file():
+                self._register_document(Path(value).read_text(encoding="utf-8", errors="replace"))
+        return found
 
+    def register_configuration(self, arguments: Sequence[str]) -> str:
+        """Return the text of the configuration that *arguments* name; its secrets are looked for from now on."""
+        files = [Path(after) for before, after in pairwise(arguments) if before == "--config"]
+        text = "".join(file.read_text(encoding="utf-8", errors="replace") for file in files if file.is_file())
+        with suppress(tomllib.TOMLDecodeError):
+            self.register_fields(tomllib.loads(text))
+        return text
 
-def seen_in(data: bytes) -> str | None:
-    """Return the secret that stands in *data*, None where there is none."""
-    for form in _forms:
-        if form in data:
-            return next(secret for secret, forms in _known.items() if form in forms)
-    return None
+    def find_in(self, data: bytes) -> str | None:
+        """Return the secret that stands in *data*, None where there is none."""
+        return next((secret for form, secret in self._forms.items() if form in data), None)
 
 
 def tokens(text: str) -> set[str]:

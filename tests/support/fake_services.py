@@ -28,6 +28,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from tests.support import canaries
+from tests.support.canaries import Secrets
 from tests.support.fake_provider import WAIT_SECONDS
 from tests.support.process import Sidecar, environment
 
@@ -90,6 +91,8 @@ class Services:
         self.seen: list[Seen] = []
         self.changed = threading.Condition()
         self.problems: list[str] = []
+        self.secrets = Secrets()
+        """What they hand out, which is as secret as what they get."""
         self._rules: list[tuple[str, deque[Answering]]] = []
         self._came: dict[str, set[str]] = {}
         """Each secret that came, and the hosts that got it."""
@@ -180,8 +183,7 @@ class Services:
             self.changed.notify_all()
         given = answer if isinstance(answer, Answer) else answer(seen)
         with suppress(ValueError):
-            # What a service hands out is as secret as what it gets.
-            canaries.register_fields(json.loads(given.body))
+            self.secrets.register_fields(json.loads(given.body))
         return given
 
     def tls(self, host: str) -> ssl.SSLContext:
@@ -329,7 +331,7 @@ def online(services: Services, folder: Path, config: str = "", **env: str) -> It
         (folder / "config.toml").write_text(config, encoding="utf-8")
         arguments = ["--config", str(folder / "config.toml")]
     given = {name: value for name, value in (services.env | env).items() if value}
-    with Sidecar(home, arguments=arguments, env=environment(home, **given)) as sidecar:
+    with Sidecar(home, arguments=arguments, env=environment(home, **given), secrets=services.secrets) as sidecar:
         # It loads what every scheme needs, in one process.
         sidecar.max_growth_bytes = 256 * 1024 * 1024
         yield sidecar

@@ -3,8 +3,6 @@
 from functools import cache
 from typing import Any
 
-from tests.support import canaries
-
 
 @cache
 def private_key() -> str:
@@ -13,7 +11,6 @@ def private_key() -> str:
 
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    canaries.register(pem.decode())
     return pem.decode()
 
 

@@ -5,7 +5,7 @@ import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from tests.support import canaries
+from tests.support.canaries import Secrets
 
 CANARY = "sk-CANARY-5f2e7c90d1"
 """The key of every request. It must never be seen again."""
@@ -47,8 +47,8 @@ class Line(NamedTuple):
         return self.code is not None and self.data["error"].get("reason") == "duplicate_id"
 
 
-def read_line(at: float, raw: bytes) -> Line:
-    """Return a line without its LF.
+def read_line(at: float, raw: bytes, secrets: Secrets) -> Line:
+    """Return a line without its LF, in which none of *secrets* may stand.
 
     Raises: ValueError for what no host should have to read.
     """
@@ -57,7 +57,7 @@ def read_line(at: float, raw: bytes) -> Line:
         raise ValueError("no reply")
     if len(raw.translate(None, _CONTROLS)) < len(raw) or (not raw.isascii() and _WIDE_CONTROLS.search(raw)):
         raise ValueError("a control character")
-    if secret := canaries.seen_in(raw):
+    if secret := secrets.find_in(raw):
         raise ValueError(f"the secret {secret[:12]}")
     return Line(at, data)
 

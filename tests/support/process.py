@@ -1,29 +1,25 @@
-"""The finished program, spawned as an editor would, and what must be true of it whatever happens.
+"""The finished program, spawned as an editor would.
 
-Three threads serve the test: one writes to stdin, one reads stdout, one reads stderr; none is
-ever waited for without a limit. `Sidecar` as a context manager ends the process and asserts
-the invariants.
+Three threads serve the test: one writes to stdin, one reads stdout, one reads stderr; none is ever waited for
+without a limit.
 """
 
-import json
 import os
-import re
 import subprocess
 import sys
 import threading
 import time
-from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from itertools import count
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any, Self
+from typing import Self
 
-from tests.support import canaries, process_probes, side_effects
+from tests.support import process_probes, side_effects
+from tests.support.canaries import Secrets
 from tests.support.environment import ROOT, environment, in_time
 from tests.support.fake_provider import WAIT_SECONDS, Provider
-from tests.support.lines import ABSENT, CANARY, Id, Line, Object, check_sequence, read_line, text
-from tests.support.reply_scripts import ANTHROPIC, Shape
+from tests.support.lines import ABSENT, CANARY, Id, Line, Object, text
+from tests.support.program import Program, params
 
 __all__ = ["ABSENT", "CANARY", "ROOT", "Id", "Line", "Object", "Sidecar", "environment", "in_time", "params", "text"]
 
@@ -33,24 +29,9 @@ MAX_EXTRA_DESCRIPTORS = 2
 PING_SECONDS = 0.1
 EXIT_SECONDS = 2.0
 
-_TROUBLE = re.compile(
-    r"Traceback|Task exception was never retrieved|was never awaited|Exception ignored|ResourceWarning"
-)
 
-
-def params(provider: Provider, model: str, shape: Shape = ANTHROPIC) -> Object:
-    """Return the params of a chat with *provider*, which plays the script *model*."""
-    return {
-        "model": model,
-        "messages": [{"role": "user", "content": "Hi"}],
-        "api_key": CANARY,
-        "base_url": provider.url + shape.base,
-        "options": {"wire": shape.wire},
-    }
-
-
-class Sidecar:
-    """One process. Requests get ids of their own unless a test gives them."""
+class Sidecar(Program):
+    """One process."""
 
     def __init__(
         self,
@@ -60,34 +41,22 @@ class Sidecar:
         arguments: Sequence[str] = (),
         launcher: Sequence[str] = (),
         env: Mapping[str, str] | None = None,
+        secrets: Secrets | None = None,
         stdin: int = subprocess.PIPE,
         stdout: int = subprocess.PIPE,
         ready: bool = True,
         hears_stderr: bool = True,
     ) -> None:
-        self.provider = provider
-        self.home = home
+        super().__init__(home, provider, arguments=arguments, env=env, secrets=secrets)
         self.expected_exit = 0
-        self.expects_answers = True
-        """False when the host is not there to hear the ends of its requests."""
         self.may_tear = False
         """True when the process is ended while a write waits for the host."""
         self.max_growth_bytes = MAX_GROWTH_BYTES
-        env = environment(home) if env is None else dict(env)
-        self.allowed = side_effects.Allowed(env, arguments)
-        """What it may write, start and connect to."""
-        self.lines: list[Line] = []
-        self.events: list[Object] = []
-        self.problems: list[str] = []
-        self.stderr = b""
         self.exited_at: float | None = None
         self._ended = False
         """Whether the process has left and all that it wrote is read."""
-        self._sent: Counter[Id] = Counter()
-        self._taken: Counter[Id] = Counter()
-        self._of: dict[Id, list[Line]] = defaultdict(list)
-        self._ids = count(1)
-        self._changed = threading.Condition()
+        self._heard_at = 0.0
+        """When the last line came."""
         self._reading = threading.Event()
         self._reading.set()
         self._read_bytes, self._read_pause = READ_BYTES, 0.0
@@ -96,8 +65,6 @@ class Sidecar:
         self._baseline: dict[int, str] = {}
         self._baseline_rss = 0
         self._notes = side_effects.Notes()
-        self._kept_secrets = canaries.of_environment(env)
-        self._environment = " ".join(env.values()) + canaries.of_configuration(arguments)
         self.spawned_at = time.monotonic()
         self.process = subprocess.Popen(
             [*launcher, sys.executable, str(side_effects.WATCHED), str(self._notes.path), *arguments],
@@ -105,7 +72,7 @@ class Sidecar:
             stdout=stdout,
             stderr=subprocess.PIPE,
             cwd=home,
-            env=env,
+            env=self.env,
             start_new_session=True,
             bufsize=0,
         )
@@ -147,77 +114,7 @@ class Sidecar:
         """Tell the process that no request follows."""
         self._writes.put(None)
 
-    def line(self, request: Object) -> bytes:
-        """Return *request* as a line and expect an answer to it."""
-        canaries.register_fields(request.get("params"))
-        self._sent[request.get("id", ABSENT)] += 1
-        return json.dumps(request).encode() + b"\n"
-
-    def request(self, action: str, params: Object | None = None, **envelope: Any) -> Object:
-        """Return a request; `id=ABSENT` for one without an id."""
-        request = {"id": next(self._ids), "action": action} | envelope
-        if request["id"] is ABSENT:
-            del request["id"]
-        return request if params is None else request | {"params": params}
-
-    def send(self, action: str, params: Object | None = None, **envelope: Any) -> Id:
-        """Send a request and return its id."""
-        request = self.request(action, params, **envelope)
-        self.write(self.line(request))
-        return request.get("id", ABSENT)
-
-    def chat(self, model: str, shape: Shape = ANTHROPIC, action: str = "stream_chat", **envelope: Any) -> Id:
-        """Send a chat to the provider, which plays the script *model*, and return its id."""
-        return self.send(action, self.params(model, shape), provider=shape.provider, **envelope)
-
-    def params(self, model: str, shape: Shape = ANTHROPIC, **more: Any) -> Object:
-        """Return the params of a chat with the provider."""
-        assert self.provider
-        return params(self.provider, model, shape) | more
-
     # --- from the process -------------------------------------------------------------------
-
-    def lines_of(self, request_id: Id) -> list[Line]:
-        """Return what has come for the id, so far."""
-        with self._changed:
-            return list(self._of[request_id])
-
-    def stream(self, request_id: Id, seconds: float = WAIT_SECONDS) -> list[Line]:
-        """Return the lines of the next request of that id, terminal line and all, waiting for it."""
-        start = self._taken[request_id]
-        found: list[Line] = []
-
-        def ended() -> bool:
-            lines = self._of[request_id][start:]
-            ends = (index for index, line in enumerate(lines, 1) if line.terminal and not line.refuses_duplicate)
-            end = next(ends, 0)
-            found[:] = lines[:end]
-            return bool(found)
-
-        self._wait(ended, f"the end of {request_id!r}", seconds)
-        self._taken[request_id] += len(found)
-        return found
-
-    def reply(self, request_id: Id, seconds: float = WAIT_SECONDS) -> Object:
-        """Return the terminal line of the next request of that id, waiting for it."""
-        return self.stream(request_id, seconds)[-1].data
-
-    def ask(self, action: str, params: Object | None = None, **envelope: Any) -> Object:
-        """Send a request and return its terminal line."""
-        return self.reply(self.send(action, params, **envelope))
-
-    def refusal(self, raw: bytes, request_id: Id = None) -> Object:
-        """Write a line that is no good and return the error that it is answered with."""
-        self._sent[request_id] += request_id is not None
-        self.write(raw)
-        error: Object = self.reply(request_id)["error"]
-        return error
-
-    def chunk(self, request_id: Id, index: int = 0) -> Line:
-        """Return the line of that index of the next request of that id, waiting for it."""
-        index += self._taken[request_id]
-        self._wait(lambda: len(self._of[request_id]) > index, f"line {index} of {request_id!r}")
-        return self._of[request_id][index]
 
     def ping(self) -> float:
         """Return how many seconds a ping takes."""
@@ -236,16 +133,30 @@ class Sidecar:
 
     def exit(self, seconds: float = EXIT_SECONDS) -> float:
         """Wait for the end of the process and return when it was."""
-        self._wait(lambda: self.exited_at is not None, "the process to leave", seconds)
+        with self._changed:
+            if not self._changed.wait_for(lambda: self.exited_at is not None, seconds):
+                raise AssertionError(f"waited in vain for the process to leave; {self._state()}")
         assert self.exited_at is not None
         return self.exited_at
 
     def _wait(self, happened: Callable[[], bool], what: str, seconds: float = WAIT_SECONDS) -> None:
+        """Wait until something has *happened*; fail where the process has left, or has said nothing for *seconds*."""
         with self._changed:
-            self._changed.wait_for(lambda: happened() or self._ended, seconds)
-            if not happened():
-                state = f"exit code {self.process.returncode}" if self._ended else "it runs"
-                raise AssertionError(f"waited in vain for {what}; {state}; stderr: {self.stderr[-2000:]!r}")
+            begun = time.monotonic()
+            while not happened():
+                silent = time.monotonic() - max(begun, self._heard_at)
+                if self._ended or silent >= seconds:
+                    raise AssertionError(f"waited in vain for {what}; {self._state()}")
+                self._changed.wait(seconds - silent)
+
+    def _state(self) -> str:
+        """Return what there is to say of a process that does not do what is waited for."""
+        runs = f"exit code {self.process.returncode}" if self._ended else "it runs"
+        age = time.monotonic() - self._heard_at if self._heard_at else None
+        reads = any(reader.name == "_read_stdout" and reader.is_alive() for reader in self._readers)
+        said = f"{len(self.lines)} lines so far, the last {'never' if age is None else f'{age:.1f} s ago'}"
+        unread = process_probes.unread_bytes(self.process.stdout) if self.process.stdout and reads else 0
+        return f"{runs}; {said}; reads: {reads}; unread: {unread} bytes; stderr: {self.stderr[-2000:]!r}"
 
     # --- what must always be true -----------------------------------------------------------
 
@@ -285,29 +196,6 @@ class Sidecar:
             assert time.monotonic() < deadline, f"still open: {set(now.values()) - set(self._baseline.values())}"
             self.ping()
 
-    def _check_lines(self) -> None:
-        assert not self.problems, self.problems
-        said = self.stderr.decode()
-        assert not _TROUBLE.search(said), said
-        for request_id, lines in self._of.items():
-            open_at_end = check_sequence(request_id, lines)
-            ends = sum(line.terminal for line in lines)
-            if self.expects_answers and request_id is not None:
-                assert not open_at_end, f"{request_id!r} has no end"
-                assert ends == self._sent[request_id], f"{request_id!r}: {ends} ends for {self._sent[request_id]}"
-        if self.expects_answers:
-            assert self._sent.keys() <= self._of.keys(), f"no answer: {self._sent.keys() - self._of.keys()}"
-
-    def _check_secrets(self) -> None:
-        """Assert that no secret is where it does not belong; stdout is looked through as it comes."""
-        assert not (secret := canaries.seen_in(self.stderr)), secret
-        for place in (self.home, *self.allowed.open_to_view):
-            for path in (place, *place.rglob("*")):
-                assert not path.is_file() or not (secret := canaries.seen_in(path.read_bytes())), (path, secret)
-        if self.provider and self.provider.url not in self._environment:
-            for secret in self._kept_secrets:
-                assert not self.provider.received(secret), "a key came to a server that it was not given for"
-
     # --- threads ----------------------------------------------------------------------------
 
     def _begin_to_hear(self, stderr: bool) -> None:
@@ -343,6 +231,7 @@ class Sidecar:
             at = time.monotonic()
             if not data:
                 break
+            self._heard_at = at
             *whole, rest = data.split(b"\n")
             for tail in whole:
                 self._take(at, b"".join((*pieces, tail)))
@@ -353,20 +242,6 @@ class Sidecar:
                 time.sleep(self._read_pause)
         if pieces and not self.may_tear:
             self.problems.append(f"stdout ends within a line: {b''.join(pieces)[:200]!r}")
-
-    def _take(self, at: float, raw: bytes) -> None:
-        try:
-            line = read_line(at, raw)
-        except ValueError as error:
-            self.problems.append(f"{error}: {raw[:200]!r}")
-            return
-        with self._changed:
-            if "event" in line.data:
-                self.events.append(line.data)
-            else:
-                self.lines.append(line)
-                self._of[line.id].append(line)
-            self._changed.notify_all()
 
     def _read_stderr(self) -> None:
         assert self.process.stderr

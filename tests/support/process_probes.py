@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from typing import IO
 
 import pytest
 
@@ -36,6 +37,16 @@ def _status(pid: int, name: str) -> int:
         if line.startswith(f"{name}:"):
             return int(line.split()[1]) * 1024
     raise AssertionError(f"no {name} of {pid}")
+
+
+def unread_bytes(pipe: IO[bytes]) -> int | None:
+    """Return how much lies in *pipe* that nobody has read; None where the system does not say."""
+    if sys.platform == "win32":
+        return None
+    import fcntl
+    import termios
+
+    return int.from_bytes(fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)), sys.byteorder)
 
 
 def threads(pid: int) -> int:

@@ -14,7 +14,7 @@ from protocol.requests import Chat, Options
 from sidecar.core.errors import SidecarError
 from sidecar.core.message_content import list_parts
 from sidecar.wires import openai_responses as wire
-from sidecar.wires.openai_responses import decoder
+from sidecar.wires.openai_responses.usage import read_cost_usd
 from sidecar.wires.shared.types import ModelFacts, Outcome, Route
 from tests.support import fixtures, mangled
 from tests.support.fixtures import Case
@@ -200,7 +200,7 @@ def test_the_finish_reason_follows_from_status_and_output(
     ],
 )
 def test_the_cost_is_a_decimal_of_what_the_provider_says(usage: dict[str, Any], cost: str | None) -> None:
-    assert decoder.cost_usd(usage) == cost
+    assert read_cost_usd(usage) == cost
 
 
 def test_a_response_that_still_runs_in_the_background_is_no_answer() -> None:

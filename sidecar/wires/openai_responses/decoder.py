@@ -1,9 +1,9 @@
-"""OpenAI's Responses API, `POST /responses`. [pure]
+"""OpenAI's Responses API, `POST /responses`: its event stream and its whole replies. [pure]
 
-Knows its event stream and its whole replies; the request is built by `responses_request`,
-failures are read by `responses_errors`. Sources: openai 3.52.0
-(`types/responses/response_stream_event.py`, `response.py`, `response_usage.py`), read
-2026-11, and what servers of the same API are seen to leave out.
+Knows events and the response around the items; `output_items` knows the inside of an item. Must not
+know the request or the meaning of an error. Sources: openai 3.52.0
+(`types/responses/response_stream_event.py`, `response.py`), and what servers of the same API are seen
+to leave out, read 2026-11.
 """
 
 from typing import Any
@@ -13,24 +13,23 @@ import msgspec
 from protocol.messages import FinishReason, Message, Part, State, Usage
 from protocol.replies import Chunk
 from sidecar.codecs.frame import Frame
-from sidecar.core.json_values import parse_json
+from sidecar.core.json_values import parse_json, read_object, read_objects, read_text
 from sidecar.core.message_content import list_parts
-from sidecar.wires.openai_responses.errors import classify, in_stream
-from sidecar.wires.openai_responses.items import Item, text_of
-from sidecar.wires.openai_responses.request import CUSTOM, cancel_request, continue_request, encode
-from sidecar.wires.shared import costs
+from sidecar.wires.openai_responses.errors import classify_in_stream
+from sidecar.wires.openai_responses.input_items import CUSTOM
+from sidecar.wires.openai_responses.output_items import OutputItem
+from sidecar.wires.openai_responses.usage import read_cost_usd, read_usage
 from sidecar.wires.shared.draft import Draft, drop_cut_calls
 from sidecar.wires.shared.errors import make_bad_event_error, make_interrupted_error, make_unexpected_body_error
+from sidecar.wires.shared.state import make_state
 from sidecar.wires.shared.tool_calls import encode_arguments
 from sidecar.wires.shared.types import Cursor, Outcome, Route
-
-__all__ = ["CODEC", "Decoder", "cancel_request", "classify", "continue_request", "decode_whole", "encode"]
 
 CODEC = "sse"
 
 
 class _Event(msgspec.Struct):
-    """The fields of all events. One name means several things, so what is not always the same is `Any`."""
+    """The fields of all events. A name whose type differs between events is `Any`."""
 
     type: str | None = None
     delta: Any = None
@@ -54,47 +53,45 @@ class _Event(msgspec.Struct):
 
     @property
     def index(self) -> int:
-        """Where the piece stands in its item."""
+        """The index of the text in its item."""
         return self.summary_index or self.content_index or 0
 
 
-_event = msgspec.json.Decoder(_Event)
+_event_reader = msgspec.json.Decoder(_Event)
 
-DELTAS = {
+TEXT_DELTAS = {
     "response.output_text.delta": "text",
     "response.refusal.delta": "refusal",
     "response.reasoning_summary_text.delta": "summary",
     "response.reasoning_text.delta": "thought",
 }
-WHOLES = {
+WHOLE_TEXTS = {
     "response.output_text.done": "text",
     "response.refusal.done": "refusal",
     "response.reasoning_summary_text.done": "summary",
     "response.reasoning_text.done": "thought",
 }
-"""Kind of the piece that an event brings more of, or all of."""
+"""The kind of the text that an event brings a delta of, or all of."""
 
 PARTS_DONE = frozenset(
     {"response.content_part.done", "response.reasoning_part.done", "response.reasoning_summary_part.done"}
 )
 
 TERMINAL = {"response.completed": "completed", "response.incomplete": "incomplete", "response.failed": "failed"}
-"""The status that a terminal event stands for, should its response not say it."""
+"""The status that a terminal event stands for when its response does not name one."""
 
 FINISH_REASONS: dict[str, FinishReason] = {
     "completed": "stop",
     "incomplete:max_output_tokens": "length",
     "incomplete:content_filter": "content_filter",
 }
-"""By status and, of an incomplete response, its reason."""
-
-TICK_USD = "0.0000000001"
+"""By status and, for an incomplete response, by its reason."""
 
 CALLS = {"function_call": "arguments", "custom_tool_call": "input"}
-"""Items that are calls of the caller's own tools → the field of the text that the model wrote."""
+"""Items that call the caller's own tools, and the field of the text that the model wrote."""
 
-CALL_DELTAS = frozenset({"response.function_call_arguments.delta", "response.custom_tool_call_input.delta"})
-CALL_WHOLES = {
+ARGUMENT_DELTAS = frozenset({"response.function_call_arguments.delta", "response.custom_tool_call_input.delta"})
+WHOLE_ARGUMENTS = {
     "response.function_call_arguments.done": "arguments",
     "response.custom_tool_call_input.done": "input",
 }
@@ -103,7 +100,7 @@ _CALL_FIELDS = frozenset({"type", "id", "call_id", "name", "arguments", "input",
 
 
 class Decoder:
-    """Events of one response. Tolerates deltas without their start, wholes without deltas, items without index."""
+    """Events of one response. It tolerates deltas without a start, texts without deltas, and items without an index."""
 
     def __init__(self, route: Route) -> None:
         self.finished = False
@@ -114,126 +111,126 @@ class Decoder:
         self._is_background = False
         self._status: str | None = None
         self._usage: dict[str, Any] = {}
-        self._items: list[Item] = []
-        self._by_index: dict[int | None, Item] = {}
-        self._by_id: dict[str, Item] = {}
+        self._items: list[OutputItem] = []
+        self._by_index: dict[int | None, OutputItem] = {}
+        self._by_id: dict[str, OutputItem] = {}
         self._calls = Draft(route.seed)
-        """All function calls, keyed by their item: one draft, so that they are numbered together."""
-        self._call_items: list[Item] = []
+        """All function calls, keyed by their item: they share a draft, so that they are numbered together."""
+        self._call_items: list[OutputItem] = []
 
     @property
     def usage(self) -> Usage | None:
-        """The usage known so far."""
-        return usage(self._usage) if self._usage else None
+        """The usage so far."""
+        return read_usage(self._usage) if self._usage else None
 
     @property
     def provider_cost_usd(self) -> str | None:
-        """What the provider has said so far that the request cost."""
-        return cost_usd(self._usage)
+        """What the request cost, as far as the provider has said it."""
+        return read_cost_usd(self._usage)
 
     @property
     def cursor(self) -> Cursor | None:
-        """How far a background response has come; None for one that ends with its connection."""
+        """How far a background response has come; None for a response that ends with its connection."""
         if not self._is_background or self._response_id is None or not isinstance(self._sequence, int):
             return None
         return Cursor(self._response_id, self._sequence)
 
     def feed(self, frame: Frame, out: list[Chunk]) -> None:
-        """Append what one event says to *out*.
+        """Append the chunks of one event to *out*.
 
         Raises: SidecarError for an error event or one that cannot be read.
         """
         if self.finished:
             return
         try:
-            event = _event.decode(frame[1])
+            event = _event_reader.decode(frame[1])
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             if frame[1].strip() == b"[DONE]":
                 return
             raise make_bad_event_error() from None
         self._sequence = event.sequence_number
         if event.type == "response.output_text.delta" and event.delta.__class__ is str:
-            # The beaten path: more of a piece that has begun.
-            item, piece = self._by_index.get(event.output_index), ("text", event.content_index or 0)
-            if item is not None and piece in item.chars:
-                item.chars[piece] += len(event.delta)
+            # The fast path: more of a text that has begun.
+            item, key = self._by_index.get(event.output_index), ("text", event.content_index or 0)
+            if item is not None and key in item.chars:
+                item.chars[key] += len(event.delta)
                 item.draft.add_text(event.delta, out)
                 return
         # The name on the event's own line stands in for a type that the payload lacks.
-        self._other(event.type or frame[0], event, out)
+        self._take_event(event.type or frame[0], event, out)
 
-    def _other(self, kind: str, event: _Event, out: list[Chunk]) -> None:
-        if kind in DELTAS:
-            self._item(event).add((DELTAS[kind], event.index), text_of(event.delta), out)
-        elif kind in WHOLES:
+    def _take_event(self, kind: str, event: _Event, out: list[Chunk]) -> None:
+        if kind in TEXT_DELTAS:
+            self._find_item(event).add_delta((TEXT_DELTAS[kind], event.index), read_text(event.delta), out)
+        elif kind in WHOLE_TEXTS:
             whole = event.text if event.refusal is None else event.refusal
-            self._item(event).complete((WHOLES[kind], event.index), text_of(whole), out)
+            self._find_item(event).complete_text((WHOLE_TEXTS[kind], event.index), read_text(whole), out)
         elif kind == "response.output_item.added":
-            self._open(event.output_index, event.item or {}, out)
+            self._open_item(event.output_index, event.item or {}, out)
         elif kind == "response.output_item.done":
-            self._close(event.output_index, event.item or {}, out)
+            self._close_item(event.output_index, event.item or {}, out)
         elif kind in TERMINAL:
-            self._finish(event.response or {}, TERMINAL[kind], out)
+            self.finish(event.response or {}, TERMINAL[kind], out)
         elif kind == "error" or event.error is not None:
             flat = {"code": event.code, "message": event.message, "param": event.param}
-            raise in_stream({"error": event.error or flat})
+            raise classify_in_stream({"error": event.error or flat})
         elif event.response is not None:
-            self._head(event.response)
+            self._take_head(event.response)
         else:
-            self._within(kind, event, out)
+            self._take_item_event(kind, event, out)
 
-    def _within(self, kind: str, event: _Event, out: list[Chunk]) -> None:
-        if kind in CALL_DELTAS:
-            item = self._item(event)
+    def _take_item_event(self, kind: str, event: _Event, out: list[Chunk]) -> None:
+        if kind in ARGUMENT_DELTAS:
+            item = self._find_item(event)
             if self._calls.has_call(item):
-                self._calls.add_arguments(item, text_of(event.delta), out)
-        elif kind in CALL_WHOLES:
-            self._complete_arguments(self._item(event), getattr(event, CALL_WHOLES[kind]), out)
+                self._calls.add_arguments(item, read_text(event.delta), out)
+        elif kind in WHOLE_ARGUMENTS:
+            self._complete_arguments(self._find_item(event), getattr(event, WHOLE_ARGUMENTS[kind]), out)
         elif kind in PARTS_DONE and isinstance(event.part, dict):
-            self._item(event).complete_part(event.index, event.part, out)
+            self._find_item(event).complete_part(event.index, event.part, out)
         elif kind == "response.output_text.annotation.added":
-            self._item(event).cite(event.annotation, out)
+            self._find_item(event).add_citation(event.annotation, out)
 
     def build_partial(self) -> Message:
-        """Return the message as far as it has come."""
-        return Message(role="assistant", content=[*drop_cut_calls(self._parts())])
+        """Return the message so far."""
+        return Message(role="assistant", content=[*drop_cut_calls(self._build_parts())])
 
     def end(self, out: list[Chunk]) -> Outcome:
         """Close what is open and return the outcome.
 
         Raises: SidecarError `stream_interrupted` before the response's own end.
         """
-        # A call that was cut is never given out as whole.
+        # An interrupted call is never reported as whole.
         if not self.finished:
             raise make_interrupted_error()
         for item in self._call_items:
-            self._complete_arguments(item, _written(item.head), out)
+            self._complete_arguments(item, _get_written(item.fields), out)
         self._calls.end(out)
         return Outcome(
-            finish_reason=self._finish_reason(),
+            finish_reason=self._get_finish_reason(),
             provider_finish_reason=self._status,
             usage=self.usage,
-            message=Message(role="assistant", content=self._parts()),
+            message=Message(role="assistant", content=self._build_parts()),
             model=self._model,
             request_id=self._response_id,
             provider_cost_usd=self.provider_cost_usd,
         )
 
-    def _finish_reason(self) -> FinishReason:
+    def _get_finish_reason(self) -> FinishReason:
         reason = FINISH_REASONS.get(self._status or "", "other")
         if reason != "stop":
             return reason
-        if self._waits():
+        if self._awaits_result():
             return "tool_calls"
-        return "refusal" if any(item.refused for item in self._items) else "stop"
+        return "refusal" if any(item.is_refusal for item in self._items) else "stop"
 
-    def _waits(self) -> bool:
-        """Return whether any call is the caller's to answer."""
-        last = max((item.order for item in self._items if item.head.get("type") == "message"), default=-1)
-        # A custom tool that the provider has run itself is followed by what the model says to that.
-        return any(item.head.get("type") != CUSTOM or item.order > last for item in self._call_items)
+    def _awaits_result(self) -> bool:
+        """Return whether the caller must answer any call."""
+        last = max((item.order for item in self._items if item.fields.get("type") == "message"), default=-1)
+        # After a custom tool that the provider has run itself, the model goes on with a message.
+        return any(item.fields.get("type") != CUSTOM or item.order > last for item in self._call_items)
 
-    def _parts(self) -> list[Part]:
+    def _build_parts(self) -> list[Part]:
         calls = dict(zip(self._call_items, list_parts(self._calls.build_message()), strict=True))
         parts: list[Part] = []
         for item in sorted(self._items, key=lambda item: item.order):
@@ -242,145 +239,119 @@ class Decoder:
 
     # --- items
 
-    def _item(self, event: _Event) -> Item:
-        """Return the item that *event* belongs to; where it names none, the last one."""
-        found = self._known(event.output_index, event.item_id)
-        if found is None and event.output_index is None and self._items:
-            found = self._items[-1]
-        return found or self._open(event.output_index, {"id": event.item_id}, [])
+    def _find_item(self, event: _Event) -> OutputItem:
+        """Return the item that *event* belongs to: the last one when the event names none."""
+        item = self._get_item(event.output_index, event.item_id)
+        if item is None and event.output_index is None and self._items:
+            item = self._items[-1]
+        return item or self._open_item(event.output_index, {"id": event.item_id}, [])
 
-    def _known(self, index: int | None, item_id: object) -> Item | None:
-        # The index goes first: there are servers that change the id with every event.
-        return self._by_id.get(text_of(item_id)) if index is None else self._by_index.get(index)
+    def _get_item(self, index: int | None, item_id: object) -> OutputItem | None:
+        # The index goes first: some servers change the id with every event.
+        return self._by_id.get(read_text(item_id)) if index is None else self._by_index.get(index)
 
-    def _open(self, index: int | None, head: dict[str, Any], out: list[Chunk]) -> Item:
-        item = Item(len(self._items) if index is None else index, head)
+    def _open_item(self, index: int | None, fields: dict[str, Any], out: list[Chunk]) -> OutputItem:
+        item = OutputItem(len(self._items) if index is None else index, fields)
         self._items.append(item)
         self._by_index[item.order] = item
-        if item_id := text_of(head.get("id")):
+        if item_id := read_text(fields.get("id")):
             self._by_id[item_id] = item
-        self._begin_call(item, head, out)
+        self._begin_call(item, fields, out)
         return item
 
-    def _begin_call(self, item: Item, head: dict[str, Any], out: list[Chunk]) -> None:
-        if text_of(head.get("type")) in CALLS and not self._calls.has_call(item):
-            call_id = text_of(head.get("call_id")) or text_of(head.get("id"))
+    def _begin_call(self, item: OutputItem, fields: dict[str, Any], out: list[Chunk]) -> None:
+        if read_text(fields.get("type")) in CALLS and not self._calls.has_call(item):
+            call_id = read_text(fields.get("call_id")) or read_text(fields.get("id"))
             self._call_items.append(item)
-            self._calls.begin_call(item, call_id, text_of(head.get("name")), out)
+            self._calls.begin_call(item, call_id, read_text(fields.get("name")), out)
 
-    def _close(self, index: int | None, whole: dict[str, Any], out: list[Chunk]) -> None:
-        """Take from the *whole* item what its events have left out."""
-        item = self._known(index, whole.get("id")) or self._open(index, whole, out)
-        item.head, item.closed = whole, True
-        kind = text_of(whole.get("type"))
+    def _close_item(self, index: int | None, whole: dict[str, Any], out: list[Chunk]) -> None:
+        """Append what the events have left out of the *whole* item."""
+        item = self._get_item(index, whole.get("id")) or self._open_item(index, whole, out)
+        item.fields, item.closed = whole, True
+        kind = read_text(whole.get("type"))
         if kind == "message":
-            item.complete_all(whole.get("content"), out)
+            item.complete_parts(whole.get("content"), out)
             if item.chars and (phase := whole.get("phase")):
-                item.draft.set_text_state(self._state({"phase": phase}))
+                item.draft.set_text_state(self._make_state({"phase": phase}))
         elif kind == "reasoning":
-            item.complete_all(item.thoughts(whole), out)
-            item.draft.set_reasoning_state(self._state(whole))
+            item.complete_parts(item.pick_reasoning(whole), out)
+            item.draft.set_reasoning_state(self._make_state(whole))
         elif kind in CALLS:
             self._close_call(item, whole, out)
         elif kind:
-            item.draft.add_opaque(kind, self._state(whole))
+            item.draft.add_opaque(kind, self._make_state(whole))
 
-    def _close_call(self, item: Item, whole: dict[str, Any], out: list[Chunk]) -> None:
+    def _close_call(self, item: OutputItem, whole: dict[str, Any], out: list[Chunk]) -> None:
         self._begin_call(item, whole, out)
-        self._complete_arguments(item, _written(whole), out)
+        self._complete_arguments(item, _get_written(whole), out)
         extra = {key: value for key, value in whole.items() if key not in _CALL_FIELDS and value is not None}
         if whole.get("type") == CUSTOM:
-            # Such a call goes back as what it is, and so does its result.
+            # A custom call goes back as a custom call, and so does its result.
             extra["type"] = CUSTOM
         if extra:
-            self._calls.set_call_state(item, self._state(extra))
+            self._calls.set_call_state(item, self._make_state(extra))
         self._calls.end_call(item, out)
 
-    def _complete_arguments(self, item: Item, whole: object, out: list[Chunk]) -> None:
-        text = encode_arguments(whole)
+    def _complete_arguments(self, item: OutputItem, arguments: object, out: list[Chunk]) -> None:
+        """Append what the deltas have left out of the whole *arguments*."""
+        text = encode_arguments(arguments)
         if self._calls.has_call(item) and text.startswith(so_far := self._calls.get_arguments_text(item)):
             self._calls.add_arguments(item, text[len(so_far) :], out)
 
     # --- the response
 
-    def _head(self, response: dict[str, Any]) -> None:
-        self._model = text_of(response.get("model")) or self._model
-        self._response_id = text_of(response.get("id")) or self._response_id
+    def _take_head(self, response: dict[str, Any]) -> None:
+        self._model = read_text(response.get("model")) or self._model
+        self._response_id = read_text(response.get("id")) or self._response_id
         self._is_background = self._is_background or response.get("background") is True
         counts = response.get("usage")
         self._usage = counts if isinstance(counts, dict) else self._usage
 
-    def _finish(self, response: dict[str, Any], status: str, out: list[Chunk]) -> None:
-        """Take from the whole *response* what its events have left out, and note how it ended.
+    def finish(self, response: dict[str, Any], status: str, out: list[Chunk]) -> None:
+        """Append what the events have left out of the whole *response*, and note how it ended.
 
-        Raises: SidecarError when it failed.
+        Raises: SidecarError when the response failed.
         """
-        self._head(response)
-        status = text_of(response.get("status")) or status
+        self._take_head(response)
+        status = read_text(response.get("status")) or status
         if status == "failed" or response.get("error"):
-            raise in_stream(response)
-        output = response.get("output")
-        self._take([item for item in output if isinstance(item, dict)] if isinstance(output, list) else [], out)
-        reason = _within(response, "incomplete_details", "reason")
+            raise classify_in_stream(response)
+        self._take_output(read_objects(response.get("output")), out)
+        reason = read_object(response.get("incomplete_details")).get("reason")
         self._status = f"{status}:{reason}" if status == "incomplete" and reason else status
         self.finished = status in ("completed", "incomplete")
 
-    def _take(self, output: list[dict[str, Any]], out: list[Chunk]) -> None:
-        """Close what the events have left open of the *output*, and open what they have left out."""
-        more = len(output) > len(self._items)
+    def _take_output(self, output: list[dict[str, Any]], out: list[Chunk]) -> None:
+        """Close the items of *output* that the events have left open, and open those that they have left out."""
+        has_more = len(output) > len(self._items)
         for index, whole in enumerate(output):
             item, kind = self._by_index.get(index), whole.get("type")
             if item is None:
-                # The ids are looked at because there are servers that number the output otherwise in the events.
-                missing = more and self._known(None, whole.get("id")) is None
+                # The id is checked because some servers number the items in another way in the events.
+                is_missing = has_more and self._get_item(None, whole.get("id")) is None
             else:
-                missing = not item.closed and item.head.get("type", kind) == kind
-            if missing:
-                self._close(index, whole, out)
+                is_missing = not item.closed and item.fields.get("type", kind) == kind
+            if is_missing:
+                self._close_item(index, whole, out)
 
-    def _state(self, data: dict[str, Any]) -> State:
-        return State(provider=self._route.provider, wire=self._route.wire, model=self._model, data=data)
+    def _make_state(self, data: dict[str, Any]) -> State:
+        return make_state(self._route, data, self._model)
 
 
-def _written(item: dict[str, Any]) -> object:
-    """Return what the model has written to the call that *item* is."""
-    return text_of(item.get("input")) if item.get("type") == CUSTOM else item.get("arguments")
+def _get_written(item: dict[str, Any]) -> object:
+    """Return what the model has written for the call *item*: its input or its arguments."""
+    return read_text(item.get("input")) if item.get("type") == CUSTOM else item.get("arguments")
 
 
 def decode_whole(body: bytes, route: Route) -> tuple[Decoder, list[Chunk]]:
     """Return the decoder and the chunks of a reply that came as one JSON document.
 
-    Raises: SidecarError for an error document or for anything that is no response.
+    Raises: SidecarError for an error document or for anything that is not a response.
     """
-    raw = parse_json(body)
-    if not isinstance(raw, dict) or not (raw.get("error") or isinstance(raw.get("output"), list)):
+    document = parse_json(body)
+    if not isinstance(document, dict) or not (document.get("error") or isinstance(document.get("output"), list)):
         raise make_unexpected_body_error()
     decoder, out = Decoder(route), list[Chunk]()
-    decoder._finish(raw, "completed", out)  # noqa: SLF001 - same module
+    decoder.finish(document, "completed", out)
     return decoder, out
-
-
-def usage(raw: dict[str, Any]) -> Usage:
-    """Return the provider's counts in the protocol's meaning; they are totals already."""
-    return Usage(
-        input_tokens=_count(raw.get("input_tokens")),
-        output_tokens=_count(raw.get("output_tokens")),
-        cache_read_tokens=_count(_within(raw, "input_tokens_details", "cached_tokens")),
-        cache_write_tokens=_count(_within(raw, "input_tokens_details", "cache_write_tokens")),
-        reasoning_tokens=_count(_within(raw, "output_tokens_details", "reasoning_tokens")),
-    )
-
-
-def cost_usd(raw: dict[str, Any]) -> str | None:
-    """Return what the usage says that the request cost, in US dollars as a decimal string, or None."""
-    ticks = _count(raw.get("cost_in_usd_ticks"))
-    return costs.convert_to_usd(raw.get("cost")) if ticks is None else costs.convert_to_usd(ticks, TICK_USD)
-
-
-def _within(raw: dict[str, Any], group: str, key: str) -> object:
-    details = raw.get(group)
-    return details.get(key) if isinstance(details, dict) else None
-
-
-def _count(value: object) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None

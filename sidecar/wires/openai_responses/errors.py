@@ -1,8 +1,8 @@
-"""Failures of the Responses API, as HTTP replies and inside streams. [pure]
+"""Errors of the Responses API, as HTTP replies and inside streams. [pure]
 
-Knows its error bodies and its machine codes. Sources: openai 3.52.0
-(`types/responses/response_error.py`, `_exceptions.py`) and the guide on error codes, read
-2026-11; a flat body (`{"code","error"}`) is what some servers of the same API send.
+Knows its error bodies, its machine codes, and the flat body (`{"code","error"}`) of some servers of
+the same API. Sources: openai 3.52.0 (`types/responses/response_error.py`, `_exceptions.py`) and the
+guide on error codes, read 2026-11.
 """
 
 import re
@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from sidecar.core.errors import SidecarError
-from sidecar.core.json_values import parse_json
+from sidecar.core.json_values import parse_json, read_object, read_text
 from sidecar.wires.shared.error_rules import (
     ReportedError,
     Rule,
@@ -21,7 +21,7 @@ from sidecar.wires.shared.error_rules import (
 )
 
 _QUOTA = Rule("quota_exceeded", hint="Check the plan and the balance of the account.")
-_IMAGE = Rule("invalid_request", hint="Look at the images of the request.")
+_IMAGE = Rule("invalid_request", hint="Check the images of the request.")
 _FILTERED = Rule("content_filtered")
 
 ERRORS: dict[str, Rule] = {
@@ -43,7 +43,9 @@ ERRORS: dict[str, Rule] = {
     "model_not_found": Rule("model_not_found"),
     "model_not_supported": Rule("model_not_found"),
     "DeploymentNotFound": Rule("model_not_found"),
-    "unsupported_api_for_model": Rule("invalid_request", hint="Ask for another wire with `options.wire`."),
+    "unsupported_api_for_model": Rule(
+        "invalid_request", hint="The model speaks another wire: choose one with `options.wire`."
+    ),
     "previous_response_not_found": Rule("invalid_request"),
     "data_residency_mismatch": Rule("invalid_request"),
     "ResponsibleAIPolicyViolation": _FILTERED,
@@ -67,9 +69,9 @@ ERRORS: dict[str, Rule] = {
     "failed_to_download_image": _IMAGE,
     "image_file_not_found": _IMAGE,
 }
-"""By `error.innererror.code`, `error.code`, then `error.type`.
+"""By `error.innererror.code`, then by `error.code`, then by `error.type`.
 
-`rate_limit_exceeded` is not among them: it is also what a request too large for the limit gets.
+`rate_limit_exceeded` is not here: a request that is too large for the limit gets it too.
 """
 
 PARAMS = {
@@ -84,37 +86,37 @@ PARAMS = {
     "tools": "params.options.tools",
     "top_p": "params.options.top_p",
 }
-"""What the host calls the field of the body that an error names."""
+"""The path of the host's field by the name of the body's field."""
 
 
 def classify(status: int, headers: Mapping[str, str], body: bytes) -> SidecarError:
-    """Return the failure of an HTTP error reply."""
-    raw = parse_json(body)
-    fault = _fault(raw) if isinstance(raw, dict) else ReportedError(message=read_plain_text(body))
-    return classify_error(fault, status, headers, ERRORS)
+    """Return the error of an HTTP error reply."""
+    document = parse_json(body)
+    if not isinstance(document, dict):
+        return classify_error(ReportedError(message=read_plain_text(body)), status, headers, ERRORS)
+    return classify_error(_read_report(document), status, headers, ERRORS)
 
 
-def in_stream(raw: dict[str, Any]) -> SidecarError:
-    """Return the failure of an error inside a reply of status 200."""
-    return classify_stream_error(_fault(raw), ERRORS)
+def classify_in_stream(document: dict[str, Any]) -> SidecarError:
+    """Return the error that *document* reports inside a reply of status 200."""
+    return classify_stream_error(_read_report(document), ERRORS)
 
 
-def _fault(raw: dict[str, Any]) -> ReportedError:
-    error = raw.get("error")
+def _read_report(document: dict[str, Any]) -> ReportedError:
+    error = document.get("error")
     if not isinstance(error, dict):
-        told = (error, raw.get("message"), raw.get("detail"))
+        messages = (error, document.get("message"), document.get("detail"))
         return ReportedError(
-            message=next((text for text in told if isinstance(text, str)), ""),
-            codes=list_codes(raw.get("code"), raw.get("type")),
+            message=next((text for text in messages if isinstance(text, str)), ""),
+            codes=list_codes(document.get("code"), document.get("type")),
         )
-    message, inner = error.get("message"), error.get("innererror")
-    inner_code = inner.get("code") if isinstance(inner, dict) else None
+    inner_code = read_object(error.get("innererror")).get("code")
     return ReportedError(
-        message=message if isinstance(message, str) else "",
+        message=read_text(error.get("message")),
         codes=list_codes(inner_code, error.get("code"), error.get("type")),
-        param=_param(error.get("param")),
+        param=_find_param(error.get("param")),
     )
 
 
-def _param(raw: object) -> str | None:
-    return PARAMS.get(re.split(r"[.\[]", raw, maxsplit=1)[0]) if isinstance(raw, str) else None
+def _find_param(field: object) -> str | None:
+    return PARAMS.get(re.split(r"[.\[]", field, maxsplit=1)[0]) if isinstance(field, str) else None

@@ -1,6 +1,6 @@
-"""Workers AI's native API, `POST /ai/run/{model}`, answered in its own dialect or in OpenAI's. [pure]
+"""Workers AI's native API, `POST /ai/run/{model}`, answered in its own dialect or in that of `openai_chat`. [pure]
 
-Knows its request, both dialects of its stream, its envelope and its error numbers. Source:
+Knows its request, both dialects of its stream, its envelope and its error numbers. Sources:
 workers-ai-provider 4.0.0 `src/streaming.ts` and cloudflare-docs workers-ai/platform/errors.mdx, read 2026-11.
 """
 
@@ -41,17 +41,19 @@ CODEC = "sse"
 DEFAULT_MAX_TOKENS = 4096
 """Always sent: the API's own default cuts answers at 256."""
 
-_NOT_TAKEN = ("stop", "reasoning", "tool_choice", "parallel_tool_calls")
+_UNSUPPORTED_OPTIONS = ("stop", "reasoning", "tool_choice", "parallel_tool_calls")
 
 # --- request ---------------------------------------------------------------------------------
 
 
 def encode(chat: Chat, route: Route) -> Encoded:
-    """Return the request for *chat*: a stream, but for JSON answers, which the API cannot stream."""
+    """Return the request for *chat*: a stream, except for JSON answers, which the API cannot stream."""
     warnings: list[Warn] = []
     options = drop_refused_options(chat.options, route, warnings)
     body: dict[str, Any] = {
-        "messages": [turn for index, each in enumerate(pair_calls(chat.messages)) for turn in _turns(each, index)],
+        "messages": [
+            turn for index, message in enumerate(pair_calls(chat.messages)) for turn in _encode_message(message, index)
+        ],
         "max_tokens": options.max_tokens or min(route.facts.max_output or DEFAULT_MAX_TOKENS, DEFAULT_MAX_TOKENS),
         "stream": True,
     }
@@ -61,9 +63,9 @@ def encode(chat: Chat, route: Route) -> Encoded:
             {"name": tool.name, "description": tool.description or "", "parameters": tool.parameters}
             for tool in options.tools
         ]
-    asked = (name for name in _NOT_TAKEN if getattr(options, name) not in (None, "auto", "none"))
-    warnings.extend(describe_left_out(name, route) for name in asked)
-    _response_format(body, options, route, warnings)
+    unsupported = (name for name in _UNSUPPORTED_OPTIONS if getattr(options, name) not in (None, "auto", "none"))
+    warnings.extend(describe_left_out(name, route) for name in unsupported)
+    _add_response_format(body, options, route, warnings)
     request = HttpRequest(
         method="POST",
         url=route.base_url + (route.path or f"/run/{route.model}"),
@@ -73,53 +75,53 @@ def encode(chat: Chat, route: Route) -> Encoded:
     return Encoded(request, warnings)
 
 
-def _response_format(body: dict[str, Any], options: Options, route: Route, warnings: list[Warn]) -> None:
-    wanted = get_json_format(options)
-    if wanted is None:
+def _add_response_format(body: dict[str, Any], options: Options, route: Route, warnings: list[Warn]) -> None:
+    json_format = get_json_format(options)
+    if json_format is None:
         return
     if route.facts.structured is False:
-        text = write_json_instruction(wanted, route, warnings)
+        text = write_json_instruction(json_format, route, warnings)
         body["messages"].insert(0, {"role": "system", "content": text})
         return
     body["stream"] = False
-    if wanted.type == "json_schema":
-        body["response_format"] = {"type": "json_schema", "json_schema": wanted.schema}
+    if json_format.type == "json_schema":
+        body["response_format"] = {"type": "json_schema", "json_schema": json_format.schema}
     else:
         body["response_format"] = {"type": "json_object"}
 
 
-def _turns(message: Message, index: int) -> list[dict[str, Any]]:
-    parts = list_parts(message)
+def _encode_message(message: Message, index: int) -> list[dict[str, Any]]:
+    """Return the turns of *message*: one for each tool result, and one for the rest."""
+    parts, where = list_parts(message), f"params.messages[{index}].content"
     results = [
-        {"role": "tool", "tool_call_id": part.id, "content": _plain(part.content, f"params.messages[{index}].content")}
+        {"role": "tool", "tool_call_id": part.id, "content": _join_texts(part.content, where)}
         for part in parts
         if isinstance(part, ToolResultPart)
     ]
-    calls = [_call(part) for part in parts if isinstance(part, ToolCallPart)]
+    calls = [
+        {"id": part.id, "name": part.name, "arguments": get_arguments(part)}
+        for part in parts
+        if isinstance(part, ToolCallPart)
+    ]
     others = [part for part in parts if not isinstance(part, (ToolResultPart, ToolCallPart))]
-    # An answer comes in pieces of one text, such as those that are cited and those that are not.
-    between = "" if message.role == "assistant" else "\n"
-    text = _plain(others, f"params.messages[{index}].content", between)
+    # The parts of an answer are pieces of one text: some are cited, others not.
+    text = _join_texts(others, where, "" if message.role == "assistant" else "\n")
     turn: dict[str, Any] = {"role": message.role, "content": text}
     if calls:
         turn["tool_calls"] = calls
     return [*results, turn] if text or calls else results
 
 
-def _call(part: ToolCallPart) -> dict[str, Any]:
-    return {"id": part.id, "name": part.name, "arguments": get_arguments(part)}
-
-
-def _plain(content: Any, where: str, between: str = "\n") -> str:
+def _join_texts(content: Any, where: str, separator: str = "\n") -> str:
     if isinstance(content, str):
         return content
     texts: list[str] = []
     for at, part in enumerate(content):
         if part.__struct_config__.tag in ("image", "file"):
-            raise make_unsupported_error(f"{where}[{at}]", "this wire takes text alone; `openai_chat` takes images")
+            raise make_unsupported_error(f"{where}[{at}]", "this wire takes only text; `openai_chat` takes images")
         if part.__struct_config__.tag == "text":
             texts.append(part.text)
-    return between.join(texts)
+    return separator.join(texts)
 
 
 # --- stream ----------------------------------------------------------------------------------
@@ -128,12 +130,13 @@ FINISH_REASONS: dict[str, FinishReason] = {"stop": "stop", "length": "length", "
 
 
 class Decoder:
-    """Events of one answer. The first with `choices` hands the stream over to the other dialect's decoder."""
+    """Events of one answer. The first event with `choices` hands the stream to the decoder of the other dialect."""
 
     def __init__(self, route: Route) -> None:
         self._route = route
         self._draft = Draft(route.seed)
         self._other: StreamDecoder | None = None
+        """The decoder of the other dialect, once the stream has shown that it speaks it."""
         self._done = False
         self._reason: str | None = None
         self._usage: dict[str, Any] = {}
@@ -145,13 +148,16 @@ class Decoder:
 
     @property
     def usage(self) -> Usage | None:
-        """The usage known so far."""
+        """The usage so far."""
         if self._other:
             return self._other.usage
         return read_usage(self._usage) if self._usage else None
 
     def feed(self, frame: Frame, out: list[Chunk]) -> None:
-        """Append what one event says to *out*."""
+        """Append the chunks of one event to *out*.
+
+        Raises: SidecarError for an error event or one that cannot be read.
+        """
         if self._other:
             self._other.feed(frame, out)
             return
@@ -167,10 +173,10 @@ class Decoder:
             self._other = openai_chat.Decoder(self._route)
             self._other.feed(frame, out)
             return
-        self._native(event, out)
+        self._take_event(event, out)
 
     def build_partial(self) -> Message:
-        """Return the message as far as it has come."""
+        """Return the message so far."""
         return self._other.build_partial() if self._other else self._draft.build_partial()
 
     def end(self, out: list[Chunk]) -> Outcome:
@@ -180,27 +186,29 @@ class Decoder:
         """
         if self._other:
             return self._other.end(out)
-        # A call that was cut is never given out as whole.
+        # An interrupted call is never reported as whole.
         if not self._done:
             raise make_interrupted_error()
         self._draft.end(out)
-        finish = FINISH_REASONS.get(self._reason or "stop", "other")
+        finish_reason = FINISH_REASONS.get(self._reason or "stop", "other")
+        if finish_reason == "stop" and self._draft.has_tool_calls:
+            finish_reason = "tool_calls"
         return Outcome(
-            finish_reason="tool_calls" if finish == "stop" and self._draft.has_tool_calls else finish,
+            finish_reason=finish_reason,
             provider_finish_reason=self._reason,
             usage=self.usage,
             message=self._draft.build_message(),
             model=self._route.model,
         )
 
-    def take(self, result: dict[str, Any], out: list[Chunk]) -> None:
-        """Take a whole result as the only event of its stream."""
-        self._native(result, out)
+    def take_result(self, result: dict[str, Any], out: list[Chunk]) -> None:
+        """Append the chunks of a whole result to *out*: it is the only event of its stream."""
+        self._take_event(result, out)
         self._done = True
 
-    def _native(self, event: dict[str, Any], out: list[Chunk]) -> None:
+    def _take_event(self, event: dict[str, Any], out: list[Chunk]) -> None:
         if event.get("error") or event.get("errors"):
-            raise classify_error(_fault(event), None, {}, ERRORS)
+            raise classify_error(_read_report(event), None, {}, ERRORS)
         text = event.get("response")
         if text is not None:
             # In JSON mode it is an object, and some models send numbers.
@@ -210,13 +218,13 @@ class Decoder:
             self._usage = event["usage"]
         for call in event.get("tool_calls") or ():
             if isinstance(call, dict):
-                self._call(call, out)
+                self._take_call(call, out)
 
-    def _call(self, call: dict[str, Any], out: list[Chunk]) -> None:
+    def _take_call(self, call: dict[str, Any], out: list[Chunk]) -> None:
         function = call["function"] if isinstance(call.get("function"), dict) else call
         name, arguments, draft = function.get("name"), function.get("arguments"), self._draft
         if not (call.get("id") or name or arguments):
-            return  # The sentinel that closes a call says nothing.
+            return  # The sentinel that ends a call is empty.
         key = call.get("index")
         if key is None or (name and draft.has_call(key)):
             key = object() if name else key
@@ -226,24 +234,22 @@ class Decoder:
 
 
 def decode_whole(body: bytes, route: Route) -> tuple[StreamDecoder, list[Chunk]]:
-    """Return the decoder and the chunks of a reply that came as one document: the envelope, or what it holds."""
+    """Return the decoder and the chunks of a reply that came as one JSON document, in its envelope or without.
+
+    Raises: SidecarError for an error document or for anything that is not an answer.
+    """
     document = parse_json(body)
     if not isinstance(document, dict):
         raise make_unexpected_body_error()
     if document.get("success") is False or document.get("error"):
-        raise classify_error(_fault(document), None, {}, ERRORS)
+        raise classify_error(_read_report(document), None, {}, ERRORS)
     result = document.get("result", document)
     if isinstance(result, dict) and "choices" in result:
-        return _other_dialect(result, route)
+        return openai_chat.decode_whole(msgspec.json.encode(result), route)
     if not isinstance(result, dict) or not ("response" in result or "tool_calls" in result):
         raise make_unexpected_body_error()
     decoder, out = Decoder(route), list[Chunk]()
-    decoder.take(result, out)
-    return decoder, out
-
-
-def _other_dialect(result: dict[str, Any], route: Route) -> tuple[StreamDecoder, list[Chunk]]:
-    decoder, out = openai_chat.decode_whole(msgspec.json.encode(result), route)
+    decoder.take_result(result, out)
     return decoder, out
 
 
@@ -258,7 +264,7 @@ ERRORS: dict[str, Rule] = {
     "5018": _ACCOUNT,
     "3041": _ACCOUNT,
     "3023": _ACCOUNT,
-    "3036": Rule("quota_exceeded", hint="The day's free allowance is used up; it returns at 00:00 UTC."),
+    "3036": Rule("quota_exceeded", hint="The free daily allowance is used up; it returns at 00:00 UTC."),
     "3040": Rule("provider_overloaded"),
     "3007": Rule("provider_error"),
     "3008": Rule("provider_error"),
@@ -270,18 +276,19 @@ ERRORS: dict[str, Rule] = {
 
 
 def classify(status: int, headers: dict[str, str], body: bytes) -> SidecarError:
-    """Return the failure of an HTTP error reply."""
-    raw = parse_json(body)
-    fault = _fault(raw) if isinstance(raw, dict) else ReportedError(message=read_plain_text(body))
-    return classify_error(fault, status, headers, ERRORS)
+    """Return the error of an HTTP error reply."""
+    document = parse_json(body)
+    reported = _read_report(document) if isinstance(document, dict) else ReportedError(message=read_plain_text(body))
+    return classify_error(reported, status, headers, ERRORS)
 
 
-def _fault(raw: dict[str, Any]) -> ReportedError:
-    errors = raw.get("errors") or raw.get("error")
+def _read_report(document: dict[str, Any]) -> ReportedError:
+    errors = document.get("errors") or document.get("error")
     first = errors[0] if isinstance(errors, list) and errors else errors
     if not isinstance(first, dict):
-        return ReportedError(message=str(first or raw.get("message") or ""))
+        return ReportedError(message=str(first or document.get("message") or ""))
     message = str(first.get("message") or "")
-    # The number may stand in the text alone: `5007: No such model…`, `AiError: 3040: …`.
-    number = next((word.rstrip(":") for word in message.split()[:2] if word.rstrip(":").isdigit()), None)
+    # The number may stand only in the text: `5007: No such model…`, `AiError: 3040: …`.
+    words = (word.rstrip(":") for word in message.split()[:2])
+    number = next((word for word in words if word.isdigit()), None)
     return ReportedError(message=message, codes=list_codes(number, first.get("code")))

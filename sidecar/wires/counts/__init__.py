@@ -1,1 +1,1 @@
-"""How providers count tokens: one module for each way, pure, named by the column `counters` of a provider's table."""
+"""How providers count tokens: a module for each way, named by the column `counters` of a provider's table."""

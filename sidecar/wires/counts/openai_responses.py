@@ -1,14 +1,14 @@
 """Tokens counted by OpenAI's Responses API, `POST /responses/input_tokens`. [pure]
 
-It counts for every model, also for one that is asked on another wire: the chat is said in this
-one's words then. Source: openai 3.52.0 (`types/responses/input_token_count_params.py`), read 2026-11.
+The endpoint counts for every model. A chat for another wire is encoded for this one to be counted.
+Source: openai 3.52.0 (`types/responses/input_token_count_params.py`), read 2026-11.
 """
 
 import msgspec
 
 from protocol.requests import Chat
 from sidecar.core.http import HttpRequest
-from sidecar.wires.counts.reply import whole_number
+from sidecar.wires.counts.replies import read_token_count
 from sidecar.wires.openai_responses.errors import classify
 from sidecar.wires.openai_responses.request import encode
 from sidecar.wires.shared.types import Route
@@ -35,23 +35,23 @@ FIELDS = frozenset(
         "truncation",
     }
 )
-"""What is taken."""
+"""The fields that the endpoint takes."""
 
 
 def encode_count(chat: Chat, route: Route) -> HttpRequest:
-    """Return the request that asks how many tokens *chat* is."""
+    """Return the request that asks how many tokens *chat* has."""
     if route.wire != WIRE:
         route = msgspec.structs.replace(route, wire=WIRE, path=None)
     request = encode(chat, route).request
-    sent = msgspec.json.decode(request.body, type=dict[str, msgspec.Raw])
-    body = msgspec.json.encode({name: value for name, value in sent.items() if name in FIELDS})
+    fields = msgspec.json.decode(request.body, type=dict[str, msgspec.Raw])
+    body = msgspec.json.encode({name: value for name, value in fields.items() if name in FIELDS})
     path, mark, query = request.url.partition("?")
     return msgspec.structs.replace(request, url=f"{path}/input_tokens{mark}{query}", body=body)
 
 
 def decode_count(body: bytes) -> int:
-    """Return the tokens of the prompt.
+    """Return the tokens of the prompt in a reply of status 200.
 
     Raises: SidecarError `provider_error`.
     """
-    return whole_number(body, "input_tokens")
+    return read_token_count(body, "input_tokens")

@@ -1,14 +1,14 @@
 """Tokens of a text as xAI's models split it, `POST /tokenize-text`. [pure]
 
-It knows neither messages nor tools nor images, so all texts of the chat are sent as one, and
-what a prompt has beside them must be added. Source: xAI's OpenAPI description, read 2026-11.
+The endpoint knows neither messages nor tools nor images, so all texts of the chat are sent as one,
+and the rest of the prompt must be added. Source: xAI's OpenAPI description, read 2026-11.
 """
 
 import msgspec
 
 from protocol.requests import Chat
 from sidecar.core.http import HttpRequest
-from sidecar.core.json_values import parse_json
+from sidecar.core.json_values import parse_json, read_object
 from sidecar.tokens import estimates
 from sidecar.wires.openai_responses.errors import classify
 from sidecar.wires.shared.errors import make_unexpected_body_error
@@ -20,7 +20,7 @@ EXACT = False
 
 
 def encode_count(chat: Chat, route: Route) -> HttpRequest:
-    """Return the request that asks how many tokens the texts of *chat* are."""
+    """Return the request that asks how many tokens the texts of *chat* have."""
     text = "\n".join(estimates.texts(chat.messages, chat.options))
     return HttpRequest(
         method="POST",
@@ -31,12 +31,11 @@ def encode_count(chat: Chat, route: Route) -> HttpRequest:
 
 
 def decode_count(body: bytes) -> int:
-    """Return the tokens of the texts.
+    """Return the tokens of the texts in a reply of status 200.
 
     Raises: SidecarError `provider_error`.
     """
-    raw = parse_json(body)
-    listed = raw.get("token_ids") if isinstance(raw, dict) else None
-    if not isinstance(listed, list):
+    token_ids = read_object(parse_json(body)).get("token_ids")
+    if not isinstance(token_ids, list):
         raise make_unexpected_body_error()
-    return len(listed)
+    return len(token_ids)

@@ -19,8 +19,8 @@ from protocol.requests import MAX_TIMEOUT_MS, PARAMS, Initialize
 from sidecar.__main__ import USAGE
 from sidecar.catalogue import provider_rows
 from sidecar.codecs.registry import CODECS
-from sidecar.config import file as config_file
 from sidecar.config import loader
+from sidecar.config import tables as config_tables
 from sidecar.core.errors import MESSAGE_MAX_CHARS, RETRYABLE
 from sidecar.core.request_state import TOTAL_MS
 from sidecar.generation.timeouts import DEFAULT_TIMEOUTS, LONG_TIMEOUTS, PINGED_IDLE_SECONDS, ChatTimeouts
@@ -315,7 +315,7 @@ def test_every_variable_of_the_program_is_described() -> None:
 
 
 def test_every_key_of_the_configuration_is_described() -> None:
-    tables = vars(config_file).values()
+    tables = vars(config_tables).values()
     models = [
         each for each in tables if isinstance(each, type) and issubclass(each, BaseModel) and each is not BaseModel
     ]

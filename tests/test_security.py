@@ -158,11 +158,11 @@ def _program() -> Iterator[tuple[str, ast.AST]]:
 
 
 TEMPLATES = {
-    ("sidecar/config/loader.py", "template"),
+    ("sidecar/config/environment.py", "template"),
     ("sidecar/auth/logins/device_flow.py", "template"),
     ("sidecar/upstream/gates/token_buckets.py", "template"),
     ("sidecar/generation/resume.py", "_PROMPT"),
-    ("sidecar/providers/settings.py", "template"),
+    ("sidecar/providers/templates.py", "template"),
 }
 """Columns of the catalogue, and one constant. Whoever adds to it looks where the template comes from."""
 

@@ -30,7 +30,7 @@ _OURS = {word: ours for ours, word in STATUSES.items()}
 _NONE = MappingProxyType[str, Any]({})
 
 
-def correction(table: Mapping[str, Any]) -> Correction:
+def make_correction(table: Mapping[str, Any]) -> Correction:
     """Return what a checked table of the configuration says.
 
     Its price is the whole price: nothing that the catalogue knows of the model's (tiers, announced changes, hours,

@@ -1,6 +1,6 @@
-"""The table `[catalogue]` of `config.toml`: what the user says of models, and where a refresh comes from.
+"""The table `[catalogue]` of `config.toml`: what the user says of models, and from where the catalogue is refreshed.
 
-Uses pydantic, as `config_file` does, which imports it. Must not know what is done with it.
+Imported only if there is a file. Must not know what is done with the values.
 """
 
 from datetime import date
@@ -13,15 +13,25 @@ from sidecar.core import url_policy
 from sidecar.core.errors import SidecarError
 from sidecar.wires import registry
 
-_STRICT = ConfigDict(extra="forbid", hide_input_in_errors=True, strict=True)
+STRICT = ConfigDict(extra="forbid", hide_input_in_errors=True, strict=True)
 
 
-def exact(value: object) -> object:
+def check_wire(wire: str) -> str:
+    """Return *wire*, which is the name of a wire.
+
+    Raises: ValueError.
+    """
+    if wire not in registry.list_names():
+        raise ValueError(f"must be one of {', '.join(registry.list_names())}")
+    return wire
+
+
+def keep_exact(value: object) -> object:
     """Return a number of the file as the text that it is, and not as the nearest binary fraction."""
     return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
-def _day(value: object) -> object:
+def _parse_day(value: object) -> object:
     if not isinstance(value, str):
         return value
     try:
@@ -34,10 +44,10 @@ Tokens = Annotated[int, Field(ge=1, le=10**9)]
 UsdPerMillion = Annotated[
     Decimal,
     Strict(False),  # noqa: FBT003 - pydantic's argument
-    BeforeValidator(exact),
+    BeforeValidator(keep_exact),
     Field(ge=0, le=10**6, decimal_places=12, allow_inf_nan=False),
 ]
-Day = Annotated[date, BeforeValidator(_day)]
+Day = Annotated[date, BeforeValidator(_parse_day)]
 Refusable = Literal[
     "temperature",
     "top_p",
@@ -52,13 +62,14 @@ Refusable = Literal[
     "images",
     "stream",
 ]
+"""An option that a model may refuse."""
 Effort = Literal["none", "default", "minimal", "low", "medium", "high", "xhigh", "max"]
 
 
 class PriceTable(BaseModel):
-    """`price`: US dollars per million tokens; what is absent costs what its next of kin does."""
+    """`price`: US dollars per million tokens. An absent rate is `input` or `output`, whichever it is a part of."""
 
-    model_config = _STRICT
+    model_config = STRICT
 
     input: UsdPerMillion
     output: UsdPerMillion
@@ -71,18 +82,18 @@ class PriceTable(BaseModel):
 
 
 class TierTable(BaseModel):
-    """`tiers`: the price of a whole request whose prompt is longer."""
+    """`tiers`: the price of a whole request whose prompt is longer than `over_tokens`."""
 
-    model_config = _STRICT
+    model_config = STRICT
 
     over_tokens: Tokens
     price: PriceTable
 
 
 class CapabilityTable(BaseModel):
-    """`capabilities`: those that are named, in the place of the catalogue's."""
+    """`capabilities`: each that is named replaces the catalogue's."""
 
-    model_config = _STRICT
+    model_config = STRICT
 
     tools: bool = False
     images: bool = False
@@ -95,9 +106,12 @@ class CapabilityTable(BaseModel):
 
 
 class CorrectionTable(BaseModel):
-    """`[catalogue.PROVIDER."MODEL"]`: columns of one model; what is absent stays as it is known."""
+    """`[catalogue.PROVIDER."MODEL"]`: columns of one model; absent columns stay as they are.
 
-    model_config = _STRICT
+    Defaults do not count: only the keys that the file sets are used.
+    """
+
+    model_config = STRICT
 
     name: str = Field("", min_length=1, max_length=256)
     context_length: Tokens = 1
@@ -116,20 +130,18 @@ class CorrectionTable(BaseModel):
 
     @field_validator("wire")
     @classmethod
-    def _known_wire(cls, wire: str) -> str:
-        if wire not in registry.list_names():
-            raise ValueError(f"must be one of {', '.join(registry.list_names())}")
-        return wire
+    def _check_wire(cls, wire: str) -> str:
+        return check_wire(wire)
 
     @model_validator(mode="after")
-    def _makes_sense(self) -> "CorrectionTable":
+    def _check_columns(self) -> "CorrectionTable":
         if self.tiers and self.price is None:
-            raise ValueError("`tiers` need a `price`, which holds below them")
+            raise ValueError("`tiers` need a `price`, which applies below them")
         if len({tier.over_tokens for tier in self.tiers}) < len(self.tiers):
-            raise ValueError("two `tiers` begin at the same `over_tokens`")
+            raise ValueError("two `tiers` have the same `over_tokens`")
         for limit in ("max_input", "max_output"):
             if {limit, "context_length"} <= self.model_fields_set and getattr(self, limit) > self.context_length:
-                raise ValueError(f"`{limit}` is more than `context_length`")
+                raise ValueError(f"`{limit}` is greater than `context_length`")
         return self
 
 
@@ -139,14 +151,14 @@ Corrections = dict[Annotated[str, Field(min_length=1, max_length=256)], Correcti
 class CatalogueTable(BaseModel):
     """`[catalogue]`: `refresh_url`, and a table for each provider."""
 
-    model_config = _STRICT | ConfigDict(extra="allow")
+    model_config = STRICT | ConfigDict(extra="allow")
     __pydantic_extra__: dict[str, Corrections] = Field(init=False)
 
     refresh_url: str = ""
 
     @field_validator("refresh_url")
     @classmethod
-    def _fit_to_be_asked(cls, url: str) -> str:
+    def _check_url(cls, url: str) -> str:
         try:
             return url_policy.base_url(url, "refresh_url", private_network=False)
         except SidecarError as error:

@@ -1,4 +1,4 @@
-"""What the user has set, frozen, and what makes a configuration unusable."""
+"""What the user has set, frozen, and what makes a configuration unusable. [pure]"""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -9,8 +9,7 @@ import msgspec
 from sidecar.catalogue.corrections import Correction
 
 REFRESH_URL = "https://models.dev/api.json"
-"""What is known of models elsewhere (https://models.dev, read 2026-11)."""
-
+"""The catalogue of models.dev (https://models.dev, read 2026-11)."""
 
 LIMITS = MappingProxyType(
     {
@@ -21,45 +20,47 @@ LIMITS = MappingProxyType(
         "tokens_per_minute": 10**12,
     }
 )
-"""The keys of `[limits]`, each of them a variable too: the most that it may be."""
+"""Key of `[limits]` → its largest value. Each key is an environment variable too."""
 
 
 class ConfigError(Exception):
-    """A configuration that cannot be used; one line for each mistake."""
+    """A configuration that cannot be used. Each line of the text is one mistake."""
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):
-    """What the user has set. Frozen: the process is never half-configured."""
+    """What the user has set, read once and never replaced. What is found later is in `sidecar.providers.setup`."""
 
     path: str
-    """Where the file is, or would be."""
+    """The configuration file, whether it exists or not."""
     providers: dict[str, dict[str, Any]] = {}
     """The file's `[providers.*]` tables, checked."""
     models: dict[str, dict[str, Any]] = {}
     """The file's `[models.*]` presets, checked: `model`, `provider`, `options`."""
     chains: dict[str, list[str]] = {}
-    """The file's `[chains]`: the name of a list of fallbacks → its models."""
+    """The file's `[chains]`: name → models to fall back to in turn."""
     gateway: dict[str, Any] = {}
-    """The file's `[gateway]` table, checked."""
+    """The file's `[gateway]` table, checked, with the `token` of its variable."""
     limits: dict[str, Any] = {}
-    """The file's `[limits]` table, checked: `max_attempts`, `concurrency`, `queue_length`, `requests_per_minute`,
-    `tokens_per_minute`, and `providers` with the same for one."""
+    """The file's `[limits]` table, checked: the keys of `LIMITS`, and `providers` with the same keys for each."""
     env: Mapping[str, str] = {}
+    """The environment of the process."""
     store_dir: str | None = None
-    """Where stored credentials are; None: in memory alone."""
+    """The folder of stored credentials; None: they are kept in memory only."""
     ledger_path: str | None = None
-    """Where the ledger is; None: it is switched off."""
+    """The ledger; None: it is switched off."""
     budgets: dict[str, Any] = {}
     """The file's `[budgets]` table, checked: `day_usd`, `month_usd`, `warn_at` as decimals, `providers`."""
     corrections: Mapping[str, Mapping[str, Correction]] = {}
     """The file's `[catalogue]`: provider → model → what the user says of it."""
     refresh_url: str = REFRESH_URL
-    """Where a refresh of the catalogue comes from."""
+    """The address from which the catalogue is refreshed."""
     cache_dir: str | None = None
-    """Where the refreshed catalogue is kept; None: in memory alone."""
+    """The folder of the refreshed catalogue; None: it is kept in memory only."""
     log_level: str = "warn"
     record_dir: str | None = None
+    """The folder in which exchanges are recorded; None: none are."""
     replay_dir: str | None = None
+    """The folder that the provider `replay` plays; None: the recordings that come with the program."""
 
     def __repr__(self) -> str:
         # The tables and the environment hold secrets.

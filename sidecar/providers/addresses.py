@@ -9,7 +9,7 @@ from typing import Any
 from sidecar.catalogue import provider_rows
 from sidecar.catalogue.provider_columns import Variant
 from sidecar.catalogue.provider_rows import ProviderRow
-from sidecar.config.loader import provider_env
+from sidecar.config.environment import read_provider_variable
 from sidecar.core import url_policy
 from sidecar.core.secret import Source
 from sidecar.providers.templates import fill
@@ -29,7 +29,7 @@ def find_base_address(resolved: ResolvedProvider, *, has_key: bool) -> BaseAddre
         return _check(url, "request", "params.base_url", row, variant)
     if "base_url" in provider.table:
         return _check(provider.table["base_url"], "configuration", f"providers.{provider.id}.base_url", row, variant)
-    if url := provider_env(env, provider.id, "base_url"):
+    if url := read_provider_variable(env, provider.id, "base_url"):
         return _check(url, "environment", f"SIDECAR_{provider.id.upper()}_BASE_URL", row, variant)
     if row.address.host_env and (host := env.get(row.address.host_env)):
         url = url_policy.from_host_variable(host, row.address.host_port, row.auth.key_base_url)

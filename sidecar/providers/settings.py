@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from protocol.requests import Settings
-from sidecar.config.loader import provider_env
+from sidecar.config.environment import read_provider_variable
 from sidecar.core.errors import invalid
 from sidecar.providers.values import Provider
 
@@ -41,7 +41,8 @@ def read_settings(provider: Provider, requested: Settings | None) -> dict[str, A
     """Return the settings that somebody has set: in the environment, the configuration or the request."""
     env, row, settings = provider.setup.config.env, provider.row, dict[str, Any]()
     for key, setting in row.settings.items():
-        if value := provider_env(env, provider.id, key) or next(filter(None, map(env.get, setting.env)), None):
+        variables = map(env.get, setting.env)
+        if value := read_provider_variable(env, provider.id, key) or next(filter(None, variables), None):
             settings[key] = value
     settings |= {key: value for key, value in provider.table.items() if key in _NAMES or key in row.settings}
     if requested is not None:

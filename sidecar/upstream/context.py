@@ -13,7 +13,7 @@ from protocol.replies import Warn
 from protocol.requests import ClientInfo
 from sidecar.auth.logins.store import Store
 from sidecar.auth.memory import Memory
-from sidecar.config.loader import with_files
+from sidecar.config.environment import find_existing
 from sidecar.config.values import Config
 from sidecar.core.http import Transport
 from sidecar.core.single_flight import SingleFlight
@@ -90,7 +90,7 @@ class Upstream:
         await self.store.look()
         rows = provider_rows.read_providers()
         files = {name: row.auth.identity_files for name, row in rows.items() if row.auth.identity_files}
-        identities = await anyio.to_thread.run_sync(with_files, self.config.env, files)
+        identities = await anyio.to_thread.run_sync(find_existing, self.config.env, files)
         logins = await anyio.to_thread.run_sync(imported.accounts, self.setup)
         self.found = msgspec.structs.replace(self.found, identities=identities, logins=logins)
 

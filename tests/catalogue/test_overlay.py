@@ -40,7 +40,7 @@ FRESH = ModelRow(
 
 
 def corrected(provider: str, model: str, **table: Any) -> Overlay:
-    return Overlay(corrections={provider: {model: overlay.correction(table)}})
+    return Overlay(corrections={provider: {model: overlay.make_correction(table)}})
 
 
 def refreshed(provider: str, model: str, row: ModelRow = FRESH) -> Overlay:

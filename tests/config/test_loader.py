@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sidecar.config import loader
-from sidecar.config.loader import MAX_FILE_BYTES, provider_env
+from sidecar.config.loader import MAX_FILE_BYTES
 from sidecar.config.values import Config, ConfigError
 
 CANARY = "sk-CANARY-0123456789"
@@ -108,16 +108,6 @@ def test_the_environment_is_that_of_the_process(monkeypatch: pytest.MonkeyPatch,
     assert home.exists()
     monkeypatch.setenv("OPENAI_API_KEY", CANARY)
     assert loader.load().env["OPENAI_API_KEY"] == CANARY
-
-
-@pytest.mark.parametrize(
-    ("provider", "name", "variable"),
-    [("anthropic", "base_url", "SIDECAR_ANTHROPIC_BASE_URL"), ("my-lab", "region", "SIDECAR_MY_LAB_REGION")],
-)
-def test_the_variables_of_a_provider(provider: str, name: str, variable: str) -> None:
-    assert provider_env({variable: "x"}, provider, name) == "x"
-    assert provider_env({variable: ""}, provider, name) is None
-    assert provider_env({}, provider, name) is None
 
 
 def test_a_provider_of_the_users_own(home: Path) -> None:

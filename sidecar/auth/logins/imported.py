@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from sidecar.catalogue.provider_columns import DeviceLogin
-from sidecar.config.loader import path_in
+from sidecar.config.environment import fill_path
 from sidecar.core import platforms, url_policy
 from sidecar.core.errors import SidecarError, clean
 from sidecar.core.secret import Secret, secret
@@ -67,7 +67,7 @@ def _found(login: DeviceLogin, entry: Any) -> Found | None:
 def _entries(env: Mapping[str, str], template: str) -> Iterator[tuple[str, Any]]:
     """Yield what is in a file: nothing of one that is not there, is another user's, or makes no sense."""
     try:
-        path = path_in(env, template)
+        path = fill_path(env, template)
         if path is None or not path.is_file() or platforms.is_foreign(path.stat()):
             return
         with path.open("rb") as file:

@@ -1,0 +1,214 @@
+"""The tables of `config.toml`, each as a pydantic model, because people write this file by hand.
+
+Imported only if there is a file. Must not know what is done with the values.
+"""
+
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+from pydantic import BaseModel, BeforeValidator, Field, SecretStr, Strict, field_validator, model_validator
+
+from protocol.requests import Options
+from sidecar.catalogue.provider_rows import read_gateways
+from sidecar.config.catalogue_table import STRICT, CatalogueTable, check_wire, keep_exact
+from sidecar.config.values import LIMITS
+from sidecar.core.json_values import validation_error
+from sidecar.wires.shared.types import Quirks
+
+_VARIABLE = r"^[A-Za-z_][A-Za-z0-9_]*$"
+_PLAIN = r"^[A-Za-z0-9_.:@+-]{1,256}$"
+"""What an address may contain."""
+
+
+class DeploymentTable(BaseModel):
+    """`[providers.NAME.deployments.DEPLOYMENT]`: the user's own name for a model."""
+
+    model_config = STRICT
+
+    base_model: str | None = None
+
+
+class ProviderTable(BaseModel):
+    """`[providers.NAME]`: changes to a built-in provider, or a whole compatible one."""
+
+    model_config = STRICT
+
+    api_key: SecretStr | None = None
+    api_key_env: str | None = Field(None, pattern=_VARIABLE)
+    api_keys: list[SecretStr] = Field([], min_length=1, max_length=16)
+    api_keys_env: list[Annotated[str, Field(pattern=_VARIABLE)]] = Field([], min_length=1, max_length=16)
+    access_token: SecretStr | None = None
+    access_token_env: str | None = Field(None, pattern=_VARIABLE)
+    base_url: str | None = Field(None, max_length=2048)
+    login_base_url: str | None = Field(None, max_length=2048)
+    login_client_id: str | None = Field(None, pattern=r"^[A-Za-z0-9._-]{1,128}$")
+    name: str | None = None
+    wire: str | None = None
+    auth_header: str | None = Field(None, pattern=r"^[A-Za-z0-9-]{1,64}$")
+    headers: dict[str, str] = {}
+    auth_optional: bool | None = None
+    quirks: dict[str, Any] = {}
+    region: str | None = Field(None, pattern=_PLAIN)
+    project: str | None = Field(None, pattern=_PLAIN)
+    location: str | None = Field(None, pattern=_PLAIN)
+    account_id: str | None = Field(None, pattern=_PLAIN)
+    gateway: str | None = Field(None, pattern=_PLAIN)
+    resource: str | None = Field(None, pattern=_PLAIN)
+    api_version: str | None = Field(None, pattern=_PLAIN)
+    profile: str | None = Field(None, pattern=_PLAIN)
+    domain: str | None = Field(None, pattern=_PLAIN)
+    instance_metadata: bool | None = None
+    credentials_file: str | None = Field(None, max_length=4096)
+    subject_token: str | None = Field(None, pattern=_PLAIN)
+    deployments: dict[str, DeploymentTable] = {}
+
+    @field_validator("quirks")
+    @classmethod
+    def _check_quirks(cls, quirks: dict[str, Any]) -> dict[str, Any]:
+        return _check_fields(quirks, Quirks)
+
+    @field_validator("credentials_file")
+    @classmethod
+    def _check_absolute(cls, file: str | None) -> str | None:
+        if file is not None and not Path(file).is_absolute():
+            raise ValueError("must be an absolute path")
+        return file
+
+    @field_validator("wire")
+    @classmethod
+    def _check_wire(cls, wire: str | None) -> str | None:
+        return wire if wire is None else check_wire(wire)
+
+
+class ModelTable(BaseModel):
+    """`[models.NAME]`: a preset, for use wherever a model is named."""
+
+    model_config = STRICT
+
+    model: str = Field(min_length=1, max_length=256)
+    provider: str | None = None
+    options: dict[str, Any] = {}
+
+    @field_validator("options")
+    @classmethod
+    def _check_options(cls, options: dict[str, Any]) -> dict[str, Any]:
+        return _check_fields(options, Options)
+
+
+class GatewayTable(BaseModel):
+    """`[gateway]`: a gateway of a known `kind`, or any other by the `prefix` of its addresses."""
+
+    model_config = STRICT
+
+    kind: str | None = None
+    account_id: str | None = Field(None, pattern=_PLAIN)
+    gateway: str | None = Field(None, pattern=_PLAIN)
+    token: SecretStr | None = None
+    token_env: str | None = Field(None, pattern=_VARIABLE)
+    prefix: str | None = Field(None, max_length=2048, pattern=r"^https?://")
+    providers: list[str] = []
+
+    @model_validator(mode="after")
+    def _check_keys(self) -> "GatewayTable":
+        if self.kind is not None and self.kind not in read_gateways():
+            raise ValueError(f"`kind` must be one of {', '.join(read_gateways())}")
+        if (self.prefix is None) == (self.kind is None):
+            raise ValueError("needs either `kind` or `prefix`")
+        if self.kind is not None and (self.account_id is None or self.gateway is None):
+            raise ValueError("needs `account_id` and `gateway` beside `kind`")
+        return self
+
+
+def _check_fields(values: dict[str, Any], kind: type[msgspec.Struct]) -> dict[str, Any]:
+    """Return *values*, which are fields of the struct *kind*.
+
+    Raises: ValueError.
+    """
+    if unknown := [key for key in values if key not in kind.__struct_fields__]:
+        raise ValueError(f"there is no key {', '.join(unknown)}")
+    try:
+        msgspec.convert(values, kind)
+    except msgspec.ValidationError as error:
+        raise ValueError(validation_error(error, "", kind).body.message) from None
+    return values
+
+
+class LimitTable(BaseModel):
+    """`[limits.providers.NAME]`: how often, and how often at once, to ask one provider with each credential."""
+
+    model_config = STRICT
+
+    max_attempts: int | None = Field(None, ge=1, le=LIMITS["max_attempts"])
+    concurrency: int | None = Field(None, ge=1, le=LIMITS["concurrency"])
+    queue_length: int | None = Field(None, ge=1, le=LIMITS["queue_length"])
+    requests_per_minute: int | None = Field(None, ge=1, le=LIMITS["requests_per_minute"])
+    tokens_per_minute: int | None = Field(None, ge=1, le=LIMITS["tokens_per_minute"])
+
+
+class LimitsTable(LimitTable):
+    """`[limits]`: the same for every provider."""
+
+    providers: dict[str, LimitTable] = {}
+
+
+Usd = Annotated[Decimal, Strict(False), BeforeValidator(keep_exact), Field(ge=0, le=10**9, allow_inf_nan=False)]  # noqa: FBT003 - pydantic's argument
+
+
+class BudgetTable(BaseModel):
+    """`[budgets.providers.NAME]`: how much may be spent at one provider."""
+
+    model_config = STRICT
+
+    day_usd: Usd | None = None
+    month_usd: Usd | None = None
+
+
+class BudgetsTable(BudgetTable):
+    """`[budgets]`: how much may be spent in a day and in a month, in UTC."""
+
+    warn_at: Annotated[Decimal, Strict(False), BeforeValidator(keep_exact), Field(gt=0, le=1)] = Decimal("0.8")  # noqa: FBT003 - pydantic's argument
+    providers: dict[str, BudgetTable] = {}
+
+
+class LedgerTable(BaseModel):
+    """`[ledger]`."""
+
+    model_config = STRICT
+
+    enabled: bool = True
+
+
+class LogTable(BaseModel):
+    """`[log]`."""
+
+    model_config = STRICT
+
+    level: Literal["debug", "info", "warn", "error", "off"] = "warn"
+
+
+class ReplayTable(BaseModel):
+    """`[replay]`: the folder of the exchanges that the provider `replay` plays."""
+
+    model_config = STRICT
+
+    dir: str
+
+
+class File(BaseModel):
+    """The whole file."""
+
+    model_config = STRICT
+
+    providers: dict[str, ProviderTable] = {}
+    models: dict[str, ModelTable] = {}
+    chains: dict[str, Annotated[list[str], Field(min_length=1, max_length=8)]] = {}
+    """`[chains]`: named lists of models to fall back to; each names its provider or is a preset."""
+    catalogue: CatalogueTable | None = None
+    gateway: GatewayTable | None = None
+    limits: LimitsTable | None = None
+    ledger: LedgerTable | None = None
+    budgets: BudgetsTable | None = None
+    log: LogTable | None = None
+    replay: ReplayTable | None = None

@@ -141,7 +141,8 @@ async def _prepare(up: Upstream, plan: ChatPlan) -> ChatPlan:
     target = prepared.target
     if plan.target is not plan.origin or not target.row.models.wire_from_list or plan.chat.options.wire:
         return prepared
-    listed = await model_lists.find(up, target)
+    # The list is asked by a plan of its own, with a credential that may be exchanged on the way.
+    listed = await model_lists.find(up, plan.origin)
     if listed is None or listed.wire is None:
         return prepared
     return msgspec.structs.replace(prepared, target=change_wire(target, listed.wire))
@@ -160,7 +161,7 @@ def _explain(up: Upstream, progress: Progress, plan: ChatPlan, error: SidecarErr
         # A provider that was kept waiting hangs up and is not to blame.
         reason = "host_backpressure" if progress.held_up else body.reason
         return error.with_(code="stream_interrupted", retryable=True, reason=reason)
-    if body.code == "model_not_found" and body.hint is None and (names := model_lists.nearest(up, target)):
+    if body.code == "model_not_found" and body.hint is None and (names := model_lists.nearest(up, plan.origin)):
         return error.with_(hint=f"Nearest: {', '.join(names)}.")
     if body.code == "network_error" and body.reason == "refused" and target.row.setup_hint:
         return error.with_(hint=target.row.setup_hint)

@@ -24,8 +24,6 @@ LAYERS = (
 )
 
 KNOWN = {
-    ("sidecar/auth/schemes/copilot.py", "sidecar/upstream/gates/retry.py"),
-    ("sidecar/auth/schemes/openai.py", "sidecar/upstream/http_client.py"),
     ("sidecar/upstream/token_counts.py", "sidecar/generation/run.py"),
 }
 """Imports that still go up: each is to be removed."""

@@ -36,9 +36,11 @@ def test_no_code_names_a_provider() -> None:
 
 
 def _is_its_own(file: str, name: str) -> bool:
+    # The tables of wires, of counters and of schemes name their modules.
     if file in ("sidecar/wires/registry.py", "sidecar/wires/counts/registry.py"):
-        # The tables of wires and of counters name their modules.
         return name.replace("-", "_") in {Path(module).stem for module in files("sidecar/wires")}
+    if file == "sidecar/auth/registry.py":
+        return name.replace("-", "_") in {Path(module).stem for module in files("sidecar/auth/schemes")}
     return file.startswith(("sidecar/wires/", "sidecar/auth/")) and name.replace("-", "_") in _called(file)
 
 

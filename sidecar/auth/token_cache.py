@@ -45,8 +45,8 @@ def fingerprint(credential: Secret | None) -> bytes:
 class Terms(msgspec.Struct, frozen=True, kw_only=True):
     """How the tokens of a scheme are minted and kept."""
 
-    limit_seconds: float
-    """How long minting one may take."""
+    limit_seconds: float | None = None
+    """How long minting one may take; None: the scheme sees to that."""
     early_seconds: float = 0.0
     """How long before it expires a token is replaced."""
     min_use_seconds: float = MIN_AGE_SECONDS

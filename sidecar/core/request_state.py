@@ -24,7 +24,6 @@ class Progress:
     __slots__ = (
         "again_at",
         "attempts",
-        "authorized",
         "cost",
         "delivered",
         "first_chunk_ms",
@@ -34,6 +33,7 @@ class Progress:
         "phase",
         "provider",
         "resume",
+        "secrets",
         "tries",
         "usage",
     )
@@ -45,8 +45,8 @@ class Progress:
         """What the request waits for."""
         self.attempts: list[Attempt] = []
         """The tries that have failed so far."""
-        self.authorized: dict[str, str] = {}
-        """What the last of them was authorized by, of which nothing may be said: no `repr` shows it."""
+        self.secrets: list[str] = []
+        """What the last of them was authorized with: no error repeats it, and no `repr` shows it."""
         self.tries = 0
         """The tries begun."""
         self.again_at = 0.0

@@ -119,8 +119,9 @@ async def _send(up: Upstream, this: _Attempt, request: HttpRequest) -> AbstractA
     if target.row.transport == "replay":
         return replay.send(up.config, target.route)
     call = msgspec.structs.replace(call_for(up, target), request=request, chat=chat)
-    this.progress.authorized = headers = await authorize.headers(call)
-    return up.http.send(request, headers, this.timeouts.for_http, this.progress, budget=this.turn.budget)
+    authorized = await authorize.make_headers(call)
+    this.progress.secrets = authorized.list_secrets()
+    return up.http.send(request, authorized.headers, this.timeouts.for_http, this.progress, budget=this.turn.budget)
 
 
 async def _read_response(

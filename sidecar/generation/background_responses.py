@@ -102,7 +102,8 @@ async def _read_on(
 
 
 async def _authorize(up: Upstream, plan: ChatPlan, request: HttpRequest) -> dict[str, str]:
-    return await authorize.headers(msgspec.structs.replace(call_for(up, plan.target), request=request, chat=plan.chat))
+    call = msgspec.structs.replace(call_for(up, plan.target), request=request, chat=plan.chat)
+    return (await authorize.make_headers(call)).headers
 
 
 @asynccontextmanager

@@ -155,7 +155,7 @@ def _explain(up: Upstream, progress: Progress, plan: ChatPlan, error: SidecarErr
     the names nearest to it.
     """
     target = plan.target
-    error = authorize.hide(error, target, progress.authorized)
+    error = authorize.redact(error, target, progress.secrets)
     body = error.body
     if progress.delivered and body.code in ("network_error", "stream_interrupted"):
         # A provider that was kept waiting hangs up and is not to blame.

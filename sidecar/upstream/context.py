@@ -25,7 +25,7 @@ from sidecar.usage.ledger import Ledger
 if TYPE_CHECKING:
     from anyio.abc import TaskGroup
 
-    from sidecar.auth.authorize import Call
+    from sidecar.auth.scheme import Call
     from sidecar.providers.values import Target
 
 
@@ -59,8 +59,6 @@ class Upstream:
         """By a hash of the question: what providers have counted, of `sidecar.upstream.token_counts`."""
         self.catalogue_warnings: list[Warn] | None = None
         """What is wrong with the refreshed catalogue on disk; None: not read yet."""
-        self.sessions: dict[Any, Any] = {}
-        """What schemes of `sidecar.auth` remember."""
 
     @property
     def setup(self) -> Setup:
@@ -70,7 +68,6 @@ class Upstream:
     def forget_provider(self, name: str) -> None:
         """Forget what was made of the credentials of the provider *name*: tokens, lists of models, settings."""
         self.memory.forget_provider(name)
-        self.sessions.clear()
         for cache in (self.model_lists, self.discovered_settings):
             for key in [key for key in cache if key[0] == name]:
                 del cache[key]
@@ -97,15 +94,12 @@ class Upstream:
 
 def call_for(up: Upstream, target: "Target") -> "Call":
     """Return what the target's scheme may look at."""
-    from sidecar.auth.authorize import Call  # The catalogue comes with it: a host that only pings does not pay for it.
+    from sidecar.auth.scheme import Call  # The catalogue comes with it: a host that only pings does not pay for it.
 
     return Call(
         target=target,
-        http=up.http,
         exchange=up.exchange,
         memory=up.memory,
         client=up.client,
-        sessions=up.sessions,
-        single_flight=up.single_flight,
         store=up.store,
     )

@@ -55,7 +55,7 @@ async def ask_document(up: Upstream, state: RequestState, plan: Plan, question: 
         priority=question.priority,
         pick=partial(pick_key, up),
         prepare=partial(prepare, up),
-        explain=lambda each, error: authorize.hide(error, each.target, state.progress.authorized),
+        explain=lambda each, error: authorize.redact(error, each.target, state.progress.secrets),
         recover=partial(recover, up),
     )
     return await ask(state, loop, plan)
@@ -71,11 +71,12 @@ async def _attempt(up: Upstream, state: RequestState, question: DocumentQuestion
     """Ask once. The reply's rate limits are not learned: such questions have limits of their own."""
     request = question.encode(plan.target)
     call = msgspec.structs.replace(call_for(up, plan.target), request=request, chat=plan.chat)
-    state.progress.authorized = await authorize.headers(call)
+    authorized = await authorize.make_headers(call)
+    state.progress.secrets = authorized.list_secrets()
     state.progress.tries += 1
     route = plan.target.route
     with attempts.record(up.ledger, state, question.kind, route.provider, route.model) as recorded:
-        async with up.http.send(request, state.progress.authorized, question.timeouts, state.progress) as response:
+        async with up.http.send(request, authorized.headers, question.timeouts, state.progress) as response:
             await check_status(response, question.classify)
             body = await read_body(response, question.limit_bytes)
         turn.succeeded()

@@ -46,12 +46,6 @@ def _client() -> Any:
     return httpx2
 
 
-def client_errors() -> tuple[type[Exception], ...]:
-    """Return what the client raises, for an SDK that has one of the same make."""
-    httpx2 = _client()
-    return httpx2.HTTPError, httpx2.InvalidURL, OSError
-
-
 class _Connecting:
     """How far a request has come in the client, by its trace."""
 

@@ -10,7 +10,7 @@ import anyio
 import msgspec
 
 from sidecar.auth import authorize
-from sidecar.auth.authorize import Lookup
+from sidecar.auth.scheme import Lookup
 from sidecar.providers import credentials
 from sidecar.providers.resolve import add_settings
 from sidecar.providers.settings import find_undiscovered
@@ -51,12 +51,13 @@ async def _discover(up: Upstream, resolved: ResolvedProvider, names: frozenset[A
         return resolved
     provider = resolved.provider
     lookup = Lookup(
+        provider=provider.id,
         lacking=names,
         own=resolved.settings,
         credential=credentials.find_credential(provider, resolved.spec),
         env=up.config.env,
-        http=up.http,
-        sessions=up.sessions,
+        exchange=up.exchange,
+        memory=up.memory,
     )
     settings = await _ask_once(up, provider, lookup)
     return add_settings(resolved, settings) if settings else resolved
@@ -74,7 +75,7 @@ async def _ask_once(up: Upstream, provider: Provider, lookup: Lookup) -> dict[st
 
     async def ask() -> dict[str, str]:
         row = provider.row
-        settings = await authorize.settings(row.auth.scheme, lookup)
+        settings = await authorize.find_settings(row.auth.scheme, lookup)
         if len(answers) >= MAX_KEPT:
             answers.clear()
         # Where the lack of one is an error, the user mends that and tries again.

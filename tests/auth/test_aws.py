@@ -6,19 +6,19 @@ import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
-from sidecar.auth.authorize import Call
 from sidecar.auth.memory import Memory
+from sidecar.auth.scheme import Call
 from sidecar.auth.schemes import aws
+from sidecar.auth.schemes.aws_chain import Keys
 from sidecar.catalogue import provider_rows
 from sidecar.core.errors import SidecarError
 from sidecar.core.http import HttpRequest
 from sidecar.core.secret import Secret
 from sidecar.providers.values import Target
-from sidecar.upstream.http_client import HttpClient
 from sidecar.wires import bedrock_converse
 from sidecar.wires.shared.types import Route
 from tests.support.fake_exchange import FakeExchange
@@ -65,7 +65,7 @@ def call(
     env: Mapping[str, str],
     *,
     bearer: str | None = None,
-    sessions: dict[Any, Any] | None = None,
+    memory: Memory,
     request: HttpRequest | None = REQUEST,
     **settings: str,
 ) -> Call:
@@ -83,23 +83,20 @@ def call(
         list_base_url="https://bedrock.eu-west-1.amazonaws.com",
         env=env,
     )
-    return Call(
-        target=target,
-        http=HttpClient(),
-        exchange=FakeExchange(),
-        memory=cast("Memory", None),
-        request=request,
-        sessions={} if sessions is None else sessions,
-    )
+    return Call(target=target, exchange=FakeExchange(), memory=memory, request=request)
 
 
 def pair(profile: str, key: str) -> str:
     return f"[{profile}]\naws_access_key_id = {key}\naws_secret_access_key = made/up+secret\n"
 
 
+async def headers(made: Call) -> dict[str, str]:
+    return (await aws.make_headers(made)).headers
+
+
 async def refusal(made: Call) -> SidecarError:
     with pytest.raises(SidecarError) as caught:
-        await aws.headers(made)
+        await aws.make_headers(made)
     return caught.value
 
 
@@ -112,8 +109,8 @@ def signer_of(headers: dict[str, str]) -> str:
 # --- a bearer key ----------------------------------------------------------------------------
 
 
-async def test_a_bearer_key_goes_before_keys_that_sign() -> None:
-    assert await aws.headers(call(KEYS, bearer="bedrock-api-key-abc")) == {
+async def test_a_bearer_key_goes_before_keys_that_sign(memory: Memory) -> None:
+    assert await headers(call(KEYS, bearer="bedrock-api-key-abc", memory=memory)) == {
         "authorization": "Bearer bedrock-api-key-abc"
     }
 
@@ -122,7 +119,7 @@ def test_a_bearer_key_imports_no_sdk() -> None:
     program = (
         "import anyio, sys\n"
         "from tests.auth.test_aws import aws, call\n"
-        "anyio.run(aws.headers, call({}, bearer='key'))\n"
+        "anyio.run(aws.make_headers, call({}, bearer='key', memory=None))\n"
         "print([name for name in sys.modules if name.startswith(('boto', 'anthropic', 'openai'))])\n"
     )
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
@@ -182,7 +179,7 @@ def test_a_signature_is_the_one_that_the_sdk_makes(
     request = HttpRequest(
         method="POST", url=theirs.url, headers={"content-type": "application/json", "accept": "*/*"}, body=theirs.body
     )
-    ours = aws.sign(request, aws.Keys("AKIDEXAMPLE", "made/up+secret", token), "eu-west-1", "bedrock", AT)
+    ours = aws.sign(request, Keys("AKIDEXAMPLE", "made/up+secret", token), "eu-west-1", "bedrock", AT)
     assert ours["authorization"] == theirs.headers["Authorization"].decode()
     assert ours["x-amz-date"] == "20261120T120000Z"
     assert ours.get("x-amz-security-token") == token
@@ -212,13 +209,13 @@ def test_a_request_of_the_control_plane_is_signed_as_the_sdk_does(monkeypatch: p
         monkeypatch, "bedrock", None, "list_inference_profiles", maxResults=1000, typeEquals="SYSTEM_DEFINED"
     )
     request = HttpRequest(method="GET", url=theirs.url, headers={})
-    ours = aws.sign(request, aws.Keys("AKIDEXAMPLE", "made/up+secret", None), "eu-west-1", "bedrock", AT)
+    ours = aws.sign(request, Keys("AKIDEXAMPLE", "made/up+secret", None), "eu-west-1", "bedrock", AT)
     assert "type=SYSTEM_DEFINED" in theirs.url
     assert ours["authorization"] == theirs.headers["Authorization"].decode()
 
 
-async def test_the_keys_of_the_environment_sign_for_the_region_now() -> None:
-    made = await aws.headers(call(KEYS | {"AWS_SESSION_TOKEN": "a-token"}))
+async def test_the_keys_of_the_environment_sign_for_the_region_now(memory: Memory) -> None:
+    made = await headers(call(KEYS | {"AWS_SESSION_TOKEN": "a-token"}, memory=memory))
     day = datetime.now(UTC)
     assert re.match(
         rf"AWS4-HMAC-SHA256 Credential=AKIDENVIRONMENT/({day:%Y%m%d}|{day - timedelta(days=1):%Y%m%d})/eu-west-1/"
@@ -230,14 +227,14 @@ async def test_the_keys_of_the_environment_sign_for_the_region_now() -> None:
     assert set(made) == {"authorization", "x-amz-date", "x-amz-security-token"}
 
 
-async def test_half_a_pair_of_keys_is_named() -> None:
-    error = await refusal(call({"AWS_ACCESS_KEY_ID": "AKIDENVIRONMENT"}))
+async def test_half_a_pair_of_keys_is_named(memory: Memory) -> None:
+    error = await refusal(call({"AWS_ACCESS_KEY_ID": "AKIDENVIRONMENT"}, memory=memory))
     assert error.body.code == "auth_required"
     assert error.body.hint == "Set AWS_SECRET_ACCESS_KEY as well, or neither."
 
 
-async def test_without_a_region_nothing_is_signed() -> None:
-    error = await refusal(call(KEYS, region=""))
+async def test_without_a_region_nothing_is_signed(memory: Memory) -> None:
+    error = await refusal(call(KEYS, region="", memory=memory))
     assert (error.body.code, error.body.param) == ("invalid_request", "params.settings.region")
 
 
@@ -253,10 +250,9 @@ def date_of(headers: dict[str, str]) -> datetime:
     return datetime.strptime(headers["x-amz-date"] + "+0000", "%Y%m%dT%H%M%SZ%z")
 
 
-async def test_a_wrong_clock_is_set_right_by_what_aws_says_however_often_it_says_so() -> None:
-    sessions: dict[Any, Any] = {}
-    made = call(KEYS, sessions=sessions)
-    signed = date_of(await aws.headers(made))
+async def test_a_wrong_clock_is_set_right_by_what_aws_says_however_often_it_says_so(memory: Memory) -> None:
+    made = call(KEYS, memory=memory)
+    signed = date_of(await headers(made))
     received = signed + timedelta(minutes=10)
     error = refused(
         "InvalidSignatureException",
@@ -265,41 +261,40 @@ async def test_a_wrong_clock_is_set_right_by_what_aws_says_however_often_it_says
     assert error.body.hint == "The system clock is off by 10 min: set it."
     assert await aws.renew(made, error) is made.target
     assert await aws.renew(made, error) is made.target
-    again = date_of(await aws.headers(call(KEYS, sessions=sessions)))
+    again = date_of(await headers(call(KEYS, memory=memory)))
     assert timedelta(minutes=9) < again - signed < timedelta(minutes=11)
 
 
-async def test_a_clock_is_not_touched_by_a_refusal_that_names_no_time() -> None:
-    sessions: dict[Any, Any] = {}
-    made = call(KEYS, sessions=sessions)
+async def test_a_clock_is_not_touched_by_a_refusal_that_names_no_time(memory: Memory) -> None:
+    made = call(KEYS, memory=memory)
     assert await aws.renew(made, refused("RequestTimeTooSkewed", "The time is too skewed.")) is None
-    assert sessions == {}
+    assert not memory.signing_clock
 
 
-async def test_refused_credentials_of_a_file_are_read_again(files: dict[str, str]) -> None:
-    made = call(files, sessions={})
+async def test_refused_credentials_of_a_file_are_read_again(files: dict[str, str], memory: Memory) -> None:
+    made = call(files, memory=memory)
     write(files, credentials=pair("default", "AKIDOLD"))
-    await aws.headers(made)
+    await headers(made)
     write(files, credentials=pair("default", "AKIDNEW"))
     assert await aws.renew(made, refused("ExpiredTokenException", "expired")) is made.target
-    assert signer_of(await aws.headers(made)) == "AKIDNEW"
+    assert signer_of(await headers(made)) == "AKIDNEW"
 
 
-async def test_what_cannot_be_renewed_is_not_tried_again() -> None:
+async def test_what_cannot_be_renewed_is_not_tried_again(memory: Memory) -> None:
     expired = refused("ExpiredTokenException", "expired")
-    assert await aws.renew(call({}, bearer="key"), expired) is None
-    made = call(KEYS, sessions={})
-    await aws.headers(made)
+    assert await aws.renew(call({}, bearer="key", memory=memory), expired) is None
+    made = call(KEYS, memory=memory)
+    await headers(made)
     assert await aws.renew(made, expired) is None
 
 
-async def test_a_right_that_is_missing_is_not_asked_for_again(files: dict[str, str]) -> None:
+async def test_a_right_that_is_missing_is_not_asked_for_again(files: dict[str, str], memory: Memory) -> None:
     write(files, credentials=pair("default", "AKIDFILE"))
-    made = call(files, sessions={})
-    await aws.headers(made)
+    made = call(files, memory=memory)
+    await headers(made)
     assert await aws.renew(made, refused("AccessDeniedException", "no access")) is None
 
 
-async def test_credentials_lead_to_no_other_address() -> None:
-    made = call(KEYS)
+async def test_credentials_lead_to_no_other_address(memory: Memory) -> None:
+    made = call(KEYS, memory=memory)
     assert await aws.prepare(made) is made.target

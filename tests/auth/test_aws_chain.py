@@ -3,20 +3,23 @@
 import sys
 import threading
 from pathlib import Path
-from typing import Any
 
 import anyio
 import pytest
 
-from sidecar.auth.schemes import aws
-from tests.auth.test_aws import KEYS, call, files, isolated, pair, refusal, signer_of, write
+from sidecar.auth import token_cache
+from sidecar.auth.memory import Memory
+from sidecar.auth.schemes import aws_chain
+from sidecar.auth.token_cache import Key
+from tests.auth.test_aws import KEYS, call, files, headers, isolated, pair, refusal, signer_of, write
+from tests.support.scheme_calls import TokenClock
 
 __all__ = ["files", "isolated"]
 
 
-async def test_the_default_profile_of_the_files_signs(files: dict[str, str]) -> None:
+async def test_the_default_profile_of_the_files_signs(files: dict[str, str], memory: Memory) -> None:
     write(files, credentials=pair("default", "AKIDFILE"))
-    assert signer_of(await aws.headers(call(files))) == "AKIDFILE"
+    assert signer_of(await headers(call(files, memory=memory))) == "AKIDFILE"
 
 
 @pytest.mark.parametrize(
@@ -29,32 +32,34 @@ async def test_the_default_profile_of_the_files_signs(files: dict[str, str]) -> 
     ],
     ids=["profile", "a chosen profile before keys", "keys before a profile of the environment", "that profile"],
 )
-async def test_which_credentials_win(files: dict[str, str], env: dict[str, str], profile: str, signer: str) -> None:
+async def test_which_credentials_win(
+    files: dict[str, str], env: dict[str, str], profile: str, signer: str, memory: Memory
+) -> None:
     write(files, credentials=pair("default", "AKIDFILE") + pair("work", "AKIDWORK"))
-    assert signer_of(await aws.headers(call(files | env, profile=profile))) == signer
+    assert signer_of(await headers(call(files | env, profile=profile, memory=memory))) == signer
 
 
 async def test_chains_are_remembered_for_so_many_profiles(
-    files: dict[str, str], monkeypatch: pytest.MonkeyPatch
+    files: dict[str, str], monkeypatch: pytest.MonkeyPatch, memory: Memory
 ) -> None:
-    sessions: dict[Any, Any] = {}
     write(files, credentials="".join(pair(f"p{number}", "AKIDFILE") for number in range(3)))
-    monkeypatch.setattr(aws, "MAX_CHAINS", 2)
+    monkeypatch.setattr(token_cache, "MAX_TOKENS", 2)
     for number in (0, 1, 0, 2):
-        await aws.headers(call(files, sessions=sessions, profile=f"p{number}"))
-    assert [source.profile for source in sessions[aws.__name__]] == ["p0", "p2"]
+        await headers(call(files, profile=f"p{number}", memory=memory))
+    sources = [aws_chain.find_source(call(files, memory=memory, profile=f"p{number}").target) for number in range(3)]
+    kept = [memory.tokens.peek(Key("aws", "bedrock", source=source)) is not None for source in sources]
+    assert kept == [True, False, True]
 
 
 async def test_keys_that_another_program_writes_are_seen(
-    files: dict[str, str], monkeypatch: pytest.MonkeyPatch
+    files: dict[str, str], token_clock: TokenClock, memory: Memory
 ) -> None:
-    sessions: dict[Any, Any] = {}
     write(files, credentials=pair("default", "AKIDOLD"))
-    assert signer_of(await aws.headers(call(files, sessions=sessions))) == "AKIDOLD"
+    assert signer_of(await headers(call(files, memory=memory))) == "AKIDOLD"
     write(files, credentials=pair("default", "AKIDNEW"))
-    assert signer_of(await aws.headers(call(files, sessions=sessions))) == "AKIDOLD"
-    monkeypatch.setattr(aws, "REREAD_SECONDS", -1.0)
-    assert signer_of(await aws.headers(call(files, sessions=sessions))) == "AKIDNEW"
+    assert signer_of(await headers(call(files, memory=memory))) == "AKIDOLD"
+    token_clock.pass_by(aws_chain.REREAD_SECONDS)
+    assert signer_of(await headers(call(files, memory=memory))) == "AKIDNEW"
 
 
 def program(tmp_path: Path, source: str) -> str:
@@ -63,7 +68,7 @@ def program(tmp_path: Path, source: str) -> str:
 
 
 async def test_a_program_is_asked_once_for_as_long_as_its_credentials_are_good(
-    files: dict[str, str], tmp_path: Path
+    files: dict[str, str], tmp_path: Path, memory: Memory
 ) -> None:
     source = (
         "import json, pathlib\n"
@@ -72,33 +77,34 @@ async def test_a_program_is_asked_once_for_as_long_as_its_credentials_are_good(
         " 'SessionToken': 't', 'Expiration': '2099-01-01T00:00:00Z'}))\n"
     )
     write(files, config="[default]\n" + program(tmp_path, source))
-    sessions: dict[Any, Any] = {}
     async with anyio.create_task_group() as tasks:
         for _ in range(20):
-            tasks.start_soon(aws.headers, call(files, sessions=sessions))
-    made = await aws.headers(call(files, sessions=sessions))
+            tasks.start_soon(headers, call(files, memory=memory))
+    made = await headers(call(files, memory=memory))
     assert signer_of(made) == "AKIDPROGRAM"
     assert made["x-amz-security-token"] == "t"
     assert (tmp_path / "asked").read_text() == "x"
 
 
-async def test_what_a_program_prints_when_it_fails_is_not_shown(files: dict[str, str], tmp_path: Path) -> None:
+async def test_what_a_program_prints_when_it_fails_is_not_shown(
+    files: dict[str, str], tmp_path: Path, memory: Memory
+) -> None:
     source = "import sys; sys.exit('the secret is CANARY')\n"
     write(files, config="[profile work]\n" + program(tmp_path, source))
-    error = await refusal(call(files, profile="work"))
+    error = await refusal(call(files, profile="work", memory=memory))
     assert error.body.code == "auth_required"
     assert error.body.hint == "Run `aws sts get-caller-identity --profile work`."
     assert "CANARY" not in repr(error.body)
 
 
-async def test_a_role_that_asks_for_a_code_does_not_prompt_for_it(files: dict[str, str]) -> None:
+async def test_a_role_that_asks_for_a_code_does_not_prompt_for_it(files: dict[str, str], memory: Memory) -> None:
     write(files, credentials=pair("base", "AKIDBASE"))
     write(
         files,
         config="[profile admin]\nrole_arn = arn:aws:iam::123456789012:role/admin\nsource_profile = base\n"
         "mfa_serial = arn:aws:iam::123456789012:mfa/ada\n",
     )
-    error = await refusal(call(files, profile="admin"))
+    error = await refusal(call(files, profile="admin", memory=memory))
     assert error.body.code == "auth_required"
     assert "code" in error.body.message
 
@@ -126,24 +132,25 @@ CONFIGURATIONS = {
 
 
 @pytest.mark.parametrize("name", CONFIGURATIONS)
-async def test_a_login_that_is_missing_is_told_with_the_command_that_mends_it(files: dict[str, str], name: str) -> None:
+async def test_a_login_that_is_missing_is_told_with_the_command_that_mends_it(
+    files: dict[str, str], name: str, memory: Memory
+) -> None:
     configuration, hint = CONFIGURATIONS[name]
     write(files, config=configuration)
-    error = await refusal(call(files, profile="dev"))
+    error = await refusal(call(files, profile="dev", memory=memory))
     assert (error.body.code, error.body.retryable) == ("auth_required", False)
     assert error.body.hint == hint
 
 
-async def test_a_login_that_was_made_meanwhile_is_found(files: dict[str, str]) -> None:
-    sessions: dict[Any, Any] = {}
-    assert (await refusal(call(files, sessions=sessions))).body.code == "auth_required"
+async def test_a_login_that_was_made_meanwhile_is_found(files: dict[str, str], memory: Memory) -> None:
+    assert (await refusal(call(files, memory=memory))).body.code == "auth_required"
     write(files, credentials=pair("default", "AKIDFILE"))
-    assert signer_of(await aws.headers(call(files, sessions=sessions))) == "AKIDFILE"
+    assert signer_of(await headers(call(files, memory=memory))) == "AKIDFILE"
 
 
 @pytest.mark.parametrize(("setting", "asked"), [({}, 0), ({"AWS_EC2_METADATA_DISABLED": "false"}, 1)])
 async def test_the_machines_own_role_is_asked_for_only_where_the_user_says_so(
-    files: dict[str, str], monkeypatch: pytest.MonkeyPatch, setting: dict[str, str], asked: int
+    files: dict[str, str], monkeypatch: pytest.MonkeyPatch, setting: dict[str, str], asked: int, memory: Memory
 ) -> None:
     from botocore.utils import InstanceMetadataFetcher
 
@@ -154,23 +161,25 @@ async def test_the_machines_own_role_is_asked_for_only_where_the_user_says_so(
         return {}
 
     monkeypatch.setattr(InstanceMetadataFetcher, "retrieve_iam_role_credentials", ask)
-    assert (await refusal(call(files | setting))).body.code == "auth_required"
+    assert (await refusal(call(files | setting, memory=memory))).body.code == "auth_required"
     assert len(times) == asked
 
 
-async def test_a_login_out_of_reach_may_be_tried_again(files: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_login_out_of_reach_may_be_tried_again(
+    files: dict[str, str], monkeypatch: pytest.MonkeyPatch, memory: Memory
+) -> None:
     from botocore.exceptions import EndpointConnectionError
 
     def unreachable(*_: object) -> None:
         raise EndpointConnectionError(endpoint_url="https://oidc.test")
 
-    monkeypatch.setattr(aws, "_load", unreachable)
-    error = await refusal(call(files))
+    monkeypatch.setattr(aws_chain, "_load", unreachable)
+    error = await refusal(call(files, memory=memory))
     assert (error.body.code, error.body.retryable) == ("network_error", True)
 
 
 async def test_credentials_that_hang_hold_one_thread_and_no_request_for_longer_than_the_limit(
-    files: dict[str, str], monkeypatch: pytest.MonkeyPatch
+    files: dict[str, str], monkeypatch: pytest.MonkeyPatch, memory: Memory
 ) -> None:
     release, threads = threading.Event(), list[None]()
 
@@ -178,12 +187,11 @@ async def test_credentials_that_hang_hold_one_thread_and_no_request_for_longer_t
         threads.append(None)
         release.wait(30)
 
-    monkeypatch.setattr(aws, "_load", hang)
-    monkeypatch.setattr(aws, "LIMIT_SECONDS", 0.05)
-    sessions: dict[Any, Any] = {}
+    monkeypatch.setattr(aws_chain, "_load", hang)
+    monkeypatch.setattr(aws_chain, "LIMIT_SECONDS", 0.05)
     try:
         for _ in range(3):
-            error = await refusal(call(files, sessions=sessions, profile="slow"))
+            error = await refusal(call(files, profile="slow", memory=memory))
             assert (error.body.code, error.body.reason) == ("auth_required", "timeout")
             assert error.body.hint == "Run `aws sts get-caller-identity --profile slow`."
         assert len(threads) == 1

@@ -6,7 +6,8 @@ import msgspec
 import pytest
 
 from sidecar.auth.logins import device_flow
-from sidecar.auth.logins.device_flow import Endpoints, Pace
+from sidecar.auth.logins.device_flow import Endpoints
+from sidecar.auth.logins.pace import MARGIN, Pace
 from sidecar.catalogue import provider_rows
 from sidecar.core.errors import SidecarError
 from tests.support.logins import GITHUB, code
@@ -16,9 +17,9 @@ def test_every_slow_down_counts_for_good() -> None:  # F02
     pace = Pace(5.0)
     waits = []
     for _ in range(3):
-        pace = pace.slower(None)
+        pace = pace.slow_down(None)
         waits.append(pace.interval_seconds)
-        pace = pace.after(answered=True)
+        pace = pace.adapt(is_answered=True)
     assert waits == [10, 15, 20]
     assert pace.wait_seconds == pytest.approx(24)
 
@@ -27,7 +28,7 @@ def test_every_slow_down_counts_for_good() -> None:  # F02
     ("told", "interval"), [(None, 10), (7, 10), (12, 12), (12.5, 12.5), ("x", 10), (True, 10), (-3, 10), (1e300, 10)]
 )
 def test_of_our_interval_and_the_providers_the_longer_counts(told: object, interval: float) -> None:  # F02
-    assert Pace(5.0).slower(told).interval_seconds == interval
+    assert Pace(5.0).slow_down(told).interval_seconds == interval
 
 
 def test_the_wait_is_longer_than_the_interval() -> None:
@@ -37,16 +38,16 @@ def test_the_wait_is_longer_than_the_interval() -> None:
 def test_answers_that_do_not_come_double_the_wait_up_to_a_minute_and_one_that_comes_ends_that() -> None:  # F05
     pace, waits = Pace(5.0), []
     for _ in range(12):
-        pace = pace.after(answered=False)
-        waits.append(round(pace.wait_seconds / device_flow.MARGIN))
+        pace = pace.adapt(is_answered=False)
+        waits.append(round(pace.wait_seconds / MARGIN))
     assert waits == [10, 20, 40] + [60] * 9
-    assert pace.after(answered=True) == Pace(5.0)
+    assert pace.adapt(is_answered=True) == Pace(5.0)
 
 
 def endpoints(**settings: str) -> Endpoints:
     login = provider_rows.read_providers()["copilot"].auth.login
     assert login
-    return device_flow.endpoints(login, {"domain": "github.com"} | settings)
+    return device_flow.make_endpoints(login, {"domain": "github.com"} | settings)
 
 
 @pytest.mark.parametrize(
@@ -63,7 +64,7 @@ def endpoints(**settings: str) -> Endpoints:
 )
 def test_times_that_are_none_are_the_usual_ones(changed: dict[str, object], expires_in: int, interval: float) -> None:
     answer = msgspec.json.decode(code(**changed).body)
-    shown = device_flow._code(answer, endpoints()).shown  # noqa: SLF001 - what an answer becomes
+    shown = device_flow._read_code(answer, endpoints()).shown  # noqa: SLF001 - what an answer becomes
     assert (shown.expires_in, shown.interval) == (expires_in, interval)
     assert shown.verification_uri == f"{GITHUB}/login/device"
 
@@ -79,13 +80,13 @@ def test_a_domain_that_is_none_is_refused(domain: str) -> None:
 @pytest.mark.parametrize("token", ["", "a b", "tok\nen", "é", None, 5, [], {}])
 def test_a_token_that_no_header_can_carry_is_none(token: object) -> None:
     with pytest.raises(SidecarError) as caught:
-        device_flow.tokens({"access_token": token})
+        device_flow.read_tokens({"access_token": token})
     assert caught.value.body.code == "provider_error"
 
 
 def test_a_login_that_wears_off_comes_with_what_it_is_renewed_by() -> None:
-    found = device_flow.tokens({"access_token": "ghu_1", "refresh_token": "ghr_1", "expires_in": 28_800})
+    found = device_flow.read_tokens({"access_token": "ghu_1", "refresh_token": "ghr_1", "expires_in": 28_800})
     assert (found.access.reveal(), found.renewal and found.renewal.reveal()) == ("ghu_1", "ghr_1")
-    assert device_flow.expires_at(found, datetime(2026, 11, 20, tzinfo=UTC)) == "2026-11-20T08:00:00+00:00"
-    lasting = device_flow.tokens({"access_token": "gho_1", "refresh_token": None, "expires_in": None})
+    assert device_flow.compute_expiry(found, datetime(2026, 11, 20, tzinfo=UTC)) == "2026-11-20T08:00:00+00:00"
+    lasting = device_flow.read_tokens({"access_token": "gho_1", "refresh_token": None, "expires_in": None})
     assert (lasting.renewal, lasting.life_seconds) == (None, None)

@@ -29,7 +29,7 @@ def robot(account: str, **more: str) -> dict[str, Any]:
     ],
 )
 def test_the_project_in_a_document(info: dict[str, Any], project: str | None) -> None:
-    assert google_settings.project_of(info) == project
+    assert google_settings.read_project(info) == project
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,7 @@ def test_the_project_in_a_document(info: dict[str, Any], project: str | None) ->
     ],
 )
 def test_the_project_of_an_account(account: str, project: str | None) -> None:
-    assert google_settings.account_project_of(robot(account)) == project
+    assert google_settings.read_account_project(robot(account)) == project
 
 
 @pytest.mark.parametrize(
@@ -57,14 +57,14 @@ def test_the_project_of_an_account(account: str, project: str | None) -> None:
     ],
 )
 def test_the_number_of_a_pools_project(more: dict[str, Any], number: str | None) -> None:
-    assert google_settings.number_of(EXTERNAL | more) == number
+    assert google_settings.read_project_number(EXTERNAL | more) == number
 
 
 def test_the_number_is_that_of_the_library() -> None:
     from google.auth import identity_pool
 
     info = EXTERNAL | {"audience": POOL.format("123456"), "credential_source": {"file": "/nowhere"}}
-    assert google_settings.number_of(info) == identity_pool.Credentials.from_info(info).project_number
+    assert google_settings.read_project_number(info) == identity_pool.Credentials.from_info(info).project_number
 
 
 def configured(folder: Path, text: str, name: str = "default") -> dict[str, str]:
@@ -88,7 +88,7 @@ def configured(folder: Path, text: str, name: str = "default") -> dict[str, str]
 )
 def test_gclouds_configuration(tmp_path: Path, text: str, said: Any) -> None:
     everything = {"core/project": "a-1", "ai/region": "x"}
-    assert google_settings.gcloud(configured(tmp_path, text)) == (everything if said == "all" else said)
+    assert google_settings.read_gcloud(configured(tmp_path, text)) == (everything if said == "all" else said)
 
 
 @pytest.mark.parametrize("name", ["a/../../evil", "UP", "a/b", "", ".", "a" * 65, "NONE"])
@@ -97,15 +97,15 @@ def test_a_name_that_is_none_leads_to_no_file(tmp_path: Path, name: str) -> None
     (tmp_path / "evil").write_text("[core]\nproject = evil-1\n", encoding="utf-8")
     (tmp_path / "active_config").write_text(name, encoding="utf-8")
     env = {"CLOUDSDK_CONFIG": str(tmp_path)}
-    assert google_settings.gcloud(env) == {}
-    assert google_settings.gcloud(env | {"CLOUDSDK_ACTIVE_CONFIG_NAME": name}) == {}
+    assert google_settings.read_gcloud(env) == {}
+    assert google_settings.read_gcloud(env | {"CLOUDSDK_ACTIVE_CONFIG_NAME": name}) == {}
 
 
 def test_no_more_of_a_file_is_read_than_a_configuration_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(google_settings, "MAX_FILE_BYTES", 21)
     env = configured(tmp_path, "[core]\nproject = a-1\n\n[ai]\nregion = x\n")
-    assert google_settings.gcloud(env) == {"core/project": "a-1"}
+    assert google_settings.read_gcloud(env) == {"core/project": "a-1"}
 
 
 def test_without_a_home_nothing_is_read() -> None:
-    assert google_settings.gcloud({}) == {}
+    assert google_settings.read_gcloud({}) == {}

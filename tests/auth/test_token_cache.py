@@ -1,7 +1,6 @@
 """How long a token is kept, when it is minted again, and what of it is forgotten."""
 
 import threading
-import time
 from collections.abc import Callable
 
 import anyio
@@ -13,6 +12,7 @@ from sidecar.auth.token_cache import MIN_AGE_SECONDS, Key, Minted, Terms, TokenC
 from sidecar.core.errors import SidecarError
 from sidecar.core.secret import Secret
 from sidecar.core.single_flight import SingleFlight
+from tests.support.scheme_calls import TokenClock
 
 KEY = Key("bearer", "mylab")
 TERMS = Terms(limit_seconds=5, early_seconds=120)
@@ -36,30 +36,6 @@ class Mint:
         if self.held is not None:
             await self.held.wait()
         return Minted(f"token-{self.count}", self.life_seconds)
-
-
-class Clock:
-    """Both clocks of the cache; `pass_by` lets time pass on one of them or on both."""
-
-    def __init__(self) -> None:
-        self._ahead = {"monotonic": 0.0, "time": 0.0}
-
-    def pass_by(self, seconds: float, *clocks: str) -> None:
-        for name in clocks or self._ahead:
-            self._ahead[name] += seconds
-
-    def monotonic(self) -> float:
-        return time.monotonic() + self._ahead["monotonic"]
-
-    def time(self) -> float:
-        return time.time() + self._ahead["time"]
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    clock = Clock()
-    monkeypatch.setattr(token_cache, "time", clock)
-    return clock
 
 
 # --- minting ---------------------------------------------------------------------------------
@@ -151,22 +127,22 @@ async def test_a_thread_that_hangs_is_not_joined_by_another(cache: TokenCache) -
 
 @pytest.mark.parametrize("which", ["monotonic", "time"])
 async def test_a_token_is_replaced_before_it_expires_by_either_clock(
-    cache: TokenCache, clock: Clock, which: str
+    cache: TokenCache, token_clock: TokenClock, which: str
 ) -> None:
     mint = Mint(life_seconds=600)
     await cache.get(KEY, mint, TERMS)
-    clock.pass_by(470, which)
+    token_clock.pass_by(470, which)
     assert await cache.get(KEY, mint, TERMS) == "token-1"
-    clock.pass_by(20, which)
+    token_clock.pass_by(20, which)
     assert await cache.get(KEY, mint, TERMS) == "token-2"
 
 
-async def test_a_token_of_a_short_life_is_used_for_a_minute(cache: TokenCache, clock: Clock) -> None:
+async def test_a_token_of_a_short_life_is_used_for_a_minute(cache: TokenCache, token_clock: TokenClock) -> None:
     mint = Mint(life_seconds=1)
     await cache.get(KEY, mint, TERMS)
-    clock.pass_by(MIN_AGE_SECONDS - 1)
+    token_clock.pass_by(MIN_AGE_SECONDS - 1)
     assert await cache.get(KEY, mint, TERMS) == "token-1"
-    clock.pass_by(2)
+    token_clock.pass_by(2)
     assert await cache.get(KEY, mint, TERMS) == "token-2"
 
 
@@ -175,10 +151,10 @@ async def test_a_scheme_may_have_a_short_lived_token_minted_each_time(cache: Tok
     assert [await cache.get(KEY, mint, terms) for _ in range(2)] == ["token-1", "token-2"]
 
 
-async def test_a_token_without_an_end_is_kept_for_good(cache: TokenCache, clock: Clock) -> None:
+async def test_a_token_without_an_end_is_kept_for_good(cache: TokenCache, token_clock: TokenClock) -> None:
     mint = Mint(life_seconds=None)
     await cache.get(KEY, mint, TERMS)
-    clock.pass_by(1e9)
+    token_clock.pass_by(1e9)
     assert await cache.get(KEY, mint, TERMS) == "token-1"
 
 
@@ -189,25 +165,25 @@ def is_(refused: str) -> Callable[[str], bool]:
     return lambda token: token == refused
 
 
-async def test_a_refused_token_is_replaced_once_it_is_a_minute_old(cache: TokenCache, clock: Clock) -> None:
+async def test_a_refused_token_is_replaced_once_it_is_a_minute_old(cache: TokenCache, token_clock: TokenClock) -> None:
     mint = Mint()
     await cache.get(KEY, mint, TERMS)
     assert await cache.replace(KEY, mint, TERMS) is None
     assert await cache.replace(KEY, mint, TERMS, is_("token-1")) is None
-    clock.pass_by(MIN_AGE_SECONDS)
+    token_clock.pass_by(MIN_AGE_SECONDS)
     assert await cache.replace(KEY, mint, TERMS, is_("token-1")) == "token-2"
     assert await cache.replace(KEY, mint, TERMS, is_("token-2")) is None
-    clock.pass_by(MIN_AGE_SECONDS)
+    token_clock.pass_by(MIN_AGE_SECONDS)
     assert await cache.replace(KEY, mint, TERMS) == "token-3"
 
 
 @pytest.mark.parametrize("is_refused", [None, is_("token-1")], ids=["unknown", "known"])
 async def test_a_late_refusal_gets_the_token_that_another_has_had_minted(
-    cache: TokenCache, clock: Clock, is_refused: Callable[[str], bool] | None
+    cache: TokenCache, token_clock: TokenClock, is_refused: Callable[[str], bool] | None
 ) -> None:
     mint = Mint()
     await cache.get(KEY, mint, TERMS)
-    clock.pass_by(MIN_AGE_SECONDS)
+    token_clock.pass_by(MIN_AGE_SECONDS)
     for _ in range(3):
         assert await cache.replace(KEY, mint, TERMS, is_refused) == "token-2"
 

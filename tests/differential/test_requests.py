@@ -9,19 +9,19 @@ import pytest
 
 from protocol.requests import Chat
 from sidecar.auth import authorize
-from sidecar.auth.authorize import Call
 from sidecar.auth.memory import Memory
+from sidecar.auth.scheme import Call
 from sidecar.catalogue import provider_rows
 from sidecar.core.http import HttpTimeouts
 from sidecar.core.http_bodies import read_body
 from sidecar.core.secret import Secret
 from sidecar.providers.values import Target
 from sidecar.server.framing import decode_params
-from sidecar.upstream.exchange import make_exchange
 from sidecar.upstream.http_client import HttpClient
 from sidecar.wires import registry
 from tests.differential import BASES, KEY, QUIET
 from tests.support import fixtures, reply_scripts
+from tests.support.fake_exchange import FakeExchange
 from tests.support.fake_provider import Call as Arrived
 from tests.support.fake_provider import Provider
 from tests.support.fixtures import Case
@@ -51,15 +51,8 @@ async def send_ours(case: Case, provider: Provider) -> None:
     row = provider_rows.read_providers()[case.call["provider"]]
     target = Target(row=row, route=route, credential=Secret(KEY, "request"), list_base_url=route.base_url)
     http = HttpClient()
-    call = Call(
-        target=target,
-        http=http,
-        exchange=make_exchange(http),
-        memory=cast("Memory", None),
-        request=request,
-        chat=chat,
-    )
-    headers = await authorize.headers(call)
+    call = Call(target=target, exchange=FakeExchange(), memory=cast("Memory", None), request=request, chat=chat)
+    headers = (await authorize.make_headers(call)).headers
     async with http.send(request, headers, HttpTimeouts()) as response:
         await read_body(response)
     await http.aclose()

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from sidecar.auth import authorize
-from sidecar.auth.authorize import Lookup
+from sidecar.auth.scheme import Lookup
 from sidecar.config.values import Config
 from sidecar.core.errors import SidecarError
 from sidecar.core.single_flight import SingleFlight
@@ -30,8 +30,8 @@ async def upstream(**config: Any) -> AsyncIterator[Upstream]:
         made = SimpleNamespace(
             config=setup.config,
             setup=setup,
-            http=None,
-            sessions={},
+            exchange=None,
+            memory=None,
             discovered_settings={},
             single_flight=SingleFlight(tasks),
         )
@@ -56,7 +56,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Lookup]:
         await anyio.lowlevel.checkpoint()
         return {"region": "eu-west-1"}
 
-    monkeypatch.setattr(authorize, "settings", settings)
+    monkeypatch.setattr(authorize, "find_settings", settings)
     return lookups
 
 
@@ -120,7 +120,7 @@ async def test_no_answer_is_not_remembered(monkeypatch: pytest.MonkeyPatch) -> N
     async def settings(*_: object) -> dict[str, str]:
         return answers.pop(0)
 
-    monkeypatch.setattr(authorize, "settings", settings)
+    monkeypatch.setattr(authorize, "find_settings", settings)
     async with upstream() as made:
         assert "region" not in (await resolve(made, spec())).settings
         assert (await resolve(made, spec())).settings["region"] == "eu-west-1"

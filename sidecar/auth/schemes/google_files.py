@@ -1,12 +1,10 @@
-"""Where Google Cloud's credentials are: a document, a file, or a metadata server; and the library's objects for them.
+"""Where Google Cloud's credentials are found: a document, a file, or a metadata server; and the library's objects.
 
 The places and their order are those of google-auth 2.62 (`_default.py`), read 2026-11: the file that
-GOOGLE_APPLICATION_CREDENTIALS names, the file of `gcloud auth application-default login`, and the
-metadata server, which is asked only where the environment says that there is one. Must not know
-tokens.
+GOOGLE_APPLICATION_CREDENTIALS names, the file of `gcloud auth application-default login`, and the metadata server,
+which is asked only where the environment says that there is one. Must not know tokens.
 """
 
-import hashlib
 import importlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,7 +23,7 @@ SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 
 MAX_FILE_BYTES = 1024 * 1024
 
-LOGIN = "Run `gcloud auth application-default login`."
+LOGIN_HINT = "Run `gcloud auth application-default login`."
 
 VARIABLE = "GOOGLE_APPLICATION_CREDENTIALS"
 
@@ -37,20 +35,19 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
     file: str = ""
     stamp: int = 0
     host: str = ""
-    named: bool = False
-    """The user has named it; false: it was found in its usual place."""
-    hint: str = LOGIN
+    is_named: bool = False
+    """Whether the user has named it; otherwise it was found in its usual place."""
+    hint: str = LOGIN_HINT
 
     @property
-    def brought(self) -> bool:
+    def is_brought(self) -> bool:
         """Whether a request has brought it, or a login that a request asked for."""
         return self.document is not None and self.document.source in ("request", "store")
 
     @property
-    def key(self) -> tuple[str, str, int, str]:
-        """What tells it from others; no secret."""
-        digest = hashlib.sha256(self.document.reveal().encode()).hexdigest() if self.document else ""
-        return digest, self.file, self.stamp, self.host
+    def place(self) -> tuple[str, int, str]:
+        """What tells it from others, beside its document."""
+        return self.file, self.stamp, self.host
 
 
 # --- where they are --------------------------------------------------------------------------
@@ -70,38 +67,38 @@ async def find(env: Mapping[str, str], own: Mapping[str, Any], credential: Secre
     Raises: SidecarError `auth_required` when there are none.
     """
     if credential is not None:
-        return Source(document=credential, named=True, hint="Check the service account's JSON document.")
+        return Source(document=credential, is_named=True, hint="Check the service account's JSON document.")
     if file := own.get("credentials_file"):
         if not Path(file).is_absolute():
             # What the working directory has there is not the user's choice.
-            raise required("`credentials_file` is no absolute path.", "Set it to an absolute path.")
-        return await _named(file, "`credentials_file`")
+            raise make_required_error("`credentials_file` is no absolute path.", "Set it to an absolute path.")
+        return await _find_named(file, "`credentials_file`")
     if named := env.get(VARIABLE):
-        return await _named(named, VARIABLE)
-    for folder in folders(env):
+        return await _find_named(named, VARIABLE)
+    for folder in list_folders(env):
         file = f"{folder}/application_default_credentials.json"
-        if (stamp := await _stamp(file)) is not None:
+        if (stamp := await _read_stamp(file)) is not None:
             return Source(file=file, stamp=stamp)
     if env.get("NO_GCE_CHECK") != "true":
         if host := next(filter(None, map(env.get, METADATA_HOSTS)), None):
             return Source(host=host)
         if any(env.get(sign) for sign in METADATA_SIGNS):
             return Source(host="metadata.google.internal")
-    raise required("There are no Google Cloud credentials on this machine.", LOGIN)
+    raise make_required_error("There are no Google Cloud credentials on this machine.", LOGIN_HINT)
 
 
-async def _named(name: str, where: str) -> Source:
+async def _find_named(name: str, where: str) -> Source:
     if name.lstrip().startswith("{"):
         # Where there are no files, such as in a build, the document itself is put there.
         document = Secret(name, "environment", "document")
-        return Source(document=document, named=True, hint=f"Check the document in {where}.")
+        return Source(document=document, is_named=True, hint=f"Check the document in {where}.")
     hint = f"Check the file that {where} names."
-    if (stamp := await _stamp(name)) is None:
-        raise required(f"There is no credentials file where {where} says.", hint)
-    return Source(file=name, stamp=stamp, named=True, hint=hint)
+    if (stamp := await _read_stamp(name)) is None:
+        raise make_required_error(f"There is no credentials file where {where} says.", hint)
+    return Source(file=name, stamp=stamp, is_named=True, hint=hint)
 
 
-def folders(env: Mapping[str, str]) -> list[str]:
+def list_folders(env: Mapping[str, str]) -> list[str]:
     """Return the folders of gcloud's configuration, the one that is named or the usual one of the system."""
     if named := env.get("CLOUDSDK_CONFIG"):
         return [named]
@@ -109,7 +106,7 @@ def folders(env: Mapping[str, str]) -> list[str]:
     return [f"{root}/{rest}" for variable, rest in usual if (root := env.get(variable))]
 
 
-async def _stamp(file: str) -> int | None:
+async def _read_stamp(file: str) -> int | None:
     """Return what changes when *file* does, None when there is no such file."""
     try:
         return (await anyio.Path(file).stat()).st_mtime_ns
@@ -117,8 +114,8 @@ async def _stamp(file: str) -> int | None:
         return None
 
 
-def required(message: str, hint: str) -> SidecarError:
-    """Return the failure that is mended by other credentials."""
+def make_required_error(message: str, hint: str) -> SidecarError:
+    """Return the failure that other credentials mend."""
     return SidecarError("auth_required", message, hint=hint)
 
 
@@ -157,10 +154,10 @@ async def read(source: Source) -> dict[str, Any]:
         try:
             content = await anyio.Path(source.file).read_bytes()
         except OSError:
-            raise required("The Google Cloud credentials file cannot be read.", source.hint) from None
+            raise make_required_error("The Google Cloud credentials file cannot be read.", source.hint) from None
     info = parse_json(content) if len(content) <= MAX_FILE_BYTES else None
     if not isinstance(info, dict):
-        raise required("The Google Cloud credentials file is no JSON object.", source.hint)
+        raise make_required_error("The Google Cloud credentials file is no JSON object.", source.hint)
     return info
 
 
@@ -170,34 +167,36 @@ async def load(source: Source) -> Any:
     Raises: SidecarError `auth_required` when they cannot be used.
     """
     info = await read(source)
-    if source.brought:
+    if source.is_brought:
         _check_brought(info, source.hint)
-    return await anyio.to_thread.run_sync(_credentials, info, source.hint, abandon_on_cancel=True)
+    return await anyio.to_thread.run_sync(_make_credentials, info, source.hint, abandon_on_cancel=True)
 
 
 def _check_brought(info: dict[str, Any], hint: str) -> None:
     """Refuse what a request must not bring: it could name the user's files, and who gets their content."""
     if info.get("type") not in _SELF_CONTAINED:
-        raise required("A request may bring a service account's key or a user's login, and nothing else.", hint)
+        raise make_required_error(
+            "A request may bring a service account's key or a user's login, and nothing else.", hint
+        )
     uri = info.get("token_uri")
     if uri is not None:
         url_policy.base_url(uri if isinstance(uri, str) else "", "token_uri", private_network=False)
 
 
-def _credentials(info: dict[str, Any], hint: str) -> Any:
+def _make_credentials(info: dict[str, Any], hint: str) -> Any:
     """Return the library's credentials for what a file holds; imports the library, in a worker thread."""
     kind = info.get("type")
     if not isinstance(kind, str) or kind not in FACTORIES:
-        raise required("The Google Cloud credentials file is of no type that can be used.", hint)
+        raise make_required_error("The Google Cloud credentials file is of no type that can be used.", hint)
     if _names_program(info) or _names_program(info.get("source_credentials")):
-        raise required("The Google Cloud credentials file names a program to run, and none is run.", hint)
+        raise make_required_error("The Google Cloud credentials file names a program to run, and none is run.", hint)
     module, factory = _AWS if info.get("subject_token_type") == _AWS_SUBJECT else FACTORIES[kind]
     scopes = {} if kind in _SCOPED_BY_LOGIN else {"scopes": [SCOPE]}
     try:
         return getattr(importlib.import_module(module).Credentials, factory)(info, **scopes)
-    except (exceptions().GoogleAuthError, ValueError, KeyError, TypeError, AttributeError):
+    except (load_exceptions().GoogleAuthError, ValueError, KeyError, TypeError, AttributeError):
         # What is wrong with it may be a part of the key, so it is not said.
-        raise required("The Google Cloud credentials file is incomplete or malformed.", hint) from None
+        raise make_required_error("The Google Cloud credentials file is incomplete or malformed.", hint) from None
 
 
 def _names_program(info: object) -> bool:
@@ -205,6 +204,6 @@ def _names_program(info: object) -> bool:
     return isinstance(source, dict) and "executable" in source
 
 
-def exceptions() -> Any:
+def load_exceptions() -> Any:
     """Return the library's exceptions."""
     return importlib.import_module("google.auth.exceptions")

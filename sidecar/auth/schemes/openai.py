@@ -1,56 +1,45 @@
-"""OpenAI: a key as bearer, or the identity of a workload, exchanged for a token by OpenAI's own SDK.
+"""OpenAI: a key as bearer, or the identity of a workload, exchanged for a token.
 
-The SDK looks for no identity by itself. Which one it is, say the variables of OpenAI's guide:
-OPENAI_IDENTITY_PROVIDER_ID and OPENAI_SERVICE_ACCOUNT_ID. Its own token is in the file
-OPENAI_IDENTITY_TOKEN_FILE, or wherever the setting `subject_token` names another source of the SDK's;
-none of them starts a program. The SDK is imported and asked in a worker thread, with a client of its
-own, and not at all for a key.
-Sources: openai 3.52.0 `auth/_workload.py`; the guides to workload identity federation, for the API and
-for Codex; read 2026-11.
+The variables of OpenAI's guide, OPENAI_IDENTITY_PROVIDER_ID and OPENAI_SERVICE_ACCOUNT_ID, say which identity it is. It
+is proven by a token of the platform that the workload runs on: that is in the file OPENAI_IDENTITY_TOKEN_FILE, or with
+the source that the setting `subject_token` names. None of the sources starts a program.
+Sources: the guides to workload identity federation, for the API and for Codex; openai 3.52.0 `auth/_workload.py` for
+the names and addresses of the sources; read 2026-11.
 """
 
-import time
-from collections.abc import Mapping
-from typing import Any
+from functools import cache, partial
 
 import anyio
-import anyio.to_thread
 import msgspec
 
-from sidecar.auth.authorize import MIN_AGE_SECONDS, Call, minted_anew
-from sidecar.core import url_policy
+from sidecar.auth.exchange import Answer, Question
+from sidecar.auth.redaction import Authorized
+from sidecar.auth.scheme import Call, replace_token
+from sidecar.auth.token_cache import Key, Minted, Terms
+from sidecar.core import resources, url_policy
 from sidecar.core.errors import SidecarError, invalid
+from sidecar.core.http import HttpRequest, HttpTimeouts
 from sidecar.core.secret import Secret
 from sidecar.providers.values import Target
-from sidecar.upstream import http_client
 from sidecar.wires.shared.error_rules import list_codes
 
 HOST = "api.openai.com"
-"""Where the identity's token goes, or to a region's host below it."""
+"""Where a token goes, or to a region's host below it."""
 
-REFRESH_EARLY_SECONDS = 120.0
-"""A token is renewed this long before it wears off, or in the middle of a shorter life."""
+TOKEN_URL = "https://auth.openai.com/oauth/token"  # noqa: S105 - an address
+GRANT_TYPE = "urn:ietf:params:oauth:grant-type:token-exchange"
 
-LIMIT_SECONDS = 35.0
-"""How long a token is waited for; the SDK itself waits 10 for each step."""
+TERMS = Terms(limit_seconds=35.0, early_seconds=120.0)
+
+ANSWER_SECONDS = 10.0
+"""How long one answer may take."""
+
+MAX_FILE_BYTES = 64 * 1024
 
 _HINT = (
     "Check OPENAI_IDENTITY_PROVIDER_ID, OPENAI_SERVICE_ACCOUNT_ID and OPENAI_IDENTITY_TOKEN_FILE, "
     "or set OPENAI_API_KEY."
 )
-
-
-class Login(msgspec.Struct, frozen=True):
-    """A token and the SDK's object that it is from. Times are on the monotonic clock."""
-
-    token: Secret
-    sdk: Any
-    since: float
-    """When the token came."""
-    until: float
-    """When the SDK is asked again."""
-    renewed: bool
-    """The token took the place of a refused one."""
 
 
 async def prepare(call: Call) -> Target:
@@ -68,109 +57,137 @@ async def prepare(call: Call) -> Target:
     return target
 
 
-async def renew(call: Call, error: SidecarError) -> Target | None:
-    """Get a new token after a refusal; None when that would not help."""
-    known: Login | None = call.sessions.get(__name__)
-    return await minted_anew(call, error, known, lambda: _asked(call, refused=known.token if known else None))
-
-
-async def headers(call: Call) -> dict[str, str]:
+async def make_headers(call: Call) -> Authorized:
     """Return the header of the key, or of the identity's token.
 
-    Raises: SidecarError `auth_required` when there is none or it is refused; `network_error`, `provider_error` or
-    `timeout` when none is to be had now.
+    Raises: SidecarError `auth_required` when there is no identity or it is refused; `network_error`, `provider_error`
+    or `timeout` when no token can be had now.
     """
-    credential = call.target.credential
-    if credential is None:
-        known: Login | None = call.sessions.get(__name__)
-        login = known if known is not None and time.monotonic() < known.until else await _asked(call)
-        credential = login.token
-    return {"authorization": f"Bearer {credential.reveal()}"}
+    token = call.target.credential
+    if token is None:
+        token = await call.memory.tokens.get(_key(call), partial(_mint, call), TERMS)
+    return Authorized({"authorization": f"Bearer {token.reveal()}"}, frozenset({"authorization"}))
 
 
-async def _asked(call: Call, refused: Secret | None = None) -> Login:
-    """Return the login as the SDK has it now, asked once for all who need it."""
-
-    async def ask() -> Login:
-        try:
-            with anyio.fail_after(LIMIT_SECONDS):
-                known: Login | None = call.sessions.get(__name__)
-                # A thread that nobody waits for any longer ends by the SDK's own limits.
-                login = await anyio.to_thread.run_sync(_found, call.target, known, refused, abandon_on_cancel=True)
-        except TimeoutError:
-            # The SDK's object waits for that thread, and would make others wait with it.
-            call.sessions.pop(__name__, None)
-            raise SidecarError("timeout", "No access token came in time.", phase="headers") from None
-        call.sessions[__name__] = login
-        return login
-
-    if call.single_flight is None:
-        return await ask()
-    return await call.single_flight.run_once(__name__, ask)
+async def renew(call: Call, error: SidecarError) -> Target | None:
+    """Replace the identity's token after a refusal; None when that would not help."""
+    if call.target.credential is not None:
+        return None
+    return await replace_token(call, error, _key(call), partial(_mint, call), TERMS)
 
 
-def _found(target: Target, known: Login | None, refused: Secret | None) -> Login:
-    """Return what the SDK has; imports it, reads a file or asks a metadata server, and the token endpoint."""
-    import openai
-
-    sdk, unreachable = known.sdk if known else _workload(target.env, target.route.settings), http_client.client_errors()
-    if refused is not None:
-        sdk.invalidate_token(refused.reveal())
-    try:
-        value = sdk.get_token()
-    except openai.OAuthError as error:
-        word = error.error if isinstance(error.error, str) else ""
-        text, code = "OpenAI does not accept this workload's identity.", next(iter(list_codes(word)), None)
-        raise SidecarError("auth_required", text, provider_code=code, hint=_HINT) from None
-    except (openai.OpenAIError, RuntimeError):
-        # A status, a reply that makes no sense, or a token that has worn off already.
-        raise SidecarError("provider_error", "OpenAI could not make an access token.", reason="login") from None
-    except unreachable:
-        raise SidecarError("network_error", "OpenAI's login could not be reached.", reason="login") from None
-    now = time.monotonic()
-    same = known is not None and known.token.reveal() == value
-    return Login(
-        token=Secret(value, "none", "token"),
-        sdk=sdk,
-        since=known.since if known and same else now,
-        until=now + MIN_AGE_SECONDS,
-        renewed=known.renewed if known and same else refused is not None,
-    )
+def _key(call: Call) -> Key:
+    return Key("openai", call.target.route.provider)
 
 
-def _workload(env: Mapping[str, str], settings: Mapping[str, Any]) -> Any:
-    """Return the SDK's object for the identity that the environment names.
+# --- the token -------------------------------------------------------------------------------
 
-    Raises: SidecarError `auth_required`, or `invalid_request` for a source that the SDK does not have.
-    """
-    import openai.auth
 
+async def _mint(call: Call) -> Minted[Secret]:
+    env = call.target.env
     provider, account = env.get("OPENAI_IDENTITY_PROVIDER_ID"), env.get("OPENAI_SERVICE_ACCOUNT_ID")
     if not provider or not account:
         raise SidecarError("auth_required", "There is no identity for OpenAI on this machine.", hint=_HINT)
-    suffix, name, file = "_token_provider", settings.get("subject_token", FILE), env.get("OPENAI_IDENTITY_TOKEN_FILE")
-    known = [each.removesuffix(suffix) for each in openai.auth.__all__ if each.endswith(suffix)]
-    if name not in known:
-        raise invalid(f"The setting `subject_token` must be one of {', '.join(sorted(known))}.", "subject_token")
-    make = getattr(openai.auth, name + suffix)
-    source = make(file) if name == FILE and file else make()
-
-    def subject() -> str:
-        try:
-            token: str = source["get_token"]()
-        except openai.OpenAIError:
-            # What is wrong with it may be a part of it, so it is not said.
-            raise SidecarError("auth_required", "The workload's own token is not to be had.", hint=_HINT) from None
-        return token
-
-    identity: Any = {
+    subject, kind = await _read_subject_token(call)
+    asked = {
+        "grant_type": GRANT_TYPE,
+        "subject_token": subject.reveal(),
+        "subject_token_type": f"urn:ietf:params:oauth:token-type:{kind}",
         "identity_provider_id": provider,
         "service_account_id": account,
-        "provider": {"token_type": source["token_type"], "get_token": subject},
-        "refresh_buffer_seconds": REFRESH_EARLY_SECONDS,
     }
-    return openai.auth.WorkloadIdentityAuth(workload_identity=identity)
+    request = HttpRequest(
+        method="POST",
+        url=TOKEN_URL,
+        headers={"content-type": "application/json", "accept": "application/json"},
+        body=msgspec.json.encode(asked),
+    )
+    timeouts = HttpTimeouts(first_byte=ANSWER_SECONDS, idle=ANSWER_SECONDS)
+    question = Question(request=request, timeouts=timeouts, secrets=(subject,), classify=_classify)
+    try:
+        answer = await call.exchange(question)
+    except SidecarError as error:
+        if error.body.code not in ("network_error", "timeout"):
+            raise
+        raise error.with_(message=f"OpenAI's login could not be reached: {error.body.message}") from None
+    said = answer.read_object()
+    return Minted(Secret(said["access_token"], "none", "token"), said["expires_in"])
 
+
+def _classify(answer: Answer) -> SidecarError | None:
+    said = answer.read_object()
+    if answer.status in (400, 401, 403):
+        word = said.get("error")
+        code = next(iter(list_codes(word)), None) if isinstance(word, str) else None
+        text = "OpenAI does not accept this workload's identity."
+        return SidecarError("auth_required", text, provider_code=code, hint=_HINT)
+    token, life = said.get("access_token"), said.get("expires_in")
+    is_life = isinstance(life, (int, float)) and not isinstance(life, bool) and life > 0
+    if answer.status < 300 and isinstance(token, str) and token and is_life:
+        return None
+    return SidecarError("provider_error", "OpenAI could not make an access token.", reason="login")
+
+
+# --- what proves the identity ----------------------------------------------------------------
 
 FILE = "k8s_service_account"
-"""The SDK's name of the source that reads a file; without another name, that of the pod's service account."""
+"""The source that reads a file: without a name for it, that of the pod's service account."""
+
+SERVICE_ACCOUNT_FILE = "/var/run/secrets/kubernetes.io/serviceaccount/token"
+
+
+class _Metadata(msgspec.Struct, frozen=True, kw_only=True):
+    """A cloud's metadata server that says a token."""
+
+    url: str
+    headers: dict[str, str]
+    kind: str
+    field: str | None = None
+    """Where in a JSON answer the token is; None: it is the whole answer."""
+
+
+@cache
+def _read_metadata_servers() -> dict[str, _Metadata]:
+    """Return the sources that are metadata servers, as `subject_token` names them."""
+    data = resources.find("auth/schemes/openai_subjects.json").read_bytes()
+    return msgspec.json.decode(data, type=dict[str, _Metadata])
+
+
+async def _read_subject_token(call: Call) -> tuple[Secret, str]:
+    """Return the platform's token for this workload, and its kind.
+
+    Raises: SidecarError `auth_required` when there is none, `invalid_request` for a source that does not exist.
+    """
+    name = call.target.route.settings.get("subject_token", FILE)
+    if name == FILE:
+        token, kind = await _read_file(call.target.env.get("OPENAI_IDENTITY_TOKEN_FILE") or SERVICE_ACCOUNT_FILE), "jwt"
+    elif server := _read_metadata_servers().get(name):
+        token, kind = await _ask_metadata(call, server), server.kind
+    else:
+        known = ", ".join(sorted([FILE, *_read_metadata_servers()]))
+        raise invalid(f"The setting `subject_token` must be one of {known}.", "subject_token")
+    if not token:
+        # What is wrong with it may be a part of it, so no error says it.
+        raise SidecarError("auth_required", "The workload's own token cannot be read.", hint=_HINT)
+    return Secret(token, "environment", "token"), kind
+
+
+async def _read_file(file: str) -> str:
+    try:
+        return (await anyio.Path(file).read_bytes())[:MAX_FILE_BYTES].decode().strip()
+    except (OSError, ValueError):
+        return ""
+
+
+async def _ask_metadata(call: Call, server: _Metadata) -> str:
+    """Return the token that the metadata server says, an empty one when it says none or nobody answers."""
+    request = HttpRequest(method="GET", url=server.url, headers=server.headers)
+    timeouts = HttpTimeouts(first_byte=ANSWER_SECONDS, idle=ANSWER_SECONDS)
+    try:
+        answer = await call.exchange(Question(request=request, timeouts=timeouts, link_local=True))
+    except SidecarError:
+        return ""
+    if answer.status != 200:
+        return ""
+    said = answer.body.decode(errors="replace") if server.field is None else answer.read_object().get(server.field)
+    return said.strip() if isinstance(said, str) else ""

@@ -116,11 +116,11 @@ async def _run_device_login(up: Upstream, provider: Provider, task: SharedTask[L
     row = provider.row
     if row.auth.login is None:
         raise invalid(f"{row.name} has no login.", "provider")
-    at = device_flow.endpoints(row.auth.login, merge_settings(provider, None))
-    code = await device_flow.begin(up.http, at)
+    at = device_flow.make_endpoints(row.auth.login, merge_settings(provider, None))
+    code = await device_flow.begin(up.exchange, at)
     task.report(code.shown)
-    tokens = await device_flow.wait(up.http, at, code, task.report)
-    account = await device_flow.account(up.http, at, tokens.access)
+    tokens = await device_flow.wait(up.exchange, at, code, task.report)
+    account = await device_flow.find_account(up.exchange, at, tokens.access)
     now = datetime.now(UTC)
     stored = Stored(
         kind=tokens.access.kind,
@@ -128,7 +128,7 @@ async def _run_device_login(up: Upstream, provider: Provider, task: SharedTask[L
         home=describe_server(provider),
         saved_at=now.isoformat(),
         account=account,
-        expires_at=device_flow.expires_at(tokens, now),
+        expires_at=device_flow.compute_expiry(tokens, now),
         secrets=Secrets(tokens.access.reveal(), tokens.renewal.reveal() if tokens.renewal else None),
     )
     return await _save(up, provider.id, stored)

@@ -1,8 +1,9 @@
 """The packages from top to bottom: every import, lazy or for types alone, goes to the same or a lower one."""
 
+import ast
 import graphlib
 
-from tests.support.source import Use, files, imports, our_file, report
+from tests.support.source import Use, files, imports, our_file, report, tree_of
 
 LAYERS = (
     "sidecar/__main__.py",
@@ -30,6 +31,8 @@ KNOWN = {
 
 MOST_MODULES_BESIDE_PACKAGES = 3
 MOST_MODULES = 14
+FEWEST_MODULES = 4
+"""Fewer are no package; a package within counts as one."""
 
 
 def _layer(file: str) -> int:
@@ -63,10 +66,40 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
     assert list(graphlib.TopologicalSorter(graph).static_order())
 
 
+def test_only_the_server_and_the_command_line_know_the_app() -> None:
+    """Everything below is given what it needs of it, so that a test can give it something else."""
+    knowing = [use for use, target in _edges() if target == "sidecar/server/app.py"]
+    assert len(knowing) > 5
+    wrong = [use for use in knowing if not use.file.startswith(("sidecar/server/", "sidecar/cli/"))]
+    assert not wrong, report(wrong)
+
+
+def test_a_package_itself_holds_no_logic() -> None:
+    """Its `__init__.py` has a docstring, imports and `__all__`: whoever looks for code looks into its modules."""
+    wrong = [
+        Use(file, node.lineno, type(node).__name__)
+        for file in files("sidecar", "protocol")
+        if file.endswith("/__init__.py") and file != "sidecar/__init__.py"
+        for node in tree_of(file).body
+        if not isinstance(node, (ast.Import, ast.ImportFrom)) and not _is_docstring(node) and not _is_list(node)
+    ]
+    assert not wrong, report(wrong)
+
+
+def _is_docstring(node: ast.stmt) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+
+
+def _is_list(node: ast.stmt) -> bool:
+    return isinstance(node, ast.Assign) and [ast.unparse(target) for target in node.targets] == ["__all__"]
+
+
 def test_packages_are_of_a_size_that_a_reader_takes_in() -> None:
-    counts: dict[str, int] = {}
+    modules: dict[str, int] = {}
     for file in files("sidecar"):
         folder = file.rpartition("/")[0]
-        counts[folder] = counts.get(folder, 0) + (not file.endswith("/__init__.py"))
-    assert counts.pop("sidecar") <= MOST_MODULES_BESIDE_PACKAGES
-    assert not {folder: count for folder, count in counts.items() if count > MOST_MODULES}
+        modules[folder] = modules.get(folder, 0) + (not file.endswith("/__init__.py"))
+    within = {folder: sum(each.rpartition("/")[0] == folder for each in modules) for folder in modules}
+    assert modules.pop("sidecar") <= MOST_MODULES_BESIDE_PACKAGES
+    assert not {folder: count for folder, count in modules.items() if count > MOST_MODULES}
+    assert not {folder for folder, count in modules.items() if count + within[folder] < FEWEST_MODULES}

@@ -20,6 +20,7 @@ LAYERS = (
     "sidecar/formats",
     "sidecar/codecs",
     "sidecar/tokens",
+    "sidecar/http",
     "sidecar/core",
     "protocol",
 )

@@ -3,8 +3,10 @@
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import cast, get_args
 
 from sidecar.config.values import LIMITS, ConfigError
+from sidecar.core.http import ClientName
 
 
 def read_limits(env: Mapping[str, str]) -> dict[str, int]:
@@ -31,6 +33,18 @@ def read_folder(env: Mapping[str, str], variable: str, default: str) -> str | No
         raise ConfigError(f"{variable} must be an absolute path")
     folder = named or default
     return folder if Path(folder).is_absolute() else None
+
+
+def read_http_client(env: Mapping[str, str]) -> ClientName:
+    """Return who carries requests by SIDECAR_HTTP, where that is set.
+
+    Raises: ConfigError for a client that there is not.
+    """
+    named = env.get("SIDECAR_HTTP") or "direct"
+    for known in get_args(ClientName):
+        if named == known:
+            return cast("ClientName", known)
+    raise ConfigError(f"SIDECAR_HTTP must be one of {', '.join(get_args(ClientName))}")
 
 
 def read_provider_variable(env: Mapping[str, str], provider: str, name: str) -> str | None:

@@ -12,7 +12,7 @@ from typing import Any, get_args
 import platformdirs
 
 from sidecar.catalogue.corrections import Correction
-from sidecar.config.environment import read_folder, read_limits
+from sidecar.config.environment import read_folder, read_http_client, read_limits
 from sidecar.config.values import REFRESH_URL, Config, ConfigError
 from sidecar.core.log import Level
 
@@ -52,6 +52,7 @@ def load(
         refresh_url=refresh_url,
         corrections=_make_corrections(corrections),
         cache_dir=read_folder(env, "SIDECAR_CACHE_DIR", platformdirs.user_cache_dir("sidecar", appauthor=False)),
+        http_client=read_http_client(env),
         log_level=_check_level(log_level or env.get("SIDECAR_LOG") or tables.get("log", {}).get("level", "warn")),
         record_dir=record_dir,
         replay_dir=env.get("SIDECAR_REPLAY_DIR") or tables.get("replay", {}).get("dir"),

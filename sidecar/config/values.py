@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from sidecar.catalogue.corrections import Correction
+from sidecar.core.http import ClientName
 
 REFRESH_URL = "https://models.dev/api.json"
 """The catalogue of models.dev (https://models.dev, read 2026-11)."""
@@ -56,6 +57,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     """The address from which the catalogue is refreshed."""
     cache_dir: str | None = None
     """The folder of the refreshed catalogue; None: it is kept in memory only."""
+    http_client: ClientName = "direct"
+    """Who carries requests where there is a choice."""
     log_level: str = "warn"
     record_dir: str | None = None
     """The folder in which exchanges are recorded; None: none are."""

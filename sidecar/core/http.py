@@ -5,11 +5,14 @@ Schemes of `auth` are given a `Transport` and never know which client it is.
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager
-from typing import Protocol
+from typing import Literal, Protocol
 
 import msgspec
 
 from protocol.errors import ErrorBody, Phase
+
+ClientName = Literal["direct", "httpx2"]
+"""Our own connections wherever no proxy is needed, or httpx2 for everything."""
 
 CONNECT_SECONDS = 5.0
 FIRST_BYTE_SECONDS = 120.0

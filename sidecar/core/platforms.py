@@ -53,6 +53,15 @@ def wait_writable(fd: int) -> None:
         select.select([], [fd], [])
 
 
+def is_readable(fd: int) -> bool:
+    """Return whether the socket *fd* has something to read, or its end."""
+    if WINDOWS:
+        return bool(select.select([fd], [], [], 0)[0])
+    poll = select.poll()
+    poll.register(fd, select.POLLIN)
+    return bool(poll.poll(0))
+
+
 def is_reader_gone(fd: int) -> bool:
     """Return whether *fd* is a pipe, socket or terminal whose other end is closed.
 

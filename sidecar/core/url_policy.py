@@ -68,6 +68,11 @@ def _kind(host: str) -> str:
     return "private" if address.is_private else "public"
 
 
+def is_loopback(host: str) -> bool:
+    """Return whether *host* is this machine, however that is spelt."""
+    return _kind(host) == "loopback"
+
+
 def is_link_local(address: str) -> bool:
     """Return whether *address*, which a name has led to, is one of the link or a cloud's metadata server."""
     try:

@@ -20,7 +20,6 @@ from sidecar.core.request_state import RequestState
 from sidecar.generation.recovery import ChatPlan
 from sidecar.generation.response_stream import ResponseStream
 from sidecar.generation.timeouts import choose_timeouts
-from sidecar.upstream import http_client
 from sidecar.upstream.ask import check_status
 from sidecar.upstream.context import Upstream, call_for
 from sidecar.wires import registry
@@ -77,7 +76,7 @@ async def _read_on(
     failure: SidecarError | None = None
     timeouts = choose_timeouts(plan.target, plan.chat.options.timeouts).for_http
     try:
-        async for data in http_client.translated(response.body):
+        async for data in response.body:
             yield data
     except SidecarError as error:
         failure = error
@@ -92,7 +91,7 @@ async def _read_on(
         try:
             async with up.http.send(request, await _authorize(up, plan, request), timeouts, state.progress) as rest:
                 await check_status(rest, wire.classify)
-                async for data in http_client.translated(rest.body):
+                async for data in rest.body:
                     yield data
             failure = None
         except SidecarError as error:

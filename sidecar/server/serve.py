@@ -54,7 +54,7 @@ async def serve(config: Config, descriptors: stdio.Descriptors, leave: Callable[
     app: App | None = None
     try:
         async with anyio.create_task_group() as tasks:
-            app = App(config, write_queue, tasks, HttpClient())
+            app = App(config, write_queue, tasks, HttpClient(config.http_client))
             app.leave = lambda: _start_leaving(app, finished)
             _handle_signals(app, output)
             tasks.start_soon(_read_requests, app, descriptors.stdin, finished)

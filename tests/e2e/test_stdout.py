@@ -45,7 +45,7 @@ import os, subprocess, sys, warnings
 
 class Finder:
     def find_spec(self, name, path=None, target=None):
-        if name == "httpx2":
+        if name == "httptools":
             sys.meta_path.remove(self)
             print("a print")
             os.write(1, b"a write\\n")
@@ -67,7 +67,7 @@ import sys
 
 class Finder:
     def find_spec(self, name, path=None, target=None):
-        if name == "httpx2":
+        if name == "httptools":
             for number in range(20_000):
                 print(number, "x" * 100)
 

@@ -23,7 +23,7 @@ import base64, os, pathlib, socket, subprocess, sys
 class Finder:
     # The program's own module is there once it imports another.
     def find_spec(self, name, path=None, target=None):
-        if name == "httpx2":
+        if name == "httptools":
             sys.meta_path.remove(self)
             from sidecar.core import log
             from sidecar.upstream import http_client

@@ -20,7 +20,7 @@ TALKATIVE = {
 def environment(home: Path, **more: str) -> dict[str, str]:
     """Return an environment that shows nothing of the user's."""
     places = {f"XDG_{kind}_HOME": str(home / kind.lower()) for kind in ("CONFIG", "CACHE", "DATA", "STATE")}
-    kept = {name: os.environ[name] for name in ("PATH", "SYSTEMROOT", "TEMP") if name in os.environ}
+    kept = {name: os.environ[name] for name in ("PATH", "SYSTEMROOT", "TEMP", "SIDECAR_HTTP") if name in os.environ}
     # One attempt unless a test is about more: most of them are about what the first one came to.
     own = {"HOME": str(home), "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "error", "SIDECAR_MAX_ATTEMPTS": "1"}
     return kept | places | own | TALKATIVE | more

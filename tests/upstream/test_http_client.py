@@ -4,6 +4,7 @@ import os
 import socket
 import sys
 from collections.abc import AsyncIterator, Iterator
+from typing import get_args
 
 import anyio
 import pytest
@@ -12,7 +13,7 @@ from protocol.errors import ErrorBody
 from sidecar import __version__
 from sidecar.core import http_bodies
 from sidecar.core.errors import SidecarError
-from sidecar.core.http import HttpRequest, HttpTimeouts, Response
+from sidecar.core.http import ClientName, HttpRequest, HttpTimeouts, Response
 from sidecar.core.http_bodies import MAX_ERROR_BODY_BYTES, drain, read_body, read_error_body
 from sidecar.core.request_state import Progress
 from sidecar.upstream.http_client import HttpClient
@@ -26,19 +27,26 @@ QUICK = HttpTimeouts(connect=2.0, first_byte=0.15, idle=0.15)
 
 
 @pytest.fixture(scope="module")
-def provider() -> Iterator[Provider]:
-    """Yield the one server of these tests; every test has paths of its own."""
-    with Provider() as listening:
-        yield listening
+def listening() -> Iterator[Provider]:
+    """Yield the one server of these tests."""
+    with Provider() as server:
+        yield server
 
 
 @pytest.fixture
-async def http(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[HttpClient]:
-    """Yield a client whose environment names no proxy."""
+def provider(listening: Provider) -> Provider:
+    """Return that server as if nothing had come yet."""
+    listening.forget()
+    return listening
+
+
+@pytest.fixture(params=get_args(ClientName))
+async def http(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[HttpClient]:
+    """Yield each of the two clients, in an environment that names no proxy."""
     for name in list(os.environ):
         if name.lower().endswith("_proxy"):
             monkeypatch.delenv(name)
-    client = HttpClient()
+    client = HttpClient(request.param)
     yield client
     await client.aclose()
 

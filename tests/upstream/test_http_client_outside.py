@@ -21,9 +21,9 @@ from sidecar.core.http import HttpTimeouts
 from sidecar.upstream.http_client import HttpClient
 from tests.support import reply_scripts
 from tests.support.fake_provider import CLOSE, RESET, WAIT_SECONDS, Provider, Step
-from tests.upstream.test_http_client import CANARY, failure, get, http, provider, whole
+from tests.upstream.test_http_client import CANARY, failure, get, http, listening, provider, whole
 
-__all__ = ["http", "provider"]
+__all__ = ["http", "listening", "provider"]
 
 # --- proxies ---------------------------------------------------------------------------------
 

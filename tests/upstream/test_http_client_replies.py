@@ -1,16 +1,18 @@
 """HTTP replies that are wrong: what is no HTTP, what is compressed unasked, what closes as it is used again."""
 
+import asyncio
 import socket
+from typing import Any
 
 import pytest
 
 from sidecar.core.http_bodies import read_error_body
-from sidecar.upstream.http_client import HttpClient, _Connecting
+from sidecar.upstream.http_client import HttpClient
 from tests.support import reply_scripts
 from tests.support.fake_provider import CLOSE, Provider, Repeat, Step
-from tests.upstream.test_http_client import AUTH, PATIENT, broken, failure, get, here, http, provider, whole
+from tests.upstream.test_http_client import AUTH, PATIENT, broken, failure, get, here, http, listening, provider, whole
 
-__all__ = ["http", "provider"]
+__all__ = ["http", "listening", "provider"]
 
 
 @pytest.mark.parametrize(
@@ -61,15 +63,16 @@ async def test_an_idle_connection_that_closes_as_it_is_used_is_replaced_once(
 async def test_a_connection_that_cannot_be_made_is_tried_once(
     http: HttpClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tries: list[str] = []
-    note = _Connecting.note
+    tries: list[Any] = []
+    loop = type(asyncio.get_running_loop())
+    connect = loop.sock_connect
 
-    async def noted(self: _Connecting, event: str, info: dict[str, object]) -> None:
-        tries.append(event)
-        await note(self, event, info)
+    async def counted(self: asyncio.AbstractEventLoop, made: socket.socket, place: Any) -> None:
+        tries.append(place)
+        await connect(self, made, place)
 
-    monkeypatch.setattr(_Connecting, "note", noted)
+    monkeypatch.setattr(loop, "sock_connect", counted)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     assert (await failure(http, get(f"http://127.0.0.1:{port}/"))).body.reason == "refused"
-    assert sum(event.endswith("connect_tcp.started") for event in tries) == 1
+    assert tries == [("127.0.0.1", port)]

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.faults.conftest import Spawn
-from tests.e2e.faults.raw import early, listening, silent, tls
 from tests.support import process_probes
 from tests.support.fake_provider import CLOSE, RESET, STALL, Act, Pause, Provider, Repeat, Step
 from tests.support.process import ROOT, Object, Sidecar, in_time, text
+from tests.support.raw_servers import early, listening, silent, tls
 from tests.support.reply_scripts import ANTHROPIC, SSE, head, opened, stream, whole
 from tests.support.stalling_providers import full_house
 

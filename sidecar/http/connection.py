@@ -1,0 +1,235 @@
+"""One connection: a request is written, a reply is read as fast as its reader takes it, one exchange at a time.
+
+Knows the event loop's own interface to sockets (asyncio's protocols), which is several times as fast
+as the layers above it, and the limits of time within an exchange. Must not know addresses, pools or
+the codes of errors.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import cast
+
+from sidecar.http.message import CutReplyError, IdleError, MalformedReplyError, UnwrittenError
+from sidecar.http.reply_parser import ReplyParser
+
+READ_BYTES = 16 * 1024
+"""What is read at once: no connection has more than this of one turn of the event loop."""
+
+UNREAD_BYTES = 32 * 1024
+"""What may wait for a reader that is slow; the server's own window closes soon after."""
+
+WRITE_BYTES = 64 * 1024
+"""What is handed to the system at once: of a large request it holds no second copy."""
+
+WRITE_SECONDS = 30.0
+"""How long a server may take nothing of a request."""
+
+
+Failure = OSError | CutReplyError | MalformedReplyError | IdleError | UnwrittenError
+"""What a reply may end with in the place of its end."""
+
+
+class Connection(asyncio.BufferedProtocol):
+    """One connection. `begin`, then wait for `arrival` and look at the reply; `end` once it is read, or left."""
+
+    def __init__(self, buffer: memoryview, hang_up: Callable[[], None]) -> None:
+        """Read into *buffer*, which nobody else uses while this connection's turn lasts.
+
+        *hang_up* ends what goes over the socket at once; the loop closes it in its next turn, which may be a while off.
+        """
+        self._loop = asyncio.get_running_loop()
+        self._buffer = buffer
+        self._hang_up = hang_up
+        self._transport: asyncio.Transport
+        self._waiter: asyncio.Future[None] | None = None
+        self._waiting_since = 0.0
+        self._idle_seconds: float | None = None
+        self._idle_timer: asyncio.TimerHandle | None = None
+        self._is_reading = True
+        self._unread_bytes = 0
+        self._unsent = memoryview(b"")
+        self._write_timer: asyncio.TimerHandle | None = None
+        self._has_room = True
+        self.reply: ReplyParser | None = None
+        """The reply that is under way; None between two exchanges."""
+        self.failure: Failure | None = None
+        """What its rest has failed with. What has come of it before is good."""
+        self.closed = False
+        """Whether its socket is closed, or will be in the loop's next turn."""
+        self._is_lost = False
+        self._on_lost: Callable[[], None] | None = None
+
+    def when_lost(self, on_lost: Callable[[], None]) -> None:
+        """Call *on_lost* once the socket is closed, which it may be already."""
+        if self._is_lost:
+            on_lost()
+        else:
+            self._on_lost = on_lost
+
+    # --- an exchange -----------------------------------------------------------------------------
+
+    def begin(self, head: bytes, body: bytes) -> ReplyParser:
+        """Write a request and return the reply that it will have."""
+        self.reply = reply = ReplyParser()
+        self._idle_seconds = None
+        if self.closed:
+            self.failure = CutReplyError()
+            return reply
+        if len(body) <= WRITE_BYTES:
+            self._transport.write(head + body)
+        else:
+            self._transport.write(head)
+            self._unsent = memoryview(body)
+            self._send_more()
+        return reply
+
+    def limit_silence(self, seconds: float) -> None:
+        """Let the server be silent for so long from now on: its head has come, and there is another limit for that."""
+        self._idle_seconds = seconds
+
+    def arrival(self) -> asyncio.Future[None]:
+        """Return what is done when there is something new: a head, a part of the body, the end or a failure."""
+        self._waiter = waiter = self._loop.create_future()
+        if self._idle_seconds is not None:
+            self._waiting_since = now = self._loop.time()
+            if self._idle_timer is None:
+                # One timer for as long as the body lasts, moved on when it goes off.
+                self._idle_timer = self._loop.call_at(now + self._idle_seconds, self._look_for_life)
+        return waiter
+
+    def taken(self) -> None:
+        """Read on, for the parts of the body so far have been taken."""
+        self._unread_bytes = 0
+        if not self._is_reading and not self.closed:
+            self._is_reading = True
+            self._transport.resume_reading()
+
+    def end(self) -> bool:
+        """End the exchange, wherever it is, and return whether the connection is good for another; else close it."""
+        reply, self.reply = self.reply, None
+        if reply is None:
+            return False
+        reply.close()
+        self._end_timers()
+        is_good = reply.complete and reply.reusable and not reply.excess and self.failure is None
+        if not is_good or self._unsent or self.closed or self._transport.get_write_buffer_size():
+            self.abort()
+            return False
+        self.taken()
+        return True
+
+    def abort(self) -> None:
+        """Close the socket at once, whatever is under way."""
+        self.closed = True
+        self._hang_up()
+        self._transport.abort()
+
+    def has_data(self, is_readable: Callable[[int], bool]) -> bool:
+        """Return whether something has come that was not asked for, or the end, of which the loop has not told yet."""
+        return is_readable(self._transport.get_extra_info("socket").fileno())
+
+    # --- what the event loop calls ---------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep *transport*."""
+        # Every loop's is one, some by their shape alone.
+        self._transport = cast("asyncio.Transport", transport)
+
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - asyncio's interface
+        """Return where to put what comes."""
+        return self._buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Take what has come."""
+        reply = self.reply
+        if reply is None:
+            # It would answer the next request.
+            self.abort()
+            return
+        try:
+            reply.feed(self._buffer[:nbytes])
+        except MalformedReplyError as error:
+            self._fail(error)
+            return
+        if reply.parts:
+            self._unread_bytes += nbytes
+            if self._unread_bytes > UNREAD_BYTES and self._is_reading:
+                self._is_reading = False
+                self._transport.pause_reading()
+        elif not reply.complete and (reply.head is None or self._idle_seconds is not None):
+            # A part of a head, or of the size of a chunk: nothing to look at.
+            return
+        self._wake()
+
+    def eof_received(self) -> None:
+        """Take the end of what the server sends; the loop closes the socket once what is written has gone."""
+        self.closed = True
+        if self.reply is None:
+            self.abort()
+            return
+        try:
+            self.reply.finish()
+        except CutReplyError as error:
+            self._fail(error)
+        else:
+            self._wake()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Take the end of the connection."""
+        self.closed = self._is_lost = True
+        if self.reply is not None and not self.reply.complete:
+            self._fail(exc if isinstance(exc, OSError) else CutReplyError())
+        self._end_timers()
+        on_lost, self._on_lost = self._on_lost, None
+        if on_lost is not None:
+            on_lost()
+
+    def pause_writing(self) -> None:
+        """Hold the rest of the request back: the server takes it more slowly than we have it."""
+        self._has_room = False
+        self._write_timer = self._loop.call_later(WRITE_SECONDS, self._fail, UnwrittenError())
+
+    def resume_writing(self) -> None:
+        """Write on."""
+        self._has_room = True
+        if self._write_timer is not None:
+            self._write_timer.cancel()
+            self._write_timer = None
+        self._send_more()
+
+    # --- the inside ------------------------------------------------------------------------------
+
+    def _send_more(self) -> None:
+        while self._unsent and self._has_room and not self.closed:
+            piece, self._unsent = self._unsent[:WRITE_BYTES], self._unsent[WRITE_BYTES:]
+            self._transport.write(piece)
+
+    def _look_for_life(self) -> None:
+        self._idle_timer = None
+        if self._waiter is None or self._idle_seconds is None:
+            # The reader is busy. Its next wait has a timer of its own.
+            return
+        until = self._waiting_since + self._idle_seconds
+        if self._loop.time() >= until:
+            self._fail(IdleError())
+        else:
+            self._idle_timer = self._loop.call_at(until, self._look_for_life)
+
+    def _fail(self, failure: Failure) -> None:
+        if self.failure is None:
+            self.failure = failure
+        self._unsent = memoryview(b"")
+        if not self._is_lost:
+            self.abort()
+        self._wake()
+
+    def _wake(self) -> None:
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+    def _end_timers(self) -> None:
+        for timer in (self._idle_timer, self._write_timer):
+            if timer is not None:
+                timer.cancel()
+        self._idle_timer = self._write_timer = None

@@ -1,0 +1,159 @@
+"""Requests over connections of our own, straight to the server. See `proxied` for those that need a proxy.
+
+Knows the order of the steps: connection, request, head, body. Must not know who asks or what is said.
+"""
+
+import ssl
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Self
+
+import anyio
+import anyio.to_thread
+
+from sidecar.core import event_loop, platforms, url_policy
+from sidecar.http import dial, failures
+from sidecar.http.connection import READ_BYTES, Connection
+from sidecar.http.exchange import Exchange, Reply
+from sidecar.http.message import CutReplyError, ReplyHead, Target, UnsendableError, encode_head
+from sidecar.http.pool import Origin, Pool
+from sidecar.http.reply_parser import ReplyParser
+
+
+class Direct:
+    """The client. Belongs to the event loop that it is made in."""
+
+    def __init__(self, most: int | None) -> None:
+        """Have at most *most* connections; what comes on top waits."""
+        self._pool = Pool(most, platforms.is_readable)
+        self._has_looked_up = False
+        self._context: ssl.SSLContext | None = None
+        self._making = anyio.Lock()
+        # A read and what is made of it are one step of the loop, so that one buffer does for all connections;
+        # on Windows the system writes into it in its own time.
+        self._buffer = None if platforms.WINDOWS else memoryview(bytearray(READ_BYTES))
+
+    async def send(self, exchange: Exchange, target: Target) -> Reply:
+        """Send *exchange* to *target* and return the reply once its head is there.
+
+        Raises: SidecarError `network_error`, `timeout`, `provider_error` (no HTTP), `invalid_request` (a header that
+        cannot be sent, a name that leads to a link-local address).
+        """
+        request = exchange.request
+        try:
+            head = encode_head(request.method, target, exchange.headers, len(request.body))
+        except UnsendableError as error:
+            raise failures.read(error) from None
+        origin: Origin = target.scheme, target.host, target.port
+        connection = await self._pool.acquire(origin)
+        if connection is None:
+            exchange.fresh = True
+            connection = await self._made(exchange, target)
+        try:
+            exchange.enter("headers")
+            reply = connection.begin(head, request.body)
+            replied = await _head(connection, reply)
+        except BaseException:
+            connection.end()
+            raise
+        connection.limit_silence(exchange.timeouts.idle)
+        body = Body(connection, reply)
+        return Reply(replied.status, replied.headers, body, self._leaving(origin, connection))
+
+    def close(self) -> None:
+        """Close every connection that is idle."""
+        self._pool.close()
+
+    async def _made(self, exchange: Exchange, target: Target) -> Connection:
+        try:
+            connection = await self._connect(exchange, target)
+        except BaseException:
+            self._pool.lose()
+            raise
+        connection.when_lost(self._on_lost(connection))
+        return connection
+
+    async def _connect(self, exchange: Exchange, target: Target) -> Connection:
+        try:
+            context = await self._tls() if target.scheme == "https" else None
+            if not self._has_looked_up:
+                self._has_looked_up = True
+                event_loop.allow_many_lookups()
+            with anyio.fail_after(exchange.timeouts.connect):
+                made = await dial.dial(target.host, target.port)
+            if exchange.guarded and url_policy.is_link_local(made.getpeername()[0]):
+                # Whoever owns a name says where it leads: a harmless one may lead to a cloud's metadata server.
+                made.close()
+                raise failures.link_local()
+            with anyio.fail_after(exchange.timeouts.connect):
+                connection = partial(Connection, self._read_buffer(), partial(dial.hang_up, made))
+                return await dial.attach(made, connection, context, target.host)
+        except TimeoutError:
+            raise failures.unreached() from None
+        except (OSError, ExceptionGroup) as error:
+            raise failures.read(error) from None
+
+    def _read_buffer(self) -> memoryview:
+        return self._buffer or memoryview(bytearray(READ_BYTES))
+
+    async def _tls(self) -> ssl.SSLContext:
+        async with self._making:
+            if self._context is None:
+                # Certificates are read from disk, for which the loop, and a `cancel` in it, need not wait.
+                self._context = await anyio.to_thread.run_sync(dial.tls_context, abandon_on_cancel=True)
+        return self._context
+
+    def _on_lost(self, connection: Connection) -> Callable[[], None]:
+        def lost() -> None:
+            self._pool.forget(connection)
+            self._pool.lose()
+
+        return lost
+
+    def _leaving(self, origin: Origin, connection: Connection) -> Callable[[], Awaitable[None]]:
+        async def leave() -> None:
+            if connection.end():
+                self._pool.put_back(origin, connection)
+
+        return leave
+
+
+async def _head(connection: Connection, reply: ReplyParser) -> ReplyHead:
+    """Return the head of *reply*, waiting for it.
+
+    Raises: SidecarError when the connection fails before.
+    """
+    while reply.head is None:
+        if connection.failure is not None:
+            raise failures.read(connection.failure)
+        await connection.arrival()
+    return reply.head
+
+
+class Body:
+    """The body of one reply, as it comes: an iterator with no generator below it, which each event would pay for."""
+
+    __slots__ = ("_connection", "_reply")
+
+    def __init__(self, connection: Connection, reply: ReplyParser) -> None:
+        self._connection = connection
+        self._reply = reply
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        connection, reply = self._connection, self._reply
+        parts = reply.parts
+        while not parts:
+            if reply.complete:
+                raise StopAsyncIteration
+            if connection.reply is not reply:
+                raise failures.read(CutReplyError())
+            if connection.failure is not None:
+                raise failures.read(connection.failure)
+            await connection.arrival()
+        data = parts[0] if len(parts) == 1 else b"".join(parts)
+        parts.clear()
+        connection.taken()
+        return data

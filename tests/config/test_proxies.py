@@ -1,0 +1,37 @@
+"""Who carries requests over HTTP: the user's choice, and whether a proxy is named."""
+
+import os
+import sys
+
+import pytest
+
+from sidecar.config import loader, proxies
+from sidecar.config.values import ConfigError
+
+
+def test_who_carries_requests() -> None:
+    assert loader.load(env={}).http_client == "direct"
+    assert loader.load(env={"SIDECAR_HTTP": "httpx2"}).http_client == "httpx2"
+    with pytest.raises(ConfigError) as caught:
+        loader.load(env={"SIDECAR_HTTP": "curl"})
+    assert str(caught.value) == "SIDECAR_HTTP must be one of direct, httpx2"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "named"),
+    [
+        ("HTTPS_PROXY", "http://proxy.example:3128", True),
+        ("http_proxy", "proxy.example:3128", True),
+        ("All_Proxy", "socks5://127.0.0.1:1080", True),
+        ("HTTPS_PROXY", "", False),
+        ("NO_PROXY", "*", False),
+        ("FTP_PROXY", "http://proxy.example:3128", False),
+    ],
+)
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the system's settings count too")
+def test_whether_a_proxy_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str, named: bool) -> None:
+    for other in list(os.environ):
+        if other.lower().endswith("_proxy"):
+            monkeypatch.delenv(other)
+    monkeypatch.setenv(name, value)
+    assert proxies.are_set() is named

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from secrets import token_hex
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar, cast
 
 import anyio
 import anyio.to_thread
@@ -19,12 +19,14 @@ from sidecar.core.errors import SidecarError
 from sidecar.core.log import log
 from sidecar.usage.ledger_errors import LedgerError
 from sidecar.usage.ledger_row import Row
-from sidecar.usage.spending import Reservation, Reserved, Spending
+from sidecar.usage.spending import Reservation, Reserved, Spending, Sums
 
 if TYPE_CHECKING:
     from anyio.abc import TaskGroup
 
     from sidecar.usage.ledger_file import Found
+
+T = TypeVar("T")
 
 LINGER_SECONDS = 0.2
 """How long the first row of a batch waits for others."""
@@ -133,10 +135,14 @@ class Ledger:
             await self._has_read.wait()
 
     async def _read(self, since: str, has_read: anyio.Event) -> None:
+        def read(path: Path) -> tuple[Sums, dict[str, int]]:
+            from sidecar.usage import ledger_file  # SQLite comes with it: only a process that has asked somebody pays.
+
+            return ledger_file.read_spending(path, since, self._process)
+
         async with self._turn:
             with suppress(SidecarError):
-                found = await self._in_thread("read_spending", since, self._process)
-                self._spending.sums, self._spending.reserved_by_others = found
+                self._spending.sums, self._spending.reserved_by_others = await self._in_thread(read)
         has_read.set()
 
     async def report(self, by: Sequence[str], since: str | None, until: str | None, provider: str | None) -> "Found":
@@ -144,14 +150,19 @@ class Ledger:
 
         Raises: SidecarError `invalid_request` if the ledger is off, `internal_error` if the file cannot be used.
         """
+
+        def read(path: Path) -> "Found":
+            from sidecar.usage import ledger_file  # SQLite comes with it: only a process that has asked somebody pays.
+
+            return ledger_file.report(path, by, since, until, provider)
+
         if self._path is None:
             raise SidecarError("invalid_request", "The ledger is switched off.", reason="ledger_off")
         async with self._turn:
             with anyio.CancelScope(shield=True):
                 # A cancelled request must not lose the rows that are being written.
                 await self._write()
-            found: Found = await self._in_thread("report", by, since, until, provider)
-            return found
+            return await self._in_thread(read)
 
     async def flush(self) -> None:
         """Write what waits, unless the file could not be used a moment ago."""
@@ -188,9 +199,15 @@ class Ledger:
         self._rows.clear()
         reserved = Reserved(self._process, dict(self._spending.reserved))
         prune = self._since_prune is None or self._since_prune >= PRUNE_EVERY
-        values = [row.make_columns() for row in self._writing]
+        columns = [row.make_columns() for row in self._writing]
+
+        def write(path: Path) -> int:
+            from sidecar.usage import ledger_file  # SQLite comes with it: only a process that has asked somebody pays.
+
+            return ledger_file.write(path, columns, reserved, prune=prune)
+
         try:
-            refused = await self._in_thread("write", values, reserved, prune=prune)
+            refused = await self._in_thread(write)
         except SidecarError:
             self._rows = deque([*self._writing, *self._rows], maxlen=MAX_WAITING)
             raise
@@ -203,31 +220,30 @@ class Ledger:
         finally:
             self._writing = []
 
-    async def _in_thread(self, name: str, *arguments: Any, **options: Any) -> Any:
-        """Return the result of the function *name* of `ledger_file`.
+    async def _in_thread(self, use: Callable[[Path], T]) -> T:
+        """Return what *use* does with the file; it imports `ledger_file`, which comes with SQLite, by itself.
 
         Raises: SidecarError `internal_error` if the file cannot be used.
         """
+        path = cast("Path", self._path)
 
-        def call() -> tuple[Any, LedgerError | None]:
+        def call() -> T | LedgerError:
             try:
-                from sidecar.usage import ledger_file  # Only a process that has asked a provider pays for SQLite.
+                return use(path)
+            except LedgerError as error:
+                return error
             except ImportError:
                 # Some Pythons come without it.
-                return None, LedgerError("no_sqlite")
-            try:
-                return getattr(ledger_file, name)(self._path, *arguments, **options), None
-            except LedgerError as error:
-                return None, error
+                return LedgerError("no_sqlite")
             except MemoryError:
-                return None, LedgerError("no_memory")
+                return LedgerError("no_memory")
 
-        result, problem = await anyio.to_thread.run_sync(call, abandon_on_cancel=True, limiter=self._thread)
-        if problem is None:
+        result = await anyio.to_thread.run_sync(call, abandon_on_cancel=True, limiter=self._thread)
+        if not isinstance(result, LedgerError):
             return result
         self._leave_alone_until = anyio.current_time() + RETRY_SECONDS
         if not self._has_warned:
             self._has_warned = True
-            log("warn", "ledger.unusable", reason=problem.reason)
-            self._warn(problem.to_warning())
-        raise problem.to_refusal()
+            log("warn", "ledger.unusable", reason=result.reason)
+            self._warn(result.to_warning())
+        raise result.to_refusal()

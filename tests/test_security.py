@@ -22,8 +22,8 @@ from packaging.utils import canonicalize_name
 
 from sidecar.auth.logins import store_file
 from sidecar.core import log
-from sidecar.core.errors import without
-from sidecar.core.url_policy import has_steps, is_link_local
+from sidecar.core.errors import remove_secret
+from sidecar.core.url_policy import has_dot_segments, is_link_local
 from tests.support.process_probes import posix_only
 from tests.test_repo import LOCKS, ROOT, environments, pins
 
@@ -59,12 +59,12 @@ def test_other_addresses_are_not(address: str) -> None:
 
 @pytest.mark.parametrize("path", ["/a/../b", "/..", "/./b", "/a/%2e%2E/b", "/a/.%2e?x", "/a/..#x", "//h/../x"])
 def test_a_step_in_a_path_is_known(path: str) -> None:
-    assert has_steps(f"https://h.example{path}")
+    assert has_dot_segments(f"https://h.example{path}")
 
 
 @pytest.mark.parametrize("path", ["", "/", "/v1.5/a..b/...", "/models/x-2.5:say", "/.well-known"])
 def test_a_dot_in_a_name_is_none(path: str) -> None:
-    assert not has_steps(f"https://h.example{path}")
+    assert not has_dot_segments(f"https://h.example{path}")
 
 
 # --- credentials that come back ---------------------------------------------------------------------
@@ -83,16 +83,16 @@ def test_a_credential_is_taken_out_however_it_is_spelt(key: str, before: str, af
         lambda text: urlsafe_b64encode(text.encode()).decode(),
     ]
     for spell in spellings:
-        shown = without(f"Bad: {spell(whole)}", key)
+        shown = remove_secret(f"Bad: {spell(whole)}", key)
         assert key not in shown or key in "Bad: [redacted]"
         assert "[redacted]" in shown
 
 
 def test_a_piece_of_a_long_credential_is_taken_out_and_a_short_one_is_left() -> None:
     key = "0123456789abcdef0123456789ABCDEF"
-    assert without(f"It begins {key[:17]}*** here.", key) == "It begins [redacted] here."
-    assert without(f"It ends in ...{key[-14:]}.", key) == "It ends in [redacted]."
-    assert without("A word.", "word") == "A word."
+    assert remove_secret(f"It begins {key[:17]}*** here.", key) == "It begins [redacted] here."
+    assert remove_secret(f"It ends in ...{key[-14:]}.", key) == "It ends in [redacted]."
+    assert remove_secret("A word.", "word") == "A word."
 
 
 # --- the log -----------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from sidecar.core.errors import SidecarError, without
+from sidecar.core.errors import SidecarError, remove_secret
 
 _TEXTS = ("message", "provider_code", "request_id", "hint", "param")
 
@@ -34,5 +34,5 @@ def redact(error: SidecarError, secrets: Iterable[str]) -> SidecarError:
     texts = {name: text for name in _TEXTS if (text := getattr(error.body, name))}
     redacted = dict(texts)
     for value in secrets:
-        redacted = {name: without(text, value) for name, text in redacted.items()}
-    return error if redacted == texts else error.with_(**redacted)
+        redacted = {name: remove_secret(text, value) for name, text in redacted.items()}
+    return error if redacted == texts else error.with_fields(**redacted)

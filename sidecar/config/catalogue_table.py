@@ -160,6 +160,6 @@ class CatalogueTable(BaseModel):
     @classmethod
     def _check_url(cls, url: str) -> str:
         try:
-            return url_policy.base_url(url, "refresh_url", private_network=False)
+            return url_policy.check_base_url(url, "refresh_url", private_network=False)
         except SidecarError as error:
             raise ValueError(error.body.message) from None

@@ -14,7 +14,7 @@ from protocol.requests import Options
 from sidecar.catalogue.provider_rows import read_gateways
 from sidecar.config.catalogue_table import STRICT, CatalogueTable, check_wire, keep_exact
 from sidecar.config.values import LIMITS
-from sidecar.core.json_values import validation_error
+from sidecar.core.json_values import make_validation_error
 from sidecar.wires.shared.types import Quirks
 
 _VARIABLE = r"^[A-Za-z_][A-Za-z0-9_]*$"
@@ -131,7 +131,7 @@ def _check_fields(values: dict[str, Any], kind: type[msgspec.Struct]) -> dict[st
     try:
         msgspec.convert(values, kind)
     except msgspec.ValidationError as error:
-        raise ValueError(validation_error(error, "", kind).body.message) from None
+        raise ValueError(make_validation_error(error, "", kind).body.message) from None
     return values
 
 

@@ -60,7 +60,7 @@ class SidecarError(Exception):
     ) -> None:
         self.body = ErrorBody(
             code=code,
-            message=clean(message),
+            message=clean_text(message),
             retryable=code in RETRYABLE if retryable is None else retryable,
             retry_after_ms=retry_after_ms,
             provider_status=provider_status,
@@ -74,14 +74,14 @@ class SidecarError(Exception):
         )
         super().__init__(self.body.message)
 
-    def with_(self, **fields: object) -> "SidecarError":
+    def with_fields(self, **fields: object) -> "SidecarError":
         """Return the same failure with some fields of its body filled in."""
         error = SidecarError(self.body.code, self.body.message)
         error.body = msgspec.structs.replace(self.body, **fields)
         return error
 
 
-def clean(text: str) -> str:
+def clean_text(text: str) -> str:
     """Return *text* fit for an error message: one bounded line without controls, credentials or bidi tricks."""
     # What is invisible goes first: it could stand within a credential and hide it.
     text = " ".join(_UNSAFE.sub("", text[: MESSAGE_MAX_CHARS * 4]).split())
@@ -100,7 +100,7 @@ _PIECE_CHARS = 12
 """How much of a long credential's beginning or end tells it."""
 
 
-def without(text: str, credential: str) -> str:
+def remove_secret(text: str, credential: str) -> str:
     """Return *text* without *credential*: plain, in base64, as in a URL, or a piece of its beginning or end."""
     if len(credential) < MIN_HIDDEN_CHARS:
         return text
@@ -129,6 +129,6 @@ def _spellings(credential: str) -> set[str]:
     return found
 
 
-def invalid(message: str, param: str | None = None, **fields: str) -> SidecarError:
+def invalid_request(message: str, param: str | None = None, **fields: str) -> SidecarError:
     """Return an `invalid_request` that names the field at *param*."""
     return SidecarError("invalid_request", message, param=param, **fields)  # type: ignore[arg-type]  # optional str fields only

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 from msgspec import inspect
 
-from sidecar.core.errors import SidecarError, invalid
+from sidecar.core.errors import SidecarError, invalid_request
 
 
 def parse_json(body: bytes) -> Any:
@@ -44,7 +44,7 @@ _PATTERN = re.compile(r"matching regex '(.*)'$", re.DOTALL)
 _MISSING = re.compile(r"missing required field `(\w+)`")
 
 
-def validation_error(error: msgspec.ValidationError, root: str, kind: type) -> SidecarError:
+def make_validation_error(error: msgspec.ValidationError, root: str, kind: type) -> SidecarError:
     """Return the `invalid_request` for a value of the wrong shape, in a *kind* whose own path is *root*."""
     match = _AT.match(str(error))
     problem, path = (match[1], match[2] or "") if match else ("is not valid", "")
@@ -53,13 +53,13 @@ def validation_error(error: msgspec.ValidationError, root: str, kind: type) -> S
         return SidecarError("parse_error", "The line holds a number that is out of range.")
     if missing := _MISSING.search(problem):
         param = f"{param}.{missing[1]}" if param else missing[1]
-        return invalid(f"`{param}` is required.", param)
+        return invalid_request(f"`{param}` is required.", param)
     if problem.startswith(("Invalid enum value", "Invalid value")):
         # msgspec repeats the value here.
-        return invalid(f"`{param}` must be one of: {', '.join(_choices_at(kind, path))}.", param)
+        return invalid_request(f"`{param}` must be one of: {', '.join(_choices_at(kind, path))}.", param)
     problem = _PATTERN.sub(_simplify_pattern, problem[0].lower() + problem[1:])
     where = f"`{param}`" if param else "The request"
-    return invalid(f"{where}: {problem}.", param)
+    return invalid_request(f"{where}: {problem}.", param)
 
 
 def _simplify_pattern(match: re.Match[str]) -> str:

@@ -4,7 +4,7 @@ import binascii
 import re
 
 from protocol.messages import FilePart, ImagePart, Message, Part, TextPart
-from sidecar.core.errors import invalid
+from sidecar.core.errors import invalid_request
 
 _DATA_URL = re.compile(r"^data:([\w.+/-]+)?((?:;[\w=.+-]+)*),", re.ASCII)
 
@@ -21,17 +21,17 @@ def read_inline_data(part: ImagePart | FilePart, where: str) -> tuple[str, str] 
     Raises: SidecarError `invalid_request`, naming *where*, unless the part has exactly one of `data` and `url`.
     """
     if (part.data is None) == (part.url is None):
-        raise invalid(f"`{where}` takes either `data` or `url`.", where)
+        raise invalid_request(f"`{where}` takes either `data` or `url`.", where)
     if part.url is None:
         if part.media_type is None:
-            raise invalid(f"`{where}.media_type` is required beside `data`.", f"{where}.media_type")
+            raise invalid_request(f"`{where}.media_type` is required beside `data`.", f"{where}.media_type")
         return part.media_type, part.data or ""
     if match := _DATA_URL.match(part.url):
         if "base64" not in match[2]:
-            raise invalid(f"`{where}.url`: a data: URL must be base64.", f"{where}.url")
+            raise invalid_request(f"`{where}.url`: a data: URL must be base64.", f"{where}.url")
         return match[1] or part.media_type or "application/octet-stream", part.url[match.end() :]
     if not part.url.startswith(("https://", "http://")):
-        raise invalid(f"`{where}.url` must be an https: or data: URL.", f"{where}.url")
+        raise invalid_request(f"`{where}.url` must be an https: or data: URL.", f"{where}.url")
     return None
 
 
@@ -43,4 +43,4 @@ def decode_text(data: str, where: str) -> str:
     try:
         return binascii.a2b_base64(data, strict_mode=True).decode()
     except (binascii.Error, UnicodeDecodeError):
-        raise invalid(f"`{where}.data` is not base64-encoded UTF-8 text.", f"{where}.data") from None
+        raise invalid_request(f"`{where}.data` is not base64-encoded UTF-8 text.", f"{where}.data") from None

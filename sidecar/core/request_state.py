@@ -22,7 +22,6 @@ class Progress:
     """How far a chat has come: what its terminal line says if it does not end well."""
 
     __slots__ = (
-        "again_at",
         "attempts",
         "cost",
         "delivered",
@@ -33,6 +32,7 @@ class Progress:
         "phase",
         "provider",
         "resume",
+        "retry_at",
         "secrets",
         "tries",
         "usage",
@@ -49,7 +49,7 @@ class Progress:
         """What the last of them was authorized with: no error repeats it, and no `repr` shows it."""
         self.tries = 0
         """The tries begun."""
-        self.again_at = 0.0
+        self.retry_at = 0.0
         """When the next try comes after one that failed, on the monotonic clock."""
         self.delivered = False
         """Whether any content has gone to the lane."""

@@ -3,7 +3,7 @@
 import re
 from typing import Literal
 
-from sidecar.core.errors import invalid
+from sidecar.core.errors import invalid_request
 
 Source = Literal["request", "configuration", "store", "environment", "none"]
 """Where a setting or a credential came from, `none` being the program itself."""
@@ -37,7 +37,7 @@ class Secret:
     __str__ = __repr__
 
 
-def secret(value: str, source: Source, where: str, kind: Kind = "key") -> Secret:
+def parse_secret(value: str, source: Source, where: str, kind: Kind = "key") -> Secret:
     """Return *value*, trimmed, as a secret. A *kind* `document` is taken for a key where it is none.
 
     Raises: SidecarError `invalid_request` naming *where* for a key that no header can carry; it never says the key.
@@ -48,5 +48,5 @@ def secret(value: str, source: Source, where: str, kind: Kind = "key") -> Secret
             return Secret(trimmed, source, kind)
         kind = "key"
     if not _KEY.fullmatch(trimmed):
-        raise invalid(f"`{where}` cannot be a credential: those are printable ASCII without spaces.", where)
+        raise invalid_request(f"`{where}` cannot be a credential: those are printable ASCII without spaces.", where)
     return Secret(trimmed, source, kind)

@@ -46,7 +46,7 @@ class SharedTask(Generic[T]):
             await self.wait_for_update()
         if isinstance(self._error, SidecarError):
             # Each request fills in fields of its own, so each gets a copy.
-            raise self._error.with_()
+            raise self._error.with_fields()
         if self._error is not None:
             raise self._error
         return self._result

@@ -7,7 +7,7 @@ import ipaddress
 import re
 from urllib.parse import urlsplit
 
-from sidecar.core.errors import invalid
+from sidecar.core.errors import invalid_request
 
 MAX_URL_CHARS = 2048
 
@@ -23,7 +23,7 @@ _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 """Where a network of IPv6 alone has the addresses of IPv4. RFC 6052."""
 
 
-def base_url(url: str, where: str, *, private_network: bool) -> str:
+def check_base_url(url: str, where: str, *, private_network: bool) -> str:
     """Return *url* without a trailing slash when a key and a prompt may be sent there.
 
     https anywhere but link-local addresses; plain http to this machine, and to private
@@ -32,21 +32,21 @@ def base_url(url: str, where: str, *, private_network: bool) -> str:
     Raises: SidecarError `invalid_request` naming *where*, never the address.
     """
     if len(url) > MAX_URL_CHARS or not url.isascii() or any(c <= " " or c == "\x7f" or c in '<>"\\^`{|}' for c in url):
-        raise invalid(f"`{where}` is not a plain URL.", where)
+        raise invalid_request(f"`{where}` is not a plain URL.", where)
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
     except ValueError:
-        raise invalid(f"`{where}` is not a URL.", where) from None
+        raise invalid_request(f"`{where}` is not a URL.", where) from None
     if parts.scheme not in ("https", "http") or not host:
-        raise invalid(f"`{where}` must be an https: URL with a host.", where)
+        raise invalid_request(f"`{where}` must be an https: URL with a host.", where)
     if parts.username is not None or parts.password is not None or "?" in url or "#" in url:
-        raise invalid(f"`{where}` must have no user name, query or fragment.", where)
+        raise invalid_request(f"`{where}` must have no user name, query or fragment.", where)
     kind = _kind(host)
     if kind == "link_local":
-        raise invalid(f"`{where}` names a link-local address.", where)
+        raise invalid_request(f"`{where}` names a link-local address.", where)
     if parts.scheme == "http" and kind != "loopback" and not (kind == "private" and private_network):
-        raise invalid(f"`{where}` must be https: plain http is for this machine alone.", where)
+        raise invalid_request(f"`{where}` must be https: plain http is for this machine alone.", where)
     return url.rstrip("/")
 
 
@@ -96,36 +96,36 @@ def _plain(address: _Address) -> _Address:
     return address.ipv4_mapped or address.sixtofour or nat64 or address
 
 
-def same_origin(one: str, other: str) -> bool:
+def has_same_origin(one: str, other: str) -> bool:
     """Return whether two checked addresses have the same scheme, host and port."""
-    return origin(one) == origin(other)
+    return get_origin(one) == get_origin(other)
 
 
 _STEP = re.compile(r"/(?:\.|%2e){1,2}(?=[/?#]|$)", re.IGNORECASE)
 
 
-def has_steps(url: str) -> bool:
+def has_dot_segments(url: str) -> bool:
     """Return whether the path of *url* has a `.` or `..`: what a name, such as a model's, put there leads elsewhere."""
     return _STEP.search(url.partition("?")[0]) is not None
 
 
-def host_of(url: str) -> str:
+def get_host(url: str) -> str:
     """Return the host of a checked address."""
     return urlsplit(url).hostname or ""
 
 
-def path_of(url: str) -> str:
+def get_path(url: str) -> str:
     """Return the path of a checked address."""
     return urlsplit(url).path
 
 
-def origin(url: str) -> str:
+def get_origin(url: str) -> str:
     """Return the scheme, host and port of a checked address, always spelt alike."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.hostname}:{parts.port or {'https': 443}.get(parts.scheme, 80)}"
 
 
-def from_host_variable(value: str, default_port: int, hosted: str | None) -> str:
+def parse_host_variable(value: str, default_port: int, hosted: str | None) -> str:
     """Return the address that a `host:port` variable of a local server names.
 
     A server's variable is its bind address too, so "all interfaces" becomes this machine. Without a
@@ -139,7 +139,7 @@ def from_host_variable(value: str, default_port: int, hosted: str | None) -> str
     authority, slash, path = rest.partition("/")
     host, port = _host_and_port(authority)
     host = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "127.0.0.1"}.get(host, host)  # noqa: S104 - what to replace
-    if hosted and host == host_of(hosted) and not found:
+    if hosted and host == get_host(hosted) and not found:
         scheme, default_port = "https", 443
     if found:
         default_port = 443 if scheme == "https" else 80

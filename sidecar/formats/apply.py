@@ -23,7 +23,7 @@ from protocol.files import (
     Tolerance,
 )
 from protocol.replies import Content
-from sidecar.core.errors import invalid
+from sidecar.core.errors import invalid_request
 from sidecar.formats import matcher, paths
 from sidecar.formats.auto import lexer
 from sidecar.formats.edits import Edit, indentation, indented, kept_lines, of_diff, split_lines
@@ -62,9 +62,9 @@ def apply_edits(
     if isinstance(wanted, str):
         wanted = read_patch(wanted)
     if len(text) > MAX_TEXT_CHARS or text.count("\n") >= MAX_LINES:
-        raise invalid(f"The text has over {MAX_TEXT_CHARS} characters or {MAX_LINES} lines.", "params.text")
+        raise invalid_request(f"The text has over {MAX_TEXT_CHARS} characters or {MAX_LINES} lines.", "params.text")
     if len(wanted) > MAX_EDITS:
-        raise invalid(f"There are over {MAX_EDITS} edits.", "params.edits")
+        raise invalid_request(f"There are over {MAX_EDITS} edits.", "params.edits")
     changed, results, failed = _edited(text, wanted, tolerance, partial=partial)
     applied = [] if changed is None else [each for each in results if not each.problem]
     return EditOutcome(text=text if changed is None else changed, applied=applied, failed=failed)
@@ -90,11 +90,11 @@ def read_patch(patch: str) -> list[Edit]:
     reader = lexer("auto")
     files = [event for event in (*reader.feed(patch), *reader.end(whole=True)) if isinstance(event, Closed)]
     if len({file.start.path for file in files}) > 1:
-        raise invalid("The patch is about several files; the text is one.", "params.patch")
+        raise invalid_request("The patch is about several files; the text is one.", "params.patch")
     found = [edit for file in files for edit in _edits_of(file)] if files else of_diff(patch)
     found = [edit for edit in found if edit.old != edit.new]
     if not found:
-        raise invalid("The patch changes nothing.", "params.patch")
+        raise invalid_request("The patch changes nothing.", "params.patch")
     return found
 
 

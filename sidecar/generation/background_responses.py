@@ -13,7 +13,7 @@ import msgspec
 
 from protocol.requests import Chat, ResumeChat
 from sidecar.auth import authorize
-from sidecar.core.errors import SidecarError, invalid
+from sidecar.core.errors import SidecarError, invalid_request
 from sidecar.core.http import HttpRequest, HttpTimeouts, Response
 from sidecar.core.http_bodies import drain
 from sidecar.core.request_state import RequestState
@@ -62,7 +62,7 @@ def _is_resumed(chat: Chat) -> bool:
 def _load_continuing_wire(wire: str) -> ContinuingWire:
     module = registry.load(wire)
     if not hasattr(module, "continue_request"):
-        raise invalid("`params.method`: this model's answers cannot be resumed.", "params.method")
+        raise invalid_request("`params.method`: this model's answers cannot be resumed.", "params.method")
     return cast("ContinuingWire", module)
 
 

@@ -12,7 +12,7 @@ from protocol.replies import Warn
 from protocol.requests import Chat
 from sidecar.catalogue.models import ModelRow
 from sidecar.config.values import Config
-from sidecar.core.errors import SidecarError, invalid
+from sidecar.core.errors import SidecarError, invalid_request
 from sidecar.core.message_content import list_parts
 from sidecar.generation import request_limits
 from sidecar.providers.model_names import apply_preset
@@ -54,7 +54,7 @@ def _read_fallbacks(config: Config, chat: Chat) -> list[str]:
     if chain is None:
         known = ", ".join(f"`{name}`" for name in sorted(config.chains)) or "none"
         text = f"The configuration has no such chain; [chains] has: {known}."
-        raise invalid(text, "params.options.fallbacks")
+        raise invalid_request(text, "params.options.fallbacks")
     return chain
 
 

@@ -14,7 +14,7 @@ from protocol.errors import Guarantee, Resume, ResumeMethod
 from protocol.messages import Message, Part, TextPart
 from protocol.requests import Chat, ResumeChat
 from sidecar.core import resources
-from sidecar.core.errors import invalid
+from sidecar.core.errors import invalid_request
 from sidecar.wires.shared.types import Cursor, Route
 
 GUARANTEES: dict[ResumeMethod, Guarantee] = {
@@ -80,11 +80,11 @@ def continue_chat(params: ResumeChat) -> ResumeChat:
         return params
     if params.method == "cursor":
         if params.response_id is None:
-            raise invalid("`params.response_id` is required with `cursor`.", "params.response_id")
+            raise invalid_request("`params.response_id` is required with `cursor`.", "params.response_id")
         return params
     text = _join_texts(_list_parts(params.partial_message)).rstrip() if params.partial_message else ""
     if not text:
-        raise invalid("`params.partial_message` must have text to go on from.", "params.partial_message")
+        raise invalid_request("`params.partial_message` must have text to go on from.", "params.partial_message")
     added = [Message(role="assistant", content=text)]
     if params.method == "continue_prompt":
         added.append(Message(role="user", content=_PROMPT.format(text[-LAST_WORDS_CHARS:])))

@@ -67,7 +67,7 @@ async def stream_chat(up: Upstream, state: RequestState, chat: Chat, sink: Sink)
         except SidecarError as error:
             if failure is None or state.progress.tries > tries:
                 # A fallback that could not even be asked says nothing of what is wrong.
-                failure = error.with_(provider=state.progress.provider, model=state.progress.model)
+                failure = error.with_fields(provider=state.progress.provider, model=state.progress.model)
             if last or state.progress.delivered or error.body.code not in FALLBACK_CODES:
                 raise failure from None
             sink.tell(Status(state="falling_back", attempt=number, code=error.body.code))
@@ -160,11 +160,11 @@ def _explain(up: Upstream, progress: Progress, plan: ChatPlan, error: SidecarErr
     if progress.delivered and body.code in ("network_error", "stream_interrupted"):
         # A provider that was kept waiting hangs up and is not to blame.
         reason = "host_backpressure" if progress.held_up else body.reason
-        return error.with_(code="stream_interrupted", retryable=True, reason=reason)
+        return error.with_fields(code="stream_interrupted", retryable=True, reason=reason)
     if body.code == "model_not_found" and body.hint is None and (names := model_lists.nearest(up, plan.origin)):
-        return error.with_(hint=f"Nearest: {', '.join(names)}.")
+        return error.with_fields(hint=f"Nearest: {', '.join(names)}.")
     if body.code == "network_error" and body.reason == "refused" and target.row.setup_hint:
-        return error.with_(hint=target.row.setup_hint)
+        return error.with_fields(hint=target.row.setup_hint)
     return error
 
 

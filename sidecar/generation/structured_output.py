@@ -14,7 +14,7 @@ import msgspec
 from protocol.messages import Message, TextPart
 from protocol.replies import Structured, Warn
 from protocol.requests import ResponseFormat
-from sidecar.core.errors import clean
+from sidecar.core.errors import clean_text
 from sidecar.core.message_content import list_parts
 from sidecar.wires.shared.options import RESPONSE_FORMAT
 
@@ -81,7 +81,7 @@ def _find_violation(value: Any, schema: dict[str, Any]) -> str | None:
         kind.check_schema(schema)
         error = best_match(kind(schema, registry=Registry()).iter_errors(value))
     except SchemaError as wrong:
-        return clean(f"$: the schema is none: {wrong.message}")
+        return clean_text(f"$: the schema is none: {wrong.message}")
     except (Unresolvable, re.error, RecursionError):
         return "$: the schema cannot be applied"
-    return None if error is None else clean(f"{error.json_path}: {error.message}")
+    return None if error is None else clean_text(f"{error.json_path}: {error.message}")

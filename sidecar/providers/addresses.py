@@ -32,7 +32,7 @@ def find_base_address(resolved: ResolvedProvider, *, has_key: bool) -> BaseAddre
     if url := read_provider_variable(env, provider.id, "base_url"):
         return _check(url, "environment", f"SIDECAR_{provider.id.upper()}_BASE_URL", row, variant)
     if row.address.host_env and (host := env.get(row.address.host_env)):
-        url = url_policy.from_host_variable(host, row.address.host_port, row.auth.key_base_url)
+        url = url_policy.parse_host_variable(host, row.address.host_port, row.auth.key_base_url)
         return _check(url, "environment", row.address.host_env, row, variant)
     if url := _find_gateway_address(provider, settings):
         return BaseAddress(url, "gateway")
@@ -47,7 +47,7 @@ def _requested(resolved: ResolvedProvider) -> str | None:
 
 def _check(url: str, source: Source, where: str, row: ProviderRow, variant: Variant | None) -> BaseAddress:
     private = row.address.private_network or source == "configuration"
-    checked = url_policy.base_url(url, where, private_network=private)
+    checked = url_policy.check_base_url(url, where, private_network=private)
     # Where only the host is given, the path that the provider's own SDK would add is added.
     is_bare = checked.count("/") == 2
     suffix = (variant and variant.default_path) or row.address.default_path

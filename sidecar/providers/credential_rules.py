@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from sidecar.catalogue import provider_rows
 from sidecar.catalogue.provider_rows import ProviderRow
 from sidecar.core import url_policy
-from sidecar.core.errors import SidecarError, invalid
+from sidecar.core.errors import SidecarError, invalid_request
 from sidecar.core.secret import Secret
 from sidecar.providers.addresses import find_base_address
 from sidecar.providers.settings import merge_settings
@@ -22,7 +22,7 @@ def select_credential(provider: Provider, address: BaseAddress, credential: Secr
     row = provider.row
     if address.source == "request" and not (row.auth.optional and row.address.private_network):
         text = "An address of the request's own needs its credential beside it: add `params.api_key`."
-        raise invalid(text, "params.api_key")
+        raise invalid_request(text, "params.api_key")
     if row.auth.optional:
         return None
     if credential is None:
@@ -47,7 +47,7 @@ def _belongs(provider: Provider, address: BaseAddress, credential: Secret) -> bo
     if credential.source == "store":
         return address.source != "request" and credential.home == describe_server(provider)
     if credential.source == "environment" and provider.row.auth.key_base_url:
-        return url_policy.same_origin(address.url, provider.row.auth.key_base_url)
+        return url_policy.has_same_origin(address.url, provider.row.auth.key_base_url)
     return address.source in ("none", "gateway", credential.source)
 
 
@@ -59,7 +59,7 @@ def describe_server(provider: Provider) -> str:
     spec = TargetSpec(provider=provider.id)
     resolved = ResolvedProvider(provider, spec, "", merge_settings(provider, None))
     address = find_base_address(resolved, has_key=True)
-    place = "built-in" if address.source in ("none", "gateway") else url_policy.origin(address.url)
+    place = "built-in" if address.source in ("none", "gateway") else url_policy.get_origin(address.url)
     names = [key for key, setting in provider.row.settings.items() if setting.binds_credential]
     return " ".join([place, *(f"{key}={resolved.settings[key]}" for key in names if key in resolved.settings)])
 
@@ -76,7 +76,7 @@ def check_prefix(provider: Provider, address: BaseAddress, credential: Secret) -
         rows = provider_rows.read_providers()
         names = " or ".join(rows[owner].name for owner in owners)
         where = "params.api_key" if credential.source == "request" else None
-        raise invalid(f"The key for {rows[provider.id].name} has the form of one for {names}.", where)
+        raise invalid_request(f"The key for {rows[provider.id].name} has the form of one for {names}.", where)
 
 
 def _where_to_set(row: ProviderRow, env: Mapping[str, str]) -> str:

@@ -4,7 +4,7 @@ Must not know to which address a credential may go (`credential_rules`).
 """
 
 from sidecar.catalogue.provider_rows import ProviderRow
-from sidecar.core.secret import Kind, Secret, secret
+from sidecar.core.secret import Kind, Secret, parse_secret
 from sidecar.providers.settings import read_settings
 from sidecar.providers.values import Provider, TargetSpec
 
@@ -26,11 +26,11 @@ def find_credential(provider: Provider, spec: TargetSpec) -> Secret | None:
     table, stored = provider.table, provider.setup.found.credentials.get(provider.id)
     for field, kind in _KINDS.items():
         if value := table.get(field):
-            return secret(value, "configuration", f"providers.{provider.id}.{field}", _kind(provider.row, kind))
+            return parse_secret(value, "configuration", f"providers.{provider.id}.{field}", _kind(provider.row, kind))
         if variable := table.get(f"{field}_env"):
             # Named in the user's own file, so it belongs to the address that stands beside it.
             value = provider.setup.config.env.get(variable)
-            return secret(value, "configuration", variable, _kind(provider.row, kind)) if value else stored
+            return parse_secret(value, "configuration", variable, _kind(provider.row, kind)) if value else stored
     # Where the user names variables, the usual ones do not count.
     return stored or (None if table.get("api_keys_env") else _read_environment(provider))
 
@@ -61,11 +61,11 @@ def has_identity(provider: Provider) -> bool:
 def _read_request(row: ProviderRow, spec: TargetSpec) -> Secret | None:
     settings = spec.settings
     if spec.api_key is not None:
-        return secret(spec.api_key, "request", "params.api_key", _kind(row, "key"))
+        return parse_secret(spec.api_key, "request", "params.api_key", _kind(row, "key"))
     if settings and settings.api_key is not None:
-        return secret(settings.api_key, "request", "params.settings.api_key", _kind(row, "key"))
+        return parse_secret(settings.api_key, "request", "params.settings.api_key", _kind(row, "key"))
     if settings and settings.access_token is not None:
-        return secret(settings.access_token, "request", "params.settings.access_token", "token")
+        return parse_secret(settings.access_token, "request", "params.settings.access_token", "token")
     return None
 
 
@@ -78,7 +78,7 @@ def _read_keys(provider: Provider) -> list[Secret]:
     values += [(variable, env.get(variable)) for variable in (table.get("api_key_env"),) if variable]
     values += [(f"{where}.api_keys[{index}]", key) for index, key in enumerate(table.get("api_keys", ()))]
     values += [(variable, env.get(variable)) for variable in table.get("api_keys_env", ())]
-    return [secret(value, "configuration", place) for place, value in values if value]
+    return [parse_secret(value, "configuration", place) for place, value in values if value]
 
 
 def _read_environment(provider: Provider) -> Secret | None:
@@ -86,7 +86,7 @@ def _read_environment(provider: Provider) -> Secret | None:
     for variables, kind in ((row.auth.key_env, _KINDS["api_key"]), (row.auth.token_env, _KINDS["access_token"])):
         for variable in variables:
             if value := env.get(variable):
-                return secret(value, "environment", variable, _kind(row, kind))
+                return parse_secret(value, "environment", variable, _kind(row, kind))
     return None
 
 

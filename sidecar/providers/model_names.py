@@ -5,7 +5,7 @@ import msgspec
 from protocol.requests import Chat, Options
 from sidecar.catalogue import provider_rows
 from sidecar.config.values import Config
-from sidecar.core.errors import SidecarError, invalid
+from sidecar.core.errors import SidecarError, invalid_request
 
 
 def apply_preset(config: Config, provider: str | None, chat: Chat) -> tuple[str | None, Chat]:
@@ -34,11 +34,11 @@ def split_model(config: Config, provider: str | None, model: str) -> tuple[str, 
     elif provider is None:
         prefix, slash, rest = model.partition("/")
         if not slash or not is_provider(config, prefix):
-            raise invalid("`provider` is required, unless the model names it: `provider/model`.", "provider")
+            raise invalid_request("`provider` is required, unless the model names it: `provider/model`.", "provider")
         provider, model = prefix, rest
     found = find_id(config, provider)
     if not model:
-        raise invalid("`params.model` names a provider but no model.", "params.model")
+        raise invalid_request("`params.model` names a provider but no model.", "params.model")
     return found, model
 
 

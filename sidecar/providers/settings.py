@@ -12,7 +12,7 @@ import msgspec
 
 from protocol.requests import Settings
 from sidecar.config.environment import read_provider_variable
-from sidecar.core.errors import invalid
+from sidecar.core.errors import invalid_request
 from sidecar.providers.values import Provider
 
 _PLAIN = re.compile(r"[\w.:@+-]{1,256}", re.ASCII)
@@ -33,7 +33,7 @@ def merge_settings(provider: Provider, requested: Settings | None) -> dict[str, 
     for key, value in merged.items():
         if isinstance(value, str) and key not in free and not _PLAIN.fullmatch(value):
             text = f"The setting `{key}` of {provider.id} has characters that no address may have."
-            raise invalid(text, f"params.settings.{key}")
+            raise invalid_request(text, f"params.settings.{key}")
     return merged
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import quote
 
 from sidecar.catalogue.provider_rows import ProviderRow
-from sidecar.core.errors import SidecarError, invalid
+from sidecar.core.errors import SidecarError, invalid_request
 
 _FIELD = re.compile(r"\{(\w+)\}")
 _LABEL = re.compile(r"[A-Za-z0-9-]{1,63}", re.ASCII)
@@ -27,7 +27,9 @@ def fill(template: str, provider: str, row: ProviderRow, settings: Mapping[str, 
         # The end of a host's name says whose it is, and may be a domain; what stands before it is one label.
         allowed = _DOMAIN if match.end() == host_end else _LABEL
         if match.start() < host_end and not allowed.fullmatch(str(settings[key])):
-            raise invalid(f"The setting `{key}` of {provider} is no part of a host name.", f"params.settings.{key}")
+            raise invalid_request(
+                f"The setting `{key}` of {provider} is no part of a host name.", f"params.settings.{key}"
+            )
         # A model's own slashes and `@` are part of paths at every provider that has the model there.
         return quote(str(settings[key]), safe="@/" if key == "model" else "@")
 
@@ -37,7 +39,7 @@ def fill(template: str, provider: str, row: ProviderRow, settings: Mapping[str, 
 def _missing(key: str, provider: str, row: ProviderRow) -> SidecarError:
     setting = row.settings.get(key)
     variables = " or ".join(setting.env) if setting and setting.env else f"SIDECAR_{provider.upper()}_{key.upper()}"
-    return invalid(
+    return invalid_request(
         f"{row.name} needs the setting `{key}`.",
         f"params.settings.{key}",
         hint=f"Put `{key}` into [providers.{provider}] of the configuration, set {variables}, "

@@ -7,7 +7,7 @@ import msgspec
 
 from protocol.replies import ReplyId
 from protocol.requests import PARAMS, Envelope
-from sidecar.core.errors import SidecarError, invalid
+from sidecar.core.errors import SidecarError, invalid_request
 from sidecar.core.log import find_origin, log
 from sidecar.server import framing, heartbeat
 from sidecar.server.actions import ACTIONS, ImmediateAction, TaskAction
@@ -46,7 +46,7 @@ def _make_too_long_error(line: TooLong) -> SidecarError:
             "internal_error", "There is not enough memory for a line of this length.", reason="no_memory"
         )
     text = f"The line is longer than {framing.MAX_LINE_BYTES} bytes; the rest of it was skipped."
-    return invalid(text, reason="line_too_long")
+    return invalid_request(text, reason="line_too_long")
 
 
 def _find_id(line: bytes) -> ReplyId:
@@ -64,7 +64,7 @@ def _find_id(line: bytes) -> ReplyId:
 def _start(app: App, envelope: Envelope, line: bytes) -> None:
     action = ACTIONS.get(envelope.action)
     if action is None:
-        raise invalid(f"`action` must be one of: {', '.join(ACTIONS)}.", "action")
+        raise invalid_request(f"`action` must be one of: {', '.join(ACTIONS)}.", "action")
     if app.leaving and envelope.action != "shutdown":
         raise SidecarError("shutting_down", "The process is leaving and takes no new requests.")
     if envelope.id in app.requests and (envelope.id is not msgspec.UNSET or isinstance(action, TaskAction)):
@@ -91,7 +91,7 @@ def _start(app: App, envelope: Envelope, line: bytes) -> None:
 def _refuse_unknown(line: bytes, known: Envelope) -> None:
     unknown = next(framing.find_unknown_fields(msgspec.json.decode(line), known), None)
     if unknown:
-        raise invalid(f"`{unknown}` is not a field of {known.action}.", unknown)
+        raise invalid_request(f"`{unknown}` is not a field of {known.action}.", unknown)
 
 
 async def _run(app: App, request: OpenRequest, action: TaskAction, params: msgspec.Struct) -> None:

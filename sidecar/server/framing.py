@@ -12,7 +12,7 @@ import msgspec
 
 from protocol.requests import Envelope, Id
 from sidecar.core.errors import SidecarError
-from sidecar.core.json_values import validation_error
+from sidecar.core.json_values import make_validation_error
 
 MAX_LINE_BYTES = 32 * 1024 * 1024
 """The longest request line: room for a few images. A longer one is refused and skipped, never kept."""
@@ -164,7 +164,7 @@ def decode_params(raw: bytes | msgspec.Raw, kind: type[T]) -> T:
     try:
         return _decoder(kind).decode(raw)
     except msgspec.ValidationError as error:
-        raise validation_error(error, "params", kind) from None
+        raise make_validation_error(error, "params", kind) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise make_parse_error(error) from None
 
@@ -198,7 +198,7 @@ def _make_envelope_error(error: msgspec.ValidationError, line: bytes) -> Sidecar
         return SidecarError("parse_error", "The line holds a number that is out of range.")
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as broken:
         return make_parse_error(broken)
-    return validation_error(error, "", Envelope)
+    return make_validation_error(error, "", Envelope)
 
 
 _TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*+"?|[{}\[\]:,]|[^\s{}\[\]:,"]++')

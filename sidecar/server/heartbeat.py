@@ -51,8 +51,8 @@ def _check(request: OpenRequest, now: float, heartbeat_ms: int) -> None:
 def make_status(progress: Progress, silent_ms: int, now: float) -> Status:
     """Return what a request is waiting for that had no chunk for *silent_ms*; *now* is on the monotonic clock."""
     phase = progress.phase
-    if phase == "queue" and progress.again_at > now:
-        wait_ms = int((progress.again_at - now) * 1000)
+    if phase == "queue" and progress.retry_at > now:
+        wait_ms = int((progress.retry_at - now) * 1000)
         return Status(state="retrying", wait_ms=wait_ms, phase=phase, silent_ms=silent_ms)
     if phase == "queue":
         return Status(state="queued", phase=phase, silent_ms=silent_ms)

@@ -9,7 +9,7 @@ import anyio
 import msgspec
 
 from protocol.requests import Envelope
-from sidecar.core.errors import SidecarError, invalid
+from sidecar.core.errors import SidecarError, invalid_request
 from sidecar.core.request_state import CancelReason, RequestState
 from sidecar.server.write_queue import Lane
 
@@ -38,7 +38,7 @@ class OpenRequest:
         Raises: SidecarError `invalid_request` if there is none.
         """
         if self.envelope.provider is None:
-            raise invalid("`provider` is required.", "provider")
+            raise invalid_request("`provider` is required.", "provider")
         return self.envelope.provider
 
 

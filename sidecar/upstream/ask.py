@@ -92,7 +92,7 @@ async def ask(state: RequestState, question: Question[P, T], plan: P) -> T:
             (payer or gate.budget).give_back(paid)
             return answer
         question.tell(Status(state="retrying", attempt=tried, wait_ms=wait_ms, code=seen.body.code))
-        progress.phase, progress.again_at = "queue", time.monotonic() + wait_ms / 1000
+        progress.phase, progress.retry_at = "queue", time.monotonic() + wait_ms / 1000
         await anyio.sleep(wait_ms / 1000)
         tried += 1
 
@@ -117,7 +117,7 @@ async def _take_turn(
         except SidecarError as error:
             if progress.held_up and error.body.code == "network_error":
                 # A provider that was kept waiting hangs up and is not to blame: the gate must not count it.
-                raise error.with_(code="stream_interrupted", retryable=True, reason="host_backpressure") from None
+                raise error.with_fields(code="stream_interrupted", retryable=True, reason="host_backpressure") from None
             raise
 
 

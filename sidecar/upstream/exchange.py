@@ -45,7 +45,7 @@ async def _ask(http: Transport, question: Question) -> Answer:
                 body = await read_error_body(response)
             answer = Answer(response.status, response.headers, body)
     except SidecarError as error:
-        raise error.with_(phase=error.body.phase or trace.phase) from None
+        raise error.with_fields(phase=error.body.phase or trace.phase) from None
     failure = question.classify(answer)
     if failure is not None:
         raise failure

@@ -61,7 +61,7 @@ class HttpClient:
         Raises: SidecarError `network_error`, `timeout`, `provider_error` (no HTTP), `invalid_request` (a header that
         cannot be sent, a path with steps, a name that leads to a link-local address).
         """
-        if url_policy.has_steps(request.url):
+        if url_policy.has_dot_segments(request.url):
             text = "A name in the request's address, the model's as a rule, has a `.` or `..` for a step."
             raise SidecarError("invalid_request", text, reason="address")
         headers = {"user-agent": f"sidecar/{__version__}", "accept-encoding": "identity"} | request.headers | {**auth}

@@ -13,7 +13,7 @@ import msgspec
 
 from sidecar.config.values import Config
 from sidecar.core import resources
-from sidecar.core.errors import SidecarError, invalid
+from sidecar.core.errors import SidecarError, invalid_request
 from sidecar.core.http import Response
 from sidecar.wires import registry
 from sidecar.wires.shared.types import Route
@@ -62,7 +62,7 @@ async def send(config: Config, route: Route) -> AsyncIterator[Response]:
             head = msgspec.json.decode((case / "head.json").read_bytes(), type=_Head)
         except (msgspec.DecodeError, UnicodeDecodeError):
             text = "The exchange's `head.json` must be an object with `status`, a number, and `headers`, of strings."
-            raise invalid(text, "params.model") from None
+            raise invalid_request(text, "params.model") from None
     body = next(case.glob("response.*")).read_bytes()
     yield Response(head.status, head.headers, _paced(body))
 

@@ -113,4 +113,4 @@ def _is_free(row: ProviderRow, base_url: str, model: str) -> bool:
     """Return whether the server is the user's own."""
     if fnmatchcase(model, row.pricing.billed_models):
         return False
-    return row.auth.key_base_url is None or not url_policy.same_origin(base_url, row.auth.key_base_url)
+    return row.auth.key_base_url is None or not url_policy.has_same_origin(base_url, row.auth.key_base_url)

@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 
-from sidecar.core.errors import invalid
+from sidecar.core.errors import invalid_request
 
 
 def parse_time(text: str, param: str) -> datetime:
@@ -14,7 +14,7 @@ def parse_time(text: str, param: str) -> datetime:
         named = datetime.fromisoformat(text)
         return (named if named.tzinfo else named.replace(tzinfo=UTC)).astimezone(UTC)
     except (ValueError, OverflowError):
-        raise invalid(f"`{param}` must be a date or a time in ISO 8601.", param) from None
+        raise invalid_request(f"`{param}` must be a date or a time in ISO 8601.", param) from None
 
 
 def format_time(at: datetime) -> str:

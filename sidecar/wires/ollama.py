@@ -294,9 +294,9 @@ def classify(status: int, headers: dict[str, str], body: bytes) -> SidecarError:
     message = _read_message(document.get("error")) if isinstance(document, dict) else read_plain_text(body)
     error = classify_error(ReportedError(message=message), status, headers, ERRORS)
     if isinstance(document, dict) and document.get("signin_url"):
-        return error.with_(code="auth_required", hint="Sign in with `ollama signin`.")
+        return error.with_fields(code="auth_required", hint="Sign in with `ollama signin`.")
     if status == 404:
-        return error.with_(hint="Get the model with `ollama pull` first.")
+        return error.with_fields(hint="Get the model with `ollama pull` first.")
     return error
 
 

@@ -15,7 +15,7 @@ that needs more room is a package, with its encoder in `request`.
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
-from sidecar.core.errors import invalid
+from sidecar.core.errors import invalid_request
 from sidecar.wires.shared.types import Wire
 
 
@@ -86,5 +86,7 @@ def load(name: str) -> Wire:
     Raises: SidecarError `invalid_request` when there is none.
     """
     if name not in _WIRES:
-        raise invalid(f"`params.options.wire` must be one of: {', '.join(list_names())}.", "params.options.wire")
+        raise invalid_request(
+            f"`params.options.wire` must be one of: {', '.join(list_names())}.", "params.options.wire"
+        )
     return _WIRES[name]()

@@ -129,7 +129,7 @@ async def test_a_refused_token_is_replaced_once_it_is_a_minute_old(
     assert await get_bearer(call) == "ya29.first"
     assert await google.renew(call, UNAUTHORIZED) is None
     token_clock.pass_by(MIN_AGE_SECONDS)
-    assert await google.renew(call, UNAUTHORIZED.with_(provider_status=403)) is None
+    assert await google.renew(call, UNAUTHORIZED.with_fields(provider_status=403)) is None
     assert await google.renew(call, UNAUTHORIZED) is call.target
     assert await get_bearer(call) == "ya29.second"
     # A key is the user's own affair.

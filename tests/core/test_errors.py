@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from protocol.errors import ErrorBody
-from sidecar.core.errors import MESSAGE_MAX_CHARS, SidecarError, clean
+from sidecar.core.errors import MESSAGE_MAX_CHARS, SidecarError, clean_text
 from sidecar.wires.shared.error_rules import ReportedError, classify_error
 
 CANARIES = [
@@ -30,12 +30,12 @@ INVISIBLE = ["\u200b", "\u2060", "\ufeff", "\x00", "\x7f", "\u202e", "\xad"]
 
 @pytest.mark.parametrize("canary", CANARIES)
 def test_a_credential_is_not_shown(canary: str) -> None:
-    assert "CANARY" not in clean(f"Incorrect API key provided: {canary}. You can find your key in your account.")
+    assert "CANARY" not in clean_text(f"Incorrect API key provided: {canary}. You can find your key in your account.")
 
 
 @pytest.mark.parametrize("hidden", INVISIBLE)
 def test_a_credential_cannot_hide_behind_what_is_invisible(hidden: str) -> None:
-    assert "CANARY" not in clean(f"key: s{hidden}k-CAN{hidden}ARY-01{hidden}23456789")
+    assert "CANARY" not in clean_text(f"key: s{hidden}k-CAN{hidden}ARY-01{hidden}23456789")
 
 
 def test_every_field_that_repeats_a_provider_is_clean() -> None:
@@ -52,8 +52,8 @@ def test_every_field_that_repeats_a_provider_is_clean() -> None:
     | st.lists(st.sampled_from([*CANARIES, *INVISIBLE, " ", "\n", "x" * 200]), max_size=20).map("".join)
 )
 def test_clean_is_idempotent_and_bounded_and_one_line(text: str) -> None:
-    once = clean(text)
-    assert clean(once) == once
+    once = clean_text(text)
+    assert clean_text(once) == once
     assert len(once) <= MESSAGE_MAX_CHARS
     assert not [c for c in once if unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp")]
     assert not set(once) & set(INVISIBLE)
@@ -62,13 +62,13 @@ def test_clean_is_idempotent_and_bounded_and_one_line(text: str) -> None:
 
 def test_clean_leaves_ordinary_text_alone() -> None:
     text = "Ungültige Anfrage: «model», 模型不存在 🙂 {0.__class__} %s ${jndi:}"
-    assert clean(text) == text
-    assert clean("two\nlines\tand   more") == "two lines and more"
+    assert clean_text(text) == text
+    assert clean_text("two\nlines\tand   more") == "two lines and more"
 
 
 def test_a_long_message_ends_in_an_ellipsis() -> None:
-    assert clean("word " * 1000).endswith("…")
-    assert len(clean("x" * 10_000_000)) == MESSAGE_MAX_CHARS
+    assert clean_text("word " * 1000).endswith("…")
+    assert len(clean_text("x" * 10_000_000)) == MESSAGE_MAX_CHARS
 
 
 def test_an_error_of_any_origin_is_clean() -> None:

@@ -5,14 +5,14 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from sidecar.core.errors import SidecarError
-from sidecar.core.url_policy import base_url, from_host_variable, host_of, same_origin
+from sidecar.core.url_policy import check_base_url, get_host, has_same_origin, parse_host_variable
 
 WHERE = "params.base_url"
 
 
 def refused(url: str, *, private_network: bool = False) -> SidecarError:
     with pytest.raises(SidecarError) as caught:
-        base_url(url, WHERE, private_network=private_network)
+        check_base_url(url, WHERE, private_network=private_network)
     return caught.value
 
 
@@ -37,14 +37,14 @@ def refused(url: str, *, private_network: bool = False) -> SidecarError:
     ],
 )
 def test_what_is_taken(url: str) -> None:
-    assert base_url(url, WHERE, private_network=False) == url
+    assert check_base_url(url, WHERE, private_network=False) == url
 
 
 @pytest.mark.parametrize(
     ("url", "kept"), [("https://h.example/", "https://h.example"), ("https://h.example/v1//", "https://h.example/v1")]
 )
 def test_a_slash_at_the_end_is_taken_away(url: str, kept: str) -> None:
-    assert base_url(url, WHERE, private_network=False) == kept
+    assert check_base_url(url, WHERE, private_network=False) == kept
 
 
 @pytest.mark.parametrize(
@@ -156,7 +156,7 @@ def test_plain_http_never_leaves_the_users_own_network(host: str, private_networ
 @pytest.mark.parametrize("host", ["10.0.0.7", "172.16.0.1", "192.168.1.20:8000", "[fd00::7]", "[::ffff:192.168.1.20]"])
 def test_plain_http_to_private_addresses_is_for_servers_of_the_user(host: str) -> None:
     url = f"http://{host}/v1"
-    assert base_url(url, WHERE, private_network=True) == url
+    assert check_base_url(url, WHERE, private_network=True) == url
     refused(url)
 
 
@@ -195,7 +195,7 @@ def test_plain_http_to_private_addresses_is_for_servers_of_the_user(host: str) -
 @example("https://[::ffff:169.254.169.254]", False)
 def test_no_text_raises_anything_else_or_is_repeated(url: str, private_network: bool) -> None:
     try:
-        kept = base_url(url, WHERE, private_network=private_network)
+        kept = check_base_url(url, WHERE, private_network=private_network)
     except SidecarError as error:
         refusal = error.body
     else:
@@ -228,13 +228,13 @@ def check_kept(url: str, kept: str) -> None:
     ],
 )
 def test_an_origin_is_scheme_host_and_port(one: str, other: str, same: bool) -> None:
-    assert same_origin(one, other) is same
-    assert same_origin(other, one) is same
+    assert has_same_origin(one, other) is same
+    assert has_same_origin(other, one) is same
 
 
 def test_the_host_of_an_address() -> None:
-    assert host_of("https://H.example:8443/v1") == "h.example"
-    assert host_of("http://[::1]:1/") == "::1"
+    assert get_host("https://H.example:8443/v1") == "h.example"
+    assert get_host("http://[::1]:1/") == "::1"
 
 
 @pytest.mark.parametrize(
@@ -263,7 +263,7 @@ def test_the_host_of_an_address() -> None:
     ],
 )
 def test_the_variable_of_a_local_server(value: str, address: str) -> None:
-    assert from_host_variable(value, 11434, "https://hosted.example") == address
+    assert parse_host_variable(value, 11434, "https://hosted.example") == address
 
 
 @settings(max_examples=100)
@@ -272,4 +272,4 @@ def test_the_variable_of_a_local_server(value: str, address: str) -> None:
     | st.lists(st.sampled_from(["[", "]", ":", "/", "//", "1", "::", "h", "https", "\u00b2"]), max_size=8).map("".join)
 )
 def test_no_variable_raises(value: str) -> None:
-    assert from_host_variable(value, 11434, None).partition("://")[1]
+    assert parse_host_variable(value, 11434, None).partition("://")[1]

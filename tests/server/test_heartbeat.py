@@ -153,7 +153,7 @@ async def test_a_host_that_wants_no_more_is_told_no_more(world: World) -> None:
 
 
 @pytest.mark.parametrize(
-    ("phase", "again_at", "told"),
+    ("phase", "retry_at", "told"),
     [
         (None, 0.0, {"state": "waiting"}),
         ("queue", 0.0, {"state": "queued", "phase": "queue"}),
@@ -167,7 +167,7 @@ async def test_a_host_that_wants_no_more_is_told_no_more(world: World) -> None:
 )
 def test_what_is_waited_for_is_told_by_its_phase(phase: Phase | None, again_at: float, told: dict[str, Any]) -> None:
     progress = Progress()
-    progress.phase, progress.again_at = phase, again_at
+    progress.phase, progress.retry_at = phase, again_at
     status = msgspec.to_builtins(heartbeat.make_status(progress, 15_000, 100.0))
     assert status == {"type": "status", "silent_ms": 15_000} | told
 

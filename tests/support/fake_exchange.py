@@ -28,7 +28,7 @@ class FakeExchange:
         if callable(answer):
             answer = await answer(Seen(request.method, request.url, request.headers, request.body))
         if isinstance(answer, SidecarError):
-            raise answer.with_()
+            raise answer.with_fields()
         given = exchange.Answer(answer.status, answer.headers, answer.body)
         failure = question.classify(given)
         if failure is not None:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from protocol.errors import ErrorCode
-from sidecar.core.errors import RETRYABLE, SidecarError, clean
+from sidecar.core.errors import RETRYABLE, SidecarError, clean_text
 from sidecar.wires import registry
 from sidecar.wires.shared.error_rules import STATUS_RULES, ReportedError, Rule, classify_error, list_codes
 from sidecar.wires.shared.reply_headers import MAX_RETRY_AFTER_MS, read_request_id, read_retry_after_ms
@@ -326,7 +326,7 @@ def test_what_a_provider_documents(wire: str, status: int, body: dict[str, Any],
     error = registry.load(wire).classify(status, {"retry-after": "7"}, msgspec.json.encode(body)).body
     assert error.code == code
     assert error.provider_status == status
-    assert error.message == clean(body["error"]["message"])
+    assert error.message == clean_text(body["error"]["message"])
     assert error.retryable is (code in RETRYABLE)
     assert error.retry_after_ms == 7000
     assert "sk-abc" not in error.message

@@ -19,9 +19,9 @@ from sidecar.auth.logins.pace import Pace, read_seconds
 from sidecar.auth.redaction import redact
 from sidecar.catalogue.provider_columns import DeviceLogin
 from sidecar.core import url_policy
-from sidecar.core.errors import SidecarError, clean
+from sidecar.core.errors import SidecarError, clean_text
 from sidecar.core.http import HttpRequest, HttpTimeouts
-from sidecar.core.secret import Kind, Secret, secret
+from sidecar.core.secret import Kind, Secret, parse_secret
 from sidecar.wires.shared.error_rules import list_codes
 from sidecar.wires.shared.errors import make_unexpected_body_error
 
@@ -77,7 +77,7 @@ def make_endpoints(login: DeviceLogin, settings: dict[str, Any]) -> Endpoints:
     Raises: SidecarError `invalid_request` for an address where no login can be.
     """
     base_url, api_base_url = (
-        url_policy.base_url(template.format_map(settings), "login_base_url", private_network=False)
+        url_policy.check_base_url(template.format_map(settings), "login_base_url", private_network=False)
         for template in (login.base_url, login.api_base_url)
     )
     return Endpoints(login=login, base_url=base_url, api_base_url=api_base_url)
@@ -118,16 +118,16 @@ def _read_code(said: dict[str, Any], at: Endpoints) -> Code:
         # An interval of zero would be a storm of polls.
         interval=min(read_seconds(said.get("interval"), 0.0) or DEFAULT_INTERVAL_SECONDS, MAX_LIFE_SECONDS),
     )
-    return Code(shown, secret(device_code, "none", "device_code"))
+    return Code(shown, parse_secret(device_code, "none", "device_code"))
 
 
 def _check_address(uri: str, base_url: str) -> str:
     """Return *uri* if it is an address of the login's own server."""
     try:
-        address = url_policy.base_url(uri, "verification_uri", private_network=False)
+        address = url_policy.check_base_url(uri, "verification_uri", private_network=False)
     except SidecarError:
         raise _make_unsafe_error("address") from None
-    if not url_policy.same_origin(address, base_url) or not _PATH.fullmatch(url_policy.path_of(address)):
+    if not url_policy.has_same_origin(address, base_url) or not _PATH.fullmatch(url_policy.get_path(address)):
         raise _make_unsafe_error("address")
     return address
 
@@ -194,7 +194,7 @@ def read_tokens(said: dict[str, Any]) -> Tokens:
 
 def _read_token(value: object, kind: Kind) -> Secret:
     try:
-        return secret(value if isinstance(value, str) else "", "none", "token", kind)
+        return parse_secret(value if isinstance(value, str) else "", "none", "token", kind)
     except SidecarError:
         raise make_unexpected_body_error() from None
 
@@ -235,7 +235,7 @@ async def find_account(exchange: Exchange, at: Endpoints, token: Secret) -> str 
     except SidecarError:
         return None
     name = said.get(at.login.account_field)
-    return clean(name)[:MAX_ACCOUNT_CHARS] if status == 200 and isinstance(name, str) and name else None
+    return clean_text(name)[:MAX_ACCOUNT_CHARS] if status == 200 and isinstance(name, str) and name else None
 
 
 # --- asking ----------------------------------------------------------------------------------
@@ -287,7 +287,7 @@ def _make_refusal(said: dict[str, Any], sent: Secret | None = None) -> SidecarEr
 
 def _read_word(said: dict[str, Any]) -> str | None:
     """Return the machine code of an error."""
-    return next((clean(word) for word in list_codes(said.get("error"))), None)
+    return next((clean_text(word) for word in list_codes(said.get("error"))), None)
 
 
 def _make_expired_error(hint: str | None) -> SidecarError:

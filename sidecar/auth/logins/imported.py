@@ -11,8 +11,8 @@ import msgspec
 from sidecar.catalogue.provider_columns import DeviceLogin
 from sidecar.config.environment import fill_path
 from sidecar.core import platforms, url_policy
-from sidecar.core.errors import SidecarError, clean
-from sidecar.core.secret import Secret, secret
+from sidecar.core.errors import SidecarError, clean_text
+from sidecar.core.secret import Secret, parse_secret
 from sidecar.providers.rows import list_providers
 from sidecar.providers.settings import merge_settings
 from sidecar.providers.setup import Setup
@@ -42,14 +42,14 @@ def find(provider: Provider) -> Found | None:
         return None
     try:
         address = fill(login.base_url, provider.id, row, merge_settings(provider, None))
-        server = url_policy.base_url(address, "login_base_url", private_network=False)
+        server = url_policy.check_base_url(address, "login_base_url", private_network=False)
     except SidecarError:
         # A login with a code says what is wrong.
         return None
     env = provider.setup.config.env
     entries = (entry for template in login.import_files for entry in _entries(env, template))
     # `github.com`, or with the app that has made it: `github.com:Iv1.0123456789abcdef`.
-    ours = (entry for key, entry in entries if key.partition(":")[0].lower() == url_policy.host_of(server))
+    ours = (entry for key, entry in entries if key.partition(":")[0].lower() == url_policy.get_host(server))
     return next((found for entry in ours if (found := _found(login, entry)) is not None), None)
 
 
@@ -58,10 +58,10 @@ def _found(login: DeviceLogin, entry: Any) -> Found | None:
         return None
     token, account = entry.get(login.import_field), entry.get(login.import_account_field)
     try:
-        known = secret(token if isinstance(token, str) else "", "none", "token", "token")
+        known = parse_secret(token if isinstance(token, str) else "", "none", "token", "token")
     except SidecarError:
         return None
-    return Found(clean(account)[:256] or None if isinstance(account, str) else None, known)
+    return Found(clean_text(account)[:256] or None if isinstance(account, str) else None, known)
 
 
 def _entries(env: Mapping[str, str], template: str) -> Iterator[tuple[str, Any]]:

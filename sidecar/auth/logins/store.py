@@ -22,7 +22,7 @@ from sidecar.core import platforms
 from sidecar.core.errors import SidecarError
 from sidecar.core.log import log
 from sidecar.core.private_files import RefusedError
-from sidecar.core.secret import Kind, Secret, secret
+from sidecar.core.secret import Kind, Secret, parse_secret
 
 LOOK_SECONDS = 2.0
 """How often it is looked whether the file has changed."""
@@ -349,7 +349,7 @@ def _secret(stored: Stored) -> Secret | None:
     if stored.secrets is None:
         return None
     try:
-        found = secret(stored.secrets.value, "store", "store", stored.kind)
+        found = parse_secret(stored.secrets.value, "store", "store", stored.kind)
     except SidecarError:
         return None
     return Secret(found.reveal(), "store", stored.kind, stored.home)

@@ -58,7 +58,7 @@ async def prepare(call: Call) -> Target:
     login = await _get_login(call)
     if login.base_url is None:
         return target
-    base_url = url_policy.base_url(login.base_url, "base_url", private_network=False)
+    base_url = url_policy.check_base_url(login.base_url, "base_url", private_network=False)
     route = msgspec.structs.replace(target.route, base_url=base_url)
     return msgspec.structs.replace(target, route=route, list_base_url=base_url)
 
@@ -172,4 +172,4 @@ class _HttpClient:
         try:
             return _Reply(anyio.from_thread.run(self._exchange, question))
         except SidecarError as error:
-            raise error.with_(message=f"Anthropic's login could not be reached: {error.body.message}") from None
+            raise error.with_fields(message=f"Anthropic's login could not be reached: {error.body.message}") from None

@@ -16,7 +16,7 @@ from sidecar.auth.scheme import Call, Lookup
 from sidecar.auth.schemes import aws_chain, aws_files
 from sidecar.auth.schemes.aws_chain import Keys, Source
 from sidecar.auth.token_cache import Key
-from sidecar.core.errors import SidecarError, invalid
+from sidecar.core.errors import SidecarError, invalid_request
 from sidecar.core.http import HttpRequest
 from sidecar.providers.values import Target
 from sidecar.wires.shared.aws_signatures import CLOCK_SKEW, read_signing_times
@@ -45,7 +45,7 @@ async def make_headers(call: Call) -> Authorized:
         return Authorized()
     region = target.route.settings.get("region")
     if not region:
-        raise invalid("A request to AWS is signed for a region: set `region`.", "params.settings.region")
+        raise invalid_request("A request to AWS is signed for a region: set `region`.", "params.settings.region")
     keys = await _get_keys(call, region)
     at = datetime.now(UTC) + call.memory.signing_clock
     work = partial(sign, request, keys, region, target.row.auth.signing_name, at)

@@ -86,7 +86,7 @@ async def find(env: Mapping[str, str], scope: str, *, has_metadata: bool) -> Ide
 def _make_application(env: Mapping[str, str], tenant: str, form: dict[str, str]) -> Identity:
     if not tenant.replace("-", "").replace(".", "").isalnum() or not tenant.isascii():
         raise make_required_error("AZURE_TENANT_ID is no tenant's id.")
-    authority = url_policy.base_url(
+    authority = url_policy.check_base_url(
         env.get("AZURE_AUTHORITY_HOST") or AUTHORITY, "AZURE_AUTHORITY_HOST", private_network=False
     )
     request = HttpRequest(

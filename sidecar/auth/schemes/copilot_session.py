@@ -106,7 +106,7 @@ def _classify(answer: Answer) -> SidecarError | None:
     error = classify_error(reported, answer.status, answer.headers, {})
     hint = "Does this account have Copilot?" if answer.status in (403, 404) else "Log in to GitHub again."
     code = "permission_denied" if answer.status == 404 else error.body.code
-    return error.with_(code=code, hint=hint)
+    return error.with_fields(code=code, hint=hint)
 
 
 def _read_session(answer: Answer, domain: str) -> Minted[Session]:
@@ -140,9 +140,9 @@ def read_address(token: str) -> str | None:
 def _check_address(url: Any, domain: str) -> str | None:
     """Return *url* when a session may lead there: https, at the API's own domain or at that of the enterprise."""
     try:
-        address = url_policy.base_url(str(url), "endpoints.api", private_network=False)
+        address = url_policy.check_base_url(str(url), "endpoints.api", private_network=False)
     except SidecarError:
         return None
-    host = url_policy.host_of(address)
+    host = url_policy.get_host(address)
     is_ours = host == domain or host.endswith((".githubcopilot.com", ".ghe.com", f".{domain}"))
     return address if is_ours else None

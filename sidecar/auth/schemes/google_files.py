@@ -180,7 +180,7 @@ def _check_brought(info: dict[str, Any], hint: str) -> None:
         )
     uri = info.get("token_uri")
     if uri is not None:
-        url_policy.base_url(uri if isinstance(uri, str) else "", "token_uri", private_network=False)
+        url_policy.check_base_url(uri if isinstance(uri, str) else "", "token_uri", private_network=False)
 
 
 def _make_credentials(info: dict[str, Any], hint: str) -> Any:

@@ -17,7 +17,7 @@ from sidecar.auth.memory import Memory
 from sidecar.auth.schemes import google_files
 from sidecar.auth.schemes.google_files import LOGIN_HINT, SCOPE, Source, load_exceptions, make_required_error
 from sidecar.auth.token_cache import Key, Mint, Minted, Terms, fingerprint
-from sidecar.core.errors import SidecarError, clean
+from sidecar.core.errors import SidecarError, clean_text
 from sidecar.core.http import HttpRequest, HttpTimeouts
 from sidecar.core.secret import Secret
 
@@ -129,7 +129,7 @@ def _refresh(credentials: Any, request: Callable[..., _Reply], hint: str) -> Min
     except library.TransportError as error:
         cause = error.__cause__
         if isinstance(cause, SidecarError):
-            raise cause.with_(message=f"No access token can be had: {cause.body.message}") from None
+            raise cause.with_fields(message=f"No access token can be had: {cause.body.message}") from None
         raise SidecarError("network_error", "No access token can be had.") from None
     except library.GoogleAuthError as error:
         raise _make_refusal(error, hint) from None
@@ -143,7 +143,7 @@ def _refresh(credentials: Any, request: Callable[..., _Reply], hint: str) -> Min
 def _make_refusal(error: Any, hint: str) -> SidecarError:
     reply = error.args[1] if len(error.args) > 1 else None
     word = reply.get("error") if isinstance(reply, dict) else None
-    code = clean(word) if isinstance(word, str) else None
+    code = clean_text(word) if isinstance(word, str) else None
     if error.retryable:
         return SidecarError("provider_error", "Google could not make an access token.", provider_code=code)
     text = "Google refused to make an access token from these credentials."

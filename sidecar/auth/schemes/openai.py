@@ -17,7 +17,7 @@ from sidecar.auth.redaction import Authorized
 from sidecar.auth.scheme import Call, replace_token
 from sidecar.auth.token_cache import Key, Minted, Terms
 from sidecar.core import resources, url_policy
-from sidecar.core.errors import SidecarError, invalid
+from sidecar.core.errors import SidecarError, invalid_request
 from sidecar.core.http import HttpRequest, HttpTimeouts
 from sidecar.core.secret import Secret
 from sidecar.providers.values import Target
@@ -50,7 +50,7 @@ async def prepare(call: Call) -> Target:
     target = call.target
     if target.credential is not None or not target.has_custom_address:
         return target
-    host = url_policy.host_of(target.route.base_url)
+    host = url_policy.get_host(target.route.base_url)
     if host != HOST and not host.endswith(f".{HOST}"):
         text = "This workload's identity is for OpenAI's own address alone."
         raise SidecarError("auth_required", text, hint="Put a key beside that base_url.")
@@ -109,7 +109,7 @@ async def _mint(call: Call) -> Minted[Secret]:
     except SidecarError as error:
         if error.body.code not in ("network_error", "timeout"):
             raise
-        raise error.with_(message=f"OpenAI's login could not be reached: {error.body.message}") from None
+        raise error.with_fields(message=f"OpenAI's login could not be reached: {error.body.message}") from None
     said = answer.read_object()
     return Minted(Secret(said["access_token"], "none", "token"), said["expires_in"])
 
@@ -165,7 +165,7 @@ async def _read_subject_token(call: Call) -> tuple[Secret, str]:
         token, kind = await _ask_metadata(call, server), server.kind
     else:
         known = ", ".join(sorted([FILE, *_read_metadata_servers()]))
-        raise invalid(f"The setting `subject_token` must be one of {known}.", "subject_token")
+        raise invalid_request(f"The setting `subject_token` must be one of {known}.", "subject_token")
     if not token:
         # What is wrong with it may be a part of it, so no error says it.
         raise SidecarError("auth_required", "The workload's own token cannot be read.", hint=_HINT)

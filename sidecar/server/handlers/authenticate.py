@@ -14,7 +14,7 @@ from protocol.requests import Authenticate
 from sidecar.auth.logins import device_flow, imported
 from sidecar.auth.logins.store import Secrets, Stored
 from sidecar.auth.status import describe_authorization
-from sidecar.core.errors import SidecarError, invalid
+from sidecar.core.errors import SidecarError, invalid_request
 from sidecar.core.request_state import RequestState
 from sidecar.core.single_flight import SharedTask
 from sidecar.providers.addresses import find_check_path
@@ -52,21 +52,21 @@ async def _log_in(app: App, request: OpenRequest, name: str, params: Authenticat
     provider = get_provider(app.upstream.setup, name)
     row = provider.row
     if row.auth.scheme == "none":
-        raise invalid(f"{row.name} needs no login.", "provider")
+        raise invalid_request(f"{row.name} needs no login.", "provider")
     if params.existing:
         return await _import_login(app.upstream, provider, params)
     if params.api_key is not None:
         return await _store_key(app.upstream, name, params)
     if row.auth.login is not None:
         return await _log_in_by_device(app, request, provider)
-    raise invalid(f"{row.name} has no login but a key: `params.api_key` is required.", "params.api_key")
+    raise invalid_request(f"{row.name} has no login but a key: `params.api_key` is required.", "params.api_key")
 
 
 async def _store_key(up: Upstream, name: str, params: Authenticate) -> LoggedIn:
     resolved = await _resolve(up, name, params)
     credential = make_target(resolved).credential
     if credential is None:
-        raise invalid("The provider takes no key.", "params.api_key")
+        raise invalid_request("The provider takes no key.", "params.api_key")
     stored = Stored(
         kind=credential.kind,
         method="api_key",
@@ -79,10 +79,10 @@ async def _store_key(up: Upstream, name: str, params: Authenticate) -> LoggedIn:
 
 async def _import_login(up: Upstream, provider: Provider, params: Authenticate) -> LoggedIn:
     if params.api_key is not None:
-        raise invalid("Only one of `params.api_key` and `params.existing` can be stored.", "params.existing")
+        raise invalid_request("Only one of `params.api_key` and `params.existing` can be stored.", "params.existing")
     login = await to_thread(imported.find, provider, abandon_on_cancel=True)
     if login is None:
-        raise invalid(f"No other program has left a login for {provider.row.name}.", "params.existing")
+        raise invalid_request(f"No other program has left a login for {provider.row.name}.", "params.existing")
     stored = Stored(
         kind=login.token.kind,
         method="device",
@@ -115,7 +115,7 @@ async def _log_in_by_device(app: App, request: OpenRequest, provider: Provider) 
 async def _run_device_login(up: Upstream, provider: Provider, task: SharedTask[LoggedIn]) -> LoggedIn:
     row = provider.row
     if row.auth.login is None:
-        raise invalid(f"{row.name} has no login.", "provider")
+        raise invalid_request(f"{row.name} has no login.", "provider")
     at = device_flow.make_endpoints(row.auth.login, merge_settings(provider, None))
     code = await device_flow.begin(up.exchange, at)
     task.report(code.shown)
@@ -168,7 +168,7 @@ async def _validate(app: App, request: OpenRequest, name: str, params: Authentic
         except SidecarError as error:
             if len(keys) == 1:
                 raise
-            raise error.with_(message=f"Key {number} of {len(keys)}: {error.body.message}") from None
+            raise error.with_fields(message=f"Key {number} of {len(keys)}: {error.body.message}") from None
     described = describe_authorization(resolved.provider, up.store, target.credential)
     return msgspec.structs.replace(described, valid=True)
 

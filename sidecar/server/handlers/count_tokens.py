@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from protocol.messages import Message
 from protocol.replies import Warn
 from protocol.requests import Chat, CountTokens
-from sidecar.core.errors import invalid
+from sidecar.core.errors import invalid_request
 from sidecar.providers.model_names import apply_preset
 from sidecar.providers.model_rows import find_base_model
 from sidecar.providers.resolve import resolve_provider
@@ -61,7 +61,7 @@ async def count_tokens(app: App, request: OpenRequest, params: CountTokens) -> d
 
 def _make_chat(params: CountTokens) -> Chat:
     if (params.messages is None) == (params.text is None):
-        raise invalid("Either `params.messages` or `params.text` is counted.", "params.messages")
+        raise invalid_request("Either `params.messages` or `params.text` is counted.", "params.messages")
     return Chat(
         model=params.model,
         messages=[Message(role="user", content=params.text or "")] if params.messages is None else params.messages,

@@ -5,7 +5,7 @@ from typing import Any
 from protocol.replies import PROTOCOL_VERSION
 from protocol.requests import ACTIONS, Initialize
 from sidecar import __version__
-from sidecar.core.errors import invalid
+from sidecar.core.errors import invalid_request
 from sidecar.server import heartbeat
 from sidecar.server.app import App
 from sidecar.server.framing import MAX_LINE_BYTES
@@ -21,7 +21,7 @@ def initialize(app: App, params: Initialize) -> dict[str, Any]:
     from sidecar.wires import registry
 
     if params.protocol_version != PROTOCOL_VERSION:
-        raise invalid(f"`params.protocol_version` must be {PROTOCOL_VERSION}.", "params.protocol_version")
+        raise invalid_request(f"`params.protocol_version` must be {PROTOCOL_VERSION}.", "params.protocol_version")
     app.begin_session(params)
     heartbeat.start(app)
     return {

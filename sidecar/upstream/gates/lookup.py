@@ -47,7 +47,7 @@ def find_side_gate(up: Upstream, kind: str, target: Target) -> Gate:
 
 def find_gate_of_server(up: Upstream, kind: str, url: str) -> Gate:
     """Return the gate of a server that is no provider: one that gives tokens, say, or a catalogue."""
-    key = (f"({kind})", url_policy.origin(url), 0)
+    key = (f"({kind})", url_policy.get_origin(url), 0)
     return up.gates.get(key) or _remember(up, key, Gate())
 
 

@@ -109,7 +109,7 @@ def classify_in_stream(code: str, data: bytes) -> SidecarError:
     reported = _read_report(data, code)
     # A validation exception says no more than its usual status, so it is classified like that status.
     status = 400 if "ValidationException" in reported.codes else None
-    return _classify_report(reported, status, {}).with_(provider_status=None)
+    return _classify_report(reported, status, {}).with_fields(provider_status=None)
 
 
 def classify_document(body: bytes) -> SidecarError:
@@ -151,7 +151,7 @@ def _classify_report(reported: ReportedError, status: int | None, headers: dict[
     for case in _CASES:
         if error.body.code in case.codes and case.pattern.search(reported.message):
             hint = _describe_skew(reported.message) if case.reason == CLOCK_SKEW else case.hint
-            return error.with_(code=case.code, retryable=case.code in RETRYABLE, reason=case.reason, hint=hint)
+            return error.with_fields(code=case.code, retryable=case.code in RETRYABLE, reason=case.reason, hint=hint)
     return error
 
 

@@ -14,7 +14,7 @@ import msgspec
 from protocol.messages import Tool
 from protocol.replies import Warn
 from protocol.requests import Chat, NamedTool, Options, ReasoningOptions
-from sidecar.core.errors import invalid
+from sidecar.core.errors import invalid_request
 from sidecar.core.http import HttpRequest
 from sidecar.wires.bedrock_converse.models import get_family
 from sidecar.wires.bedrock_converse.turns import encode_conversation
@@ -118,7 +118,7 @@ def _list_called_tools(turns: list[dict[str, Any]]) -> list[str]:
 
 def _encode_tool(tool: Tool, where: str) -> dict[str, Any]:
     if not _TOOL_NAME.fullmatch(tool.name):
-        raise invalid(
+        raise invalid_request(
             f"`{where}.name` must have at most 64 letters, digits, `_` and `-` on this wire.", f"{where}.name"
         )
     encoded = _make_tool_spec(tool.name, tool.parameters)

@@ -20,7 +20,7 @@ from protocol.messages import (
     ToolResultPart,
 )
 from protocol.replies import Warn
-from sidecar.core.errors import invalid
+from sidecar.core.errors import invalid_request
 from sidecar.core.message_content import list_parts, read_inline_data
 from sidecar.wires.bedrock_converse.models import get_base_model, get_family
 from sidecar.wires.shared.errors import make_unsupported_error
@@ -77,7 +77,7 @@ def encode_conversation(
         elif blocks:
             turns.append({"role": role, "content": blocks})
     if not turns:
-        raise invalid("`params.messages` needs a turn with content beside the system text.", "params.messages")
+        raise invalid_request("`params.messages` needs a turn with content beside the system text.", "params.messages")
     if turns[0]["role"] == "assistant":
         turns.insert(0, {"role": "user", "content": [{"text": FILLER}]})
         warnings.append(_FIRST_TURN_WARNING)
@@ -151,7 +151,7 @@ class _MessageEncoder:
     def _encode_media(self, part: ImagePart | FilePart, where: str) -> dict[str, Any]:
         inline = read_inline_data(part, where)
         if inline is None:
-            raise invalid(f"`{where}.url`: this wire takes no URLs; send the data itself.", f"{where}.url")
+            raise invalid_request(f"`{where}.url`: this wire takes no URLs; send the data itself.", f"{where}.url")
         media_type, data = inline
         if isinstance(part, ImagePart):
             if (image_format := IMAGE_FORMATS.get(media_type)) is None:

@@ -118,7 +118,7 @@ def _classify_status(error: dict[str, Any], status: int, headers: dict[str, str]
     reported_status = code if isinstance(code, int) and 400 <= code < 600 else 0
     failure = classify_error(reported, status or reported_status, headers, _pick_table(status, is_daily=is_daily))
     # The status in the body of a reply of status 200 is not an HTTP status.
-    return failure if status else failure.with_(provider_status=None)
+    return failure if status else failure.with_fields(provider_status=None)
 
 
 def _pick_table(status: int, *, is_daily: bool) -> RuleTable:

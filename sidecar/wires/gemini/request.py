@@ -12,7 +12,7 @@ import msgspec
 
 from protocol.replies import Warn
 from protocol.requests import Chat, NamedTool, Options
-from sidecar.core.errors import invalid
+from sidecar.core.errors import invalid_request
 from sidecar.core.http import HttpRequest
 from sidecar.wires.gemini.thinking import encode_thinking
 from sidecar.wires.gemini.turns import encode_conversation
@@ -56,7 +56,7 @@ _FOLDERS = ("models/", "tunedModels/")
 def _make_path(route: Route) -> str:
     model = route.model
     if any(mark in model for mark in ("..", "?", "&")):
-        raise invalid("`params.model` must not contain `..`, `?` or `&`.", "params.model")
+        raise invalid_request("`params.model` must not contain `..`, `?` or `&`.", "params.model")
     if route.path is not None:
         return route.path
     name = model if model.startswith(_FOLDERS) else f"models/{model}"

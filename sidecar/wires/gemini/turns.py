@@ -19,7 +19,7 @@ from protocol.messages import (
     ToolCallPart,
     ToolResultPart,
 )
-from sidecar.core.errors import invalid
+from sidecar.core.errors import invalid_request
 from sidecar.core.message_content import list_parts, read_inline_data
 from sidecar.wires.gemini.thinking import thinks_in_levels
 from sidecar.wires.shared.errors import make_unsupported_error
@@ -50,7 +50,7 @@ def encode_conversation(messages: list[Message], route: Route) -> tuple[Contents
             conversation.add_user_message(message, where)
     conversation.end_user_turn()
     if not conversation.contents:
-        raise invalid("`params.messages` has no content of the user or the model.", "params.messages")
+        raise invalid_request("`params.messages` has no content of the user or the model.", "params.messages")
     return system, conversation.contents
 
 
@@ -106,7 +106,7 @@ class _Conversation:
             responses.append(_encode_response(call, part))
             media += _encode_result_media(part, place)
         for _, place in (orphan for results in self._results.values() for orphan in results):
-            raise invalid(f"`{place}` answers no tool call of the turn before it.", f"{place}.id")
+            raise invalid_request(f"`{place}` answers no tool call of the turn before it.", f"{place}.id")
         parts = responses + media + self._user_parts
         if self.contents and self.contents[-1]["role"] == "user":
             # Nothing of the model's turn between them could be encoded.

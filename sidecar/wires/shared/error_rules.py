@@ -12,7 +12,7 @@ from typing import NamedTuple
 import msgspec
 
 from protocol.errors import ErrorCode
-from sidecar.core.errors import SidecarError, clean
+from sidecar.core.errors import SidecarError, clean_text
 from sidecar.wires.shared.reply_headers import bound_wait_ms, clean_id, read_request_id, read_retry_after_ms
 
 
@@ -126,7 +126,7 @@ def classify_error(
     """Return the failure that was *reported* with HTTP *status*, or inside a stream where that is None or 0."""
     status = status or None
     rule = _find_rule(reported, status, table)
-    message = clean(reported.message) or (
+    message = clean_text(reported.message) or (
         f"The provider answered with status {status}." if status else "The provider failed."
     )
     retryable = _read_should_retry(headers)
@@ -138,7 +138,7 @@ def classify_error(
         provider_status=status,
         provider_code=next((word for code in reported.codes if (word := _clean_code(code))), None),
         request_id=clean_id(reported.request_id or "") or read_request_id(headers),
-        param=clean(reported.param) if reported.param else None,
+        param=clean_text(reported.param) if reported.param else None,
         reason="redirect" if status is not None and 300 <= status < 400 else None,
         hint=rule.hint,
     )
@@ -165,7 +165,7 @@ def classify_stream_error(reported: ReportedError, table: RuleTable) -> SidecarE
     statuses = (
         USUAL_STATUSES.get(code) or (int(code) if _HTTP_ERROR.fullmatch(code) else None) for code in reported.codes
     )
-    return classify_error(reported, next(filter(None, statuses), None), {}, table).with_(provider_status=None)
+    return classify_error(reported, next(filter(None, statuses), None), {}, table).with_fields(provider_status=None)
 
 
 def _find_rule(reported: ReportedError, status: int | None, table: RuleTable) -> Rule:
@@ -185,7 +185,7 @@ def _find_rule(reported: ReportedError, status: int | None, table: RuleTable) ->
 
 
 def _clean_code(code: str) -> str | None:
-    return re.sub(r"[^A-Za-z0-9_.:-]", "_", clean(code))[:64] or None
+    return re.sub(r"[^A-Za-z0-9_.:-]", "_", clean_text(code))[:64] or None
 
 
 def _read_should_retry(headers: Mapping[str, str]) -> bool | None:

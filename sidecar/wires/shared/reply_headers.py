@@ -4,7 +4,7 @@ import math
 import re
 from collections.abc import Mapping
 
-from sidecar.core.errors import clean
+from sidecar.core.errors import clean_text
 
 REQUEST_ID_HEADERS = (
     "request-id",
@@ -33,7 +33,7 @@ def read_request_id(headers: Mapping[str, str]) -> str | None:
 
 def clean_id(value: str) -> str | None:
     """Return *value* as at most 128 printable ASCII characters, or None when none are left."""
-    return re.sub(r"[^\x21-\x7e]", "", clean(value))[:128] or None
+    return re.sub(r"[^\x21-\x7e]", "", clean_text(value))[:128] or None
 
 
 def read_retry_after_ms(headers: Mapping[str, str]) -> int | None:

@@ -56,7 +56,8 @@ def link_local() -> SidecarError:
 
 def broken(failure: BaseException) -> SidecarError:
     """Return the error for a connection that broke, or could not be made, by what stands behind *failure*."""
-    causes = list(_chain(failure))
+    # A layer of TLS that waits for more says so by an exception, which then stands behind whatever comes instead.
+    causes = [each for each in _chain(failure) if not isinstance(each, (ssl.SSLWantReadError, ssl.SSLWantWriteError))]
     if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in causes):
         return SidecarError(
             "network_error",

@@ -160,7 +160,7 @@ async def _translated(pieces: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
     try:
         async for piece in pieces:
             yield piece
-    except _client().HTTPError as error:
+    except (_client().HTTPError, ssl.SSLError) as error:
         raise _failure(error, "idle") from None
 
 

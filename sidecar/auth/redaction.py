@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from sidecar.core.errors import SidecarError, remove_secret
+from sidecar.core.errors import MIN_HIDDEN_CHARS, SidecarError, remove_secret
 
 _TEXTS = ("message", "provider_code", "request_id", "hint", "param")
 
@@ -36,3 +36,12 @@ def redact(error: SidecarError, secrets: Iterable[str]) -> SidecarError:
     for value in secrets:
         redacted = {name: remove_secret(text, value) for name, text in redacted.items()}
     return error if redacted == texts else error.with_fields(**redacted)
+
+
+def redact_bytes(data: bytes, secrets: Iterable[str]) -> bytes:
+    """Return *data* without *secrets* as they are, or as JSON writes them."""
+    for value in secrets:
+        if len(value) >= MIN_HIDDEN_CHARS:
+            for form in {value.encode(), msgspec.json.encode(value)[1:-1]}:
+                data = data.replace(form, b"[redacted]")
+    return data

@@ -88,7 +88,9 @@ async def answer(up: Upstream, state: RequestState, plan: ChatPlan, turn: Turn, 
     with attempts.record(up.ledger, state, "chat", route.provider, route.model) as recorded:
         async with await _send(up, this, request) as arrived:
             folder = up.config.record_dir
-            response = recorder.tee(folder, chat, route, request, arrived) if folder else arrived
+            response = arrived
+            if folder:
+                response = recorder.tee(folder, chat, route, request, arrived, this.progress.secrets)
             turn.learn(response.headers, plan.target.row.rate_limit_headers)
             await check_status(response, wire.classify)
             turn.accepted()

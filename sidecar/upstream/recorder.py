@@ -5,17 +5,18 @@ Must not change what the chat receives.
 """
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import anyio
 import anyio.to_thread
 import msgspec
 
 from protocol.requests import Chat
+from sidecar.auth.redaction import redact_bytes
 from sidecar.core.http import HttpRequest, Response
 from sidecar.core.log import log
 from sidecar.wires.shared.types import Route
@@ -28,26 +29,42 @@ KEPT_HEADERS = frozenset({"content-type", "request-id", "x-request-id", "retry-a
 _numbers = count(1)
 
 
-def tee(directory: str, chat: Chat, route: Route, request: HttpRequest, response: Response) -> Response:
-    """Return *response* with its body kept on the way and written to *directory* when it ends."""
-    return Response(response.status, response.headers, _recorded(directory, chat, route, request, response))
+class _Recording(NamedTuple):
+    """What is known of an exchange before its reply is read."""
+
+    directory: str
+    chat: Chat
+    route: Route
+    request: HttpRequest
+    response: Response
+    secrets: Sequence[str]
 
 
-async def _recorded(
-    directory: str, chat: Chat, route: Route, request: HttpRequest, response: Response
-) -> AsyncIterator[bytes]:
+def tee(
+    directory: str, chat: Chat, route: Route, request: HttpRequest, response: Response, secrets: Sequence[str]
+) -> Response:
+    """Return *response* with its body kept on the way and written to *directory* when it ends.
+
+    A provider may repeat what authorized the request, so *secrets* are taken out of all that is written.
+    """
+    recording = _Recording(directory, chat, route, request, response, secrets)
+    return Response(response.status, response.headers, _keep_body(recording))
+
+
+async def _keep_body(recording: _Recording) -> AsyncIterator[bytes]:
     kept = bytearray()
     try:
-        async for data in response.body:
+        async for data in recording.response.body:
             if len(kept) < MAX_RECORD_BYTES:
                 kept += data
             yield data
     finally:
         with anyio.CancelScope(shield=True):
-            await anyio.to_thread.run_sync(_write, directory, chat, route, request, response, bytes(kept))
+            await anyio.to_thread.run_sync(_write, recording, bytes(kept))
 
 
-def _write(directory: str, chat: Chat, route: Route, request: HttpRequest, response: Response, body: bytes) -> None:
+def _write(recording: _Recording, body: bytes) -> None:
+    directory, chat, route, request, response, secrets = recording
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
     name = re.sub(r"[^\w.-]+", "-", route.model)[:60].strip("-.") or "model"
     case = Path(directory) / route.wire / f"{stamp}-{next(_numbers):03}-{name}"
@@ -65,9 +82,10 @@ def _write(directory: str, chat: Chat, route: Route, request: HttpRequest, respo
     }
     try:
         case.mkdir(parents=True, exist_ok=True)
-        (case / "response.bin").write_bytes(body)
+        (case / "response.bin").write_bytes(redact_bytes(body, secrets))
         for file, content in (("call.json", call), ("request.json", sent), ("head.json", head)):
-            (case / file).write_bytes(msgspec.json.format(msgspec.json.encode(content), indent=1) + b"\n")
+            document = msgspec.json.format(msgspec.json.encode(content), indent=1) + b"\n"
+            (case / file).write_bytes(redact_bytes(document, secrets))
     except OSError as error:
         log("error", "record.failed", reason=error.strerror)
 

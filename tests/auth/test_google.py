@@ -20,6 +20,7 @@ from sidecar.auth.schemes.google_files import LOGIN_HINT, SCOPE
 from sidecar.auth.token_cache import Terms
 from sidecar.core.errors import SidecarError
 from sidecar.core.secret import Secret
+from tests.support.answer_rules import DOWN
 from tests.support.fake_exchange import FakeExchange
 from tests.support.fake_services import Answer, Seen, document
 from tests.support.google_files import EXTERNAL, PROGRAM, USER, service_account
@@ -36,7 +37,6 @@ from tests.support.scheme_calls import (
 ROOT = Path(__file__).resolve().parents[2]
 TOKEN = {"access_token": "ya29.first", "expires_in": 3600, "token_type": "Bearer"}
 SECOND = TOKEN | {"access_token": "ya29.second"}
-DOWN = SidecarError("network_error", "The connection was refused.", reason="refused")
 
 
 @pytest.fixture

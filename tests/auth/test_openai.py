@@ -10,6 +10,7 @@ from sidecar.auth.memory import Memory
 from sidecar.auth.schemes import openai as scheme
 from sidecar.core.errors import SidecarError
 from sidecar.core.secret import Secret
+from tests.support.answer_rules import DOWN
 from tests.support.fake_exchange import FakeExchange
 from tests.support.fake_services import Answer, document
 from tests.support.scheme_calls import Authorizer, TokenClock, gather_bearers, get_bearer, get_failure
@@ -17,7 +18,6 @@ from tests.support.scheme_calls import Authorizer, TokenClock, gather_bearers, g
 TOKENS = "POST https://auth.openai.com/oauth/token"
 IDENTITY = {"OPENAI_IDENTITY_PROVIDER_ID": "idp-1", "OPENAI_SERVICE_ACCOUNT_ID": "sa-1"}
 GRANTED = document({"access_token": "CANARY-access", "expires_in": 3600, "token_type": "Bearer"})
-DOWN = SidecarError("network_error", "The connection was refused.", reason="refused")
 
 
 @pytest.fixture

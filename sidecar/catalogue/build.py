@@ -1,12 +1,12 @@
 """Make `models.json` from a file of collected facts: `python -m sidecar.catalogue.build FACTS.json [OUT.json]`.
 
-A maintainer's tool; the running program reads only what it makes. The facts are a list of objects
-`{provider, id, name, …}`, one for each model at each provider, collected from models.dev, genai-prices,
-litellm, catwalk, the SDKs' own lists and the providers' pages (November 2026); a field that is not known
-here is an error, so that no new fact is lost in silence. What the facts do not say, such as which wire a
-model needs, is in the tables of rules below, each with its source.
+A maintainer's tool; the running program reads only its result. The facts are a list of objects
+`{provider, id, name, …}`, one for each model at each provider, collected from models.dev, genai-prices, litellm,
+catwalk, the SDKs' own lists and the providers' pages (November 2026). An unknown field is an error, so that no new fact
+is lost silently. What the facts do not say, such as the wire that a model needs, is in the tables of rules below, each
+with its source.
 
-The same facts always make the same bytes: providers and models sorted, one model a line.
+The same facts always make the same bytes: providers and models are sorted, one model a line.
 """
 
 import re
@@ -26,15 +26,15 @@ T = TypeVar("T")
 
 
 class Rule(msgspec.Struct, Generic[T], frozen=True):
-    """A value for the models of some providers whose id matches; the first rule that matches counts."""
+    """A value for the models of some providers whose id matches. The first rule that matches wins."""
 
     providers: tuple[str, ...]
     """Empty: every provider."""
     ids: str
-    """A regular expression that is searched for in the id."""
+    """A regular expression that is searched in the id."""
     value: T
     reasoning: bool = False
-    """Only for models that are known to reason."""
+    """Whether it is only for models that are known to reason."""
 
 
 PROVIDERS = {
@@ -58,10 +58,10 @@ PROVIDERS = {
 """The facts' name of a provider → ours."""
 
 OPENAI_HOSTS = ("azure", "copilot", "openai")
-"""Hosts of OpenAI's models that speak OpenAI's own wires."""
+"""Hosts of OpenAI's models that use OpenAI's own wires."""
 
 CLAUDE_HOSTS = ("anthropic", "azure", "bedrock", "copilot", "vertex")
-"""Hosts of Claude that pass options on unchanged; gateways filter them."""
+"""Hosts of Claude that pass options on unchanged. Gateways filter them."""
 
 CLAUDE_ADAPTIVE = r"claude-(fable|mythos)|claude-[a-z]+-(4[.-][6-9]|[5-9])(?!\d)"
 """Claude 4.6 and later."""
@@ -70,8 +70,8 @@ CLAUDE_WITHOUT_SAMPLING = r"claude-(fable|mythos)|claude-[a-z]+-(4[.-][7-9]|[5-9
 """Claude 4.7 and later."""
 
 THINKING: tuple[Rule[Literal["adaptive", "budget"]], ...] = (
-    # AWS, "Adaptive thinking" (2026): Claude 4.6 takes both ways and deprecates the budget, later ones refuse it,
-    # older ones take nothing else.
+    # AWS, "Adaptive thinking" (2026): Claude 4.6 accepts both and deprecates the budget. Later models refuse the
+    # budget, and older ones accept nothing else.
     Rule((), CLAUDE_ADAPTIVE, "adaptive", reasoning=True),
     Rule((), r"claude-3[.-]7|claude-[a-z]+-4(?!\d)|claude-4-", "budget", reasoning=True),
     # ai.google.dev thinking guide: `thinkingBudget` belongs to the 2.5 family, `thinkingLevel` to its successors.
@@ -81,12 +81,12 @@ THINKING: tuple[Rule[Literal["adaptive", "budget"]], ...] = (
 WIRES: tuple[Rule[str], ...] = (
     # The search models are made for Chat Completions (`web_search_options`; docs.litellm.ai, 2026).
     Rule(OPENAI_HOSTS, r"^gpt-5-search-api", "openai_chat"),
-    # opencode's rule for Copilot (`shouldUseCopilotResponsesApi`): GPT-5 and later but gpt-5-mini.
+    # opencode's rule for Copilot (`shouldUseCopilotResponsesApi`): GPT-5 and later, except gpt-5-mini.
     Rule(("copilot",), r"^gpt-5-mini", "openai_chat"),
     Rule(OPENAI_HOSTS, r"^(chatgpt-4o|gpt-35-turbo|gpt-3\.5-turbo|gpt-4)", "openai_chat"),
-    # OpenAI's deployment checklist (2026-11): Responses for anything new; gpt-6-astra and gpt-6.1-sol take tools
-    # nowhere else, gpt-6-sol and gpt-6-luna only without reasoning. openai 3.52.0 `types/shared/responses_model.py`
-    # lists those that have no Chat Completions at all.
+    # OpenAI's deployment checklist (2026-11): Responses for anything new. Elsewhere gpt-6-astra and gpt-6.1-sol accept
+    # no tools, and gpt-6-sol and gpt-6-luna accept them only without reasoning. openai 3.52.0
+    # `types/shared/responses_model.py` lists models without any Chat Completions.
     Rule(
         OPENAI_HOSTS,
         r"^(chat-latest|codex-|computer-use|(gpt-)?daybreak-|gpt-chat-latest|gpt-rosalind-|gpt-[5-9]|o[1-9])",
@@ -115,44 +115,44 @@ REFUSES: tuple[Rule[tuple[str, ...]], ...] = (
 )
 
 SAMPLING: tuple[Rule[bool], ...] = (
-    # platform.claude.com migration guide (2026-10-21): 4.7 and later take only the defaults. It is the model that
-    # refuses, so a host's row that says otherwise is wrong.
+    # platform.claude.com migration guide (2026-10-21): 4.7 and later accept only the defaults. The model refuses
+    # others, so a host's row that says otherwise is wrong.
     Rule(CLAUDE_HOSTS, CLAUDE_WITHOUT_SAMPLING, value=False),
 )
-"""Corrections of the facts."""
+"""Corrections to the facts."""
 
 IN_REGION: tuple[Rule[Decimal], ...] = (
-    # A bare id of Claude 4.5 and later is served in the region alone, which costs a tenth more than the global
-    # profile (AWS, Bedrock pricing, 2026-11); litellm's row of such an id shows the global price.
+    # A bare id of Claude 4.5 and later is served in the region alone, which costs 10 % more than the global profile
+    # (AWS, Bedrock pricing, 2026-11). litellm's row of such an id has the global price.
     Rule(
         ("bedrock",),
         r"^anthropic\.claude-(fable-5$|(haiku|sonnet|opus)-4-[5-8](?!-v1$)|opus-4-6-v1$|mythos-5)",
         Decimal("1.1"),
     ),
 )
-"""Factors on prices of litellm's."""
+"""Factors on prices from litellm."""
 
 NOT_CHAT: tuple[Rule[bool], ...] = (
     # litellm lists the code interpreter's container among the models.
     Rule(("azure",), r"^container$", value=True),
-    # openai 3.52.0 `types/completion_create_params.py`: of the API before Chat Completions, which is no wire.
+    # openai 3.52.0 `types/completion_create_params.py`: for the API before Chat Completions, which no wire speaks.
     Rule(OPENAI_HOSTS, r"^gpt-3\.5-turbo-instruct", value=True),
 )
-"""What the facts list and nobody can chat with."""
+"""Entries of the facts that are not chat models."""
 
 WITHOUT_PRICE: tuple[Rule[bool], ...] = (
-    # What is known is the router's fee alone; the model that it picks is billed beside it.
+    # Only the router's fee is known. The model that it picks is billed in addition.
     Rule(("azure",), r"^model[-_]router$", value=True),
-    # What runs at the user's place is free; these run at the provider's (its list of cloud models, 2026-11).
+    # Models on the user's own machine are free, but these run at the provider (its list of cloud models, 2026-11).
     Rule(("ollama",), r"[:-]cloud$", value=True),
 )
 
 FREE: tuple[Rule[bool], ...] = (
-    # What runs at the user's place, and the gateways' own names for what they give away.
+    # Models on the user's own machine, and those that the gateways mark as free.
     Rule(("ollama",), r"", value=True),
     Rule(("openrouter", "vercel"), r"[:/-]free$", value=True),
 )
-"""Models whose price is nothing. Elsewhere sources write 0 for what they do not know."""
+"""Models that are free. For others, sources write 0 if they do not know the price."""
 
 PRICE_DATES: tuple[tuple[str, date | None], ...] = (
     ("genai-prices@0.2.3", date(2026, 11, 10)),
@@ -163,11 +163,11 @@ PRICE_DATES: tuple[tuple[str, date | None], ...] = (
     ("derived: ", date(2026, 11, 20)),
     ("local", None),
 )
-"""How a price's source begins → the day for which it holds."""
+"""How the source of a price begins → the day on which that price was correct."""
 
 
 class _Rates(msgspec.Struct, forbid_unknown_fields=True):
-    """Rates as the facts abbreviate them; the attributes are those of `Rates`."""
+    """Rates with the keys that the facts use, and the attributes of `Rates`."""
 
     input: Decimal = msgspec.field(name="in")
     output: Decimal | None = msgspec.field(name="out", default=None)
@@ -200,7 +200,7 @@ class _PremiumRequests(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Fact(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """What was collected of one model at one provider."""
+    """The facts about one model at one provider."""
 
     provider: str
     id: str
@@ -234,22 +234,22 @@ def build(facts: bytes) -> bytes:
 
     Raises: msgspec.ValidationError or ValueError for facts that this script does not understand.
     """
-    return encode(table(msgspec.json.decode(facts, type=list[Fact])))
+    return encode(make_table(msgspec.json.decode(facts, type=list[Fact])))
 
 
-def table(facts: Iterable[Fact]) -> dict[str, dict[str, ModelRow]]:
+def make_table(facts: Iterable[Fact]) -> dict[str, dict[str, ModelRow]]:
     """Return the rows by our provider id and by model id."""
     rows: dict[str, dict[str, ModelRow]] = {}
     for fact in facts:
         provider = PROVIDERS.get(fact.provider)
         if provider is None:
             raise ValueError(f"{fact.provider}: no such provider in PROVIDERS.")
-        if _first(NOT_CHAT, provider, fact):
+        if _apply_rules(NOT_CHAT, provider, fact):
             continue
         of_provider = rows.setdefault(provider, {})
         if fact.id in of_provider:
             raise ValueError(f"{provider}/{fact.id}: listed twice.")
-        of_provider[fact.id] = _row(provider, fact)
+        of_provider[fact.id] = _make_row(provider, fact)
     return rows
 
 
@@ -263,64 +263,64 @@ def encode(rows: dict[str, dict[str, ModelRow]]) -> bytes:
     return b"{\n" + b",\n".join(tables) + b"\n}\n"
 
 
-def _row(provider: str, fact: Fact) -> ModelRow:
+def _make_row(provider: str, fact: Fact) -> ModelRow:
     return ModelRow(
         name=fact.name,
         family=fact.family,
-        # No program treats an alpha otherwise than a beta.
+        # No program treats an alpha differently from a beta.
         status="beta" if fact.status == "alpha" else fact.status,
-        released=_day(fact.released),
+        released=_check_day(fact.released),
         retires=fact.retires,
-        cutoff=_day(fact.cutoff),
+        cutoff=_check_day(fact.cutoff),
         context_length=fact.context,
         max_input=fact.max_input,
-        max_output=_max_output(fact),
+        max_output=_find_max_output(fact),
         cache_min_tokens=fact.cache_min_tokens,
-        caps=_caps(provider, fact),
+        caps=_make_capabilities(provider, fact),
         efforts=fact.efforts,
-        thinking=_first(THINKING, provider, fact),
-        refuses=_first(REFUSES, provider, fact) or (),
-        wire=_first(WIRES, provider, fact),
+        thinking=_apply_rules(THINKING, provider, fact),
+        refuses=_apply_rules(REFUSES, provider, fact) or (),
+        wire=_apply_rules(WIRES, provider, fact),
         premium_requests=fact.copilot_multiplier.annual_legacy if fact.copilot_multiplier else None,
-        **_priced(provider, fact),
+        **_make_price_columns(provider, fact),
     )
 
 
-def _priced(provider: str, fact: Fact) -> dict[str, Any]:
-    """Return the columns of a price; none without one: what goes with a price says nothing alone."""
-    price = _price(provider, fact)
+def _make_price_columns(provider: str, fact: Fact) -> dict[str, Any]:
+    """Return the price and the columns that change it. Empty without a price, as they mean nothing alone."""
+    price = _check_price(provider, fact)
     if price is None:
         return {}
-    if (factor := _first(IN_REGION, provider, fact)) and (fact.price_from or "").startswith("litellm"):
-        price = _scaled(price, factor)
+    if (factor := _apply_rules(IN_REGION, provider, fact)) and (fact.price_from or "").startswith("litellm"):
+        price = _scale(price, factor)
     tiers = sorted(fact.tiers, key=lambda tier: tier.over)
     changes = sorted(fact.changes, key=lambda change: change.since)
     return {
         "price": price,
         "price_source": fact.price_from,
-        "price_date": _price_date(fact),
-        "tiers": tuple(Tier(over_tokens=tier.over, price=_rates(tier)) for tier in tiers),
-        "changes": tuple(Change(since=change.since, price=_rates(change.price)) for change in changes),
-        "off_peak": _off_peak(fact.off_peak),
-        # A mode of which only a part is known prices nothing.
-        "modes": {mode: _rates(rates) for mode, rates in fact.modes.items() if rates.output is not None},
+        "price_date": _find_price_date(fact),
+        "tiers": tuple(Tier(over_tokens=tier.over, price=_make_rates(tier)) for tier in tiers),
+        "changes": tuple(Change(since=change.since, price=_make_rates(change.price)) for change in changes),
+        "off_peak": _make_off_peak(fact.off_peak),
+        # A mode of which only a part is known has no price.
+        "modes": {mode: _make_rates(rates) for mode, rates in fact.modes.items() if rates.output is not None},
         "multipliers": fact.multipliers,
     }
 
 
-def _price(provider: str, fact: Fact) -> Rates | None:
-    """Return the price of *fact*, or None where its source cannot mean what it says."""
-    if fact.price is None or _first(WITHOUT_PRICE, provider, fact):
+def _check_price(provider: str, fact: Fact) -> Rates | None:
+    """Return the price of *fact*, or None if there is none or it cannot be right."""
+    if fact.price is None or _apply_rules(WITHOUT_PRICE, provider, fact):
         return None
-    price = _rates(fact.price)
-    if not price.input and not price.output and not _first(FREE, provider, fact):
+    price = _make_rates(fact.price)
+    if not price.input and not price.output and not _apply_rules(FREE, provider, fact):
         return None
-    # Nobody would cache what is cheaper to send again.
+    # A cache that costs more than sending again would be of no use, so the price must be wrong.
     return None if price.cache_read is not None and price.cache_read > price.input else price
 
 
-def _first(rules: tuple[Rule[T], ...], provider: str, fact: Fact) -> T | None:
-    """Return the value of the first rule that matches."""
+def _apply_rules(rules: tuple[Rule[T], ...], provider: str, fact: Fact) -> T | None:
+    """Return the value of the first rule that matches, or None."""
     for rule in rules:
         if rule.providers and provider not in rule.providers:
             continue
@@ -331,8 +331,8 @@ def _first(rules: tuple[Rule[T], ...], provider: str, fact: Fact) -> T | None:
     return None
 
 
-def _day(text: str | None) -> str | None:
-    """Return *text*, or only its month where it names a day that does not exist, such as 2025-02-31."""
+def _check_day(text: str | None) -> str | None:
+    """Return *text*, or only its month if its day does not exist, such as 2025-02-31."""
     if text is None:
         return None
     try:
@@ -342,42 +342,42 @@ def _day(text: str | None) -> str | None:
     return text
 
 
-def _max_output(fact: Fact) -> int | None:
-    # Sources disagree on some hosts; no answer is longer than the window, so the smaller limit is the safe one.
+def _find_max_output(fact: Fact) -> int | None:
+    # Sources disagree about some hosts. No answer is longer than the window, so the smaller limit is the safe one.
     limits = [limit for limit in (fact.max_output, fact.context) if limit is not None]
     return None if fact.max_output is None else min(limits)
 
 
-def _caps(provider: str, fact: Fact) -> Capabilities:
-    # The facts name the capability after one of its two options.
+def _make_capabilities(provider: str, fact: Fact) -> Capabilities:
+    # The facts call the capability by one of its two options.
     caps = {"sampling" if name == "temperature" else name: known for name, known in fact.caps.items()}
-    sampling = _first(SAMPLING, provider, fact)
+    sampling = _apply_rules(SAMPLING, provider, fact)
     if sampling is not None:
         caps["sampling"] = sampling
     return msgspec.convert(caps, Capabilities)
 
 
-def _rates(rates: _Rates) -> Rates:
+def _make_rates(rates: _Rates) -> Rates:
     return Rates(**{name: getattr(rates, name) for name in Rates.__struct_fields__})
 
 
-def _scaled(rates: Rates, factor: Decimal) -> Rates:
+def _scale(rates: Rates, factor: Decimal) -> Rates:
     known = {name: rate for name in Rates.__struct_fields__ if (rate := getattr(rates, name)) is not None}
     return Rates(**{name: (rate * factor).normalize() for name, rate in known.items()})
 
 
-def _off_peak(off_peak: _OffPeak | None) -> OffPeak | None:
+def _make_off_peak(off_peak: _OffPeak | None) -> OffPeak | None:
     if off_peak is None:
         return None
     return OffPeak(
-        price=_rates(off_peak.price),
+        price=_make_rates(off_peak.price),
         peak_utc=off_peak.peak_utc,
         weekdays_only=off_peak.weekdays_only,
         excludes=off_peak.excludes,
     )
 
 
-def _price_date(fact: Fact) -> date | None:
+def _find_price_date(fact: Fact) -> date | None:
     for source, day in PRICE_DATES:
         if (fact.price_from or "").startswith(source):
             return day

@@ -1,7 +1,7 @@
-"""Providers' lists of models, read as their tables say. [pure]
+"""Providers' lists of models. [pure]
 
-A provider's `models.lists` in `providers.toml` say where to ask and where in the answer each fact
-stands, as paths (see `find`). Entries are read leniently: a strange one costs itself alone.
+A provider's `models.lists` in `providers.toml` say what to ask for and where each fact is in the answer, as paths (see
+`find_value`). Entries are read leniently: a strange one is left out, and the others stay.
 """
 
 import re
@@ -18,21 +18,21 @@ MAX_PAGES = 20
 
 
 class Listing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One list. The defaults are what most compatible servers answer.
+    """One list. The defaults fit most compatible servers.
 
-    Facts are paths into an entry; of several, the first that leads to something wins.
+    A fact is a path into an entry, or several, of which the first that leads to a value wins.
     """
 
     path: str = "/models"
     """Appended to the list's base address."""
     entries: str = "data"
-    """Where the entries stand in the document, which may also be the bare list."""
+    """The path of the entries in the document, which may also be the list itself."""
     id: tuple[str, ...] = ("id",)
     id_prefix: str = ""
-    """Cut off the id: the provider's API takes it without."""
+    """Removed from the id, which the provider's API expects without it."""
     name: tuple[str, ...] = ("name", "display_name")
     kind: tuple[str, ...] = ()
-    """What the entry says of its kind, through `kinds`; without it the id's words tell."""
+    """The kind of model, translated by `kinds`. Default: guessed from the id."""
     kinds: dict[str, str] = {}
     """The provider's word → `chat`, `embedding`, …"""
     context_length: tuple[str, ...] = ("context_length", "context_window", "max_model_len", "max_context_length")
@@ -41,11 +41,11 @@ class Listing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     prices: dict[str, str] = {}
     """Our name of a price → its path."""
     price_factor: str = "1000000"
-    """What makes a price US dollars per million tokens."""
+    """Converts a price to US dollars per million tokens."""
     price_batch: str | None = None
-    """The path of a number of tokens that the prices are for."""
+    """The path of the number of tokens that a price is for."""
     capabilities: dict[str, str] = {}
-    """Our name of a capability → its path; `list~word` asks whether a list has the word."""
+    """Our name of a capability → its path. `list~word` is whether a list contains the word."""
     status: tuple[str, ...] = ()
     statuses: dict[str, str] = {}
     """The provider's word → `active`, `deprecated`, `retired`, `preview`."""
@@ -53,56 +53,56 @@ class Listing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     endpoints: str | None = None
     """The path of a list of endpoints."""
     endpoint_wires: tuple[tuple[str, str], ...] = ()
-    """Endpoint and its wire, the preferred first."""
+    """Endpoints with their wires, the preferred first."""
     next_token: str | None = None
-    """The path of the token of the next page in the document."""
+    """The path of the next page's token in the document."""
     next_if: str | None = None
-    """The path of what says whether there is a next page, where a token alone does not."""
+    """The path of what says whether there is a next page, if a token alone does not."""
     next_parameter: str = "pageToken"
 
 
-def parse(listing: Listing, document: Any, provider: str) -> tuple[list[ModelInfo], str | None]:
-    """Return the models of one page and the path of the next."""
-    models = [model for entry in _entries(listing, document) if (model := _model(listing, entry, provider))]
-    return models, _next(listing, document)
+def parse_page(listing: Listing, document: Any, provider: str) -> tuple[list[ModelInfo], str | None]:
+    """Return the models of one page, and the path of the next page or None."""
+    parsed = (_parse_model(listing, entry, provider) for entry in _iterate_entries(listing, document))
+    models = [model for model in parsed if model is not None]
+    return models, _find_next(listing, document)
 
 
-def _entries(listing: Listing, document: Any) -> Iterator[dict[str, Any]]:
-    found = document if isinstance(document, list) else find(document, listing.entries)
+def _iterate_entries(listing: Listing, document: Any) -> Iterator[dict[str, Any]]:
+    found = document if isinstance(document, list) else find_value(document, listing.entries)
     for entry in found if isinstance(found, list) else ():
         if isinstance(entry, dict):
             yield entry
 
 
-def _model(listing: Listing, entry: dict[str, Any], provider: str) -> ModelInfo | None:
-    name = _text(_first(entry, listing.id))
+def _parse_model(listing: Listing, entry: dict[str, Any], provider: str) -> ModelInfo | None:
+    name = _parse_text(_find_first(entry, listing.id))
     if name is None:
         return None
     name = name.removeprefix(listing.id_prefix)
-    told = _first(entry, listing.kind)
-    told_of = {ours: find(entry, path) for ours, path in listing.capabilities.items()}
-    capabilities = {name: bool(value) for name, value in told_of.items() if value is not None}
-    status = _text(_first(entry, listing.status))
+    values = {ours: find_value(entry, path) for ours, path in listing.capabilities.items()}
+    capabilities = {ours: bool(value) for ours, value in values.items() if value is not None}
+    status = _parse_text(_find_first(entry, listing.status))
     return ModelInfo(
         id=name,
         provider=provider,
-        name=_text(_first(entry, listing.name)),
-        kind=_kind_told(listing, told) or kind_of(name),
-        context_length=_count(_first(entry, listing.context_length)),
-        max_input=_count(_first(entry, listing.max_input)),
-        max_output=_count(_first(entry, listing.max_output)),
-        cost=_prices(listing, entry),
+        name=_parse_text(_find_first(entry, listing.name)),
+        kind=_find_kind(listing, entry) or guess_kind(name),
+        context_length=_parse_count(_find_first(entry, listing.context_length)),
+        max_input=_parse_count(_find_first(entry, listing.max_input)),
+        max_output=_parse_count(_find_first(entry, listing.max_output)),
+        cost=_parse_prices(listing, entry),
         capabilities=capabilities or None,
         status=listing.statuses.get(status or "", status),
-        retires_on=_date(_first(entry, listing.retires_on)),
-        wire=_wire(listing, entry),
+        retires_on=_parse_date(_find_first(entry, listing.retires_on)),
+        wire=_choose_wire(listing, entry),
     )
 
 
-def _next(listing: Listing, document: Any) -> str | None:
-    if listing.next_token is None or (listing.next_if and not find(document, listing.next_if)):
+def _find_next(listing: Listing, document: Any) -> str | None:
+    if listing.next_token is None or (listing.next_if and not find_value(document, listing.next_if)):
         return None
-    token = _text(find(document, listing.next_token))
+    token = _parse_text(find_value(document, listing.next_token))
     if token is None:
         return None
     separator = "&" if "?" in listing.path else "?"
@@ -110,16 +110,16 @@ def _next(listing: Listing, document: Any) -> str | None:
 
 
 MAX_DIGITS = 18
-"""A number with more, in a text, is none."""
+"""A text of more digits is not read as a number."""
 
 _STEP = re.compile(r"(\w+)(?:\[(\w+)=([\w.-]+)\])?")
 
 
-def find(value: Any, path: str) -> Any:
-    """Return what stands at *path*, or None.
+def find_value(value: Any, path: str) -> Any:
+    """Return the value at *path*, or None.
 
-    `a.b` goes into objects; `a[key=word]` finds the entry of a list whose *key* is *word*;
-    `a~word` says whether the list or text at `a` has *word*.
+    `a.b` goes into objects. `a[key=word]` finds the entry of a list whose *key* is *word*. `a~word` is whether the
+    list or text at `a` contains *word*.
     """
     path, has_word, word = path.partition("~")
     for step in path.split("."):
@@ -133,38 +133,38 @@ def find(value: Any, path: str) -> Any:
     return word in value if isinstance(value, (list, str)) else None
 
 
-def _first(entry: dict[str, Any], paths: tuple[str, ...]) -> Any:
-    return next((value for path in paths if (value := find(entry, path)) is not None), None)
+def _find_first(entry: dict[str, Any], paths: tuple[str, ...]) -> Any:
+    return next((value for path in paths if (value := find_value(entry, path)) is not None), None)
 
 
-def _wire(listing: Listing, entry: dict[str, Any]) -> str | None:
+def _choose_wire(listing: Listing, entry: dict[str, Any]) -> str | None:
     if listing.endpoints is None:
         return None
-    offered = find(entry, listing.endpoints)
+    offered = find_value(entry, listing.endpoints)
     if not isinstance(offered, list):
-        # An entry that names no endpoints has the oldest, which stands last.
+        # An entry without endpoints has the oldest one, which is last.
         return listing.endpoint_wires[-1][1]
     return next((wire for endpoint, wire in listing.endpoint_wires if endpoint in offered), None)
 
 
-def _prices(listing: Listing, entry: dict[str, Any]) -> dict[str, Any] | None:
-    """Return USD per million tokens as decimal strings; a negative price means that it varies."""
-    batch = _count(find(entry, listing.price_batch)) if listing.price_batch else None
+def _parse_prices(listing: Listing, entry: dict[str, Any]) -> dict[str, Any] | None:
+    """Return US dollars per million tokens as decimal strings, without prices below 0, which mean that they vary."""
+    batch = _parse_count(find_value(entry, listing.price_batch)) if listing.price_batch else None
     factor = str(Decimal(listing.price_factor) / (batch or 1))
     found: dict[str, Any] = {}
     for ours, path in listing.prices.items():
-        price = costs.convert_to_usd(find(entry, path), factor)
+        price = costs.convert_to_usd(find_value(entry, path), factor)
         if price is not None:
             found[ours] = price
     return found or None
 
 
-def _kind_told(listing: Listing, told: Any) -> str | None:
-    """Return the kind that the entry's own words tell, which may be a list of them."""
-    words = told if isinstance(told, list) else [told]
-    return next((kind for word, kind in listing.kinds.items() if word in words), None) or (
-        told if isinstance(told, str) else None
-    )
+def _find_kind(listing: Listing, entry: dict[str, Any]) -> str | None:
+    """Return the kind that the entry states, in one word or a list of them."""
+    stated = _find_first(entry, listing.kind)
+    words = stated if isinstance(stated, list) else [stated]
+    kind = next((kind for word, kind in listing.kinds.items() if word in words), None)
+    return kind or (stated if isinstance(stated, str) else None)
 
 
 _KINDS = (
@@ -184,20 +184,20 @@ _KINDS = (
 )
 
 
-def kind_of(model: str) -> str | None:
-    """Return the kind that the words of a name tell, where a list mixes all kinds; None: not told."""
+def guess_kind(model: str) -> str | None:
+    """Return the kind of *model* that its name suggests, for lists that mix all kinds, or None."""
     return next((kind for word, kind in _KINDS if word in model), None)
 
 
-def _count(value: Any) -> int | None:
+def _parse_count(value: Any) -> int | None:
     if isinstance(value, str) and len(value) <= MAX_DIGITS and value.isascii() and value.isdigit():
         value = int(value)
     return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None
 
 
-def _text(value: Any) -> str | None:
+def _parse_text(value: Any) -> str | None:
     return value if isinstance(value, str) and value else None
 
 
-def _date(value: Any) -> str | None:
+def _parse_date(value: Any) -> str | None:
     return value[:10] if isinstance(value, str) and value else None

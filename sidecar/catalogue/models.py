@@ -1,8 +1,8 @@
-"""What is known of each provider's models: limits, capabilities, prices.
+"""The limits, capabilities and prices of each provider's models: `models.json`, read on first use.
 
-`models.json` is one object `{provider: {model: row}}`, made by `build.py`. Of it only what is asked for
-is parsed: the first question splits the file by provider, the first about a provider splits its rows,
-and each lookup decodes its own row. An absent field is unknown, never no and never 0.
+`models.json` is one object `{provider: {model: row}}`, made by `build.py`. Only what is needed is parsed: the first
+use splits the file by provider, the first use of a provider splits its rows, and each lookup decodes one row. An absent
+field is unknown, never false and never 0.
 """
 
 import re
@@ -23,11 +23,11 @@ T = TypeVar("T")
 
 PATH = resources.find("catalogue/models.json")
 
-MADE = date(2026, 11, 20)
-"""The day up to which the facts of the table go."""
+MADE_ON = date(2026, 11, 20)
+"""The table holds the facts up to this day."""
 
 LOCAL = "local"
-"""The source of the price of what runs at the user's place, which is nothing."""
+"""The source of the price of a model that runs on the user's own machine, which is 0."""
 
 
 class Rates(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -48,52 +48,52 @@ class Rates(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbi
     audio_output: Decimal | None = None
     """A generated token of audio. Absent: billed as `output`."""
     reasoning: Decimal | None = None
-    """A reasoning token, only where it is not billed as `output`."""
+    """A reasoning token. Absent: billed as `output`."""
 
 
 class Tier(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Rates of a whole request whose prompt, cached tokens included, is longer than `over_tokens`."""
+    """Rates of a whole request whose prompt, including cached tokens, is longer than `over_tokens`."""
 
     over_tokens: int
     price: Rates
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """An announced price, in place of the row's own from the start of the day `since` (UTC)."""
+    """An announced price, which replaces the row's own from the start of the day `since` (UTC)."""
 
     since: date
     price: Rates
 
 
 class OffPeak(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
-    """Rates outside the peak hours; the row's own are those of the peak."""
+    """Rates outside the peak hours. The row's own rates apply in them."""
 
     price: Rates
     peak_utc: tuple[str, ...]
-    """The peak hours, each `HH:MM-HH:MM` in UTC, its end not included."""
+    """The peak hours, each as `HH:MM-HH:MM` in UTC, without its end."""
     weekdays_only: bool = False
     """Whether Saturday and Sunday (UTC) have no peak hours."""
     excludes: str | None = None
-    """Which other days have none, in words: the table cannot tell them."""
+    """Other days without peak hours, in words, because no table has them."""
 
 
 class Capabilities(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
-    """What the model takes and does at this provider; None: unknown."""
+    """What the model accepts and does at this provider. None: unknown."""
 
     tools: bool | None = None
     images: bool | None = None
-    """Takes images."""
+    """Accepts images."""
     pdf: bool | None = None
-    """Takes PDF files."""
+    """Accepts PDF files."""
     audio: bool | None = None
-    """Takes audio."""
+    """Accepts audio."""
     video: bool | None = None
-    """Takes video."""
+    """Accepts video."""
     reasoning: bool | None = None
     structured: bool | None = None
-    """Answers in JSON of a given schema."""
+    """Answers in JSON that conforms to a schema."""
     sampling: bool | None = None
-    """Takes `temperature` and `top_p`."""
+    """Accepts `temperature` and `top_p`."""
 
 
 class ModelRow(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -103,104 +103,104 @@ class ModelRow(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, fo
     """For people."""
     family: str | None = None
     status: Literal["deprecated", "retired", "unlisted", "beta"] | None = None
-    """As of the day the table was made; None: live. `unlisted`: no longer in any list, probably gone."""
+    """On the day `MADE_ON`; None: live. `unlisted`: in no list any more, so probably gone."""
     released: str | None = None
     """`YYYY-MM-DD` or `YYYY-MM`."""
     retires: date | None = None
     """The announced last day."""
     cutoff: str | None = None
-    """Where its knowledge ends: `YYYY-MM-DD` or `YYYY-MM`."""
+    """When its knowledge ends: `YYYY-MM-DD` or `YYYY-MM`."""
     context_length: int | None = None
-    """Tokens of prompt and answer together."""
+    """Prompt and answer together, in tokens."""
     max_input: int | None = None
-    """Tokens of the prompt, where fewer than `context_length`."""
+    """The prompt, in tokens, if that is less than `context_length`."""
     max_output: int | None = None
-    """Tokens of the answer, reasoning included."""
+    """The answer including reasoning, in tokens."""
     cache_min_tokens: int | None = None
-    """The shortest prompt that is cached."""
+    """The shortest prompt that is cached, in tokens."""
     caps: Capabilities = Capabilities()
     efforts: tuple[str, ...] = ()
-    """The reasoning efforts that it takes, weakest first; empty: unknown."""
+    """The reasoning efforts that it accepts, weakest first. Empty: unknown."""
     thinking: Literal["adaptive", "budget"] | None = None
-    """Which way of asking for reasoning it takes, where a wire has both."""
+    """The way to ask for reasoning that it accepts, if a wire has both."""
     refuses: tuple[str, ...] = ()
-    """Options that it answers with an error, beyond what `caps` says."""
+    """Options that it answers with an error, besides those that `caps` implies."""
     wire: str | None = None
-    """The wire that it needs; None: the provider's usual one."""
+    """The wire that it needs. None: the provider's usual one."""
     price: Rates | None = None
     """None: unknown, which is not free."""
     price_source: str | None = None
-    """Where the price was read."""
+    """Where the price is from."""
     price_date: date | None = None
-    """How old the price is."""
+    """The day on which the price was correct."""
     tiers: tuple[Tier, ...] = ()
-    """By ascending `over_tokens`; the last that applies counts."""
+    """By ascending `over_tokens`. The last that applies wins."""
     changes: tuple[Change, ...] = ()
-    """By ascending `since`; the last that has come counts."""
+    """By ascending `since`. The last that has begun wins."""
     off_peak: OffPeak | None = None
     modes: dict[Literal["batch", "fast", "flex", "priority"], Rates] = {}
-    """Rates of other ways to be served, below the first tier. One that only `price` has is unknown for the mode."""
+    """Rates of other service modes, below the first tier. A rate that only `price` has is unknown for the mode."""
     multipliers: dict[str, Decimal] = {}
     """Factors on every rate: `us` for inference in the US only, `regional_endpoint`, `regional_processing_us` and
     `regional_processing_eu` for data that stays in a region, `fast`."""
     premium_requests: Decimal | None = None
-    """What one prompt counts for subscribers who are billed by request."""
+    """How many requests one prompt counts as, for subscribers who are billed by request."""
 
 
 _split = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-row_of = msgspec.json.Decoder(ModelRow).decode
-"""Return the row that its JSON is."""
-_rows = msgspec.json.Decoder(dict[str, ModelRow]).decode
+decode_row = msgspec.json.Decoder(ModelRow).decode
+"""Return the row of its JSON."""
+_decode_rows = msgspec.json.Decoder(dict[str, ModelRow]).decode
 
 _DATED = re.compile(r"(?:[-@]20\d{6}|[-@]20\d\d-\d\d-\d\d|-latest)\Z", re.ASCII)
 
 
-def lookup(provider: str, model: str, path: Path = PATH) -> ModelRow | None:
+def find_row(provider: str, model: str, path: Path = PATH) -> ModelRow | None:
     """Return the row of *model*, or of the same id without its date or `-latest`, or None.
 
-    Nothing is guessed beyond that: a price for the wrong model is worse than none.
+    No other id is tried: a price for the wrong model is worse than none.
     """
-    raw = find(_models(provider, path), model)
-    return None if raw is None else row_of(raw)
+    raw = find_entry(_split_models(provider, path), model)
+    return None if raw is None else decode_row(raw)
 
 
-def find(table: Mapping[str, T], model: str) -> T | None:
-    """Return what *table* has of *model*, or of the same id without its date or `-latest`, or None."""
+def find_entry(table: Mapping[str, T], model: str) -> T | None:
+    """Return the value of *model* in *table*, or of the same id without its date or `-latest`, or None."""
     found = table.get(model)
     return table.get(_DATED.sub("", model)) if found is None else found
 
 
-def names(provider: str, path: Path = PATH) -> list[str]:
+def list_names(provider: str, path: Path = PATH) -> list[str]:
     """Return the ids of all rows of *provider*."""
-    return list(_models(provider, path))
+    return list(_split_models(provider, path))
 
 
-def of_provider(provider: str, path: Path = PATH) -> dict[str, ModelRow]:
-    """Return all rows of *provider* by model id; empty when it has none."""
-    raw = _providers(path).get(provider)
-    return {} if raw is None else _rows(raw)
+def read_rows(provider: str, path: Path = PATH) -> dict[str, ModelRow]:
+    """Return all rows of *provider* by model id; empty if it has none."""
+    raw = _split_providers(path).get(provider)
+    return {} if raw is None else _decode_rows(raw)
 
 
 @cache
-def _providers(path: Path) -> dict[str, msgspec.Raw]:
+def _split_providers(path: Path) -> dict[str, msgspec.Raw]:
     return _split(path.read_bytes())
 
 
-def _models(provider: str, path: Path) -> dict[str, msgspec.Raw]:
-    # Names that are no provider's come from outside and are not remembered.
-    return _split_models(provider, path) if provider in _providers(path) else {}
+def _split_models(provider: str, path: Path) -> dict[str, msgspec.Raw]:
+    # Names of no provider come from requests and must not fill the cache.
+    return _split_known(provider, path) if provider in _split_providers(path) else {}
 
 
 @cache
-def _split_models(provider: str, path: Path) -> dict[str, msgspec.Raw]:
-    return _split(_providers(path)[provider])
+def _split_known(provider: str, path: Path) -> dict[str, msgspec.Raw]:
+    return _split(_split_providers(path)[provider])
 
 
 REFUSED_WITHOUT = MappingProxyType({"sampling": ("temperature", "top_p"), "images": ("images",), "tools": ("tools",)})
-"""What a model without the capability refuses."""
+"""Capability → options that a model without it refuses."""
 
 
-def facts(row: ModelRow) -> ModelFacts:
+def make_facts(row: ModelRow) -> ModelFacts:
     """Return what a wire needs to know of *row*."""
     lacking = (names for cap, names in REFUSED_WITHOUT.items() if getattr(row.caps, cap) is False)
     return ModelFacts(
@@ -215,7 +215,7 @@ def facts(row: ModelRow) -> ModelFacts:
     )
 
 
-def price_on(row: ModelRow, day: date) -> Rates | None:
+def find_price(row: ModelRow, day: date) -> Rates | None:
     """Return the price of *row* on *day* (UTC), announced changes included; None: unknown."""
     price = row.price
     for change in row.changes:

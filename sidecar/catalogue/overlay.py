@@ -1,6 +1,6 @@
-"""What is known of a model in all: the table's row, what a refresh has brought, and what the user says of it.
+"""All that is known of a model: the table's row, what a refresh has brought, and what the user says of it.
 
-Knows which of them counts for which column. Must not know files, HTTP, or how the other two came here.
+Knows which of them wins for which column. Must not know files, HTTP, or where the other two are from.
 """
 
 from collections.abc import Mapping
@@ -16,39 +16,39 @@ from sidecar.catalogue.corrections import Correction, Overlay
 from sidecar.catalogue.models import Capabilities, ModelRow, Rates, Tier
 
 CONFIGURATION = "configuration"
-"""The source of a price that the user has written down."""
+"""The source of a price that the user has set."""
 
 REFRESHED = "models.dev"
 """The source of a price that a refresh has brought."""
 
 STATUSES = MappingProxyType({None: "active", "beta": "preview", "deprecated": "deprecated", "retired": "retired"})
-"""Ours → the protocol's. `unlisted` has none: a provider that names a model does list it."""
+"""Our status → the protocol's. `unlisted` has none: a provider that names a model does list it."""
 
-_OURS = {word: ours for ours, word in STATUSES.items()}
+_FROM_PROTOCOL = {theirs: ours for ours, theirs in STATUSES.items()}
 
 
-_NONE = MappingProxyType[str, Any]({})
+_EMPTY = MappingProxyType[str, Any]({})
 
 
 def make_correction(table: Mapping[str, Any]) -> Correction:
-    """Return what a checked table of the configuration says.
+    """Return the correction that a checked table of the configuration makes.
 
-    Its price is the whole price: nothing that the catalogue knows of the model's (tiers, announced changes, hours,
-    ways to be served, factors of a region) is left beside it.
+    Its price is the whole price: it removes the tiers, announced changes, off-peak hours, service modes and factors
+    that the catalogue has.
     """
     columns = {name: value for name, value in table.items() if name in ModelRow.__struct_fields__}
     columns |= {name: tuple(table[name]) for name in ("efforts", "refuses") if name in table}
     if "status" in table:
-        columns["status"] = _OURS[table["status"]]
+        columns["status"] = _FROM_PROTOCOL[table["status"]]
     if "price" in table:
         tiers = msgspec.convert(table.get("tiers", ()), tuple[Tier, ...])
-        columns |= _price(
+        columns |= _make_price_columns(
             msgspec.convert(table["price"], Rates), tuple(sorted(tiers, key=lambda tier: tier.over_tokens))
         )
     return Correction(columns, table.get("capabilities", {}))
 
 
-def _price(price: Rates, tiers: tuple[Tier, ...]) -> dict[str, Any]:
+def _make_price_columns(price: Rates, tiers: tuple[Tier, ...]) -> dict[str, Any]:
     return {
         "price": price,
         "tiers": tiers,
@@ -61,44 +61,44 @@ def _price(price: Rates, tiers: tuple[Tier, ...]) -> dict[str, Any]:
     }
 
 
-def lookup(overlay: Overlay, provider: str, model: str) -> ModelRow | None:
-    """Return what is known of *model*, or of the same id without its date or `-latest`, or None."""
-    row = models.lookup(provider, model)
-    fresh = models.find(overlay.refreshed.models.get(provider, _NONE), model)
+def find_row(overlay: Overlay, provider: str, model: str) -> ModelRow | None:
+    """Return the row of *model*, or of the same id without its date or `-latest`, or None if nothing is known."""
+    row = models.find_row(provider, model)
+    fresh = models.find_entry(overlay.refreshed.models.get(provider, _EMPTY), model)
     if fresh is not None:
-        row = _refreshed(row, models.row_of(fresh))
-    own = models.find(overlay.corrections.get(provider, _NONE), model)
-    return row if own is None else _corrected(row or ModelRow(name=model), own)
+        row = _apply_refresh(row, models.decode_row(fresh))
+    correction = models.find_entry(overlay.corrections.get(provider, _EMPTY), model)
+    return row if correction is None else _apply_correction(row or ModelRow(name=model), correction)
 
 
-def names(overlay: Overlay, provider: str) -> list[str]:
-    """Return the ids of all models of *provider* of which something is known."""
-    known = (models.names(provider), overlay.refreshed.models.get(provider, ()), overlay.corrections.get(provider, ()))
-    return list(dict.fromkeys(name for each in known for name in each))
+def list_names(overlay: Overlay, provider: str) -> list[str]:
+    """Return the ids of all known models of *provider*."""
+    refreshed, corrected = overlay.refreshed.models.get(provider, ()), overlay.corrections.get(provider, ())
+    return list(dict.fromkeys([*models.list_names(provider), *refreshed, *corrected]))
 
 
-def added(overlay: Overlay, provider: str) -> list[str]:
-    """Return the models of *provider* that the user alone knows."""
+def list_added(overlay: Overlay, provider: str) -> list[str]:
+    """Return the ids of the models of *provider* that only the user knows."""
     own = overlay.corrections.get(provider, ())
     bare = msgspec.structs.replace(overlay, corrections={})
-    return [name for name in own if lookup(bare, provider, name) is None]
+    return [name for name in own if find_row(bare, provider, name) is None]
 
 
-def _refreshed(row: ModelRow | None, fresh: ModelRow) -> ModelRow:
-    """Return *row* with what *fresh* knows better: limits, which change, and whatever *row* does not know.
+def _apply_refresh(row: ModelRow | None, fresh: ModelRow) -> ModelRow:
+    """Return *row* with the limits of *fresh*, which change, and with whatever *row* does not know.
 
-    What *row* says of capabilities and prices was checked by hand or has parts that a refresh never knows.
+    The capabilities and prices of *row* stay: they were checked by hand, or have parts that a refresh never has.
     """
     if row is None:
         return fresh
     context = fresh.context_length or row.context_length
     changed: dict[str, Any] = {
         "context_length": context,
-        "max_input": within(fresh.max_input or row.max_input, context),
-        "max_output": within(fresh.max_output or row.max_output, context),
+        "max_input": limit_to(fresh.max_input or row.max_input, context),
+        "max_output": limit_to(fresh.max_output or row.max_output, context),
         "caps": msgspec.convert(msgspec.to_builtins(fresh.caps) | msgspec.to_builtins(row.caps), Capabilities),
         "efforts": row.efforts or fresh.efforts,
-        # One that is listed again is not gone.
+        # A model that is listed again is not gone.
         "status": fresh.status if row.status in (None, "unlisted") else row.status,
     }
     if row.price is None:
@@ -106,27 +106,27 @@ def _refreshed(row: ModelRow | None, fresh: ModelRow) -> ModelRow:
     return msgspec.structs.replace(row, **changed)
 
 
-def within(limit: int | None, context: int | None) -> int | None:
-    """Return *limit*, or the window where that is smaller: sources disagree, and the smaller limit is the safe one."""
+def limit_to(limit: int | None, context: int | None) -> int | None:
+    """Return *limit*, at most the window *context*: sources disagree, and the smaller limit is the safe one."""
     return limit if limit is None or context is None else min(limit, context)
 
 
-def _corrected(row: ModelRow, own: Correction) -> ModelRow:
-    caps = msgspec.structs.replace(row.caps, **own.capabilities)
-    return msgspec.structs.replace(row, **own.columns, caps=caps)
+def _apply_correction(row: ModelRow, correction: Correction) -> ModelRow:
+    caps = msgspec.structs.replace(row.caps, **correction.capabilities)
+    return msgspec.structs.replace(row, **correction.columns, caps=caps)
 
 
 def complete(info: ModelInfo, overlay: Overlay, day: date | None = None) -> ModelInfo:
-    """Return *info* with what is known beside it; what the provider has said stands, unless the user says otherwise.
+    """Return *info*, of a provider's own list, completed with what is known of the model. The user's word wins.
 
     `cost` is the price on *day* (UTC), by default today.
     """
     day = day or datetime.now(UTC).date()
-    row = lookup(overlay, info.provider, info.id)
+    row = find_row(overlay, info.provider, info.id)
     if row is None:
         return msgspec.structs.replace(info, pricing={"source": "provider"}) if info.cost else info
-    own = models.find(overlay.corrections.get(info.provider, _NONE), info.id) or Correction()
-    price = models.price_on(row, day)
+    correction = models.find_entry(overlay.corrections.get(info.provider, _EMPTY), info.id) or Correction()
+    price = models.find_price(row, day)
     known = {
         "name": row.name,
         "kind": "chat",
@@ -138,27 +138,26 @@ def complete(info: ModelInfo, overlay: Overlay, day: date | None = None) -> Mode
         "retires_on": row.retires.isoformat() if row.retires else None,
         "wire": row.wire,
     }
-    said = {"price": "cost", "retires": "retires_on"}
-    corrected = {said.get(column, column) for column in own.columns}
+    fields = {"price": "cost", "retires": "retires_on"}
+    corrected = {fields.get(column, column) for column in correction.columns}
     filled = {field: value for field, value in known.items() if field in corrected or getattr(info, field) is None}
-    capabilities = msgspec.to_builtins(row.caps) | (info.capabilities or {}) | own.capabilities
-    by_provider = info.cost is not None and "cost" not in corrected
-    return msgspec.structs.replace(
-        info, **filled, capabilities=capabilities or None, pricing=_pricing(row, day, by_provider=by_provider)
-    )
+    capabilities = msgspec.to_builtins(row.caps) | (info.capabilities or {}) | correction.capabilities
+    from_provider = info.cost is not None and "cost" not in corrected
+    pricing = _describe_price(row, day, from_provider=from_provider)
+    return msgspec.structs.replace(info, **filled, capabilities=capabilities or None, pricing=pricing)
 
 
-def _pricing(row: ModelRow, day: date, *, by_provider: bool) -> dict[str, Any] | None:
-    """Return where the price is from and what there is beside it; None where no price is known."""
+def _describe_price(row: ModelRow, day: date, *, from_provider: bool) -> dict[str, Any] | None:
+    """Return the source of the price and what may change it, or None if no price is known."""
     if row.price is None:
-        return {"source": "provider"} if by_provider else None
-    own = {"source": row.price_source, "date": row.price_date}
-    found = ({"source": "provider"} if by_provider else own) | {
+        return {"source": "provider"} if from_provider else None
+    ours = {"source": row.price_source, "date": row.price_date}
+    found = ({"source": "provider"} if from_provider else ours) | {
         "tiers": row.tiers,
         "changes": [change for change in row.changes if change.since > day],
         "off_peak": row.off_peak,
         "modes": row.modes,
         "factors": row.multipliers,
     }
-    told: dict[str, Any] = msgspec.to_builtins({name: value for name, value in found.items() if value})
-    return told
+    described: dict[str, Any] = msgspec.to_builtins({name: value for name, value in found.items() if value})
+    return described

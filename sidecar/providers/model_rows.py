@@ -19,4 +19,4 @@ def find_model_row(resolved: ResolvedProvider, model: str) -> ModelRow | None:
     if not model:
         return None
     provider = resolved.provider
-    return overlay.lookup(provider.setup.overlay, provider.id, find_base_model(resolved.settings, model))
+    return overlay.find_row(provider.setup.overlay, provider.id, find_base_model(resolved.settings, model))

@@ -71,7 +71,7 @@ def make_target(resolved: ResolvedProvider) -> Target:
         model=model,
         base_url=address.url,
         quirks=row.quirks,
-        facts=models.facts(model_row) if model_row else ModelFacts(),
+        facts=models.make_facts(model_row) if model_row else ModelFacts(),
         headers=row.headers | fill_headers(row.setting_headers, settings),
         seed=f"{token_hex(3)}_",
         settings=settings,

@@ -22,7 +22,7 @@ from sidecar.core.log import log
 from sidecar.upstream.context import Upstream
 
 if TYPE_CHECKING:
-    from sidecar.catalogue.modelsdev import Kept
+    from sidecar.catalogue.modelsdev import StoredCatalogue
 
 OK = 200
 
@@ -55,15 +55,15 @@ async def _look(up: Upstream) -> None:
     up.catalogue_warnings = warnings
 
 
-def _counts(kept: "Kept") -> bool:
+def _counts(kept: "StoredCatalogue") -> bool:
     """Return whether *kept* is of a time that counts.
 
     Our own table may have become the newer one since; and what a wrong clock has dated would never become the older.
     """
-    return models.MADE <= date.fromisoformat(kept.fetched_at[:10]) <= datetime.now(UTC).date() + timedelta(days=1)
+    return models.MADE_ON <= date.fromisoformat(kept.fetched_at[:10]) <= datetime.now(UTC).date() + timedelta(days=1)
 
 
-def _read(folder: Path) -> "Kept | None":
+def _read(folder: Path) -> "StoredCatalogue | None":
     from sidecar.catalogue import refresh_file
 
     data = refresh_file.read(folder)
@@ -74,7 +74,7 @@ def _read(folder: Path) -> "Kept | None":
     return modelsdev.read(data)
 
 
-def _lay_over(up: Upstream, kept: "Kept") -> None:
+def _lay_over(up: Upstream, kept: "StoredCatalogue") -> None:
     up.found = msgspec.structs.replace(up.found, refreshed=Refreshed(kept.models, kept.fetched_at))
 
 
@@ -120,7 +120,7 @@ async def _fetched(up: Upstream) -> bytes:
         return await read_body(response, MAX_BYTES)
 
 
-def _converted(document: bytes) -> tuple[bytes, "Kept"]:
+def _converted(document: bytes) -> tuple[bytes, "StoredCatalogue"]:
     from sidecar.catalogue import modelsdev
 
     rows = provider_rows.read_providers()

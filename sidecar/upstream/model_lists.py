@@ -95,7 +95,7 @@ def nearest(up: Upstream, target: Target) -> list[str]:
     """Return the names nearest to the target's model, from the remembered list or else the catalogue."""
     known = up.model_lists.get(_key(target))
     provider = target.route.provider
-    names = [each.id for each in known.completed.models] if known else overlay.names(up.setup.overlay, provider)
+    names = [each.id for each in known.completed.models] if known else overlay.list_names(up.setup.overlay, provider)
     return difflib.get_close_matches(target.route.model, names, SUGGESTIONS, 0.5)
 
 
@@ -128,7 +128,7 @@ async def _with_overlay(up: Upstream, target: Target, said: ModelList) -> tuple[
 def _completed(known: Overlay, target: Target, said: ModelList) -> ModelList:
     """Return what the provider has *said* with what is known beside it, and the models that the user has added."""
     provider, listed = target.route.provider, {each.id for each in said.models}
-    own = (name for name in overlay.added(known, provider) if name not in listed)
+    own = (name for name in overlay.list_added(known, provider) if name not in listed)
     infos = [*said.models, *(ModelInfo(id=name, provider=provider, kind="chat") for name in own)]
     return msgspec.structs.replace(said, models=[_complete(known, target, info) for info in infos])
 
@@ -151,7 +151,9 @@ async def _read_pages(
         if path is None:
             break
         document = await get_document(up, target, path, state)
-        page, path = await to_thread(listings.parse, listing, document, target.route.provider, abandon_on_cancel=True)
+        page, path = await to_thread(
+            listings.parse_page, listing, document, target.route.provider, abandon_on_cancel=True
+        )
         found += page
     return found
 

@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import Any
 
 from protocol.messages import Usage
-from sidecar.catalogue.models import ModelRow, OffPeak, Rates, price_on
+from sidecar.catalogue.models import ModelRow, OffPeak, Rates, find_price
 from sidecar.catalogue.overlay import CONFIGURATION, REFRESHED
 from sidecar.usage.amounts import format_plain
 
@@ -73,7 +73,7 @@ def find_rates(row: ModelRow, prompt_tokens: int, at: datetime, mode: str | None
         return tier.price
     if row.off_peak and not _is_peak(row.off_peak, at):
         return row.off_peak.price
-    return price_on(row, at.astimezone(UTC).date())
+    return find_price(row, at.astimezone(UTC).date())
 
 
 def _split(usage: Usage, rates: Rates) -> list[tuple[str, int, Decimal]]:

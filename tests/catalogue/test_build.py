@@ -167,7 +167,7 @@ def test_which_wire_a_model_needs(provider: str, model: str, wire: str | None) -
 @pytest.mark.parametrize(("provider", "model"), [("azure", "container"), ("openai", "gpt-3.5-turbo-instruct")])
 def test_what_nobody_can_chat_with_is_left_out(provider: str, model: str) -> None:
     fact = {"provider": provider, "id": model, "name": "M"}
-    assert build.table(msgspec.convert([fact], list[build.Fact])) == {}
+    assert build.make_table(msgspec.convert([fact], list[build.Fact])) == {}
 
 
 @pytest.mark.parametrize(

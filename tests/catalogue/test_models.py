@@ -1,4 +1,4 @@
-"""The catalogue of models: every row is sane, and a lookup finds its row and nothing more."""
+"""The catalogue of models: every row is sane, and a find_row finds its row and nothing more."""
 
 import re
 from datetime import date
@@ -13,11 +13,11 @@ import pytest
 from protocol.replies import ModelInfo
 from sidecar.catalogue import build, models
 from sidecar.catalogue.corrections import Overlay
-from sidecar.catalogue.models import ModelRow, Rates, lookup, of_provider
+from sidecar.catalogue.models import ModelRow, Rates, find_row, read_rows
 from sidecar.catalogue.overlay import complete
 
 FILE: dict[str, dict[str, dict[str, Any]]] = msgspec.json.decode(models.PATH.read_bytes())
-ROWS = [(provider, model, row) for provider in FILE for model, row in of_provider(provider).items()]
+ROWS = [(provider, model, row) for provider in FILE for model, row in read_rows(provider).items()]
 
 WIRES = {"openai_chat", "openai_responses", "anthropic_messages", "gemini", "bedrock_converse", "ollama", "cloudflare"}
 EFFORTS = {"none", "default", "minimal", "low", "medium", "high", "xhigh", "max"}
@@ -92,7 +92,7 @@ def test_nothing_is_free_but_what_runs_at_the_users_place_and_what_is_called_so(
 
 
 def test_the_day_of_the_table_is_that_of_its_newest_price() -> None:
-    assert max(row.price_date for _, _, row in ROWS if row.price_date) == models.MADE
+    assert max(row.price_date for _, _, row in ROWS if row.price_date) == models.MADE_ON
 
 
 def test_tiers_and_changes_ascend() -> None:
@@ -162,11 +162,11 @@ def test_the_file_is_small_and_has_one_model_a_line_in_order() -> None:
     assert all(list(table) == sorted(table) for table in FILE.values())
 
 
-# --- lookup ----------------------------------------------------------------------------------
+# --- find_row ----------------------------------------------------------------------------------
 
 
 def test_an_exact_id_is_found() -> None:
-    row = lookup("anthropic", "claude-opus-5-5")
+    row = find_row("anthropic", "claude-opus-5-5")
     assert row is not None
     assert row.name == "Claude Opus 5.5"
     assert row.price == Rates(
@@ -213,30 +213,30 @@ def small(tmp_path: Path) -> Path:
     ],
 )
 def test_a_date_or_latest_is_stripped_and_nothing_else(small: Path, model: str, name: str | None) -> None:
-    row = lookup("lab", model, small)
+    row = find_row("lab", model, small)
     assert (row.name if row else None) == name
 
 
 def test_an_unknown_provider_has_no_models() -> None:
-    assert lookup("nobody", "one") is None
-    assert of_provider("nobody") == {}
-    assert models.names("nobody") == []
+    assert find_row("nobody", "one") is None
+    assert read_rows("nobody") == {}
+    assert models.list_names("nobody") == []
 
 
 def test_the_rows_of_a_provider_are_those_that_lookup_finds() -> None:
-    rows = of_provider("openai")
-    assert list(rows) == list(FILE["openai"]) == models.names("openai")
-    assert all(lookup("openai", model) == row for model, row in rows.items())
+    rows = read_rows("openai")
+    assert list(rows) == list(FILE["openai"]) == models.list_names("openai")
+    assert all(find_row("openai", model) == row for model, row in rows.items())
 
 
 def test_only_what_is_asked_for_is_decoded(small: Path) -> None:
-    assert lookup("lab", "one", small) == ModelRow(name="One")
+    assert find_row("lab", "one", small) == ModelRow(name="One")
     with pytest.raises(msgspec.ValidationError):
-        lookup("lab", "broken", small)
+        find_row("lab", "broken", small)
     with pytest.raises(msgspec.ValidationError):
-        of_provider("lab", small)
+        read_rows("lab", small)
     with pytest.raises(msgspec.ValidationError):
-        lookup("other", "one", small)
+        find_row("other", "one", small)
 
 
 def test_a_first_lookup_is_quicker_than_decoding_the_file(tmp_path: Path) -> None:
@@ -246,7 +246,7 @@ def test_a_first_lookup_is_quicker_than_decoding_the_file(tmp_path: Path) -> Non
         path = tmp_path / f"{attempt}.json"
         path.write_bytes(data)
         begin = perf_counter()
-        assert lookup("anthropic", "claude-opus-5-5", path) is not None
+        assert find_row("anthropic", "claude-opus-5-5", path) is not None
         cold.append(perf_counter() - begin)
         begin = perf_counter()
         msgspec.json.decode(data)
@@ -274,9 +274,9 @@ def test_a_first_lookup_is_quicker_than_decoding_the_file(tmp_path: Path) -> Non
 def test_facts_of_known_models(
     provider: str, model: str, wire: str | None, sampling: bool | None, thinking: str | None, refuses: set[str]
 ) -> None:
-    row = lookup(provider, model)
+    row = find_row(provider, model)
     assert row is not None
-    facts = models.facts(row)
+    facts = models.make_facts(row)
     assert (row.wire, facts.sampling, facts.thinking) == (wire, sampling, thinking)
     assert facts.refuses == refuses
     assert (facts.context_length, facts.max_output) == (row.context_length, row.max_output)
@@ -284,7 +284,7 @@ def test_facts_of_known_models(
 
 
 def test_a_model_of_which_nothing_is_known_refuses_nothing() -> None:
-    facts = models.facts(ModelRow(name="M"))
+    facts = models.make_facts(ModelRow(name="M"))
     assert facts.refuses == frozenset()
     assert (facts.sampling, facts.reasoning, facts.thinking, facts.max_output) == (None, None, None, None)
 
@@ -347,9 +347,9 @@ def test_an_announced_price_holds_from_its_day(day: date, price: str) -> None:
     info = complete(ModelInfo(id="gemini-4-argon", provider="gemini"), Overlay(), day)
     assert info.cost is not None
     assert info.cost["input"] == price
-    row = lookup("gemini", "gemini-4-argon")
+    row = find_row("gemini", "gemini-4-argon")
     assert row is not None
-    assert models.price_on(row, day) == msgspec.convert(info.cost, Rates)
+    assert models.find_price(row, day) == msgspec.convert(info.cost, Rates)
 
 
 def test_an_unknown_price_is_not_a_price_of_nothing() -> None:

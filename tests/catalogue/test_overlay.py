@@ -48,7 +48,7 @@ def refreshed(provider: str, model: str, row: ModelRow = FRESH) -> Overlay:
 
 
 def found(known: Overlay, provider: str, model: str) -> ModelRow:
-    row = overlay.lookup(known, provider, model)
+    row = overlay.find_row(known, provider, model)
     assert row is not None
     return row
 
@@ -58,8 +58,10 @@ def found(known: Overlay, provider: str, model: str) -> ModelRow:
 
 def test_nothing_beside_the_table_changes_nothing() -> None:
     for provider, model in (("openai", "gpt-6-sol"), ("nobody", "gpt-6-sol"), ("openai", "no-such-model")):
-        assert overlay.lookup(Overlay(), provider, model) == models.lookup(provider, model)
-        assert overlay.lookup(corrected("other", model, name="X"), provider, model) == models.lookup(provider, model)
+        assert overlay.find_row(Overlay(), provider, model) == models.find_row(provider, model)
+        assert overlay.find_row(corrected("other", model, name="X"), provider, model) == models.find_row(
+            provider, model
+        )
 
 
 def test_a_column_takes_the_place_of_the_tables_and_the_others_stay() -> None:
@@ -70,7 +72,7 @@ def test_a_column_takes_the_place_of_the_tables_and_the_others_stay() -> None:
     own = {"max_output": before.max_output, "refuses": before.refuses, "caps": before.caps}
     assert msgspec.structs.replace(row, **own) == before
     assert row.caps.tools == before.caps.tools is True
-    assert "images" in models.facts(row).refuses
+    assert "images" in models.make_facts(row).refuses
 
 
 def test_a_model_that_nobody_knew_is_added_and_its_dates_are_its_own() -> None:
@@ -78,10 +80,10 @@ def test_a_model_that_nobody_knew_is_added_and_its_dates_are_its_own() -> None:
     row = found(known, "mylab", "big")
     assert (row.name, row.context_length, row.price) == ("big", 1000, Rates(**PRICE))
     assert found(known, "mylab", "big-20261101").price == row.price
-    assert overlay.lookup(known, "mylab", "bigger") is None
-    assert overlay.names(known, "mylab") == overlay.added(known, "mylab") == ["big"]
+    assert overlay.find_row(known, "mylab", "bigger") is None
+    assert overlay.list_names(known, "mylab") == overlay.list_added(known, "mylab") == ["big"]
     # One that the catalogue has is corrected, and not added.
-    assert overlay.added(corrected("openai", "gpt-6-sol", name="X"), "openai") == []
+    assert overlay.list_added(corrected("openai", "gpt-6-sol", name="X"), "openai") == []
 
 
 def test_a_users_price_is_the_whole_price() -> None:
@@ -117,7 +119,7 @@ def test_a_status_is_told_in_the_words_of_the_protocol() -> None:
 
 def test_a_refresh_adds_models() -> None:
     assert found(refreshed("openai", "gpt-9"), "openai", "gpt-9") == FRESH
-    assert overlay.names(refreshed("openai", "gpt-9"), "openai")[-1] == "gpt-9"
+    assert overlay.list_names(refreshed("openai", "gpt-9"), "openai")[-1] == "gpt-9"
 
 
 def test_a_refresh_knows_limits_better_and_leaves_prices_and_capabilities_alone() -> None:
@@ -141,7 +143,7 @@ def test_a_refresh_fills_in_what_is_not_known() -> None:
 
 
 def test_a_refresh_never_takes_a_price_or_a_limit_away() -> None:
-    for model, before in models.of_provider("deepseek").items():
+    for model, before in models.read_rows("deepseek").items():
         row = found(refreshed("deepseek", model, ModelRow(name="Empty")), "deepseek", model)
         status = None if before.status == "unlisted" else before.status
         assert msgspec.structs.replace(row, status=before.status) == before
@@ -159,7 +161,7 @@ def test_the_user_knows_better_than_a_refresh() -> None:
     )
     row = found(both, "openai", "gpt-9")
     assert (row.max_output, row.context_length) == (5, 5_000_000)
-    assert overlay.added(both, "openai") == []
+    assert overlay.list_added(both, "openai") == []
 
 
 # --- a provider's list -----------------------------------------------------------------------

@@ -18,7 +18,7 @@ def test_what_is_written_is_read_and_replaced(tmp_path: Path) -> None:
     for data in (b"first", b"second"):
         refresh_file.write(folder, data)
         assert refresh_file.read(folder) == data
-    assert [each.name for each in folder.iterdir()] == [refresh_file.NAME]
+    assert [each.name for each in folder.iterdir()] == [refresh_file.FILE_NAME]
 
 
 @posix_only
@@ -29,7 +29,7 @@ def test_it_is_the_users_alone(tmp_path: Path) -> None:
         refresh_file.write(folder, b"x")
     finally:
         os.umask(before)
-    assert (folder.stat().st_mode & 0o777, (folder / refresh_file.NAME).stat().st_mode & 0o777) == (0o700, 0o600)
+    assert (folder.stat().st_mode & 0o777, (folder / refresh_file.FILE_NAME).stat().st_mode & 0o777) == (0o700, 0o600)
 
 
 def test_what_belongs_to_another_user_is_neither_read_nor_written(
@@ -49,15 +49,15 @@ def test_what_belongs_to_another_user_is_neither_read_nor_written(
 @pytest.mark.parametrize("mode", [0o640, 0o602, 0o666])
 def test_what_others_can_get_at_is_not_read(tmp_path: Path, mode: int) -> None:
     refresh_file.write(tmp_path, b"x")
-    (tmp_path / refresh_file.NAME).chmod(mode)
+    (tmp_path / refresh_file.FILE_NAME).chmod(mode)
     with pytest.raises(RefusedError):
         refresh_file.read(tmp_path)
 
 
 @posix_only
 def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / refresh_file.NAME, 0o600)
-    with pytest.raises(RefusedError, match="no file"):
+    os.mkfifo(tmp_path / refresh_file.FILE_NAME, 0o600)
+    with pytest.raises(RefusedError, match="not a file"):
         refresh_file.read(tmp_path)
 
 
@@ -71,10 +71,10 @@ def test_what_is_too_large_is_neither_read_nor_written(tmp_path: Path, monkeypat
 
 
 def test_what_a_killed_process_left_is_removed_and_what_is_under_way_is_not(tmp_path: Path) -> None:
-    left, under_way = tmp_path / f"{refresh_file.NAME}.a.tmp", tmp_path / f"{refresh_file.NAME}.b.tmp"
+    left, under_way = tmp_path / f"{refresh_file.FILE_NAME}.a.tmp", tmp_path / f"{refresh_file.FILE_NAME}.b.tmp"
     for each in (left, under_way):
         each.write_bytes(b"half")
-    old = time.time() - 2 * refresh_file.LEFT_SECONDS
+    old = time.time() - 2 * refresh_file.ABANDONED_SECONDS
     os.utime(left, (old, old))
     refresh_file.write(tmp_path, b"x")
     assert (left.exists(), under_way.exists()) == (False, True)
@@ -90,5 +90,5 @@ def test_a_write_that_fails_leaves_what_was_there(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space"):
         refresh_file.write(tmp_path, b"new")
-    assert [each.name for each in tmp_path.iterdir()] == [refresh_file.NAME]
+    assert [each.name for each in tmp_path.iterdir()] == [refresh_file.FILE_NAME]
     assert refresh_file.read(tmp_path) == b"old"

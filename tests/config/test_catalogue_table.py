@@ -18,7 +18,7 @@ def row(tmp_path: Path, text: str, provider: str = "openai", model: str = "gpt-4
     """Return what is known of a model with *text* as the configuration."""
     file = tmp_path / "config.toml"
     file.write_text(text)
-    found = overlay.lookup(Overlay(loader.load(path=str(file), env={}).corrections), provider, model)
+    found = overlay.find_row(Overlay(loader.load(path=str(file), env={}).corrections), provider, model)
     assert found is not None
     return found
 

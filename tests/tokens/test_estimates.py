@@ -353,7 +353,7 @@ def test_every_vocabulary_of_a_family_is_at_hand_and_names_are_their_own() -> No
 def test_hosts_of_one_model_count_alike() -> None:
     """Ours: a family is the model's, whoever hosts it."""
     for model, family in (("gpt-6", "GPT-5.4 and later"), ("claude-opus-5-5", "Claude 4.7 and later")):
-        known = [row for of in ("openai", "azure", "copilot", "anthropic", "vertex") for row in models.of_provider(of)]
+        known = [row for of in ("openai", "azure", "copilot", "anthropic", "vertex") for row in models.read_rows(of)]
         assert {families.family_of(each).name for each in known if each.startswith(model)} == {family}
 
 

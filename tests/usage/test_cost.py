@@ -36,14 +36,14 @@ def test_a_worked_example_comes_out_to_the_last_digit(example: dict[str, Any]) -
         reasoning_tokens=raw["reasoning"],
     )
     name = {"cloudflare-workers-ai": "cloudflare"}.get(example["provider"], example["provider"])
-    row = models.lookup(read_aliases().get(name, name), example["model"])
+    row = models.find_row(read_aliases().get(name, name), example["model"])
     factors = [each for each in (row.multipliers if row else ()) if "multiplier" in example]
     got = calculate(usage, row, datetime.fromisoformat(example["at"]), factors=factors)
     assert got["usd"] == example["expected_usd"], got
 
 
 def test_the_parts_add_up_and_name_what_was_billed() -> None:
-    row = models.lookup("anthropic", "claude-opus-5-5")
+    row = models.find_row("anthropic", "claude-opus-5-5")
     usage = Usage(
         input_tokens=28_000,
         output_tokens=500,
@@ -66,7 +66,7 @@ def test_the_parts_add_up_and_name_what_was_billed() -> None:
 
 
 def test_what_is_not_known_is_null_with_the_reason() -> None:
-    row = models.lookup("anthropic", "claude-opus-5-5")
+    row = models.find_row("anthropic", "claude-opus-5-5")
     assert calculate(Usage(input_tokens=1, output_tokens=1), None, NOW) == make_unknown("model_unknown")
     assert calculate(None, row, NOW) == make_unknown("usage_unknown")
     assert calculate(Usage(input_tokens=1), row, NOW) == make_unknown("usage_unknown")
@@ -75,7 +75,7 @@ def test_what_is_not_known_is_null_with_the_reason() -> None:
 
 
 def test_a_tier_reprices_the_whole_request_and_a_mode_beyond_it_is_unknown() -> None:
-    row = models.lookup("openai", "gpt-6-sol")
+    row = models.find_row("openai", "gpt-6-sol")
     assert row is not None
     below, above = find_rates(row, 272_000, NOW), find_rates(row, 272_001, NOW)
     assert below is not None
@@ -86,7 +86,7 @@ def test_a_tier_reprices_the_whole_request_and_a_mode_beyond_it_is_unknown() -> 
 
 
 def test_an_announced_price_holds_from_its_day_on() -> None:
-    row = models.lookup("gemini", "gemini-4-argon")
+    row = models.find_row("gemini", "gemini-4-argon")
     assert row is not None
     before = find_rates(row, 10, datetime(2026, 11, 30, 23, 59, tzinfo=UTC))
     after = find_rates(row, 10, datetime(2026, 12, 1, tzinfo=UTC))
@@ -95,7 +95,7 @@ def test_an_announced_price_holds_from_its_day_on() -> None:
 
 
 def test_off_peak_hours_end_with_the_minute_and_weekends_have_no_peak() -> None:
-    row = models.lookup("deepseek", "deepseek-v4-pro")
+    row = models.find_row("deepseek", "deepseek-v4-pro")
     assert row is not None
     assert row.off_peak is not None
     friday = datetime(2026, 11, 20, 1, 0, tzinfo=UTC)

@@ -60,7 +60,7 @@ def their_providers() -> dict[str, Any]:
 def known_to_both(name: str) -> Iterator[tuple[str, str, ModelRow]]:
     """Yield their id of the provider, and the models with a price that they list under it, not under another."""
     theirs = their_providers().get(THEIRS.get(name, name))
-    for model, row in models.of_provider(name).items():
+    for model, row in models.read_rows(name).items():
         if theirs is not None and row.price is not None and theirs.find_model(model) is not None:
             yield theirs.id, model, row
 

@@ -1,6 +1,6 @@
-"""The one exception of the program and the rules its text obeys. [pure]
+"""The one exception of the program, and the rules for its text. [pure]
 
-Knows the error codes and how a text becomes safe to show. Must not know providers or HTTP.
+Knows the error codes, and what makes a text safe to show. Must not know providers or HTTP.
 """
 
 import re
@@ -24,24 +24,24 @@ RETRYABLE: frozenset[ErrorCode] = frozenset(
         "internal_error",
     }
 )
-"""Codes after which the same request may succeed, unless the cause says otherwise."""
+"""The codes after which the same request may succeed, unless the cause says otherwise."""
 
 _UNSAFE = re.compile(
     "[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\xad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f"
     "\ufeff\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e007f]"
 )
-"""Controls that are no white space, bidirectional and invisible characters: never shown from a provider's text."""
+"""Control characters other than white space, and bidirectional and invisible characters. No message shows them."""
 
 _SECRETS = re.compile(
     r"(?:sk|pk|rk|gsk|csk|vck|hf|ghp|gho|ghu|ghs|glpat|AIza|ya29)[-_.][\w*.\-]{6,}|\b[a-z]{3}-[A-Za-z0-9*]{20,}"
     r"|github_pat_\w{6,}|AIza[\w-]{20,}|AKIA[A-Z0-9]{12,}|eyJ[\w-]{10,}\.[\w-]{10,}(?:\.[\w-]*)?"
     r"|(?i:bearer|basic)\s+[\w.~+/=-]{8,}"
 )
-"""Shapes of credentials that providers are known to repeat in their messages."""
+"""Patterns of credentials. Providers are known to repeat credentials in their messages."""
 
 
 class SidecarError(Exception):
-    """A failure with a code of the protocol; `body` is the `error` object, less what only the boundary knows."""
+    """A failure with a code of the protocol. `body` is its `error` object, which `App.fail` completes."""
 
     def __init__(  # noqa: PLR0913 - one keyword per field of the error object
         self,
@@ -75,17 +75,17 @@ class SidecarError(Exception):
         super().__init__(self.body.message)
 
     def with_fields(self, **fields: object) -> "SidecarError":
-        """Return the same failure with some fields of its body filled in."""
+        """Return a copy with some fields of its body replaced."""
         error = SidecarError(self.body.code, self.body.message)
         error.body = msgspec.structs.replace(self.body, **fields)
         return error
 
 
 def clean_text(text: str) -> str:
-    """Return *text* fit for an error message: one bounded line without controls, credentials or bidi tricks."""
-    # What is invisible goes first: it could stand within a credential and hide it.
+    """Return *text* as one bounded line that is safe to show: without control characters and known credentials."""
+    # Invisible characters go first: inside a credential they would hide it from the pattern.
     text = " ".join(_UNSAFE.sub("", text[: MESSAGE_MAX_CHARS * 4]).split())
-    # What stood beside one credential may look like another once that is gone.
+    # Once one credential is gone, the text beside it may match too.
     while (masked := _SECRETS.sub("[redacted]", text)) != text:
         text = masked
     if len(text) > MESSAGE_MAX_CHARS:
@@ -94,17 +94,17 @@ def clean_text(text: str) -> str:
 
 
 MIN_HIDDEN_CHARS = 8
-"""The shortest credential that is looked for in a text; a shorter one may be a part of any word."""
+"""The shortest credential that is searched for in a text. A shorter one could be a part of any word."""
 
 _PIECE_CHARS = 12
-"""How much of a long credential's beginning or end tells it."""
+"""How long a piece from the beginning or end of a credential must be to count as that credential."""
 
 
 def remove_secret(text: str, credential: str) -> str:
-    """Return *text* without *credential*: plain, in base64, as in a URL, or a piece of its beginning or end."""
+    """Return *text* with *credential* redacted: plain, in base64, percent-encoded, or a piece of either end."""
     if len(credential) < MIN_HIDDEN_CHARS:
         return text
-    from urllib.parse import unquote  # Only a failure pays for it.
+    from urllib.parse import unquote  # Only failures need it.
 
     if credential in (plain := unquote(text)):
         text = plain
@@ -122,7 +122,7 @@ def _spellings(credential: str) -> set[str]:
     plain = credential.encode()
     found = {credential}
     for shift, first in ((0, 0), (1, 2), (2, 3)):
-        # The characters that are of this credential alone, whatever stands before and after it.
+        # The characters that depend on this credential alone, and not on what comes before and after it.
         last = (shift + len(plain)) * 8 // 6
         coded = b64encode(bytes(shift) + plain)[first:last].decode()
         found |= {coded, coded.replace("+", "-").replace("/", "_")}
@@ -130,5 +130,5 @@ def _spellings(credential: str) -> set[str]:
 
 
 def invalid_request(message: str, param: str | None = None, **fields: str) -> SidecarError:
-    """Return an `invalid_request` that names the field at *param*."""
+    """Return the error `invalid_request` for the field at *param*."""
     return SidecarError("invalid_request", message, param=param, **fields)  # type: ignore[arg-type]  # optional str fields only

@@ -1,4 +1,4 @@
-"""What passes between whoever asks over HTTP and the client that carries it. [sans-IO]
+"""What is passed between the code that asks over HTTP and the client that sends. [sans-IO]
 
 Schemes of `auth` are given a `Transport` and never know which client it is.
 """
@@ -37,13 +37,13 @@ class HttpTimeouts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Trace(Protocol):
-    """How far a request has come, for whoever wants to know."""
+    """Reports how far a request has come."""
 
     phase: Phase | None
 
 
 class PhaseTrace(msgspec.Struct):
-    """A trace for a question that belongs to no request."""
+    """A trace for what belongs to no request of the host."""
 
     phase: Phase | None = None
 
@@ -52,14 +52,14 @@ class RetryBudget(Protocol):
     """Pays for a request that is sent again."""
 
     def take(self, error: ErrorBody) -> int | None:
-        """Take the price of a retry after *error* and return it; None when too little is left."""
+        """Take the price of a retry after *error* and return it; None: too little is left."""
 
     def give_back(self, cost: int) -> None:
         """Return *cost* after a success."""
 
 
 class Response(msgspec.Struct, frozen=True):
-    """A reply whose head has come. `headers` has lower-case names; `body` yields the bytes as they come."""
+    """A reply whose head has arrived. `headers` has lower-case names; `body` yields the bytes as they arrive."""
 
     status: int
     headers: dict[str, str]
@@ -79,10 +79,10 @@ class Transport(Protocol):
         budget: RetryBudget | None = None,
         link_local: bool = False,
     ) -> AbstractAsyncContextManager[Response]:
-        """Send *request* with the headers of *auth* and give its reply; leaving closes an unfinished connection.
+        """Send *request* with the headers of *auth* and give its reply. Leaving closes an unfinished connection.
 
-        *budget* pays for sending it again where a kept connection turns out to be closed; None: that is free.
-        *link_local* says that it is meant for the machine's own metadata server.
+        *budget* pays for sending it again when a kept connection turns out to be closed; None: that is free.
+        *link_local* allows the address of the machine's own metadata server.
 
         Raises: SidecarError `network_error`, `timeout`, `provider_error`, `invalid_request` (a header that cannot be
         sent, a path with steps, a name that leads to a link-local address).
@@ -93,5 +93,5 @@ class Transport(Protocol):
 
 
 def is_encoded(headers: Mapping[str, str]) -> bool:
-    """Return whether a body is compressed. We never ask for that: a small one may unfold to gigabytes."""
+    """Return whether a body is compressed. We never ask for that: a small one may expand to gigabytes."""
     return headers.get("content-encoding", "identity").strip().lower() not in ("", "identity")

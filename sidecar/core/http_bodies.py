@@ -1,4 +1,4 @@
-"""Reading what is left of a reply: whole, the beginning of an error, or to its end for the connection's sake."""
+"""Reading the body of a reply: the whole of it, the beginning of an error, or the rest of a finished one."""
 
 import anyio
 
@@ -10,11 +10,11 @@ ERROR_BODY_SECONDS = 5.0
 MAX_DOCUMENT_BYTES = 32 * 1024 * 1024
 
 DRAIN_SECONDS = 0.25
-"""How long the rest of a finished reply is waited for, so that its connection can serve again."""
+"""How long to wait for the rest of a finished reply, so that its connection can be reused."""
 
 
 async def drain(response: Response) -> None:
-    """Read the rest of a finished reply, if it comes soon, so that its connection can serve again."""
+    """Read the rest of a finished reply if it arrives soon, so that its connection can be reused."""
     with anyio.move_on_after(DRAIN_SECONDS):
         async for _ in response.body:
             pass
@@ -23,7 +23,7 @@ async def drain(response: Response) -> None:
 async def read_body(response: Response, limit_bytes: int = MAX_DOCUMENT_BYTES) -> bytes:
     """Return the whole body.
 
-    Raises: SidecarError `provider_error` when it is over *limit_bytes*.
+    Raises: SidecarError `provider_error` if it is longer than *limit_bytes*.
     """
     body = bytearray()
     async for data in response.body:
@@ -34,7 +34,7 @@ async def read_body(response: Response, limit_bytes: int = MAX_DOCUMENT_BYTES) -
 
 
 async def read_error_body(response: Response) -> bytes:
-    """Return the beginning of an error's body: what comes within a few seconds, at most 64 KiB of it."""
+    """Return the beginning of an error's body: what arrives within a few seconds, up to 64 KiB."""
     if is_encoded(response.headers):
         return b""
     body = bytearray()
@@ -45,6 +45,6 @@ async def read_error_body(response: Response) -> bytes:
                 if len(body) >= MAX_ERROR_BODY_BYTES:
                     break
     except SidecarError:
-        # The connection broke: the status alone says enough.
+        # The connection broke. The status says enough.
         pass
     return bytes(body[:MAX_ERROR_BODY_BYTES])

@@ -1,4 +1,4 @@
-"""JSON that others write: read loosely from providers, refused with the field's name from hosts and users. [pure]"""
+"""JSON from others: a wrong value is ignored if a provider sends it, and refused if a host or user does. [pure]"""
 
 import re
 from typing import Any
@@ -10,7 +10,7 @@ from sidecar.core.errors import SidecarError, invalid_request
 
 
 def parse_json(body: bytes) -> Any:
-    """Return *body* as a JSON value, or None when it is not JSON."""
+    """Return *body* as a JSON value, or None if it is not JSON."""
     try:
         return msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -18,22 +18,22 @@ def parse_json(body: bytes) -> Any:
 
 
 def read_text(value: object) -> str:
-    """Return *value* when it is a string, else ""."""
+    """Return *value* if it is a string, otherwise ""."""
     return value if isinstance(value, str) else ""
 
 
 def read_object(value: object) -> dict[str, Any]:
-    """Return *value* when it is an object, else {}."""
+    """Return *value* if it is an object, otherwise {}."""
     return value if isinstance(value, dict) else {}
 
 
 def read_objects(value: object) -> list[dict[str, Any]]:
-    """Return the objects in *value* when it is a list, else []."""
+    """Return the objects in *value* if it is a list, otherwise []."""
     return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
 
 
 def read_count(value: object) -> int | None:
-    """Return *value* when it is a whole number of at least 0, else None."""
+    """Return *value* if it is a whole number of at least 0, otherwise None."""
     return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
 
 
@@ -45,7 +45,7 @@ _MISSING = re.compile(r"missing required field `(\w+)`")
 
 
 def make_validation_error(error: msgspec.ValidationError, root: str, kind: type) -> SidecarError:
-    """Return the `invalid_request` for a value of the wrong shape, in a *kind* whose own path is *root*."""
+    """Return the `invalid_request` for a value that does not fit its type, in a *kind* whose own path is *root*."""
     match = _AT.match(str(error))
     problem, path = (match[1], match[2] or "") if match else ("is not valid", "")
     param = ".".join(part for part in (root, path) if part).replace(".[", "[") or None
@@ -63,15 +63,15 @@ def make_validation_error(error: msgspec.ValidationError, root: str, kind: type)
 
 
 def _simplify_pattern(match: re.Match[str]) -> str:
-    # As people write it: msgspec shows its `repr`, and what keeps a last line break out of `$` tells nobody anything.
+    # As people write it: msgspec shows its `repr`, and the lookahead that keeps a line break out of `$` says nothing.
     pattern = match[1].replace("\\\\", "\\").replace(r"(?!\n)", "")
     return f"matching `{pattern}`"
 
 
 def _choices_at(kind: type, path: str) -> list[str]:
-    """Return the values that the field at *path* of a *kind* may have; *path* as msgspec writes it."""
+    """Return the values that the field at *path* of a *kind* may have. The path is as msgspec writes it."""
     found = _expand_unions([inspect.type_info(kind)])
-    # Whichever entry of a list or a table it is, its type is the same.
+    # All entries of a list or a table have the same type.
     for step in filter(None, re.sub(r"\[[^\]]*\]", ".[", path).split(".")):
         found = _expand_unions([inner for each in found for inner in _types_at(each, step)])
     return [str(word) or '""' for each in found if isinstance(each, inspect.LiteralType) for word in each.values]
@@ -82,7 +82,7 @@ def _expand_unions(types: list[inspect.Type]) -> list[inspect.Type]:
 
 
 def _types_at(kind: inspect.Type, step: str) -> list[inspect.Type]:
-    """Return the types of what stands at *step*: the name of a field, or `[` for each entry."""
+    """Return the types at *step*: the name of a field, or `[` for each entry."""
     if isinstance(kind, inspect.StructType):
         if step == kind.tag_field:
             return [inspect.LiteralType((kind.tag,))]

@@ -1,4 +1,4 @@
-"""The content of a message: its parts, and the bytes that stand inline in an image or file part. [pure]"""
+"""The content of a message: its parts, and the data inside an image or file part. [pure]"""
 
 import binascii
 import re
@@ -16,9 +16,9 @@ def list_parts(message: Message) -> list[Part]:
 
 
 def read_inline_data(part: ImagePart | FilePart, where: str) -> tuple[str, str] | None:
-    """Return the media type and the base64 data of *part*, or None when it is an http(s) URL.
+    """Return the media type and the base64 data of *part*, or None if it has an http(s) URL.
 
-    Raises: SidecarError `invalid_request`, naming *where*, unless the part has exactly one of `data` and `url`.
+    Raises: SidecarError `invalid_request` for *where*, unless the part has exactly one of `data` and `url`.
     """
     if (part.data is None) == (part.url is None):
         raise invalid_request(f"`{where}` takes either `data` or `url`.", where)
@@ -38,7 +38,7 @@ def read_inline_data(part: ImagePart | FilePart, where: str) -> tuple[str, str] 
 def decode_text(data: str, where: str) -> str:
     """Return base64 *data* as UTF-8 text.
 
-    Raises: SidecarError `invalid_request`, naming *where*.
+    Raises: SidecarError `invalid_request` for *where*.
     """
     try:
         return binascii.a2b_base64(data, strict_mode=True).decode()

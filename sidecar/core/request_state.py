@@ -1,6 +1,6 @@
-"""One request while it is open: its deadline, its cancellation, how far it has come.
+"""The state of an open request: its deadline, its cancellation and its progress.
 
-Knows nothing of lines, actions or providers; whoever works for a request is given its state.
+Everything that works for a request gets it. Knows nothing of lines, actions or providers.
 """
 
 import time
@@ -13,13 +13,13 @@ from protocol.messages import Message, Usage
 from protocol.replies import Attempt
 
 TOTAL_MS = 600_000
-"""The longest a request may take where neither it, its action nor its model says otherwise."""
+"""How long a request may take, unless the request, its action or its model says otherwise."""
 
 CancelReason = Literal["cancelled", "shutting_down", "timeout"]
 
 
 class Progress:
-    """How far a chat has come: what its terminal line says if it does not end well."""
+    """How far a request has come. An error line reports it."""
 
     __slots__ = (
         "attempts",
@@ -42,60 +42,60 @@ class Progress:
         self.provider: str | None = None
         self.model: str | None = None
         self.phase: Phase | None = None
-        """What the request waits for."""
+        """What the request is waiting for."""
         self.attempts: list[Attempt] = []
-        """The tries that have failed so far."""
+        """The attempts that have failed so far."""
         self.secrets: list[str] = []
-        """What the last of them was authorized with: no error repeats it, and no `repr` shows it."""
+        """The secrets in the headers of the last attempt. No error repeats them, and no `repr` shows them."""
         self.tries = 0
-        """The tries begun."""
+        """How many attempts were begun."""
         self.retry_at = 0.0
-        """When the next try comes after one that failed, on the monotonic clock."""
+        """When the next attempt begins, on the monotonic clock."""
         self.delivered = False
         """Whether any content has gone to the lane."""
         self.first_chunk_ms: int | None = None
         self.held_up = False
-        """Whether the provider has ever had to wait for a host that reads slowly."""
+        """Whether the provider ever had to wait because the host reads slowly."""
         self.usage: Usage | None = None
         self.cost: dict[str, Any] | None = None
-        """What that usage has cost."""
+        """The cost of `usage`."""
         self.partial: Message | None = None
-        """What had come of an answer that broke off."""
+        """The part of an interrupted answer that was received."""
         self.resume: Resume | None = None
 
 
 class RequestState:
-    """What the work for one request shares."""
+    """The state of one request."""
 
     __slots__ = ("action", "limit_ms", "limited", "progress", "provider", "reason", "scope", "started")
 
     def __init__(self, action: str, provider: str | None = None) -> None:
         self.action = action
         self.provider = provider
-        """As the request names it."""
+        """The provider as the request names it."""
         self.scope = anyio.CancelScope()
         self.reason: CancelReason = "timeout"
         """Why the scope was cancelled."""
         self.progress = Progress()
         self.started = time.monotonic()
         self.limit_ms: int | None = None
-        """The time that the request may take in all."""
+        """How long the request may take."""
         self.limited = False
-        """Whether the request itself has set that limit."""
+        """Whether the request itself set `limit_ms`."""
 
     def cancel(self, reason: CancelReason) -> None:
-        """Cancel the request's task; its terminal line will give *reason*."""
+        """Cancel the request's task. Its terminal line will give *reason*."""
         if not self.scope.cancel_called:
             self.reason = reason
             self.scope.cancel()
 
     def limit(self, ms: int) -> None:
-        """End the request *ms* after its line was read, as it asks itself: the shortest limit counts."""
+        """End the request *ms* after its line was read, as the request itself says. The shortest limit applies."""
         self._end_after(min(ms, self.limit_ms) if self.limited and self.limit_ms else ms)
         self.limited = True
 
     def grant(self, ms: int) -> None:
-        """End a request without a limit of its own *ms* after its line was read: the longest grant counts."""
+        """End the request *ms* after its line was read, unless it sets a limit itself. The longest grant applies."""
         if not self.limited:
             self._end_after(max(ms, self.limit_ms or 0))
 

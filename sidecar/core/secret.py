@@ -1,4 +1,4 @@
-"""A secret that does not show itself. [pure]"""
+"""Credentials that do not show themselves. [pure]"""
 
 import re
 from typing import Literal
@@ -6,17 +6,17 @@ from typing import Literal
 from sidecar.core.errors import invalid_request
 
 Source = Literal["request", "configuration", "store", "environment", "none"]
-"""Where a setting or a credential came from, `none` being the program itself."""
+"""Where a setting or a credential comes from; `none`: from the program itself."""
 
 Kind = Literal["key", "token", "document"]
-"""A long-lived key, a bearer token that was minted elsewhere, or a JSON document of which tokens are made."""
+"""A long-lived key, a bearer token that was issued elsewhere, or a JSON document from which tokens are made."""
 
 _KEY = re.compile(r"[\x21-\x7e]{1,8192}")
 _DOCUMENT = re.compile(r"\{[\t\n\r\x20-\x7e]{1,16382}\}")
 
 
 class Secret:
-    """A credential and where it came from. Its `repr` is masked, and it does not serialize."""
+    """A credential and its source. Its `repr` is masked, and it cannot be serialized."""
 
     __slots__ = ("_value", "home", "kind", "source")
 
@@ -28,7 +28,7 @@ class Secret:
         """Of a stored one: what it was given for, as `credential_rules.describe_server` says it."""
 
     def reveal(self) -> str:
-        """Return the secret itself, to be put into a header at once."""
+        """Return the plain value. Put it into a header at once."""
         return self._value
 
     def __repr__(self) -> str:
@@ -38,9 +38,9 @@ class Secret:
 
 
 def parse_secret(value: str, source: Source, where: str, kind: Kind = "key") -> Secret:
-    """Return *value*, trimmed, as a secret. A *kind* `document` is taken for a key where it is none.
+    """Return *value*, trimmed, as a secret. A value of the kind `document` that is no JSON object counts as a key.
 
-    Raises: SidecarError `invalid_request` naming *where* for a key that no header can carry; it never says the key.
+    Raises: SidecarError `invalid_request` for *where* if no header can carry the key. It never repeats the key.
     """
     trimmed = value.strip()
     if kind == "document":
@@ -48,5 +48,5 @@ def parse_secret(value: str, source: Source, where: str, kind: Kind = "key") -> 
             return Secret(trimmed, source, kind)
         kind = "key"
     if not _KEY.fullmatch(trimmed):
-        raise invalid_request(f"`{where}` cannot be a credential: those are printable ASCII without spaces.", where)
+        raise invalid_request(f"`{where}` must be printable ASCII without spaces.", where)
     return Secret(trimmed, source, kind)

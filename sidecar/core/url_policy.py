@@ -1,4 +1,4 @@
-"""Which addresses a request may go to. [pure]
+"""The addresses to which a request may be sent. [pure]
 
 Knows URLs and networks. Must not know providers.
 """
@@ -14,22 +14,22 @@ MAX_URL_CHARS = 2048
 _PORT = re.compile(r"[0-9]{1,5}")
 
 _METADATA = frozenset(map(ipaddress.IPv6Address, ("fd00:ec2::254", "fd20:ce::254")))
-"""Where a cloud's machines ask for their own credentials, beside 169.254.169.254.
+"""The addresses, beside 169.254.169.254, at which a cloud's machines ask for their own credentials.
 
 Sources: AWS, "Use the Instance Metadata Service"; Google Cloud, "About VM metadata"; both read 2026-11.
 """
 
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
-"""Where a network of IPv6 alone has the addresses of IPv4. RFC 6052."""
+"""The IPv4 addresses as an IPv6-only network spells them. RFC 6052."""
 
 
 def check_base_url(url: str, where: str, *, private_network: bool) -> str:
-    """Return *url* without a trailing slash when a key and a prompt may be sent there.
+    """Return *url* without a trailing slash if a key and a prompt may be sent there.
 
-    https anywhere but link-local addresses; plain http to this machine, and to private
-    addresses where *private_network* says that the user put the server there.
+    Allowed are https to any address but link-local ones, and plain http to this machine; with *private_network*, when
+    the user has chosen the server, also plain http to private addresses.
 
-    Raises: SidecarError `invalid_request` naming *where*, never the address.
+    Raises: SidecarError `invalid_request` for *where*. It never repeats the address.
     """
     if len(url) > MAX_URL_CHARS or not url.isascii() or any(c <= " " or c == "\x7f" or c in '<>"\\^`{|}' for c in url):
         raise invalid_request(f"`{where}` is not a plain URL.", where)
@@ -46,7 +46,7 @@ def check_base_url(url: str, where: str, *, private_network: bool) -> str:
     if kind == "link_local":
         raise invalid_request(f"`{where}` names a link-local address.", where)
     if parts.scheme == "http" and kind != "loopback" and not (kind == "private" and private_network):
-        raise invalid_request(f"`{where}` must be https: plain http is for this machine alone.", where)
+        raise invalid_request(f"`{where}` must be https:, because plain http is allowed only to this machine.", where)
     return url.rstrip("/")
 
 
@@ -56,14 +56,14 @@ def _kind(host: str) -> str:
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
-        # A number that is no plain address is another spelling of one, such as 2852039166 or 0x7f.1.
+        # Any other number is another spelling of an address, such as 2852039166 or 0x7f.1.
         last = host.rstrip(".").rpartition(".")[2]
         return "link_local" if last.isdigit() or last.startswith("0x") else "name"
-    address = _plain(address)
+    address = _to_ipv4(address)
     if address.is_loopback:
         return "loopback"
-    # Reserved are also the networks in which IPv6 spells an IPv4 address.
-    if _is_of_the_link(address) or address.is_unspecified or address.is_multicast or address.is_reserved:
+    # The reserved networks include those in which IPv6 spells an IPv4 address.
+    if _is_link_or_metadata(address) or address.is_unspecified or address.is_multicast or address.is_reserved:
         return "link_local"
     return "private" if address.is_private else "public"
 
@@ -74,9 +74,9 @@ def is_loopback(host: str) -> bool:
 
 
 def is_link_local(address: str) -> bool:
-    """Return whether *address*, which a name has led to, is one of the link or a cloud's metadata server."""
+    """Return whether *address*, to which a name resolved, is link-local or a cloud's metadata server."""
     try:
-        return _is_of_the_link(_plain(ipaddress.ip_address(address.partition("%")[0])))
+        return _is_link_or_metadata(_to_ipv4(ipaddress.ip_address(address.partition("%")[0])))
     except ValueError:
         return False
 
@@ -84,12 +84,12 @@ def is_link_local(address: str) -> bool:
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
-def _is_of_the_link(address: _Address) -> bool:
+def _is_link_or_metadata(address: _Address) -> bool:
     return address.is_link_local or address in _METADATA
 
 
-def _plain(address: _Address) -> _Address:
-    """Return the IPv4 address that an IPv6 address spells, *address* itself where it spells none."""
+def _to_ipv4(address: _Address) -> _Address:
+    """Return the IPv4 address that an IPv6 address spells, or *address* itself if it spells none."""
     if not isinstance(address, ipaddress.IPv6Address):
         return address
     nat64 = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF) if address in _NAT64 else None
@@ -97,7 +97,7 @@ def _plain(address: _Address) -> _Address:
 
 
 def has_same_origin(one: str, other: str) -> bool:
-    """Return whether two checked addresses have the same scheme, host and port."""
+    """Return whether two checked URLs have the same scheme, host and port."""
     return get_origin(one) == get_origin(other)
 
 
@@ -105,32 +105,32 @@ _STEP = re.compile(r"/(?:\.|%2e){1,2}(?=[/?#]|$)", re.IGNORECASE)
 
 
 def has_dot_segments(url: str) -> bool:
-    """Return whether the path of *url* has a `.` or `..`: what a name, such as a model's, put there leads elsewhere."""
+    """Return whether the path of *url* has a segment `.` or `..`, by which a model could lead elsewhere."""
     return _STEP.search(url.partition("?")[0]) is not None
 
 
 def get_host(url: str) -> str:
-    """Return the host of a checked address."""
+    """Return the host of a checked URL."""
     return urlsplit(url).hostname or ""
 
 
 def get_path(url: str) -> str:
-    """Return the path of a checked address."""
+    """Return the path of a checked URL."""
     return urlsplit(url).path
 
 
 def get_origin(url: str) -> str:
-    """Return the scheme, host and port of a checked address, always spelt alike."""
+    """Return the scheme, host and port of a checked URL, in one spelling."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.hostname}:{parts.port or {'https': 443}.get(parts.scheme, 80)}"
 
 
 def parse_host_variable(value: str, default_port: int, hosted: str | None) -> str:
-    """Return the address that a `host:port` variable of a local server names.
+    """Return the URL that a `host:port` variable of a local server names.
 
-    A server's variable is its bind address too, so "all interfaces" becomes this machine. Without a
-    scheme it is http at *default_port*, but https for the *hosted* service; with one, the scheme's own
-    port. Source: ollama fb307609 envconfig/config.go.
+    Such a variable is the server's bind address too, so "all interfaces" becomes this machine. A value without a scheme
+    means http at *default_port*, or https if it names the host of the *hosted* service. Source: ollama fb307609
+    envconfig/config.go.
     """
     value = value.strip().strip("\"'")
     scheme, found, rest = value.partition("://")

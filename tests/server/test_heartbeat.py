@@ -165,9 +165,9 @@ async def test_a_host_that_wants_no_more_is_told_no_more(world: World) -> None:
         ("idle", 0.0, {"state": "waiting", "phase": "idle"}),
     ],
 )
-def test_what_is_waited_for_is_told_by_its_phase(phase: Phase | None, again_at: float, told: dict[str, Any]) -> None:
+def test_what_is_waited_for_is_told_by_its_phase(phase: Phase | None, retry_at: float, told: dict[str, Any]) -> None:
     progress = Progress()
-    progress.phase, progress.retry_at = phase, again_at
+    progress.phase, progress.retry_at = phase, retry_at
     status = msgspec.to_builtins(heartbeat.make_status(progress, 15_000, 100.0))
     assert status == {"type": "status", "silent_ms": 15_000} | told
 

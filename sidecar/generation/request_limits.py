@@ -130,8 +130,9 @@ def estimate_prompt_tokens(chat: Chat) -> int:
     """
     from sidecar.tokens import estimates, families, media
 
-    family = families.family_of(chat.model)
-    return estimates.chat_tokens(chat.messages, chat.options, family, _estimate_text_tokens, media.pages_by_size).tokens
+    family = families.find_family(chat.model)
+    count = _estimate_text_tokens
+    return estimates.estimate_chat(chat.messages, chat.options, family, count, media.estimate_pages).tokens
 
 
 def _estimate_text_tokens(text: str) -> int:

@@ -1,1 +1,1 @@
-"""Counting tokens offline: estimates, media, families of models, vocabularies."""
+"""Counting tokens offline: texts, tools, media, families of models, vocabularies."""

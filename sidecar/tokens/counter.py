@@ -15,7 +15,8 @@ from sidecar.core.single_flight import SingleFlight
 if TYPE_CHECKING:
     from tiktoken import Encoding
 
-    from sidecar.tokens.estimates import Count, Estimate
+    from sidecar.tokens.estimates import Estimate
+    from sidecar.tokens.texts import Count
 
 THREADS = 2
 """How many counts run at once: more would slow each other down."""
@@ -42,14 +43,14 @@ class Counter:
 
     async def count_bytes(self, estimate: "Callable[[Count], Estimate]") -> "Estimate":
         """Return what *estimate* makes of a function that guesses the tokens of a text by its bytes."""
-        from sidecar.tokens import estimates
+        from sidecar.tokens.texts import count_by_bytes
 
-        return await self._run(estimate, estimates.by_bytes)
+        return await self._run(estimate, count_by_bytes)
 
     async def _load(self, vocabulary: str) -> "Encoding":
         from sidecar.tokens import vocabularies  # Only a count needs it.
 
-        name = vocabularies.file_of(vocabulary)
+        name = vocabularies.resolve_name(vocabulary)
 
         async def load() -> None:
             self._encodings[name] = await anyio.to_thread.run_sync(vocabularies.load, name, abandon_on_cancel=True)
@@ -63,11 +64,11 @@ class Counter:
 
 
 def _count_in_pieces(encode: Callable[[str], list[int]]) -> "Count":
-    from sidecar.tokens import estimates
+    from sidecar.tokens.texts import cut_pieces
 
     def count(text: str) -> int:
         total = 0
-        for piece in estimates.pieces(text):
+        for piece in cut_pieces(text):
             anyio.from_thread.check_cancelled()
             total += len(encode(piece))
         return total

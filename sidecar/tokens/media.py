@@ -1,8 +1,8 @@
-"""The size of an image and the pages of a document, read off their first bytes, and what they cost in tokens. [pure]
+"""Images and documents: size and pages, read off the first bytes, and what they cost in tokens. [pure]
 
-Images are never decoded: of the base64 text only as much is, as the header needs. Formulas are those that the
-vendors give for their models (Anthropic "Vision", OpenAI "Images and vision", Google "Image understanding"), as far
-as they are known in November 2026.
+Images are never decoded: only as much of the base64 text is decoded as the header needs. The formulas
+are those that the vendors give for their models (Anthropic "Vision", OpenAI "Images and vision", Google
+"Image understanding"), read 2026-11.
 """
 
 import binascii
@@ -14,20 +14,20 @@ from typing import Literal, NamedTuple
 import msgspec
 
 HEADER_CHARS = 4096
-"""Of the base64 text: where the size stands in every format but JPEG."""
+"""The beginning of the base64 text that holds the size, in every format but JPEG."""
 
 JPEG_CHARS = (64 * 1024, 1024 * 1024)
-"""A JPEG's size stands behind its previews and colour profiles: so much is looked at first, and so much at most."""
+"""The same for a JPEG, whose size stands behind its previews and colour profiles: first try, and second try."""
 
 SLICE_CHARS = 1024 * 1024
-"""Of a document that is decoded at once, so that other threads get their turn. A multiple of four."""
+"""The part of a document that is decoded at once, so that other threads get their turn. A multiple of four."""
 
-BYTES_A_PAGE = 64 * 1024
-"""Of a document that does not say how many pages it has."""
+BYTES_PER_PAGE = 64 * 1024
+"""For a document that does not say how many pages it has."""
 
 
 class Size(NamedTuple):
-    """Of an image, in pixels."""
+    """The size of an image in pixels."""
 
     width: int
     height: int
@@ -37,153 +37,153 @@ class ImageRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """What an image costs a family of models."""
 
     by: Literal["area", "patches", "tiles", "crops", "fixed"]
-    """`area`: a token for `unit` pixels. `patches`: `unit` for each square of 32 pixels. `tiles`: `base` and `unit` for
-    each square of 512 pixels. `crops`: `unit` for each square of two thirds of its shorter edge. `fixed`: `unit`."""
+    """`area`: one token for `unit` pixels. `patches`: `unit` for each square of 32 pixels. `tiles`: `base`, and `unit`
+    for each square of 512 pixels. `crops`: `unit` for each square of 2/3 of the shorter edge. `fixed`: `unit`."""
     unit: float
     base: int = 0
     max_edge: int = 2048
-    """A larger image is scaled down to it."""
+    """A larger image is scaled down to this edge."""
     most: int | None = None
-    """Of `area` tokens, of `patches` squares: a larger image is scaled down to it."""
+    """The most tokens (`area`) or squares (`patches`): a larger image is scaled down to it."""
     unknown: int = 1000
-    """For an image whose size is not known."""
+    """The tokens of an image of unknown size."""
 
 
-def image_tokens(rule: ImageRule, size: Size | None, *, low: bool = False) -> int:
-    """Return what an image of that *size* costs; *low* where its details are not wanted."""
+def count_image_tokens(rule: ImageRule, size: Size | None, *, low: bool = False) -> int:
+    """Return the tokens of an image of that *size*; *low* when the request asks for low detail."""
     if low and rule.by == "tiles":
         return rule.base
     if size is None or rule.by == "fixed":
         return round(rule.unit) if rule.by == "fixed" else rule.unknown
-    return _RULES[rule.by](rule, _fitted(size, rule.max_edge))
+    return _RULES[rule.by](rule, _scale(size, rule.max_edge))
 
 
-def _fitted(size: Size, max_edge: float) -> Size:
+def _scale(size: Size, max_edge: float) -> Size:
     scale = min(1.0, max_edge / max(size))
     return Size(max(1, int(size.width * scale)), max(1, int(size.height * scale)))
 
 
-def _area(rule: ImageRule, size: Size) -> int:
+def _count_by_area(rule: ImageRule, size: Size) -> int:
     tokens = math.ceil(size.width * size.height / rule.unit)
     return min(tokens, rule.most or tokens)
 
 
-def _patches(rule: ImageRule, size: Size) -> int:
+def _count_by_patches(rule: ImageRule, size: Size) -> int:
     squares = math.ceil(size.width / 32) * math.ceil(size.height / 32)
     return math.ceil(min(squares, rule.most or squares) * rule.unit)
 
 
-def _tiles(rule: ImageRule, size: Size) -> int:
+def _count_by_tiles(rule: ImageRule, size: Size) -> int:
     scale = min(1.0, 768 / min(size))
     squares = math.ceil(size.width * scale / 512) * math.ceil(size.height * scale / 512)
     return rule.base + round(rule.unit * squares)
 
 
-def _crops(rule: ImageRule, size: Size) -> int:
+def _count_by_crops(rule: ImageRule, size: Size) -> int:
     if max(size) <= 384:
         return round(rule.unit)
     edge = min(768, max(256, math.floor(min(size) / 1.5)))
     return round(rule.unit) * math.ceil(size.width / edge) * math.ceil(size.height / edge)
 
 
-_RULES = {"area": _area, "patches": _patches, "tiles": _tiles, "crops": _crops}
+_RULES = {"area": _count_by_area, "patches": _count_by_patches, "tiles": _count_by_tiles, "crops": _count_by_crops}
 
 # --- headers ---------------------------------------------------------------------------------
 
 
-def image_size(data: str) -> Size | None:
-    """Return the size of the image in base64 *data*, None for one that does not say it where it should."""
-    head = _decoded(data, HEADER_CHARS)
+def read_image_size(data: str) -> Size | None:
+    """Return the size of the image in base64 *data*, or None when its header does not hold one."""
+    head = _decode_beginning(data, HEADER_CHARS)
     if head.startswith(b"\xff\xd8"):
-        found = (_jpeg(_decoded(data, chars)) for chars in JPEG_CHARS)
-        size = next((size for size in found if min(size) > 0), Size(0, 0))
+        sizes = (_read_jpeg_size(_decode_beginning(data, chars)) for chars in JPEG_CHARS)
+        size = next((size for size in sizes if min(size) > 0), Size(0, 0))
     elif head.startswith(b"\x89PNG\r\n\x1a\n"):
-        size = Size(_big(head, 16, 4), _big(head, 20, 4))
+        size = Size(_read_big_endian(head, 16, 4), _read_big_endian(head, 20, 4))
     elif head.startswith((b"GIF87a", b"GIF89a")):
-        size = Size(_little(head, 6, 2), _little(head, 8, 2))
+        size = Size(_read_little_endian(head, 6, 2), _read_little_endian(head, 8, 2))
     elif head.startswith(b"RIFF") and head[8:12] == b"WEBP":
-        size = _webp(head)
+        size = _read_webp_size(head)
     else:
         return None
     return size if min(size) > 0 else None
 
 
-def _decoded(data: str, chars: int) -> bytes:
+def _decode_beginning(data: str, chars: int) -> bytes:
     try:
         return binascii.a2b_base64(data[:chars] + "=" * (-min(len(data), chars) % 4))
     except (binascii.Error, ValueError):
-        # Cut within a group of four, as blanks between them make it.
+        # Blanks in the text shift its groups of four, so that it ends inside one.
         return b""
 
 
-def _big(data: bytes, at: int, length: int) -> int:
-    """Return the number at a place of *data*, 0 where that ends before it."""
+def _read_big_endian(data: bytes, at: int, length: int) -> int:
+    """Return the number at a place of *data*, 0 when *data* ends before it."""
     return int.from_bytes(data[at : at + length], "big") if len(data) >= at + length else 0
 
 
-def _little(data: bytes, at: int, length: int) -> int:
+def _read_little_endian(data: bytes, at: int, length: int) -> int:
     return int.from_bytes(data[at : at + length], "little") if len(data) >= at + length else 0
 
 
-def _webp(head: bytes) -> Size:
-    """Return the size in a WebP of any of its three kinds."""
+def _read_webp_size(head: bytes) -> Size:
+    """Return the size in a WebP of any of the three kinds."""
     match head[12:16]:
         case b"VP8 ":
-            return Size(_little(head, 26, 2) & 0x3FFF, _little(head, 28, 2) & 0x3FFF)
+            return Size(_read_little_endian(head, 26, 2) & 0x3FFF, _read_little_endian(head, 28, 2) & 0x3FFF)
         case b"VP8L" if len(head) >= 25:
-            bits = _little(head, 21, 4)
+            bits = _read_little_endian(head, 21, 4)
             return Size((bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1)
         case b"VP8X" if len(head) >= 30:
-            return Size(_little(head, 24, 3) + 1, _little(head, 27, 3) + 1)
+            return Size(_read_little_endian(head, 24, 3) + 1, _read_little_endian(head, 27, 3) + 1)
     return Size(0, 0)
 
 
 _NO_FRAMES = frozenset({0xC4, 0xC8, 0xCC})
-"""Markers among those of frames that begin none."""
+"""Markers in the range of frames that do not begin one."""
 
 
-def _jpeg(data: bytes) -> Size:
-    for marker, at in _segments(data):
+def _read_jpeg_size(data: bytes) -> Size:
+    for marker, at in _list_segments(data):
         if 0xC0 <= marker <= 0xCF and marker not in _NO_FRAMES:
-            return Size(_big(data, at + 7, 2), _big(data, at + 5, 2))
+            return Size(_read_big_endian(data, at + 7, 2), _read_big_endian(data, at + 5, 2))
     return Size(0, 0)
 
 
-def _segments(data: bytes) -> Iterator[tuple[int, int]]:
-    """Yield the marker of each segment of a JPEG and where it stands."""
+def _list_segments(data: bytes) -> Iterator[tuple[int, int]]:
+    """Yield the marker of each segment of a JPEG, and where it begins."""
     at = 2
     while at + 9 <= len(data) and data[at] == 0xFF:
         if data[at + 1] == 0xFF:
-            # Any number of them may stand before a marker.
+            # Any number of fill bytes may stand before a marker.
             at += 1
             continue
         yield data[at + 1], at
-        at += 2 + _big(data, at + 2, 2)
+        at += 2 + _read_big_endian(data, at + 2, 2)
 
 
 _PAGE = re.compile(rb"/Type\s*/Page\b(?!s)")
-_PAGES = re.compile(rb"/Count\s+(\d{1,5})\b")
+_PAGE_COUNT = re.compile(rb"/Count\s+(\d{1,5})\b")
 
 
-def pages(data: str) -> int:
-    """Return how many pages the document in base64 *data* has, as near as can be told without reading it."""
-    document = _document(data)
-    counted = [int(match[1]) for match in _PAGES.finditer(document)]
-    # Where the objects are compressed neither can be seen.
-    return max(sum(1 for _ in _PAGE.finditer(document)), *counted, 0) or pages_by_size(data)
+def count_pages(data: str) -> int:
+    """Return how many pages the document in base64 *data* has, as far as can be told without parsing it."""
+    document = _decode_document(data)
+    page_counts = [int(match[1]) for match in _PAGE_COUNT.finditer(document)]
+    # In compressed objects neither pages nor counts can be seen.
+    return max(sum(1 for _ in _PAGE.finditer(document)), *page_counts, 0) or estimate_pages(data)
 
 
-def pages_by_size(data: str) -> int:
-    """Return about how many pages the document in base64 *data* has, without looking into it."""
-    return max(1, math.ceil(len(data) * 3 / 4 / BYTES_A_PAGE))
+def estimate_pages(data: str) -> int:
+    """Return about how many pages the document in base64 *data* has, by its size alone."""
+    return max(1, math.ceil(len(data) * 3 / 4 / BYTES_PER_PAGE))
 
 
-def _document(data: str) -> bytes:
+def _decode_document(data: str) -> bytes:
     try:
         slices = (data[start : start + SLICE_CHARS] for start in range(0, len(data), SLICE_CHARS))
         return b"".join(map(binascii.a2b_base64, slices))
     except (binascii.Error, ValueError):
-        # With line breaks in it a slice may end anywhere.
+        # With line breaks in the text, a slice may end inside a group of four.
         pass
     try:
         return binascii.a2b_base64(data)

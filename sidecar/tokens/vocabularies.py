@@ -1,9 +1,9 @@
-"""The vocabularies that come with the program, as encodings of tiktoken: loaded from here, never fetched.
+"""The vocabularies that come with the program, as encodings of tiktoken: loaded from files, never fetched.
 
-Each is a file `<name>.zlib`, which `build.py` makes of the published one: all tokens in the order of their ranks,
-between any two a byte that no text in UTF-8 has. `vocabularies.json` has what goes with it. Loading takes some tenths
-of a second: a worker thread does it, and in slices, as far as tiktoken lets it. What it does not, the last step of
-building an encoding, is 60 to 80 ms of one processor.
+Each is a file `<name>.zlib`, which `build.py` makes of the published one: all tokens in the order of their ranks, with
+a byte between them that no UTF-8 text contains. `vocabularies.json` holds the rest. Loading takes some tenths of a
+second, so a worker thread does it, in slices wherever tiktoken allows that. The last step, building the encoding, is
+one native call of 60 to 80 ms.
 """
 
 import hashlib
@@ -22,36 +22,36 @@ if TYPE_CHECKING:
 FOLDER = resources.find("tokens/vocab")
 
 SEPARATOR = b"\xff"
-"""No part of UTF-8, so of no token but the one that it is itself, which stands between two of them as nothing."""
+"""No UTF-8 text contains it, so no token does, except the token that is this byte; the file has that one as empty."""
 
 BATCH_TOKENS = 4096
-"""As many are put into the table at once, so that other threads get their turn."""
+"""How many tokens are put into the table at once, so that other threads get their turn."""
 
 LARGE_BYTES = 12 * 1024 * 1024
-"""More than the largest table of an encoding."""
+"""More than the largest table of an encoding takes."""
 
 BLOCK_BYTES = 100 * 1024
-"""Of memory that is mapped at once: small enough to be taken from the heap, as the tokens are."""
+"""The memory that is mapped at once: small enough for the allocator to take it from the heap, as it does tokens."""
 
-BLOCKS_A_BATCH = 10
-"""So many blocks are what an encoding takes for a batch of tokens, with its tables."""
+BLOCKS_PER_BATCH = 10
+"""The memory of an encoding for one batch of tokens, tables included, in blocks."""
 
 GAP_TOKENS = 256
-"""Of so many tokens, one has a rank that gives other threads their turn."""
+"""One of this many tokens has a rank that gives other threads their turn."""
 
 
 class VocabularyError(Exception):
-    """A vocabulary that is not there, or is not what it should be."""
+    """A vocabulary that is missing or damaged."""
 
 
 class Vocabulary(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What is known of one vocabulary. It has no special tokens: in a text that is counted there are none."""
+    """One vocabulary. It has no special tokens, because the texts to count have none."""
 
     sha256: str
-    """Of the file's content, uncompressed."""
+    """The digest of the file's content, uncompressed."""
     published_bytes: int
     published_sha256: str
-    """Of the published file that it was made of."""
+    """The digest of the published file that it was made of."""
     pattern: str
     """The regular expression by which a text is first split."""
 
@@ -59,23 +59,23 @@ class Vocabulary(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 class _Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     vocabularies: dict[str, Vocabulary]
     same: dict[str, str]
-    """Other names of one, which differ in their special tokens alone."""
+    """Other names of a vocabulary, which differ only in their special tokens."""
 
 
 @cache
-def table() -> dict[str, Vocabulary]:
+def load_table() -> dict[str, Vocabulary]:
     """Return every vocabulary by name."""
-    return _table().vocabularies
+    return _load_file().vocabularies
 
 
 @cache
-def _table() -> _Table:
+def _load_file() -> _Table:
     return msgspec.json.decode((FOLDER / "vocabularies.json").read_bytes(), type=_Table)
 
 
-def file_of(name: str) -> str:
-    """Return the name of the vocabulary whose tokens *name* has: one object is enough for both."""
-    return _table().same.get(name, name)
+def resolve_name(name: str) -> str:
+    """Return the name of the vocabulary that has the same tokens as *name*: one object serves both."""
+    return _load_file().same.get(name, name)
 
 
 def load(name: str, folder: Path = FOLDER) -> "Encoding":
@@ -83,7 +83,7 @@ def load(name: str, folder: Path = FOLDER) -> "Encoding":
 
     Raises: VocabularyError when the file or tiktoken is missing or damaged.
     """
-    vocabulary = table()[name]
+    vocabulary = load_table()[name]
     try:
         from tiktoken import Encoding
 
@@ -92,34 +92,34 @@ def load(name: str, folder: Path = FOLDER) -> "Encoding":
         raise VocabularyError(f"{name} cannot be read: {type(error).__name__}") from error
     if hashlib.sha256(content).hexdigest() != vocabulary.sha256:
         raise VocabularyError(f"{name} is damaged")
-    ranks = _ranks(content.split(SEPARATOR))
-    fence = _mapped(len(ranks))
+    ranks = _build_ranks(content.split(SEPARATOR))
+    fence = _map_memory(len(ranks))
     encoding = Encoding(name, pat_str=vocabulary.pattern, mergeable_ranks=ranks, special_tokens={})
     del fence
-    # What encodes has a copy of its own: this one would be some 25 MB for nothing.
+    # The encoding has a copy of its own; this one would hold some 25 MB for nothing.
     ranks.clear()
     return encoding
 
 
-def _mapped(count: int) -> bytes:
-    """Have the memory for an encoding of *count* tokens mapped, and return what stands behind it.
+def _map_memory(count: int) -> bytes:
+    """Map the memory for an encoding of *count* tokens, and return the block that stands behind it.
 
-    The system maps a page when it is first written to, and clears it. An encoding is built in one native call that
-    lets nobody else run, and a quarter of that call, or on a virtual machine half of it, would be waiting for ten
-    thousand pages. Here others have their turn between two blocks. They are freed at once, and what stands behind
-    them keeps the allocator from giving them back. Where memory is managed in another way, this does nothing.
+    The system maps and clears a page when it is first written to. An encoding is built in one native call, during
+    which no other thread runs; a quarter of that call, or half of it on a virtual machine, would be spent waiting for
+    ten thousand pages. Here other threads get their turn between two blocks. The blocks are freed at once, and the one
+    behind them keeps the allocator from giving them back. Where memory is managed in another way, this does nothing.
     """
-    # Once a block of that size was freed, the allocator of glibc takes such from its heap too.
+    # After a block of this size is freed, the allocator of glibc takes such blocks from its heap too.
     bytes(LARGE_BYTES)
-    blocks = [SEPARATOR * BLOCK_BYTES for _ in range(-(-count // BATCH_TOKENS) * BLOCKS_A_BATCH)]
+    blocks = [SEPARATOR * BLOCK_BYTES for _ in range(-(-count // BATCH_TOKENS) * BLOCKS_PER_BATCH)]
     return blocks[-1]
 
 
 class _Rank:
-    """A rank that is no `int`, so that the interpreter has to ask for its number.
+    """A rank that is not an `int`, so that the interpreter must ask it for its number.
 
-    The constructor of an encoding does not let go of the interpreter while it reads hundreds of thousands of
-    ranks, and nothing would be answered meanwhile. A call into Python is where another thread may have its turn.
+    The constructor of an encoding holds on to the interpreter while it reads hundreds of thousands of ranks, and
+    nothing else would be answered meanwhile. A call into Python gives another thread its turn.
     """
 
     __slots__ = ("number",)
@@ -137,7 +137,7 @@ class _Rank:
         return self.number > int(other.__index__())
 
 
-def _ranks(tokens: list[bytes]) -> dict[bytes, int]:
+def _build_ranks(tokens: list[bytes]) -> dict[bytes, int]:
     """Return token → rank."""
     tokens[tokens.index(b"")] = SEPARATOR
     ranks: dict[bytes, Any] = {}

@@ -108,7 +108,7 @@ def test_a_prompt_is_estimated_by_its_models_family_and_bytes() -> None:
 
 
 def test_a_document_is_not_looked_into_for_a_budget(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(media, "_document", None)
+    monkeypatch.setattr(media, "_decode_document", None)
     document = FilePart(data="JVBERi0xLjcK" * 100_000, media_type="application/pdf")
     asked = msgspec.structs.replace(CHAT, messages=[Message(role="user", content=[document])])
     assert request_limits.estimate_prompt_tokens(asked) > 14_000

@@ -17,8 +17,10 @@ from typing import Any, NamedTuple
 import msgspec
 
 from protocol.requests import Chat
-from sidecar.tokens import estimates, families, vocabularies
-from sidecar.tokens.estimates import Count, Estimate, Family
+from sidecar.tokens import estimates, families, texts, vocabularies
+from sidecar.tokens.estimates import Estimate
+from sidecar.tokens.families import Family
+from sidecar.tokens.texts import Count
 from tests.support import corpus
 from tests.support.corpus import Exchange
 from tests.support.recorded_requests import READERS, Unsayable, chat_of
@@ -109,23 +111,23 @@ def samples() -> Iterator[Sample]:
             chat = chat_of(exchange)
         except Unsayable:
             continue
-        family = families.family_of(chat.model)
-        estimate = estimates.chat_tokens(chat.messages, chat.options, family, counter(family.vocabulary))
+        family = families.find_family(chat.model)
+        estimate = estimates.estimate_chat(chat.messages, chat.options, family, counter(family.vocabulary))
         yield Sample(exchange.name, chat, family, count, estimate)
 
 
 @cache
 def counter(vocabulary: str) -> Count:
     """Return what counts a text by *vocabulary*."""
-    encoding = vocabularies.load(vocabularies.file_of(vocabulary))
-    return lambda text: sum(len(encoding.encode_ordinary(piece)) for piece in estimates.pieces(text))
+    encoding = vocabularies.load(vocabularies.resolve_name(vocabulary))
+    return lambda text: sum(len(encoding.encode_ordinary(piece)) for piece in texts.cut_pieces(text))
 
 
 def table(found: list[Sample]) -> str:
     """Return the table in Markdown, in the order of the families, the last row for all of them."""
     lines = [f"| family | {' | '.join(COLUMNS)} |", "| --- " * (1 + len(COLUMNS)) + "|"]
     found_by_family, everything = by_family(found), (list[Sample](), list[Sample]())
-    for family in families.families():
+    for family in families.load_families():
         halves = split(found_by_family.get(family.name, []))
         for half, rows in zip(everything, halves, strict=True):
             half.extend(rows)

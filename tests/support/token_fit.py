@@ -1,6 +1,6 @@
 """What a family of models adds to a request, fitted to recorded ones: `python -m tests.support.token_fit`.
 
-Prints what rows of `tokenizers.toml` should say by that half of the recorded requests that is not held out
+Prints what rows of `families.toml` should say by that half of the recorded requests that is not held out
 (`token_bands.split`). What is published by a vendor is not fitted: factors of texts, images, pages, and what the
 cookbook says of OpenAI's models; nor are models of which nothing is known.
 """
@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import msgspec
 
 from sidecar.tokens import estimates, families
-from sidecar.tokens.estimates import Family
+from sidecar.tokens.families import Family
 from tests.support import token_bands
 from tests.support.token_bands import Sample
 
@@ -103,7 +103,7 @@ def _features(row: Sample) -> dict[str, float]:
 def _count(row: Sample, family: Family) -> float:
     far = msgspec.structs.replace(family, prompt=family.prompt + FAR)
     count = token_bands.counter(family.vocabulary)
-    return estimates.chat_tokens(row.chat.messages, row.chat.options, far, count).tokens - FAR
+    return estimates.estimate_chat(row.chat.messages, row.chat.options, far, count).tokens - FAR
 
 
 def with_bands(rows: list[Sample], family: Family) -> Family:
@@ -123,7 +123,7 @@ def with_bands(rows: list[Sample], family: Family) -> Family:
 def rows_of_the_table() -> Iterator[tuple[Family, Family]]:
     """Yield each family of which there are recorded requests, as it is and as it is fitted."""
     samples = token_bands.by_family(list(token_bands.samples()))
-    for family in families.families():
+    for family in families.load_families():
         own = token_bands.split(samples.get(family.name, []))[0]
         if not own:
             continue

@@ -12,7 +12,8 @@ import pytest
 from sidecar.core.single_flight import SingleFlight
 from sidecar.tokens import vocabularies
 from sidecar.tokens.counter import Counter
-from sidecar.tokens.estimates import Count, Estimate
+from sidecar.tokens.estimates import Estimate
+from sidecar.tokens.texts import Count
 from tests.support.fake_provider import WAIT_SECONDS
 
 LONG_TEXT = "word " * 100_000

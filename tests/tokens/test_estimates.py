@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 
 from protocol.requests import Chat
 from sidecar.catalogue import models
-from sidecar.tokens import estimates, families, vocabularies
-from sidecar.tokens.estimates import Count, Estimate, Family
+from sidecar.tokens import estimates, families, texts, vocabularies
+from sidecar.tokens.estimates import Estimate
+from sidecar.tokens.families import Family
+from sidecar.tokens.texts import Count
 from tests.support.token_bands import counter
 
 O200K, CL100K = counter("o200k_base"), counter("cl100k_base")
@@ -26,7 +28,7 @@ def chat(content: Any, role: str = "user", **options: Any) -> Chat:
 
 
 def estimate(asked: Chat, family: Family = PLAIN) -> Estimate:
-    return estimates.chat_tokens(asked.messages, asked.options, family, O200K)
+    return estimates.estimate_chat(asked.messages, asked.options, family, O200K)
 
 
 # --- texts -----------------------------------------------------------------------------------
@@ -41,8 +43,8 @@ SNIPPETS = st.sampled_from(
 
 @pytest.fixture
 def short_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(estimates, "PIECE_CHARS", 40)
-    monkeypatch.setattr(estimates, "_WINDOW_CHARS", 30)
+    monkeypatch.setattr(texts, "PIECE_CHARS", 40)
+    monkeypatch.setattr(texts, "_WINDOW_CHARS", 30)
 
 
 @pytest.mark.usefixtures("short_pieces")
@@ -54,10 +56,10 @@ def test_the_tokens_of_the_pieces_are_those_of_the_text(name: str) -> None:
     @given(text=st.lists(SNIPPETS, min_size=20, max_size=120).map("".join))
     def check(text: str) -> None:
         nonlocal clean
-        pieces = list(estimates.pieces(text))
+        pieces = list(texts.cut_pieces(text))
         assert "".join(pieces) == text
         assert max(map(len, pieces)) <= 40
-        cuts = list(estimates._cuts(text))  # noqa: SLF001 - whether a cut is where no token lies
+        cuts = list(texts.list_cuts(text))
         whole, parts = encoding.encode_ordinary(text), [encoding.encode_ordinary(piece) for piece in pieces]
         if all(seam for _, seam in cuts):
             clean += len(cuts)
@@ -92,20 +94,20 @@ def test_no_text_is_too_much_for_the_vocabulary(name: str) -> None:
 
 def test_a_text_of_a_model_whose_vocabulary_it_is_is_counted_exactly() -> None:
     text = "hello world " * 20_000
-    assert estimates.text_tokens(text, PLAIN, O200K) == Estimate(O200K(text), 0)
+    assert estimates.estimate_text(text, PLAIN, O200K) == Estimate(O200K(text), 0)
     # Cut where a token may lie across, it is no longer said to be exact.
-    assert estimates.text_tokens("a" * 100_000, PLAIN, O200K).error_band_pct > 0
-    assert estimates.text_tokens("", PLAIN, O200K) == Estimate(0, 0)
+    assert estimates.estimate_text("a" * 100_000, PLAIN, O200K).error_band_pct > 0
+    assert estimates.estimate_text("", PLAIN, O200K) == Estimate(0, 0)
 
 
 def test_a_text_of_another_model_is_estimated_upwards() -> None:
     family = Family(name="other", models=(), factor=1.53, band_pct=25)
-    assert estimates.text_tokens("hello world", family, O200K) == Estimate(4, 25)
+    assert estimates.estimate_text("hello world", family, O200K) == Estimate(4, 25)
 
 
 @given(text=st.text(max_size=300))
 def test_without_a_vocabulary_bytes_are_counted(text: str) -> None:
-    assert estimates.by_bytes(text) >= len(text.encode("utf-8", "replace")) / 4
+    assert texts.count_by_bytes(text) >= len(text.encode("utf-8", "replace")) / 4
 
 
 # --- messages --------------------------------------------------------------------------------
@@ -115,7 +117,7 @@ def test_messages_are_framed_as_the_cookbook_says() -> None:
     # As the provider counted it: openai-cookbook's rule, and what was recorded of gpt-4.1-mini.
     two = [{"role": "system", "content": "Follow the system instructions."}, {"role": "user", "content": ""}]
     asked = msgspec.convert({"model": "gpt-4.1-mini", "messages": two}, Chat)
-    assert estimate(asked, families.family_of("gpt-4.1-mini")).tokens == 16
+    assert estimate(asked, families.find_family("gpt-4.1-mini")).tokens == 16
 
 
 WEATHER = {
@@ -151,10 +153,10 @@ WEATHER = {
 )
 def test_the_cookbooks_example_is_what_its_api_has_counted(model: str, tokens_billed: int) -> None:
     """openai-cookbook, "How to count tokens with tiktoken", section 7: its function and the API agree on these."""
-    family = families.family_of(model)
-    count = O200K if vocabularies.file_of(family.vocabulary) == "o200k_base" else CL100K
+    family = families.find_family(model)
+    count = O200K if vocabularies.resolve_name(family.vocabulary) == "o200k_base" else CL100K
     asked = msgspec.convert({"model": model} | WEATHER, Chat)
-    assert estimates.chat_tokens(asked.messages, asked.options, family, count).tokens == tokens_billed
+    assert estimates.estimate_chat(asked.messages, asked.options, family, count).tokens == tokens_billed
 
 
 def cookbook(asked: Chat, func_init: int, count: Count) -> int:
@@ -204,7 +206,7 @@ def test_any_chat_and_tools_are_counted_by_the_cookbooks_rule(said: list[tuple[s
         ("gpt-4o-mini", 7, O200K),
     ):
         asked = msgspec.convert({"model": model, "messages": messages, "options": {"tools": tools}}, Chat)
-        found = estimates.chat_tokens(asked.messages, asked.options, families.family_of(model), count)
+        found = estimates.estimate_chat(asked.messages, asked.options, families.find_family(model), count)
         assert found.tokens == cookbook(asked, func_init, count)
 
 
@@ -340,12 +342,12 @@ def test_a_schema_that_contains_itself_is_counted_all_the_same() -> None:
     ],
 )
 def test_a_model_is_of_its_family_however_its_name_is_spelled(model: str, family: str) -> None:
-    assert families.family_of(model).name == family
+    assert families.find_family(model).name == family
 
 
 def test_every_vocabulary_of_a_family_is_at_hand_and_names_are_their_own() -> None:
-    rows = families.families()
-    assert {vocabularies.file_of(row.vocabulary) for row in rows} <= set(vocabularies.table())
+    rows = families.load_families()
+    assert {vocabularies.resolve_name(row.vocabulary) for row in rows} <= set(vocabularies.load_table())
     assert len({row.name for row in rows}) == len(rows)
     assert rows[-1].models == ("*",)
 
@@ -354,13 +356,13 @@ def test_hosts_of_one_model_count_alike() -> None:
     """Ours: a family is the model's, whoever hosts it."""
     for model, family in (("gpt-6", "GPT-5.4 and later"), ("claude-opus-5-5", "Claude 4.7 and later")):
         known = [row for of in ("openai", "azure", "copilot", "anthropic", "vertex") for row in models.read_rows(of)]
-        assert {families.family_of(each).name for each in known if each.startswith(model)} == {family}
+        assert {families.find_family(each).name for each in known if each.startswith(model)} == {family}
 
 
 def test_all_texts_of_a_prompt_are_found() -> None:
     asked = chat(
         [{"type": "text", "text": "one"}, {"type": "tool_result", "id": "1", "content": "two"}], tools=[{"name": "f"}]
     )
-    found = estimates.texts(asked.messages, asked.options)
+    found = estimates.list_texts(asked.messages, asked.options)
     assert found[:2] == ["one", "two"]
     assert msgspec.json.decode(found[2])["name"] == "f"

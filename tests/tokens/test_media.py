@@ -8,7 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.tokens.media import HEADER_CHARS, SLICE_CHARS, ImageRule, Size, image_size, image_tokens, pages
+from sidecar.tokens.media import (
+    HEADER_CHARS,
+    SLICE_CHARS,
+    ImageRule,
+    Size,
+    count_image_tokens,
+    count_pages,
+    read_image_size,
+)
 
 PNG = b"\x89PNG\r\n\x1a\n" + struct.pack(">I4sIIBBBBB", 13, b"IHDR", 640, 480, 8, 6, 0, 0, 0)
 GIF = b"GIF89a" + struct.pack("<HH", 320, 200) + b"\xf7\x00\x00"
@@ -49,26 +57,26 @@ PREVIEW = b"\xff\xe1" + struct.pack(">H", 60_002) + jpeg(160, 120)[:64].ljust(60
     ],
 )
 def test_the_size_of_an_image_stands_in_its_header(image: bytes, size: tuple[int, int] | None) -> None:
-    assert image_size(base64.b64encode(image).decode()) == size
+    assert read_image_size(base64.b64encode(image).decode()) == size
 
 
 def test_of_a_large_image_only_the_beginning_is_decoded() -> None:
     data = base64.b64encode(PNG.ljust(3 * HEADER_CHARS, b"\0")).decode()[:HEADER_CHARS]
     # What follows is no base64 at all, and nobody looks.
-    assert image_size(data + "*not base64*" * 100) == (640, 480)
+    assert read_image_size(data + "*not base64*" * 100) == (640, 480)
 
 
 @given(data=st.one_of(st.text(max_size=80), st.binary(max_size=200).map(lambda raw: base64.b64encode(raw).decode())))
 def test_nothing_that_calls_itself_an_image_breaks_it(data: str) -> None:
-    size = image_size(data)
+    size = read_image_size(data)
     assert size is None or min(size) > 0
-    assert pages(data) >= 1
+    assert count_pages(data) >= 1
 
 
 @given(image=st.sampled_from([PNG, GIF, LOSSY, LOSSLESS, EXTENDED, jpeg(9, 9, PREVIEW)]), cut=st.integers(0, 80))
 def test_an_image_that_is_cut_has_its_size_or_none(image: bytes, cut: int) -> None:
-    whole = image_size(base64.b64encode(image).decode())
-    assert image_size(base64.b64encode(image[:cut]).decode()) in (whole, None)
+    whole = read_image_size(base64.b64encode(image).decode())
+    assert read_image_size(base64.b64encode(image[:cut]).decode()) in (whole, None)
 
 
 AREA = ImageRule(by="area", unit=750, max_edge=1568, most=1600)
@@ -97,14 +105,14 @@ CROPS = ImageRule(by="crops", unit=258, max_edge=3072)
     ],
 )
 def test_an_image_costs_what_its_vendor_says(rule: ImageRule, size: tuple[int, int], tokens: int) -> None:
-    assert image_tokens(rule, Size(*size)) == tokens
+    assert count_image_tokens(rule, Size(*size)) == tokens
 
 
 def test_an_image_without_its_size_or_without_details_has_a_price_too() -> None:
-    assert image_tokens(TILES, None) == 765
-    assert image_tokens(TILES, Size(4000, 3000), low=True) == 85
-    assert image_tokens(AREA, Size(100, 100), low=True) == 14
-    assert image_tokens(ImageRule(by="fixed", unit=258), None) == 258
+    assert count_image_tokens(TILES, None) == 765
+    assert count_image_tokens(TILES, Size(4000, 3000), low=True) == 85
+    assert count_image_tokens(AREA, Size(100, 100), low=True) == 14
+    assert count_image_tokens(ImageRule(by="fixed", unit=258), None) == 258
 
 
 @pytest.mark.parametrize(
@@ -118,14 +126,14 @@ def test_an_image_without_its_size_or_without_details_has_a_price_too() -> None:
     ],
 )
 def test_the_pages_of_a_document_are_counted_where_they_can_be_seen(document: bytes, count: int) -> None:
-    assert pages(base64.b64encode(document).decode()) == count
+    assert count_pages(base64.b64encode(document).decode()) == count
 
 
 def test_a_long_document_is_decoded_in_slices_and_counted_whole() -> None:
     page = b"1 0 obj << /Type /Page >> endobj\n"
     document = base64.b64encode(b"%PDF-1.3\n" + page * 60_000)
     assert len(document) > 2 * SLICE_CHARS
-    assert pages(document.decode()) == 60_000
+    assert count_pages(document.decode()) == 60_000
     # As mail has it, with a line break where a slice would end in a group of four.
     broken = b"\n".join(document[start : start + 76] for start in range(0, len(document), 76))
-    assert pages(broken.decode()) == 60_000
+    assert count_pages(broken.decode()) == 60_000

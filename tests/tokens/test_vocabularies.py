@@ -22,7 +22,7 @@ from tiktoken_ext import openai_public  # type: ignore[import-untyped]
 from sidecar.tokens import build, vocabularies
 
 ROOT = Path(__file__).resolve().parents[2]
-NAMES = sorted(vocabularies.table())
+NAMES = sorted(vocabularies.load_table())
 
 TEXTS = (
     "Hello, world! don't we'LL\n\n\tdef f(x):\n        return x+1  # 12345\r\n",
@@ -47,8 +47,8 @@ def published(name: str) -> bytes:
 @pytest.mark.parametrize("name", NAMES)
 def test_ours_is_the_published_vocabulary(name: str) -> None:
     made = published(name)
-    assert len(made) == vocabularies.table()[name].published_bytes
-    assert hashlib.sha256(made).hexdigest() == vocabularies.table()[name].published_sha256
+    assert len(made) == vocabularies.load_table()[name].published_bytes
+    assert hashlib.sha256(made).hexdigest() == vocabularies.load_table()[name].published_sha256
 
 
 def test_the_published_ones_are_those_that_tiktoken_would_fetch(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -60,12 +60,12 @@ def test_the_published_ones_are_those_that_tiktoken_would_fetch(monkeypatch: pyt
 
     monkeypatch.setattr(openai_public, "load_tiktoken_bpe", note)
     for name in NAMES:
-        assert getattr(openai_public, name)()["pat_str"] == vocabularies.table()[name].pattern
-        assert wanted[name] == vocabularies.table()[name].published_sha256
+        assert getattr(openai_public, name)()["pat_str"] == vocabularies.load_table()[name].pattern
+        assert wanted[name] == vocabularies.load_table()[name].published_sha256
     # Harmony's is the same file with more special tokens, of which no text has any.
-    assert openai_public.o200k_harmony()["pat_str"] == vocabularies.table()["o200k_base"].pattern
-    assert vocabularies.file_of("o200k_harmony") == "o200k_base"
-    assert {vocabularies.file_of(name) for name in NAMES} == set(NAMES)
+    assert openai_public.o200k_harmony()["pat_str"] == vocabularies.load_table()["o200k_base"].pattern
+    assert vocabularies.resolve_name("o200k_harmony") == "o200k_base"
+    assert {vocabularies.resolve_name(name) for name in NAMES} == set(NAMES)
 
 
 @cache
@@ -73,7 +73,9 @@ def theirs(name: str) -> tiktoken.Encoding:
     """Return what tiktoken makes of the published file."""
     lines = (line.split() for line in published(name).splitlines())
     ranks = {base64.b64decode(token): int(rank) for token, rank in lines}
-    return tiktoken.Encoding(name, pat_str=vocabularies.table()[name].pattern, mergeable_ranks=ranks, special_tokens={})
+    return tiktoken.Encoding(
+        name, pat_str=vocabularies.load_table()[name].pattern, mergeable_ranks=ranks, special_tokens={}
+    )
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -184,7 +186,7 @@ def test_the_files_are_made_again_of_published_ones_and_of_archives(tmp_path: Pa
     for name in NAMES:
         # The bytes of another zlib may differ, what they hold may not.
         made = zlib.decompress((out / f"{name}.zlib").read_bytes())
-        assert hashlib.sha256(made).hexdigest() == vocabularies.table()[name].sha256
+        assert hashlib.sha256(made).hexdigest() == vocabularies.load_table()[name].sha256
 
 
 def test_what_is_not_found_is_told(tmp_path: Path) -> None:
@@ -199,4 +201,4 @@ def test_what_is_not_found_is_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize("lines", [b"/w== 0\nIg== 2\n", b"IQ== 0\n", b"/w== 0\nIf8= 1\n", b"/w== 0\n 1\n"])
 def test_a_vocabulary_of_another_make_is_refused(lines: bytes) -> None:
     with pytest.raises(ValueError, match=r"rank|separator"):
-        build.content(lines)
+        build.convert(lines)

@@ -17,9 +17,11 @@ from sidecar.providers.resolve import resolve_provider
 from sidecar.providers.values import make_chat_spec
 from sidecar.server.app import App
 from sidecar.server.open_requests import OpenRequest
-from sidecar.tokens import estimates, families
+from sidecar.tokens import estimates, families, texts
 from sidecar.tokens.counter import Counter
-from sidecar.tokens.estimates import Count, Estimate, Family
+from sidecar.tokens.estimates import Estimate
+from sidecar.tokens.families import Family
+from sidecar.tokens.texts import Count
 from sidecar.tokens.vocabularies import VocabularyError
 from sidecar.upstream import catalogue_refresh, token_counts
 
@@ -34,8 +36,8 @@ class _Prompt(NamedTuple):
     def estimate(self, count: Count) -> Estimate:
         """Return the tokens, given a function that counts a text."""
         if self.text is not None:
-            return estimates.text_tokens(self.text, self.family, count)
-        return estimates.chat_tokens(self.chat.messages, self.chat.options, self.family, count)
+            return estimates.estimate_text(self.text, self.family, count)
+        return estimates.estimate_chat(self.chat.messages, self.chat.options, self.family, count)
 
 
 async def count_tokens(app: App, request: OpenRequest, params: CountTokens) -> dict[str, Any]:
@@ -49,7 +51,7 @@ async def count_tokens(app: App, request: OpenRequest, params: CountTokens) -> d
     resolved = resolve_provider(up.setup, make_chat_spec(provider, chat))
     progress.provider, progress.model = resolved.provider.id, resolved.model
     base_model = find_base_model(resolved.settings, resolved.model)
-    prompt = _Prompt(chat, params.text, families.family_of(base_model))
+    prompt = _Prompt(chat, params.text, families.find_family(base_model))
     if not params.exact or (params.text is not None and prompt.family.own):
         return await _estimate(app.counter, prompt)
     counted = await token_counts.count_by_provider(up, request.state, provider, chat)
@@ -91,7 +93,7 @@ async def _estimate(counter: Counter, prompt: _Prompt) -> dict[str, Any]:
         counted = await counter.count_tokens(prompt.estimate, family.vocabulary)
     except VocabularyError:
         guess = await counter.count_bytes(prompt.estimate)
-        return _make_answer(guess._replace(error_band_pct=estimates.BYTES_BAND_PCT), "bytes", "3.5 bytes a token")
+        return _make_answer(guess._replace(error_band_pct=texts.BYTES_BAND_PCT), "bytes", "3.5 bytes a token")
     if family.own:
         return _make_answer(counted, "vocabulary", family.vocabulary)
     return _make_answer(counted, "estimate", f"{family.vocabulary} × {family.factor:g}")

@@ -21,7 +21,7 @@ EXACT = False
 
 def encode_count(chat: Chat, route: Route) -> HttpRequest:
     """Return the request that asks how many tokens the texts of *chat* have."""
-    text = "\n".join(estimates.texts(chat.messages, chat.options))
+    text = "\n".join(estimates.list_texts(chat.messages, chat.options))
     return HttpRequest(
         method="POST",
         url=f"{route.base_url}/tokenize-text",

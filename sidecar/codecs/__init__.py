@@ -1,1 +1,1 @@
-"""Bytes to frames: one module a format, sans-IO."""
+"""Bytes → frames: a module for each format, sans-IO."""

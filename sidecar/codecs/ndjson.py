@@ -1,30 +1,30 @@
-"""Newline-delimited JSON → frames, one a line. [sans-IO]
+"""Newline-delimited JSON → frames, one for each line. [sans-IO]
 
-Knows lines and their bound. Must not know what a line says.
+Knows lines and the bound of their size. Must not know the meaning of a line.
 """
 
 from sidecar.codecs.frame import Frame
 from sidecar.core.errors import SidecarError
 
 MAX_LINE_BYTES = 16 * 1024 * 1024
-"""Longest line of a reply."""
+"""The longest line of a reply."""
 
 
 class Codec:
-    """One stream. Lines end in LF; a last one without it comes out of `finish`."""
+    """One stream. Lines end in LF; `finish` returns a last line without one."""
 
     SNIFF_DOCUMENT = False
-    """A stream begins like a JSON document: it is one, line by line."""
+    """A stream begins like a JSON document, because each of its lines is one."""
 
     stray = b""
-    """Nothing stands outside of a line."""
+    """All bytes belong to lines."""
 
     def __init__(self) -> None:
         self._pieces: list[bytes] = []
         self._size_bytes = 0
 
     def feed(self, data: bytes) -> list[Frame]:
-        """Return the lines that *data* completes; blank ones are dropped.
+        """Return the lines that *data* completes, without blank ones.
 
         Raises: SidecarError `provider_error` for a line over MAX_LINE_BYTES.
         """
@@ -40,7 +40,7 @@ class Codec:
         return [("", line) for line in (head, *rest) if line.strip()]
 
     def finish(self) -> list[Frame]:
-        """Return the last line when it lacks its LF."""
+        """Return the last line if it lacks its LF."""
         line = b"".join(self._pieces)
         self._pieces.clear()
         return [("", line)] if line.strip() else []

@@ -1,27 +1,27 @@
-"""`text/event-stream` → frames, as the WHATWG specification reads it. [sans-IO]
+"""`text/event-stream` → frames, by the WHATWG specification. [sans-IO]
 
-Knows line ends (LF, CRLF, CR), fields, comments and the byte order mark. Must not know what
-an event means. Source: https://html.spec.whatwg.org/multipage/server-sent-events.html, 2026-11.
+Knows line ends (LF, CRLF, CR), fields, comments and the byte order mark. Must not know the meaning of
+an event. Source: https://html.spec.whatwg.org/multipage/server-sent-events.html, 2026-11.
 """
 
 from sidecar.codecs.frame import Frame
 from sidecar.core.errors import SidecarError
 
 MAX_EVENT_BYTES = 16 * 1024 * 1024
-"""Largest event; room for an inline image."""
+"""The largest event, with room for an inline image."""
 
 MAX_STRAY_BYTES = 64 * 1024
-"""How much is kept of lines that are no event field: some providers put a bare JSON error there."""
+"""How much is kept of lines that are not fields of an event: some providers put a bare JSON error there."""
 
 _BOM = b"\xef\xbb\xbf"
 _IGNORED = (b"id", b"retry")
 
 
 class Codec:
-    """One stream. An event is complete at its blank line: what the stream ends without is no event."""
+    """One stream. An event is complete at its blank line."""
 
     SNIFF_DOCUMENT = True
-    """A reply that begins like a JSON document is one, and no stream."""
+    """A reply that begins like a JSON document is one, and not a stream."""
 
     def __init__(self) -> None:
         self._pieces: list[bytes] = []
@@ -34,28 +34,28 @@ class Codec:
         self._stray: list[bytes] = []
         self._stray_bytes = 0
         self.comments = 0
-        """Comment lines so far: a sign of life that is no event."""
+        """Comment lines so far: a sign of life that is not an event."""
 
     @property
     def stray(self) -> bytes:
-        """The lines so far that are no field of an event, at most MAX_STRAY_BYTES of them."""
+        """The lines so far that are not fields of an event, at most MAX_STRAY_BYTES of them."""
         return b"\n".join(self._stray)
 
     @property
     def pending(self) -> bool:
-        """Whether the stream stopped inside an event."""
+        """Whether the stream has stopped inside an event."""
         return bool(self._data or any(self._pieces))
 
     def feed(self, data: bytes) -> list[Frame]:
         """Return the events that *data* completes.
 
-        Raises: SidecarError `provider_error` when an event has grown over MAX_EVENT_BYTES.
+        Raises: SidecarError `provider_error` for an event over MAX_EVENT_BYTES.
         """
-        if self._between_events and (whole := _whole_event(data)):
-            # The beaten path: most providers write one event at a time.
-            return [whole]
+        if self._is_between_events and (event := _parse_whole_event(data)):
+            # The fast path: most providers write one event at a time.
+            return [event]
         if self._data_bytes + self._pieces_bytes > MAX_EVENT_BYTES:
-            raise _too_large()
+            raise _make_too_large_error()
         if b"\r" in data or self._after_cr:
             data = self._unify_line_ends(data)
         head, *rest = data.split(b"\n")
@@ -67,22 +67,22 @@ class Codec:
             head = b"".join((*self._pieces, head))
             self._pieces.clear()
             self._pieces_bytes = 0
-        self._line(head, frames)
+        self._take_line(head, frames)
         for line in rest[:-1]:
-            self._line(line, frames)
+            self._take_line(line, frames)
         self._keep(rest[-1])
         return frames
 
     @property
-    def _between_events(self) -> bool:
+    def _is_between_events(self) -> bool:
         return not (self._at_start or self._pieces or self._data or self._event or self._after_cr)
 
     def finish(self) -> list[Frame]:
-        """Return the last event when the stream ended after its data but before its blank line."""
+        """Return the last event if the stream ended after its data but before its blank line."""
         frames: list[Frame] = []
-        self._line(b"".join(self._pieces), frames)
+        self._take_line(b"".join(self._pieces), frames)
         self._pieces.clear()
-        self._line(b"", frames)
+        self._take_line(b"", frames)
         return frames
 
     def _unify_line_ends(self, data: bytes) -> bytes:
@@ -90,7 +90,7 @@ class Codec:
             return data
         ends_in_cr = data.endswith(b"\r")
         if self._after_cr and data.startswith(b"\n"):
-            # The second half of a CRLF whose first half ended a line already.
+            # The second half of a CRLF whose first half has already ended a line.
             data = data[1:]
         self._after_cr = ends_in_cr
         return data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
@@ -100,7 +100,7 @@ class Codec:
             self._pieces.append(piece)
             self._pieces_bytes += len(piece)
 
-    def _line(self, line: bytes, frames: list[Frame]) -> None:
+    def _take_line(self, line: bytes, frames: list[Frame]) -> None:
         if self._at_start:
             self._at_start = False
             line = line.removeprefix(_BOM)
@@ -115,9 +115,9 @@ class Codec:
             self._data.append(line[6:] if line[5:6] == b" " else line[5:])
             self._data_bytes += len(line)
         else:
-            self._other_field(line)
+            self._take_other_field(line)
 
-    def _other_field(self, line: bytes) -> None:
+    def _take_other_field(self, line: bytes) -> None:
         name, _, value = line.partition(b":")
         if not name:
             self.comments += 1
@@ -131,14 +131,14 @@ class Codec:
             self._stray_bytes += len(line)
 
 
-def _too_large() -> SidecarError:
+def _make_too_large_error() -> SidecarError:
     return SidecarError(
         "provider_error", f"The provider sent an event of more than {MAX_EVENT_BYTES} bytes.", reason="event_too_large"
     )
 
 
-def _whole_event(data: bytes) -> Frame | None:
-    """Return the event that *data* is when it is just one, in the spelling that providers use; else None."""
+def _parse_whole_event(data: bytes) -> Frame | None:
+    """Return the event in *data* when that is exactly one event, spelled as most providers do; else None."""
     last, line_end = len(data) - 2, data.find(b"\n")
     if line_end == last and data.startswith(b"data: "):
         event, payload = "", data[6:last]

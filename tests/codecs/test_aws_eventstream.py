@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.codecs.aws_eventstream import MAX_HEADERS_BYTES, MAX_PAYLOAD_BYTES, Codec, headers_of
+from sidecar.codecs.aws_eventstream import MAX_HEADERS_BYTES, MAX_PAYLOAD_BYTES, Codec, parse_headers
 from sidecar.codecs.frame import Frame
 from sidecar.core.errors import SidecarError
 
@@ -119,7 +119,7 @@ ALL_TYPES: list[tuple[bytes, Any]] = [
 
 def test_headers_of_every_type_are_read() -> None:
     block = b"".join(bytes([1, 97 + at]) + value for at, (value, _) in enumerate(ALL_TYPES))
-    assert list(headers_of(block).values()) == [value for _, value in ALL_TYPES]
+    assert list(parse_headers(block).values()) == [value for _, value in ALL_TYPES]
     assert read([frame(b"x", block, event_type="named")]) == [("named", b"x")]
 
 
@@ -130,7 +130,7 @@ def test_headers_of_every_type_are_those_that_awss_own_reader_reads() -> None:
     oracle = EventStreamBuffer()
     oracle.add_data(frame(b"", block))
     theirs = next(oracle).headers
-    ours = headers_of(block)
+    ours = parse_headers(block)
     assert {name: value.bytes if isinstance(value, UUID) else value for name, value in ours.items()} == theirs
 
 

@@ -177,10 +177,10 @@ def test_a_message_does_not_outweigh_a_status_that_means_one_thing(status: int) 
 
 def test_only_the_beginning_of_a_message_is_searched() -> None:
     long = "y " * 8_000_000
-    started = time.perf_counter()
+    started = time.thread_time()
     assert code_of(f"prompt is too long {long}", None) == "context_length_exceeded"
     assert code_of(f"{long} prompt is too long", None) == "provider_error"
-    assert time.perf_counter() - started < 1
+    assert time.thread_time() - started < 1
 
 
 @pytest.mark.parametrize(

@@ -18,14 +18,14 @@ _DOCUMENT = re.compile(r"\{[\t\n\r\x20-\x7e]{1,16382}\}")
 class Secret:
     """A credential and its source. Its `repr` is masked, and it cannot be serialized."""
 
-    __slots__ = ("_value", "home", "kind", "source")
+    __slots__ = ("_value", "kind", "server", "source")
 
-    def __init__(self, value: str, source: Source, kind: Kind = "key", home: str = "") -> None:
+    def __init__(self, value: str, source: Source, kind: Kind = "key", server: str = "") -> None:
         self._value = value
         self.source: Source = source
         self.kind: Kind = kind
-        self.home = home
-        """Of a stored one: what it was given for, as `credential_rules.describe_server` says it."""
+        self.server = server
+        """To which a stored one belongs, as `sidecar.providers.credential_rules.describe_server` says it."""
 
     def reveal(self) -> str:
         """Return the plain value. Put it into a header at once."""

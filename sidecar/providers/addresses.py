@@ -20,7 +20,7 @@ from sidecar.wires.shared.types import Route
 def find_base_address(resolved: ResolvedProvider, *, has_key: bool) -> BaseAddress:
     """Return the base address.
 
-    Raises: SidecarError `invalid_request` for an address that nothing may be sent to, or one that lacks a setting.
+    Raises: SidecarError `invalid_request` for an address to which nothing may be sent, or a missing setting.
     """
     provider, settings = resolved.provider, resolved.settings
     row, env = provider.row, provider.setup.config.env
@@ -48,7 +48,7 @@ def _requested(resolved: ResolvedProvider) -> str | None:
 def _check(url: str, source: Source, where: str, row: ProviderRow, variant: Variant | None) -> BaseAddress:
     private = row.address.private_network or source == "configuration"
     checked = url_policy.check_base_url(url, where, private_network=private)
-    # Where only the host is given, the path that the provider's own SDK would add is added.
+    # If there is only a host, add the path that the provider's own SDK would add.
     is_bare = checked.count("/") == 2
     suffix = (variant and variant.default_path) or row.address.default_path
     return BaseAddress(checked + suffix if is_bare else checked, source)
@@ -62,7 +62,7 @@ def find_path(row: ProviderRow, route: Route, *, has_key: bool) -> str | None:
 
 
 def find_list_base_url(resolved: ResolvedProvider, address: BaseAddress) -> str:
-    """Return the base address of the list of models: the row's own where *address* is too."""
+    """Return the base address of the list of models: the row's own if *address* is the row's own too."""
     row = resolved.provider.row
     if row.address.list_base_url and address.source == "none":
         return fill(row.address.list_base_url, resolved.provider.id, row, resolved.settings)
@@ -70,7 +70,7 @@ def find_list_base_url(resolved: ResolvedProvider, address: BaseAddress) -> str:
 
 
 def find_check_path(target: Target) -> str:
-    """Return the path that shows whether a credential is good."""
+    """Return the path that tests a credential."""
     row, route = target.row, target.route
     variant = _find_variant(row, route.settings, has_key=True)
     template = (variant and variant.check_path) or row.auth.check_path or row.models.lists[0].path
@@ -78,7 +78,7 @@ def find_check_path(target: Target) -> str:
 
 
 def _find_variant(row: ProviderRow, settings: Mapping[str, Any], *, has_key: bool) -> Variant | None:
-    """Return the variant that the settings choose, those that are strings, and whether there is a key."""
+    """Return the variant for the settings that are strings and for whether there is a key, or None."""
     chosen = {key: value for key, value in settings.items() if isinstance(value, str)}
     return provider_rows.find_variant(row, chosen | {"api_key": "set"} if has_key else chosen)
 
@@ -87,7 +87,7 @@ def _find_variant(row: ProviderRow, settings: Mapping[str, Any], *, has_key: boo
 
 
 def _find_gateway_address(provider: Provider, settings: Mapping[str, Any]) -> str | None:
-    """Return the provider's address behind the user's gateway, if that is for this provider."""
+    """Return the provider's address behind the user's gateway, or None if the gateway is not for it."""
     gateway, row = provider.setup.config.gateway, provider.row
     if not gateway or (gateway.get("providers") and provider.id not in gateway["providers"]):
         return None
@@ -100,7 +100,7 @@ def _find_gateway_address(provider: Provider, settings: Mapping[str, Any]) -> st
 
 
 def make_gateway_headers(provider: Provider, address: BaseAddress) -> dict[str, str]:
-    """Return the headers that are for the gateway itself; none where *address* is not behind it."""
+    """Return the headers for the gateway itself; empty if *address* is not behind it."""
     gateway = provider.setup.config.gateway
     if not gateway or address.source != "gateway" or "kind" not in gateway:
         return {}

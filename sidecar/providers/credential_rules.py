@@ -13,31 +13,31 @@ from sidecar.providers.values import BaseAddress, Provider, ResolvedProvider, Ta
 
 
 def select_credential(provider: Provider, address: BaseAddress, credential: Secret | None) -> Secret | None:
-    """Return *credential* where it may go to *address*, None where nothing needs to.
+    """Return *credential* if it may go to *address*, or None if the provider needs none.
 
-    Raises: SidecarError `auth_required`, or `invalid_request` for an address of the request without its own key.
+    Raises: SidecarError `auth_required`, or `invalid_request` for a request that sets the address but brings no key.
     """
     if credential is not None and _belongs(provider, address, credential):
         return credential
     row = provider.row
     if address.source == "request" and not (row.auth.optional and row.address.private_network):
-        text = "An address of the request's own needs its credential beside it: add `params.api_key`."
+        text = "A request that chooses the server must bring its own credential: add `params.api_key`."
         raise invalid_request(text, "params.api_key")
     if row.auth.optional:
         return None
     if credential is None:
-        hint = _where_to_set(row, provider.setup.config.env)
+        hint = _suggest_places(row, provider.setup.config.env)
         raise SidecarError("auth_required", f"There is no credential for {row.name}.", hint=hint)
     if credential.source == "store":
         raise SidecarError(
             "auth_required",
-            f"The stored credential for {row.name} was given for another address than is set now.",
+            f"The stored credential for {row.name} belongs to another address than the one that is set now.",
             hint="Log in again with `authenticate`.",
         )
     raise SidecarError(
         "auth_required",
-        f"The credential for {row.name} was not given for the base address that is set in the {address.source}.",
-        hint="Put the key beside that base_url.",
+        f"The credential for {row.name} does not belong to the base address that the {address.source} sets.",
+        hint="Set the key in the same place as `base_url`.",
     )
 
 
@@ -45,16 +45,16 @@ def _belongs(provider: Provider, address: BaseAddress, credential: Secret) -> bo
     if credential.source == "request":
         return True
     if credential.source == "store":
-        return address.source != "request" and credential.home == describe_server(provider)
+        return address.source != "request" and credential.server == describe_server(provider)
     if credential.source == "environment" and provider.row.auth.key_base_url:
         return url_policy.has_same_origin(address.url, provider.row.auth.key_base_url)
     return address.source in ("none", "gateway", credential.source)
 
 
 def describe_server(provider: Provider) -> str:
-    """Return whose server the user has *provider* at, which is what a credential that is stored now is given for.
+    """Return the server that the user has set for *provider*, to which a credential that is stored now belongs.
 
-    Raises: SidecarError as a request there does.
+    Raises: SidecarError as a request to that server does.
     """
     spec = TargetSpec(provider=provider.id)
     resolved = ResolvedProvider(provider, spec, "", merge_settings(provider, None))
@@ -65,9 +65,9 @@ def describe_server(provider: Provider) -> str:
 
 
 def check_prefix(provider: Provider, address: BaseAddress, credential: Secret) -> None:
-    """Refuse a key that begins as another provider's do, where the provider's own address would get it.
+    """Refuse a key that begins as another provider's keys do, if it would go to the provider's own address.
 
-    Raises: SidecarError `invalid_request`; it never says the key.
+    Raises: SidecarError `invalid_request`, which never repeats the key.
     """
     if credential.kind != "key" or address.source != "none":
         return
@@ -76,12 +76,18 @@ def check_prefix(provider: Provider, address: BaseAddress, credential: Secret) -
         rows = provider_rows.read_providers()
         names = " or ".join(rows[owner].name for owner in owners)
         where = "params.api_key" if credential.source == "request" else None
-        raise invalid_request(f"The key for {rows[provider.id].name} has the form of one for {names}.", where)
+        raise invalid_request(f"The key for {rows[provider.id].name} looks like a key for {names}.", where)
 
 
-def _where_to_set(row: ProviderRow, env: Mapping[str, str]) -> str:
-    login = "Log in with `authenticate`, or set" if row.auth.login else "Set"
-    # Where a part of an identity is set, all that belongs to it is named.
-    halves = [f"all of {', '.join(together)}" for together in row.auth.identity_env if any(map(env.get, together))]
-    variables = f"{login} {' or '.join([*row.auth.key_env, *halves])}, or put" if row.auth.key_env else "Put"
-    return f"{variables} `api_key` into the provider's table of the configuration, or send `params.api_key`."
+def _suggest_places(row: ProviderRow, env: Mapping[str, str]) -> str:
+    """Return the ways to set a credential, as a sentence."""
+    # If a part of an identity is set, name all that belongs to it.
+    identities = [f"all of {', '.join(together)}" for together in row.auth.identity_env if any(map(env.get, together))]
+    variables = [*row.auth.key_env, *identities]
+    ways = [
+        *(["log in with `authenticate`"] if row.auth.login else []),
+        *([f"set {' or '.join(variables)}"] if variables else []),
+        "put `api_key` into the provider's table of the configuration",
+    ]
+    sentence = f"{', '.join(ways)}, or send `params.api_key`."
+    return sentence[0].upper() + sentence[1:]

@@ -28,15 +28,15 @@ def find_credential(provider: Provider, spec: TargetSpec) -> Secret | None:
         if value := table.get(field):
             return parse_secret(value, "configuration", f"providers.{provider.id}.{field}", _kind(provider.row, kind))
         if variable := table.get(f"{field}_env"):
-            # Named in the user's own file, so it belongs to the address that stands beside it.
+            # The user's own file names it, so it belongs to the address in that file.
             value = provider.setup.config.env.get(variable)
             return parse_secret(value, "configuration", variable, _kind(provider.row, kind)) if value else stored
-    # Where the user names variables, the usual ones do not count.
+    # If the user names variables, the usual ones do not count.
     return stored or (None if table.get("api_keys_env") else _read_environment(provider))
 
 
 def list_keys(provider: Provider, credential: Secret | None) -> tuple[Secret, ...]:
-    """Return the credentials that may take the place of *credential*, which comes first; empty: there is none."""
+    """Return *credential* and the user's other keys, which may replace it; empty if there is no credential."""
     if credential is None or credential.source != "configuration":
         return (credential,) if credential else ()
     others = [key for key in _read_keys(provider) if key.reveal() != credential.reveal()]
@@ -44,7 +44,7 @@ def list_keys(provider: Provider, credential: Secret | None) -> tuple[Secret, ..
 
 
 def has_identity(provider: Provider) -> bool:
-    """Return whether the environment, the user's settings or a file name an identity of this machine's."""
+    """Return whether the environment, the user's settings or a file name an identity of this machine."""
     setup, row = provider.setup, provider.row
     if provider.id in setup.found.identities:
         return True
@@ -70,7 +70,7 @@ def _read_request(row: ProviderRow, spec: TargetSpec) -> Secret | None:
 
 
 def _read_keys(provider: Provider) -> list[Secret]:
-    """Return the keys that the user's table lists, after the one that stands beside the list; empty: no list."""
+    """Return the keys that the user's table lists, after the one beside the list; empty without a list."""
     table, env, where = provider.table, provider.setup.config.env, f"providers.{provider.id}"
     if not (table.get("api_keys") or table.get("api_keys_env")):
         return []

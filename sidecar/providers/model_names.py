@@ -1,4 +1,4 @@
-"""Names of models: presets of the user's, and names that name their provider. [pure]"""
+"""The names of models: presets, and names that include the provider. [pure]"""
 
 import msgspec
 
@@ -9,7 +9,7 @@ from sidecar.core.errors import SidecarError, invalid_request
 
 
 def apply_preset(config: Config, provider: str | None, chat: Chat) -> tuple[str | None, Chat]:
-    """Return provider and chat, where the model is a preset with what the preset says. The chat's own options win."""
+    """Return provider and chat with the preset applied, if the model is one. The chat's own options win."""
     preset = config.models.get(chat.model)
     if preset is None:
         return provider, chat
@@ -19,15 +19,15 @@ def apply_preset(config: Config, provider: str | None, chat: Chat) -> tuple[str 
 
 
 def expand_preset(config: Config, provider: str | None, model: str) -> tuple[str | None, str]:
-    """Return provider and model, where *model* is a preset those of the preset."""
+    """Return provider and model, those of the preset if *model* is one."""
     preset = config.models.get(model)
     return (provider, model) if preset is None else (preset.get("provider"), preset["model"])
 
 
 def split_model(config: Config, provider: str | None, model: str) -> tuple[str, str]:
-    """Return provider id and model, where *model* may be `provider/model` or `[provider]model`.
+    """Return provider id and model. *model* may be `provider/model` or `[provider]model`.
 
-    Raises: SidecarError `unknown_provider`, or `invalid_request` where nothing names a provider.
+    Raises: SidecarError `unknown_provider`, or `invalid_request` if nothing names a provider.
     """
     if model.startswith("[") and "]" in model:
         provider, _, model = model[1:].partition("]")
@@ -50,7 +50,9 @@ def find_id(config: Config, name: str) -> str:
     found = provider_rows.read_aliases().get(name, name)
     if not is_provider(config, found):
         known = ", ".join(sorted({*provider_rows.read_providers(), *config.providers}))
-        raise SidecarError("unknown_provider", f"There is no such provider; there are: {known}.", param="provider")
+        raise SidecarError(
+            "unknown_provider", f"There is no such provider. The providers are: {known}.", param="provider"
+        )
     return found
 
 

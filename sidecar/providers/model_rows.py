@@ -1,4 +1,4 @@
-"""What is known of the model of a request, or of the model behind the user's own name for it. [pure]"""
+"""What is known of a request's model, or of the model behind the user's own name for it. [pure]"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -15,7 +15,7 @@ def find_base_model(settings: Mapping[str, Any], model: str) -> str:
 
 
 def find_model_row(resolved: ResolvedProvider, model: str) -> ModelRow | None:
-    """Return what is known of *model*, None where that is nothing."""
+    """Return what is known of *model*, or None."""
     if not model:
         return None
     provider = resolved.provider

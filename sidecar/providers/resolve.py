@@ -36,9 +36,9 @@ def resolve_provider(setup: Setup, spec: TargetSpec) -> ResolvedProvider:
 
 
 def add_settings(resolved: ResolvedProvider, discovered: Mapping[str, str]) -> ResolvedProvider:
-    """Return *resolved* with settings that the machine's credentials know; what somebody has set stays.
+    """Return *resolved* with settings that the machine's credentials know. What somebody has set stays.
 
-    Raises: SidecarError `invalid_request` for a value with characters that no address may have.
+    Raises: SidecarError `invalid_request` for a value with characters that an address cannot have.
     """
     setup = resolved.provider.setup
     found = msgspec.structs.replace(setup.found, settings={resolved.provider.id: discovered})
@@ -56,7 +56,7 @@ def make_target(resolved: ResolvedProvider) -> Target:
     found = credentials.find_credential(provider, resolved.spec)
     has_key = found is not None and found.kind == "key"
     base = addresses.find_base_address(resolved, has_key=has_key)
-    # A setting may point the provider at another server, as an address does.
+    # A setting can choose another server, as an address does.
     changed = changes_server(provider, resolved.spec.settings)
     address = BaseAddress(base.url, "request") if changed else base
     credential = credential_rules.select_credential(provider, address, found)
@@ -91,7 +91,7 @@ def make_target(resolved: ResolvedProvider) -> Target:
 
 
 def _split_wire(row: ProviderRow, resolved: ResolvedProvider) -> tuple[str | None, str]:
-    """Return the wire that the request names, if any, and the model as the provider knows it."""
+    """Return the wire that the request names, if any, and the model without it."""
     model = row.models.default if resolved.model == "default" and row.models.default else resolved.model
     if row.wire != "from_model" or not model:
         return resolved.spec.wire, model

@@ -1,4 +1,4 @@
-"""Providers as they are set up here: the built-in rows, corrected by the user's tables, and the user's own. [pure]"""
+"""Providers as they are set up: the built-in rows with the user's changes, and the user's own providers. [pure]"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -20,7 +20,7 @@ def list_providers(setup: Setup) -> dict[str, Provider]:
 
 
 def get_provider(setup: Setup, provider_id: str) -> Provider:
-    """Return the provider with an id that is known."""
+    """Return the provider with the id *provider_id*, which is known."""
     row = provider_rows.read_providers().get(provider_id)
     table = setup.config.providers.get(provider_id)
     if table is not None:
@@ -35,9 +35,9 @@ def get_provider(setup: Setup, provider_id: str) -> Provider:
 
 
 def _own_row(name: str, table: Mapping[str, Any]) -> ProviderRow:
-    """Return the row of a provider that only the user knows, a server of unknown make.
+    """Return the row of the user's own provider, a server of unknown make.
 
-    A finish reason is as good an end as `[DONE]` there, and it may need no key.
+    Its streams may end without `[DONE]`, and it may need no key.
     """
     return ProviderRow(
         name=name,
@@ -73,6 +73,6 @@ def _correct_auth(auth: AuthColumns, table: Mapping[str, Any]) -> AuthColumns:
 def _correct_login(login: DeviceLogin, table: Mapping[str, Any]) -> DeviceLogin:
     changed = {"client_id": table.get("login_client_id", login.client_id)}
     if url := table.get("login_base_url"):
-        # One server stands for both.
+        # The one server replaces both.
         changed |= {"base_url": url, "api_base_url": url}
     return msgspec.structs.replace(login, **changed)

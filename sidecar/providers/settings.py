@@ -20,19 +20,19 @@ _NAMES = frozenset(Settings.__struct_fields__) - {"api_key", "access_token", "ba
 
 
 def merge_settings(provider: Provider, requested: Settings | None) -> dict[str, Any]:
-    """Return the settings of *provider* that have a value; *requested* are those of the request.
+    """Return the settings of *provider* that have a value. *requested* are those of the request.
 
-    Raises: SidecarError `invalid_request` for a value with characters that no address may have.
+    Raises: SidecarError `invalid_request` for a value with characters that an address cannot have.
     """
     found, merged = provider.setup.found.settings.get(provider.id, {}), dict[str, Any]()
     for key, setting in provider.row.settings.items():
         if value := (setting.discoverable and found.get(key)) or setting.default:
             merged[key] = value
     merged |= read_settings(provider, requested)
-    free = [key for key, setting in provider.row.settings.items() if setting.user_only]
+    unrestricted = [key for key, setting in provider.row.settings.items() if setting.user_only]
     for key, value in merged.items():
-        if isinstance(value, str) and key not in free and not _PLAIN.fullmatch(value):
-            text = f"The setting `{key}` of {provider.id} has characters that no address may have."
+        if isinstance(value, str) and key not in unrestricted and not _PLAIN.fullmatch(value):
+            text = f"The setting `{key}` of {provider.id} contains characters that an address cannot have."
             raise invalid_request(text, f"params.settings.{key}")
     return merged
 
@@ -51,7 +51,7 @@ def read_settings(provider: Provider, requested: Settings | None) -> dict[str, A
 
 
 def find_undiscovered(provider: Provider, requested: Settings | None) -> frozenset[str]:
-    """Return the settings that nobody has set and that the machine's credentials may know."""
+    """Return the names of the settings that nobody has set and that the machine's credentials may know."""
     names = frozenset(key for key, setting in provider.row.settings.items() if setting.discoverable)
     return names.difference(read_settings(provider, requested)) if names else names
 

@@ -14,9 +14,9 @@ _DOMAIN = re.compile(r"[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63})*", re.ASCII)
 
 
 def fill(template: str, provider: str, row: ProviderRow, settings: Mapping[str, Any]) -> str:
-    """Return *template*, an address or a path, with its settings, percent-encoded. *provider* is an id.
+    """Return *template*, an address or a path, with the values of its settings, percent-encoded. *provider* is an id.
 
-    Raises: SidecarError `invalid_request` that says which setting is missing and where to set it.
+    Raises: SidecarError `invalid_request`, which says which setting is missing and where to set it.
     """
     host_end = template.find("/", len("https://")) % (len(template) + 1) if "://" in template else 0
 
@@ -24,13 +24,13 @@ def fill(template: str, provider: str, row: ProviderRow, settings: Mapping[str, 
         key = match[1]
         if key not in settings:
             raise _missing(key, provider, row)
-        # The end of a host's name says whose it is, and may be a domain; what stands before it is one label.
+        # The end of a host name says whose it is and may be a whole domain. What precedes it is one label.
         allowed = _DOMAIN if match.end() == host_end else _LABEL
         if match.start() < host_end and not allowed.fullmatch(str(settings[key])):
             raise invalid_request(
-                f"The setting `{key}` of {provider} is no part of a host name.", f"params.settings.{key}"
+                f"The setting `{key}` of {provider} cannot be part of a host name.", f"params.settings.{key}"
             )
-        # A model's own slashes and `@` are part of paths at every provider that has the model there.
+        # Slashes and `@` in a model's name belong to the path at every provider with `{model}` in one.
         return quote(str(settings[key]), safe="@/" if key == "model" else "@")
 
     return _FIELD.sub(value, template)
@@ -48,7 +48,7 @@ def _missing(key: str, provider: str, row: ProviderRow) -> SidecarError:
 
 
 def fill_headers(templates: Mapping[str, str], settings: Mapping[str, Any]) -> dict[str, str]:
-    """Return the headers whose settings all have a value."""
+    """Return the headers of *templates* whose settings all have a value."""
     return {
         header: template.format_map(settings)
         for header, template in templates.items()

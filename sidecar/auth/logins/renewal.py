@@ -74,7 +74,7 @@ async def replace(call: Call) -> Target | None:
 def _use(target: Target, stored: Stored | None, lack: str) -> Target:
     if stored is None or stored.secrets is None:
         raise SidecarError("auth_required", lack, hint=LOG_IN_HINT)
-    return msgspec.structs.replace(target, credential=Secret(stored.secrets.value, "store", stored.kind, stored.home))
+    return msgspec.structs.replace(target, credential=Secret(stored.secrets.value, "store", stored.kind, stored.server))
 
 
 def _is_new(stored: Stored) -> bool:

@@ -60,8 +60,8 @@ class Stored(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     kind: Kind
     method: Method
-    home: str
-    """What it was given for, as `credential_rules.describe_server` says it: it goes nowhere else."""
+    server: str = msgspec.field(name="home")
+    """To which it belongs, as `sidecar.providers.credential_rules.describe_server` says it: it goes nowhere else."""
     saved_at: str
     account: str | None = None
     expires_at: str | None = None
@@ -352,4 +352,4 @@ def _secret(stored: Stored) -> Secret | None:
         found = parse_secret(stored.secrets.value, "store", "store", stored.kind)
     except SidecarError:
         return None
-    return Secret(found.reveal(), "store", stored.kind, stored.home)
+    return Secret(found.reveal(), "store", stored.kind, stored.server)

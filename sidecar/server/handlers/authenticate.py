@@ -70,7 +70,7 @@ async def _store_key(up: Upstream, name: str, params: Authenticate) -> LoggedIn:
     stored = Stored(
         kind=credential.kind,
         method="api_key",
-        home=describe_server(resolved.provider),
+        server=describe_server(resolved.provider),
         saved_at=datetime.now(UTC).isoformat(),
         secrets=Secrets(credential.reveal()),
     )
@@ -86,7 +86,7 @@ async def _import_login(up: Upstream, provider: Provider, params: Authenticate) 
     stored = Stored(
         kind=login.token.kind,
         method="device",
-        home=describe_server(provider),
+        server=describe_server(provider),
         saved_at=datetime.now(UTC).isoformat(),
         account=login.account,
         secrets=Secrets(login.token.reveal()),
@@ -125,7 +125,7 @@ async def _run_device_login(up: Upstream, provider: Provider, task: SharedTask[L
     stored = Stored(
         kind=tokens.access.kind,
         method="device",
-        home=describe_server(provider),
+        server=describe_server(provider),
         saved_at=now.isoformat(),
         account=account,
         expires_at=device_flow.compute_expiry(tokens, now),

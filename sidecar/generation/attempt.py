@@ -34,7 +34,7 @@ from sidecar.wires.shared.types import Outcome
 
 
 class Sink(Protocol):
-    """Where a chat goes."""
+    """Takes the chunks of an answer."""
 
     @property
     def full(self) -> bool:
@@ -43,14 +43,14 @@ class Sink(Protocol):
     def send(self, chunks: Sequence[Chunk]) -> None:
         """Take *chunks*."""
 
-    def tell(self, status: Status) -> None:
-        """Tell a host that wants to know what the request waits for."""
+    def send_status(self, status: Status) -> None:
+        """Take *status*, which says what the request is waiting for."""
 
     async def wait_for_room(self) -> None:
         """Wait until the sink is no longer full."""
 
-    def end(self, done: Done) -> None:
-        """Take the terminal chunk."""
+    def finish(self, done: Done) -> None:
+        """Take *done*, the terminal chunk."""
 
 
 class _Attempt(NamedTuple):
@@ -110,7 +110,7 @@ async def answer(up: Upstream, state: RequestState, plan: ChatPlan, turn: Turn, 
                 # The cost itself counts from here on.
                 plan.reservation.release()
             turn.used(accounting.count_tokens(outcome.usage))
-            sink.end(done)
+            sink.finish(done)
             if limits is None or not limits.has_ended:
                 # A stream that its request's own limits have ended goes on without us.
                 await drain(response)

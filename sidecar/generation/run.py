@@ -70,7 +70,7 @@ async def stream_chat(up: Upstream, state: RequestState, chat: Chat, sink: Sink)
                 failure = error.with_fields(provider=state.progress.provider, model=state.progress.model)
             if last or state.progress.delivered or error.body.code not in FALLBACK_CODES:
                 raise failure from None
-            sink.tell(Status(state="falling_back", attempt=number, code=error.body.code))
+            sink.send_status(Status(state="falling_back", attempt=number, code=error.body.code))
         else:
             return
 
@@ -112,7 +112,7 @@ async def _ask_plan(up: Upstream, state: RequestState, plan: ChatPlan, sink: Sin
         explain=partial(_explain, up, state.progress),
         recover=partial(recover, up, changes=recovery.CHANGES),
         describe=lambda each: (each.target.route.provider, each.target.route.model),
-        tell=sink.tell,
+        send_status=sink.send_status,
         longest_wait_ms=FALLBACK_MS if has_alternative else float("inf"),
         repeats_after_timeout=not has_alternative,
     )

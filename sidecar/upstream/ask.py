@@ -51,7 +51,7 @@ class Question(msgspec.Struct, Generic[P, T], frozen=True, kw_only=True):
     """Returns a changed plan for another attempt at once, or None."""
     describe: Callable[[P], tuple[str, str]] | None = None
     """Provider and model for the request's list of failed attempts; None: it keeps none."""
-    tell: Callable[[Status], None] = lambda _: None
+    send_status: Callable[[Status], None] = lambda _: None
     """Tells the host what the request waits for."""
     longest_wait_ms: float = float("inf")
     repeats_after_timeout: bool = True
@@ -91,7 +91,7 @@ async def ask(state: RequestState, question: Question[P, T], plan: P) -> T:
         else:
             (payer or gate.budget).give_back(paid)
             return answer
-        question.tell(Status(state="retrying", attempt=tried, wait_ms=wait_ms, code=seen.body.code))
+        question.send_status(Status(state="retrying", attempt=tried, wait_ms=wait_ms, code=seen.body.code))
         progress.phase, progress.retry_at = "queue", time.monotonic() + wait_ms / 1000
         await anyio.sleep(wait_ms / 1000)
         tried += 1
@@ -110,7 +110,7 @@ async def _take_turn(
         text = "The provider's limits ask to wait for longer than the request may."
         raise SidecarError("rate_limited", text, retry_after_ms=pause_ms)
     if pause_ms or not gate.free:
-        question.tell(Status(state="queued", wait_ms=pause_ms))
+        question.send_status(Status(state="queued", wait_ms=pause_ms))
     async with gate.slot(question.priority, 0 if is_last else state.remaining_ms, model, tokens) as turn:
         try:
             yield turn

@@ -15,13 +15,13 @@ from sidecar.upstream import catalogue_refresh
 
 async def stream_chat(app: App, request: OpenRequest, params: Chat) -> None:
     """Answer a conversation as a stream."""
-    await _load_what_is_stored(app)
+    await _load_stored_data(app)
     await run.stream_chat(app.upstream, request.state, params, StreamSink(app, request))
 
 
 async def generate(app: App, request: OpenRequest, params: Chat) -> None:
     """Answer a conversation in one line."""
-    await _load_what_is_stored(app)
+    await _load_stored_data(app)
     await run.stream_chat(app.upstream, request.state, params, SingleLineSink(app, request))
 
 
@@ -31,14 +31,14 @@ async def resume(app: App, request: OpenRequest, params: ResumeChat) -> None:
     def complete(done: Done) -> Done:
         return msgspec.structs.replace(done, message=resumption.join_messages(params, done.message))
 
-    await _load_what_is_stored(app)
+    await _load_stored_data(app)
     await run.stream_chat(
         app.upstream, request.state, resumption.continue_chat(params), StreamSink(app, request, complete)
     )
 
 
-async def _load_what_is_stored(app: App) -> None:
-    """Have stored credentials and a refreshed catalogue at hand: both are read when a request first needs them."""
+async def _load_stored_data(app: App) -> None:
+    """Load stored credentials and the refreshed catalogue, which are read when a request first needs them."""
     await app.upstream.look_into_store()
     await catalogue_refresh.look(app.upstream)
 
@@ -59,12 +59,12 @@ class StreamSink:
         """Whether the host reads more slowly than the provider writes."""
         return self._request.lane.full
 
-    def tell(self, status: Status) -> None:
+    def send_status(self, status: Status) -> None:
         """Write *status* if the host asked for such chunks."""
         if self._app.wants_status:
             self.send([status])
 
-    def end(self, done: Done) -> None:
+    def finish(self, done: Done) -> None:
         """Write the terminal line."""
         self._app.finish(self._request, self._complete(done) if self._complete else done)
 
@@ -81,12 +81,12 @@ class SingleLineSink:
     def send(self, chunks: Sequence[Chunk]) -> None:
         """Drop *chunks*."""
 
-    def tell(self, status: Status) -> None:
+    def send_status(self, status: Status) -> None:
         """Drop *status*."""
 
     async def wait_for_room(self) -> None:
         """Return at once."""
 
-    def end(self, done: Done) -> None:
+    def finish(self, done: Done) -> None:
         """Write the one line."""
         self._app.finish(self._request, run.fold_answer(done))

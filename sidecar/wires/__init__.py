@@ -1,1 +1,1 @@
-"""Request and reply formats: one module or package a wire, sans-IO."""
+"""Request and reply formats: a module or a package for each wire, sans-IO."""

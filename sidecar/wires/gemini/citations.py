@@ -40,7 +40,7 @@ def list_citations(citation_metadata: object, grounding: object, answer: str, be
     sources = [_read_source(chunk) for chunk in _list_objects(read_object(grounding).get("groundingChunks"))]
     supports = _list_objects(read_object(grounding).get("groundingSupports"))
     for support in supports:
-        for index in _list(support.get("groundingChunkIndices")):
+        for index in _read_list(support.get("groundingChunkIndices")):
             if isinstance(index, int) and 0 <= index < len(sources):
                 yield locate(sources[index], support.get("segment"))
     if not supports:
@@ -55,13 +55,13 @@ def _read_source(chunk: dict[str, Any]) -> Citation:
     )
 
 
-def _list(value: object) -> list[Any]:
+def _read_list(value: object) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
 def _list_objects(value: object) -> list[dict[str, Any]]:
     # What is not an object keeps its place: indices refer to places.
-    return [read_object(each) for each in _list(value)]
+    return [read_object(each) for each in _read_list(value)]
 
 
 def _read_word(raw: dict[str, Any], key: str) -> str | None:

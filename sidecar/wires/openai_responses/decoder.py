@@ -204,7 +204,7 @@ class Decoder:
         if not self.finished:
             raise make_interrupted_error()
         for item in self._call_items:
-            self._complete_arguments(item, _get_written(item.fields), out)
+            self._complete_arguments(item, _get_call_text(item.fields), out)
         self._calls.end(out)
         return Outcome(
             finish_reason=self._get_finish_reason(),
@@ -284,7 +284,7 @@ class Decoder:
 
     def _close_call(self, item: OutputItem, whole: dict[str, Any], out: list[Chunk]) -> None:
         self._begin_call(item, whole, out)
-        self._complete_arguments(item, _get_written(whole), out)
+        self._complete_arguments(item, _get_call_text(whole), out)
         extra = {key: value for key, value in whole.items() if key not in _CALL_FIELDS and value is not None}
         if whole.get("type") == CUSTOM:
             # A custom call goes back as a custom call, and so does its result.
@@ -339,7 +339,7 @@ class Decoder:
         return make_state(self._route, data, self._model)
 
 
-def _get_written(item: dict[str, Any]) -> object:
+def _get_call_text(item: dict[str, Any]) -> object:
     """Return what the model has written for the call *item*: its input or its arguments."""
     return read_text(item.get("input")) if item.get("type") == CUSTOM else item.get("arguments")
 

@@ -211,7 +211,7 @@ def _walk(value: Any) -> list[dict[str, Any]]:
 
 
 def test_every_reason_that_the_program_gives_is_described() -> None:
-    given = keywords({"SidecarError", "invalid"}, "reason")
+    given = keywords({"SidecarError", "invalid_request"}, "reason")
     assert {"duplicate_id", "line_too_long", "redirect"} <= given
     assert not sorted(given - set(table("reason")))
 

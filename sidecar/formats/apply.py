@@ -28,14 +28,11 @@ from sidecar.formats import matcher, paths
 from sidecar.formats.auto import lexer
 from sidecar.formats.edits import Edit, indentation, indented, kept_lines, of_diff, split_lines
 from sidecar.formats.events import Closed, Event
-from sidecar.formats.matcher import MAX_LINES, Found, Piece, Text
+from sidecar.formats.matcher import MAX_CANDIDATES, MAX_LINES, Found, Piece, Text
 
 MAX_TEXT_CHARS = 16 * 1024 * 1024
 MAX_EDITS = 10_000
 """Bounds of one text and of the edits on it."""
-
-MAX_CANDIDATES = 10
-"""Places of an ambiguous edit that are named."""
 
 _BOM = "\ufeff"
 

@@ -9,11 +9,16 @@ Source: https://github.com/stackblitz/bolt.new, app/lib/runtime/message-parser.t
 import re
 
 from sidecar.formats.events import Writer
-from sidecar.formats.lines import Format, Grammar, State
+from sidecar.formats.lines import MAX_MARKER_CHARS, Format, Grammar, State
 
 _NAMES = ("<boltartifact", "<boltaction", "</boltartifact", "</boltaction")
 
-_OPENER = re.compile(r"""<bolt(?:artifact|action)(?:\s(?:[^>"']|"[^"]*"|'[^']*')*)?>(?:\r?\n)?""", re.IGNORECASE)
+_BEGUN = r"""<bolt(?:artifact|action)(?:\s(?:[^<>"']|"[^"]*"|'[^']*')*+)?+"""
+_OPENER = re.compile(rf"{_BEGUN}>(?:\r?\n)?", re.IGNORECASE)
+_UNFINISHED = re.compile(
+    rf"""(?:{_BEGUN}(?:"[^"]*|'[^']*)?|</bolt(?:artifact|action)\s*)\Z""",
+    re.IGNORECASE,
+)
 
 _CLOSER = re.compile(r"</bolt(?:artifact|action)\s*>[ \t]*(?P<end>\r?\n)?", re.IGNORECASE)
 
@@ -26,8 +31,7 @@ def _find_tag(text: str, at: int, ended: bool) -> int:  # noqa: FBT001 - a `Find
         return -1 if not ended and any(name.startswith(begun) for name in _NAMES) else 0
     match = (_CLOSER if begun[1] == "/" else _OPENER).match(text, at)
     if match is None:
-        # It may be that only its `>` is missing.
-        return 0 if ended else -1
+        return 0 if ended or not _UNFINISHED.match(text, at, at + MAX_MARKER_CHARS + 1) else -1
     end = match.end()
     if ended or text[end - 1] == "\n":
         return end

@@ -24,7 +24,11 @@ FORMATS: dict[FormatName, Format] = {
 def lexer(name: FormatName, nonce: str | None = None) -> Lexer:
     """Return a lexer of the format *name*; *nonce* is what the markers of `blocks` carry."""
     if name == "auto":
-        formats = (*((blocks.own(nonce),) if nonce else ()), *FORMATS.values())
+        # What `whole` takes, `fences` takes too.
+        formats = (
+            *((blocks.own(nonce),) if nonce else ()),
+            *(each for each in FORMATS.values() if each != fenced.WHOLE),
+        )
     else:
         formats = (blocks.own(nonce) if nonce and name == "blocks" else FORMATS[name],)
     return Lexer(lambda out: read_prose(out, formats))

@@ -7,7 +7,6 @@ complete. A named fence around hunks is an edit.
 """
 
 import re
-from functools import partial
 
 from sidecar.formats import edits, paths
 from sidecar.formats.code import Fence, closes, opening
@@ -23,19 +22,28 @@ _FOREIGN = re.compile(
 )
 """A first line by which the fence is around something of another format, which says itself what its files are."""
 
-_UNNAMED = State(line=leads(*_FENCES, *paths.COMMENTS))
 
-
-def _enter(out: Writer, line: str, *, above_only: bool) -> Grammar | bool:
+def _enter_whole(out: Writer, line: str) -> Grammar | bool:
     fence = None if out.fence else opening(line)
+    path = paths.of_line(out.held[0]) if fence and len(out.held) == 1 else None
+    return _named(out, fence, line, path) if fence and path else False
+
+
+def _enter(out: Writer, line: str) -> Grammar | bool:
+    if out.fence:
+        begun = opening(out.held[-1]) if out.held else None
+        path = paths.of_comment(line) if begun else None
+        return _commented(out, begun, line, path) if begun and path else False
+    fence = opening(line)
     if fence is None:
         return False
-    path = None if above_only else paths.of_info(fence.info)
-    if path is None and out.held and len(out.held) <= (1 if above_only else 2):
-        path = paths.of_line(out.held[0])
-    if path is not None:
+    path = paths.of_info(fence.info) or (paths.of_line(out.held[0]) if 0 < len(out.held) <= 2 else None)
+    if path:
         return _named(out, fence, line, path)
-    return False if above_only else _unnamed(out, fence, line)
+    # Its first line may be a comment with a path.
+    out.fence = fence
+    out.hold(line)
+    return True
 
 
 def _named(out: Writer, fence: Fence, line: str, path: str) -> Grammar:
@@ -52,15 +60,8 @@ def _named(out: Writer, fence: Fence, line: str, path: str) -> Grammar:
     return (yield from _content(out, fence, line))
 
 
-def _unnamed(out: Writer, fence: Fence, line: str) -> Grammar:
-    """Read a fence that has no path unless its first line is a comment with one."""
-    above = len(out.held)
-    out.hold(line)
-    line = yield _UNNAMED
-    path = paths.of_comment(line) if len(out.held) > above else None
-    if path is None:
-        out.fence = fence
-        return line
+def _commented(out: Writer, fence: Fence, line: str, path: str) -> Grammar:
+    out.fence = None
     out.prepare(path, "create", "full_content")
     return (yield from _content(out, fence, line))
 
@@ -82,5 +83,5 @@ def _content(out: Writer, fence: Fence, line: str) -> Grammar:
     return line
 
 
-WHOLE = Format(leads=_FENCES, enter=partial(_enter, above_only=True), named_above=True)
-FENCES = Format(leads=_FENCES, enter=partial(_enter, above_only=False), named_above=True)
+WHOLE = Format(leads=_FENCES, enter=_enter_whole, named_above=True)
+FENCES = Format(leads=(*_FENCES, *paths.COMMENTS), enter=_enter, named_above=True)

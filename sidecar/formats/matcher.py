@@ -9,6 +9,7 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
+from itertools import islice
 from typing import get_args
 
 import msgspec
@@ -20,26 +21,23 @@ from sidecar.formats.edits import Edit
 MAX_LINES = 1_000_000
 """Lines of a text: each may need a character of its own."""
 
-MAX_OPTIONS = 1000
-"""Places of one edit that are looked at; with more it is ambiguous whatever its order and numbers say."""
+MAX_OPTIONS = 200
+"""Places of one hunk that are looked at; with more it is ambiguous whatever its order and numbers say."""
 
-MAX_SHRINK_LINES = 3
-"""Lines of a diff's context, at each end, that may differ from the text: as many as diffs usually have."""
+MAX_CANDIDATES = 10
+"""Places of an edit that nothing but its lines can tell apart: no more of them are ever named."""
 
-MAX_HEADS = 50
-"""Lines that a diff may mean by what it names after `@@`, of which it is looked at what stands below them."""
+MAX_CHECKED_LINES = 100_000
+"""Lines whose indentation is compared one by one, for all edits of a text; beyond them nothing is found that way."""
 
-MAX_REPEATS = 20
-"""A line that occurs more often says nothing of where it belongs."""
+MAX_SHRINK_LINES, MAX_HEADS, MAX_REPEATS = 3, 10, 20
+"""Lines of a diff's context, at each end, that may differ from the text; lines that a diff may mean by what it names
+after `@@`; places of a line that says where an edit belongs."""
 
-MIN_LIKENESS = 0.9
-"""How much of an edit's text must stand in a place that is only similar."""
+MIN_LIKENESS, MIN_LEAD = 0.9, 0.15
+"""How much of an edit must stand in a place that is only similar, and how much more than in the second best one."""
 
-MIN_LEAD = 0.15
-"""How much less of it must stand in the second best place."""
-
-MAX_SHORT_LINES = 3
-MAX_SHORT_PLACES = 10_000
+MAX_SHORT_LINES, MAX_SHORT_PLACES = 3, 10_000
 """Edits of so few lines are compared with so many places, where none of their lines is the same."""
 
 _RANKS: dict[str, int] = {name: rank for rank, name in enumerate(get_args(Tolerance))}
@@ -115,12 +113,10 @@ class _Index:
             needle = self._encoded(lines[blanks:], new=False)
         except KeyError:
             return
-        at = self._haystack.find(needle) if needle else -1
-        while at >= 0:
+        for at in _occurrences(self._haystack, needle) if needle else ():
             start = at // self._width - blanks
             if start >= 0 and not any(map(str.strip, self._lines[start : start + blanks])):
                 yield start
-            at = self._haystack.find(needle, at + 1)
 
     def _encoded(self, lines: Sequence[str], *, new: bool) -> str:
         """Return *lines* as characters; unless they are *new* ones, how far in the first of them stands is left out."""
@@ -141,15 +137,23 @@ class _Index:
         return "".join([characters[each] for each in keys])
 
 
+def _occurrences(text: str, wanted: str) -> Iterator[int]:
+    at = text.find(wanted)
+    while at >= 0:
+        yield at
+        at = text.find(wanted, at + 1)
+
+
 class Text:
     """The lines that edits are looked for in, and what is made of them once for all edits."""
 
     def __init__(self, lines: list[str]) -> None:
         self.lines = lines
         self._indices: dict[Level, _Index] = {}
+        self._checked = 0
 
     def find(self, level: Level, edit: Edit) -> list[Option]:
-        """Return the places of *edit* by *level*, MAX_OPTIONS of them and one more at most."""
+        """Return the places of *edit* by *level*, as many as matter and one more at most."""
         if len(self.lines) > MAX_LINES:
             return []
         index = self._indices.get(level)
@@ -157,11 +161,17 @@ class Text:
             index = self._indices[level] = _Index(self.lines, level)
         options: list[Option] = []
         for start in index.find(edit.old):
-            if level.step is None or edits.indentation(edit.old, self.lines[start : start + len(edit.old)]) is not None:
+            if level.step is None or self._is_as_far_in(edit, start):
                 options.append((Piece(start, edit),))
-            if len(options) > MAX_OPTIONS:
+            if len(options) > (MAX_OPTIONS if edit.is_hunk else MAX_CANDIDATES):
                 break
+            if self._checked > MAX_CHECKED_LINES and level.step:
+                return []
         return options
+
+    def _is_as_far_in(self, edit: Edit, start: int) -> bool:
+        self._checked += len(edit.old)
+        return edits.indentation(edit.old, self.lines[start : start + len(edit.old)]) is not None
 
     @cached_property
     def where(self) -> dict[str, list[int]]:
@@ -210,8 +220,10 @@ def locate(text: Text, edit: Edit, tolerance: Tolerance) -> Found:
 def _variants(edit: Edit, rank: int) -> Iterator[tuple[Match, Edit, int]]:
     """Yield *edit* and what it is without lines at its ends, the match at least, and how many go at its beginning."""
     yield "exact", edit, 0
+    if rank < _RANKS["whitespace"]:
+        return
     solid, blanks = edits.trimmed(edit)
-    if rank >= _RANKS["whitespace"] and solid is not edit:
+    if solid is not edit:
         yield "whitespace", solid, blanks
     if rank >= _RANKS["elision"] and edit.is_hunk:
         for lines in range(1, MAX_SHRINK_LINES + 1):
@@ -231,7 +243,7 @@ def _insertions(text: Text, edit: Edit) -> list[Option]:
 
 def _narrowed(text: Text, edit: Edit, options: list[Option]) -> list[Option]:
     """Return those of *options* that the edit means by what it says of its surroundings."""
-    if len(options) < 2 or len(options) > MAX_OPTIONS:
+    if len(options) < 2 or len(options) > MAX_OPTIONS or not edit.is_hunk:
         return options
     if edit.at_end and (last := [each for each in options if not any(map(str.strip, text.lines[each[0].end :]))]):
         return last
@@ -274,15 +286,13 @@ def _within_line(text: Text, edit: Edit) -> list[Option]:
     wanted = edit.old[0]
     if len(edit.old) > 1 or not wanted.strip():
         return []
-    options: list[Option] = []
-    at = text.joined.find(wanted)
-    while at >= 0 and len(options) <= MAX_OPTIONS:
-        number = bisect_right(text.offsets, at) - 1
-        line, column = text.lines[number], at - text.offsets[number]
-        changed = (line[:column] + "\n".join(edit.new) + line[column + len(wanted) :]).split("\n")
-        options.append((Piece(number, Edit(old=(line,), new=tuple(changed), kept=())),))
-        at = text.joined.find(wanted, at + 1)
-    return options
+    places = list(islice(_occurrences(text.joined, wanted), MAX_CANDIDATES + 1))
+    numbers = [bisect_right(text.offsets, at) - 1 for at in places]
+    if len(places) != 1:
+        return [(Piece(number, Edit(old=(text.lines[number],), new=())),) for number in numbers]
+    line, column = text.lines[numbers[0]], places[0] - text.offsets[numbers[0]]
+    new = (line[:column] + "\n".join(edit.new) + line[column + len(wanted) :]).split("\n")
+    return [(Piece(numbers[0], Edit(old=(line,), new=tuple(new), kept=())),)]
 
 
 def _in_pieces(text: Text, edit: Edit, levels: list[Level]) -> list[Option]:

@@ -56,12 +56,16 @@ _NAME_LINE = re.compile(
     re.IGNORECASE | re.VERBOSE,
 )
 
+_SENTENCE = re.compile("[\u3001\u3002\uff01\uff0c\uff1a\uff1b\uff1f]")
+"""Punctuation of languages that write no blanks between words."""
+
 _ATTRIBUTE = re.compile(
     r"""(?:^|[\s{,])(?:title|filename|file|path|name)=(?:"([^"]*)"|'([^']*)'|([^\s,}"']+))""", re.IGNORECASE
 )
 
 _COMMENT = re.compile(
-    rf"[ \t]*(?:\#|//|--|;|%|/\*|<!--)[ \t]*(?:{_LABEL}[ ]*)?(?P<path>[^\s`]+)[ \t]*(?:\*/|-->)?[ \t]*", re.IGNORECASE
+    rf"[ \t]*(?:\#|//|--|;|%|/\*|<!--)[ \t]*(?:{_LABEL}[ ]*)?(?P<path>[^\s`!][^\s`]*)[ \t]*(?:\*/|-->)?[ \t]*",
+    re.IGNORECASE,
 )
 
 COMMENTS = ("#", "//", "--", ";", "%", "/*", "<!--")
@@ -119,7 +123,7 @@ def may_name(line: str) -> bool | None:
     """Return False for the beginning of a line that names no file, else None."""
     if line.isspace():
         return None
-    if "<" in line:
+    if "<" in line or _SENTENCE.search(line):
         return False
     return None if len(line) <= MAX_NAME_CHARS and len(line.split(None, MAX_NAME_WORDS)) <= MAX_NAME_WORDS else False
 

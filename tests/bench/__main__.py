@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 
-from tests.bench import faulted, load, paced, processes, report, start, stops, stream, vocabulary
+from tests.bench import faulted, formats, load, paced, processes, report, start, stops, stream, vocabulary
 from tests.bench.report import Figure
 
 MEASURES: dict[str, Callable[[], Iterator[Figure]]] = {
@@ -23,6 +23,7 @@ MEASURES: dict[str, Callable[[], Iterator[Figure]]] = {
     "stall": stops.stall,
     "ping": start.ping,
     "vocabulary": vocabulary.vocabulary,
+    "formats": formats.formats,
 }
 
 

@@ -47,7 +47,7 @@ def file(chance: random.Random) -> list[str]:
         "y  =  1",
     ]
     lines: list[str] = []
-    while len(lines) < 70:
+    while len(lines) < 45:
         indent = "    " * chance.randrange(3)
         line = chance.choice(statements)
         if chance.random() < 0.7:

@@ -6,9 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from protocol.files import FormatName
+from protocol.files import FileChunk, FormatName
+from protocol.replies import Content
+from sidecar.formats.auto import lexer
 from sidecar.formats.lines import MAX_MARKER_CHARS
-from tests.formats.lexing import NONCE, cut, lexed
+from tests.formats.lexing import NONCE, cut, files, lexed
 
 FORMATS = get_args(FormatName)
 
@@ -114,3 +116,47 @@ def test_any_split_gives_the_same_events(name: FormatName, data: st.DataObject) 
 @given(st.text(alphabet="abc \n\t`~#<>=*@+-/.\"'", max_size=200), st.lists(st.integers(0, 300), max_size=9))
 def test_noise_is_read_the_same_however_it_is_split(name: FormatName, text: str, places: list[int]) -> None:
     assert lexed(name, *cut(text, places)) == lexed(name, text) == lexed(name, *text)
+
+
+OPENERS: dict[FormatName, tuple[str, str]] = {
+    "blocks": (f"<<<< file {NONCE} a.py\n", ""),
+    "whole": ("a.py\n```\n", ""),
+    "patch": ("*** Begin Patch\n*** Add File: a.py\n", "+"),
+    "udiff": ("--- a/a.py\n+++ b/a.py\n@@\n", " "),
+    "heredoc": ("cat > a.py << 'EOF'\n", ""),
+    "artifact": ('<boltAction type="file" filePath="a.py">\n', ""),
+    "fences": ("```python a.py\n", ""),
+    "auto": ("a.py\n```\n", ""),
+}
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_what_is_no_marker_comes_as_it_is_written(name: FormatName) -> None:
+    """Ours: a host shows the beginning of a line before its end is there, in a file and in the prose."""
+    reader = lexer(name, NONCE)
+    reader.feed("Here is what you have asked for, and")
+    assert [each for each in reader.feed(" more") if isinstance(each, Content)] == [Content(" more")]
+    opener, sign = OPENERS[name]
+    reader.feed(f"\n{opener}{sign}x")
+    said = [
+        each.content for piece in ("value = 1", ", 2") for each in reader.feed(piece) if isinstance(each, FileChunk)
+    ]
+    assert said == ["value = 1", ", 2"]
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_line_of_a_megabyte_is_content_whatever_it_begins_with(name: FormatName) -> None:
+    opener, sign = OPENERS[name]
+    begun = {"artifact": "<boltAction ", "patch": "*** ", "udiff": "--- "}.get(name, "<<<<```")
+    line = f"{begun}{'x' * 1_000_000}\u2028\r\n"
+    events = lexed(name, *(f"{opener}{sign}{line}"[at : at + 4000] for at in range(0, len(line) + 100, 4000)))
+    assert [text.removeprefix("@@\n").removeprefix(sign) for _, text, _ in files(events)] == [line]
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_an_answer_of_prose_alone_comes_out_as_it_went_in(name: FormatName) -> None:
+    text = (
+        "Dear all,\r\n\r\n1 < 2 and <b> is no tag.\n---\n# A heading\n* an item\n+ one more\n@@ nothing\n\ufeff\u2028"
+    )
+    assert lexed(name, *text) == [Content(text)]
+    assert lexed(name, "") == []

@@ -172,7 +172,7 @@ def test_each_of_several_keys_must_be_the_providers(services: Services, tmp_path
     with logged_off(services, tmp_path, config) as sidecar:
         error = sidecar.ask("stream_chat", params(), provider="openai")["error"]
         assert (error["code"], "CANARY" in error["message"]) == ("invalid_request", False)
-        assert "the form of one for Anthropic" in error["message"]
+        assert "looks like a key for Anthropic" in error["message"]
         assert authenticate(sidecar, "validate", "openai")["error"]["code"] == "invalid_request"
     assert not services.asked()
 

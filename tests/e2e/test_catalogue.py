@@ -265,7 +265,7 @@ def test_a_chat_of_a_later_process_knows_what_was_kept(web: Services, tmp_path: 
 FAILURES: list[tuple[Answer, str]] = [
     (document({}, 503), "503"),
     (document({}, 302, location="https://elsewhere.example/"), "302"),
-    (Answer(b"<html>Welcome!</html>"), "no catalogue"),
+    (Answer(b"<html>Welcome!</html>"), "not a catalogue"),
     (document({"other": {"models": {}}}), "none of our providers"),
     (Answer(b" " * (33 * 1024 * 1024)), "too large"),
     (Answer(b"\x1f\x8b", headers={"content-encoding": "gzip"}), "compressed"),

@@ -5,13 +5,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from protocol.requests import Chat
+from protocol.requests import Chat, ListModels, Settings
 from sidecar.config.values import Config
 from sidecar.core.errors import SidecarError
-from sidecar.providers.model_names import apply_preset
-from sidecar.providers.resolve import make_target, resolve_provider
+from sidecar.providers.resolve import add_settings, change_wire, make_target, resolve_provider
 from sidecar.providers.setup import Setup
-from sidecar.providers.values import Target, make_chat_spec
+from sidecar.providers.values import Target, TargetSpec, make_chat_spec, make_list_spec
 
 
 def target(provider: str, config: Config, **params: Any) -> Target:
@@ -83,16 +82,6 @@ def test_a_key_of_the_environment_does_not_go_to_an_address_of_the_file() -> Non
     assert refused("openai", config)[0] == "auth_required"
 
 
-def test_a_preset_gives_the_model_and_the_options_that_the_request_leaves_open() -> None:
-    config = Config(path="", models={"fast": {"model": "groq/llama", "options": {"max_tokens": 5, "temperature": 0.5}}})
-    chat = msgspec.convert(
-        {"model": "fast", "messages": [{"role": "user", "content": "Hi"}], "options": {"max_tokens": 9}}, Chat
-    )
-    provider, chosen = apply_preset(config, "openai", chat)
-    assert (provider, chosen.model) == (None, "groq/llama")
-    assert (chosen.options.max_tokens, chosen.options.temperature) == (9, 0.5)
-
-
 def test_a_key_beside_a_list_of_keys_is_one_of_them() -> None:
     table = {"api_key": "sk-own", "api_key_env": "MINE", "api_keys": ["sk-one"], "api_keys_env": ["TWO", "NONE"]}
     config = Config(path="", providers={"openai": table}, env={"MINE": "sk-mine", "TWO": "sk-two"})
@@ -106,3 +95,68 @@ def test_a_key_beside_a_list_of_keys_is_one_of_them() -> None:
 def test_where_the_user_names_variables_the_usual_ones_do_not_count(table: dict[str, Any]) -> None:
     config = Config(path="", providers={"openai": table}, env={"OPENAI_API_KEY": "sk-another"})
     assert refused("openai", config) == ("auth_required", None)
+
+
+@pytest.mark.parametrize(
+    ("provider", "model", "table", "options", "wire"),
+    [
+        ("openai", "made-up", {}, {}, "openai_chat"),
+        ("openai", "gpt-7-made-up", {}, {}, "openai_responses"),
+        ("openai", "gpt-7-made-up", {"wire": "openai_chat"}, {}, "openai_chat"),
+        ("openai", "gpt-7-made-up", {}, {"wire": "anthropic_messages"}, "anthropic_messages"),
+        # The catalogue's row of a model goes before the provider's rules.
+        ("xai", "grok-4.20-multi-agent-0309", {}, {}, "openai_responses"),
+        ("openai", "gpt-4o", {"wire": "openai_responses"}, {}, "openai_responses"),
+    ],
+)
+def test_the_first_that_names_a_wire_wins(
+    provider: str, model: str, table: dict[str, Any], options: dict[str, str], wire: str
+) -> None:
+    config = Config(path="", providers={provider: table} if table else {})
+    assert target(provider, config, model=model, options=options, api_key="made-up").route.wire == wire
+
+
+def test_a_recording_is_named_by_its_wire_and_case() -> None:
+    for model, expected in (("default", "text"), ("gemini/tools", "tools")):
+        route = target("replay", Config(path=""), model=model).route
+        assert (route.wire, route.model) == ("gemini" if "/" in model else "anthropic_messages", expected)
+
+
+def test_a_target_of_a_whole_provider_has_no_model_and_no_path() -> None:
+    spec = make_list_spec("google", ListModels(api_key="AIza-made-up"))
+    made = make_target(resolve_provider(Setup(Config(path="")), spec))
+    assert (made.route.provider, made.route.model, made.route.path, made.model_row) == ("gemini", "", None, None)
+
+
+def test_discovered_settings_fill_what_nobody_has_set() -> None:
+    spec = TargetSpec(provider="vertex", model="m", settings=Settings(location="eu"))
+    resolved = add_settings(resolve_provider(Setup(Config(path="")), spec), {"project": "p", "location": "us"})
+    assert resolved.settings == {"project": "p", "location": "eu"}
+    assert make_target(resolved).route.path == (
+        "/v1beta1/projects/p/locations/eu/publishers/google/models/m:streamGenerateContent?alt=sse"
+    )
+    with pytest.raises(SidecarError) as caught:
+        add_settings(resolved, {"project": "p q"})
+    assert caught.value.body.param == "params.settings.project"
+
+
+def test_another_wire_has_another_path() -> None:
+    made = target("gemini", Config(path=""), api_key="AIza-made-up")
+    changed = change_wire(made, "openai_chat")
+    assert (made.route.path, changed.route.path) == (None, "/v1beta/openai/chat/completions")
+    assert (changed.route.wire, changed.credential) == ("openai_chat", made.credential)
+
+
+def test_an_address_that_is_not_the_rows_own_is_custom() -> None:
+    assert not target("openai", Config(path=""), api_key="made-up").has_custom_address
+    assert target("openai", Config(path=""), api_key="made-up", base_url="https://own.test").has_custom_address
+    gateway = Config(path="", gateway={"prefix": "https://gate.test/{provider}"})
+    assert target("openai", gateway, api_key="made-up").has_custom_address
+
+
+def test_neither_a_spec_nor_a_setup_shows_its_secrets() -> None:
+    config = Config(path="", env={"OPENAI_API_KEY": "CANARY"}, providers={"openai": {"api_key": "CANARY"}})
+    spec = TargetSpec(provider="openai", api_key="CANARY", settings=Settings(api_key="CANARY"))
+    resolved = resolve_provider(Setup(config), spec)
+    for shown in (spec, resolved.provider, resolved, make_target(resolved).keys):
+        assert "CANARY" not in repr(shown)

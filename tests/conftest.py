@@ -1,7 +1,8 @@
-"""What every test runs under."""
+"""What every test runs under, and the program within the test: see `tests.support.in_process`."""
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import anyio
 import hypothesis
@@ -9,7 +10,13 @@ import pytest
 from anyio.abc import TaskGroup
 
 from sidecar.upstream.gates import gate
+from tests.support.fake_provider import Provider
+from tests.support.fake_services import Services
 from tests.support.gates import Clock
+from tests.support.in_memory import InMemoryProvider, InMemoryServices
+from tests.support.in_process import InProcess, online
+from tests.support.program import Program
+from tests.support.provider_rows import astray, every_key, every_setting
 
 # A limit for one example fails where the machine is busy; a test that hangs is ended by `fail_after` or pytest.
 hypothesis.settings.register_profile("sidecar", deadline=None, print_blob=True, derandomize="CI" in os.environ)
@@ -36,3 +43,47 @@ async def tasks() -> AsyncIterator[TaskGroup]:
     async with anyio.create_task_group() as group:
         yield group
         group.cancel_scope.cancel()
+
+
+@pytest.fixture
+def provider() -> Provider:
+    """Return a provider to which nothing has come yet."""
+    return InMemoryProvider()
+
+
+@pytest.fixture
+def sidecar(tmp_path: Path, provider: Provider) -> Iterator[Program]:
+    """Yield a program that has answered a ping, and assert afterwards that it has done nothing wrong."""
+    with InProcess(tmp_path, provider) as program:
+        yield program
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
+    """Yield a program, with a provider of its own, for a module of tests that leave it as it was."""
+    with InProcess(tmp_path_factory.mktemp("home"), InMemoryProvider()) as program:
+        yield program
+
+
+@pytest.fixture
+def services() -> Iterator[Services]:
+    """Yield an internet of which nothing was asked yet, and assert afterwards that no key went astray."""
+    internet = InMemoryServices()
+    yield internet
+    assert not internet.problems
+    assert not (strays := astray(internet.received())), strays
+
+
+@pytest.fixture
+def keyed(services: Services, tmp_path: Path) -> Iterator[Program]:
+    """Yield a program that holds a key and the settings of every provider, and is online."""
+    env = every_key() | every_setting() | {"OLLAMA_HOST": "ollama.com"}
+    with online(services, tmp_path, **env) as program:
+        yield program
+
+
+@pytest.fixture
+def bare(services: Services, tmp_path: Path) -> Iterator[Program]:
+    """Yield a program that is online and has no key at all."""
+    with online(services, tmp_path) as program:
+        yield program

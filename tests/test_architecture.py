@@ -18,7 +18,7 @@ from sidecar.catalogue.provider_rows import read_providers
 from sidecar.core.secret import Secret
 from sidecar.providers.values import Target
 from sidecar.wires.shared.types import Route
-from tests.support.fake_provider import Provider
+from tests.support.listening_provider import ListeningProvider
 from tests.support.process import Sidecar, environment
 from tests.support.process_probes import descriptors, linux_only, listening
 from tests.support.reply_scripts import stream
@@ -347,7 +347,7 @@ def test_a_plain_chat_loads_no_sdk(tmp_path: Path) -> None:
     """Invariant 6: a key, a stream over HTTP, and none of the slow packages, as the interpreter lists them."""
     recorded = (ROOT / "fixtures/anthropic_messages/text/response.sse").read_bytes()
     listing = environment(tmp_path, PYTHONPROFILEIMPORTTIME="1")
-    with Provider() as provider, Sidecar(tmp_path, provider, env=listing) as sidecar:
+    with ListeningProvider() as provider, Sidecar(tmp_path, provider, env=listing) as sidecar:
         end = sidecar.reply(sidecar.chat(provider.play("text", stream([recorded]))))
         assert end["data"]["type"] == "done"
     loaded = re.findall(r"^import time: +\d+ \| +\d+ \| +([\w.]+)$", sidecar.stderr.decode(), re.MULTILINE)
@@ -359,7 +359,7 @@ def test_a_plain_chat_loads_no_sdk(tmp_path: Path) -> None:
 def test_a_process_listens_nowhere(tmp_path: Path) -> None:
     """Ours: whoever wants something of the process has its pipes, and nobody else gets near the keys."""
     recorded = (ROOT / "fixtures/anthropic_messages/text/response.sse").read_bytes()
-    with Provider() as provider, Sidecar(tmp_path, provider) as sidecar:
+    with ListeningProvider() as provider, Sidecar(tmp_path, provider) as sidecar:
         sidecar.reply(sidecar.chat(provider.play("text", stream([recorded]))))
         opened = descriptors(sidecar.process.pid).values()
         found = listening(sidecar.process.pid)

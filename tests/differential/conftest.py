@@ -8,6 +8,7 @@ import pytest
 
 from tests.differential import BASES, KEY
 from tests.support.fake_provider import Provider
+from tests.support.listening_provider import ListeningProvider
 
 
 @pytest.fixture(scope="session")
@@ -22,7 +23,7 @@ def sdks() -> dict[str, Any]:
 @pytest.fixture(scope="session")
 def provider() -> Iterator[Provider]:
     """Yield the server that both sides talk to."""
-    with Provider() as listening:
+    with ListeningProvider() as listening:
         yield listening
 
 

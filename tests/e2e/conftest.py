@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 from tests.support.fake_provider import CLOSE, Provider
-from tests.support.fake_services import Services, online
+from tests.support.fake_services import Services
+from tests.support.listening_provider import ListeningProvider
+from tests.support.listening_services import ListeningServices, online
 from tests.support.process import Sidecar
 from tests.support.provider_rows import astray, every_key, every_setting
 from tests.support.reply_scripts import ANTHROPIC
@@ -15,7 +17,7 @@ from tests.support.reply_scripts import ANTHROPIC
 @pytest.fixture(scope="session")
 def listening() -> Iterator[Provider]:
     """Yield the one server of the session."""
-    with Provider() as provider:
+    with ListeningProvider() as provider:
         yield provider
 
 
@@ -38,7 +40,7 @@ def sidecar(tmp_path: Path, provider: Provider) -> Iterator[Sidecar]:
 @pytest.fixture(scope="session")
 def internet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
     """Yield every host of the session's internet."""
-    with Services(tmp_path_factory.mktemp("internet")) as services:
+    with ListeningServices(tmp_path_factory.mktemp("internet")) as services:
         yield services
 
 
@@ -55,7 +57,7 @@ def services(internet: Services) -> Iterator[Services]:
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sidecar]:
     """Yield a process, with a provider of its own, for a module of tests that leave it as it was."""
-    with Provider() as provider, Sidecar(tmp_path_factory.mktemp("home"), provider) as process:
+    with ListeningProvider() as provider, Sidecar(tmp_path_factory.mktemp("home"), provider) as process:
         yield process
 
 

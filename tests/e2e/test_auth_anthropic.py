@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.fake_services import Answer, Services, document, online
+from tests.support.fake_services import Answer, Services, document
+from tests.support.listening_services import online
 from tests.support.process import Object, Sidecar
 from tests.support.provider_rows import params, text_of
 

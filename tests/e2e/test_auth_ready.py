@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.test_auth_store import eventually
-from tests.support.fake_services import Services, document, online
+from tests.support.fake_services import Services, document
+from tests.support.listening_services import online
 from tests.support.logins import authenticate
 from tests.support.process import Object, Sidecar
 from tests.support.provider_rows import params, text_of

@@ -8,7 +8,8 @@ import pytest
 
 from tests.e2e import test_auth_anthropic, test_auth_azure, test_auth_openai
 from tests.e2e.test_vertex import movable
-from tests.support.fake_services import Answer, Seen, Services, document, online
+from tests.support.fake_services import Answer, Seen, Services, document
+from tests.support.listening_services import online
 from tests.support.logins import SESSIONS, TOKEN, Held
 from tests.support.process import Sidecar
 from tests.support.provider_rows import params, text_of

@@ -12,7 +12,8 @@ from urllib.parse import parse_qs
 
 import pytest
 
-from tests.support.fake_services import Answer, Services, document, online
+from tests.support.fake_services import Answer, Services, document
+from tests.support.listening_services import online
 from tests.support.process import Object, Sidecar
 from tests.support.provider_rows import params, text_of
 

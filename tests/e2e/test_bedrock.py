@@ -10,7 +10,8 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
 from tests.support import process_probes
-from tests.support.fake_services import Answer, Seen, Services, document, online
+from tests.support.fake_services import Answer, Seen, Services, document
+from tests.support.listening_services import online
 from tests.support.process import Sidecar
 from tests.support.provider_rows import case_of, check_chunks, params, secrets, text_of
 

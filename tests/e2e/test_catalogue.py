@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from tests.support.fake_provider import WAIT_SECONDS
-from tests.support.fake_services import Answer, Seen, Services, document, online
+from tests.support.fake_services import Answer, Seen, Services, document
+from tests.support.listening_services import online
 from tests.support.process import Object, Sidecar
 from tests.support.process_probes import posix_only
 from tests.support.provider_rows import secrets

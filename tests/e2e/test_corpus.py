@@ -7,7 +7,8 @@ import pytest
 
 from tests.support import corpus
 from tests.support.corpus import Exchange
-from tests.support.fake_provider import Provider, Step
+from tests.support.fake_provider import Step
+from tests.support.listening_provider import ListeningProvider
 from tests.support.process import CANARY, Sidecar
 from tests.support.reply_scripts import Shape, head
 
@@ -44,7 +45,7 @@ ELSEWHERE = frozenset({"anthropic.count_tokens", "openai.count_tokens"})
 @pytest.fixture(scope="module")
 def sidecar(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sidecar]:
     """Yield one process, with a provider of its own, for all exchanges."""
-    with Provider() as provider, Sidecar(tmp_path_factory.mktemp("home"), provider) as process:
+    with ListeningProvider() as provider, Sidecar(tmp_path_factory.mktemp("home"), provider) as process:
         yield process
 
 

@@ -13,7 +13,8 @@ import pytest
 from sidecar.upstream.token_counts import MAX_KEPT
 from tests.support import corpus
 from tests.support.corpus import Exchange
-from tests.support.fake_services import Answer, Services, document, online
+from tests.support.fake_services import Answer, Services, document
+from tests.support.listening_services import online
 from tests.support.process import CANARY, Object, Sidecar
 from tests.support.provider_rows import secrets
 from tests.support.recorded_requests import READERS, Unsayable, chat_of

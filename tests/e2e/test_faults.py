@@ -6,6 +6,7 @@ import socket
 import pytest
 
 from tests.support.fake_provider import CLOSE, RESET, Act, Provider, Step
+from tests.support.listening_provider import ListeningProvider
 from tests.support.process import CANARY, Object, Sidecar, text
 from tests.support.reply_scripts import ANTHROPIC, OPENAI, SHAPES, SSE, Shape, document, head, opened, stream, whole
 
@@ -89,7 +90,7 @@ def test_an_error_is_told_by_its_status_whatever_its_body(
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_a_redirect_is_not_followed(sidecar: Sidecar, provider: Provider, status: int) -> None:  # D22
-    with Provider() as other:
+    with ListeningProvider() as other:
         provider.play("m", whole(b"", status, location=f"{other.url}/v1/messages"))
         for action in ("stream_chat", "generate"):
             error = failed(sidecar, "m", action=action)

@@ -12,9 +12,10 @@ import pytest
 from sidecar.usage.kinds import KINDS
 from tests.support import documents
 from tests.support.fake_provider import STALL, Provider
-from tests.support.fake_services import Services, online
+from tests.support.fake_services import Services
 from tests.support.fake_services import document as answer_of
 from tests.support.lines import Line
+from tests.support.listening_services import online
 from tests.support.process import Object, Sidecar, environment, in_time
 from tests.support.process_probes import posix_only
 from tests.support.reply_scripts import ANTHROPIC, OPENAI, document, stream

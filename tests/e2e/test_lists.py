@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.fake_services import Services, document, online
+from tests.support.fake_services import Services, document
+from tests.support.listening_services import online
 from tests.support.process import Object, Sidecar, in_time
 from tests.support.provider_rows import ROWS, params, secrets
 

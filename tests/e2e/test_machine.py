@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from tests.e2e.test_vertex import CHATS, LOGINS, MODEL, TOKENS, chat, place_of, token, written
-from tests.support.fake_services import Answer, Services, document, online
+from tests.support.fake_services import Answer, Services, document
 from tests.support.google_files import USER, service_account
+from tests.support.listening_services import online
 from tests.support.process import PING_SECONDS, Object, Sidecar
 from tests.support.provider_rows import params, text_of
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.fake_provider import Provider
+from tests.support.listening_provider import ListeningProvider
 from tests.support.process import Object, Sidecar, environment, text
 from tests.support.reply_scripts import SHAPES, Shape
 
@@ -14,7 +14,7 @@ CHAT = {"messages": [{"role": "user", "content": "Hi"}]}
 @pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.wire)
 def test_what_is_recorded_is_played(tmp_path: Path, shape: Shape) -> None:
     folder = tmp_path / "recorded"
-    with Provider() as provider:
+    with ListeningProvider() as provider:
         provider.play("m", shape.answer("one ", "two"))
         with Sidecar(tmp_path, provider, arguments=["--record", str(folder)]) as sidecar:
             asked = sidecar.stream(sidecar.chat("m", shape))

@@ -9,7 +9,8 @@ import pytest
 from tests.e2e.test_copilot import models
 from tests.e2e.test_ledger import MODEL
 from tests.support.fake_provider import CLOSE, Provider, Step
-from tests.support.fake_services import Answer, Services, document, online
+from tests.support.fake_services import Answer, Services, document
+from tests.support.listening_services import online
 from tests.support.process import Object, Sidecar
 from tests.support.provider_rows import params
 from tests.support.reply_scripts import ANTHROPIC, OPENAI, stream

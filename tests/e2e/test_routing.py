@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from sidecar.catalogue import provider_rows
-from tests.support.fake_services import Answer, Seen, Services, online
+from tests.support.fake_services import Answer, Seen, Services
+from tests.support.listening_services import online
 from tests.support.process import Object, Sidecar
 from tests.support.provider_rows import ROWS, case_of, check_chunks, every_key, every_setting, params, secrets, text_of
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.fake_services import Answer, Services, online
+from tests.support.fake_services import Answer, Services
+from tests.support.listening_services import online
 from tests.support.process import Object, Sidecar
 from tests.support.provider_rows import MODEL, params, secrets, text_of
 

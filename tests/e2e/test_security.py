@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from tests.support.fake_provider import CLOSE, Provider
-from tests.support.fake_services import Answer, Services, document, online
+from tests.support.fake_services import Answer, Services, document
 from tests.support.google_files import service_account
+from tests.support.listening_services import online
 from tests.support.logins import TOKEN
 from tests.support.process import CANARY, ROOT, Sidecar, environment, text
 from tests.support.provider_rows import params, text_of

@@ -12,7 +12,8 @@ import pytest
 
 from tests.support import process_probes
 from tests.support.fake_provider import Provider
-from tests.support.fake_services import Services, online
+from tests.support.fake_services import Services
+from tests.support.listening_services import online
 from tests.support.process import CANARY, ROOT, Object, Sidecar, environment
 from tests.support.provider_rows import MODEL, ROWS, every_key, params, text_of, wires_of
 from tests.support.reply_scripts import ANTHROPIC

@@ -9,7 +9,8 @@ import pytest
 
 from tests.support.canaries import Secrets
 from tests.support.fake_provider import Provider
-from tests.support.fake_services import Services, document, online
+from tests.support.fake_services import Services, document
+from tests.support.listening_services import online
 from tests.support.process import CANARY, ROOT, Sidecar, environment
 from tests.support.process_probes import posix_only
 from tests.support.provider_rows import ROWS, astray

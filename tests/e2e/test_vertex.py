@@ -9,8 +9,9 @@ from urllib.parse import parse_qs, unquote
 import pytest
 
 from tests.support.environment import ROOT
-from tests.support.fake_services import Answer, Seen, Services, document, online
+from tests.support.fake_services import Answer, Seen, Services, document
 from tests.support.google_files import EXTERNAL, PROGRAM, USER, service_account
+from tests.support.listening_services import online
 from tests.support.process import Object, Sidecar
 from tests.support.provider_rows import params, text_of
 

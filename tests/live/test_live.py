@@ -11,7 +11,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.live import steps
-from tests.support.fake_services import Answer, Seen, Services, document
+from tests.support.fake_services import Answer, Seen, document
+from tests.support.listening_services import ListeningServices
 from tests.support.process import ROOT, environment
 from tests.support.provider_rows import ROWS, TOOLS, case_of, every_key, every_setting, reply_of, text_of
 
@@ -21,12 +22,12 @@ ASKED = [name for name, row in ROWS.items() if not row.models.are_deployments]
 
 
 @pytest.fixture
-def services(tmp_path: Path) -> Services:
+def services(tmp_path: Path) -> ListeningServices:
     """Return a server that is each provider below a path of its own."""
-    return Services(tmp_path)
+    return ListeningServices(tmp_path)
 
 
-def live(services: Services, tmp_path: Path, *wanted: str, **env: str) -> subprocess.CompletedProcess[str]:
+def live(services: ListeningServices, tmp_path: Path, *wanted: str, **env: str) -> subprocess.CompletedProcess[str]:
     """Run the command with those variables."""
     (tmp_path / "home").mkdir(exist_ok=True)
     bases = {f"SIDECAR_{name.upper()}_BASE_URL": f"{services.url}/{name}" for name in ROWS}
@@ -41,7 +42,7 @@ def live(services: Services, tmp_path: Path, *wanted: str, **env: str) -> subpro
     )
 
 
-def as_each_provider(services: Services) -> None:
+def as_each_provider(services: ListeningServices) -> None:
     """Answer as every provider's own service does: a list, text, a call, and a long text that never ends."""
     for name in ASKED:
         row = ROWS[name]
@@ -67,7 +68,7 @@ def chat_of(wire: str, seen: Seen) -> Answer:
     return text_of(wire)
 
 
-def test_every_provider_with_a_credential_is_asked_step_by_step(services: Services, tmp_path: Path) -> None:
+def test_every_provider_with_a_credential_is_asked_step_by_step(services: ListeningServices, tmp_path: Path) -> None:
     models = {f"SIDECAR_LIVE_MODEL_{name.upper()}": f"model-of-{name}" for name in ASKED if name != "anthropic"}
     with services:
         as_each_provider(services)
@@ -86,7 +87,7 @@ def test_every_provider_with_a_credential_is_asked_step_by_step(services: Servic
     assert "CANARY" not in ran.stdout + ran.stderr
 
 
-def test_failures_are_told_by_step_and_end_in_one(services: Services, tmp_path: Path) -> None:
+def test_failures_are_told_by_step_and_end_in_one(services: ListeningServices, tmp_path: Path) -> None:
     with services:
         services.answer("*", document({"error": {"message": "This key is no good."}}, 401))
         ran = live(services, tmp_path, GROQ_API_KEY="CANARY-groq", SIDECAR_LIVE_MODEL_GROQ="some-model")
@@ -97,7 +98,7 @@ def test_failures_are_told_by_step_and_end_in_one(services: Services, tmp_path: 
     assert "CANARY" not in ran.stdout + ran.stderr
 
 
-def test_without_a_credential_it_says_where_it_looked(services: Services, tmp_path: Path) -> None:
+def test_without_a_credential_it_says_where_it_looked(services: ListeningServices, tmp_path: Path) -> None:
     with services:
         services.answer("*", document({}, 404))
         bare = {"SIDECAR_OLLAMA_BASE_URL": "http://127.0.0.1:9"}
@@ -107,7 +108,7 @@ def test_without_a_credential_it_says_where_it_looked(services: Services, tmp_pa
         assert all(variable in ran.stdout for variable in row.auth.key_env)
 
 
-def test_a_provider_that_there_is_not(services: Services, tmp_path: Path) -> None:
+def test_a_provider_that_there_is_not(services: ListeningServices, tmp_path: Path) -> None:
     with services:
         ran = live(services, tmp_path, "nobody")
     assert (ran.returncode, ran.stdout) == (2, "")

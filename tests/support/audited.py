@@ -47,7 +47,7 @@ _STARTS = frozenset(
     }
 )
 
-_HEARD = _PATHS | _STARTS | {"open", "socket.bind", "socket.connect"}
+HEARD = _PATHS | _STARTS | {"open", "socket.bind", "socket.connect"}
 
 
 def _watch(notes: str) -> None:
@@ -60,14 +60,14 @@ def _watch(notes: str) -> None:
         os.close(taken)
 
     def hear(event: str, arguments: tuple[Any, ...]) -> None:
-        deed = _deed(event, arguments) if event in _HEARD else None
+        deed = deed_of(event, arguments) if event in HEARD else None
         if deed:
             os.write(made, f"{deed!r}\n".encode("utf-8", "backslashreplace"))
 
     sys.addaudithook(hear)
 
 
-def _deed(event: str, arguments: tuple[Any, ...]) -> tuple[str, str] | None:
+def deed_of(event: str, arguments: tuple[Any, ...]) -> tuple[str, str] | None:
     """Return what *event* means and of whom, None where it is of no interest."""
     match event:
         case "socket.bind":

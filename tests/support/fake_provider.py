@@ -1,27 +1,22 @@
-"""A provider on 127.0.0.1 that plays byte scripts and notes what arrives and when the other side hangs up.
+"""A provider that plays byte scripts and notes what arrives and when the other side hangs up.
 
-It runs in a thread of its own. A script is a list of steps: bytes are sent as they are, the
-rest is below. What makes HTTP and a provider's events of them is in `tests.support.reply_scripts`.
+A script is a list of steps: bytes are sent as they are, the rest is below. What makes HTTP and a provider's events of
+them is in `tests.support.reply_scripts`. `tests.support.listening_provider` has one on 127.0.0.1,
+`tests.support.in_memory_transport` one without a socket.
 """
 
 import asyncio
 import json
-import socket
-import struct
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from enum import Enum
-from functools import partial
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, Protocol
 
 WAIT_SECONDS = 10.0
 """How long a test waits for anything before it fails."""
-
-SEND_BUFFER_BYTES = 64 * 1024
-"""What the system holds for a reader that is slow: little, so that the provider notices soon."""
 
 
 class Act(Enum):
@@ -65,11 +60,21 @@ Step = bytes | Act | Repeat | Pause | Gate
 NOT_FOUND: list[Step] = [b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n"]
 
 
+class Writer(Protocol):
+    """The way back to whoever asks."""
+
+    def write(self, data: bytes) -> None:
+        """Send *data*, in its time."""
+
+    async def drain(self) -> None:
+        """Wait while too much is on its way."""
+
+
 class Call:
     """One request that came, and what became of it."""
 
     def __init__(
-        self, connection: int, target: str, headers: dict[str, str], body: bytes, transport: asyncio.WriteTransport
+        self, connection: int, target: str, headers: dict[str, str], body: bytes, reset: Callable[[], None]
     ) -> None:
         self.connection = connection
         """Which connection it came on, counted from 0."""
@@ -81,9 +86,10 @@ class Call:
         """What its script is found by: the model that it asks for, else its path, or a name that its path has."""
         self.at = time.monotonic()
         self.sent_at: list[float] = []
-        """When each step of bytes was handed to the socket."""
+        """When each step of bytes was handed over."""
         self.sent_bytes = 0
-        self.transport = transport
+        self.reset = reset
+        """Ends the connection with RST, whoever calls it in the provider's loop."""
         self.played = False
         """Whether the script has come to its end."""
         self.closed_at: float | None = None
@@ -96,30 +102,20 @@ class Call:
 
 
 class Provider:
-    """The server. Everything but its own thread reads it under `changed`, which tells of every event."""
+    """What is played and what has come. Whoever is not its loop reads it under `changed`, which tells of each event."""
 
-    def __init__(self) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.changed = threading.Condition()
         self.connections = 0
         """How many have been accepted."""
         self.begun = 0
         """How many requests, or handshakes, have begun to come."""
-        self.open: set[int] = set()
-        """Those that neither side has closed."""
+        self.open = set[int]()
+        """Those connections that neither side has closed."""
         self.port = 0
         self._calls: list[Call] = []
         self._scripts: dict[str, deque[list[Step]]] = {}
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._run, name="provider", daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        self._wait(lambda: self.port > 0, "the provider to listen")
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(WAIT_SECONDS)
+        self._loop = loop
 
     @property
     def url(self) -> str:
@@ -187,15 +183,9 @@ class Provider:
         """Wait until so many *steps* of bytes of the script have been sent."""
         self._wait(lambda: len(call.sent_at) >= steps, f"step {steps} of {call.name}")
 
-    def stuck(self, seconds: float) -> None:
-        """Wait until nothing has been sent for so long: every script has ended, or is not listened to."""
-        with self.changed:
-            while self.changed.wait(seconds):
-                pass
-
     def reset(self, call: Call) -> None:
         """End the connection of *call* with RST, wherever its script is."""
-        self._loop.call_soon_threadsafe(_reset, call)
+        self._loop.call_soon_threadsafe(call.reset)
 
     def reset_all(self) -> None:
         """End every connection that answers a request with RST."""
@@ -203,17 +193,21 @@ class Provider:
             for call in self._busy():
                 self.reset(call)
 
-    def quiet(self, seconds: float = 2.0) -> bool:
-        """Return whether, within *seconds*, every connection is closed or idle between two requests."""
-        with self.changed:
-            return self.changed.wait_for(lambda: not self._busy(), seconds)
-
     def _busy(self) -> list[Call]:
         return [call for call in self._calls if not call.played and call.closed_at is None]
 
+    def stuck(self, seconds: float) -> None:
+        """Wait until nothing has been sent for so long: every script has ended, or is not listened to."""
+        raise NotImplementedError
+
+    def quiet(self, seconds: float = 2.0) -> bool:
+        """Return whether, within *seconds*, every connection is closed or idle between two requests."""
+        raise NotImplementedError
+
     def _wait(self, happened: Callable[[], bool], what: str) -> None:
-        with self.changed:
-            assert self.changed.wait_for(happened, WAIT_SECONDS), f"waited in vain for {what}"
+        raise NotImplementedError
+
+    # --- in its own loop --------------------------------------------------------------------
 
     @contextmanager
     def _changing(self) -> Iterator[None]:
@@ -221,50 +215,24 @@ class Provider:
             yield
             self.changed.notify_all()
 
-    def _run(self) -> None:
-        asyncio.set_event_loop(self._loop)
-        server = self._loop.run_until_complete(asyncio.start_server(self._serve, "127.0.0.1", 0, backlog=1024))
+    def _note(self, call: Call) -> None:
+        """Take *call*, whose script may be known by a part of its path."""
+        if call.name not in self._scripts:
+            call.name = next((name for name in self._scripts if f"/{name}" in call.target), call.name)
         with self._changing():
-            self.port = server.sockets[0].getsockname()[1]
-        self._loop.run_forever()
-        server.close()
-        self._loop.run_until_complete(_end(asyncio.all_tasks(self._loop)))
-        self._loop.close()
+            self._calls.append(call)
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
-        with self._changing():
-            number, self.connections = self.connections, self.connections + 1
-            self.open.add(number)
-        with suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
-            # The byte that is read ahead is the next request's first, or tells that there will be none.
-            ahead = asyncio.ensure_future(reader.read(1))
-            while first := await ahead:
-                with self._changing():
-                    self.begun += 1
-                call = await _read_call(number, first, reader, writer)
-                if call.name not in self._scripts:
-                    call.name = next((name for name in self._scripts if f"/{name}" in call.target), call.name)
-                ahead = asyncio.ensure_future(reader.read(1))
-                ahead.add_done_callback(partial(self._hung_up, call))
-                with self._changing():
-                    self._calls.append(call)
-                await self._answer(call, writer, ahead)
-                with self._changing():
-                    call.played = True
-        writer.close()
-        with suppress(ConnectionError, asyncio.CancelledError):
-            await writer.wait_closed()
-        with self._changing():
-            self.open.discard(number)
-
-    def _hung_up(self, call: Call, read: "asyncio.Future[bytes]") -> None:
-        gone = read.cancelled() or read.exception() is not None or not read.result()
-        if gone and not call.played:
+    def _hang_up(self, call: Call) -> None:
+        """Note that the other side has hung up on *call*."""
+        if not call.played:
             with self._changing():
                 call.closed_at = time.monotonic()
 
-    async def _answer(self, call: Call, writer: asyncio.StreamWriter, hung_up: "asyncio.Future[bytes]") -> None:
+    async def _answer(self, call: Call, writer: Writer, hung_up: "asyncio.Future[bytes]") -> None:
+        """Play the script of *call*.
+
+        Raises: ConnectionError where the connection is not to be used again.
+        """
         scripts = self._scripts.get(call.name, deque([NOT_FOUND]))
         for step in scripts.popleft() if len(scripts) > 1 else scripts[0]:
             match step:
@@ -281,13 +249,15 @@ class Provider:
                     await asyncio.wait([hung_up])
                     raise ConnectionError
                 case Act.RESET:
-                    _reset(call)
+                    call.reset()
                     raise ConnectionError
                 case Act.CLOSE:
                     call.played = True
                     raise ConnectionError
+        with self._changing():
+            call.played = True
 
-    async def _send(self, call: Call, writer: asyncio.StreamWriter, data: bytes) -> None:
+    async def _send(self, call: Call, writer: Writer, data: bytes) -> None:
         writer.write(data)
         with self._changing():
             call.sent_at.append(time.monotonic())
@@ -302,24 +272,3 @@ async def _opened(gate: Gate, hung_up: "asyncio.Future[bytes]") -> None:
     if not opened.done():
         opened.cancel()
         raise ConnectionError
-
-
-def _reset(call: Call) -> None:
-    linger = struct.pack("ii", 1, 0)
-    call.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
-    call.played = True
-    call.transport.abort()
-
-
-async def _end(tasks: "set[asyncio.Task[Any]]") -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
-
-
-async def _read_call(connection: int, first: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Call:
-    head = (first + await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
-    target, *lines = head.rstrip("\r\n").split("\r\n")
-    headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
-    body = await reader.readexactly(int(headers.get("content-length", 0)))
-    return Call(connection, target.rpartition(" ")[0], headers, body, writer.transport)

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.fake_provider import WAIT_SECONDS
-from tests.support.fake_services import Answer, Seen, Services, document, online
+from tests.support.fake_services import Answer, Seen, Services, document
+from tests.support.listening_services import online
 from tests.support.process import Id, Line, Object, Sidecar
 from tests.support.provider_rows import params, text_of
 

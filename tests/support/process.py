@@ -100,7 +100,7 @@ class Sidecar(Program):
             if kind is None:
                 self._check_lines()
                 self._check_secrets()
-                assert not (done := side_effects.misdeeds(self._notes, self.allowed)), done
+                assert not (done := side_effects.misdeeds(self._notes.deeds(), self.allowed)), done
         finally:
             self._notes.remove()
 

@@ -36,6 +36,17 @@ def params(provider: Provider, model: str, shape: Shape = ANTHROPIC) -> Object:
     }
 
 
+def write_home(folder: Path, config: str = "") -> tuple[Path, list[str]]:
+    """Make a home directory in *folder*, and return it and the arguments that name a file of *config*."""
+    home = folder / "home"
+    home.mkdir(exist_ok=True)
+    if not config:
+        return home, []
+    # Not in the home directory, where no key may be found afterwards.
+    (folder / "config.toml").write_text(config, encoding="utf-8")
+    return home, ["--config", str(folder / "config.toml")]
+
+
 class Program:
     """It runs. Requests get ids of their own unless a test gives them."""
 

@@ -8,10 +8,14 @@ import ast
 import os
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+from tests.support import audited
 
 WATCHED = Path(__file__).with_name("audited.py")
 
@@ -56,6 +60,32 @@ class Deed(NamedTuple):
     of: str
 
 
+@contextmanager
+def noting(deeds: list[Deed]) -> Iterator[None]:
+    """Add whatever this process does meanwhile to *deeds*."""
+    _listen()
+    _noted.append(deeds)
+    try:
+        yield
+    finally:
+        _noted.pop()
+
+
+_noted: list[list[Deed]] = []
+"""Who notes, the innermost last."""
+
+
+@cache
+def _listen() -> None:
+    """Hear of everything from now on: a hook cannot be taken away."""
+
+    def hear(event: str, arguments: tuple[Any, ...]) -> None:
+        if _noted and event in audited.HEARD and (deed := audited.deed_of(event, arguments)):
+            _noted[-1].append(Deed(*deed))
+
+    sys.addaudithook(hear)
+
+
 class Notes:
     """The file that a process under test notes its deeds in."""
 
@@ -74,9 +104,9 @@ class Notes:
         self.path.unlink(missing_ok=True)
 
 
-def misdeeds(notes: Notes, allowed: Allowed) -> list[Deed]:
-    """Return what has been done and is not *allowed*."""
-    return [deed for deed in dict.fromkeys(notes.deeds()) if not _is_allowed(deed, allowed)]
+def misdeeds(deeds: Iterable[Deed], allowed: Allowed) -> list[Deed]:
+    """Return those of *deeds* that are not *allowed*."""
+    return [deed for deed in dict.fromkeys(deeds) if not _is_allowed(deed, allowed)]
 
 
 def _is_allowed(deed: Deed, allowed: Allowed) -> bool:

@@ -19,6 +19,7 @@ from sidecar.core.request_state import Progress
 from sidecar.upstream.http_client import HttpClient
 from tests.support import reply_scripts
 from tests.support.fake_provider import CLOSE, RESET, STALL, WAIT_SECONDS, Act, Pause, Provider, Repeat, Step
+from tests.support.listening_provider import ListeningProvider
 
 CANARY = "sk-CANARY-0123456789"
 AUTH = {"authorization": f"Bearer {CANARY}"}
@@ -29,7 +30,7 @@ QUICK = HttpTimeouts(connect=2.0, first_byte=0.15, idle=0.15)
 @pytest.fixture(scope="module")
 def listening() -> Iterator[Provider]:
     """Yield the one server of these tests."""
-    with Provider() as server:
+    with ListeningProvider() as server:
         yield server
 
 
@@ -349,7 +350,7 @@ async def test_a_drain_does_not_wait_for_ever(
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 async def test_a_redirect_is_not_followed(http: HttpClient, provider: Provider, status: int) -> None:
-    with Provider() as other:
+    with ListeningProvider() as other:
         for target in (f"{other.url}/target", "/target", f"//127.0.0.1:{other.port}/target", "//nothing.invalid/"):
             path = f"/redirect-{status}-{len(target)}"
             request = here(provider, path, reply_scripts.whole(b"", status, location=target))

@@ -21,6 +21,7 @@ from sidecar.core.http import HttpTimeouts
 from sidecar.upstream.http_client import HttpClient
 from tests.support import reply_scripts
 from tests.support.fake_provider import CLOSE, RESET, WAIT_SECONDS, Provider, Step
+from tests.support.listening_provider import ListeningProvider
 from tests.upstream.test_http_client import CANARY, failure, get, http, listening, provider, whole
 
 __all__ = ["http", "listening", "provider"]
@@ -34,7 +35,7 @@ PROXIES = ("http_proxy", "https_proxy", "all_proxy")
 async def test_this_machine_is_never_asked_through_a_proxy(
     provider: Provider, http: HttpClient, monkeypatch: pytest.MonkeyPatch, host: str
 ) -> None:
-    with Provider() as proxy:
+    with ListeningProvider() as proxy:
         for name in PROXIES:
             monkeypatch.setenv(name.upper(), proxy.url)
         provider.play(f"/direct-{host}", reply_scripts.document({}))
@@ -46,7 +47,7 @@ async def test_a_metadata_server_is_never_asked_through_a_proxy(
     http: HttpClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nobody may be there; what counts is who is not asked."""
-    with Provider() as proxy:
+    with ListeningProvider() as proxy:
         for name in PROXIES:
             monkeypatch.setenv(name.upper(), proxy.url)
         limits = HttpTimeouts(connect=0.1, first_byte=0.5)
@@ -57,7 +58,7 @@ async def test_a_metadata_server_is_never_asked_through_a_proxy(
 
 
 async def test_the_world_outside_is_asked_through_the_proxy(http: HttpClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    with Provider() as proxy:
+    with ListeningProvider() as proxy:
         monkeypatch.setenv("HTTP_PROXY", proxy.url)
         proxy.play("http://provider.invalid/x", reply_scripts.document({}))
         assert (await whole(http, get("http://provider.invalid/x")))[1] == b"{}"
@@ -76,7 +77,7 @@ async def test_the_world_outside_is_asked_through_the_proxy(http: HttpClient, mo
 async def test_a_proxy_that_refuses(
     http: HttpClient, monkeypatch: pytest.MonkeyPatch, name: str, steps: list[Step]
 ) -> None:
-    with Provider() as proxy:
+    with ListeningProvider() as proxy:
         monkeypatch.setenv("HTTPS_PROXY", proxy.url.replace("//", f"//user:{CANARY}@"))
         proxy.play("provider.invalid:443", steps)
         body = (await failure(http, get("https://provider.invalid/x"))).body

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tests.support.fake_provider import Provider
+from tests.support.listening_provider import ListeningProvider
 from tests.support.process import Sidecar, environment
 
 Spawn = Callable[..., Sidecar]
@@ -16,7 +17,10 @@ Spawn = Callable[..., Sidecar]
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sidecar]:
     """Yield a process with the usual three attempts, for a module of tests that leave it as it was."""
     home = tmp_path_factory.mktemp("home")
-    with Provider() as provider, Sidecar(home, provider, env=environment(home, SIDECAR_MAX_ATTEMPTS="3")) as process:
+    with (
+        ListeningProvider() as provider,
+        Sidecar(home, provider, env=environment(home, SIDECAR_MAX_ATTEMPTS="3")) as process,
+    ):
         process.ask("initialize", {"events": ["status"]})
         yield process
 

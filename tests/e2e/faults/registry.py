@@ -49,7 +49,7 @@ ELSEWHERE = {
     "G05": "tests/e2e/test_bedrock.py::test_a_cancelled_stream_is_closed_at_once",
     "G11": "tests/e2e/test_auth_refresh.py::test_whoever_leaves_takes_nobody_with_it",
     "H07": "tests/e2e/test_bedrock.py::test_a_hundred_streams_need_one_more_thread_at_most",
-    "I03": "tests/e2e/test_refusals.py::test_a_wrong_field_is_named_and_its_value_never_repeated",
+    "I03": "tests/server/test_refusals.py::test_a_wrong_field_is_named_and_its_value_never_repeated",
 }
 """Case → a test that was not written for it and covers it."""
 

@@ -11,6 +11,7 @@ import pytest
 from tests.e2e.faults.conftest import Spawn
 from tests.support import process_probes
 from tests.support.fake_provider import CLOSE, RESET, STALL, Act, Pause, Provider, Repeat, Step
+from tests.support.listening_provider import ListeningProvider
 from tests.support.process import ROOT, Object, Sidecar, in_time, text
 from tests.support.raw_servers import early, listening, silent, tls
 from tests.support.reply_scripts import ANTHROPIC, SSE, head, opened, stream, whole
@@ -148,7 +149,7 @@ def test_an_ipv6_that_swallows_everything_costs_half_a_second_at_most(tmp_path: 
     (tmp_path / "families" / "sitecustomize.py").write_text(TWO_FAMILIES, encoding="ascii")
     path = os.pathsep.join((str(tmp_path / "families"), str(ROOT)))
     # A server of its own, to which no other process keeps a connection.
-    with Provider() as provider:
+    with ListeningProvider() as provider:
         url = provider.url.replace("127.0.0.1", "localhost")
         # The connection is closed after it, so that each time there must be a new one.
         provider.play("m", [*ANTHROPIC.answer("fine"), CLOSE])

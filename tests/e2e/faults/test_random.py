@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from tests.support.fake_provider import CLOSE, RESET, STALL, Gate, Provider, Repeat, Step
+from tests.support.listening_provider import ListeningProvider
 from tests.support.process import Id, Sidecar, environment, text
 from tests.support.reply_scripts import ANTHROPIC, document, head, stream
 
@@ -159,7 +160,7 @@ class Host(RuleBasedStateMachine):
 def drive(tmp_path: Path) -> Iterator[Callable[[int, int], None]]:
     """Yield a way to have so many runs of so many steps; the process must be whole after them."""
     env = environment(tmp_path, SIDECAR_CONCURRENCY="8", SIDECAR_QUEUE_LENGTH="20", SIDECAR_MAX_ATTEMPTS="3")
-    with Provider() as provider, Sidecar(tmp_path, provider, env=env) as sidecar:
+    with ListeningProvider() as provider, Sidecar(tmp_path, provider, env=env) as sidecar:
 
         def run(runs: int, steps: int) -> None:
             run_state_machine_as_test(

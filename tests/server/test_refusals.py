@@ -6,8 +6,11 @@ from typing import Any
 
 import pytest
 
+from tests.support.environment import environment
 from tests.support.fake_provider import Provider
-from tests.support.process import ABSENT, CANARY, Object, Sidecar, environment, text
+from tests.support.in_process import InProcess
+from tests.support.lines import ABSENT, CANARY, Object, text
+from tests.support.program import Program
 from tests.support.reply_scripts import ANTHROPIC, OPENAI
 
 CHAT: Object = {"model": "m", "messages": [{"role": "user", "content": "Hi"}]}
@@ -16,13 +19,13 @@ MARK = "d41d8cd9"
 
 
 @pytest.fixture
-def sidecar(shared: Sidecar) -> Sidecar:
+def sidecar(shared: Program) -> Program:
     """Return one process for all tests: what went wrong before must not matter."""
     return shared
 
 
 @pytest.fixture
-def provider(shared: Sidecar) -> Provider:
+def provider(shared: Program) -> Provider:
     """Return its provider as if nothing had come yet."""
     assert shared.provider
     shared.provider.forget()
@@ -83,7 +86,7 @@ WRONG: list[tuple[Object, str | None]] = [
 ]
 
 
-def test_a_wrong_field_is_named_and_its_value_never_repeated(sidecar: Sidecar) -> None:  # A12
+def test_a_wrong_field_is_named_and_its_value_never_repeated(sidecar: Program) -> None:  # A12
     for request, param in WRONG:
         error = sidecar.refusal(json.dumps(request).encode() + b"\n", None if "id" in request else ABSENT)
         assert error["code"] == "invalid_request", request
@@ -92,13 +95,13 @@ def test_a_wrong_field_is_named_and_its_value_never_repeated(sidecar: Sidecar) -
         assert MARK not in json.dumps(error), request
 
 
-def test_what_is_json_but_no_object_is_refused_without_an_id(sidecar: Sidecar) -> None:  # A18
+def test_what_is_json_but_no_object_is_refused_without_an_id(sidecar: Program) -> None:  # A18
     for raw in (b"[]", b'[{"id":1,"action":"ping"}]', b'"ping"', b"7", b"null", b"true"):
         assert sidecar.refusal(raw + b"\n")["code"] == "invalid_request", raw
 
 
 @pytest.mark.parametrize("digits", [19, 20, 400, 5000])
-def test_no_number_is_too_long_for_an_answer(sidecar: Sidecar, digits: int) -> None:  # A14
+def test_no_number_is_too_long_for_an_answer(sidecar: Program, digits: int) -> None:  # A14
     number = b"9" * digits
     for sign in (b"", b"-"):
         code = sidecar.refusal(b'{"id":%s%s,"action":"ping"}\n' % (sign, number))["code"]
@@ -110,12 +113,12 @@ def test_no_number_is_too_long_for_an_answer(sidecar: Sidecar, digits: int) -> N
         assert sidecar.refusal(line + b"\n", request_id)["code"] == code
 
 
-def test_an_id_may_be_a_number_a_string_or_absent(sidecar: Sidecar) -> None:
+def test_an_id_may_be_a_number_a_string_or_absent(sidecar: Program) -> None:
     for request_id in (0, -5, 2**63 - 1, -(2**63), "7", "", "é" * 128, "a b\n", ABSENT):
         assert sidecar.ask("ping", id=request_id)["success"], request_id
 
 
-def test_a_number_and_its_string_are_two_ids(sidecar: Sidecar, provider: Provider) -> None:
+def test_a_number_and_its_string_are_two_ids(sidecar: Program, provider: Provider) -> None:
     gate = provider.gate()
     provider.play("m", ANTHROPIC.begun("a", gate))
     provider.play("n", ANTHROPIC.answer("b"))
@@ -129,7 +132,7 @@ def test_a_number_and_its_string_are_two_ids(sidecar: Sidecar, provider: Provide
 
 @pytest.mark.parametrize("request_id", [7, "7", ABSENT], ids=["number", "string", "absent"])
 def test_an_id_in_use_is_refused_and_its_first_request_goes_on(
-    sidecar: Sidecar, provider: Provider, request_id: int | str | object
+    sidecar: Program, provider: Provider, request_id: int | str | object
 ) -> None:  # A09
     gate = provider.gate()
     provider.play("m", [*ANTHROPIC.begun("on", gate, "ward"), *ANTHROPIC.answer()[2:]])
@@ -151,7 +154,7 @@ def test_an_id_in_use_is_refused_and_its_first_request_goes_on(
     assert len(provider.calls("m")) == 1
 
 
-def test_an_id_is_free_again_after_its_end(sidecar: Sidecar, provider: Provider) -> None:  # A10
+def test_an_id_is_free_again_after_its_end(sidecar: Program, provider: Provider) -> None:  # A10
     provider.play("m", ANTHROPIC.answer("again"))
     for _ in range(5):
         assert text(sidecar.stream(sidecar.chat("m", id="same"))) == "again"
@@ -185,13 +188,13 @@ DEFAULTS: Object = {
 """Known fields, many with the values that they have when they are absent."""
 
 
-def test_an_unknown_field_is_ignored(sidecar: Sidecar, provider: Provider) -> None:  # A11
+def test_an_unknown_field_is_ignored(sidecar: Program, provider: Provider) -> None:  # A11
     provider.play("m", ANTHROPIC.answer("fine"))
     params = sidecar.params("m", x=1)
     assert text(sidecar.stream(sidecar.send("stream_chat", params, provider="anthropic", y=[1]))) == "fine"
 
 
-def test_a_strict_host_is_told_of_unknown_fields_and_of_no_others(sidecar: Sidecar, provider: Provider) -> None:  # A11
+def test_a_strict_host_is_told_of_unknown_fields_and_of_no_others(sidecar: Program, provider: Provider) -> None:  # A11
     assert sidecar.ask("initialize", {"strict": True})["success"]
     for change, param in UNKNOWN:
         request: Object = {"provider": "anthropic", "params": CHAT} | change
@@ -204,21 +207,21 @@ def test_a_strict_host_is_told_of_unknown_fields_and_of_no_others(sidecar: Sidec
     assert sidecar.ask("initialize", {"strict": False})["success"]
 
 
-def test_of_two_equal_keys_the_last_counts_everywhere(sidecar: Sidecar, provider: Provider) -> None:  # A16
+def test_of_two_equal_keys_the_last_counts_everywhere(sidecar: Program, provider: Provider) -> None:  # A16
     provider.play("last", ANTHROPIC.answer("fine"))
     line = sidecar.line(sidecar.request("stream_chat", sidecar.params("last"), provider="anthropic", id="twice"))
     sidecar.write(line.replace(b'"model"', b'"model": "first", "model"').replace(b'"id"', b'"id": "once", "id"'))
     assert text(sidecar.stream("twice")) == "fine"
 
 
-def test_an_unknown_provider_is_told_which_there_are(sidecar: Sidecar) -> None:  # A21
+def test_an_unknown_provider_is_told_which_there_are(sidecar: Program) -> None:  # A21
     error = sidecar.ask("stream_chat", CHAT, provider=MARK)["error"]
     assert error["code"] == "unknown_provider"
     assert all(name in error["message"] for name in ("anthropic", "openai", "replay"))
     assert MARK not in error["message"]
 
 
-def test_an_unknown_action_is_told_which_there_are(sidecar: Sidecar) -> None:  # A21
+def test_an_unknown_action_is_told_which_there_are(sidecar: Program) -> None:  # A21
     message = sidecar.ask(MARK)["error"]["message"]
     assert all(name in message for name in ("stream_chat", "cancel", "list_models"))
 
@@ -237,7 +240,7 @@ TRICKS = (
 )
 
 
-def test_what_looks_like_code_is_plain_data(sidecar: Sidecar, provider: Provider) -> None:  # A05, A15, A22
+def test_what_looks_like_code_is_plain_data(sidecar: Program, provider: Provider) -> None:  # A05, A15, A22
     provider.play("m", ANTHROPIC.answer(*TRICKS))
     content = "".join(TRICKS) + "\U0001f600"
     params = sidecar.params("m") | {"messages": [{"role": "user", "content": content}], **dict.fromkeys(TRICKS, "x")}
@@ -273,7 +276,7 @@ ADDRESSES = (
 )
 
 
-def test_an_address_that_nobody_means_is_refused_and_not_called(sidecar: Sidecar, provider: Provider) -> None:  # A23
+def test_an_address_that_nobody_means_is_refused_and_not_called(sidecar: Program, provider: Provider) -> None:  # A23
     before = provider.connections
     for address in ADDRESSES:
         here = address.replace("127.0.0.1", f"127.0.0.1:{provider.port}") if ":9" not in address else address
@@ -291,7 +294,7 @@ def test_an_address_without_a_key_in_the_same_request_is_not_called(
 ) -> None:  # A23
     before = provider.connections
     env = environment(tmp_path, ANTHROPIC_API_KEY=CANARY, OPENAI_API_KEY=CANARY)
-    with Sidecar(tmp_path, provider, env=env) as sidecar:
+    with InProcess(tmp_path, provider, env=env) as sidecar:
         for shape in (ANTHROPIC, OPENAI):
             params = sidecar.params("m", shape)
             del params["api_key"]
@@ -302,7 +305,7 @@ def test_an_address_without_a_key_in_the_same_request_is_not_called(
     assert provider.connections == before
 
 
-def test_without_a_key_a_chat_is_told_where_to_put_one(sidecar: Sidecar) -> None:
+def test_without_a_key_a_chat_is_told_where_to_put_one(sidecar: Program) -> None:
     error = sidecar.ask("stream_chat", CHAT, provider="anthropic")["error"]
     assert error["code"] == "auth_required"
     assert "ANTHROPIC_API_KEY" in error["hint"]

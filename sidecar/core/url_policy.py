@@ -32,19 +32,21 @@ def check_base_url(url: str, where: str, *, private_network: bool) -> str:
     Raises: SidecarError `invalid_request` for *where*. It never repeats the address.
     """
     if len(url) > MAX_URL_CHARS or not url.isascii() or any(c <= " " or c == "\x7f" or c in '<>"\\^`{|}' for c in url):
-        raise invalid_request(f"`{where}` is not a plain URL.", where)
+        raise invalid_request(
+            f"`{where}` must be a URL in ASCII without spaces or quotes, of at most {MAX_URL_CHARS} characters.", where
+        )
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
     except ValueError:
-        raise invalid_request(f"`{where}` is not a URL.", where) from None
+        raise invalid_request(f"`{where}` must be a URL.", where) from None
     if parts.scheme not in ("https", "http") or not host:
         raise invalid_request(f"`{where}` must be an https: URL with a host.", where)
     if parts.username is not None or parts.password is not None or "?" in url or "#" in url:
         raise invalid_request(f"`{where}` must have no user name, query or fragment.", where)
     kind = _kind(host)
     if kind == "link_local":
-        raise invalid_request(f"`{where}` names a link-local address.", where)
+        raise invalid_request(f"`{where}` must not be a link-local address.", where)
     if parts.scheme == "http" and kind != "loopback" and not (kind == "private" and private_network):
         raise invalid_request(f"`{where}` must be https:, because plain http is allowed only to this machine.", where)
     return url.rstrip("/")

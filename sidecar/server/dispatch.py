@@ -45,7 +45,7 @@ def _make_too_long_error(line: TooLong) -> SidecarError:
         return SidecarError(
             "internal_error", "There is not enough memory for a line of this length.", reason="no_memory"
         )
-    text = f"The line is longer than {framing.MAX_LINE_BYTES} bytes; the rest of it was skipped."
+    text = f"The line is longer than {framing.MAX_LINE_BYTES} bytes and was skipped."
     return invalid_request(text, reason="line_too_long")
 
 
@@ -66,7 +66,7 @@ def _start(app: App, envelope: Envelope, line: bytes) -> None:
     if action is None:
         raise invalid_request(f"`action` must be one of: {', '.join(ACTIONS)}.", "action")
     if app.leaving and envelope.action != "shutdown":
-        raise SidecarError("shutting_down", "The process is leaving and takes no new requests.")
+        raise SidecarError("shutting_down", "The sidecar is shutting down and takes no new requests.")
     if envelope.id in app.requests and (envelope.id is not msgspec.UNSET or isinstance(action, TaskAction)):
         raise make_duplicate_error(envelope.id)
     params = framing.decode_params(envelope.params, PARAMS[envelope.action])
@@ -76,7 +76,9 @@ def _start(app: App, envelope: Envelope, line: bytes) -> None:
         app.reply(envelope.id, action.handler(app, params))
         return
     if len(app.requests) >= MAX_OPEN:
-        raise SidecarError("queue_full", "Too many requests are open.", retry_after_ms=1000)
+        raise SidecarError(
+            "queue_full", f"{MAX_OPEN} requests are open. Wait until one of them ends.", retry_after_ms=1000
+        )
     request = OpenRequest(envelope, app.write_queue.open_lane(envelope.id), streams=action.streams)
     app.requests.register(request)
     if envelope.timeout is not None:
@@ -115,7 +117,7 @@ def _make_cancelled_error(request: OpenRequest) -> SidecarError:
         text = f"The request took longer than its limit of {state.limit_ms} ms."
         return SidecarError("timeout", text, phase=state.progress.phase or "total", reason="deadline")
     if state.reason == "shutting_down":
-        return SidecarError("shutting_down", "The process is leaving.")
+        return SidecarError("shutting_down", "The sidecar is shutting down.")
     return SidecarError("cancelled", "The request was cancelled.")
 
 

@@ -182,7 +182,7 @@ def _decoder(kind: type[T]) -> msgspec.json.Decoder[T]:
 def make_parse_error(error: Exception) -> SidecarError:
     """Return the `parse_error` of a line that is not JSON. It says where the mistake is, and not what is there."""
     if isinstance(error, RecursionError):
-        return SidecarError("parse_error", "The line is nested too deeply.")
+        return SidecarError("parse_error", f"The line is nested more than {MAX_DEPTH} levels deep.")
     if isinstance(error, UnicodeDecodeError):
         return SidecarError("parse_error", f"The line is not UTF-8 (byte {error.start}).")
     detail = str(error)

@@ -99,5 +99,6 @@ class OpenRequests:
 
 def make_duplicate_error(key: Key) -> SidecarError:
     """Return the error for an id that is in use."""
-    text = "A request without an id is still open." if key is msgspec.UNSET else "A request with this id is still open."
+    is_nameless = key is msgspec.UNSET
+    text = "A request without an `id` is still open." if is_nameless else "A request with this `id` is still open."
     return SidecarError("invalid_request", text, param="id", reason="duplicate_id")

@@ -38,7 +38,7 @@ def test_a_credential_cannot_hide_behind_what_is_invisible(hidden: str) -> None:
     assert "CANARY" not in clean_text(f"key: s{hidden}k-CAN{hidden}ARY-01{hidden}23456789")
 
 
-def test_every_field_that_repeats_a_provider_is_clean() -> None:
+def test_every_field_with_text_of_a_provider_is_clean() -> None:
     canary = "sk-CANARY-0123456789"
     reported = ReportedError(message=canary, codes=(canary,), param=f"\x1b[2J{canary}\n", request_id=canary)
     body = classify_error(reported, 400, {"x-request-id": canary}, {}).body

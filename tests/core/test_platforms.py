@@ -1,4 +1,4 @@
-"""How the parent's end is noticed on systems that are not this one: by stand-ins for what they have."""
+"""How the end of the parent is noticed on other systems, with stand-ins for their functions."""
 
 import ctypes
 import os
@@ -62,7 +62,7 @@ def waiting(parent: platforms.Parent) -> Callable[[], bool]:
     return parent.wait
 
 
-def test_kqueue_tells_of_the_parents_exit(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_kqueue_reports_the_end_of_the_parent(monkeypatch: pytest.MonkeyPatch) -> None:
     kernel = Kernel()
     install(monkeypatch, kernel)
     assert waiting(platforms.find_parent())()
@@ -71,7 +71,7 @@ def test_kqueue_tells_of_the_parents_exit(monkeypatch: pytest.MonkeyPatch) -> No
     assert kernel.closed
 
 
-def test_a_parent_that_went_before_kqueue_was_asked_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_parent_that_ended_before_kqueue_was_asked_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     install(monkeypatch, kernel := Kernel())
     monkeypatch.setattr(platforms, "PARENT_PID", STRANGER)
     assert waiting(platforms.find_parent())()
@@ -80,7 +80,7 @@ def test_a_parent_that_went_before_kqueue_was_asked_is_not_waited_for(monkeypatc
     assert waiting(platforms.find_parent())()
 
 
-def test_where_kqueue_refuses_nothing_is_concluded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_refusal_of_kqueue_says_nothing_about_the_parent(monkeypatch: pytest.MonkeyPatch) -> None:
     install(monkeypatch, kernel := Kernel(PermissionError()))
     assert not waiting(platforms.find_parent())()
     assert kernel.closed
@@ -114,7 +114,7 @@ def on_windows(monkeypatch: pytest.MonkeyPatch, kernel: Kernel32, error: int = 0
     return platforms.find_parent()
 
 
-def test_on_windows_a_handle_that_is_taken_at_the_start_tells_of_the_parents_end(
+def test_on_windows_a_handle_reports_the_end_of_the_parent(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     kernel = Kernel32(there=True)
@@ -128,7 +128,7 @@ def test_on_windows_a_handle_that_is_taken_at_the_start_tells_of_the_parents_end
 
 
 @pytest.mark.parametrize(("error", "gone"), [(NO_SUCH_PROCESS, True), (5, False)], ids=["none such", "access denied"])
-def test_on_windows_a_parent_without_a_handle_has_gone_or_is_not_known(
+def test_on_windows_a_parent_without_a_handle_has_ended_or_is_unknown(
     monkeypatch: pytest.MonkeyPatch, error: int, gone: bool
 ) -> None:
     parent = on_windows(monkeypatch, Kernel32(there=False, handle=0), error)

@@ -1,4 +1,4 @@
-"""Where a key and a prompt may be sent: every other address is refused, unnamed in the refusal."""
+"""The addresses that a key and a prompt may be sent to. The error for any other does not repeat it."""
 
 import pytest
 from hypothesis import example, given, settings
@@ -36,14 +36,14 @@ def refused(url: str, *, private_network: bool = False) -> SidecarError:
         "http://[::ffff:127.0.0.1]:8080",
     ],
 )
-def test_what_is_taken(url: str) -> None:
+def test_an_allowed_address_is_returned(url: str) -> None:
     assert check_base_url(url, WHERE, private_network=False) == url
 
 
 @pytest.mark.parametrize(
     ("url", "kept"), [("https://h.example/", "https://h.example"), ("https://h.example/v1//", "https://h.example/v1")]
 )
-def test_a_slash_at_the_end_is_taken_away(url: str, kept: str) -> None:
+def test_a_trailing_slash_is_removed(url: str, kept: str) -> None:
     assert check_base_url(url, WHERE, private_network=False) == kept
 
 
@@ -94,7 +94,7 @@ def test_a_slash_at_the_end_is_taken_away(url: str, kept: str) -> None:
         pytest.param("https://h.example/" + "x" * 65536, id="64 kB"),
     ],
 )
-def test_what_is_no_plain_address(url: str) -> None:
+def test_what_is_no_plain_url_is_refused(url: str) -> None:
     body = refused(url, private_network=True).body
     assert (body.code, body.param) == ("invalid_request", WHERE)
     assert "example" not in body.message
@@ -133,7 +133,7 @@ def test_what_is_no_plain_address(url: str) -> None:
         pytest.param("255.255.255.255", id="broadcast"),
     ],
 )
-def test_addresses_that_nobody_serves_models_at(host: str, scheme: str, private_network: bool) -> None:
+def test_addresses_at_which_nobody_serves_models_are_refused(host: str, scheme: str, private_network: bool) -> None:
     assert refused(f"{scheme}://{host}/v1", private_network=private_network).body.code == "invalid_request"
 
 
@@ -149,12 +149,12 @@ def test_addresses_that_nobody_serves_models_at(host: str, scheme: str, private_
     ],
 )
 @pytest.mark.parametrize("private_network", [False, True])
-def test_plain_http_never_leaves_the_users_own_network(host: str, private_network: bool) -> None:
+def test_plain_http_is_refused_outside_the_users_network(host: str, private_network: bool) -> None:
     assert "https" in refused(f"http://{host}/v1", private_network=private_network).body.message
 
 
 @pytest.mark.parametrize("host", ["10.0.0.7", "172.16.0.1", "192.168.1.20:8000", "[fd00::7]", "[::ffff:192.168.1.20]"])
-def test_plain_http_to_private_addresses_is_for_servers_of_the_user(host: str) -> None:
+def test_plain_http_to_a_private_address_needs_a_server_of_the_users_own(host: str) -> None:
     url = f"http://{host}/v1"
     assert check_base_url(url, WHERE, private_network=True) == url
     refused(url)
@@ -193,7 +193,7 @@ def test_plain_http_to_private_addresses_is_for_servers_of_the_user(host: str) -
     st.booleans(),
 )
 @example("https://[::ffff:169.254.169.254]", False)
-def test_no_text_raises_anything_else_or_is_repeated(url: str, private_network: bool) -> None:
+def test_no_text_raises_another_error_or_is_repeated(url: str, private_network: bool) -> None:
     try:
         kept = check_base_url(url, WHERE, private_network=private_network)
     except SidecarError as error:

@@ -1,4 +1,4 @@
-"""Request lines: splitting, bounds, and what a refused line is told."""
+"""Request lines: how they are split and bounded, and the errors for those that are refused."""
 
 import json
 import time
@@ -310,7 +310,7 @@ def test_text_is_forwarded_untouched() -> None:
     assert chat.messages[0].content == text
 
 
-def test_find_unknown_fields_are_found_where_they_stand() -> None:
+def test_unknown_fields_are_found_with_their_paths() -> None:
     sent = {
         "model": "m",
         "new": 1,

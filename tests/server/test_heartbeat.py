@@ -1,4 +1,4 @@
-"""Silence told: one timer for all streams, none without one, and nothing more for a host that does not read."""
+"""`status` chunks for silent streams: one timer for all, and no more chunks for a host that does not read."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from sidecar.core.http import Transport
 
 BEAT_MS = 15_000
-LOOK_SECONDS = 3.0
+CHECK_SECONDS = 3.0
 
 
 class World:
-    """A host with open requests, its clock, and its timers, none of which moves by itself."""
+    """An app with open requests. Its clock and its timers move when the test says so."""
 
     def __init__(self, *events: str, reads: bool = True) -> None:
         self.now = 1000.0
@@ -59,10 +59,10 @@ class World:
         heartbeat.start(self.app)
         return entry
 
-    def pass_time(self, looks: int = 1) -> list[dict[str, Any]]:
+    def pass_time(self, checks: int = 1) -> list[dict[str, Any]]:
         """Let the timer run out so many times and return the chunks that were written."""
         before = len(self.written)
-        for _ in range(looks):
+        for _ in range(checks):
             assert len(self.timers) <= 1
             for seconds, run in [self.timers.pop() for _ in self.timers]:
                 self.now += seconds
@@ -74,12 +74,12 @@ class World:
 
 @pytest.fixture
 async def world(monkeypatch: pytest.MonkeyPatch) -> World:
-    """Return a host that asked to hear."""
-    return stopped(monkeypatch, World("status"))
+    """Return a world whose host asked for `status`."""
+    return control_time(monkeypatch, World("status"))
 
 
-def stopped(monkeypatch: pytest.MonkeyPatch, world: World) -> World:
-    """Give the clock and the timers to *world*."""
+def control_time(monkeypatch: pytest.MonkeyPatch, world: World) -> World:
+    """Let *world* be the clock and the timers of `heartbeat`, and return it."""
     monkeypatch.setattr(heartbeat, "time", world)
     monkeypatch.setattr(heartbeat, "event_loop", world)
     return world
@@ -89,7 +89,7 @@ async def test_one_timer_serves_all_streams_and_ends_with_the_last_of_them(world
     heartbeat.start(world.app)
     assert not world.timers
     entries = [world.open(number) for number in range(100)]
-    assert [seconds for seconds, _ in world.timers] == [LOOK_SECONDS]
+    assert [seconds for seconds, _ in world.timers] == [CHECK_SECONDS]
     world.pass_time()
     assert len(world.timers) == 1
     for entry in entries:
@@ -100,27 +100,27 @@ async def test_one_timer_serves_all_streams_and_ends_with_the_last_of_them(world
     assert len(world.timers) == 1
 
 
-async def test_no_timer_runs_for_who_did_not_ask_nor_for_requests_that_are_no_streams(
+async def test_no_timer_runs_without_streams_or_for_a_host_that_wants_no_status(
     monkeypatch: pytest.MonkeyPatch, world: World
 ) -> None:
     world.open(1, streams=False)
     assert not world.timers
-    other = stopped(monkeypatch, World("warnings"))
+    other = control_time(monkeypatch, World("warnings"))
     other.open(1)
     assert not other.timers
 
 
-async def test_silence_is_told_after_its_time_and_each_time_again(world: World) -> None:
+async def test_a_silent_stream_gets_a_status_after_each_interval(world: World) -> None:
     world.open(1, "headers")
     world.open(2, streams=False)
     assert world.pass_time(4) == []
-    told = {"type": "status", "state": "waiting", "phase": "headers"}
-    assert world.pass_time() == [told | {"silent_ms": BEAT_MS}]
+    status = {"type": "status", "state": "waiting", "phase": "headers"}
+    assert world.pass_time() == [status | {"silent_ms": BEAT_MS}]
     assert world.pass_time(4) == []
-    assert world.pass_time() == [told | {"silent_ms": 2 * BEAT_MS}]
+    assert world.pass_time() == [status | {"silent_ms": 2 * BEAT_MS}]
 
 
-async def test_a_chunk_ends_the_silence(world: World) -> None:
+async def test_a_chunk_starts_the_interval_again(world: World) -> None:
     entry = world.open(1, "idle")
     world.pass_time(4)
     entry.lane.send([Content("x")])
@@ -128,15 +128,15 @@ async def test_a_chunk_ends_the_silence(world: World) -> None:
     assert [chunk["silent_ms"] for chunk in world.pass_time()] == [BEAT_MS]
 
 
-async def test_a_host_that_does_not_read_is_told_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    world = stopped(monkeypatch, World("status", reads=False))
+async def test_a_host_that_does_not_read_gets_no_more_status(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = control_time(monkeypatch, World("status", reads=False))
     entry = world.open(1, "headers")
     world.pass_time(1000)
     # One with the writer, and one that waits for it.
     assert (len(world.written), entry.lane.next_seq) == (1, 2)
 
 
-async def test_after_the_last_line_or_a_cancel_nothing_is_told(world: World) -> None:
+async def test_no_status_follows_the_terminal_line_or_a_cancellation(world: World) -> None:
     ended, cancelled = world.open(1, "idle"), world.open(2, "idle")
     ended.lane.closed = True
     assert world.app.requests.cancel(2)
@@ -144,7 +144,7 @@ async def test_after_the_last_line_or_a_cancel_nothing_is_told(world: World) -> 
     assert ended.lane.next_seq == cancelled.lane.next_seq == 0
 
 
-async def test_a_host_that_wants_no_more_is_told_no_more(world: World) -> None:
+async def test_a_host_that_wants_no_more_status_gets_none(world: World) -> None:
     world.open(1, "idle")
     world.pass_time(4)
     world.app.begin_session(Initialize())
@@ -153,7 +153,7 @@ async def test_a_host_that_wants_no_more_is_told_no_more(world: World) -> None:
 
 
 @pytest.mark.parametrize(
-    ("phase", "retry_at", "told"),
+    ("phase", "retry_at", "expected"),
     [
         (None, 0.0, {"state": "waiting"}),
         ("queue", 0.0, {"state": "queued", "phase": "queue"}),
@@ -165,13 +165,15 @@ async def test_a_host_that_wants_no_more_is_told_no_more(world: World) -> None:
         ("idle", 0.0, {"state": "waiting", "phase": "idle"}),
     ],
 )
-def test_what_is_waited_for_is_told_by_its_phase(phase: Phase | None, retry_at: float, told: dict[str, Any]) -> None:
+def test_a_status_says_what_the_phase_is_waiting_for(
+    phase: Phase | None, retry_at: float, expected: dict[str, Any]
+) -> None:
     progress = Progress()
     progress.phase, progress.retry_at = phase, retry_at
     status = msgspec.to_builtins(heartbeat.make_status(progress, 15_000, 100.0))
-    assert status == {"type": "status", "silent_ms": 15_000} | told
+    assert status == {"type": "status", "silent_ms": 15_000} | expected
 
 
-def test_only_chats_that_stream_are_told_of() -> None:
+def test_only_streamed_chats_get_a_status() -> None:
     streaming = {name for name, action in ACTIONS.items() if isinstance(action, TaskAction) and action.streams}
     assert streaming == {"stream_chat", "resume"}

@@ -1,4 +1,4 @@
-"""What a params' value of the wrong shape is answered with: what it must be, in words of people."""
+"""A value of the wrong type in `params`: the error says what it must be, as a person would."""
 
 import json
 from typing import Any
@@ -29,15 +29,13 @@ CHAT = {"model": "m", "messages": [{"role": "user", "content": "Hi"}]}
         ({"options": {"cache": "on"}}, "params.options.cache", "auto, off"),
     ],
 )
-def test_a_word_that_a_field_does_not_have_is_answered_with_those_that_it_has(
-    fields: dict[str, Any], param: str, words: str
-) -> None:
+def test_the_error_for_an_unknown_word_lists_the_known_ones(fields: dict[str, Any], param: str, words: str) -> None:
     with pytest.raises(SidecarError) as caught:
         decode_params(json.dumps(CHAT | fields).encode(), Chat)
     assert (caught.value.body.param, caught.value.body.message) == (param, f"`{param}` must be one of: {words}.")
 
 
-def test_a_pattern_that_a_text_does_not_have_reads_as_people_write_it() -> None:
+def test_the_error_for_a_text_shows_the_pattern_as_people_write_it() -> None:
     with pytest.raises(SidecarError) as caught:
         decode_params(json.dumps(CHAT | {"model": "a\nb"}).encode(), Chat)
     assert caught.value.body.message == r"`params.model`: expected `str` matching `^[\x20-\x7e]+$`."

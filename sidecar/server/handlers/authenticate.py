@@ -59,14 +59,14 @@ async def _log_in(app: App, request: OpenRequest, name: str, params: Authenticat
         return await _store_key(app.upstream, name, params)
     if row.auth.login is not None:
         return await _log_in_by_device(app, request, provider)
-    raise invalid_request(f"{row.name} has no login but a key: `params.api_key` is required.", "params.api_key")
+    raise invalid_request(f"A login to {row.name} needs a key: set `params.api_key`.", "params.api_key")
 
 
 async def _store_key(up: Upstream, name: str, params: Authenticate) -> LoggedIn:
     resolved = await _resolve(up, name, params)
     credential = make_target(resolved).credential
     if credential is None:
-        raise invalid_request("The provider takes no key.", "params.api_key")
+        raise invalid_request("This provider takes no key.", "params.api_key")
     stored = Stored(
         kind=credential.kind,
         method="api_key",
@@ -115,7 +115,7 @@ async def _log_in_by_device(app: App, request: OpenRequest, provider: Provider) 
 async def _run_device_login(up: Upstream, provider: Provider, task: SharedTask[LoggedIn]) -> LoggedIn:
     row = provider.row
     if row.auth.login is None:
-        raise invalid_request(f"{row.name} has no login.", "provider")
+        raise invalid_request(f"{row.name} has no login in a browser.", "provider")
     at = device_flow.make_endpoints(row.auth.login, merge_settings(provider, None))
     code = await device_flow.begin(up.exchange, at)
     task.report(code.shown)

@@ -63,7 +63,7 @@ async def count_tokens(app: App, request: OpenRequest, params: CountTokens) -> d
 
 def _make_chat(params: CountTokens) -> Chat:
     if (params.messages is None) == (params.text is None):
-        raise invalid_request("Either `params.messages` or `params.text` is counted.", "params.messages")
+        raise invalid_request("Set either `params.messages` or `params.text`.", "params.messages")
     return Chat(
         model=params.model,
         messages=[Message(role="user", content=params.text or "")] if params.messages is None else params.messages,

@@ -211,7 +211,7 @@ def _walk(value: Any) -> list[dict[str, Any]]:
 
 
 def test_every_reason_that_the_program_gives_is_described() -> None:
-    given = keywords({"SidecarError", "invalid_request"}, "reason")
+    given = keywords({"SidecarError", "invalid_request", "with_fields"}, "reason")
     assert {"duplicate_id", "line_too_long", "redirect"} <= given
     assert not sorted(given - set(table("reason")))
 
@@ -287,7 +287,7 @@ def keywords(functions: set[str], name: str) -> set[str]:
         node
         for file in program()
         for node in ast.walk(tree_of(file))
-        if isinstance(node, ast.Call) and getattr(node.func, "id", "") in functions
+        if isinstance(node, ast.Call) and getattr(node.func, "id", getattr(node.func, "attr", "")) in functions
     )
     values = (keyword.value for call in calls for keyword in call.keywords if keyword.arg == name)
     constants = (node.value for value in values for node in ast.walk(value) if isinstance(node, ast.Constant))

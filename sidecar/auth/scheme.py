@@ -43,10 +43,10 @@ class Lookup(msgspec.Struct, frozen=True, kw_only=True):
     """The settings that nobody has given, and what the scheme may use to find them."""
 
     provider: str
-    lacking: frozenset[str]
-    """Their names."""
-    own: dict[str, Any]
-    """The settings that are given."""
+    names: frozenset[str]
+    """Of the settings that are looked for."""
+    settings: dict[str, Any]
+    """Those that have a value."""
     credential: Secret | None
     """What the request would be sent with; None: the machine's own credentials."""
     env: Mapping[str, str]

@@ -1,6 +1,6 @@
-"""What is said of models beside the built-in table: plain values, which `sidecar.catalogue.overlay` lays over it.
+"""What is known of models besides the built-in table: plain values, which `sidecar.catalogue.overlay` lays over it.
 
-Apart from that module because a process that only starts need not load the table.
+This is a module of its own because a process that only starts need not load the table.
 """
 
 from collections.abc import Mapping
@@ -26,7 +26,7 @@ class Refreshed(msgspec.Struct, frozen=True):
 
 
 class Overlay(msgspec.Struct, frozen=True):
-    """What is known beside the table."""
+    """All that is known besides the table."""
 
     corrections: Mapping[str, Mapping[str, Correction]] = {}
     """Provider → model → what the user says of it."""

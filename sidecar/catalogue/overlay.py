@@ -79,9 +79,9 @@ def list_names(overlay: Overlay, provider: str) -> list[str]:
 
 def list_added(overlay: Overlay, provider: str) -> list[str]:
     """Return the ids of the models of *provider* that only the user knows."""
-    own = overlay.corrections.get(provider, ())
+    corrected = overlay.corrections.get(provider, ())
     bare = msgspec.structs.replace(overlay, corrections={})
-    return [name for name in own if find_row(bare, provider, name) is None]
+    return [name for name in corrected if find_row(bare, provider, name) is None]
 
 
 def _apply_refresh(row: ModelRow | None, fresh: ModelRow) -> ModelRow:

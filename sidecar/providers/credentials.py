@@ -50,9 +50,9 @@ def has_identity(provider: Provider) -> bool:
         return True
     if any(all(map(setup.config.env.get, together)) for together in row.auth.identity_env):
         return True
-    own = read_settings(provider, None)
+    settings = read_settings(provider, None)
     return any(
-        key in own and str(own[key]).lower() != "false"
+        key in settings and str(settings[key]).lower() != "false"
         for key, setting in row.settings.items()
         if setting.names_identity
     )

@@ -60,9 +60,9 @@ def changes_server(provider: Provider, requested: Settings | None) -> bool:
     """Return whether the request's settings point the provider at another server than the user's do."""
     if requested is None:
         return False
-    own, asked = merge_settings(provider, None), msgspec.to_builtins(requested)
+    values, requested_values = merge_settings(provider, None), msgspec.to_builtins(requested)
     return any(
-        setting.binds_credential and asked.get(key) not in (None, own.get(key))
+        setting.binds_credential and requested_values.get(key) not in (None, values.get(key))
         for key, setting in provider.row.settings.items()
     )
 

@@ -1,7 +1,7 @@
-"""What a provider is resolved from: what the user has set, and what was found since the process began.
+"""What providers are resolved from: what the user has set, and what was found since the process started.
 
-Two values: `Config` never changes, `Found` is replaced whole whenever there is something new. Plain data, because a
-process that is only pinged loads it too.
+These are two values: `Config` never changes, and `Found` is replaced whenever there is something new. Both are plain
+data, because even a process that only answers pings loads them.
 """
 
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from sidecar.core.secret import Secret
 
 
 class Found(msgspec.Struct, frozen=True, kw_only=True):
-    """What was found when last looked for, by provider."""
+    """What was found when the sidecar last looked, by provider."""
 
     credentials: Mapping[str, Secret] = {}
     """Stored credentials."""
@@ -33,7 +33,7 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Setup(msgspec.Struct, frozen=True):
-    """Both of them, as one request sees them."""
+    """Both, as one request sees them."""
 
     config: Config
     found: Found = Found()

@@ -52,8 +52,8 @@ async def _discover(up: Upstream, resolved: ResolvedProvider, names: frozenset[A
     provider = resolved.provider
     lookup = Lookup(
         provider=provider.id,
-        lacking=names,
-        own=resolved.settings,
+        names=names,
+        settings=resolved.settings,
         credential=credentials.find_credential(provider, resolved.spec),
         env=up.config.env,
         exchange=up.exchange,
@@ -68,7 +68,7 @@ async def _ask_once(up: Upstream, provider: Provider, lookup: Lookup) -> dict[st
     answers: dict[Any, _Answer] = up.discovered_settings
     credential = lookup.credential
     digest = hashlib.sha256(credential.reveal().encode()).digest() if credential else b""
-    key = (provider.id, lookup.lacking, str(sorted(lookup.own.items(), key=str)), digest)
+    key = (provider.id, lookup.names, str(sorted(lookup.settings.items(), key=str)), digest)
     answer = answers.get(key)
     if answer is not None and anyio.current_time() < answer.until:
         return answer.settings
@@ -79,7 +79,7 @@ async def _ask_once(up: Upstream, provider: Provider, lookup: Lookup) -> dict[st
         if len(answers) >= MAX_KEPT:
             answers.clear()
         # Where the lack of one is an error, the user mends that and tries again.
-        if all(each in settings or row.settings[each].default is not None for each in lookup.lacking):
+        if all(each in settings or row.settings[each].default is not None for each in lookup.names):
             answers[key] = _Answer(settings, anyio.current_time() + LOOK_SECONDS)
         return settings
 

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from sidecar.catalogue import build, models
+from sidecar.catalogue import build, build_rules, models
 from sidecar.catalogue.models import ModelRow, Rates
 
 FACTS = sorted(Path(__file__).parents[2].resolve().parent.glob("*/facts/catalogue/models.json"))
@@ -29,7 +29,7 @@ def made(**fields: Any) -> ModelRow:
     """Return the row that the build makes of a fact with *fields*, written and read again."""
     fact = {"provider": "groq", "id": "m", "name": "M"} | fields
     rows = msgspec.json.decode(build.build(msgspec.json.encode([fact])), type=dict[str, dict[str, ModelRow]])
-    return rows[build.PROVIDERS[str(fact["provider"])]][str(fact["id"])]
+    return rows[build_rules.PROVIDERS[str(fact["provider"])]][str(fact["id"])]
 
 
 def test_an_unknown_fact_stays_unknown() -> None:

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from protocol.replies import ModelInfo
-from sidecar.catalogue import build, models
+from sidecar.catalogue import build_rules, models
 from sidecar.catalogue.corrections import Overlay
 from sidecar.catalogue.models import ModelRow, Rates, find_row, read_rows
 from sidecar.catalogue.overlay import complete
@@ -40,7 +40,7 @@ def rates(row: ModelRow) -> list[Rates]:
 
 
 def test_every_provider_that_has_a_table_of_models_is_there() -> None:
-    assert set(FILE) == set(build.PROVIDERS.values())
+    assert set(FILE) == set(build_rules.PROVIDERS.values())
     assert all(FILE.values())
 
 

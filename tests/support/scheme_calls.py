@@ -80,8 +80,8 @@ class Authorizer:
         """Return a lookup of settings that are *lacking*."""
         return Lookup(
             provider=self.provider,
-            lacking=frozenset(lacking),
-            own={},
+            names=frozenset(lacking),
+            settings={},
             credential=credential,
             env=env,
             exchange=self.exchange,

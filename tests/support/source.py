@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[2]
 
-BUILD = "sidecar/catalogue/build.py"
+BUILD = ("sidecar/catalogue/build.py", "sidecar/catalogue/build_rules.py")
 """The script that makes the table of models: no part of the program, and made of providers' names."""
 
 
@@ -36,7 +36,7 @@ def files(*folders: str) -> list[str]:
 
 def program() -> list[str]:
     """Return the files of the program itself."""
-    return [file for file in files("sidecar") if file != BUILD]
+    return [file for file in files("sidecar") if file not in BUILD]
 
 
 def imports(file: str) -> Iterator[Use]:

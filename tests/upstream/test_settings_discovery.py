@@ -102,7 +102,7 @@ async def test_what_is_lacking_is_asked_for_once_for_all_who_need_it(asked: list
         await resolve(made, spec("amazon-bedrock", model=None))
         assert made.setup.found.settings == {}
     assert regions == ["eu-west-1"] * 20
-    assert [lookup.lacking for lookup in asked] == [{"region"}]
+    assert [lookup.names for lookup in asked] == [{"region"}]
 
 
 async def test_an_answer_is_good_for_a_moment(asked: list[Lookup], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -131,7 +131,7 @@ async def test_another_profile_and_another_credential_are_other_questions(asked:
         for more in ({}, {"settings": {"profile": "work"}}, {"api_key": "another-key"}):
             for _ in range(2):
                 await resolve(made, spec(**more))
-    assert [lookup.own.get("profile") for lookup in asked] == [None, "work", None]
+    assert [lookup.settings.get("profile") for lookup in asked] == [None, "work", None]
     assert [lookup.credential.reveal() for lookup in asked if lookup.credential] == [
         *["made-up-key"] * 2,
         "another-key",

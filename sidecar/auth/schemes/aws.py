@@ -73,7 +73,7 @@ async def renew(call: Call, error: SidecarError) -> Target | None:
 
 async def find_settings(lookup: Lookup) -> dict[str, str]:
     """Return the region of the profile, nothing where it names none."""
-    work = partial(aws_files.read_region, lookup.env, lookup.own.get("profile"))
+    work = partial(aws_files.read_region, lookup.env, lookup.settings.get("profile"))
     return await anyio.to_thread.run_sync(work, abandon_on_cancel=True)
 
 

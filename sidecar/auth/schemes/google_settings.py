@@ -42,7 +42,7 @@ async def find(lookup: Lookup) -> dict[str, str]:
     configured = await anyio.to_thread.run_sync(read_gcloud, lookup.env, abandon_on_cancel=True)
     location = configured.get("ai/region")
     found = {"location": location} if location else {}
-    if "project" in lookup.lacking and (project := await _find_project(lookup, configured.get("core/project"))):
+    if "project" in lookup.names and (project := await _find_project(lookup, configured.get("core/project"))):
         found["project"] = project
     return found
 
@@ -53,7 +53,7 @@ async def _find_project(lookup: Lookup, configured: str | None) -> str | None:
         # Whose it is does not show.
         return configured
     try:
-        source = await google_files.find(lookup.env, lookup.own, credential)
+        source = await google_files.find(lookup.env, lookup.settings, credential)
     except SidecarError:
         return configured
     if configured and not source.is_named:

@@ -120,13 +120,13 @@ def _spellings(credential: str) -> set[str]:
     from base64 import b64encode  # As above.
 
     plain = credential.encode()
-    found = {credential}
+    spellings = {credential}
     for shift, first in ((0, 0), (1, 2), (2, 3)):
         # The characters that depend on this credential alone, and not on what comes before and after it.
         last = (shift + len(plain)) * 8 // 6
         coded = b64encode(bytes(shift) + plain)[first:last].decode()
-        found |= {coded, coded.replace("+", "-").replace("/", "_")}
-    return found
+        spellings |= {coded, coded.replace("+", "-").replace("/", "_")}
+    return spellings
 
 
 def invalid_request(message: str, param: str | None = None, **fields: str) -> SidecarError:

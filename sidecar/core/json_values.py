@@ -70,11 +70,11 @@ def _simplify_pattern(match: re.Match[str]) -> str:
 
 def _choices_at(kind: type, path: str) -> list[str]:
     """Return the values that the field at *path* of a *kind* may have. The path is as msgspec writes it."""
-    found = _expand_unions([inspect.type_info(kind)])
+    types = _expand_unions([inspect.type_info(kind)])
     # All entries of a list or a table have the same type.
     for step in filter(None, re.sub(r"\[[^\]]*\]", ".[", path).split(".")):
-        found = _expand_unions([inner for each in found for inner in _types_at(each, step)])
-    return [str(word) or '""' for each in found if isinstance(each, inspect.LiteralType) for word in each.values]
+        types = _expand_unions([inner for each in types for inner in _types_at(each, step)])
+    return [str(word) or '""' for each in types if isinstance(each, inspect.LiteralType) for word in each.values]
 
 
 def _expand_unions(types: list[inspect.Type]) -> list[inspect.Type]:

@@ -135,15 +135,15 @@ def parse_host_variable(value: str, default_port: int, hosted: str | None) -> st
     envconfig/config.go.
     """
     value = value.strip().strip("\"'")
-    scheme, found, rest = value.partition("://")
-    if not found:
+    scheme, separator, rest = value.partition("://")
+    if not separator:
         scheme, rest = "http", value
     authority, slash, path = rest.partition("/")
     host, port = _host_and_port(authority)
     host = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "127.0.0.1"}.get(host, host)  # noqa: S104 - what to replace
-    if hosted and host == get_host(hosted) and not found:
+    if hosted and host == get_host(hosted) and not separator:
         scheme, default_port = "https", 443
-    if found:
+    if separator:
         default_port = 443 if scheme == "https" else 80
     shown = f"[{host}]" if ":" in host else host
     return f"{scheme}://{shown}:{port or default_port}{slash}{path}".rstrip("/")

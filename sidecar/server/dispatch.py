@@ -55,10 +55,10 @@ def _find_id(line: bytes) -> ReplyId:
     if not isinstance(raw, dict):
         return None
     try:
-        found: ReplyId = msgspec.convert(raw["id"], framing.ID_TYPE) if "id" in raw else msgspec.UNSET
+        request_id: ReplyId = msgspec.convert(raw["id"], framing.ID_TYPE) if "id" in raw else msgspec.UNSET
     except msgspec.ValidationError:
         return None
-    return found
+    return request_id
 
 
 def _start(app: App, envelope: Envelope, line: bytes) -> None:
@@ -123,10 +123,10 @@ def _make_cancelled_error(request: OpenRequest) -> SidecarError:
 
 def _find_sidecar_error(error: Exception) -> SidecarError:
     """Return the only SidecarError in a group of exceptions, or an internal error."""
-    found: BaseException = error
-    while isinstance(found, BaseExceptionGroup) and len(found.exceptions) == 1:
-        found = found.exceptions[0]
-    return found if isinstance(found, SidecarError) else _make_internal_error(error)
+    inner: BaseException = error
+    while isinstance(inner, BaseExceptionGroup) and len(inner.exceptions) == 1:
+        inner = inner.exceptions[0]
+    return inner if isinstance(inner, SidecarError) else _make_internal_error(error)
 
 
 def _make_internal_error(error: Exception) -> SidecarError:

@@ -223,10 +223,10 @@ def sniff_id(head: bytes) -> int | str | None:
 
 def _parse_id(token: bytes) -> int | str | None:
     try:
-        found: int | str = msgspec.json.decode(token, type=ID_TYPE)
+        request_id: int | str = msgspec.json.decode(token, type=ID_TYPE)
     except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError):
         return None
-    return found
+    return request_id
 
 
 _PLAIN_KEY = re.compile(r"[\w$@-]{1,64}", re.ASCII)

@@ -63,9 +63,9 @@ async def serve(config: Config, descriptors: stdio.Descriptors, leave: Callable[
             await finished.wait()
             app.leaving = True
             app.requests.cancel_all("shutting_down")
-            async with anyio.create_task_group() as last:
-                last.start_soon(_flush, write_queue)
-                last.start_soon(_close_ledger, app)
+            async with anyio.create_task_group() as closing:
+                closing.start_soon(_flush, write_queue)
+                closing.start_soon(_close_ledger, app)
             event_loop.call_later(GIVE_UP_SECONDS, leave, 0)
             tasks.cancel_scope.cancel()
     except ExceptionGroup:

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.test_copilot import models
 from tests.e2e.test_ledger import MODEL
 from tests.support.fake_provider import CLOSE, Provider, Step
 from tests.support.fake_services import Answer, Services, document
@@ -48,7 +47,7 @@ WAYS = {"openai_chat": chat_events, "openai_responses": response_events, "anthro
 
 
 def billed(services: Services, folder: Path, wire: str, answer: Answer) -> Object:
-    services.answer("GET *", models())
+    services.answer("GET *", document({"data": []}))
     services.answer("POST *", answer)
     with online(services, folder, GH_COPILOT_TOKEN="CANARY-github") as sidecar:
         given = params(wire) | {"model": "gpt-5.6-luna"}

@@ -128,8 +128,10 @@ def _make_refusal(error: Any) -> SidecarError:
     status = error.status_code
     if status is None:
         return SidecarError("auth_required", "The Anthropic login cannot be used.", hint=_HINT)
-    if status >= 500 or status == 429:
-        return SidecarError("provider_error", "Anthropic could not make an access token.", provider_status=status)
+    if status < 300 or status >= 500 or status == 429:
+        # A success that holds no token is the server's fault too.
+        text = "Anthropic could not make an access token."
+        return SidecarError("provider_error", text, provider_status=None if status < 300 else status)
     return SidecarError("auth_required", "Anthropic no longer accepts this machine's login.", hint=_HINT)
 
 

@@ -34,7 +34,7 @@ ELSEWHERE = {
     "D18": "tests/codecs/test_sse.py::test_the_events_are_those_of_the_specification",
     "D26": "tests/upstream/test_http_client_outside.py::test_a_proxy_that_refuses",
     "D29": "tests/auth/test_aws.py::test_a_wrong_clock_is_set_right_by_what_aws_says_however_often_it_says_so",
-    "E10": "tests/e2e/test_copilot.py::test_a_refused_session_is_exchanged_once_more_and_then_told",
+    "E10": "tests/auth/test_copilot.py::test_a_refused_session_is_exchanged_once_more_and_then_told",
     "E13": "tests/wires/test_fixtures.py::test_a_reply_decodes_to_the_chunks_of_its_fixture_however_it_is_split",
     "E14": "tests/wires/test_fixtures.py::test_a_reply_decodes_to_the_chunks_of_its_fixture_however_it_is_split",
     "E17": "tests/wires/test_fixtures.py::test_a_reply_decodes_to_the_chunks_of_its_fixture_however_it_is_split",

@@ -25,13 +25,17 @@ from protocol.requests import Initialize
 from sidecar.config.values import Config
 from sidecar.core.errors import SidecarError
 from sidecar.core.http import Transport
+from sidecar.core.log import find_origin, log
 from sidecar.server.open_requests import OpenRequest, OpenRequests
-from sidecar.server.write_queue import WriteQueue
+from sidecar.server.write_queue import UNWRITABLE, WriteQueue
 from sidecar.tokens.counter import Counter
 from sidecar.upstream.context import Upstream
 
 if TYPE_CHECKING:
     from anyio.abc import TaskGroup
+
+
+UNWRITABLE_TEXT = "The answer holds a value that cannot be written as JSON: nested too deeply, say, or too large."
 
 
 class App:
@@ -79,20 +83,30 @@ class App:
         lane = request.lane
         if lane.dropped:
             return
-        if not lane.closed:
-            if isinstance(data, Done):
-                lane.close(Streamed(lane.id, True, True, lane.next_seq, data))  # noqa: FBT003 - wire fields
-            elif isinstance(data, LoggedIn):
-                lane.close(StreamedLogin(lane.id, True, True, lane.next_seq, data))  # noqa: FBT003 - wire fields
-            else:
-                lane.close(Reply(lane.id, True, data))  # noqa: FBT003 - a wire field
+        line: msgspec.Struct
+        if isinstance(data, Done):
+            line = Streamed(lane.id, True, True, lane.next_seq, data)  # noqa: FBT003 - wire fields
+        elif isinstance(data, LoggedIn):
+            line = StreamedLogin(lane.id, True, True, lane.next_seq, data)  # noqa: FBT003 - wire fields
+        else:
+            line = Reply(lane.id, True, data)  # noqa: FBT003 - a wire field
+        try:
+            lane.close(line)
+        except UNWRITABLE as error:
+            log("error", "reply.unwritable", **find_origin(error))
+            self.fail(request, SidecarError("provider_error", UNWRITABLE_TEXT, reason="bad_event"))
+            return
         self.requests.release(request)
 
     def fail(self, request: OpenRequest, error: SidecarError) -> None:
         """Write the terminal line of a *request* that failed, and free its id."""
         lane = request.lane
-        if not lane.closed:
-            lane.close(Failed(lane.id, False, _complete(error.body, request)))  # noqa: FBT003 - a wire field
+        body = _complete(error.body, request)
+        try:
+            lane.close(Failed(lane.id, False, body))  # noqa: FBT003 - a wire field
+        except UNWRITABLE as failure:
+            log("error", "error.unwritable", **find_origin(failure))
+            lane.close(Failed(lane.id, False, _strip(body)))  # noqa: FBT003 - a wire field
         self.requests.release(request)
 
     def warn(self, warning: Warn) -> None:
@@ -117,6 +131,22 @@ def _complete(body: ErrorBody, request: OpenRequest) -> ErrorBody:
         usage=progress.usage,
         cost=progress.cost,
         elapsed_ms=request.state.elapsed_ms,
+    )
+
+
+def _strip(body: ErrorBody) -> ErrorBody:
+    """Return *body* with its words and numbers alone, which can always be written."""
+    return ErrorBody(
+        code=body.code,
+        message=body.message,
+        retryable=body.retryable,
+        provider=body.provider,
+        model=body.model,
+        phase=body.phase,
+        reason=body.reason,
+        partial=body.partial,
+        partial_seq=body.partial_seq,
+        elapsed_ms=body.elapsed_ms,
     )
 
 

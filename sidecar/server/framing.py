@@ -253,9 +253,14 @@ _LINE_BREAKERS = re.compile(b"\x7f|\xc2[\x80-\x9f]|\xe2\x80[\xa8\xa9]|\xef\xbb\x
 """DEL, the C1 controls, U+2028, U+2029 and U+FEFF in UTF-8."""
 
 
-def encode_line(line: msgspec.Struct) -> bytes:
-    """Return *line* as one line of compact JSON with its LF."""
-    return escape_line_breaks(encoder.encode(line)) + b"\n"
+def encode_line(line: msgspec.Struct) -> bytearray:
+    """Return *line* as one line of compact JSON with its LF, in one buffer: a second copy may be too much."""
+    encoded = bytearray()
+    encoder.encode_into(line, encoded)
+    if not encoded.isascii() or b"\x7f" in encoded:
+        encoded[:] = escape_line_breaks(encoded)
+    encoded += b"\n"
+    return encoded
 
 
 def escape_line_breaks(lines: bytes | bytearray) -> bytes:

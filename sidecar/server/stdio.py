@@ -153,7 +153,11 @@ class Output:
     def _write(self) -> None:
         while True:
             batch, on_written = self._batches.get()
-            ok = _write_all(self._fd, batch)
+            try:
+                ok = _write_all(self._fd, batch)
+            except (MemoryError, RuntimeError, ValueError):
+                # The queue must hear of it, or it waits for ever.
+                ok = False
             self._idle.set()
             try:
                 self._call_in_loop(on_written, ok)

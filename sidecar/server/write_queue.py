@@ -12,6 +12,7 @@ import anyio
 import msgspec
 
 from protocol.replies import Chunk, LoginChunk, ReplyId, Streamed
+from sidecar.core.log import find_origin, log
 from sidecar.server.framing import encode_line, encoder, escape_line_breaks
 
 BATCH_BYTES = 64 * 1024
@@ -31,6 +32,10 @@ SEGMENT_BYTES = 4096
 
 MIN_LANE_BYTES = 8192
 """A lane that holds no more than this is never full, however many lanes there are."""
+
+
+UNWRITABLE = (ValueError, OverflowError, RecursionError, TypeError, MemoryError)
+"""What encoding a line raises for a value that JSON cannot hold, or that is nested too deeply or too large."""
 
 
 class _Segment:
@@ -81,12 +86,19 @@ class Lane:
         segment = self._open_segment()
         lines, seq, encode_into = segment.lines, self.next_seq, encoder.encode_into
         before = len(lines)
-        for chunk in chunks:
-            encode_into(Streamed(self.id, True, True, seq, chunk), lines, -1)  # type: ignore[arg-type]  # noqa: FBT003 - wire fields, alike for both
-            lines += b"\n"
-            seq += 1
-        if not lines.isascii() or b"\x7f" in lines:
-            lines[before:] = escape_line_breaks(lines[before:])
+        try:
+            for chunk in chunks:
+                encode_into(Streamed(self.id, True, True, seq, chunk), lines, -1)  # type: ignore[arg-type]  # noqa: FBT003 - wire fields, alike for both
+                lines += b"\n"
+                seq += 1
+            if not lines.isascii() or b"\x7f" in lines:
+                lines[before:] = escape_line_breaks(lines[before:])
+        except BaseException:
+            # Half a line must not reach the host.
+            del lines[before:]
+            if not lines:
+                self._segments.pop()
+            raise
         self.next_seq = seq
         segment.last_seq = seq - 1
         self.queued_bytes += len(lines) - before
@@ -94,16 +106,21 @@ class Lane:
             self._queue.schedule(self)
 
     def close(self, line: msgspec.Struct) -> None:
-        """Queue the terminal *line*. What is sent later is ignored."""
+        """Queue the terminal *line*. What is sent later is ignored.
+
+        Raises: one of UNWRITABLE when the line cannot be encoded; the lane stays open for another one.
+        """
         if not self.closed:
-            self.closed = True
             lines = encode_line(line)
-            self._segments.append(_Segment(bytearray(lines), None))
+            self.closed = True
+            self._segments.append(_Segment(lines, None))
             self.queued_bytes += len(lines)
             self._queue.schedule(self)
 
     def drop(self) -> None:
-        """Discard the chunks that still wait, and those that are sent later."""
+        """Discard the chunks that still wait, and those that are sent later. A closed lane keeps its lines."""
+        if self.closed:
+            return
         self.dropped = True
         self._queue.unschedule(self)
         self._segments.clear()
@@ -212,7 +229,12 @@ class WriteQueue:
     def _write_batches(self) -> None:
         self._writing = True
         while self._scheduled and not self.reader_gone.is_set():
-            ok = self._write(self._next_batch(), self._continue)
+            try:
+                ok = self._write(self._next_batch(), self._continue)
+            except (MemoryError, OSError, RuntimeError, ValueError) as error:
+                # The lines that were taken are lost: nothing after them may reach the host.
+                log("error", "write.failed", **find_origin(error))
+                ok = False
             if ok is None:
                 return
             if not ok:

@@ -1,15 +1,18 @@
 """Lines that wait for the host: in order, in turn, and bounded."""
 
+import functools
 from collections.abc import Callable
+from typing import Any, cast
 
 import anyio
 import msgspec
 import pytest
 
-from protocol.replies import Content, Failed, Reply
+from protocol.messages import ToolCall
+from protocol.replies import Content, Failed, Reply, ToolCallChunk
 from sidecar.core.errors import SidecarError
 from sidecar.server import write_queue
-from sidecar.server.write_queue import Lane, WriteQueue
+from sidecar.server.write_queue import UNWRITABLE, Lane, WriteQueue
 from tests.support.fake_provider import WAIT_SECONDS
 from tests.support.lines import Object
 
@@ -156,3 +159,49 @@ async def test_characters_that_some_hosts_end_a_line_at_are_escaped(writer: Writ
     writer.run()
     assert b"a\\u2028b\\u007fc" in writer.batches[0]
     assert [line["data"]["content"] for line in writer.lines] == ["plain", "a\u2028b\x7fc", "plain"]
+
+
+NESTED: Any = functools.reduce(lambda inner, _: [inner], range(20_000), cast("Any", 0))
+"""Nested more deeply than any line may be."""
+
+
+async def test_a_lane_stays_open_for_another_line_where_its_terminal_line_cannot_be_written(writer: Writer) -> None:
+    lane = writer.queue.open_lane(1)
+    send(lane, "1")
+    with pytest.raises(UNWRITABLE):
+        lane.close(Reply(1, True, NESTED))
+    assert not lane.closed
+    lane.close(Failed(1, False, SidecarError("internal_error", "It failed.").body))
+    writer.run()
+    assert [line["success"] for line in writer.lines] == [True, False]
+
+
+async def test_chunks_that_cannot_be_written_leave_no_half_line(writer: Writer) -> None:
+    lane = writer.queue.open_lane(1)
+    with pytest.raises(UNWRITABLE):
+        lane.send([Content("1"), ToolCallChunk(ToolCall(id="a", name="b", arguments=NESTED, arguments_text=""))])
+    assert (lane.empty, lane.next_seq, lane.queued_bytes) == (True, 0, 0)
+    send(lane, "2")
+    lane.close(Reply(1, True, None))
+    writer.run()
+    assert [line.get("seq") for line in writer.lines] == [0, None]
+
+
+async def test_a_closed_lane_keeps_its_lines_when_it_is_dropped(writer: Writer) -> None:
+    lane = writer.queue.open_lane(1)
+    lane.close(Reply(1, True, None))
+    lane.drop()
+    writer.run()
+    assert [line["id"] for line in writer.lines] == [1]
+
+
+async def test_a_writer_that_fails_ends_the_process_and_does_not_stall_it(writer: Writer) -> None:
+    def write(batch: bytes, on_written: Callable[[bool], None]) -> bool | None:  # noqa: ARG001 - a writer's shape
+        raise MemoryError
+
+    queue = WriteQueue(write, writer.due.append)
+    queue.open_lane(1).close(Reply(1, True, None))
+    writer.run()
+    assert queue.reader_gone.is_set()
+    with anyio.fail_after(WAIT_SECONDS):
+        await queue.flush()

@@ -1,4 +1,4 @@
-"""The event stream codec: against AWS's own reader, however the bytes are split, and when they are damaged."""
+"""The event stream codec: compared with AWS's own reader, at every split, and with damaged bytes."""
 
 import random
 import struct
@@ -77,7 +77,7 @@ def cut(data: bytes, places: list[int]) -> list[bytes]:
     return [data[a:b] for a, b in pairwise(bounds)]
 
 
-def test_frames_are_named_by_what_kind_of_message_they_are() -> None:
+def test_frames_are_named_by_their_kind_of_message() -> None:
     assert read([STREAM]) == FRAMES
 
 
@@ -137,7 +137,7 @@ def test_headers_of_every_type_are_those_that_awss_own_reader_reads() -> None:
 @pytest.mark.parametrize(
     "block", [b"\x05ab", b"\x01a", b"\x01a\x0a", b"\x01a\x07\x00\x09abc", b"\x01a\x04\x00", b"\x01\xff\x00"]
 )
-def test_headers_that_are_none_are_an_error_of_the_provider(block: bytes) -> None:
+def test_invalid_headers_are_a_provider_error(block: bytes) -> None:
     with pytest.raises(SidecarError) as caught:
         Codec().feed(frame(b"", block))
     assert (caught.value.body.code, caught.value.body.reason) == ("provider_error", "bad_event")
@@ -160,7 +160,7 @@ def test_damage_is_found_wherever_it_is_and_what_came_before_it_stays_good() -> 
         assert frames == FRAMES[: len(frames)]
 
 
-def test_damage_after_a_whole_frame_is_reported_once_the_frame_has_been_given() -> None:
+def test_damage_after_a_whole_frame_is_reported_after_that_frame() -> None:
     codec = Codec()
     assert codec.feed(event("first", b"{}") + b"\xff" * 40) == [("first", b"{}")]
     for read_on in (codec.finish, lambda: codec.feed(b"")):
@@ -193,7 +193,7 @@ def prelude(total_bytes: int, headers_bytes: int) -> bytes:
         (2**32 - 1, 0, "provider_error", "event_too_large"),
     ],
 )
-def test_sizes_that_cannot_be_are_refused_before_anything_is_kept(
+def test_impossible_sizes_are_refused_before_anything_is_kept(
     total_bytes: int, headers_bytes: int, code: str, reason: str
 ) -> None:
     with pytest.raises(SidecarError) as caught:
@@ -207,6 +207,6 @@ def test_the_largest_frame_is_read() -> None:
 
 
 @given(st.binary(max_size=200), st.integers(0, 200))
-def test_no_bytes_lead_to_anything_but_frames_or_our_own_error(data: bytes, place: int) -> None:
+def test_any_bytes_give_frames_or_a_sidecar_error(data: bytes, place: int) -> None:
     _, error = read_until_error(cut(data, [place]))
     assert error is None or error.body.code in ("stream_interrupted", "provider_error")

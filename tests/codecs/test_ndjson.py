@@ -1,4 +1,4 @@
-"""Newline-delimited JSON: one frame a line, any split, and a bound."""
+"""Newline-delimited JSON: one frame for each line, at any split, within a bound."""
 
 import pytest
 from hypothesis import given

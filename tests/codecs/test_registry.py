@@ -1,4 +1,4 @@
-"""The tables of names: each names what there is, and all of it."""
+"""The table of codecs: it names every codec, and every wire names one of them."""
 
 from pathlib import Path
 

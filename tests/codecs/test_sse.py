@@ -1,4 +1,4 @@
-"""`text/event-stream`: the specification's own reading, any split, bounds and linear time."""
+"""`text/event-stream`: the events of the specification, at any split, within bounds and in linear time."""
 
 import re
 import time
@@ -169,7 +169,7 @@ def test_finish_of_a_whole_stream_gives_nothing() -> None:
     assert codec.finish() == []
 
 
-def test_lines_that_are_no_field_are_kept_as_stray_up_to_a_bound() -> None:
+def test_lines_that_are_not_fields_are_kept_as_stray_up_to_a_bound() -> None:
     codec = Codec()
     assert codec.feed(b'data: a\n\n{\n "error": {"code": 400}\n}\n') == [("", b"a")]
     assert codec.stray == b'{\n "error": {"code": 400}\n}'
@@ -213,7 +213,7 @@ def test_an_event_within_the_bound_is_whole_however_it_comes() -> None:
     assert frames(*(stream[at : at + 65536] for at in range(0, len(stream), 65536))) == [("", payload)]
 
 
-def test_many_events_in_one_piece_are_no_long_event() -> None:
+def test_many_events_in_one_piece_are_not_a_long_event() -> None:
     stream = b"data: " + b"x" * 1000 + b"\n\n"
     assert len(frames(stream * 20_000)) == 20_000
 

@@ -32,19 +32,19 @@ def streams(wire: str) -> list[Case]:
 
 @st.composite
 def mangled(draw: st.DrawFn, wire: str) -> tuple[Route, list[bytes]]:
-    """Draw a route and the payloads of a spoilt stream."""
+    """Draw a route and the payloads of a mangled stream."""
     case = draw(st.sampled_from(streams(wire)))
-    spoilt: list[Any] = []
+    payloads: list[Any] = []
     for event in events(case):
         times = draw(st.sampled_from([1, 1, 1, 1, 0, 2]))
-        spoilt.extend([event] * times)
+        payloads.extend([event] * times)
     for _ in range(draw(st.integers(0, 4))):
-        if spoilt:
-            at = draw(st.integers(0, len(spoilt) - 1))
-            spoilt[at] = _replaced(draw, spoilt[at])
+        if payloads:
+            at = draw(st.integers(0, len(payloads) - 1))
+            payloads[at] = _replaced(draw, payloads[at])
     if draw(st.booleans()):
-        spoilt = draw(st.permutations(spoilt))
-    return route(case), [json.dumps(event).encode() for event in spoilt]
+        payloads = draw(st.permutations(payloads))
+    return route(case), [json.dumps(event).encode() for event in payloads]
 
 
 def _replaced(draw: st.DrawFn, event: Any) -> Any:

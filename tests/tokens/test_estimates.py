@@ -1,4 +1,4 @@
-"""Tokens of texts and prompts: cut without a loss, framed as the models frame them, estimated as their family says."""
+"""Tokens of texts and prompts: cut without loss, framed as the models frame them, estimated by their family."""
 
 import base64
 import random
@@ -92,7 +92,7 @@ def test_no_text_is_too_much_for_the_vocabulary(name: str) -> None:
     assert 0 < CL100K(text) <= len(text.encode())
 
 
-def test_a_text_of_a_model_whose_vocabulary_it_is_is_counted_exactly() -> None:
+def test_a_text_is_counted_exactly_by_the_models_own_vocabulary() -> None:
     text = "hello world " * 20_000
     assert estimates.estimate_text(text, PLAIN, O200K) == Estimate(O200K(text), 0)
     # Cut where a token may lie across, it is no longer said to be exact.
@@ -294,7 +294,7 @@ def test_what_a_schema_contains_or_refers_to_counts_once() -> None:
     assert tool_tokens(either) == nested
 
 
-def test_a_schema_that_contains_itself_is_counted_all_the_same() -> None:
+def test_a_schema_that_contains_itself_is_counted() -> None:
     node = {"type": "object", "properties": {name: {"$ref": "#/$defs/N"} for name in "abcdefgh"}}
     assert tool_tokens({"$defs": {"N": node}, **node}) < 500
     odd = {"properties": {"a": {"$ref": "#/nowhere"}, "b": 7, "c": {"type": ["string", "null"], "enum": "x"}}}
@@ -341,11 +341,11 @@ def test_a_schema_that_contains_itself_is_counted_all_the_same() -> None:
         ("something-new", "Others"),
     ],
 )
-def test_a_model_is_of_its_family_however_its_name_is_spelled(model: str, family: str) -> None:
+def test_a_model_has_its_family_however_its_name_is_spelled(model: str, family: str) -> None:
     assert families.find_family(model).name == family
 
 
-def test_every_vocabulary_of_a_family_is_at_hand_and_names_are_their_own() -> None:
+def test_every_family_has_its_vocabulary_and_a_name_of_its_own() -> None:
     rows = families.load_families()
     assert {vocabularies.resolve_name(row.vocabulary) for row in rows} <= set(vocabularies.load_table())
     assert len({row.name for row in rows}) == len(rows)

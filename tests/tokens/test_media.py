@@ -1,4 +1,4 @@
-"""Sizes of images and pages of documents, read off headers, and what they cost by the vendors' own examples."""
+"""Sizes of images and pages of documents, read from headers, and their tokens by the vendors' own examples."""
 
 import base64
 import struct
@@ -37,7 +37,7 @@ def jpeg(width: int, height: int, before: bytes = b"") -> bytes:
 
 
 PREVIEW = b"\xff\xe1" + struct.pack(">H", 60_002) + jpeg(160, 120)[:64].ljust(60_000, b"\xff")
-"""A segment of another picture, as cameras put it before the picture itself."""
+"""A segment with another picture, which cameras put before the picture itself."""
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ PREVIEW = b"\xff\xe1" + struct.pack(">H", 60_002) + jpeg(160, 120)[:64].ljust(60
         (b"", None),
     ],
 )
-def test_the_size_of_an_image_stands_in_its_header(image: bytes, size: tuple[int, int] | None) -> None:
+def test_the_size_of_an_image_is_read_from_its_header(image: bytes, size: tuple[int, int] | None) -> None:
     assert read_image_size(base64.b64encode(image).decode()) == size
 
 
@@ -67,14 +67,14 @@ def test_of_a_large_image_only_the_beginning_is_decoded() -> None:
 
 
 @given(data=st.one_of(st.text(max_size=80), st.binary(max_size=200).map(lambda raw: base64.b64encode(raw).decode())))
-def test_nothing_that_calls_itself_an_image_breaks_it(data: str) -> None:
+def test_no_bytes_that_begin_like_an_image_make_it_raise(data: str) -> None:
     size = read_image_size(data)
     assert size is None or min(size) > 0
     assert count_pages(data) >= 1
 
 
 @given(image=st.sampled_from([PNG, GIF, LOSSY, LOSSLESS, EXTENDED, jpeg(9, 9, PREVIEW)]), cut=st.integers(0, 80))
-def test_an_image_that_is_cut_has_its_size_or_none(image: bytes, cut: int) -> None:
+def test_a_cut_image_has_its_size_or_none(image: bytes, cut: int) -> None:
     whole = read_image_size(base64.b64encode(image).decode())
     assert read_image_size(base64.b64encode(image[:cut]).decode()) in (whole, None)
 
@@ -108,7 +108,7 @@ def test_an_image_costs_what_its_vendor_says(rule: ImageRule, size: tuple[int, i
     assert count_image_tokens(rule, Size(*size)) == tokens
 
 
-def test_an_image_without_its_size_or_without_details_has_a_price_too() -> None:
+def test_an_image_of_unknown_size_or_low_detail_has_a_count_too() -> None:
     assert count_image_tokens(TILES, None) == 765
     assert count_image_tokens(TILES, Size(4000, 3000), low=True) == 85
     assert count_image_tokens(AREA, Size(100, 100), low=True) == 14
@@ -125,7 +125,7 @@ def test_an_image_without_its_size_or_without_details_has_a_price_too() -> None:
         (b"", 1),
     ],
 )
-def test_the_pages_of_a_document_are_counted_where_they_can_be_seen(document: bytes, count: int) -> None:
+def test_the_visible_pages_of_a_document_are_counted(document: bytes, count: int) -> None:
     assert count_pages(base64.b64encode(document).decode()) == count
 
 

@@ -1,4 +1,4 @@
-"""The estimates of `count_tokens` beside what providers have billed, where there are recordings of that."""
+"""The estimates of `count_tokens` compared with what providers billed, where there are recordings."""
 
 from pathlib import Path
 from statistics import median
@@ -24,7 +24,7 @@ def held_out() -> list[Sample]:
 
 
 @recorded
-def test_of_what_was_held_out_as_much_is_within_its_band_as_is_promised() -> None:
+def test_the_promised_share_of_held_out_requests_is_within_its_band() -> None:
     rows = held_out()
     outside = [f"{each.name}: billed {each.billed}, estimated {each.estimate}" for each in rows if not each.within]
     assert len(rows) >= 30
@@ -33,13 +33,13 @@ def test_of_what_was_held_out_as_much_is_within_its_band_as_is_promised() -> Non
 
 
 @recorded
-def test_a_family_is_what_the_requests_make_of_it_that_are_not_held_out() -> None:
+def test_a_familys_figures_are_fitted_to_the_requests_that_are_not_held_out() -> None:
     """Else what was held out has been looked at: `python -m tests.support.token_fit` says what the table should say."""
     for family, fitted in token_fit.rows_of_the_table():
         assert family == fitted, family.name
 
 
-def test_what_is_held_out_asks_nothing_that_was_fitted_to() -> None:
+def test_no_held_out_request_asks_what_a_fitted_one_asks() -> None:
     for name, rows in FAMILIES.items():
         seen, held = token_bands.split(rows)
         assert sorted(seen + held) == sorted(rows)
@@ -52,7 +52,7 @@ def test_what_is_held_out_asks_nothing_that_was_fitted_to() -> None:
 
 
 @recorded
-def test_the_published_table_is_that_of_the_recordings() -> None:
+def test_the_published_table_is_made_from_the_recordings() -> None:
     text = (ROOT / "protocol/TOKENS.md").read_text(encoding="utf-8")
     assert text.endswith("\n" + token_bands.table(SAMPLES)), "python -m tests.support.token_bands"
 

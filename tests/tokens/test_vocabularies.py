@@ -1,4 +1,4 @@
-"""The vocabularies that come with the program: the published ones to the last byte, loaded without a network."""
+"""The vocabularies that come with the program: identical to the published ones, and loaded without a network."""
 
 import base64
 import hashlib
@@ -157,7 +157,7 @@ def test_the_licence_beside_the_files_is_their_publishers() -> None:
     assert (vocabularies.FOLDER / "LICENSE").read_text(encoding="utf-8") == licence.read_text()
 
 
-def test_a_damaged_or_missing_file_is_told(tmp_path: Path) -> None:
+def test_a_damaged_or_missing_file_is_reported(tmp_path: Path) -> None:
     good = (vocabularies.FOLDER / "cl100k_base.zlib").read_bytes()
     file = tmp_path / "cl100k_base.zlib"
     changed = bytearray(zlib.decompress(good))
@@ -174,7 +174,7 @@ def test_a_damaged_or_missing_file_is_told(tmp_path: Path) -> None:
 # --- the script that makes them --------------------------------------------------------------
 
 
-def test_the_files_are_made_again_of_published_ones_and_of_archives(tmp_path: Path) -> None:
+def test_the_files_are_made_again_from_published_ones_and_from_archives(tmp_path: Path) -> None:
     """Whatever they are called: a vocabulary is known by its content."""
     (tmp_path / "any-name").write_bytes(published("cl100k_base"))
     with zipfile.ZipFile(tmp_path / "package.whl", "w", zipfile.ZIP_DEFLATED) as archive:
@@ -189,7 +189,7 @@ def test_the_files_are_made_again_of_published_ones_and_of_archives(tmp_path: Pa
         assert hashlib.sha256(made).hexdigest() == vocabularies.load_table()[name].sha256
 
 
-def test_what_is_not_found_is_told(tmp_path: Path) -> None:
+def test_a_missing_vocabulary_is_reported(tmp_path: Path) -> None:
     (tmp_path / "other").write_bytes(b"IQ== 0\n")
     with pytest.raises(SystemExit, match="not found: cl100k_base, o200k_base"):
         build.main([str(tmp_path / "other")], tmp_path)
@@ -199,6 +199,6 @@ def test_what_is_not_found_is_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("lines", [b"/w== 0\nIg== 2\n", b"IQ== 0\n", b"/w== 0\nIf8= 1\n", b"/w== 0\n 1\n"])
-def test_a_vocabulary_of_another_make_is_refused(lines: bytes) -> None:
+def test_a_vocabulary_that_our_format_cannot_hold_is_refused(lines: bytes) -> None:
     with pytest.raises(ValueError, match=r"rank|separator"):
         build.convert(lines)

@@ -53,7 +53,7 @@ def check_usage(raw: dict[str, Any], result: Outcome) -> None:
 
 
 def check_own_blocks(expected: dict[str, Any], result: Outcome) -> None:
-    """Check that the blocks of the provider's own are kept, a server's tool calls among them."""
+    """Check that opaque blocks are kept, the calls of server tools among them."""
     calls = [call["kind"] for call in expected.get("server_tool_calls", [])]
     others = [kind for kind in expected.get("other_blocks", []) if kind != "redacted_thinking"]
     assert sorted(opaque_kinds(result)) == sorted(calls + others)

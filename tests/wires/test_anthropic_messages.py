@@ -1,4 +1,4 @@
-"""The Messages wire beyond its fixtures: spoilt streams, what goes back, what may be sent."""
+"""The Messages wire beyond its fixtures: corrupted streams, what goes back, and what may be sent."""
 
 import json
 from typing import Any
@@ -31,7 +31,7 @@ def body(messages: list[Message], route: Route, options: Options | None = None) 
 
 
 @given(mangled.mangled("anthropic_messages"))
-def test_no_stream_makes_it_fail_with_anything_but_an_error_of_ours(stream: tuple[Route, list[bytes]]) -> None:
+def test_any_stream_gives_chunks_or_a_sidecar_error(stream: tuple[Route, list[bytes]]) -> None:
     assert isinstance(mangled.outcome("anthropic_messages", stream), Outcome | SidecarError)
 
 
@@ -52,7 +52,7 @@ def test_the_message_of_an_answer_goes_back_as_the_blocks_that_it_came_in(name: 
 
 
 def blocks(answer: Case) -> list[dict[str, Any]]:
-    """Return the blocks of a stream as the SDK accumulates them, less what stands empty."""
+    """Return the blocks of a stream as the SDK accumulates them, without empty fields."""
     from anthropic.lib.streaming._beta_messages import accumulate_event
     from httpx2 import Headers
 
@@ -65,7 +65,7 @@ def blocks(answer: Case) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("data", [7, "x", None, [], {}, {"signature": None}, {"signature": ""}])
-def test_a_state_that_is_no_longer_what_it_was_is_left_out(data: object) -> None:
+def test_a_changed_state_is_left_out(data: object) -> None:
     state = {"provider": "mylab", "wire": "anthropic_messages", "data": data}
     parts = [
         {"type": "reasoning", "content": "Hm.", "state": state},
@@ -94,7 +94,7 @@ def test_a_conversation_that_the_assistant_begins_gets_a_turn_before_it() -> Non
         ({"error": {"type": "overloaded_error"}}, "provider_overloaded"),
     ],
 )
-def test_an_error_inside_a_stream_is_judged_by_its_type(event: dict[str, Any], expected: str) -> None:
+def test_an_error_inside_a_stream_is_classified_by_its_type(event: dict[str, Any], expected: str) -> None:
     with pytest.raises(SidecarError) as caught:
         wire.Decoder(ROUTE).feed(("", json.dumps(event).encode()), [])
     assert caught.value.body.code == expected
@@ -108,7 +108,7 @@ def test_the_name_of_an_event_stands_in_for_its_type() -> None:
 
 
 @pytest.mark.parametrize("document", [b"[]", b'{"type":"list"}', b'{"type":"message","content":7}', b"{"])
-def test_a_document_that_is_no_message_is_refused(document: bytes) -> None:
+def test_a_document_that_is_not_a_message_is_refused(document: bytes) -> None:
     with pytest.raises(SidecarError) as caught:
         wire.decode_whole(document, ROUTE)
     assert caught.value.body.reason == "unexpected_content_type"

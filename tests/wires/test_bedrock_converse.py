@@ -1,4 +1,4 @@
-"""Bedrock's wire beyond its fixtures: the SDK's service model as an oracle, strange replies."""
+"""Bedrock's wire beyond its fixtures: the SDK's service model as an oracle, and unusual replies."""
 
 import base64
 import json
@@ -66,7 +66,7 @@ def shapes() -> Any:
 
 
 def with_bytes(value: Any) -> Any:
-    """Return *value* as the SDK takes it: with bytes in the place of their base64."""
+    """Return *value* as the SDK takes it: with bytes in place of their base64."""
     if isinstance(value, dict):
         blobs = {key: base64.b64decode(value[key]) for key in ("bytes", "redactedContent") if key in value}
         return {key: with_bytes(each) for key, each in value.items()} | blobs
@@ -74,7 +74,7 @@ def with_bytes(value: Any) -> Any:
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_what_is_sent_is_what_the_service_model_of_the_sdk_takes(case: Case, shapes: Any) -> None:
+def test_every_request_is_valid_by_the_service_model_of_the_sdk(case: Case, shapes: Any) -> None:
     from botocore.serialize import create_serializer
     from botocore.validate import ParamValidator
 
@@ -123,20 +123,20 @@ def test_the_path_of_the_providers_table_goes_before_the_wires_own() -> None:
         ([user(TextPart(" \n"))], "params.messages"),
     ],
 )
-def test_what_the_api_has_no_place_for_is_refused_by_name(messages: list[Message], param: str) -> None:
+def test_content_that_the_api_cannot_carry_is_refused_with_its_path(messages: list[Message], param: str) -> None:
     error = refusal(*messages)
     assert (error.code, error.param) == ("invalid_request", param)
     assert "pictures.test" not in error.message
 
 
 @pytest.mark.parametrize("name", ["get.weather", "a" * 65, "a/b"])
-def test_a_tool_that_the_api_would_refuse_is_refused_by_name(name: str) -> None:
+def test_a_tool_that_the_api_would_refuse_is_refused_with_its_path(name: str) -> None:
     options = msgspec.convert({"tools": [{"name": "fine"}, {"name": name}]}, Options)
     assert refusal(user(TextPart("Hi")), options=options).param == "params.options.tools[1].name"
 
 
 @given(st.lists(st.text(max_size=300), max_size=6))
-def test_names_of_documents_are_in_their_alphabet_and_differ(names: list[str]) -> None:
+def test_document_names_keep_to_their_alphabet_and_differ(names: list[str]) -> None:
     files = [FilePart(data="AA==", name=name) for name in names if "\0" not in name]
     body = body_of(user(TextPart("Read."), *files))
     made = [block["document"]["name"] for block in body["messages"][0]["content"] if "document" in block]
@@ -154,7 +154,7 @@ def test_a_document_keeps_its_name_when_the_conversation_goes_on() -> None:
 
 
 @given(st.lists(st.text(max_size=512), unique=True, max_size=5))
-def test_ids_of_calls_are_in_their_alphabet_and_differ(ids: list[str]) -> None:
+def test_call_ids_keep_to_their_alphabet_and_differ(ids: list[str]) -> None:
     made = [fit_id(each) for each in ids]
     assert all(re.fullmatch(r"[a-zA-Z0-9_.:-]{1,64}", each) for each in made)
     assert len(set(made)) == len(made)
@@ -168,7 +168,7 @@ def test_a_call_and_its_result_have_the_same_id_whatever_it_was() -> None:
     assert call["toolUse"]["toolUseId"] == result["toolResult"]["toolUseId"]
 
 
-def test_the_callers_options_are_laid_over_and_not_changed() -> None:
+def test_provider_options_are_laid_over_the_body_and_not_changed() -> None:
     given_options = {"inferenceConfig": {"maxTokens": 5}, "promptVariables": {"a": {"text": "b"}}}
     options = Options(max_tokens=9, temperature=0.1, provider_options=given_options)
     body = body_of(user(TextPart("Hi")), options=options)
@@ -188,7 +188,7 @@ def test_the_callers_options_are_laid_over_and_not_changed() -> None:
         (1024, None, ReasoningOptions(effort="low"), None),
     ],
 )
-def test_a_budget_for_thinking_fits_what_may_be_written(
+def test_a_thinking_budget_stays_below_the_output_limit(
     max_tokens: int | None, max_output: int | None, wanted: ReasoningOptions, budget: int | None
 ) -> None:
     facts = ModelFacts(reasoning=True, thinking="budget", max_output=max_output)
@@ -200,14 +200,14 @@ def test_a_budget_for_thinking_fits_what_may_be_written(
 
 
 @pytest.mark.parametrize("model", ["us.anthropic.claude-opus-5-5", "us.amazon.nova-lite-v1:0", "mistral.large"])
-def test_there_are_never_more_cache_points_than_are_taken(model: str) -> None:
+def test_there_are_never_more_cache_points_than_the_api_allows(model: str) -> None:
     turns = [Message(role=role, content="x") for _ in range(6) for role in ("user", "assistant")]
     options = msgspec.convert({"cache": "auto", "tools": [{"name": "look"}]}, Options)
     body = body_of(Message(role="system", content="s"), *turns, options=options, to=route(model))
     assert json.dumps(body).count("cachePoint") == {"us": 4, "mi": 0}[model[:2]] - ("nova" in model)
 
 
-def test_the_same_request_can_be_asked_for_whole() -> None:
+def test_a_streaming_request_becomes_one_for_a_whole_reply() -> None:
     options = Options(
         provider_options={"guardrailConfig": {"guardrailIdentifier": "g", "streamProcessingMode": "sync"}}
     )
@@ -224,7 +224,7 @@ def test_the_same_request_can_be_asked_for_whole() -> None:
 
 
 @pytest.mark.parametrize("name", ["thinking_budget", "redacted", "tools_parallel", "server_tools"])
-def test_what_came_goes_back_as_it_was(name: str) -> None:
+def test_the_message_of_an_answer_goes_back_as_the_blocks_that_it_came_in(name: str) -> None:
     (case,) = [case for case in fixtures.cases("bedrock_converse") if case.path.name == name]
     done = case.expected[-1]
     message = msgspec.convert(done["message"], Message)
@@ -238,7 +238,7 @@ def test_what_came_goes_back_as_it_was(name: str) -> None:
 
 
 def as_streamed(body: bytes) -> list[dict[str, Any]]:
-    """Return the blocks of a stream as AWS's documentation puts them together."""
+    """Return the blocks of a stream, assembled as AWS's documentation says."""
     blocks: dict[int, dict[str, Any]] = {}
     for name, data in Codec().feed(body):
         payload = json.loads(data)
@@ -273,7 +273,7 @@ def _add(block: dict[str, Any], delta: dict[str, Any]) -> None:
             thought[key] = thought.get(key, "") + piece
 
 
-def test_blocks_are_told_apart_by_their_index_where_a_stop_is_missing() -> None:
+def test_blocks_without_a_stop_are_separated_by_their_index() -> None:
     _, decoder = decoded(
         ("contentBlockDelta", {"contentBlockIndex": 0, "delta": {"text": "one"}}),
         ("contentBlockDelta", {"contentBlockIndex": 1, "delta": {"text": "two"}}),
@@ -295,7 +295,7 @@ def test_metadata_ends_a_stream_only_after_the_stop() -> None:
 @pytest.mark.parametrize(
     ("reason", "expected"), [*decoder.FINISH_REASONS.items(), ("something_new", "other"), (None, "other")]
 )
-def test_a_reason_to_stop_is_said_in_our_word_and_in_theirs(reason: str | None, expected: str) -> None:
+def test_a_stop_reason_is_given_in_our_word_and_in_theirs(reason: str | None, expected: str) -> None:
     _, decoder = decoded(("messageStop", {"stopReason": reason}))
     outcome = decoder.end([])
     assert (outcome.finish_reason, outcome.provider_finish_reason) == (expected, reason)
@@ -305,13 +305,13 @@ def test_all_stop_reasons_of_the_service_model_are_known(shapes: Any) -> None:
     assert set(shapes.shape_for("StopReason").enum) <= set(decoder.FINISH_REASONS)
 
 
-def test_an_event_that_is_not_known_is_passed_over_unread() -> None:
+def test_an_unknown_event_is_skipped_unread() -> None:
     decoder, out = Decoder(route()), list[Chunk]()
     decoder.feed(("somethingNew", b"\xff not JSON"), out)
     assert out == []
 
 
-def test_an_event_that_cannot_be_read_leaves_what_came_before() -> None:
+def test_an_event_that_cannot_be_read_keeps_what_came_before_it() -> None:
     decoder, out = Decoder(route()), list[Chunk]()
     decoder.feed(("contentBlockDelta", b'{"delta":{"text":"good"}}'), out)
     with pytest.raises(SidecarError) as caught:
@@ -341,7 +341,7 @@ PAYLOADS = st.dictionaries(KEYS, JSON, max_size=5) | JSON
 
 
 @given(st.lists(st.tuples(EVENTS, PAYLOADS), max_size=8))
-def test_no_stream_leads_to_anything_but_chunks_or_our_own_error(events: list[tuple[str, Any]]) -> None:
+def test_any_stream_gives_chunks_or_a_sidecar_error(events: list[tuple[str, Any]]) -> None:
     decoder, out = Decoder(route()), list[Chunk]()
     try:
         for name, payload in events:
@@ -355,7 +355,7 @@ def test_no_stream_leads_to_anything_but_chunks_or_our_own_error(events: list[tu
 
 
 @given(PAYLOADS)
-def test_no_document_leads_to_anything_but_chunks_or_our_own_error(document: Any) -> None:
+def test_any_document_gives_chunks_or_a_sidecar_error(document: Any) -> None:
     try:
         decoder, out = bedrock_converse.decode_whole(json.dumps(document).encode(), route())
         decoder.end(out)

@@ -15,7 +15,7 @@ CODES = {
     "The security token included in the request is expired": ("auth_required", "ExpiredTokenException"),
     "The provided model identifier is invalid.": ("model_not_found", "ValidationException"),
 }
-"""What a provider says of a failure → the code that a host must see, and the exception behind it."""
+"""The code that a host must see, and the exception behind it, by what a provider says of an error."""
 
 
 @pytest.mark.parametrize("piece_bytes", [1, 7, 701, 1 << 20])

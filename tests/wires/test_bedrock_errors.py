@@ -1,4 +1,4 @@
-"""What Bedrock's failures mean: every exception of the service model, and the messages that say more."""
+"""Bedrock's errors: every exception of the service model, and the messages that say more."""
 
 import json
 from typing import Any
@@ -103,13 +103,13 @@ def test_awss_own_header_says_in_milliseconds_how_long_to_wait(value: str, expec
         ("Signature expired.", "The system clock is wrong: set it."),
     ],
 )
-def test_a_wrong_clock_is_told_with_how_far_it_is_off(message: str, hint: str) -> None:
+def test_a_wrong_clock_is_reported_with_how_far_it_is_off(message: str, hint: str) -> None:
     body = json.dumps({"message": message}).encode()
     error = classify(403, {"x-amzn-errortype": "InvalidSignatureException"}, body)
     assert (error.body.code, error.body.reason, error.body.hint) == ("auth_failed", "clock_skew", hint)
 
 
-def test_a_wrong_secret_is_no_wrong_clock() -> None:
+def test_a_wrong_secret_is_not_a_wrong_clock() -> None:
     body = b'{"message":"The request signature we calculated does not match the signature you provided."}'
     error = classify(403, {"x-amzn-errortype": "InvalidSignatureException"}, body)
     assert (error.body.code, error.body.reason) == ("auth_failed", None)
@@ -125,6 +125,6 @@ BODIES = st.dictionaries(KEYS, VALUES).map(lambda value: json.dumps(value).encod
     st.binary(max_size=200) | BODIES,
     st.text(max_size=30),
 )
-def test_any_failure_becomes_one_of_ours(status: int, body: bytes, kind: str) -> None:
+def test_any_error_reply_is_classified(status: int, body: bytes, kind: str) -> None:
     error = classify(status, {"x-amzn-errortype": kind}, body)
     assert msgspec.convert(msgspec.to_builtins(error.body), ErrorBody) == error.body

@@ -1,4 +1,4 @@
-"""Bedrock's models: what is behind an id, what families take, which inference profile to ask."""
+"""Bedrock's models: the model behind an id, what families take, and the inference profile to ask."""
 
 from typing import Any
 
@@ -99,5 +99,5 @@ def test_the_profile_of_the_region_is_picked(model: str, region: str, expected: 
         {"inferenceProfileSummaries": [{"inferenceProfileId": "x", "models": [{"modelArn": "anthropic.claude"}]}]},
     ],
 )
-def test_a_strange_list_of_profiles_has_none(document: object) -> None:
+def test_a_malformed_list_of_profiles_has_none(document: object) -> None:
     assert pick_profile(document, "anthropic.claude", "us-east-1") is None

@@ -1,4 +1,4 @@
-"""Whatever a failed reply says, and with whatever status, it becomes one bounded error without a secret."""
+"""Any error reply, whatever its status and body, becomes one bounded error without a secret."""
 
 import json
 
@@ -72,7 +72,7 @@ HEADERS = st.dictionaries(
 
 
 @pytest.mark.parametrize("name", WIRES)
-def test_no_failure_raises_or_shows_a_secret(name: str) -> None:
+def test_no_error_reply_raises_or_shows_a_secret(name: str) -> None:
     wire = registry.load(name)
 
     @settings(max_examples=120)
@@ -91,7 +91,7 @@ def test_no_failure_raises_or_shows_a_secret(name: str) -> None:
 
 @pytest.mark.parametrize("name", WIRES)
 @pytest.mark.parametrize("status", [400, 401, 429, 500])
-def test_a_huge_failure_is_bounded(name: str, status: int) -> None:
+def test_a_huge_error_reply_gives_a_bounded_error(name: str, status: int) -> None:
     for body in (b"x" * 65536, b'{"error":{"message":"' + b"y " * 30_000 + b'"}}', b'{"error":' * 7000, b"[" * 65536):
         error = registry.load(name).classify(status, {}, body)
         assert len(encode_line(Failed(1, False, error.body))) < 4096

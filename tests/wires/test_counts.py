@@ -1,4 +1,4 @@
-"""Counting endpoints: what is counted is what would be sent, in the fields that such an endpoint takes."""
+"""Counting endpoints: what is counted is what would be sent, in the fields that the endpoint takes."""
 
 import json
 from typing import Any
@@ -97,7 +97,7 @@ def test_responses_takes_the_input_and_what_changes_it(path: str | None) -> None
     assert accepted(InputTokenCountParams, body) == body
 
 
-def test_responses_counts_a_chat_of_the_other_wire_in_its_own_words() -> None:
+def test_responses_counts_a_chat_for_another_wire_in_its_own_format() -> None:
     to = route("openai_chat", path="/chat/completions")
     url, body = counted("openai_responses", to)
     assert url == "https://provider.test/responses/input_tokens"
@@ -152,7 +152,7 @@ MODULES = {"anthropic_messages": "anthropic_messages", "openai_responses": "open
 
 
 @pytest.mark.parametrize("case", [pytest.param(case, id=f"{case.wire}/{case.name}") for case in CASES])
-def test_of_every_fixture_that_can_be_sent_what_is_counted_is_what_is_sent(case: fixtures.Case) -> None:
+def test_what_is_counted_is_what_is_sent_for_every_fixture(case: fixtures.Case) -> None:
     to, chat = fixtures.route(case), msgspec.convert(case.call["params"], Chat)
     try:
         whole = sent(to, chat)
@@ -200,7 +200,7 @@ JUNK = st.recursive(
 
 @pytest.mark.parametrize("module", sorted(COUNTERS))
 @given(junk=JUNK)
-def test_what_is_no_count_is_an_error_of_the_provider(module: str, junk: Any) -> None:
+def test_a_reply_without_a_count_is_a_provider_error(module: str, junk: Any) -> None:
     counter = counters.load(module)
     for body in (json.dumps(junk).encode(), b"<html>", b""):
         with pytest.raises(SidecarError) as caught:

@@ -1,4 +1,4 @@
-"""Every recorded reply, cut at every byte: what came stays good, and no half is ever believed to be the whole."""
+"""Every recorded reply, cut at every byte: what came stays valid, and no half is taken for the whole."""
 
 import random
 from collections.abc import Callable
@@ -14,11 +14,11 @@ from tests.support import recorded_replies
 from tests.support.recorded_replies import Played, Recorded, played
 
 SMALL_BYTES = 4096
-"""Longest reply that is cut at every byte; a longer one is cut around its line ends and at random."""
+"""The longest reply that is cut at every byte; a longer one is cut around its line ends and at random."""
 
 SAMPLED_BYTES = 3_000_000
 LEAST_CUTS = 40
-"""How much of a longer reply is decoded in all its cuts, and into how many it is cut whatever its size."""
+"""How many bytes all cuts of a longer reply may decode, and the fewest cuts of a reply of any size."""
 
 FIXTURES = recorded_replies.of_fixtures()
 CORPUS = recorded_replies.of_corpus()
@@ -75,17 +75,17 @@ MARKERS: dict[str, Callable[[Recorded, bytes], bool]] = {
     "gemini": _candidate_ended,
     "ollama": _done_line,
 }
-"""By wire: whether the payload of an event is the provider's word that the reply is complete."""
+"""By wire: whether the payload of an event says that the reply is complete."""
 
 OPEN_ENDED = {"gemini"}
-"""Wires on which more may follow the marker, so that only the end of the connection tells the end."""
+"""Wires on which more may follow the marker, so that only the end of the connection is the end."""
 
 BINARY = {"bedrock_converse"}
 """Wires whose events have no line ends."""
 
 
 def payloads(reply: Recorded, body: bytes) -> list[bytes]:
-    """Return what the whole events in *body* say; the last counts without its line end."""
+    """Return the payloads of the whole events in *body*; the last one counts without its line end."""
     if reply.wire == "ollama":
         return body.split(b"\n")
     if reply.wire == "bedrock_converse":
@@ -104,7 +104,7 @@ def whole_frames(body: bytes) -> list[bytes]:
 
 @cache
 def marked_from(reply: Recorded) -> int | None:
-    """Return how much of the reply there must be for its terminal marker to stand there whole; None: it has none."""
+    """Return how many bytes of the reply hold its whole terminal marker, or None when it has none."""
     body = reply.body
     if reply.is_document:
         return len(body.rstrip()) if parse_json(body) is not None else None
@@ -146,7 +146,7 @@ def said(chunks: list[Any], kind: type[Content | Reasoning]) -> str:
 
 
 @BY_REPLY
-def test_a_cut_reply_is_never_believed_to_be_whole(reply: Recorded) -> None:
+def test_a_cut_reply_is_never_taken_for_a_whole_one(reply: Recorded) -> None:
     body, full, marked_at = reply.body, whole(reply), marked_from(reply)
     text = {kind: said(full.chunks, kind) for kind in (Content, Reasoning)}
     for at in places(body):

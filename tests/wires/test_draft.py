@@ -33,7 +33,7 @@ def call(index: int, text: str, arguments: Any) -> dict[str, Any]:
 # --- text and reasoning ----------------------------------------------------------------------
 
 
-def test_deltas_of_one_kind_are_one_part_and_empty_ones_no_chunk() -> None:
+def test_deltas_of_one_kind_make_one_part_and_empty_ones_make_no_chunk() -> None:
     draft, out = Draft(), list[Chunk]()
     for piece in ("", "Hel", "", "lo\r\n", "wor\nld"):
         draft.add_text(piece, out)
@@ -41,7 +41,7 @@ def test_deltas_of_one_kind_are_one_part_and_empty_ones_no_chunk() -> None:
     assert parts(draft) == [{"type": "text", "text": "Hello\r\nwor\nld"}]
 
 
-def test_another_kind_between_begins_another_part() -> None:
+def test_a_delta_of_another_kind_begins_another_part() -> None:
     draft, out = Draft(), list[Chunk]()
     draft.add_reasoning("a", out)
     draft.add_text("b", out)
@@ -138,7 +138,7 @@ def test_every_kind_of_delta_is_cut() -> None:
 # --- tool calls ------------------------------------------------------------------------------
 
 
-def test_interleaved_calls_are_told_apart() -> None:
+def test_interleaved_calls_stay_apart() -> None:
     draft, out = Draft(), list[Chunk]()
     draft.begin_call(0, "c0", "tool0", out)
     draft.begin_call(7, "c1", "tool1", out)
@@ -254,7 +254,7 @@ def test_arguments_are_parsed_or_flagged_and_never_altered(text: str, arguments:
     st.text(max_size=40)
     | st.recursive(st.none() | st.integers() | st.text(max_size=5), st.lists, max_leaves=4).map(repr)
 )
-def test_no_arguments_raise(text: str) -> None:
+def test_no_arguments_make_the_parser_raise(text: str) -> None:
     assert parse_arguments(text) is None or isinstance(parse_arguments(text), dict)
 
 

@@ -95,7 +95,7 @@ def test_a_wait_in_the_body_goes_before_the_headers() -> None:
         (529, None, True),
     ],
 )
-def test_a_provider_may_say_itself_whether_to_retry(status: int, told: str | None, retryable: bool) -> None:
+def test_a_provider_can_say_whether_to_retry(status: int, told: str | None, retryable: bool) -> None:
     headers = {} if told is None else {"x-should-retry": told}
     assert classify_error(ReportedError(), status, headers, {}).body.retryable is retryable
 
@@ -138,7 +138,7 @@ def test_the_request_id_is_short_and_printable(headers: dict[str, str], found: s
     assert read_request_id(headers) == found
 
 
-def test_the_request_id_of_a_body_is_held_to_the_same_shape() -> None:
+def test_the_request_id_of_a_body_keeps_to_the_same_shape() -> None:
     assert classify_error(ReportedError(request_id="r\n" + "x" * 500), 400, {}, {}).body.request_id == "r" + "x" * 127
 
 
@@ -186,7 +186,7 @@ def test_only_the_beginning_of_a_message_is_searched() -> None:
 @pytest.mark.parametrize(
     "text", ["429 Too Many Requests", "I have 429 apples", "rate limit: see our docs", "error 503"]
 )
-def test_numbers_in_a_message_are_no_status(text: str) -> None:
+def test_numbers_in_a_message_are_not_a_status(text: str) -> None:
     assert code_of(text, 400) == "invalid_request"
 
 
@@ -220,13 +220,13 @@ STATUS_ROWS: list[tuple[int, ErrorCode, bool]] = [
 
 
 @pytest.mark.parametrize(("status", "code", "retryable"), STATUS_ROWS)
-def test_a_status_without_any_word(status: int, code: ErrorCode, retryable: bool) -> None:
+def test_a_status_alone_gives_the_code(status: int, code: ErrorCode, retryable: bool) -> None:
     body = classify_error(ReportedError(), status, {}, {}).body
     assert (body.code, body.retryable, body.provider_status) == (code, retryable, status)
     assert body.message == f"The provider answered with status {status}."
 
 
-def test_a_redirect_names_itself() -> None:
+def test_a_redirect_has_a_reason_of_its_own() -> None:
     assert classify_error(ReportedError(), 302, {}, {}).body.reason == "redirect"
 
 
@@ -322,7 +322,7 @@ ROWS = [
     ("wire", "status", "body", "code"),
     [pytest.param(*row, id=f"{row[0]}-{row[1]}-{index}") for index, row in enumerate(ROWS)],
 )
-def test_what_a_provider_documents(wire: str, status: int, body: dict[str, Any], code: ErrorCode) -> None:
+def test_documented_errors_get_their_code(wire: str, status: int, body: dict[str, Any], code: ErrorCode) -> None:
     error = registry.load(wire).classify(status, {"retry-after": "7"}, msgspec.json.encode(body)).body
     assert error.code == code
     assert error.provider_status == status
@@ -333,7 +333,7 @@ def test_what_a_provider_documents(wire: str, status: int, body: dict[str, Any],
 
 
 @pytest.mark.parametrize("kind", ["overloaded_error", "rate_limit_error", "api_error"])
-def test_an_error_event_of_a_stream_is_judged_by_its_type(kind: str) -> None:
+def test_an_error_event_of_a_stream_is_classified_by_its_type(kind: str) -> None:
     at_http = registry.load("anthropic_messages").classify(500, {}, msgspec.json.encode(anthropic(kind))).body
     with pytest.raises(SidecarError) as caught:
         play(ROUTE, 200, {}, [b"event: error\ndata: " + msgspec.json.encode(anthropic(kind)) + b"\n\n"], list)
@@ -363,7 +363,7 @@ def test_an_error_event_of_a_stream_is_judged_by_its_type(kind: str) -> None:
         b"[" * 5000,
     ],
 )
-def test_a_body_that_says_nothing_leaves_the_status_to_speak(wire: str, body: bytes) -> None:
+def test_a_body_without_a_report_leaves_the_status_to_decide(wire: str, body: bytes) -> None:
     error = registry.load(wire).classify(502, {}, body).body
     assert (error.code, error.provider_status) == ("provider_error", 502)
     assert "<" not in error.message

@@ -1,4 +1,4 @@
-"""Every folder under `fixtures/` is a test: the request it must encode to, the chunks it must decode to."""
+"""Every folder under `fixtures/` is a test: of the request it must encode to, and the chunks it must decode to."""
 
 import random
 

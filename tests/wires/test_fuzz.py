@@ -1,4 +1,4 @@
-"""Recorded bytes, spoilt: whatever comes on stdin or from a provider is read or refused, in linear time, never more."""
+"""Recorded bytes, corrupted: whatever comes on stdin or from a provider is read or refused, in linear time."""
 
 import json
 import random
@@ -35,9 +35,9 @@ WORDS = (
     *(b"\x00", b"\x00\x00\x00\x10", b"\xff\xff\xff\xff", b"\xff", b"\xed\xa0\x80", b"{", b"}", b"[" * 2000, b'"'),
     *(b"\\ud800", b"null", b"1e999", b"9" * 5000, b"-", b",", b":", b'"error":{}', b'{"error":null}\n'),
 )
-"""What stands in a stream where it is most likely to do harm."""
+"""Bytes that are most likely to do harm in a stream."""
 
-SPOIL = st.lists(
+CORRUPTIONS = st.lists(
     st.tuples(
         st.sampled_from(["flip", "cut", "double", "drop", "insert", "splice"]),
         st.integers(0, 2**20),
@@ -50,8 +50,8 @@ SPOIL = st.lists(
 Change = tuple[str, int, int]
 
 
-def spoilt(body: bytes, changes: list[Change], other: bytes) -> bytes:
-    """Return *body* with *changes*, some of which put parts of *other* into it."""
+def corrupt(body: bytes, changes: list[Change], other: bytes) -> bytes:
+    """Return *body* with *changes*, some of which insert parts of *other*."""
     for what, where, how in changes:
         at = where % (len(body) + 1)
         end = min(len(body), at + how % 64 + 1)
@@ -73,7 +73,7 @@ def spoilt(body: bytes, changes: list[Change], other: bytes) -> bytes:
 
 
 def split(body: bytes, seed: int) -> list[bytes]:
-    """Return *body* in pieces, some of them empty."""
+    """Return *body* in pieces, some of which are empty."""
     chance = random.Random(seed)
     cuts = sorted(chance.randrange(len(body) + 1) for _ in range(chance.randrange(12)))
     return [body[a:b] for a, b in pairwise([0, *cuts, len(body)])]
@@ -102,7 +102,7 @@ def of_codec(name: str) -> list[bytes]:
 def check_codec(name: str, data: Any) -> None:
     bodies = of_codec(name)
     body, other = data.draw(st.sampled_from(bodies)), data.draw(st.sampled_from(bodies))
-    stream = spoilt(body, data.draw(SPOIL), other)
+    stream = corrupt(body, data.draw(CORRUPTIONS), other)
     frames, error = read(name, [stream])
     assert error in (None, "provider_error", "stream_interrupted")
     assert sum(len(payload) for _, payload in frames) <= len(stream)
@@ -115,7 +115,7 @@ def check_codec(name: str, data: Any) -> None:
 @pytest.mark.parametrize("name", CODECS)
 @settings(max_examples=500)
 @given(data=st.data())
-def test_a_codec_reads_or_refuses_what_is_spoilt(name: str, data: Any) -> None:
+def test_a_codec_reads_or_refuses_corrupted_bytes(name: str, data: Any) -> None:
     check_codec(name, data)
 
 
@@ -123,12 +123,12 @@ def test_a_codec_reads_or_refuses_what_is_spoilt(name: str, data: Any) -> None:
 @pytest.mark.parametrize("name", CODECS)
 @settings(max_examples=10_000)
 @given(data=st.data())
-def test_a_codec_reads_or_refuses_what_is_spoilt_for_long(name: str, data: Any) -> None:
+def test_a_codec_reads_or_refuses_corrupted_bytes_for_long(name: str, data: Any) -> None:
     check_codec(name, data)
 
 
 def check_reply(reply: Recorded, changes: list[Change], seed: int) -> None:
-    body = spoilt(reply.body, changes, reply.body)
+    body = corrupt(reply.body, changes, reply.body)
     whole, in_pieces = played(reply, [body]), played(reply, split(body, seed))
     assert (whole.outcome is None) != (whole.error is None)
     assert (in_pieces.outcome is None) == (whole.outcome is None)
@@ -137,15 +137,15 @@ def check_reply(reply: Recorded, changes: list[Change], seed: int) -> None:
 
 
 @settings(max_examples=1500)
-@given(st.sampled_from(STREAMS), SPOIL, st.integers(0, 2**16))
-def test_a_wire_reads_or_refuses_what_is_spoilt(reply: Recorded, changes: list[Change], seed: int) -> None:
+@given(st.sampled_from(STREAMS), CORRUPTIONS, st.integers(0, 2**16))
+def test_a_wire_reads_or_refuses_corrupted_replies(reply: Recorded, changes: list[Change], seed: int) -> None:
     check_reply(reply, changes, seed)
 
 
 @pytest.mark.slow
 @settings(max_examples=20_000)
-@given(st.sampled_from(STREAMS), SPOIL, st.integers(0, 2**16))
-def test_a_wire_reads_or_refuses_what_is_spoilt_for_long(reply: Recorded, changes: list[Change], seed: int) -> None:
+@given(st.sampled_from(STREAMS), CORRUPTIONS, st.integers(0, 2**16))
+def test_a_wire_reads_or_refuses_corrupted_replies_for_long(reply: Recorded, changes: list[Change], seed: int) -> None:
     check_reply(reply, changes, seed)
 
 
@@ -166,7 +166,7 @@ def requests() -> list[bytes]:
 
 def check_lines(data: Any) -> None:
     first, second, third = (data.draw(st.sampled_from(requests())) for _ in range(3))
-    stream = spoilt(first + second, data.draw(SPOIL), third)
+    stream = corrupt(first + second, data.draw(CORRUPTIONS), third)
     limit = data.draw(st.sampled_from([16, 300, 2**25]))
     found = [list(cut_into_lines(pieces, limit)) for pieces in ([stream], split(stream, data.draw(st.integers(0, 99))))]
     # How much is kept of a line that is too long, to look for its id, is all that a split may change.
@@ -199,14 +199,14 @@ def decode(line: bytes) -> None:
 
 @settings(max_examples=300)
 @given(st.data())
-def test_requests_are_read_or_refused_when_spoilt(data: Any) -> None:
+def test_requests_are_read_or_refused_when_corrupted(data: Any) -> None:
     check_lines(data)
 
 
 @pytest.mark.slow
 @settings(max_examples=20_000)
 @given(st.data())
-def test_requests_are_read_or_refused_when_spoilt_for_long(data: Any) -> None:
+def test_requests_are_read_or_refused_when_corrupted_for_long(data: Any) -> None:
     check_lines(data)
 
 
@@ -226,7 +226,7 @@ def seconds(run: Callable[[], object]) -> float:
 @pytest.mark.parametrize("piece", [1000, 2**20], ids=["small pieces", "large pieces"])
 @pytest.mark.parametrize("name", CODECS)
 def test_ten_times_the_stream_takes_ten_times_the_time(name: str, piece: int) -> None:
-    """Of streams that real providers have sent, and of one event that does not come to its end."""
+    """For streams that real providers have sent, and for one event that never ends."""
     unit = max(of_codec(name), key=len)
     endless = (1000).to_bytes(4) * 2 if name == "aws_eventstream" else b"data: "
     for some in (unit * (400_000 // len(unit)), endless + b"x" * 400_000):

@@ -1,4 +1,4 @@
-"""The Gemini wire beyond its fixtures: spoilt streams, cut streams, function calls in pieces."""
+"""The Gemini wire beyond its fixtures: corrupted streams, cut streams, function calls in pieces."""
 
 import json
 from contextlib import suppress
@@ -24,13 +24,13 @@ STREAMS = [pytest.param(case, id=case.name) for case in mangled.streams("gemini"
 
 
 @given(mangled.mangled("gemini"))
-def test_no_stream_makes_it_fail_with_anything_but_an_error_of_ours(stream: tuple[Route, list[bytes]]) -> None:
+def test_any_stream_gives_chunks_or_a_sidecar_error(stream: tuple[Route, list[bytes]]) -> None:
     assert isinstance(mangled.outcome("gemini", stream), Outcome | SidecarError)
 
 
 @settings(max_examples=200)
 @given(mangled.JUNK)
-def test_no_document_makes_it_fail_with_anything_but_an_error_of_ours(junk: Any) -> None:
+def test_any_document_gives_chunks_or_a_sidecar_error(junk: Any) -> None:
     for document in (junk, [junk], {"candidates": junk}, {"error": junk}, [{"error": {"details": junk, "code": junk}}]):
         with suppress(SidecarError):
             decoder, _ = wire.decode_whole(json.dumps(document).encode(), ROUTE)
@@ -39,7 +39,7 @@ def test_no_document_makes_it_fail_with_anything_but_an_error_of_ours(junk: Any)
 
 
 @pytest.mark.parametrize("answer", STREAMS)
-def test_a_stream_that_is_cut_is_never_taken_for_an_answer_without_a_reason(answer: Case) -> None:
+def test_a_stream_cut_before_its_reason_is_never_taken_for_an_answer(answer: Case) -> None:
     stream, route = answer.body, fixtures.route(answer)
     reasons = [at for word in (b'"finishReason"', b'"blockReason"') if (at := stream.find(word)) >= 0]
     for length in range(len(stream)):
@@ -51,7 +51,7 @@ def test_a_stream_that_is_cut_is_never_taken_for_an_answer_without_a_reason(answ
 
 
 @pytest.mark.parametrize("answer", STREAMS)
-def test_text_is_given_on_with_the_event_that_brings_it(answer: Case) -> None:
+def test_text_is_passed_on_with_the_event_that_brings_it(answer: Case) -> None:
     decoder, out, sent = wire.Decoder(fixtures.route(answer)), list[Chunk](), ""
     for event in mangled.events(answer):
         if "error" in event or "promptFeedback" in event:
@@ -63,20 +63,20 @@ def test_text_is_given_on_with_the_event_that_brings_it(answer: Case) -> None:
 
 
 @pytest.mark.parametrize("value", [b"{", b'{"candidates": 7}', b"\xff", b"[" * 5000, b'{"usageMetadata": []}'])
-def test_an_event_that_cannot_be_read(value: bytes) -> None:
+def test_an_event_that_cannot_be_read_is_an_error(value: bytes) -> None:
     with pytest.raises(SidecarError) as caught:
         wire.Decoder(ROUTE).feed(("", value), [])
     assert caught.value.body.reason == "bad_event"
 
 
 @pytest.mark.parametrize("value", [{"foo": 1}, {}, [], [1], 7, None, {"usageMetadata": {"promptTokenCount": 1}}])
-def test_a_document_that_is_no_answer(value: Any) -> None:
+def test_a_document_that_is_not_an_answer_is_an_error(value: Any) -> None:
     with pytest.raises(SidecarError) as caught:
         wire.decode_whole(json.dumps(value).encode(), ROUTE)
     assert caught.value.body.reason == "unexpected_content_type"
 
 
-def test_a_document_without_a_reason_is_no_whole_answer() -> None:
+def test_a_document_without_a_reason_is_not_a_whole_answer() -> None:
     decoder, out = wire.decode_whole(json.dumps(chunk({"text": "Half"})).encode(), ROUTE)
     assert msgspec.to_builtins(out) == [{"type": "content", "content": "Half"}]
     with pytest.raises(SidecarError) as caught:
@@ -122,12 +122,12 @@ def test_fragments_that_repeat_the_name_and_the_id_are_one_call() -> None:
     assert whole == {"id": "f1", "name": "write", "arguments": {"text": "aaa"}, "arguments_text": '{"text":"aaa"}'}
 
 
-def test_another_name_begins_another_call_though_the_one_before_was_to_continue() -> None:
+def test_another_name_begins_another_call_even_if_the_one_before_was_to_continue() -> None:
     found = calls(chunk(call(name="a", willContinue=True)), chunk(call(name="b", args={"x": 1}), finish="STOP"))
     assert [(each["name"], each["arguments"]) for each in found] == [("a", None), ("b", {"x": 1})]
 
 
-def test_text_closes_a_call_without_arguments() -> None:
+def test_text_ends_a_call_without_arguments() -> None:
     out, _ = played(chunk(call(name="a")), chunk({"text": "So."}), chunk(finish="STOP"))
     assert [each["type"] for each in msgspec.to_builtins(out)] == ["tool_call_delta", "tool_call", "content"]
 
@@ -139,7 +139,7 @@ def test_arguments_without_any_call_are_a_call_without_a_name() -> None:
 
 
 @pytest.mark.parametrize("arguments", [None, [], "text", 7])
-def test_arguments_that_are_no_object_are_flagged(arguments: Any) -> None:
+def test_arguments_that_are_not_an_object_are_flagged(arguments: Any) -> None:
     (whole,) = calls(chunk(call(name="a", args=arguments), finish="STOP"))
     assert whole["arguments"] == ({} if arguments is None else None)
 
@@ -164,7 +164,7 @@ def test_an_id_that_comes_late_goes_back_beside_the_one_that_the_host_has_seen()
         ([("$.a[0][1]", "x")], {"a": [["x"]]}),
     ],
 )
-def test_pieces_come_to_their_places(pieces: list[tuple[str, str]], expected: Any) -> None:
+def test_pieces_are_put_in_their_places(pieces: list[tuple[str, str]], expected: Any) -> None:
     put = PartialArguments()
     for path, value in pieces:
         put.add({"jsonPath": path, "stringValue": value, "willContinue": True})
@@ -186,7 +186,7 @@ def test_pieces_come_to_their_places(pieces: list[tuple[str, str]], expected: An
         {"jsonPath": "$.a", "stringValue": {"b": 1}},
     ],
 )
-def test_a_piece_for_no_place_makes_the_event_unreadable(piece: dict[str, Any]) -> None:
+def test_a_piece_without_a_valid_place_makes_the_event_unreadable(piece: dict[str, Any]) -> None:
     _, error = played(chunk(call(name="a", willContinue=True)), chunk(call(partialArgs=[piece]), finish="STOP"))
     assert isinstance(error, SidecarError)
     assert error.body.reason == "bad_event"

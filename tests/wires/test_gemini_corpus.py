@@ -26,7 +26,7 @@ CODES = {
     "UNAVAILABLE": "provider_overloaded",
     "INTERNAL": "provider_error",
 }
-"""The status of an error → the code that a host must see, where its details do not say more."""
+"""The code that a host must see by the status of an error, where its details do not say more."""
 
 BETTER_CODES = {"API_KEY_INVALID": "auth_failed"}
 """Reasons in the details that say more."""
@@ -58,7 +58,7 @@ def word(reason: str | int | None) -> str | None:
 
 
 def nothing_but(reason: str | None, expected: Expected) -> str | None:
-    """Return *reason* when the answer was filtered before there was any."""
+    """Return *reason* when the answer was filtered before it began."""
     said = expected["text"] or expected["tool_calls"] or expected.get("other_parts")
     return reason if FINISH_REASONS.get(reason or "") == "content_filter" and not said else None
 
@@ -152,7 +152,7 @@ def sent_parts(body: bytes) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("recording", STREAMS)
-def test_a_stream_that_is_cut_is_never_taken_for_an_answer_without_a_reason(recording: Recording) -> None:
+def test_a_stream_cut_before_its_reason_is_never_taken_for_an_answer(recording: Recording) -> None:
     body, headers = last_events(recording.body, 1 << 15), recording.meta["response"].get("headers", {})
     reason = body.find(b'"finishReason"')
     answers = 0
@@ -173,5 +173,5 @@ def last_events(body: bytes, limit_bytes: int) -> bytes:
 
 @pytest.mark.skip(reason="this wire does not count tokens")
 @pytest.mark.parametrize("recording", recordings("gemini.count_tokens"))
-def test_a_recorded_count_of_tokens(recording: Recording) -> None:
+def test_a_recorded_token_count_is_read(recording: Recording) -> None:
     raise AssertionError(recording.name)

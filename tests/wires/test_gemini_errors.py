@@ -1,4 +1,4 @@
-"""Google's errors beyond the fixtures: waits, quotas, wrappings, errors of strange make."""
+"""Google's errors beyond the fixtures: waits, quotas, wrappings, and unusual shapes."""
 
 import json
 from typing import Any
@@ -64,7 +64,7 @@ def test_how_long_the_text_asks_to_wait(message: str, wait_ms: int | None) -> No
         {"reason": "RATE_LIMIT_EXCEEDED", "metadata": {"quota_limit": "GenerateRequestsPerDayPerProjectPerRegion"}},
     ],
 )
-def test_a_quota_of_the_day_is_not_worth_a_retry(detail: dict[str, Any]) -> None:
+def test_a_daily_quota_is_not_worth_a_retry(detail: dict[str, Any]) -> None:
     error = error_of(429, status("RESOURCE_EXHAUSTED", detail, {"retryDelay": "2s"}))
     assert (error.body.code, error.body.retryable, error.body.retry_after_ms) == ("quota_exceeded", False, None)
 
@@ -85,12 +85,12 @@ def test_a_quota_of_the_day_is_not_worth_a_retry(detail: dict[str, Any]) -> None
         (status("INTERNAL", 7, None, {"violations": 7}, {"metadata": []}, message="{"), "provider_error", "{"),
     ],
 )
-def test_errors_of_strange_make(document: Any, code: str, message: str) -> None:
+def test_errors_in_unusual_shapes_are_classified(document: Any, code: str, message: str) -> None:
     error = error_of(401, document)
     assert (error.body.code, error.body.message, error.body.provider_status) == (code, message, 401)
 
 
-def test_an_error_within_errors_is_looked_for_a_few_times_only() -> None:
+def test_an_error_is_unwrapped_from_others_only_a_few_times() -> None:
     document = status("UNAVAILABLE", message="Innermost.")
     for _ in range(20):
         document = status("INTERNAL", message=json.dumps(document))
@@ -114,7 +114,7 @@ def test_an_error_within_errors_is_looked_for_a_few_times_only() -> None:
         (7, "provider_error"),
     ],
 )
-def test_an_error_in_the_stream_has_no_status_of_http(error: Any, code: str) -> None:
+def test_an_error_inside_a_stream_has_no_http_status(error: Any, code: str) -> None:
     _, failure = played(chunk({"text": "Well"}), {"error": error})
     assert isinstance(failure, SidecarError)
     assert (failure.body.code, failure.body.provider_status) == (code, None)

@@ -1,4 +1,4 @@
-"""The Gemini request beyond its fixtures: what goes back as it came, what may be sent at all."""
+"""The Gemini request beyond its fixtures: what goes back as it came, and what may be sent at all."""
 
 from typing import Any
 
@@ -59,7 +59,7 @@ def sent_parts(answer: Case) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("data", [7, "x", None, [], {}, {"thoughtSignature": None, "id": 5}, {"thoughtSignature": ""}])
-def test_a_state_that_is_no_longer_what_it_was_is_left_out(data: object) -> None:
+def test_a_changed_state_is_left_out(data: object) -> None:
     state = {"provider": "mylab", "wire": "gemini", "data": data}
     parts = [
         {"type": "reasoning", "content": "Hm.", "state": state},
@@ -88,7 +88,7 @@ def test_a_state_that_is_no_longer_what_it_was_is_left_out(data: object) -> None
         ("tunedModels/mine", False),
     ],
 )
-def test_a_call_of_another_is_marked_as_such_for_the_models_that_want_a_signature(model: str, signed: bool) -> None:
+def test_another_providers_call_is_marked_for_the_models_that_want_a_signature(model: str, signed: bool) -> None:
     part = {"type": "tool_call", "id": "c", "name": "a", "arguments": {}, "arguments_text": ""}
     route = msgspec.structs.replace(ROUTE, model=model)
     (turn,) = body([{"role": "assistant", "content": [part, part | {"id": "d"}]}], route)["contents"]
@@ -106,7 +106,7 @@ def test_a_call_whose_signature_stands_on_the_part_before_it_is_not_marked() -> 
 
 
 @given(st.text(max_size=100))
-def test_any_name_becomes_one_that_the_api_takes(name: str) -> None:
+def test_any_name_becomes_one_that_the_api_accepts(name: str) -> None:
     plain = fit_name(name)
     assert 1 <= len(plain) <= 64
     assert plain[0].isalpha() or plain[0] == "_"
@@ -147,7 +147,7 @@ IMAGE = {"type": "image", "data": "aQ==", "media_type": "image/png"}
         ),
     ],
 )
-def test_what_has_no_place_is_refused_by_its_path(messages: list[Any], param: str) -> None:
+def test_content_that_the_api_cannot_carry_is_refused_with_its_path(messages: list[Any], param: str) -> None:
     assert refused(messages).body.param == param
 
 
@@ -168,12 +168,12 @@ def test_a_call_at_the_end_waits_for_its_result() -> None:
 
 
 @pytest.mark.parametrize("model", ["../secrets", "a?key=b", "a&b", "x/..", "models/.."])
-def test_a_model_s_name_does_not_leave_its_place_in_the_address(model: str) -> None:
+def test_a_model_name_cannot_change_the_url_around_it(model: str) -> None:
     for path in (None, f"/v1/{model}:x"):
         assert refused(ASK, msgspec.structs.replace(ROUTE, model=model, path=path)).body.param == "params.model"
 
 
-def test_a_path_of_the_provider_s_table_is_taken_as_it_is() -> None:
+def test_the_path_of_the_providers_table_is_used_as_it_is() -> None:
     path = "/v1beta1/projects/p/locations/global/publishers/google/models/m:streamGenerateContent?alt=sse"
     chat = Chat(model="m", messages=msgspec.convert(ASK, list[Message]))
     route = msgspec.structs.replace(ROUTE, path=path, headers={"x-extra": "1"})

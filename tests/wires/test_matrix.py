@@ -1,4 +1,4 @@
-"""Conversations move between providers: what any of them has said goes to every other, and is what its rules demand."""
+"""Conversations move between providers: an answer of any of them makes a valid request to every other."""
 
 import json
 from collections.abc import Iterator
@@ -22,14 +22,14 @@ ANSWERS: list[tuple[Case, Message]] = [
     for case in fixtures.cases()
     if case.has_reply and (last := case.expected[-1])["type"] == "done"
 ]
-"""Every fixture that comes to an end, and the message that it ends with."""
+"""Every fixture with a whole answer, and the message of that answer."""
 
 CALLING = [(case, answer) for case, answer in ANSWERS if any(isinstance(p, ToolCallPart) for p in list_parts(answer))]
 
 USER = Message(role="user", content="Look at the weather.")
 NEXT = Message(role="user", content="Go on.")
 ODD_IDS = ["call_0", "call_0", "call.1", "call:1", "ключ", "", "x" * 200, f"{'x' * 200}y", "functions.read:0"]
-"""Ids in letters and lengths that some wires refuse, and twice the same."""
+"""Ids in alphabets and lengths that some wires refuse, and one id twice."""
 
 MODELS = {
     "anthropic": ["claude-sonnet-5-5"],
@@ -43,7 +43,7 @@ MODELS = {
 
 
 def _routes() -> Iterator[Route]:
-    """Yield a route to every built-in provider, for each of some models and by each wire that those speak."""
+    """Yield a route to every built-in provider, for each of some models and each wire of those."""
     for name, row in provider_rows.read_providers().items():
         for model in MODELS.get(name, ["m-1"]) if row.transport != "replay" else ():
             others = row.address.paths if not row.models.wire_rules else ()
@@ -78,7 +78,7 @@ def _broken(route: Route, messages: list[Message], **options: Any) -> list[str]:
 
 
 def _continued(answer: Message) -> dict[str, list[Message]]:
-    """Return conversations in which *answer* is a turn, by what is tried in them."""
+    """Return conversations in which *answer* is a turn, by what they try."""
     results = _results(answer)
     apart = [Message(role="tool", content=[each]) for each in reversed(results)]
     together = [Message(role="tool", content=results)] if results else []
@@ -97,7 +97,7 @@ def _continued(answer: Message) -> dict[str, list[Message]]:
 
 
 @pytest.mark.parametrize("route", ROUTES)
-def test_what_any_provider_has_said_goes_to_every_other_as_its_rules_demand(route: Route) -> None:
+def test_an_answer_of_any_provider_makes_a_valid_request_to_every_other(route: Route) -> None:
     broken = [
         f"{case.name}, {tried}: {problem}"
         for case, answer in ANSWERS
@@ -108,7 +108,7 @@ def test_what_any_provider_has_said_goes_to_every_other_as_its_rules_demand(rout
 
 
 @pytest.mark.parametrize("route", ROUTES)
-def test_tools_may_be_at_hand_or_not(route: Route) -> None:
+def test_a_history_is_valid_with_tools_and_without(route: Route) -> None:
     tools = [Tool(name="weather"), Tool(name="now")]
     for case, answer in CALLING:
         messages = _continued(answer)["one message of results"]
@@ -125,7 +125,7 @@ def test_ids_and_names_of_any_shape_fit_and_stay_apart(route: Route) -> None:
 
 
 @pytest.mark.parametrize("route", ROUTES)
-def test_a_result_stays_with_its_call_when_an_id_comes_again(route: Route) -> None:
+def test_a_result_stays_with_its_call_when_an_id_repeats(route: Route) -> None:
     def turn(at: int) -> list[Message]:
         call = ToolCallPart(id="call_0", name="look", arguments={"at": at})
         result = ToolResultPart("call_0", f"seen {at}")
@@ -139,7 +139,7 @@ def test_a_result_stays_with_its_call_when_an_id_comes_again(route: Route) -> No
 
 
 @pytest.mark.parametrize("route", ROUTES)
-def test_nothing_of_a_stranger_s_state_or_thoughts_is_sent(route: Route) -> None:
+def test_no_state_or_reasoning_goes_to_another_provider(route: Route) -> None:
     for case, answer in ANSWERS:
         sent = json.dumps(_body(route, [USER, answer, NEXT]))
         for state in _states(answer):
@@ -153,7 +153,7 @@ def _states(answer: Message) -> list[State]:
 
 
 def _secrets(data: Any, key: str = "") -> Iterator[str]:
-    """Yield what a provider's state has that nobody else could know: signatures and what is encrypted."""
+    """Yield what only the provider could have put into its state: signatures and encrypted text."""
     if isinstance(data, dict):
         for name, value in data.items():
             yield from _secrets(value, name)

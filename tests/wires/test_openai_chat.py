@@ -1,4 +1,4 @@
-"""What the fixtures of Chat Completions do not show of its streams."""
+"""Streams of Chat Completions beyond the fixtures."""
 
 import json
 from typing import Any
@@ -24,7 +24,7 @@ def calls_of(outcome: Outcome) -> list[tuple[str, str, str | None]]:
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.text(max_size=5)), max_size=30))
-def test_calls_that_are_told_apart_by_index_come_together_however_they_are_mixed(pieces: list[tuple[int, str]]) -> None:
+def test_calls_with_indices_are_assembled_however_they_are_mixed(pieces: list[tuple[int, str]]) -> None:
     begun = [{"index": at, "id": f"c{at}", "function": {"name": f"f{at}", "arguments": ""}} for at in range(4)]
     rest = [delta(tool_calls=[{"index": at, "function": {"arguments": text}}]) for at, text in pieces]
     out, outcome = played(delta(tool_calls=begun), *rest, DONE)
@@ -55,7 +55,7 @@ def test_calls_that_are_told_apart_by_index_come_together_however_they_are_mixed
         ([(0, None, "", ""), (None, None, None, None)], 0),
     ],
 )
-def test_pieces_find_their_call_by_what_they_have(pieces: list[tuple[Any, Any, Any, Any]], wanted: Any) -> None:
+def test_fragments_find_their_call_by_what_they_have(pieces: list[tuple[Any, Any, Any, Any]], wanted: Any) -> None:
     events = [
         delta(tool_calls=[{"index": index, "id": call_id, "function": {"name": name, "arguments": text}}])
         for index, call_id, name, text in pieces
@@ -87,7 +87,7 @@ def test_pieces_find_their_call_by_what_they_have(pieces: list[tuple[Any, Any, A
         ("", {"content": "x"}, "stop"),
     ],
 )
-def test_finish_reasons(finish: str | None, fields: dict[str, Any], wanted: str) -> None:
+def test_finish_reasons_are_given_in_our_words(finish: str | None, fields: dict[str, Any], wanted: str) -> None:
     _, outcome = played(delta(**fields), {"choices": [{"index": 0, "delta": {}, "finish_reason": finish}]}, DONE)
     assert (outcome.finish_reason, outcome.provider_finish_reason) == (wanted, finish)
 
@@ -155,7 +155,7 @@ def test_every_part_of_reasoning_is_marked_and_the_state_goes_with_the_first() -
     assert (only.content, only.state and only.state.data) == ("late", {"reasoning_opaque": "o"})
 
 
-def test_a_call_that_the_provider_answers_is_no_call_of_the_host() -> None:
+def test_a_call_that_the_provider_answers_is_not_a_call_for_the_host() -> None:
     first = {"id": "s", "index": 0, "type": "mcp_call", "function": {"name": "g", "arguments": "{"}}
     out, outcome = played(
         delta(tool_calls=[first]), delta(tool_calls=[{"index": 0, "function": {"arguments": "}"}}]), DONE
@@ -212,7 +212,7 @@ def test_a_message_goes_back_the_way_it_came(echo: str) -> None:
         ({"completion_tokens": True, "completion_tokens_details": "odd"}, False, None),
     ],
 )
-def test_the_sum_tells_whether_reasoning_is_part_of_the_output(
+def test_the_total_tells_whether_reasoning_is_part_of_the_output(
     raw: dict[str, Any], outside: bool, output: int | None
 ) -> None:
     assert read_usage(raw, reasoning_outside=outside).output_tokens == output
@@ -236,7 +236,7 @@ def test_the_sum_tells_whether_reasoning_is_part_of_the_output(
         ({}, None),
     ],
 )
-def test_the_cost_is_the_very_decimal_that_was_sent(raw: dict[str, Any], usd: str | None) -> None:
+def test_the_cost_is_exactly_the_decimal_that_was_sent(raw: dict[str, Any], usd: str | None) -> None:
     assert read_cost_usd(raw) == usd
 
 

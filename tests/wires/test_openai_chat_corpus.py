@@ -24,11 +24,11 @@ QUIRKS: dict[str, Quirks] = {
     "xai": Quirks(reasoning_outside_output=True),
 }
 
-SPOILT = frozenset({"copilot/007-stream-from-github-bing-search-skill"})
-"""Recordings with events that are no JSON any more: they must fail, and decode once those are taken out."""
+CORRUPTED = frozenset({"copilot/007-stream-from-github-bing-search-skill"})
+"""Recordings with events that are not JSON any more: they must fail, and decode without those events."""
 
 EMPTY_CALLS = frozenset({"snowflake/003-snowflake-model-simple"})
-"""Where the reader took an empty `function_call` for a call."""
+"""Recordings whose reader took an empty `function_call` for a call."""
 
 
 def replay(recording: Recording, body: bytes) -> Played:
@@ -53,11 +53,11 @@ def replay(recording: Recording, body: bytes) -> Played:
 @pytest.mark.parametrize("recording", recordings("openai.chat"))
 def test_a_recording_decodes_to_what_is_in_it(recording: Recording) -> None:
     expected, body = recording.expected, recording.body
-    if recording.name in SPOILT:
+    if recording.name in CORRUPTED:
         failure = replay(recording, body).result
         assert isinstance(failure, SidecarError)
         assert failure.body.reason == "bad_event"
-        body = without_spoilt_lines(body)
+        body = drop_corrupted_lines(body)
     if recording.name in EMPTY_CALLS:
         expected["tool_calls"] = []
     played = replay(recording, body)
@@ -73,7 +73,7 @@ def test_a_recording_decodes_to_what_is_in_it(recording: Recording) -> None:
     check_message(played.result.message, expected)
 
 
-def without_spoilt_lines(body: bytes) -> bytes:
+def drop_corrupted_lines(body: bytes) -> bytes:
     return b"".join(
         line for line in body.splitlines(keepends=True) if not line.startswith(b"data: {") or is_json(line[6:])
     )

@@ -1,4 +1,4 @@
-"""Failures of Chat Completions and its imitations, in the shapes that each of them has."""
+"""Errors of Chat Completions and its imitations, in the shapes of each."""
 
 import json
 from typing import Any
@@ -30,7 +30,7 @@ KEYS = (
 SHAPED = st.recursive(
     JSON, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(KEYS), inner, max_size=5)
 )
-"""JSON that looks like a reply, and is not quite one."""
+"""JSON that looks almost like a reply."""
 
 
 @pytest.mark.parametrize(
@@ -65,12 +65,12 @@ def test_an_error_inside_a_stream_ends_it_whatever_its_shape(
 
 
 @pytest.mark.parametrize("error", [None, {}, "", {"code": "", "message": ""}, []])
-def test_an_error_that_says_nothing_is_none(error: Any) -> None:
+def test_an_empty_error_is_not_an_error(error: Any) -> None:
     event = delta(content="fine") | {"error": error}
     assert played(event, DONE)[1].finish_reason == "stop"
 
 
-def test_an_event_that_is_called_error_is_one() -> None:
+def test_an_event_named_error_is_an_error() -> None:
     decoder = openai_chat.Decoder(route_to())
     with pytest.raises(SidecarError) as raised:
         decoder.feed(("error", b'{"message":"gone","code":"model_overloaded"}'), [])
@@ -124,14 +124,12 @@ def test_an_event_that_is_called_error_is_one() -> None:
         (504, None, "provider_error", None),
     ],
 )
-def test_an_http_failure_is_told_by_its_own_words_first(
-    status: int, body: Any, code: ErrorCode, word: str | None
-) -> None:
+def test_the_machine_codes_of_an_http_error_go_first(status: int, body: Any, code: ErrorCode, word: str | None) -> None:
     error = openai_chat.classify(status, {}, json.dumps(body).encode()).body
     assert (error.code, error.provider_code, error.provider_status) == (code, word, status)
 
 
-def test_what_an_upstream_said_is_passed_on() -> None:
+def test_the_message_of_an_upstream_is_passed_on() -> None:
     raw = {"error": {"code": 502, "message": "Provider returned error", "metadata": {"raw": "prompt is too long"}}}
     error = openai_chat.classify(400, {}, json.dumps(raw).encode()).body
     assert error.message == "Provider returned error: prompt is too long"
@@ -141,21 +139,21 @@ def test_what_an_upstream_said_is_passed_on() -> None:
 @pytest.mark.parametrize(
     "body", [b"", b"plain text", b"[]", b'"x"', b"{}", b'{"choices":[]}', b'{"choices":5}', b"{" * 9000]
 )
-def test_a_document_that_is_no_completion_is_refused(body: bytes) -> None:
+def test_a_document_that_is_not_a_completion_is_refused(body: bytes) -> None:
     with pytest.raises(SidecarError) as raised:
         openai_chat.decode_whole(body, route_to())
     assert raised.value.body.reason == "unexpected_content_type"
 
 
 @pytest.mark.parametrize("data", [b"{", b"null", b"5", b'{"choices":{}}', b"\xff", b"[DONE", b"[" * 9000])
-def test_an_event_that_cannot_be_read_is_told(data: bytes) -> None:
+def test_an_event_that_cannot_be_read_is_an_error(data: bytes) -> None:
     with pytest.raises(SidecarError) as raised:
         played(delta(content="x"), data)
     assert raised.value.body.reason == "bad_event"
 
 
 @given(status=st.integers(100, 599), raw=SHAPED)
-def test_any_body_of_any_status_is_some_failure(status: int, raw: Any) -> None:
+def test_any_body_with_any_status_is_classified(status: int, raw: Any) -> None:
     error = openai_chat.classify(status, {}, json.dumps(raw).encode()).body
     assert error.provider_status == status
     assert len(error.message) <= 500
@@ -180,7 +178,7 @@ CHUNK = some(
 
 
 @given(events=st.lists(CHUNK, max_size=4), echo=st.sampled_from(["", "reasoning_text", "reasoning_details"]))
-def test_no_event_makes_the_decoder_fail_otherwise_than_it_says(events: list[dict[str, Any]], echo: str) -> None:
+def test_no_event_makes_the_decoder_raise_an_undocumented_error(events: list[dict[str, Any]], echo: str) -> None:
     decoder, out = openai_chat.Decoder(route_to(quirks={"reasoning_echo": echo})), list[Chunk]()
     try:
         for event in events:

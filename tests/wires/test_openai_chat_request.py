@@ -1,4 +1,4 @@
-"""What the fixtures of Chat Completions do not show of its requests."""
+"""Requests of Chat Completions beyond the fixtures."""
 
 from typing import Any
 
@@ -125,7 +125,7 @@ def test_ids_of_nine_letters_and_digits_are_made_the_same_for_call_and_result(ca
         ({"role": "assistant", "content": [{"type": "image", "url": "https://a.test"}]}, "content[0]"),
     ],
 )
-def test_content_that_has_no_place_is_refused_by_its_path(message: dict[str, Any], param: str) -> None:
+def test_content_that_the_api_cannot_carry_is_refused_with_its_path(message: dict[str, Any], param: str) -> None:
     with pytest.raises(SidecarError) as raised:
         body_of([message])
     assert raised.value.body.code == "invalid_request"

@@ -1,4 +1,4 @@
-"""The Responses wire beyond its fixtures: what servers leave out, what goes back, what an error means."""
+"""The Responses wire beyond its fixtures: what servers leave out, what goes back, and what an error means."""
 
 import itertools
 import json
@@ -86,14 +86,14 @@ EVENTS: dict[str, list[dict[str, Any]]] = {
 }
 SUBSETS = [subset for size in range(len(EVENTS) + 1) for subset in itertools.combinations(EVENTS, size)]
 UNINDEXED = [subset for subset in SUBSETS if "added" in subset or set(subset) <= {"done"}]
-"""Without an index, the announcement is all that tells the items apart."""
+"""Without an index, only the announcement separates the items."""
 
 
 @pytest.mark.parametrize(
     ("kinds", "indexed"), [*((kinds, True) for kinds in SUBSETS), *((kinds, False) for kinds in UNINDEXED)]
 )
-def test_whatever_is_left_out_every_piece_comes_once(kinds: tuple[str, ...], indexed: bool) -> None:
-    """Ours: the terminal event alone tells all; what came before it must neither be lost nor come twice."""
+def test_whatever_events_are_left_out_every_text_comes_once(kinds: tuple[str, ...], indexed: bool) -> None:
+    """Ours: the terminal event alone holds everything; what came before it must neither get lost nor come twice."""
     events = [event for kind in kinds for event in EVENTS[kind]]
     if not indexed:
         events = [{key: value for key, value in event.items() if key != "output_index"} for event in events]
@@ -112,7 +112,7 @@ def test_whatever_is_left_out_every_piece_comes_once(kinds: tuple[str, ...], ind
     assert outcome.finish_reason == "tool_calls"
 
 
-def test_a_piece_that_is_shorter_than_its_deltas_adds_nothing() -> None:
+def test_a_whole_text_that_is_shorter_than_its_deltas_adds_nothing() -> None:
     events = [*EVENTS["added"][:2], *EVENTS["deltas"], named("output_text.done", 1, content_index=0, text="Hello")]
     out, _ = decode([*events, {"type": "response.completed", "response": {"status": "completed"}}])
     assert "".join(chunk["content"] for chunk in msgspec.to_builtins(out) if chunk["type"] == "content") == TEXT
@@ -133,7 +133,7 @@ def test_arguments_that_came_only_with_the_announcement_are_kept() -> None:
     assert call.arguments_text == ARGUMENTS
 
 
-def test_the_done_marker_of_another_api_is_no_end() -> None:
+def test_the_done_marker_of_another_api_is_not_an_end() -> None:
     decoder, out = wire.Decoder(ROUTE), list[Chunk]()
     decoder.feed(("", b"[DONE]"), out)
     assert not decoder.finished
@@ -143,7 +143,7 @@ def test_the_done_marker_of_another_api_is_no_end() -> None:
 
 
 @given(mangled.mangled("openai_responses"))
-def test_no_stream_makes_it_fail_with_anything_but_an_error_of_ours(stream: tuple[Route, list[bytes]]) -> None:
+def test_any_stream_gives_chunks_or_a_sidecar_error(stream: tuple[Route, list[bytes]]) -> None:
     assert isinstance(mangled.outcome("openai_responses", stream), Outcome | SidecarError)
 
 
@@ -203,7 +203,7 @@ def test_the_cost_is_a_decimal_of_what_the_provider_says(usage: dict[str, Any], 
     assert read_cost_usd(usage) == cost
 
 
-def test_a_response_that_still_runs_in_the_background_is_no_answer() -> None:
+def test_a_response_that_still_runs_in_the_background_is_not_an_answer() -> None:
     decoder, out = wire.decode_whole(b'{"object":"response","status":"in_progress","output":[]}', ROUTE)
     with pytest.raises(SidecarError) as caught:
         decoder.end(out)
@@ -211,7 +211,7 @@ def test_a_response_that_still_runs_in_the_background_is_no_answer() -> None:
 
 
 @pytest.mark.parametrize("document", [b"[]", b'{"object":"list"}', b'{"output":7}', b"{"])
-def test_a_document_that_is_no_response_is_refused(document: bytes) -> None:
+def test_a_document_that_is_not_a_response_is_refused(document: bytes) -> None:
     with pytest.raises(SidecarError) as caught:
         wire.decode_whole(document, ROUTE)
     assert caught.value.body.reason == "unexpected_content_type"
@@ -236,7 +236,7 @@ def test_a_document_that_is_no_response_is_refused(document: bytes) -> None:
         ("brand_new_code", "provider_error"),
     ],
 )
-def test_an_error_inside_a_stream_is_judged_by_its_code(code: str, expected: str) -> None:
+def test_an_error_inside_a_stream_is_classified_by_its_code(code: str, expected: str) -> None:
     for event in (
         {"type": "error", "code": code, "message": "It failed."},
         {"type": "error", "error": {"code": code, "message": "It failed."}},
@@ -328,7 +328,7 @@ def test_encoding_twice_gives_the_same_bytes(case: Case) -> None:
 
 
 def test_every_request_is_one_that_the_sdk_has_types_for() -> None:
-    """The SDK wants an id for a message of the assistant's; the API takes it without."""
+    """The SDK wants an id on an assistant message; the API does not."""
     from openai.types.responses.response_create_params import ResponseCreateParamsStreaming
 
     for each in fixtures.cases("openai_responses"):

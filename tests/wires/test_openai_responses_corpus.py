@@ -55,7 +55,7 @@ def check_usage(raw: dict[str, Any], result: Outcome) -> None:
 
 
 def check_states(result: Outcome) -> None:
-    """Check that every reasoning item is kept as it was at its end, to be sent back."""
+    """Check that every reasoning item is kept as it was at its end, so that it can be sent back."""
     for part in result.message.content:
         if isinstance(part, ReasoningPart):
             assert part.state is not None

@@ -1,4 +1,4 @@
-"""The message of a stream that was cut: as much of it as came, and no call that is not whole, for every wire."""
+"""The message of a cut stream, on every wire: as much as came, and only whole calls."""
 
 from contextlib import suppress
 
@@ -30,7 +30,7 @@ def _sent(out: list[Chunk]) -> tuple[str, str]:
 
 
 @pytest.mark.parametrize("case", REPLIES, ids=lambda case: case.name)
-def test_what_came_is_in_the_message_wherever_it_is_cut(case: Recorded) -> None:
+def test_the_partial_message_has_what_came_wherever_the_stream_is_cut(case: Recorded) -> None:
     reply, out, body = ResponseStream(registry.load(case.wire), case.route, case.headers), list[Chunk](), case.body
     step = max(1, len(body) // CUTS)
     for start in range(0, len(body), step):
@@ -48,5 +48,5 @@ def test_what_came_is_in_the_message_wherever_it_is_cut(case: Recorded) -> None:
             break
 
 
-def test_every_wire_is_there() -> None:
+def test_every_wire_is_covered() -> None:
     assert {case.wire for case in REPLIES} == set(registry.list_names())

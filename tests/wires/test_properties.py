@@ -1,4 +1,4 @@
-"""What holds for every wire whatever a provider sends: only the one error is raised, and no half is believed."""
+"""What holds for every wire whatever a provider sends: only SidecarError is raised, and no half passes for a whole."""
 
 import json
 import random
@@ -26,7 +26,7 @@ WIRES = sorted({each.wire for each in CASES})
 BY_CASE = pytest.mark.parametrize("case", [pytest.param(each, id=each.name) for each in STREAMS])
 
 RECORDED = [each for each in recorded_replies.of_corpus() if not each.is_document and len(each.body) < 20_000]
-"""What real providers have said, as long as it is short enough to be spoilt many times."""
+"""Replies of real providers that are short enough to be corrupted many times."""
 
 
 @cache
@@ -35,7 +35,7 @@ def whole(case: Recorded) -> Played:
 
 
 def written(case: Recorded, pieces: Iterable[bytes]) -> Played:
-    """Return what comes of *pieces*, all of which must be fit to be written to a host."""
+    """Return what *pieces* decode to, all of which must be fit to be written to a host."""
     result = played(case, pieces)
     for seq, chunk in enumerate(result.chunks):
         encode_line(Streamed(1, True, True, seq, chunk))
@@ -54,7 +54,7 @@ TRACES = {
     "gemini": rb"finishReason|blockReason",
     "ollama": rb"done.*true",
 }
-"""By wire: what no reply that ends well is without, however spoilt its JSON is elsewhere."""
+"""By wire: what every complete reply contains, however corrupted it is elsewhere."""
 
 
 @BY_CASE
@@ -68,9 +68,9 @@ def test_what_follows_the_end_changes_nothing(case: Recorded) -> None:
         assert (after.chunks, after.outcome) == (full.chunks, full.outcome)
 
 
-# --- spoilt streams --------------------------------------------------------------------------
+# --- corrupted streams -----------------------------------------------------------------------
 
-SPOIL = st.lists(
+CORRUPTIONS = st.lists(
     st.tuples(
         st.sampled_from(["drop", "double", "swap", "truncate", "corrupt", "insert", "value"]),
         st.integers(0, 10_000),
@@ -112,7 +112,7 @@ ODD_LINES = [
 ]
 
 
-def spoilt(lines: list[bytes], what: str, where: int, how: int) -> list[bytes]:
+def corrupt(lines: list[bytes], what: str, where: int, how: int) -> list[bytes]:
     at, other = where % len(lines), how % len(lines)
     line, place = lines[at], how % (len(lines[at]) + 1)
     if what == "swap":
@@ -131,7 +131,7 @@ def spoilt(lines: list[bytes], what: str, where: int, how: int) -> list[bytes]:
 
 
 def odd(line: bytes, how: int) -> bytes:
-    """Return *line* with one value of its JSON replaced by one that has no business there."""
+    """Return *line* with one value of its JSON replaced by one that does not belong there."""
     prefix, payload = (line[:6], line[6:]) if line.startswith(b"data: ") else (b"", line)
     event = parse_json(payload)
     chance = random.Random(how)
@@ -154,11 +154,11 @@ TEXTS = [case for case in STREAMS + RECORDED if b"\x00" not in case.body]
 
 
 @settings(max_examples=600)
-@given(st.sampled_from(TEXTS), SPOIL)
-def test_a_spoilt_stream_raises_only_the_one_error(case: Recorded, changes: list[tuple[str, int, int]]) -> None:
+@given(st.sampled_from(TEXTS), CORRUPTIONS)
+def test_a_corrupted_stream_raises_only_a_sidecar_error(case: Recorded, changes: list[tuple[str, int, int]]) -> None:
     lines = case.body.split(b"\n")
     for change in changes:
-        lines = spoilt(lines, *change) or [b""]
+        lines = corrupt(lines, *change) or [b""]
     body = b"\n".join(lines)
     result = written(case, [body])
     assert (result.outcome is None) != (result.error is None)
@@ -167,8 +167,8 @@ def test_a_spoilt_stream_raises_only_the_one_error(case: Recorded, changes: list
 
 
 @BY_CASE
-def test_every_value_may_be_another(case: Recorded) -> None:
-    """Theirs loose: whatever stands in place of any one value, the reply is decoded or refused, and nothing else."""
+def test_any_value_may_be_replaced_by_another(case: Recorded) -> None:
+    """Whatever stands in place of any one value, the reply is decoded or refused, and nothing else."""
     lines = case.body.split(b"\n")
     chance = random.Random(case.name)
     for at, line in enumerate(lines):
@@ -178,7 +178,7 @@ def test_every_value_may_be_another(case: Recorded) -> None:
 
 @settings(max_examples=150)
 @given(st.sampled_from(CASES), st.binary(max_size=200), st.integers(0, 10_000))
-def test_random_bytes_are_no_reply(case: Recorded, noise: bytes, where: int) -> None:
+def test_random_bytes_are_not_a_reply(case: Recorded, noise: bytes, where: int) -> None:
     body = case.body
     place = where % (len(body) + 1)
     for spoiled in (noise, body[:place] + noise, body[:place] + noise + body[place:]):
@@ -205,7 +205,7 @@ def test_random_bytes_are_no_reply(case: Recorded, noise: bytes, where: int) -> 
         pytest.param(b"\xff" * 64, id="ones"),
     ],
 )
-def test_what_is_no_answer_at_all(name: str, body: bytes) -> None:
+def test_a_body_that_is_not_an_answer_is_an_error(name: str, body: bytes) -> None:
     case = next((each for each in CASES if each.wire == name), None)
     if case is None:
         pytest.skip("no exchange of this wire")

@@ -75,6 +75,28 @@ def test_only_the_server_and_the_command_line_know_the_app() -> None:
     assert not wrong, report(wrong)
 
 
+SENDERS = {
+    "sidecar/generation/attempt.py",
+    "sidecar/generation/background_responses.py",
+    "sidecar/upstream/documents.py",
+    "sidecar/upstream/exchange.py",
+}
+"""Each sends within an attempt of `upstream.ask`, or goes on with an answer that such an attempt has begun."""
+
+
+def test_all_questions_are_asked_by_one_loop() -> None:
+    """Requests are sent only by its attempts, and only the gates beside it know the rules of retries."""
+    sent = [
+        Use(file, node.lineno, ast.unparse(node.func))
+        for file in files("sidecar/server", "sidecar/generation", "sidecar/upstream", "sidecar/auth", "sidecar/usage")
+        for node in ast.walk(tree_of(file))
+        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("http.send")
+    ]
+    assert {use.file for use in sent} == SENDERS, report(sent)
+    knowing = {use.file for use, target in _edges() if target == "sidecar/upstream/gates/retry.py"}
+    assert {file for file in knowing if not file.startswith("sidecar/upstream/gates/")} == {"sidecar/upstream/ask.py"}
+
+
 def test_a_package_itself_holds_no_logic() -> None:
     """Its `__init__.py` has a docstring, imports and `__all__`: whoever looks for code looks into its modules."""
     wrong = [

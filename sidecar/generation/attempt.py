@@ -25,7 +25,7 @@ from sidecar.generation.response_stream import ResponseStream
 from sidecar.generation.timeouts import ChatTimeouts, choose_timeouts
 from sidecar.upstream import recorder, replay
 from sidecar.upstream.ask import check_status
-from sidecar.upstream.context import Upstream, call_for
+from sidecar.upstream.context import Upstream, make_call
 from sidecar.upstream.gates.gate import Turn
 from sidecar.usage import attempts, pricing
 from sidecar.wires import registry
@@ -120,7 +120,7 @@ async def _send(up: Upstream, this: _Attempt, request: HttpRequest) -> AbstractA
     target, chat = this.plan.target, this.plan.chat
     if target.row.transport == "replay":
         return replay.send(up.config, target.route)
-    call = msgspec.structs.replace(call_for(up, target), request=request, chat=chat)
+    call = msgspec.structs.replace(make_call(up, target), request=request, chat=chat)
     authorized = await authorize.make_headers(call)
     this.progress.secrets = authorized.list_secrets()
     return up.http.send(request, authorized.headers, this.timeouts.for_http, this.progress, budget=this.turn.budget)

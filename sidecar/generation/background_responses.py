@@ -21,7 +21,7 @@ from sidecar.generation.recovery import ChatPlan
 from sidecar.generation.response_stream import ResponseStream
 from sidecar.generation.timeouts import choose_timeouts
 from sidecar.upstream.ask import check_status
-from sidecar.upstream.context import Upstream, call_for
+from sidecar.upstream.context import Upstream, make_call
 from sidecar.wires import registry
 from sidecar.wires.shared.types import ContinuingWire, Cursor, Encoded
 
@@ -101,7 +101,7 @@ async def _read_on(
 
 
 async def _authorize(up: Upstream, plan: ChatPlan, request: HttpRequest) -> dict[str, str]:
-    call = msgspec.structs.replace(call_for(up, plan.target), request=request, chat=plan.chat)
+    call = msgspec.structs.replace(make_call(up, plan.target), request=request, chat=plan.chat)
     return (await authorize.make_headers(call)).headers
 
 

@@ -47,7 +47,7 @@ async def _use_inference_profile(up: Upstream, plan: ChatPlan, error: SidecarErr
     if error.body.reason != "needs_inference_profile":
         return None
     wire: Any = registry.load(plan.target.route.wire)
-    document = await model_lists.get_document(up, plan.target, wire.PROFILES_PATH)
+    document = await model_lists.fetch_document(up, plan.target, wire.PROFILES_PATH)
     route = plan.target.route
     profile = wire.pick_profile(document, route.model, route.settings["region"])
     if profile is None:

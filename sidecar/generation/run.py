@@ -27,7 +27,7 @@ from sidecar.providers.values import make_chat_spec
 from sidecar.upstream import model_lists
 from sidecar.upstream.ask import Question, ask
 from sidecar.upstream.context import Upstream
-from sidecar.upstream.gates.lookup import find_gate, read_max_attempts
+from sidecar.upstream.gates.lookup import read_max_attempts
 from sidecar.upstream.plan import pick_key, prepare, recover
 from sidecar.upstream.settings_discovery import discover_settings
 from sidecar.usage import budgets, pricing
@@ -100,9 +100,9 @@ async def _ask_plan(up: Upstream, state: RequestState, plan: ChatPlan, sink: Sin
     retry_options = plan.chat.options.retry
     question = Question[ChatPlan, None](
         attempt=lambda each, turn: attempt.answer(up, state, each, turn, sink),
-        gate=lambda each: find_gate(up, each.origin),
+        gate=lambda each: up.gates.find(each.origin),
         max_attempts=read_max_attempts(
-            up, plan.origin.route.provider, retry_options.max_attempts if retry_options else None
+            up.config.limits, plan.origin.route.provider, retry_options.max_attempts if retry_options else None
         ),
         model=lambda each: each.target.route.model,
         tokens=lambda each: request_limits.estimate_prompt_tokens(each.chat),
@@ -130,7 +130,7 @@ async def _make_plan(up: Upstream, state: RequestState, candidate: Candidate, *,
     target = make_target(await discover_settings(up, resolved))
     state.progress.provider, state.progress.model = target.route.provider, target.route.model
     set_deadline(state, target, chat.options.timeouts)
-    if has_alternative and find_gate(up, target).avoided():
+    if has_alternative and up.gates.find(target).avoided():
         raise SidecarError("provider_overloaded", "The provider has been failing; it is left alone for a while.")
     return ChatPlan(target=target, origin=target, chat=chat, warnings=candidate.warnings, keys=target.keys)
 
@@ -142,7 +142,7 @@ async def _prepare(up: Upstream, plan: ChatPlan) -> ChatPlan:
     if plan.target is not plan.origin or not target.row.models.wire_from_list or plan.chat.options.wire:
         return prepared
     # The list is asked by a plan of its own, with a credential that may be exchanged on the way.
-    listed = await model_lists.find(up, plan.origin)
+    listed = await model_lists.find_model(up, plan.origin)
     if listed is None or listed.wire is None:
         return prepared
     return msgspec.structs.replace(prepared, target=change_wire(target, listed.wire))
@@ -161,7 +161,7 @@ def _explain(up: Upstream, progress: Progress, plan: ChatPlan, error: SidecarErr
         # A provider that was kept waiting hangs up and is not to blame.
         reason = "host_backpressure" if progress.held_up else body.reason
         return error.with_fields(code="stream_interrupted", retryable=True, reason=reason)
-    if body.code == "model_not_found" and body.hint is None and (names := model_lists.nearest(up, plan.origin)):
+    if body.code == "model_not_found" and body.hint is None and (names := model_lists.suggest_names(up, plan.origin)):
         return error.with_fields(hint=f"Nearest: {', '.join(names)}.")
     if body.code == "network_error" and body.reason == "refused" and target.row.setup_hint:
         return error.with_fields(hint=target.row.setup_hint)

@@ -1,7 +1,7 @@
-"""The catalogue from elsewhere: fetched when a request asks for it, kept on disk, read back when first needed.
+"""The refreshed catalogue: fetched when a request asks for it, stored on disk, loaded when first needed.
 
-Knows when, by whom and how long. Must not know what is in it (`catalogue/modelsdev.py`) or what a file is
-(`refresh_file`). Nothing is asked of the network but by `renewed`.
+Knows when it is fetched and how long that may take. Must not know its format (`catalogue/modelsdev.py`) or its file
+(`catalogue/refresh_file.py`). Only `refresh` uses the network.
 """
 
 from datetime import UTC, date, datetime, timedelta
@@ -13,54 +13,58 @@ import msgspec
 from anyio.to_thread import run_sync as to_thread
 
 from protocol.replies import ModelList, Warn
+from sidecar.auth.exchange import Answer, Question
 from sidecar.catalogue import models, provider_rows
 from sidecar.catalogue.corrections import Refreshed
 from sidecar.core.errors import SidecarError
 from sidecar.core.http import HttpRequest, HttpTimeouts
-from sidecar.core.http_bodies import read_body
 from sidecar.core.log import log
 from sidecar.upstream.context import Upstream
+from sidecar.upstream.gates.lookup import read_max_attempts
+from sidecar.wires.shared.error_rules import ReportedError, classify_error
 
 if TYPE_CHECKING:
     from sidecar.catalogue.modelsdev import StoredCatalogue
 
+TIMEOUTS = HttpTimeouts(first_byte=15.0, idle=15.0)
+
+TOTAL_SECONDS = 60.0
+"""How long a refresh may take, further attempts included."""
+
+MAX_DOCUMENT_BYTES = 32 * 1024 * 1024
+
 OK = 200
 
-LIMITS = HttpTimeouts(first_byte=15.0, idle=15.0)
-TOTAL_SECONDS = 60.0
-"""How long a refresh may take in all."""
 
-MAX_BYTES = 32 * 1024 * 1024
-
-
-async def look(up: Upstream) -> None:
-    """Have what was kept of the last refresh among what is found: once, off the loop."""
+async def load_stored(up: Upstream) -> None:
+    """Load the stored catalogue into `up.found`. The file is read once, in a worker thread."""
     if up.catalogue_warnings is None:
-        await up.single_flight.run_once("kept catalogue", lambda: _look(up))
+        await up.single_flight.run_once("stored catalogue", lambda: _load_stored(up))
 
 
-async def _look(up: Upstream) -> None:
+async def _load_stored(up: Upstream) -> None:
     warnings = []
     if up.config.cache_dir is not None:
         try:
-            kept = await to_thread(_read, Path(up.config.cache_dir), abandon_on_cancel=True)
+            stored = await to_thread(_read, Path(up.config.cache_dir), abandon_on_cancel=True)
         except (OSError, ValueError) as error:
             log("warn", "catalogue.unusable", type=type(error).__name__)
-            text = f"What was kept of the last refresh of the catalogue is not used: {_why(error)}."
+            text = f"The stored catalogue is not used: {_describe_failure(error)}."
             warnings = [Warn(code="catalogue_unusable", message=text)]
             up.warn(warnings[0])
         else:
-            if kept is not None and _counts(kept):
-                _lay_over(up, kept)
+            if stored is not None and _is_current(stored):
+                _use(up, stored)
     up.catalogue_warnings = warnings
 
 
-def _counts(kept: "StoredCatalogue") -> bool:
-    """Return whether *kept* is of a time that counts.
+def _is_current(stored: "StoredCatalogue") -> bool:
+    """Return whether *stored* is at least as new as our own table, and not from the future.
 
-    Our own table may have become the newer one since; and what a wrong clock has dated would never become the older.
+    A date that a wrong clock has put into the future would never become old.
     """
-    return models.MADE_ON <= date.fromisoformat(kept.fetched_at[:10]) <= datetime.now(UTC).date() + timedelta(days=1)
+    fetched_on = date.fromisoformat(stored.fetched_at[:10])
+    return models.MADE_ON <= fetched_on <= datetime.now(UTC).date() + timedelta(days=1)
 
 
 def _read(folder: Path) -> "StoredCatalogue | None":
@@ -69,58 +73,70 @@ def _read(folder: Path) -> "StoredCatalogue | None":
     data = refresh_file.read(folder)
     if data is None:
         return None
-    from sidecar.catalogue import modelsdev  # Only a user who has refreshed it pays for that.
+    from sidecar.catalogue import modelsdev  # Only users who have refreshed the catalogue pay for this import.
 
     return modelsdev.read(data)
 
 
-def _lay_over(up: Upstream, kept: "StoredCatalogue") -> None:
-    up.found = msgspec.structs.replace(up.found, refreshed=Refreshed(kept.models, kept.fetched_at))
+def _use(up: Upstream, stored: "StoredCatalogue") -> None:
+    up.found = msgspec.structs.replace(up.found, refreshed=Refreshed(stored.models, stored.fetched_at))
 
 
-def _why(error: OSError | ValueError) -> str:
-    return (error.strerror or "it cannot be had") if isinstance(error, OSError) else str(error)
+def _describe_failure(error: OSError | ValueError) -> str:
+    return (error.strerror or "the file system failed") if isinstance(error, OSError) else str(error)
 
 
-async def renewed(up: Upstream) -> list[Warn]:
-    """Fetch the catalogue, once for all who ask meanwhile, and return what did not go well; what was there stays."""
-    await look(up)
+async def refresh(up: Upstream) -> list[Warn]:
+    """Fetch the catalogue, once for all requests that ask meanwhile, and return warnings.
+
+    After a failure the catalogue stays as it was.
+    """
+    await load_stored(up)
     try:
-        await up.single_flight.run_once("catalogue", lambda: _renew(up))
+        await up.single_flight.run_once("catalogue", lambda: _refresh(up))
     except SidecarError as error:
         text = f"The catalogue could not be refreshed: {error.body.message}"
         return [Warn(code="catalogue_not_refreshed", message=text)]
     return []
 
 
-async def _renew(up: Upstream) -> None:
-    """Fetch the catalogue, use it and keep it.
+async def _refresh(up: Upstream) -> None:
+    """Fetch the catalogue, use it and store it.
 
     Raises: SidecarError.
     """
     try:
         with anyio.fail_after(TOTAL_SECONDS):
-            document = await _fetched(up)
+            answer = await up.exchange(_make_question(up))
     except TimeoutError:
-        raise SidecarError("timeout", "It did not come in time.") from None
+        raise SidecarError("timeout", f"It took longer than {TOTAL_SECONDS:.0f} s.") from None
     try:
-        data, kept = await to_thread(_converted, document)
+        data, stored = await to_thread(_convert, answer.body)
     except ValueError as error:
-        raise SidecarError("provider_error", f"What came is not used: {error}.") from None
-    _lay_over(up, kept)
-    up.catalogue_warnings = await _keep(up, data)
+        raise SidecarError("provider_error", f"The document cannot be used: {error}.") from None
+    _use(up, stored)
+    up.catalogue_warnings = await _store(up, data)
 
 
-async def _fetched(up: Upstream) -> bytes:
-    # Nothing of the user's goes there: no credential, no cookie, no word of what was asked.
-    request = HttpRequest(method="GET", url=up.config.refresh_url, headers={"accept": "application/json"})
-    async with up.http.send(request, {}, LIMITS) as response:
-        if response.status != OK:
-            raise SidecarError("provider_error", f"Its server answered with status {response.status}.")
-        return await read_body(response, MAX_BYTES)
+def _make_question(up: Upstream) -> Question:
+    # The request holds nothing of the user's: no credential, no cookie, no word of what was asked.
+    return Question(
+        request=HttpRequest(method="GET", url=up.config.refresh_url, headers={"accept": "application/json"}),
+        timeouts=TIMEOUTS,
+        classify=_classify,
+        max_attempts=read_max_attempts(up.config.limits, None),
+        limit_bytes=MAX_DOCUMENT_BYTES,
+    )
 
 
-def _converted(document: bytes) -> tuple[bytes, "StoredCatalogue"]:
+def _classify(answer: Answer) -> SidecarError | None:
+    if answer.status == OK:
+        return None
+    reported = ReportedError(message=f"The server answered with status {answer.status}.")
+    return classify_error(reported, answer.status, answer.headers, {})
+
+
+def _convert(document: bytes) -> tuple[bytes, "StoredCatalogue"]:
     from sidecar.catalogue import modelsdev
 
     rows = provider_rows.read_providers()
@@ -129,8 +145,8 @@ def _converted(document: bytes) -> tuple[bytes, "StoredCatalogue"]:
     return data, modelsdev.read(data)
 
 
-async def _keep(up: Upstream, data: bytes) -> list[Warn]:
-    """Write *data* where later processes find it, and return what did not go well."""
+async def _store(up: Upstream, data: bytes) -> list[Warn]:
+    """Write *data* to the file that later processes load, and return warnings."""
     if up.config.cache_dir is None:
         return []
     from sidecar.catalogue import refresh_file
@@ -138,13 +154,14 @@ async def _keep(up: Upstream, data: bytes) -> list[Warn]:
     try:
         await to_thread(refresh_file.write, Path(up.config.cache_dir), data, abandon_on_cancel=True)
     except (OSError, ValueError) as error:
-        log("warn", "catalogue.not_kept", type=type(error).__name__)
-        return [Warn(code="catalogue_not_kept", message=f"The refreshed catalogue could not be kept: {_why(error)}.")]
+        log("warn", "catalogue.not_stored", type=type(error).__name__)
+        text = f"The refreshed catalogue could not be stored: {_describe_failure(error)}."
+        return [Warn(code="catalogue_not_kept", message=text)]
     return []
 
 
-def told(up: Upstream, listed: ModelList, warnings: list[Warn]) -> ModelList:
-    """Return *listed* with what there is to say of the catalogue."""
+def add_to_list(up: Upstream, listed: ModelList, warnings: list[Warn]) -> ModelList:
+    """Return *listed* with the age of the catalogue, and with the *warnings* of a refresh."""
     return msgspec.structs.replace(
         listed,
         catalogue_refreshed_at=up.found.refreshed.fetched_at or msgspec.UNSET,

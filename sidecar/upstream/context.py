@@ -1,10 +1,10 @@
-"""What asking providers takes, for as long as the process lives.
+"""What it takes to ask providers, for as long as the process lives.
 
-Given its HTTP client as an argument. Nothing of a single request is kept here.
+Its HTTP client is an argument. It holds nothing of a single request.
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import anyio.to_thread
 import msgspec
@@ -18,8 +18,18 @@ from sidecar.config.values import Config
 from sidecar.core.http import Transport
 from sidecar.core.single_flight import SingleFlight
 from sidecar.providers.setup import Found, Setup
+from sidecar.upstream.caches import (
+    MAX_MODEL_LISTS,
+    MAX_SETTINGS,
+    MAX_TOKEN_COUNTS,
+    CachedModelList,
+    CachedSettings,
+    LruCache,
+    ModelListKey,
+    SettingsKey,
+)
 from sidecar.upstream.exchange import make_exchange
-from sidecar.upstream.gates.gate import Gate
+from sidecar.upstream.gates.lookup import GateTable
 from sidecar.usage.ledger import Ledger
 
 if TYPE_CHECKING:
@@ -30,57 +40,53 @@ if TYPE_CHECKING:
 
 
 class Upstream:
-    """The HTTP client, the gates, the credentials, and what several requests share."""
+    """The HTTP client, the gates, the credentials and the caches of the process."""
 
     def __init__(self, config: Config, tasks: "TaskGroup", http: Transport, warn: Callable[[Warn], None]) -> None:
         self.config: Final = config
         self.found = Found()
-        """What was found since the process began; replaced whenever there is something new."""
+        """What was found since the process began. Replaced whenever something new is found."""
         self.tasks = tasks
         self.http = http
-        self.exchange = make_exchange(http)
-        """Asks the questions of schemes and logins."""
+        self.gates = GateTable(config.limits)
+        self.exchange = make_exchange(http, self.gates)
+        """Asks servers that are no providers."""
         self.warn = warn
-        """Tells the host of something that concerns no request of its own."""
+        """Sends the host a warning that belongs to no request."""
         self.single_flight = SingleFlight(tasks)
         self.memory = Memory(self.single_flight)
-        """What schemes and logins remember."""
+        """What schemes and logins keep."""
         self.store = Store(config.store_dir)
         self.ledger = Ledger(config.ledger_path, tasks, warn)
         self.client: ClientInfo | None = None
         """The host's own name and version."""
-        self.gates: dict[tuple[str, str, int], Gate] = {}
-        """(provider, base address, hash of the credential) → who may ask it now."""
-        self.model_lists: dict[tuple[str, str, int], Any] = {}
-        """(provider, base address, hash of the credential) → the list, of `sidecar.upstream.model_lists`."""
-        self.discovered_settings: dict[Any, Any] = {}
-        """By provider and credential: what `sidecar.upstream.settings_discovery` has found lately."""
-        self.token_counts: dict[bytes, int] = {}
-        """By a hash of the question: what providers have counted, of `sidecar.upstream.token_counts`."""
+        self.model_lists = LruCache[ModelListKey, CachedModelList](MAX_MODEL_LISTS)
+        self.discovered_settings = LruCache[SettingsKey, CachedSettings](MAX_SETTINGS)
+        self.token_counts = LruCache[bytes, int](MAX_TOKEN_COUNTS)
+        """Providers' counts, by a hash of the question."""
         self.catalogue_warnings: list[Warn] | None = None
-        """What is wrong with the refreshed catalogue on disk; None: not read yet."""
+        """What is wrong with the stored catalogue. None: it is not loaded yet."""
 
     @property
     def setup(self) -> Setup:
-        """What is set and what is found, as a request that begins now sees them."""
+        """What is set and what was found, for a request that begins now."""
         return Setup(self.config, self.found)
 
     def forget_provider(self, name: str) -> None:
-        """Forget what was made of the credentials of the provider *name*: tokens, lists of models, settings."""
+        """Forget what the credentials of the provider *name* gave: tokens, lists of models, settings."""
         self.memory.forget_provider(name)
-        for cache in (self.model_lists, self.discovered_settings):
-            for key in [key for key in cache if key[0] == name]:
-                del cache[key]
+        self.model_lists.remove_where(lambda key: key.provider == name)
+        self.discovered_settings.remove_where(lambda key: key.provider == name)
 
-    async def look_into_store(self) -> None:
-        """Have what is stored now in `found`, where a request's credential is looked for."""
+    async def load_credentials(self) -> None:
+        """Load stored credentials and imported logins into `found`, unless they are up to date."""
         if self.store.due:
-            await self.single_flight.run_once("store", self._look)
+            await self.single_flight.run_once("store", self._load_credentials)
         if self.found.credentials is not self.store.secrets:
             self.found = msgspec.structs.replace(self.found, credentials=self.store.secrets)
 
-    async def _look(self) -> None:
-        # A host that only pings pays for neither.
+    async def _load_credentials(self) -> None:
+        # A host that only pings should not pay for these imports.
         from sidecar.auth.logins import imported
         from sidecar.catalogue import provider_rows
 
@@ -92,9 +98,9 @@ class Upstream:
         self.found = msgspec.structs.replace(self.found, identities=identities, logins=logins)
 
 
-def call_for(up: Upstream, target: "Target") -> "Call":
-    """Return what the target's scheme may look at."""
-    from sidecar.auth.scheme import Call  # The catalogue comes with it: a host that only pings does not pay for it.
+def make_call(up: Upstream, target: "Target") -> "Call":
+    """Return what the target's scheme is given."""
+    from sidecar.auth.scheme import Call  # It imports the catalogue, for which a host that only pings should not pay.
 
     return Call(
         target=target,

@@ -15,9 +15,9 @@ from sidecar.core.http_bodies import MAX_DOCUMENT_BYTES, read_body
 from sidecar.core.request_state import RequestState
 from sidecar.providers.values import Target
 from sidecar.upstream.ask import Classify, Question, ask, check_status
-from sidecar.upstream.context import Upstream, call_for
+from sidecar.upstream.context import Upstream, make_call
 from sidecar.upstream.gates.gate import Gate, Priority, Turn
-from sidecar.upstream.gates.lookup import find_gate, find_side_gate, read_max_attempts
+from sidecar.upstream.gates.lookup import read_max_attempts
 from sidecar.upstream.plan import Plan, pick_key, prepare, recover
 from sidecar.usage import attempts
 
@@ -50,7 +50,7 @@ async def ask_document(up: Upstream, state: RequestState, plan: Plan, question: 
     loop: Question[Plan, T] = Question(
         attempt=partial(_attempt, up, state, question),
         gate=partial(_find_gate, up, question),
-        max_attempts=read_max_attempts(up, provider, question.max_attempts),
+        max_attempts=read_max_attempts(up.config.limits, provider, question.max_attempts),
         model=lambda each: each.origin.route.model,
         priority=question.priority,
         pick=partial(pick_key, up),
@@ -63,14 +63,14 @@ async def ask_document(up: Upstream, state: RequestState, plan: Plan, question: 
 
 def _find_gate(up: Upstream, question: DocumentQuestion[T], plan: Plan) -> Gate:
     if question.side_gate is not None:
-        return find_side_gate(up, question.side_gate, plan.origin)
-    return find_gate(up, plan.origin)
+        return up.gates.find_side_gate(question.side_gate, plan.origin)
+    return up.gates.find(plan.origin)
 
 
 async def _attempt(up: Upstream, state: RequestState, question: DocumentQuestion[T], plan: Plan, turn: Turn) -> T:
     """Ask once. The reply's rate limits are not learned: such questions have limits of their own."""
     request = question.encode(plan.target)
-    call = msgspec.structs.replace(call_for(up, plan.target), request=request, chat=plan.chat)
+    call = msgspec.structs.replace(make_call(up, plan.target), request=request, chat=plan.chat)
     authorized = await authorize.make_headers(call)
     state.progress.secrets = authorized.list_secrets()
     state.progress.tries += 1

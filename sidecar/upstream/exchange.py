@@ -1,7 +1,9 @@
-"""The questions of schemes and logins, carried by the process's HTTP client and sent again where that may help.
+"""Questions to servers that are no providers: of schemes, of logins, and for the catalogue. Asked through `ask`.
 
-Knows retries and what of an answer is read. Must not know schemes.
+Knows how much of an answer is read. Must not know schemes.
 """
+
+from functools import partial
 
 import anyio
 
@@ -10,30 +12,35 @@ from sidecar.auth.redaction import redact
 from sidecar.core.errors import SidecarError
 from sidecar.core.http import PhaseTrace, Transport
 from sidecar.core.http_bodies import read_body, read_error_body
-from sidecar.upstream.gates import retry
+from sidecar.core.request_state import RequestState
+from sidecar.upstream import ask
+from sidecar.upstream.gates.gate import Turn
+from sidecar.upstream.gates.lookup import GateTable
+
+GATE = "exchange"
 
 
-def make_exchange(http: Transport) -> Exchange:
-    """Return the `Exchange` that asks through *http*."""
+def make_exchange(http: Transport, gates: GateTable) -> Exchange:
+    """Return the `Exchange` that asks through *http*, one gate for each server."""
 
     async def exchange(question: Question) -> Answer:
-        attempt = 1
-        while True:
-            try:
-                return await _ask(http, question)
-            except SidecarError as error:
-                failure = redact(error, [each.reveal() for each in question.secrets])
-                remaining_ms = question.timeouts.first_byte * 1000
-                wait_ms = retry.wait_ms(failure.body, attempt, question.max_attempts, remaining_ms)
-                if wait_ms is None:
-                    raise failure from None
-            await anyio.sleep(wait_ms / 1000)
-            attempt += 1
+        # Several requests may wait for the answer, so the question has a state of its own.
+        state = RequestState("exchange")
+        state.scope.deadline = anyio.current_effective_deadline()
+        gate = gates.find_server_gate(GATE, question.request.url)
+        loop = ask.Question[Question, Answer](
+            attempt=partial(_attempt, http),
+            gate=lambda _: gate,
+            max_attempts=question.max_attempts,
+            explain=lambda asked, error: redact(error, [each.reveal() for each in asked.secrets]),
+            longest_wait_ms=question.timeouts.first_byte * 1000,
+        )
+        return await ask.ask(state, loop, question)
 
     return exchange
 
 
-async def _ask(http: Transport, question: Question) -> Answer:
+async def _attempt(http: Transport, question: Question, turn: Turn) -> Answer:
     trace = PhaseTrace()
     try:
         async with http.send(
@@ -49,4 +56,5 @@ async def _ask(http: Transport, question: Question) -> Answer:
     failure = question.classify(answer)
     if failure is not None:
         raise failure
+    turn.succeeded()
     return answer

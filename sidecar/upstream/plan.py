@@ -13,9 +13,8 @@ from sidecar.auth import authorize
 from sidecar.core.errors import SidecarError
 from sidecar.core.secret import Secret
 from sidecar.providers.values import Target
-from sidecar.upstream.context import Upstream, call_for
+from sidecar.upstream.context import Upstream, make_call
 from sidecar.upstream.gates.gate import REFUSED
-from sidecar.upstream.gates.lookup import pick_origin
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,7 +43,7 @@ def make_plan(target: Target, chat: Chat | None = None) -> Plan:
 
 def pick_key(up: Upstream, plan: AnyPlan) -> AnyPlan:
     """Return *plan* with that of its keys whose gate lets it in first."""
-    best = pick_origin(up, plan.origin, plan.keys)
+    best = up.gates.pick_origin(plan.origin, plan.keys)
     if best is plan.origin:
         return plan
     return msgspec.structs.replace(plan, target=best, origin=best, done=plan.done - LOST_WITH_TARGET)
@@ -54,7 +53,7 @@ async def prepare(up: Upstream, plan: AnyPlan) -> AnyPlan:
     """Return *plan* with what its credential knows of the address, unless a change has been there already."""
     if plan.target is not plan.origin:
         return plan
-    return msgspec.structs.replace(plan, target=await authorize.prepare(call_for(up, plan.origin)))
+    return msgspec.structs.replace(plan, target=await authorize.prepare(make_call(up, plan.origin)))
 
 
 async def recover(
@@ -69,7 +68,7 @@ async def recover(
 
 
 async def _renew(up: Upstream, plan: AnyPlan, error: SidecarError) -> AnyPlan | None:
-    call = msgspec.structs.replace(call_for(up, plan.target), chat=plan.chat, origin=plan.origin)
+    call = msgspec.structs.replace(make_call(up, plan.target), chat=plan.chat, origin=plan.origin)
     target = await authorize.renew(call, error)
     return None if target is None else msgspec.structs.replace(plan, target=target)
 

@@ -32,7 +32,7 @@ def folder(config: Config) -> Path:
     return resources.find_fixtures()
 
 
-def models(config: Config) -> list[str]:
+def list_exchanges(config: Config) -> list[str]:
     """Return the exchanges that can be played, as `wire/case`."""
     known = registry.list_names()
     found = (path.parent for path in folder(config).glob("*/*/response.*"))
@@ -50,7 +50,7 @@ async def send(config: Config, route: Route) -> AsyncIterator[Response]:
 
     Raises: SidecarError `model_not_found` for a name that is no exchange, `invalid_request` for a head that is none.
     """
-    name, known = f"{route.wire}/{route.model}", models(config)
+    name, known = f"{route.wire}/{route.model}", list_exchanges(config)
     if name not in known:
         hint = None if known else "Look at SIDECAR_REPLAY_DIR and [replay] of the configuration: that folder has none."
         text = "There is no such exchange to replay; `list_models` names them all."

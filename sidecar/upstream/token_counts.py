@@ -1,7 +1,6 @@
-"""A provider's own count of a prompt: asked through the gate of its chats, asked again as they are, and remembered.
+"""A provider's own count of a prompt, asked through the gate of its chats and cached.
 
-Knows which counters there are and what is kept of their answers. Must not know a wire's fields, nor what is said of
-a count.
+Knows which counters there are. Must not know a wire's fields, or how a count is reported.
 """
 
 import hashlib
@@ -23,28 +22,27 @@ from sidecar.upstream.settings_discovery import discover_settings
 from sidecar.wires.counts import registry
 
 TIMEOUTS = HttpTimeouts(first_byte=30.0, idle=30.0)
-"""Of a count, which is a matter of milliseconds."""
-
-MAX_KEPT = 256
-"""Counts that are remembered; the one that was asked for longest ago goes first."""
+"""Counting is a matter of milliseconds."""
 
 
-class Counted(NamedTuple):
-    """What a provider says."""
+class ProviderCount(NamedTuple):
+    """A provider's count."""
 
     tokens: int
-    whole: bool
-    """Whether that is the prompt; false: its texts alone."""
-    cached: bool
-    """Whether it has said so before, and was not asked again."""
+    is_whole: bool
+    """Whether the whole prompt was counted. False: its texts alone."""
+    is_cached: bool
+    """Whether the count comes from the cache."""
 
 
-async def count_by_provider(up: Upstream, state: RequestState, provider: str | None, chat: Chat) -> Counted | None:
+async def count_by_provider(
+    up: Upstream, state: RequestState, provider: str | None, chat: Chat
+) -> ProviderCount | None:
     """Return the provider's own count of *chat*, or None where it has none for this model.
 
     Raises: SidecarError as `ask_document` does.
     """
-    await up.look_into_store()
+    await up.load_credentials()
     resolved = resolve_provider(up.setup, make_chat_spec(provider, chat))
     if not resolved.provider.row.counters:
         return None
@@ -54,11 +52,9 @@ async def count_by_provider(up: Upstream, state: RequestState, provider: str | N
         return None
     counter = registry.load(row.name)
     request = counter.encode_count(chat, origin.route)
-    kept = up.token_counts
     key = await anyio.to_thread.run_sync(_hash_question, origin, request)
-    if (known := kept.pop(key, None)) is not None:
-        kept[key] = known
-        return Counted(known, counter.EXACT, cached=True)
+    if (cached := up.token_counts.get(key)) is not None:
+        return ProviderCount(cached, counter.EXACT, is_cached=True)
     question = DocumentQuestion(
         kind="count",
         encode=lambda to: request if to is origin else counter.encode_count(chat, to.route),
@@ -74,14 +70,12 @@ async def count_by_provider(up: Upstream, state: RequestState, provider: str | N
         if error.body.code in row.unsupported_codes:
             return None
         raise
-    kept[key] = tokens
-    if len(kept) > MAX_KEPT:
-        del kept[next(iter(kept))]
-    return Counted(tokens, counter.EXACT, cached=False)
+    up.token_counts.put(key, tokens)
+    return ProviderCount(tokens, counter.EXACT, is_cached=False)
 
 
 def _hash_question(target: Target, request: HttpRequest) -> bytes:
-    """Return what a count is remembered by: who is asked, as whom, and every byte of the question."""
+    """Return the key of a count: who is asked, with which credential, and every byte of the question."""
     secret = target.credential.reveal() if target.credential else None
     head = msgspec.json.encode([target.route.provider, target.route.model, secret, request.url, request.headers])
     return hashlib.sha256(hashlib.sha256(head).digest() + request.body).digest()

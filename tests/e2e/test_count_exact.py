@@ -10,7 +10,7 @@ from urllib.parse import unquote
 import msgspec
 import pytest
 
-from sidecar.upstream.token_counts import MAX_KEPT
+from sidecar.upstream.caches import MAX_TOKEN_COUNTS
 from tests.support import corpus
 from tests.support.corpus import Exchange
 from tests.support.fake_services import Answer, Services, document
@@ -198,7 +198,7 @@ def test_no_more_counts_are_remembered_than_a_few_hundred(keyed: Sidecar, servic
         assert ("cached" in count(keyed, "openai", "gpt-6", **given)["data"]) is expected
     ids = [
         keyed.send("count_tokens", {"model": "gpt-6", "exact": True} | chat_nobody_asked_before(), provider="openai")
-        for _ in range(MAX_KEPT)
+        for _ in range(MAX_TOKEN_COUNTS)
     ]
     assert not any("cached" in keyed.reply(each)["data"] for each in ids)
     assert "cached" not in count(keyed, "openai", "gpt-6", **given)["data"]

@@ -1,9 +1,6 @@
 """When the machine is asked for settings that nobody has given, and for how long its answer is good."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import anyio
 import msgspec
@@ -11,31 +8,15 @@ import pytest
 
 from sidecar.auth import authorize
 from sidecar.auth.scheme import Lookup
-from sidecar.config.values import Config
 from sidecar.core.errors import SidecarError
-from sidecar.core.single_flight import SingleFlight
 from sidecar.providers.resolve import make_target, resolve_provider
-from sidecar.providers.setup import Setup
 from sidecar.providers.values import ResolvedProvider, TargetSpec
 from sidecar.upstream import settings_discovery
+from sidecar.upstream.caches import MAX_SETTINGS
 from sidecar.upstream.context import Upstream
+from tests.support import upstream
 
 pytestmark = pytest.mark.anyio
-
-
-@asynccontextmanager
-async def upstream(**config: Any) -> AsyncIterator[Upstream]:
-    async with anyio.create_task_group() as tasks:
-        setup = Setup(Config(path="", **config))
-        made = SimpleNamespace(
-            config=setup.config,
-            setup=setup,
-            exchange=None,
-            memory=None,
-            discovered_settings={},
-            single_flight=SingleFlight(tasks),
-        )
-        yield cast("Upstream", made)
 
 
 def spec(provider: str | None = "bedrock", **more: Any) -> TargetSpec:
@@ -62,7 +43,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Lookup]:
 
 @pytest.mark.parametrize("provider", ["openai", "anthropic", "azure", "replay", "mine"])
 async def test_a_provider_without_such_settings_costs_nothing(asked: list[Lookup], provider: str) -> None:
-    async with upstream(providers={"mine": {"wire": "openai_chat", "base_url": "https://mine.test"}}) as made:
+    async with upstream.running(providers={"mine": {"wire": "openai_chat", "base_url": "https://mine.test"}}) as made:
         for wanted in (spec(provider), spec(None, model=f"{provider}/m")):
             resolved = resolve_provider(made.setup, wanted)
             assert await settings_discovery.discover_settings(made, resolved) is resolved
@@ -81,7 +62,7 @@ async def test_a_provider_without_such_settings_costs_nothing(asked: list[Lookup
 async def test_what_is_given_is_not_asked_for(
     asked: list[Lookup], config: dict[str, Any], more: dict[str, Any]
 ) -> None:
-    async with upstream(**config) as made:
+    async with upstream.running(**config) as made:
         target = make_target(await resolve(made, spec(**more)))
     assert target.route.settings["region"] == "us-east-1"
     assert not asked
@@ -90,7 +71,7 @@ async def test_what_is_given_is_not_asked_for(
 async def test_what_is_lacking_is_asked_for_once_for_all_who_need_it(asked: list[Lookup]) -> None:
     regions: list[str] = []
 
-    async with upstream() as made:
+    async with upstream.running() as made:
 
         async def ask() -> None:
             target = make_target(await resolve(made, spec()))
@@ -106,9 +87,9 @@ async def test_what_is_lacking_is_asked_for_once_for_all_who_need_it(asked: list
 
 
 async def test_an_answer_is_good_for_a_moment(asked: list[Lookup], monkeypatch: pytest.MonkeyPatch) -> None:
-    async with upstream() as made:
+    async with upstream.running() as made:
         await resolve(made, spec())
-        later = anyio.current_time() + settings_discovery.LOOK_SECONDS + 1
+        later = anyio.current_time() + settings_discovery.FRESH_SECONDS + 1
         monkeypatch.setattr(anyio, "current_time", lambda: later)
         await resolve(made, spec())
     assert len(asked) == 2
@@ -121,13 +102,13 @@ async def test_no_answer_is_not_remembered(monkeypatch: pytest.MonkeyPatch) -> N
         return answers.pop(0)
 
     monkeypatch.setattr(authorize, "find_settings", settings)
-    async with upstream() as made:
+    async with upstream.running() as made:
         assert "region" not in (await resolve(made, spec())).settings
         assert (await resolve(made, spec())).settings["region"] == "eu-west-1"
 
 
 async def test_another_profile_and_another_credential_are_other_questions(asked: list[Lookup]) -> None:
-    async with upstream() as made:
+    async with upstream.running() as made:
         for more in ({}, {"settings": {"profile": "work"}}, {"api_key": "another-key"}):
             for _ in range(2):
                 await resolve(made, spec(**more))
@@ -139,17 +120,17 @@ async def test_another_profile_and_another_credential_are_other_questions(asked:
 
 
 async def test_what_is_remembered_is_bounded_and_no_secret(asked: list[Lookup]) -> None:
-    async with upstream() as made:
-        for number in range(settings_discovery.MAX_KEPT * 2 + 1):
+    async with upstream.running() as made:
+        for number in range(MAX_SETTINGS * 2 + 1):
             await resolve(made, spec(settings={"profile": f"p{number}"}))
-        kept = made.discovered_settings
-        assert len(kept) <= settings_discovery.MAX_KEPT
-        assert "made-up-key" not in repr(kept)
-    assert len(asked) == settings_discovery.MAX_KEPT * 2 + 1
+        keys = list(made.discovered_settings)
+        assert len(keys) == MAX_SETTINGS
+        assert "made-up-key" not in repr(keys)
+    assert len(asked) == MAX_SETTINGS * 2 + 1
 
 
 async def test_an_unknown_provider_is_refused_as_ever() -> None:
-    async with upstream() as made:
+    async with upstream.running() as made:
         with pytest.raises(SidecarError) as caught:
             await resolve(made, spec("nobody"))
     assert caught.value.body.code == "unknown_provider"

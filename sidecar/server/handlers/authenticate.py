@@ -38,7 +38,7 @@ async def authenticate(app: App, request: OpenRequest, params: Authenticate) -> 
     answers.
     """
     provider = request.require_provider()
-    await app.upstream.look_into_store()
+    await app.upstream.load_credentials()
     name = find_id(app.upstream.config, provider)
     request.state.progress.provider = name
     return await _OPERATIONS[params.op](app, request, name, params)
@@ -137,7 +137,7 @@ async def _run_device_login(up: Upstream, provider: Provider, task: SharedTask[L
 async def _save(up: Upstream, name: str, stored: Stored) -> LoggedIn:
     storage = await up.store.save(name, stored)
     warnings = up.store.warnings
-    await up.look_into_store()
+    await up.load_credentials()
     return LoggedIn(
         provider=name,
         method=stored.method,
@@ -182,7 +182,7 @@ async def _test_credential(up: Upstream, state: RequestState, target: Target) ->
     if target.row.auth.scheme == "none":
         return
     path = find_check_path(target)
-    await model_lists.get_document(up, target, path, state, any_key=False)
+    await model_lists.fetch_document(up, target, path, state, any_key=False)
 
 
 async def _log_out(app: App, request: OpenRequest, name: str, params: Authenticate) -> Authentication:  # noqa: ARG001 - the signature of an operation
@@ -191,7 +191,7 @@ async def _log_out(app: App, request: OpenRequest, name: str, params: Authentica
     removed = await up.single_flight.run_shielded(lambda: up.store.remove(name))
     warnings = up.store.warnings
     up.forget_provider(name)
-    await up.look_into_store()
+    await up.load_credentials()
     described = describe_authorization(get_provider(up.setup, name), up.store)
     return msgspec.structs.replace(described, removed=removed, warnings=warnings)
 

@@ -21,7 +21,7 @@ async def calculate_cost(app: App, request: OpenRequest, params: CalculateCost) 
     Raises: SidecarError `invalid_request`, `unknown_provider`.
     """
     up, provider = app.upstream, request.envelope.provider
-    await catalogue_refresh.look(up)
+    await catalogue_refresh.load_stored(up)
     provider, model = expand_preset(up.config, provider, params.model)
     resolved = resolve_provider(up.setup, TargetSpec(provider=provider, model=model, settings=params.settings))
     # A price needs no credential, so one that cannot be used is no failure.

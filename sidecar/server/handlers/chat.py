@@ -39,8 +39,8 @@ async def resume(app: App, request: OpenRequest, params: ResumeChat) -> None:
 
 async def _load_stored_data(app: App) -> None:
     """Load stored credentials and the refreshed catalogue, which are read when a request first needs them."""
-    await app.upstream.look_into_store()
-    await catalogue_refresh.look(app.upstream)
+    await app.upstream.load_credentials()
+    await catalogue_refresh.load_stored(app.upstream)
 
 
 class StreamSink:

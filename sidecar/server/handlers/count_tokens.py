@@ -46,7 +46,7 @@ async def count_tokens(app: App, request: OpenRequest, params: CountTokens) -> d
     Raises: SidecarError `invalid_request`, `unknown_provider`; with `exact`, whatever the provider answers.
     """
     up, progress = app.upstream, request.state.progress
-    await catalogue_refresh.look(up)
+    await catalogue_refresh.load_stored(up)
     provider, chat = apply_preset(up.config, request.envelope.provider, _make_chat(params))
     resolved = resolve_provider(up.setup, make_chat_spec(provider, chat))
     progress.provider, progress.model = resolved.provider.id, resolved.model
@@ -74,16 +74,16 @@ def _make_chat(params: CountTokens) -> Chat:
     )
 
 
-def _complete_count(prompt: _Prompt, counted: token_counts.Counted) -> dict[str, Any]:
+def _complete_count(prompt: _Prompt, counted: token_counts.ProviderCount) -> dict[str, Any]:
     """Return the provider's count, with an estimate of what it left out."""
-    if counted.whole or prompt.text is not None:
+    if counted.is_whole or prompt.text is not None:
         answer = _make_answer(Estimate(counted.tokens, 0), "provider")
     else:
         frame = prompt.estimate(lambda _: 0)
         tokens = counted.tokens + frame.tokens
         band_pct = math.ceil(frame.tokens * frame.error_band_pct / tokens)
         answer = _make_answer(Estimate(tokens, band_pct), "provider", "texts of the prompt")
-    return answer | ({"cached": True} if counted.cached else {})
+    return answer | ({"cached": True} if counted.is_cached else {})
 
 
 async def _estimate(counter: Counter, prompt: _Prompt) -> dict[str, Any]:

@@ -18,19 +18,19 @@ from sidecar.upstream.settings_discovery import discover_settings
 async def list_models(app: App, request: OpenRequest, params: ListModels) -> ModelList:
     """Return a provider's models: its own list, fresh or remembered, completed by the catalogue."""
     up, provider = app.upstream, request.require_provider()
-    await up.look_into_store()
-    await catalogue_refresh.look(up)
+    await up.load_credentials()
+    await catalogue_refresh.load_stored(up)
     resolved = resolve_provider(up.setup, make_list_spec(provider, params))
     target = make_target(await discover_settings(up, resolved))
     request.state.progress.provider = target.route.provider
-    warnings = await catalogue_refresh.renewed(up) if params.refresh_catalogue else []
-    listed = await model_lists.models(up, target, request.state, refresh=params.refresh)
-    return catalogue_refresh.told(up, listed, warnings)
+    warnings = await catalogue_refresh.refresh(up) if params.refresh_catalogue else []
+    listed = await model_lists.list_models(up, target, request.state, refresh=params.refresh)
+    return catalogue_refresh.add_to_list(up, listed, warnings)
 
 
 async def list_providers(app: App, request: OpenRequest, params: Nothing) -> dict[str, Any]:  # noqa: ARG001 - the signature of a handler
     """Return the providers, and where the credential of each would come from, never what it is."""
-    await app.upstream.look_into_store()
+    await app.upstream.load_credentials()
     providers = sorted(rows.list_providers(app.upstream.setup).items())
     return {"providers": [_describe_provider(app.upstream, provider) for _, provider in providers]}
 
@@ -54,7 +54,6 @@ def _describe_provider(up: Upstream, provider: Provider) -> dict[str, Any]:
     }
     if authorization.problem:
         described["problem"] = authorization.problem
-    states = [gate.state for (owner, *_), gate in up.gates.items() if owner == name]
-    if holding := [state for state in states if state.state != "closed"]:
+    if holding := [state for state in up.gates.list_states(name) if state.state != "closed"]:
         described["gates"] = holding
     return described

@@ -3,78 +3,95 @@
 Must not know what is asked.
 """
 
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
 import msgspec
 
 from sidecar.core import url_policy
 from sidecar.core.secret import Secret
-from sidecar.providers.values import Target
-from sidecar.upstream.context import Upstream
-from sidecar.upstream.gates.gate import CONCURRENCY, QUEUE_LENGTH, Gate
+from sidecar.upstream.gates.gate import CONCURRENCY, QUEUE_LENGTH, Gate, GateState
 from sidecar.upstream.gates.retry import MAX_ATTEMPTS
 
+if TYPE_CHECKING:
+    from sidecar.providers.values import Target
+
 MAX_GATES = 1000
-"""Gates that are remembered although nobody waits at them and nothing keeps anybody out."""
+"""How many gates are kept. Above that, idle ones are dropped."""
 
 GateKey = tuple[str, str, int]
+"""The owner, the base address and the hash of the credential."""
 
 
-def find_gate(up: Upstream, target: Target) -> Gate:
-    """Return the gate of a target's provider, address and credential."""
-    secret = target.credential.reveal() if target.credential else None
-    provider = target.route.provider
-    key = (provider, target.route.base_url, hash(secret))
-    gate = up.gates.get(key)
-    if gate is None:
-        gate = _remember(
-            up,
-            key,
-            Gate(
-                read_limit(up, provider, "concurrency", CONCURRENCY),
-                read_limit(up, provider, "queue_length", QUEUE_LENGTH),
-                read_limit(up, provider, "requests_per_minute", 0),
-                read_limit(up, provider, "tokens_per_minute", 0),
-            ),
-        )
-    return gate
+class GateTable:
+    """The gates of the process."""
+
+    def __init__(self, limits: Mapping[str, Any]) -> None:
+        """Take the user's *limits*, as `Config` has them."""
+        self._limits = limits
+        self._gates: dict[GateKey, Gate] = {}
+
+    def find(self, target: "Target") -> Gate:
+        """Return the gate of a target's provider, address and credential."""
+        provider = target.route.provider
+        key = (provider, target.route.base_url, _hash_credential(target))
+        gate = self._gates.get(key)
+        if gate is None:
+            limits = self._limits
+            gate = Gate(
+                read_limit(limits, provider, "concurrency", CONCURRENCY),
+                read_limit(limits, provider, "queue_length", QUEUE_LENGTH),
+                read_limit(limits, provider, "requests_per_minute", 0),
+                read_limit(limits, provider, "tokens_per_minute", 0),
+            )
+            self._add(key, gate)
+        return gate
+
+    def find_side_gate(self, kind: str, target: "Target") -> Gate:
+        """Return the gate for questions of *kind* to a target's provider, which its limits for chats do not concern."""
+        key = (f"{target.route.provider} ({kind})", target.list_base_url, _hash_credential(target))
+        return self._gates.get(key) or self._add(key, Gate())
+
+    def find_server_gate(self, kind: str, url: str) -> Gate:
+        """Return the gate for questions of *kind* to the server of *url*, which is no provider."""
+        try:
+            origin = url_policy.get_origin(url)
+        except ValueError:
+            # The HTTP client refuses such an address.
+            origin = url
+        key = (f"({kind})", origin, 0)
+        return self._gates.get(key) or self._add(key, Gate())
+
+    def pick_origin(self, origin: "Target", keys: tuple[Secret, ...]) -> "Target":
+        """Return *origin* with the one of the user's *keys* whose gate lets it in first."""
+        if not keys or keys == (origin.credential,):
+            return origin
+        origins = [msgspec.structs.replace(origin, credential=key) for key in keys]
+        best = min(origins, key=lambda each: self.find(each).rank(origin.route.model))
+        return origin if best.credential is origin.credential else best
+
+    def list_states(self, provider: str) -> list[GateState]:
+        """Return the states of the gates of *provider*'s chats."""
+        return [gate.state for (owner, *_), gate in self._gates.items() if owner == provider]
+
+    def _add(self, key: GateKey, gate: Gate) -> Gate:
+        if len(self._gates) >= MAX_GATES:
+            self._gates = {each: kept for each, kept in self._gates.items() if not kept.idle}
+        self._gates[key] = gate
+        return gate
 
 
-def find_side_gate(up: Upstream, kind: str, target: Target) -> Gate:
-    """Return the gate of questions of *kind* beside a target's chats, whose limits are none of theirs."""
-    secret = target.credential.reveal() if target.credential else None
-    key = (f"{target.route.provider} ({kind})", target.list_base_url, hash(secret))
-    return up.gates.get(key) or _remember(up, key, Gate())
+def _hash_credential(target: "Target") -> int:
+    return hash(target.credential.reveal() if target.credential else None)
 
 
-def find_gate_of_server(up: Upstream, kind: str, url: str) -> Gate:
-    """Return the gate of a server that is no provider: one that gives tokens, say, or a catalogue."""
-    key = (f"({kind})", url_policy.get_origin(url), 0)
-    return up.gates.get(key) or _remember(up, key, Gate())
-
-
-def _remember(up: Upstream, key: GateKey, gate: Gate) -> Gate:
-    if len(up.gates) >= MAX_GATES:
-        up.gates = {each: known for each, known in up.gates.items() if not known.idle}
-    up.gates[key] = gate
-    return gate
-
-
-def read_limit(up: Upstream, provider: str | None, name: str, default: int) -> int:
+def read_limit(limits: Mapping[str, Any], provider: str | None, name: str, default: int) -> int:
     """Return the user's limit *name* for *provider*, else for all providers, else *default*."""
-    limits = up.config.limits
     own = limits.get("providers", {}).get(provider, {}) if provider else {}
     value: int = own.get(name) or limits.get(name) or default
     return value
 
 
-def read_max_attempts(up: Upstream, provider: str | None, wanted: int | None = None) -> int:
-    """Return how often a question is asked at most while its failures are transient."""
-    return wanted or read_limit(up, provider, "max_attempts", MAX_ATTEMPTS)
-
-
-def pick_origin(up: Upstream, origin: Target, keys: tuple[Secret, ...]) -> Target:
-    """Return *origin* with that of the user's *keys* whose gate lets it in first."""
-    if not keys or keys == (origin.credential,):
-        return origin
-    origins = [msgspec.structs.replace(origin, credential=key) for key in keys]
-    best = min(origins, key=lambda each: find_gate(up, each).rank(origin.route.model))
-    return origin if best.credential is origin.credential else best
+def read_max_attempts(limits: Mapping[str, Any], provider: str | None, requested: int | None = None) -> int:
+    """Return how often a question may be asked while its failures are transient."""
+    return requested or read_limit(limits, provider, "max_attempts", MAX_ATTEMPTS)

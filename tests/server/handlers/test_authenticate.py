@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from sidecar.auth.token_cache import Key, Minted, Terms
+from sidecar.upstream.caches import CachedSettings, SettingsKey
 from sidecar.upstream.context import Upstream
 from tests.support import app
 from tests.support.app import Host
@@ -49,16 +50,16 @@ async def test_a_logout_forgets_what_was_made_of_that_providers_credentials_alon
             host.http.answer_with(LISTED)
             await host.ask("list_models", provider=provider)
             up.memory.renewal_failed_at[provider] = 1.0
-            up.discovered_settings[provider, "region"] = "somewhere"
+            up.discovered_settings.put(SettingsKey(provider, b"question"), CachedSettings({"region": "somewhere"}, 0.0))
             await mint(up, provider)
-        up.token_counts[b"question"] = 7
+        up.token_counts.put(b"question", 7)
         await authenticate(host, "logout", "openai")
-        assert {key[0] for key in up.model_lists} == {"groq"}
-        assert {key[0] for key in up.discovered_settings} == {"groq"}
+        assert {key.provider for key in up.model_lists} == {"groq"}
+        assert {key.provider for key in up.discovered_settings} == {"groq"}
         assert up.memory.renewal_failed_at == {"groq": 1.0}
         tokens = up.memory.tokens
         assert (tokens.peek(Key("scheme", "openai")), tokens.peek(Key("scheme", "groq"))) == (None, "new")
-        assert up.token_counts == {b"question": 7}
+        assert up.token_counts.get(b"question") == 7
         assert (await authenticate(host, "status", "groq"))["data"]["ready"] is True
 
 

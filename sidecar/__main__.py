@@ -1,4 +1,4 @@
-"""The command line. Exit codes: 0 after a normal end, 1 after a failure, 2 if the program cannot start."""
+"""The command line. Exit codes: 0 after a normal end, 1 after a failure, 2 for a mistake of the user's."""
 
 import os
 import signal
@@ -74,19 +74,28 @@ def _serve(arguments: list[str], descriptors: stdio.Descriptors, leave: Callable
     from sidecar.config import loader
     from sidecar.server.serve import serve
 
+    mistakes: list[str] = []
     try:
         options = parse_options(arguments)
         config = loader.load(
             path=options.get("--config"), record_dir=options.get("--record"), log_level=options.get("--log-level")
         )
-    except (values.ConfigError, ValueError) as error:
-        sys.stderr.write("".join(f"sidecar: {line}\n" for line in str(error).splitlines()))
+    except values.ConfigError as error:
+        # The host reads replies and seldom stderr: each of its requests is answered with the mistakes.
+        mistakes, config = str(error).splitlines(), values.Config(path="")
+        _print_problems(mistakes)
+    except ValueError as error:
+        _print_problems([str(error)])
         return 2
     log.set_level(config.log_level)
     platforms.raise_file_limit()
     platforms.disable_core_dumps()
-    anyio.run(serve, config, descriptors, leave)
+    anyio.run(serve, config, descriptors, leave, mistakes)
     return 0
+
+
+def _print_problems(lines: list[str]) -> None:
+    sys.stderr.write("".join(f"sidecar: {line}\n" for line in lines))
 
 
 _OPTIONS = frozenset({"--config", "--record", "--log-level"})

@@ -51,6 +51,8 @@ class App:
         """What the host said of itself in `initialize`."""
         self.heartbeat_is_due = False
         """Whether the timer of `sidecar.server.heartbeat` runs."""
+        self.config_mistakes: tuple[str, ...] = ()
+        """Why the configuration cannot be used: then every request but `shutdown` is refused."""
         self.leaving = False
         """Whether new requests are refused."""
         self.leave: Callable[[], None] = lambda: None

@@ -3,6 +3,8 @@
 Knows ids, and the task and cancel scope of a request. Must not know what an action does.
 """
 
+from collections.abc import Sequence
+
 import msgspec
 
 from protocol.replies import ReplyId
@@ -49,6 +51,12 @@ def _make_too_long_error(line: TooLong) -> SidecarError:
     return invalid_request(text, reason="line_too_long")
 
 
+def _make_configuration_error(mistakes: Sequence[str]) -> SidecarError:
+    text = f"The configuration cannot be used: {'; '.join(mistakes)}"
+    hint = "Correct the configuration and start the sidecar again. stderr has every mistake."
+    return invalid_request(text, reason="configuration").with_fields(hint=hint)
+
+
 def _find_id(line: bytes) -> ReplyId:
     """Return the id of a request whose envelope is wrong in another field, null if it has no usable one."""
     raw = msgspec.json.decode(line)
@@ -67,6 +75,8 @@ def _start(app: App, envelope: Envelope, line: bytes) -> None:
         raise invalid_request(f"`action` must be one of: {', '.join(ACTIONS)}.", "action")
     if app.leaving and envelope.action != "shutdown":
         raise SidecarError("shutting_down", "The sidecar is shutting down and takes no new requests.")
+    if app.config_mistakes and envelope.action != "shutdown":
+        raise _make_configuration_error(app.config_mistakes)
     if envelope.id in app.requests and (envelope.id is not msgspec.UNSET or isinstance(action, TaskAction)):
         raise make_duplicate_error(envelope.id)
     params = framing.decode_params(envelope.params, PARAMS[envelope.action])

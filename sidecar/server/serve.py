@@ -6,7 +6,7 @@ Knows when the process ends: at the end of input, after `shutdown` or a signal, 
 import gc
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import anyio
 
@@ -45,8 +45,14 @@ LAST_WRITE_SECONDS = 0.02
 """How long a second signal waits for a running write."""
 
 
-async def serve(config: Config, descriptors: stdio.Descriptors, leave: Callable[[int], None]) -> None:
-    """Serve requests until the host is done or gone, then call *leave* with the exit code, which ends the process."""
+async def serve(
+    config: Config, descriptors: stdio.Descriptors, leave: Callable[[int], None], mistakes: Sequence[str] = ()
+) -> None:
+    """Serve requests until the host is done or gone, then call *leave* with the exit code, which ends the process.
+
+    With *mistakes* in the configuration every request is refused, and the exit code is 2.
+    """
+    exit_code = 2 if mistakes else 0
     gc.set_threshold(*GC_THRESHOLDS)
     output = stdio.Output(descriptors.stdout)
     write_queue = WriteQueue(output.write, event_loop.call_soon)
@@ -55,6 +61,7 @@ async def serve(config: Config, descriptors: stdio.Descriptors, leave: Callable[
     try:
         async with anyio.create_task_group() as tasks:
             app = App(config, write_queue, tasks, HttpClient(config.http_client))
+            app.config_mistakes = tuple(mistakes)
             app.leave = lambda: _start_leaving(app, finished)
             _handle_signals(app, output)
             tasks.start_soon(_read_requests, app, descriptors.stdin, finished)
@@ -66,13 +73,13 @@ async def serve(config: Config, descriptors: stdio.Descriptors, leave: Callable[
             async with anyio.create_task_group() as closing:
                 closing.start_soon(_flush, write_queue)
                 closing.start_soon(_close_ledger, app)
-            event_loop.call_later(GIVE_UP_SECONDS, leave, 0)
+            event_loop.call_later(GIVE_UP_SECONDS, leave, exit_code)
             tasks.cancel_scope.cancel()
     except ExceptionGroup:
         if app is not None:
             await _fail_all(app)
         raise
-    leave(0)
+    leave(exit_code)
 
 
 async def _fail_all(app: App) -> None:

@@ -307,3 +307,27 @@ def test_it_speaks_utf8_whatever_the_locale(tmp_path: Path, provider: Provider, 
         chat = sidecar.params("m", messages=[{"role": "user", "content": said}])
         assert text(sidecar.stream(sidecar.send("stream_chat", chat, provider="anthropic", id=said))) == said
     assert said in str(provider.call("m").json)
+
+
+def test_a_configuration_with_mistakes_is_told_in_the_answer_to_every_request(tmp_path: Path) -> None:
+    config = tmp_path / "broken.toml"
+    config.write_text("[providers.openai]\nbase_url = 5\n\n[limits]\nmax_atempts = 3\n", encoding="utf-8")
+    with Sidecar(tmp_path, arguments=["--config", str(config)], ready=False) as sidecar:
+        sidecar.expected_exit = 2
+        for action in ("initialize", "ping", "list_providers"):
+            error = sidecar.ask(action)["error"]
+            assert (error["code"], error["reason"], error["retryable"]) == ("invalid_request", "configuration", False)
+            assert f"{config}:2: providers.openai.base_url" in error["message"]
+            assert f"{config}:5: limits.max_atempts" in error["message"]
+            assert error["hint"].startswith("Correct the configuration")
+        sidecar.close_stdin()
+        sidecar.exit()
+    assert sidecar.stderr.decode().count(f"sidecar: {config}:") == 2
+
+
+def test_with_a_broken_configuration_shutdown_ends_the_process(tmp_path: Path) -> None:
+    with Sidecar(tmp_path, arguments=["--config", str(tmp_path / "nowhere.toml")], ready=False) as sidecar:
+        sidecar.expected_exit = 2
+        assert "nowhere.toml" in sidecar.ask("ping")["error"]["message"]
+        assert sidecar.ask("shutdown")["data"] == {"shutting_down": True}
+        sidecar.exit()

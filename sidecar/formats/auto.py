@@ -7,7 +7,7 @@ from protocol.files import FormatName
 from sidecar.formats import artifact, blocks, fenced, heredoc, patch, paths, udiff
 from sidecar.formats.code import closes, opening
 from sidecar.formats.events import Writer
-from sidecar.formats.lines import Decide, Format, Grammar, Lexer, State, leads
+from sidecar.formats.lines import BLANKS, Decide, Format, Grammar, Lexer, State, leads
 
 FORMATS: dict[FormatName, Format] = {
     "blocks": blocks.PLAIN,
@@ -87,7 +87,7 @@ def _add(out: Writer, line: str, *, named_above: bool) -> None:
     elif named_above and paths.of_line(line):
         out.settle()
         out.hold(line)
-    elif named_above and line.isspace() and len(out.held) == 1:
+    elif named_above and not line.strip(BLANKS) and len(out.held) == 1:
         out.hold(line)
     else:
         out.text(line)

@@ -11,7 +11,7 @@ from protocol.files import Operation
 from sidecar.formats import paths
 from sidecar.formats.code import opening
 from sidecar.formats.events import Writer
-from sidecar.formats.lines import Format, Grammar, State, leads
+from sidecar.formats.lines import BLANKS, Format, Grammar, State, leads
 
 _MARKERS = State(line=leads("<<<", "===", ">>>"))
 
@@ -56,7 +56,7 @@ def own(nonce: str) -> Format:
 
 def _marker(line: str, nonce: str) -> tuple[str, str, str] | None:
     """Return the sign, the word and the rest of the marker that *line* is."""
-    match = _MARKER.fullmatch(line.strip())
+    match = _MARKER.fullmatch(line.strip(BLANKS))
     if not match:
         return None
     sign, first, second, rest = match.groups("")
@@ -147,7 +147,7 @@ _BLOCK = State(line=leads("<<<", "---", "===", ">>>", "+++"))
 
 
 def _enter_plain(out: Writer, line: str) -> Grammar | bool:
-    match = _SEARCH.fullmatch(line.strip())
+    match = _SEARCH.fullmatch(line.strip(BLANKS))
     return _plain(out, _path_above(out), len(match[2]) + 1) if match else False
 
 
@@ -166,7 +166,7 @@ def _plain(out: Writer, path: str, width: int) -> Grammar:
     out.begin_edit()
     sound = True
     while line := (yield _BLOCK):
-        mark = line.strip()
+        mark = line.strip(BLANKS)
         if _REPLACE.fullmatch(mark):
             sound = sound and out.side == "replace"
             out.end_edit(complete=sound)

@@ -10,7 +10,7 @@ import msgspec
 from protocol.files import CodeBlock, CodeResult
 from sidecar.formats import paths
 
-_FENCE = re.compile(r"( *)(`{3,}|~{3,})[ \t]*([^\r\n]*?)[ \t]*\r?\n?")
+_FENCE = re.compile(r"( *)(`{3,}|~{3,})([^\r\n]*)\r?\n?")
 
 MAX_FENCE_CHARS = 1024
 """A longer line opens no fence around a file."""
@@ -34,13 +34,18 @@ def opening(line: str, indent: int = 0) -> Fence | None:
     match = _FENCE.fullmatch(line)
     if not match or not 0 <= len(match[1]) - indent <= 3 or (match[2][0] == "`" and "`" in match[3]):
         return None
-    return Fence(len(match[1]), match[2], match[3])
+    return Fence(len(match[1]), match[2], match[3].strip(" \t"))
 
 
 def closes(line: str, fence: Fence, indent: int = 0) -> bool:
     """Return whether *line* closes *fence*: the same mark, at least as often, at most three blanks in."""
     match = _FENCE.fullmatch(line)
-    return match is not None and not match[3] and match[2].startswith(fence.marks) and len(match[1]) - indent <= 3
+    return (
+        match is not None
+        and not match[3].strip(" \t")
+        and match[2].startswith(fence.marks)
+        and len(match[1]) - indent <= 3
+    )
 
 
 def may_open(line: str) -> bool:

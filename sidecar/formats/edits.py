@@ -50,7 +50,7 @@ def of_texts(search: str, replace: str, *, complete: bool = True) -> Edit:
 
 # --- diffs -----------------------------------------------------------------------------------
 
-NUMBERS = re.compile(r"@@+ *-(\d+)(?:,(\d+))? +\+(\d+)(?:,(\d+))? *@@+ ?(.*)")
+NUMBERS = re.compile(r"@@+ *-(\d{1,9})(?:,(\d{1,9}))? +\+(\d{1,9})(?:,(\d{1,9}))? *@@+ ?(.*)", re.ASCII)
 """The head of a hunk with its numbers: line and count before, line and count after, what is above."""
 
 _HEADER = re.compile(r"diff --git |index [0-9a-f]|--- |\+\+\+ |(?:old|new|deleted) (?:file )?mode |Index: |={20,}")
@@ -193,22 +193,26 @@ def trimmed(edit: Edit) -> tuple[Edit, int]:
     return _shortened(edit, solid[0], len(edit.old) - 1 - solid[-1]), solid[0]
 
 
-def with_less_context(edit: Edit, lines: int) -> tuple[Edit, int]:
-    """Return *edit* without up to so many lines of context at each end, and how many were at its beginning.
+def with_less_context(edit: Edit, above: int, below: int) -> tuple[Edit, int]:
+    """Return *edit* without so many lines of its context at each end, and how many went at its beginning.
 
-    Something to find is always left: a line that goes, or the context on both sides of what is added.
+    Some context always stays, and on both sides of what is added where no line goes: the lines that go alone may
+    well stand where nobody meant them.
     """
     pairs = set(kept_lines(edit))
     sizes = len(edit.old), len(edit.new)
     first = next((at for at in range(min(sizes)) if (at, at) not in pairs), min(sizes))
     last = next((at for at in range(min(sizes)) if (sizes[0] - 1 - at, sizes[1] - 1 - at) not in pairs), min(sizes))
-    least = 0 if first + last < sizes[0] else 1
-    first, last = max(min(first - least, lines), 0), max(min(last - least, lines), 0)
-    return (_shortened(edit, first, last), first) if first or last else (edit, 0)
+    above, below = min(above, first), min(below, last)
+    left = first - above, last - below
+    is_addition = first + last >= sizes[0]
+    if not any(left) or (is_addition and not all(left)):
+        return edit, 0
+    return (_shortened(edit, above, below), above) if above or below else (edit, 0)
 
 
 def runs(edit: Edit) -> list[list[Edit]]:
-    """Return the runs of changed lines in *edit*, each with the context on both its sides, on one, and on none."""
+    """Return the runs of changed lines in *edit*, each with the context on both its sides, above it, and below it."""
     pairs = [(-1, -1), *kept_lines(edit), (len(edit.old), len(edit.new))]
     gaps = [at for at in range(1, len(pairs)) if pairs[at] != (pairs[at - 1][0] + 1, pairs[at - 1][1] + 1)]
     found: list[list[Edit]] = []
@@ -216,15 +220,13 @@ def runs(edit: Edit) -> list[list[Edit]]:
         old, new = (pairs[gap - 1][0] + 1, pairs[gap][0]), (pairs[gap - 1][1] + 1, pairs[gap][1])
         above = gap - 1 - (gaps[number - 1] - 1 if number else 0)
         below = (gaps[number + 1] if number + 1 < len(gaps) else len(pairs) - 1) - gap
-        sides = ((above, below), (above, 0), (0, below), (0, 0))
-        found.append(
-            [
-                _part(edit, (old[0] - up, old[1] + down), (new[0] - up, new[1] + down))
-                for up, down in dict.fromkeys(sides)
-            ]
-        )
+        sides = [side for side in dict.fromkeys(((above, below), (above, 0), (0, below))) if any(side)] or [(0, 0)]
+        found.append([_part(edit, (old[0] - up, old[1] + down), (new[0] - up, new[1] + down)) for up, down in sides])
     return found
 
+
+MAX_ELISION_CHARS = 200
+"""A longer line stands for itself."""
 
 _COMMENT_START = r"(?:#|//|/\*+|<!--|--|;|%|\{/\*)?"
 _COMMENT_END = r"(?:\*/\}?|-->)?"
@@ -247,7 +249,7 @@ def _split(lines: tuple[str, ...]) -> list[list[str]]:
     """Return *lines* without those that stand for others, as the pieces between them."""
     pieces: list[list[str]] = [[]]
     for line in lines:
-        if _ELISION.fullmatch(line):
+        if len(line) <= MAX_ELISION_CHARS and _ELISION.fullmatch(line):
             pieces.append([])
         else:
             pieces[-1].append(line)

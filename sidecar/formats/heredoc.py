@@ -9,16 +9,16 @@ the inner end must not pass for complete.
 import re
 
 from sidecar.formats.events import Writer
-from sidecar.formats.lines import Format, Grammar, State, leads
+from sidecar.formats.lines import BLANKS, Format, Grammar, State, leads
 
-_HERE = r"<<-?\s*\\?(?P<quote>['\"]?)(?P<mark>\w[\w-]*)['\"]?"
+_HERE = r"<<-?[ \t]*\\?(?P<quote>['\"]?)(?P<mark>\w[\w-]*)['\"]?"
 
 _COMMANDS = tuple(
-    re.compile(rf"(?P<indent>[ \t]*)(?:\$ )?cat\s*{rest}\s*", re.IGNORECASE)
+    re.compile(rf"(?P<indent>[ \t]*)(?:\$ )?cat[ \t]*{rest}[ \t]*", re.IGNORECASE)
     for rest in (
-        rf">(?P<path>[^>|&].*?)\s*{_HERE}",
-        rf"{_HERE}\s*>(?P<path>[^>|&].*?)",
-        rf"{_HERE}\s*\|\s*(?P<patch>patch)\s+(?:-\S+\s+)*(?P<path>[^\s-].*?)",
+        rf">[ \t]*(?P<path>[^\s>|&<](?:[^<]*[^\s<])?)[ \t]*{_HERE}",
+        rf"{_HERE}[ \t]*>[ \t]*(?P<path>[^\s>|&](?:.*\S)?)",
+        rf"{_HERE}[ \t]*\|[ \t]*(?P<patch>patch)[ \t]+(?:-\S+[ \t]+)*(?P<path>[^\s-](?:.*\S)?)",
     )
 )
 
@@ -33,7 +33,7 @@ _INSTALL = re.compile(rf"(?:{'|'.join(_MANAGERS)}) +(?:install|i|add|get|remove|
 
 
 def _enter(out: Writer, line: str) -> Grammar | bool:
-    text = line.strip()
+    text = line.strip(BLANKS)
     if command := _command(line):
         return _file(out, command)
     if out.only and text.startswith("#"):
@@ -52,7 +52,7 @@ def _command(line: str) -> re.Match[str] | None:
 
 
 def _file(out: Writer, command: re.Match[str]) -> Grammar:
-    purpose = _PURPOSE.fullmatch(out.held[-1].strip()) if out.held else None
+    purpose = _PURPOSE.fullmatch(out.held[-1].strip(BLANKS)) if out.held else None
     path, mark = command["path"].strip(" \t\"'"), command["mark"]
     is_diff = "patch" in command.groupdict()
     out.open(

@@ -15,6 +15,9 @@ from sidecar.formats.events import Event, Writer
 MAX_MARKER_CHARS = 4096
 """A longer line is no marker, whatever it begins with; so is a longer tag."""
 
+BLANKS = " \t\r\n"
+"""What may stand around a marker in its line. Other white space is content, as all that only some readers split at."""
+
 MAX_LEAD_CHARS = 32
 """Longest beginning by which a marker is known."""
 
@@ -124,6 +127,11 @@ class Lexer:
                 start = at = end
                 continue
             if begins_line and self._state.prefix:
+                if end == len(text) < at + len(self._state.prefix) and not ended and text[end - 1] != "\n":
+                    # It may be that only a part of the prefix is there.
+                    self._pass_on(text, start, at)
+                    self._waiting = text[at:]
+                    return
                 self._pass_on(text, start, at)
                 start = at + _common(self._state.prefix, text, at)
             tag = self._tag(text, max(start, at), end, ended=ended) if self._state.find_tag else None

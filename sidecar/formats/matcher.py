@@ -227,9 +227,10 @@ def _variants(edit: Edit, rank: int) -> Iterator[tuple[Match, Edit, int]]:
         yield "whitespace", solid, blanks
     if rank >= _RANKS["elision"] and edit.is_hunk:
         for lines in range(1, MAX_SHRINK_LINES + 1):
-            shorter, first = edits.with_less_context(solid, lines)
-            if shorter is not solid and any(line.strip() for line in shorter.old):
-                yield "context", shorter, blanks + first
+            for above, below in ((lines, 0), (0, lines), (lines, lines)):
+                shorter, first = edits.with_less_context(solid, above, below)
+                if shorter is not solid and any(line.strip() for line in shorter.old):
+                    yield "context", shorter, blanks + first
 
 
 def _insertions(text: Text, edit: Edit) -> list[Option]:
@@ -247,15 +248,13 @@ def _narrowed(text: Text, edit: Edit, options: list[Option]) -> list[Option]:
         return options
     if edit.at_end and (last := [each for each in options if not any(map(str.strip, text.lines[each[0].end :]))]):
         return last
-    heads = _heads(text, edit.sections)
-    if not heads:
-        return options
-    below = [each for each in options if each[0].start > heads[0]]
-    if len(below) == 1:
-        return below
-    scopes = [(head, _scope_end(text.lines, head)) for head in heads[:MAX_HEADS]]
+    heads = _heads(text, edit.sections)[:MAX_HEADS]
+    scopes = [(head, _scope_end(text.lines, head)) for head in heads]
     within = [each for each in options if any(head < each[0].start < end for head, end in scopes)]
-    return within or below or options
+    if within or any(end > head + 1 for head, end in scopes):
+        return within or options
+    # Nothing is further in than the line that is named: what it names is what follows.
+    return [each for each in options if heads and each[0].start > heads[0]] or options
 
 
 def _heads(text: Text, sections: tuple[str, ...]) -> list[int]:
@@ -276,7 +275,7 @@ def _scope_end(lines: list[str], head: int) -> int:
     depth = edits.columns(lines[head])
     for at in range(head + 1, len(lines)):
         line = lines[at]
-        if line.strip() and edits.columns(line) <= depth and line.strip()[0] not in "}])":
+        if line.strip() and edits.columns(line) <= depth and line.strip()[0] not in "{}])":
             return at
     return len(lines)
 

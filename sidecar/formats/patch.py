@@ -7,7 +7,7 @@ them, a head without `Begin Patch`, context without its leading blank.
 import re
 
 from sidecar.formats.events import Writer
-from sidecar.formats.lines import Format, Grammar, State, leads
+from sidecar.formats.lines import BLANKS, Format, Grammar, State, leads
 
 _MARKER = re.compile(
     r"\*\*\* ?(?:(Begin Patch|End Patch)|(Add|Update|Delete) File: *(.+?)|Move to: *(.+?))(?: \*\*\*)?", re.IGNORECASE
@@ -15,10 +15,10 @@ _MARKER = re.compile(
 
 
 def _enter(out: Writer, line: str) -> Grammar | bool:
-    match = _MARKER.fullmatch(line.strip())
+    match = _MARKER.fullmatch(line.strip(BLANKS))
     if not match or not (match[2] or (match[1] or "").lower().startswith("begin")):
         return False
-    return _patch(out, match, line[: len(line) - len(line.lstrip())])
+    return _patch(out, match, line[: len(line) - len(line.lstrip(BLANKS))])
 
 
 def _patch(out: Writer, marker: re.Match[str], indent: str) -> Grammar:
@@ -30,7 +30,7 @@ def _patch(out: Writer, marker: re.Match[str], indent: str) -> Grammar:
     _open(out, marker)
     sound = True
     while line := (yield whole if out.is_whole else hunks):
-        found = _MARKER.fullmatch(line.strip())
+        found = _MARKER.fullmatch(line.strip(BLANKS))
         if not found or (found[1] or "").lower().startswith("begin"):
             sound = sound and not (out.is_whole and line.strip())
             out.text(line)

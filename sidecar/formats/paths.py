@@ -121,7 +121,7 @@ def is_like(word: str) -> bool:
 
 def may_name(line: str) -> bool | None:
     """Return False for the beginning of a line that names no file, else None."""
-    if line.isspace():
+    if not line.strip(" \t\r\n"):
         return None
     if "<" in line or _SENTENCE.search(line):
         return False

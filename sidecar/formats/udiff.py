@@ -29,7 +29,7 @@ _CONTROLS = {"a": "\a", "b": "\b", "t": "\t", "n": "\n", "v": "\v", "f": "\f", "
 
 _QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
 
-_DATE = re.compile(r"(?:\t| +\d{4}-\d\d-\d\d[ T]).*")
+_DATE = re.compile(r"(?:\t| \d{4}-\d\d-\d\d[ T]).*")
 
 _EVERY = State(line=lambda _: True)
 
@@ -77,13 +77,15 @@ def _diff(out: Writer, line: str) -> Grammar:
 
 def _without_hunks(out: Writer, head: Head) -> None:
     """Report what git says in a head alone: a name that changes, an empty file that comes or goes."""
-    same = re.fullmatch(r'"?a/(.+?)"? "?b/\1"?', head["diff --git "])
+    both = head["diff --git "]
+    old, new = _unquoted(both[: len(both) // 2]), _unquoted(both[len(both) // 2 + 1 :])
+    same = old[:2] == "a/" and new == f"b/{old[2:]}"
     if "rename from " in head and "rename to " in head:
         out.open(_unquoted(head["rename from "]), "rename", "unified_diff", to=_unquoted(head["rename to "]))
     elif same and "new file mode " in head:
-        out.open(same[1], "create", "full_content")
+        out.open(old[2:], "create", "full_content")
     elif same and "deleted file mode " in head:
-        out.open(same[1], "delete", "unified_diff")
+        out.open(old[2:], "delete", "unified_diff")
     out.close()
 
 
@@ -184,7 +186,7 @@ def _path(text: str) -> str:
     """Return the path of `---` or `+++`, without the date that may follow it."""
     text = text.strip(" ")
     quoted = _QUOTED.match(text)
-    return _unquoted(quoted[0]) if quoted else _DATE.sub("", text)
+    return _unquoted(quoted[0]) if quoted else _DATE.sub("", text).rstrip(" ")
 
 
 def _unquoted(path: str) -> str:

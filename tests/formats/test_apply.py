@@ -199,6 +199,7 @@ def test_a_patch_may_be_of_any_kind(patch: str) -> None:
     [
         ("@@\n a\n b\n-c\n+C\n stale\n", "a\nb\nc\nd\n", "a\nb\nC\nd\n", "context"),
         ("@@\n stale\n b\n+new\n c\n d\n", "a\nb\nc\nd\n", "a\nb\nnew\nc\nd\n", "context"),
+        ("@@\n stale\n-b\n+B\n c\n", "a\nb\nc\nd\n", "a\nB\nc\nd\n", "context"),
         ("@@\n a\n-b\n+B\n e\n-f\n+F\n", "a\nb\nc\nd\ne\nf\n", "a\nB\nc\nd\ne\nF\n", "split"),
         ("@@\n a\n-b\n+B\n \n c\n\n", "a\nb\n\nc\n", "a\nB\n\nc\n", "exact"),
     ],
@@ -207,6 +208,14 @@ def test_a_hunk_whose_context_is_not_quite_right_is_placed(patch: str, text: str
     outcome = apply_edits(text, patch)
     assert outcome.text == expected
     assert outcome.applied[0].match == match
+
+
+@pytest.mark.parametrize(
+    "patch", ["@@\n stale\n-x\n+y\n stale\n", "@@\n stale\n+y\n b\n", "@@\n stale\n-x\n+y\n stale\n-b\n+c\n"]
+)
+def test_a_hunk_of_whose_context_nothing_is_right_is_refused(patch: str) -> None:
+    """Ours: the lines that go may well stand where nobody meant them."""
+    assert apply_edits("a\nx\nb\n", patch).failed[0].problem == "not_found"
 
 
 def test_hunks_in_their_order_tell_places_apart() -> None:

@@ -8,6 +8,7 @@ import pytest
 from protocol.files import FormatName
 from sidecar.formats.apply import Files, apply_edits
 from sidecar.formats.auto import lexer
+from sidecar.formats.code import extract
 from sidecar.formats.edits import of_texts
 from sidecar.formats.lines import MAX_MARKER_CHARS
 from tests.formats.lexing import NONCE, files, lexed
@@ -94,6 +95,49 @@ def test_time_is_linear_in_the_answer(name: FormatName, opener: str, unit: str, 
 
     # Eight times as much may take eight times as long, and as much again for a busy machine.
     assert seconds(lambda: read(40_000)) < 16 * max(seconds(lambda: read(5_000)), 0.002)
+
+
+LONG_LINES: list[tuple[FormatName, str, str, str]] = [
+    ("heredoc", "cat > a", " ", "x\n"),
+    ("heredoc", "cat << E > a", " x", " \n"),
+    ("heredoc", "cat << E | patch ", "-p1 ", "\n"),
+    ("fences", "```", " x", " `\n"),
+    ("fences", "```py title=", "'a", "\n"),
+    ("fences", "", "_", "x\n"),
+    ("udiff", "--- a", " ", "x\n+++ b\n@@ -1 +1 @@\n-a\n+b\n\n"),
+    ("udiff", "diff --git a/", " b/", "\nindex 0..1\nx\n"),
+    ("patch", "*** Add File: ", " ***", "*\n"),
+    ("artifact", "<boltAction ", " a='b'", "<"),
+    ("artifact", "</boltAction", " ", "x\n"),
+    ("blocks", "<<<< ", "a ", "\n"),
+]
+
+
+@pytest.mark.parametrize(("name", "begun", "unit", "end"), LONG_LINES)
+def test_time_is_linear_in_a_line_that_may_be_a_marker(name: FormatName, begun: str, unit: str, end: str) -> None:
+    def read(size: int) -> None:
+        reader = lexer(name, NONCE)
+        for _ in range(40):
+            reader.feed(begun + unit * (size // len(unit)) + end)
+        reader.end()
+
+    # Of four times as many characters: a square would take sixteen times as long.
+    assert seconds(lambda: read(3800)) < 10 * max(seconds(lambda: read(950)), 0.002)
+
+
+@pytest.mark.parametrize(
+    "deed",
+    [
+        pytest.param(lambda size: extract("```" + " " * size + "x\n"), id="fence"),
+        pytest.param(lambda size: extract("Here" + " code:" * size), id="prose"),
+        pytest.param(lambda size: extract("- " + "1. " * size), id="items"),
+        pytest.param(lambda size: apply_edits("a\n", [of_texts("..." + " code" * size, "b")]), id="ellipsis"),
+        pytest.param(lambda size: apply_edits("a\n", "@@ -" + "9" * size + " +1 @@\n-a\n+b\n"), id="number"),
+        pytest.param(lambda size: apply_edits("a\n", "@@ " + "@" * size + "\n-a\n+b\n"), id="signs"),
+    ],
+)
+def test_time_is_linear_in_one_long_line(deed: Callable[[int], object]) -> None:
+    assert seconds(lambda: deed(80_000)) < 16 * max(seconds(lambda: deed(10_000)), 0.002)
 
 
 LINES = [f"{'    ' * (at % 3)}value_{at % 1500} = {at}" for at in range(5000)]

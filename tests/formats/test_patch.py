@@ -104,6 +104,7 @@ def test_of_a_cut_update_the_last_hunk_is_incomplete() -> None:
         pytest.param("@@ class B:\n@@     def f():\n-        x\n+        y\n", "BOTH", "second", id="two names"),
         pytest.param("@@\n     def f():\n-        x\n+        y\n", "BOTH", None, id="two places"),
         pytest.param("@@ class C:\n     def f():\n-        x\n+        y\n", "BOTH", None, id="unknown name"),
+        pytest.param("@@ class B:\n     def g():\n-        x\n+        y\n", "BOTH", None, id="not in what is named"),
         pytest.param("@@ class B:\n+    z = 1\n", "BOTH", "below", id="addition below its name"),
         pytest.param("@@\n+    z = 1\n", "BOTH", None, id="addition without a place"),
         pytest.param("@@\n+end\n*** End of File\n", "BOTH", "end", id="addition at the end"),

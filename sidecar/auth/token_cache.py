@@ -3,7 +3,6 @@
 Knows ages and lifetimes. Must not know what a token is: a scheme says how one is minted and how long it lives.
 """
 
-import hashlib
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Hashable
@@ -39,6 +38,8 @@ class Key(NamedTuple):
 
 def fingerprint(credential: Secret | None) -> bytes:
     """Return what tells *credential* from others without being it; empty for none."""
+    import hashlib  # It loads OpenSSL, which a host that only pings does not need.
+
     return hashlib.sha256(credential.reveal().encode()).digest() if credential else b""
 
 

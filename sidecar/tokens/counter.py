@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import anyio
-import anyio.from_thread
 import anyio.to_thread
 
 from sidecar.core.single_flight import SingleFlight
@@ -64,12 +63,14 @@ class Counter:
 
 
 def _count_in_pieces(encode: Callable[[str], list[int]]) -> "Count":
+    from anyio import from_thread  # Only a count needs it.
+
     from sidecar.tokens.texts import cut_pieces
 
     def count(text: str) -> int:
         total = 0
         for piece in cut_pieces(text):
-            anyio.from_thread.check_cancelled()
+            from_thread.check_cancelled()
             total += len(encode(piece))
         return total
 

@@ -4,11 +4,11 @@ The ledger never fails or delays a chat. When the file cannot be used, it warns 
 memory up to a limit. Must not know wires or HTTP.
 """
 
+import os
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from secrets import token_hex
 from typing import TYPE_CHECKING, TypeVar, cast
 
 import anyio
@@ -68,7 +68,7 @@ class Ledger:
         self._leave_alone_until = 0.0
         self._since_prune: int | None = None
         self._spending = Spending()
-        self._process = token_hex(8)
+        self._process = os.urandom(8).hex()
         """The name of this process in the file."""
         self._written: Mapping[str, int] = {}
         """What this process reserves according to the file."""

@@ -5,7 +5,7 @@ stands in `sidecar.upstream.plan`.
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import cast
 
 import msgspec
 
@@ -18,6 +18,7 @@ from sidecar.upstream.context import Upstream
 from sidecar.upstream.plan import Change, Plan
 from sidecar.usage.spending import Reservation
 from sidecar.wires import registry
+from sidecar.wires.shared.types import RecoverableWire
 
 
 class ChatPlan(Plan, frozen=True, kw_only=True):
@@ -32,10 +33,12 @@ class ChatPlan(Plan, frozen=True, kw_only=True):
 
     def reshape(self, request: HttpRequest) -> HttpRequest:
         """Return *request* as the plan wants it sent."""
-        if not self.whole:
-            return request
-        reshaped: HttpRequest = registry.load(self.target.route.wire).make_whole_request(request)  # type: ignore[attr-defined]  # wires that have the reason have it
-        return reshaped
+        return _load_recoverable_wire(self.target.route.wire).make_whole_request(request) if self.whole else request
+
+
+def _load_recoverable_wire(name: str) -> RecoverableWire:
+    """Return the wire of an error that has one of the reasons of such a wire."""
+    return cast("RecoverableWire", registry.load(name))
 
 
 async def _ask_for_whole_reply(up: Upstream, plan: ChatPlan, error: SidecarError) -> ChatPlan | None:  # noqa: ARG001 - a change
@@ -46,7 +49,7 @@ async def _use_inference_profile(up: Upstream, plan: ChatPlan, error: SidecarErr
     """Name the inference profile of the region in the place of a model that cannot be called by its own name."""
     if error.body.reason != "needs_inference_profile":
         return None
-    wire: Any = registry.load(plan.target.route.wire)
+    wire = _load_recoverable_wire(plan.target.route.wire)
     document = await model_lists.fetch_document(up, plan.target, wire.PROFILES_PATH)
     route = plan.target.route
     profile = wire.pick_profile(document, route.model, route.settings["region"])

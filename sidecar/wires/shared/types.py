@@ -180,6 +180,19 @@ class ContinuingWire(Wire, Protocol):
         """Return the request that cancels a response."""
 
 
+class RecoverableWire(Wire, Protocol):
+    """The shape of a wire whose errors may have the reasons `no_streaming_tools` and `needs_inference_profile`."""
+
+    PROFILES_PATH: str
+    """The path of the provider's list of inference profiles."""
+
+    def make_whole_request(self, request: HttpRequest) -> HttpRequest:
+        """Return *request* as one that is answered by one document."""
+
+    def pick_profile(self, document: object, model: str, region: str) -> str | None:
+        """Return the id of the inference profile for *model* in *document*, the reply at PROFILES_PATH, or None."""
+
+
 class TokenCounter(Protocol):
     """The shape of a module of `sidecar.wires.counts`: how a provider is asked for the tokens of a prompt."""
 

@@ -252,8 +252,9 @@ class Attempt(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
 class Structured(msgspec.Struct, frozen=True, kw_only=True):
     """The answer's text as the JSON that `response_format` asked for. The text itself is unchanged."""
 
-    valid: bool
-    """Whether there is JSON and, if a schema was given, whether it conforms to that."""
+    valid: bool | None
+    """Whether there is JSON and, if a schema was given, whether it conforms to that. Null: it could not be checked
+    with bounded work, and `error` says why."""
     value: Any
     """The JSON, extracted from fences and prose; null if there is none."""
     error: str | None

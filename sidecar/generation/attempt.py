@@ -104,7 +104,7 @@ async def answer(up: Upstream, state: RequestState, plan: ChatPlan, turn: Turn, 
             stream = ResponseStream(wire, route, response.headers)
             read = _read_background if is_background else _read_response
             outcome = await read(up, this, stream, response, start)
-            done = _make_done(this, start, outcome, headers_ms)
+            done = await _make_done(this, start, outcome, headers_ms)
             recorded.succeed(done.finish_reason, done.usage, done.cost)
             if plan.reservation is not None:
                 # The cost itself counts from here on.
@@ -242,7 +242,7 @@ def _make_cut_outcome(this: _Attempt, stream: ResponseStream, reached: str, star
     )
 
 
-def _make_done(this: _Attempt, start: Start, outcome: Outcome, headers_ms: int) -> Done:
+async def _make_done(this: _Attempt, start: Start, outcome: Outcome, headers_ms: int) -> Done:
     plan, progress, elapsed_ms = this.plan, this.progress, this.state.elapsed_ms
     cost = accounting.price_outcome(plan.target, plan.chat, outcome, this.limits)
     succeeded = Attempt(
@@ -252,7 +252,7 @@ def _make_done(this: _Attempt, start: Start, outcome: Outcome, headers_ms: int) 
         usage=outcome.usage,
         cost=cost,
     )
-    structured = structured_output.read_structured_output(
+    structured = await structured_output.read_structured_output(
         plan.chat.options.response_format, outcome.message, start.warnings
     )
     return Done(

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from typing import Any
 
+import anyio
 import pytest
 
 from protocol.messages import Message, ReasoningPart, TextPart
@@ -17,9 +18,13 @@ EMULATED = Warn(code="emulated", message="In words.", param="params.options.resp
 JSON = ResponseFormat(type="json")
 
 
+def read(wanted: ResponseFormat | None, message: Message, warnings: list[Warn]) -> Structured | None:
+    return anyio.run(structured_output.read_structured_output, wanted, message, warnings)
+
+
 def made(text: str, schema: dict[str, Any] | None = None, *warnings: Warn) -> Structured:
     wanted = ResponseFormat(type="json_schema", schema=schema) if schema is not None else JSON
-    found = structured_output.read_structured_output(wanted, Message(role="assistant", content=text), list(warnings))
+    found = read(wanted, Message(role="assistant", content=text), list(warnings))
     assert found is not None
     return found
 
@@ -87,18 +92,14 @@ def test_what_was_asked_for_in_words_is_not_native() -> None:
 def test_there_is_nothing_where_nothing_was_asked_for_or_said() -> None:
     said = Message(role="assistant", content=[ReasoningPart("{}"), TextPart("{", refusal=False), TextPart("}")])
     silent = Message(role="assistant", content=[ReasoningPart("{}"), TextPart("{}", refusal=True)])
-    assert structured_output.read_structured_output(None, said, []) is None
-    assert structured_output.read_structured_output(ResponseFormat(type="text"), said, []) is None
-    assert structured_output.read_structured_output(JSON, silent, []) is None
-    assert structured_output.read_structured_output(JSON, said, []) == Structured(
-        valid=True, value={}, error=None, native=True
-    )
+    assert read(None, said, []) is None
+    assert read(ResponseFormat(type="text"), said, []) is None
+    assert read(JSON, silent, []) is None
+    assert read(JSON, said, []) == Structured(valid=True, value={}, error=None, native=True)
 
 
 def test_a_json_schema_without_its_schema_is_just_json() -> None:
-    found = structured_output.read_structured_output(
-        ResponseFormat(type="json_schema"), Message(role="assistant", content="[]"), []
-    )
+    found = read(ResponseFormat(type="json_schema"), Message(role="assistant", content="[]"), [])
     assert found is not None
     assert found.valid
 
@@ -112,7 +113,8 @@ def test_the_library_for_schemas_is_loaded_with_the_first_schema() -> None:
         "import sys; from sidecar.generation import attempt, structured_output; from protocol.messages import Message\n"
         "from protocol.requests import ResponseFormat as F\n"
         "said = Message(role='assistant', content='{}')\n"
-        "read = structured_output.read_structured_output\n"
+        "import functools, anyio\n"
+        "read = functools.partial(anyio.run, structured_output.read_structured_output)\n"
         "read(F(type='json'), said, []); assert 'jsonschema' not in sys.modules\n"
         "read(F(type='json_schema', schema={}), said, []); assert 'jsonschema' in sys.modules"
     )

@@ -1,115 +1,10 @@
-"""Providers' lists of models through the whole process: each in its own shape, remembered, and stale after a failure.
+"""A long list of models holds nobody up."""
 
-A provider that stands in the table of providers alone, and not in `lists.json`, is answered in the usual shape.
-"""
-
-import json
 from pathlib import Path
-from typing import Any
-
-import pytest
 
 from tests.support.fake_services import Services, document
 from tests.support.listening_services import online
-from tests.support.process import Object, Sidecar, in_time
-from tests.support.provider_rows import ROWS, params, secrets
-
-LISTS: dict[str, Any] = json.loads((Path(__file__).parent / "lists.json").read_text(encoding="utf-8"))
-"""Provider → `answers`, what its service says by address, and `models`, what must come out of it."""
-
-LISTING = [name for name, row in ROWS.items() if not row.models.are_deployments]
-
-
-def usual(name: str) -> Object:
-    """Return a list of the usual shape at every address of *name*."""
-    row = ROWS[name]
-    addresses = [(row.address.list_base_url or row.address.base_url) + listing.path for listing in row.models.lists]
-    return {
-        "answers": {each: {"data": [{"id": "x-1"}]} for each in addresses},
-        "models": [{"id": "x-1"}] * len(addresses),
-    }
-
-
-def priced_by_provider(model: Object) -> Object:
-    return {"pricing": {"source": "provider"}} if "cost" in model else {}
-
-
-@pytest.mark.parametrize("name", LISTING)
-def test_a_list_is_read_in_its_providers_own_shape(services: Services, keyed: Sidecar, name: str) -> None:
-    lists = LISTS.get(name) or usual(name)
-    for address, answer in lists["answers"].items():
-        services.answer(f"GET {address}", document(answer))
-    data = keyed.ask("list_models", {"refresh": True}, provider=name)["data"]
-    expected = [{"provider": name} | each | priced_by_provider(each) for each in lists["models"]]
-    assert data["models"] == expected
-    assert (data["source"], data["warnings"]) == ("provider", [])
-    assert [seen.url for seen in services.asked()] == list(lists["answers"])
-    assert all(secrets(seen) == {f"CANARY-{name}"} for seen in services.asked())
-
-
-def ids(data: Object) -> list[str]:
-    return [model["id"] for model in data["models"]]
-
-
-def openai_models(*names: str) -> Any:
-    return document({"data": [{"id": name} for name in names]})
-
-
-def test_a_list_is_remembered_refreshed_and_served_stale(services: Services, tmp_path: Path) -> None:
-    services.answer("GET *", openai_models("old"), openai_models("new"), document({"error": {"message": "down"}}, 503))
-    with online(services, tmp_path, OPENAI_API_KEY="CANARY-key") as sidecar:
-
-        def models(**more: Any) -> Object:
-            data: Object = sidecar.ask("list_models", more, provider="openai")["data"]
-            return data
-
-        first = models()
-        again = models()
-        assert (ids(first), first["source"]) == (["old"], "provider")
-        assert (ids(again), again["source"], again["fetched_at"]) == (["old"], "cache", first["fetched_at"])
-        assert len(services.asked()) == 1
-        fresh = models(refresh=True)
-        assert (ids(fresh), fresh["source"]) == (["new"], "provider")
-        stale = models(refresh=True)
-        assert (ids(stale), stale["source"], stale["fetched_at"]) == (["new"], "stale", fresh["fetched_at"])
-        assert [warning["code"] for warning in stale["warnings"]] == ["stale_list"]
-        assert "down" in stale["warnings"][0]["message"]
-        # Another key has another list, and nothing remembered.
-        error = sidecar.ask("list_models", {"api_key": "CANARY-other"}, provider="openai")["error"]
-        assert error["code"] == "provider_overloaded"
-
-
-STRANGE: list[tuple[Any, str | None]] = [
-    (document({"error": {"message": "no"}}, 401), "auth_failed"),
-    (document({"error": {"message": "slow down"}}, 429, retry_after="7"), "rate_limited"),
-    (document("not a list"), "provider_error"),
-    (document({}), None),
-    (document({"data": None}), None),
-    (document({"data": [{"id": "x", "context_length": "\u00b2"}]}), None),
-    (document({"data": [{"id": "x", "context_length": "9" * 5000}]}), None),
-    (document({"data": [None, 1, {}, {"id": 7}, {"id": ""}, {"id": "x", "context_length": "many"}]}), None),
-]
-
-
-@pytest.mark.parametrize("at", range(len(STRANGE)))
-def test_a_list_that_fails_or_is_strange(bare: Sidecar, services: Services, at: int) -> None:
-    answer, code = STRANGE[at]
-    services.answer("GET *", answer)
-    reply = bare.ask("list_models", {"api_key": f"CANARY-{at}"}, provider="openai")
-    if code is None:
-        assert ids(reply["data"]) == (["x"] if at >= len(STRANGE) - 3 else [])
-    else:
-        assert reply["error"]["code"] == code
-        assert reply["error"].get("retry_after_ms") == {"rate_limited": 7000}.get(code)
-
-
-def test_a_price_that_no_number_can_be_is_none(services: Services, tmp_path: Path) -> None:
-    told = ("1e999999999", "1e-999999999", "1e30000", True, [1], "-1", "NaN", "0.000002")
-    entries = [{"id": f"m{number}", "pricing": {"prompt": price}} for number, price in enumerate(told)]
-    services.answer("GET *", document({"data": entries}))
-    with online(services, tmp_path, OPENROUTER_API_KEY="CANARY-key") as sidecar:
-        models = sidecar.ask("list_models", provider="openrouter")["data"]["models"]
-    assert [model.get("cost") for model in models] == [None] * (len(told) - 1) + [{"input": "2"}]
+from tests.support.process import in_time
 
 
 def test_nothing_waits_while_thousands_of_models_are_read(services: Services, tmp_path: Path) -> None:
@@ -126,21 +21,3 @@ def test_nothing_waits_while_thousands_of_models_are_read(services: Services, tm
     with online(services, tmp_path, OPENROUTER_API_KEY="CANARY-key") as sidecar:
         sidecar.ask("list_models", provider="openrouter")
         in_time(slowest_ping, 0.05)
-
-
-def test_a_model_that_is_not_there_comes_with_the_names_nearest_to_it(services: Services, tmp_path: Path) -> None:
-    services.answer("GET *", openai_models("gpt-x-large", "gpt-x-small", "whisper"))
-    services.answer("POST *", document({"error": {"message": "no such model", "code": "model_not_found"}}, 404))
-    with online(services, tmp_path, OPENAI_API_KEY="CANARY-key", ANTHROPIC_API_KEY="CANARY-claude") as sidecar:
-        sidecar.ask("list_models", provider="openai")
-        error = sidecar.ask("stream_chat", params() | {"model": "gpt-x-larg"}, provider="openai")["error"]
-        assert (error["code"], error["hint"]) == ("model_not_found", "Nearest: gpt-x-large, gpt-x-small.")
-        # Without a list at hand, the catalogue's names.
-        error = sidecar.ask("stream_chat", params() | {"model": "claude-sonet-5-5"}, provider="anthropic")["error"]
-        assert (error["code"], "claude-sonnet-5-5" in error["hint"]) == ("model_not_found", True)
-
-
-def test_a_list_without_a_provider_is_refused(bare: Sidecar, services: Services) -> None:
-    assert bare.ask("list_models")["error"]["param"] == "provider"
-    assert bare.ask("list_models", provider="openai")["error"]["code"] == "auth_required"
-    assert not services.asked()

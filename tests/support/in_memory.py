@@ -5,8 +5,8 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from http import HTTPStatus
 from itertools import count
+from urllib.parse import urlsplit
 
 import anyio.to_thread
 
@@ -90,13 +90,15 @@ class InMemoryServices(Services):
         """Nothing: no variable leads a program to them."""
         return {}
 
-    def serves(self, url: str) -> bool:  # noqa: ARG002 - every address is one of theirs
-        """Return true."""
-        return True
+    def serves(self, url: str) -> bool:
+        """Return whether *url* is one of the internet, or their own."""
+        parts = urlsplit(url)
+        return parts.port == self.port or parts.hostname not in ("127.0.0.1", "localhost")
 
     async def serve(self, request: HttpRequest, pipe: Pipe, gone: "asyncio.Future[bytes]") -> None:
         """Answer *request* as the rules say."""
-        seen = Seen(request.method, request.url, request.headers, request.body)
+        url = urlsplit(request.url)._replace(netloc=request.headers["host"]).geturl()
+        seen = Seen(request.method, url, request.headers, request.body)
         try:
             # An answer may be one that waits.
             answer = await anyio.to_thread.run_sync(self.answer_to, seen)
@@ -118,6 +120,6 @@ class InMemoryServices(Services):
 
 def _encoded(answer: Answer) -> bytes:
     headers = answer.headers | ({} if answer.stalls else {"content-length": str(len(answer.body))})
-    lines = [f"HTTP/1.1 {answer.status} {HTTPStatus(answer.status).phrase}"]
+    lines = [f"HTTP/1.1 {answer.status} Whatever"]
     lines += [f"{name}: {value}" for name, value in headers.items()]
     return "\r\n".join([*lines, "", ""]).encode("latin-1") + answer.body

@@ -112,6 +112,8 @@ class InMemoryTransport(HttpClient):
         exchange.enter("headers")
         pipe, gone = Pipe(), asyncio.get_running_loop().create_future()
         serving = asyncio.ensure_future(server.serve(request, pipe, gone))
+        # Without a server nothing more will come, whatever ended it.
+        serving.add_done_callback(lambda _: pipe.close())
 
         async def leave() -> None:
             gone.set_result(b"")

@@ -57,6 +57,8 @@ class InProcess(Program):
         self._arrived = anyio.Event()
         self._unfinished = b""
         self._deeds: list[side_effects.Deed] = []
+        self.companions = set[InProcess]()
+        """All that ran beside it, itself among them: a deed does not say whose it is."""
         self._main: Any = None
         self._open = ExitStack()
 
@@ -72,21 +74,33 @@ class InProcess(Program):
         log.set_level(config.log_level)
         loop.surroundings.append(self._surrounded)
         self._open.callback(loop.surroundings.remove, self._surrounded)
+        _running.append(self)
+        self._open.callback(_running.remove, self)
+        for each in _running:
+            each.companions |= {*_running}
         self._main = loop.create_task(self._run(config))
         self.ping()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         with self._open:
-            if kind is None:
-                self._check_alive()
-            self.close_stdin()
-            assert virtual_loop().run_until(self._main.done, WAIT_SECONDS), "it does not leave"
+            try:
+                if kind is None:
+                    self._check_alive()
+            finally:
+                self._leave()
             if kind is None:
                 self._main.result()
                 self._check_lines()
                 self._check_secrets()
-                assert not (done := side_effects.misdeeds(self._deeds, self.allowed)), done
+                assert not (done := self._misdeeds()), done
+
+    def _leave(self) -> None:
+        self.close_stdin()
+        if not virtual_loop().run_until(self._main.done, WAIT_SECONDS):
+            self._main.cancel()
+            virtual_loop().run_until(self._main.done, WAIT_SECONDS)
+            raise AssertionError("it does not leave")
 
     # --- to the program ---------------------------------------------------------------------
 
@@ -171,6 +185,13 @@ class InProcess(Program):
         assert self.ping() < PING_SECONDS
         assert self.provider is None or self.provider.quiet(), "a connection to the provider is still in use"
         assert self.ask("ping")["data"]["in_flight"] == 0
+
+    def _misdeeds(self) -> list[side_effects.Deed]:
+        wrong = [{*side_effects.misdeeds(self._deeds, each.allowed)} for each in self.companions]
+        return sorted(set.intersection(*wrong))
+
+
+_running: list[InProcess] = []
 
 
 class _Stderr:

@@ -3,7 +3,8 @@
 import itertools
 from typing import Any
 
-from tests.support.process import Object, Sidecar
+from tests.support.lines import Object
+from tests.support.program import Program
 
 CHAT: Object = {
     "messages": [{"role": "system", "content": "Answer briefly."}, {"role": "user", "content": "Hi"}],
@@ -18,7 +19,7 @@ def chat_nobody_asked_before() -> Object:
     return CHAT | {"messages": [*CHAT["messages"], {"role": "user", "content": f"Number {next(NUMBERS)}"}]}
 
 
-def count(sidecar: Sidecar, provider: str | None, model: str, **params: Any) -> Object:
+def count(sidecar: Program, provider: str | None, model: str, **params: Any) -> Object:
     """Ask for a count and return the whole reply."""
     given = {"model": model} | (params if "text" in params else chat_nobody_asked_before() | params)
     envelope = {} if provider is None else {"provider": provider}

@@ -7,21 +7,24 @@ from typing import Any
 
 import pytest
 
+from tests.support.environment import environment
 from tests.support.fake_provider import RESET, STALL, Provider, Step
-from tests.support.process import Object, Sidecar, environment, text
+from tests.support.in_process import InProcess
+from tests.support.lines import Object, text
+from tests.support.program import Program
 from tests.support.reply_scripts import ANTHROPIC, OPENAI, Shape, document, opened, stream
 
 PREFILLED, MODERN = "claude-haiku-4-5", "claude-opus-4-8"
 
 
 @pytest.fixture
-def sidecar(shared: Sidecar) -> Sidecar:
+def sidecar(shared: Program) -> Program:
     """Return one process for all tests."""
     return shared
 
 
 @pytest.fixture
-def provider(shared: Sidecar) -> Provider:
+def provider(shared: Program) -> Provider:
     """Return its provider as if nothing had come yet."""
     assert shared.provider
     shared.provider.forget()
@@ -32,7 +35,7 @@ def cut(shape: Shape, *pieces: str) -> list[Step]:
     return [*shape.begun(*pieces), b"0\r\n\r\n"]
 
 
-def interrupted(sidecar: Sidecar, params: Object, provider: str) -> Object:
+def interrupted(sidecar: Program, params: Object, provider: str) -> Object:
     """Return the error of a chat that breaks off."""
     error: Object = sidecar.reply(sidecar.send("stream_chat", params, provider=provider))["error"]
     assert (error["code"], error["partial"]) == ("stream_interrupted", True)
@@ -57,7 +60,7 @@ def go_on(params: Object, error: Object) -> Object:
     ],
 )
 def test_an_answer_is_gone_on_with(
-    sidecar: Sidecar, provider: Provider, shape: Shape, model: str, method: str, guarantee: str
+    sidecar: Program, provider: Provider, shape: Shape, model: str, method: str, guarantee: str
 ) -> None:
     provider.play_in_turn(model, cut(shape, "one ", "two "), shape.answer("three"))
     params = sidecar.params(model, shape)
@@ -83,7 +86,7 @@ def said(message: Object) -> str:
     return content if isinstance(content, str) else "".join(part["text"] for part in content)
 
 
-def test_a_model_that_thinks_is_asked_to_go_on(sidecar: Sidecar, provider: Provider) -> None:
+def test_a_model_that_thinks_is_asked_to_go_on(sidecar: Program, provider: Provider) -> None:
     provider.play(PREFILLED, cut(ANTHROPIC, "one"))
     params = sidecar.params(PREFILLED)
     params["options"]["reasoning"] = {"budget_tokens": 2000}
@@ -102,7 +105,7 @@ ARGUMENTS = (
 
 
 def test_a_call_that_was_cut_is_left_out_and_one_that_is_whole_asks_for_a_new_answer(
-    sidecar: Sidecar, provider: Provider
+    sidecar: Program, provider: Provider
 ) -> None:
     provider.play("m", [*ANTHROPIC.begun("one", TOOL), b"0\r\n\r\n"])
     error = interrupted(sidecar, sidecar.params("m"), "anthropic")
@@ -120,7 +123,7 @@ def test_a_call_that_was_cut_is_left_out_and_one_that_is_whole_asks_for_a_new_an
 
 @pytest.mark.parametrize(("count", "is_repeated"), [(16, True), (17, False)])
 def test_an_error_repeats_no_more_than_a_line_can_bear(
-    sidecar: Sidecar, provider: Provider, count: int, is_repeated: bool
+    sidecar: Program, provider: Provider, count: int, is_repeated: bool
 ) -> None:
     provider.play("long", [*opened([ANTHROPIC.opening, *([ANTHROPIC.text("x" * 65536)] * count)]), b"0\r\n\r\n"])
     lines = sidecar.stream(sidecar.send("stream_chat", sidecar.params("long"), provider="anthropic"))
@@ -133,7 +136,7 @@ def test_an_error_repeats_no_more_than_a_line_can_bear(
     )
 
 
-def test_nothing_is_kept_of_what_the_host_cancels(sidecar: Sidecar, provider: Provider) -> None:
+def test_nothing_is_kept_of_what_the_host_cancels(sidecar: Program, provider: Provider) -> None:
     request_id = sidecar.chat(provider.play("m", ANTHROPIC.begun("one", STALL)))
     sidecar.chunk(request_id, 1)
     sidecar.ask("cancel", {"id": request_id})
@@ -157,7 +160,7 @@ def test_nothing_is_kept_of_what_the_host_cancels(sidecar: Sidecar, provider: Pr
         ({"method": "cursor", "response_id": "resp_1"}, "params.method"),
     ],
 )
-def test_what_cannot_be_gone_on_with_is_refused(sidecar: Sidecar, more: Object, param: str) -> None:
+def test_what_cannot_be_gone_on_with_is_refused(sidecar: Program, more: Object, param: str) -> None:
     error = sidecar.ask("resume", sidecar.params("m") | more, provider="anthropic")["error"]
     assert (error["code"], error["param"]) == ("invalid_request", param)
 
@@ -197,7 +200,7 @@ def events(background: bool = True) -> Iterator[bytes]:
 EVENTS = list(events())
 
 
-def background(sidecar: Sidecar, model: str) -> Object:
+def background(sidecar: Program, model: str) -> Object:
     assert sidecar.provider
     params = sidecar.params(model, OPENAI)
     params["options"] = {
@@ -212,7 +215,7 @@ REST = "/v1/responses/resp_1?stream=true"
 
 
 @pytest.mark.parametrize("end", [b"0\r\n\r\n", RESET, STALL], ids=["cut", "reset", "stall"])
-def test_an_answer_that_goes_on_is_taken_up_unseen(sidecar: Sidecar, provider: Provider, end: Step) -> None:
+def test_an_answer_that_goes_on_is_taken_up_unseen(sidecar: Program, provider: Provider, end: Step) -> None:
     gate = provider.gate()
     provider.play("m", [*opened(EVENTS[:3]), gate, end])
     provider.play(f"{REST}&starting_after=2", [*opened(EVENTS[3:4]), b"0\r\n\r\n"])
@@ -227,7 +230,7 @@ def test_an_answer_that_goes_on_is_taken_up_unseen(sidecar: Sidecar, provider: P
     assert provider.call(f"{REST}&starting_after=2").target.startswith("GET ")
 
 
-def test_an_answer_that_cannot_be_taken_up_now_can_be_later(sidecar: Sidecar, provider: Provider) -> None:
+def test_an_answer_that_cannot_be_taken_up_now_can_be_later(sidecar: Program, provider: Provider) -> None:
     provider.play("m", [*opened(EVENTS[:4]), b"0\r\n\r\n"])
     provider.play(f"{REST}&starting_after=3", document({"error": {"message": "Down."}}, 503))
     params = background(sidecar, "m")
@@ -242,7 +245,7 @@ def test_an_answer_that_cannot_be_taken_up_now_can_be_later(sidecar: Sidecar, pr
     assert said(lines[-1].data["data"]["message"]) == "one two three"
 
 
-def test_an_answer_that_goes_on_is_ended_when_the_host_cancels_it(sidecar: Sidecar, provider: Provider) -> None:
+def test_an_answer_that_goes_on_is_ended_when_the_host_cancels_it(sidecar: Program, provider: Provider) -> None:
     provider.play("m", [*opened(EVENTS[:3]), STALL])
     provider.play("/v1/responses/resp_1/cancel", document({"id": "resp_1", "status": "cancelled"}))
     request_id = sidecar.send("stream_chat", background(sidecar, "m"), provider="openai")
@@ -258,7 +261,7 @@ def test_an_answer_of_which_nobody_has_seen_anything_is_ended(tmp_path: Path, pr
     provider.play_in_turn("m", [*opened(EVENTS[:1]), RESET if again else STALL], stream(EVENTS))
     provider.play(f"{REST}&starting_after=0", document({"error": {"message": "Down."}}, 503))
     provider.play("/v1/responses/resp_1/cancel", document({"id": "resp_1", "status": "cancelled"}))
-    with Sidecar(tmp_path, provider, env=environment(tmp_path, SIDECAR_MAX_ATTEMPTS="2")) as sidecar:
+    with InProcess(tmp_path, provider, env=environment(tmp_path, SIDECAR_MAX_ATTEMPTS="2")) as sidecar:
         params = background(sidecar, "m")
         if not again:
             params["options"]["timeouts"] = {"total_ms": 1000}
@@ -267,7 +270,7 @@ def test_an_answer_of_which_nobody_has_seen_anything_is_ended(tmp_path: Path, pr
         assert provider.call("/v1/responses/resp_1/cancel").target.startswith("POST ")
 
 
-def test_an_answer_that_has_reached_its_limit_is_ended(sidecar: Sidecar, provider: Provider) -> None:
+def test_an_answer_that_has_reached_its_limit_is_ended(sidecar: Program, provider: Provider) -> None:
     provider.play("m", [*opened(EVENTS[:4]), STALL])
     provider.play("/v1/responses/resp_1/cancel", document({"id": "resp_1", "status": "cancelled"}))
     params = background(sidecar, "m")
@@ -277,7 +280,7 @@ def test_an_answer_that_has_reached_its_limit_is_ended(sidecar: Sidecar, provide
     assert provider.call("/v1/responses/resp_1/cancel").target.startswith("POST ")
 
 
-def test_an_answer_that_could_not_be_taken_up_again_is_left_alone(sidecar: Sidecar, provider: Provider) -> None:
+def test_an_answer_that_could_not_be_taken_up_again_is_left_alone(sidecar: Program, provider: Provider) -> None:
     provider.play(REST, [*opened(EVENTS[:1]), RESET])
     provider.play(f"{REST}&starting_after=0", document({"error": {"message": "Down."}}, 503))
     params = background(sidecar, "m") | {"method": "cursor", "response_id": "resp_1", "starting_after": 3}
@@ -286,7 +289,7 @@ def test_an_answer_that_could_not_be_taken_up_again_is_left_alone(sidecar: Sidec
     assert not provider.calls("/v1/responses/resp_1/cancel")
 
 
-def test_a_plain_response_has_no_cursor(sidecar: Sidecar, provider: Provider) -> None:
+def test_a_plain_response_has_no_cursor(sidecar: Program, provider: Provider) -> None:
     provider.play("m", [*opened(list(events(background=False))[:3]), b"0\r\n\r\n"])
     params = background(sidecar, "m")
     params["options"]["provider_options"] = {}

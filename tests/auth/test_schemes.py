@@ -1,4 +1,4 @@
-"""Providers whose credential is more than a key in a header, through the whole process."""
+"""Providers whose credential is more than a key in a header."""
 
 import json
 from pathlib import Path
@@ -7,12 +7,13 @@ from typing import Any
 import pytest
 
 from tests.support.fake_services import Answer, Services
-from tests.support.listening_services import online
-from tests.support.process import Object, Sidecar
+from tests.support.in_process import online
+from tests.support.lines import Object
+from tests.support.program import Program
 from tests.support.provider_rows import MODEL, params, secrets, text_of
 
 
-def ask(sidecar: Sidecar, provider: str, wire: str | None = None, **more: Any) -> Object:
+def ask(sidecar: Program, provider: str, wire: str | None = None, **more: Any) -> Object:
     """Ask a chat and return its `done`."""
     reply = sidecar.ask("stream_chat", params(wire, **more), provider=provider)
     assert reply["success"], reply
@@ -55,7 +56,7 @@ CLASSIC = {"api_version": "2024-10-21"}
 )
 def test_azure_in_both_families_of_addresses(
     services: Services,
-    bare: Sidecar,
+    bare: Program,
     wire: str,
     settings: Object,
     address: str,
@@ -142,7 +143,7 @@ PLACE = "projects/p/locations/europe-west4/publishers"
 )
 def test_vertex_by_model_and_credential(
     services: Services,
-    bare: Sidecar,
+    bare: Program,
     model: str,
     wire: str,
     settings: Object,
@@ -164,7 +165,7 @@ def test_vertex_by_model_and_credential(
 # --- Cloudflare, OpenRouter, Ollama ------------------------------------------------------------
 
 
-def test_cloudflares_account_and_gateway(services: Services, bare: Sidecar) -> None:
+def test_cloudflares_account_and_gateway(services: Services, bare: Program) -> None:
     services.answer("*", text_of("openai_chat"))
     settings = {"api_key": "CANARY-key", "account_id": "acc"}
     ask(bare, "cloudflare", model="@cf/meta/llama-x", settings=settings)
@@ -179,7 +180,7 @@ def event(**fields: Any) -> bytes:
     return b"data: " + json.dumps({"id": "gen-1", "model": "maker/model"} | fields).encode() + b"\n\n"
 
 
-def test_openrouters_own_cost_counts_and_its_comments_do_not(services: Services, bare: Sidecar) -> None:
+def test_openrouters_own_cost_counts_and_its_comments_do_not(services: Services, bare: Program) -> None:
     usage = {"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7, "cost": 0.00012}
     body = (
         b": OPENROUTER PROCESSING\n\n" * 3
@@ -199,7 +200,7 @@ def test_openrouters_own_cost_counts_and_its_comments_do_not(services: Services,
 
 @pytest.mark.parametrize("delivered", [False, True])
 def test_openrouters_error_inside_of_a_good_reply_is_an_error(
-    services: Services, bare: Sidecar, delivered: bool
+    services: Services, bare: Program, delivered: bool
 ) -> None:
     begun = event(choices=[{"index": 0, "delta": {"role": "assistant", "content": "Half"}}]) if delivered else b""
     error = {

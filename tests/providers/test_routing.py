@@ -7,8 +7,9 @@ import pytest
 
 from sidecar.catalogue import provider_rows
 from tests.support.fake_services import Answer, Seen, Services
-from tests.support.listening_services import online
-from tests.support.process import Object, Sidecar
+from tests.support.in_process import online
+from tests.support.lines import Object
+from tests.support.program import Program
 from tests.support.provider_rows import ROWS, case_of, check_chunks, every_key, every_setting, params, secrets, text_of
 
 GATEWAY = "https://gateway.ai.cloudflare.com/v1/my-account/my-gateway"
@@ -37,7 +38,7 @@ BEHIND = {
 """Provider → what follows the gateway's own address."""
 
 
-def ask(sidecar: Sidecar, provider: str | None = None, **more: Any) -> Object:
+def ask(sidecar: Program, provider: str | None = None, **more: Any) -> Object:
     """Ask a chat and return its `done`."""
     envelope = {} if provider is None else {"provider": provider}
     reply = sidecar.ask("stream_chat", params() | more, **envelope)
@@ -63,7 +64,7 @@ def ask(sidecar: Sidecar, provider: str | None = None, **more: Any) -> Object:
     ],
 )
 def test_a_model_may_name_its_provider(
-    keyed: Sidecar, services: Services, provider: str | None, model: str, asked: tuple[str, str]
+    keyed: Program, services: Services, provider: str | None, model: str, asked: tuple[str, str]
 ) -> None:
     services.answer("*", text_of("openai_chat"))
     done = ask(keyed, provider, model=model)
@@ -73,14 +74,14 @@ def test_a_model_may_name_its_provider(
     assert secrets(seen) == {f"CANARY-{asked[0]}"}
 
 
-def test_every_alias_is_its_provider(keyed: Sidecar, services: Services) -> None:
+def test_every_alias_is_its_provider(keyed: Program, services: Services) -> None:
     for alias, name in provider_rows.read_aliases().items():
         services.answer("POST *", text_of(ROWS[name].wire))
         assert ask(keyed, alias, options={"wire": ROWS[name].wire})["provider"] == name
 
 
 @pytest.mark.parametrize("model", ["some-model", "maker/model", "[", "[]model", "[openrouter]"])
-def test_without_a_provider_a_request_is_refused(keyed: Sidecar, services: Services, model: str) -> None:
+def test_without_a_provider_a_request_is_refused(keyed: Program, services: Services, model: str) -> None:
     error = keyed.ask("stream_chat", params() | {"model": model})["error"]
     assert error["code"] in ("invalid_request", "unknown_provider")
     assert error["param"] in ("provider", "params.model")
@@ -99,7 +100,7 @@ def test_without_a_provider_a_request_is_refused(keyed: Sidecar, services: Servi
     ],
 )
 def test_a_models_name_chooses_the_wire_and_an_option_forces_it(
-    keyed: Sidecar, services: Services, provider: str, model: str, path: str
+    keyed: Program, services: Services, provider: str, model: str, path: str
 ) -> None:
     wires = {"/v1/responses": "openai_responses", "/v1/chat/completions": "openai_chat"}
     for each, wire in wires.items():
@@ -274,17 +275,9 @@ def test_a_base_address_goes_before_the_gateway(services: Services, tmp_path: Pa
 # --- whose key goes where ----------------------------------------------------------------------
 
 
-def test_a_redirect_does_not_take_the_key_along(keyed: Sidecar, services: Services) -> None:
+def test_a_redirect_does_not_take_the_key_along(keyed: Program, services: Services) -> None:
     services.answer("*", Answer(b"", 307, {"location": "https://evil.example/v1/chat/completions"}))
     for name, row in ROWS.items():
         error = keyed.ask("stream_chat", params(row.wire), provider=name)["error"]
         assert (error["code"], error["reason"]) == ("provider_error", "redirect"), name
     assert not services.asked("*evil*")
-
-
-def test_a_proxy_sees_names_and_no_keys(services: Services, tmp_path: Path) -> None:
-    """A certificate that nobody vouches for ends the attempt before the request."""
-    with online(services, tmp_path, SSL_CERT_FILE="", **every_key(), **every_setting()) as sidecar:
-        error = sidecar.ask("stream_chat", params(), provider="groq")["error"]
-    assert (error["code"], error["reason"], error["retryable"]) == ("network_error", "tls", False)
-    assert not services.asked()

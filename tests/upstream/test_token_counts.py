@@ -14,8 +14,9 @@ from sidecar.upstream.caches import MAX_TOKEN_COUNTS
 from tests.support import corpus
 from tests.support.corpus import Exchange
 from tests.support.fake_services import Answer, Services, document
-from tests.support.listening_services import online
-from tests.support.process import CANARY, Object, Sidecar
+from tests.support.in_process import online
+from tests.support.lines import CANARY, Object
+from tests.support.program import Program
 from tests.support.provider_rows import secrets
 from tests.support.recorded_requests import READERS, Unsayable, chat_of
 from tests.support.token_counts import CHAT, NUMBERS, chat_nobody_asked_before, check_estimate, count
@@ -56,7 +57,7 @@ ENDPOINTS = [
 
 @pytest.mark.parametrize(("provider", "model", "url", "answer"), ENDPOINTS, ids=lambda value: str(value)[:40])
 def test_an_exact_count_is_the_providers_own(
-    keyed: Sidecar, services: Services, provider: str, model: str, url: str, answer: Object
+    keyed: Program, services: Services, provider: str, model: str, url: str, answer: Object
 ) -> None:
     services.answer("POST *", document(answer))
     data = count(keyed, provider, model, exact=True)["data"]
@@ -68,7 +69,7 @@ def test_an_exact_count_is_the_providers_own(
     assert "Look a word up." in seen.text
 
 
-def test_one_that_knows_texts_alone_is_completed_and_said_to_be_an_estimate(keyed: Sidecar, services: Services) -> None:
+def test_one_that_knows_texts_alone_is_completed_and_said_to_be_an_estimate(keyed: Program, services: Services) -> None:
     services.answer("POST https://api.x.ai/v1/tokenize-text", document({"token_ids": [{}] * 42}))
     data = count(keyed, "xai", "grok-4.3", exact=True)["data"]
     assert (data["exact"], data["method"], data["basis"]) == (False, "provider", "texts of the prompt")
@@ -94,7 +95,7 @@ FAILURES = [
 
 @pytest.mark.parametrize(("provider", "model", "status", "answer", "code"), FAILURES)
 def test_an_exact_count_that_fails_is_an_error_and_no_guess(
-    keyed: Sidecar, services: Services, provider: str, model: str, status: int, answer: Object, code: str
+    keyed: Program, services: Services, provider: str, model: str, status: int, answer: Object, code: str
 ) -> None:
     services.answer("POST *", document(answer, status, retry_after="3"))
     reply = count(keyed, provider, model, exact=True)
@@ -118,7 +119,7 @@ PASSING = [
 
 @pytest.mark.parametrize(("provider", "model", "status", "failure", "answer"), PASSING)
 def test_an_exact_count_is_asked_again_as_a_chat_is(
-    keyed: Sidecar, services: Services, provider: str, model: str, status: int, failure: Any, answer: Object
+    keyed: Program, services: Services, provider: str, model: str, status: int, failure: Any, answer: Object
 ) -> None:
     services.answer("POST *", document(failure, status), document(answer))
     data = count(keyed, provider, model, exact=True, **TRIES)["data"]
@@ -127,7 +128,7 @@ def test_an_exact_count_is_asked_again_as_a_chat_is(
     assert (first.url, first.body) == (second.url, second.body)
 
 
-def test_an_exact_count_is_not_asked_for_ever(keyed: Sidecar, services: Services) -> None:
+def test_an_exact_count_is_not_asked_for_ever(keyed: Program, services: Services) -> None:
     services.answer("POST *", document({}, 500))
     error = count(keyed, "openai", "gpt-6", exact=True, **TRIES)["error"]
     assert (error["code"], error["attempts"]) == ("provider_error", 3)
@@ -151,7 +152,7 @@ def test_a_credential_that_is_refused_is_renewed_once(services: Services, tmp_pa
     assert first.headers["x-amz-date"][:11] != second.headers["x-amz-date"][:11]
 
 
-def test_a_count_and_the_chats_of_a_credential_wait_at_one_gate(keyed: Sidecar, services: Services) -> None:
+def test_a_count_and_the_chats_of_a_credential_wait_at_one_gate(keyed: Program, services: Services) -> None:
     limited = document({"error": {"type": "rate_limit_error"}}, 429, retry_after="1")
     services.answer("POST *", limited, document({"input_tokens": 42}))
     given = {"model": "claude-sonnet-5-5", "api_key": f"{CANARY}-of-a-gate", "exact": True} | CHAT | TRIES
@@ -170,7 +171,7 @@ def test_a_count_and_the_chats_of_a_credential_wait_at_one_gate(keyed: Sidecar, 
     assert len(services.asked("POST */count_tokens")) == 2
 
 
-def test_a_count_that_the_provider_has_made_is_not_asked_for_again(keyed: Sidecar, services: Services) -> None:
+def test_a_count_that_the_provider_has_made_is_not_asked_for_again(keyed: Program, services: Services) -> None:
     services.answer("POST *", document({}, 500), document({"input_tokens": 42}))
     given: Object = chat_nobody_asked_before() | {"exact": True}
     assert count(keyed, "openai", "gpt-6", **given)["error"]["code"] == "provider_error"
@@ -191,7 +192,7 @@ def test_a_count_that_the_provider_has_made_is_not_asked_for_again(keyed: Sideca
     assert count(keyed, "xai", "grok-4.3", **texts)["data"]["cached"] is True
 
 
-def test_no_more_counts_are_remembered_than_a_few_hundred(keyed: Sidecar, services: Services) -> None:
+def test_no_more_counts_are_remembered_than_a_few_hundred(keyed: Program, services: Services) -> None:
     services.answer("POST *", document({"input_tokens": 42}))
     given = chat_nobody_asked_before() | {"exact": True}
     for expected in (False, True):
@@ -214,7 +215,7 @@ UNABLE = [
 
 @pytest.mark.parametrize(("provider", "model", "status", "answer"), UNABLE)
 def test_a_place_that_does_not_count_this_model_is_stood_in_for(
-    keyed: Sidecar, services: Services, provider: str, model: str, status: int, answer: Object
+    keyed: Program, services: Services, provider: str, model: str, status: int, answer: Object
 ) -> None:
     kind = {400: "ValidationException", 403: "AccessDeniedException", 404: ""}[status]
     services.answer("POST *", document(answer, status, x_amzn_errortype=kind))
@@ -223,14 +224,14 @@ def test_a_place_that_does_not_count_this_model_is_stood_in_for(
     assert [warning["code"] for warning in data["warnings"]] == ["estimated"]
 
 
-def test_a_provider_without_a_count_is_not_asked(keyed: Sidecar, services: Services) -> None:
+def test_a_provider_without_a_count_is_not_asked(keyed: Program, services: Services) -> None:
     data = count(keyed, "groq", "llama-3.3-70b", exact=True)["data"]
     check_estimate(data)
     assert [warning["code"] for warning in data["warnings"]] == ["estimated"]
     assert services.asked() == []
 
 
-def test_an_exact_count_needs_a_credential_and_an_estimate_none(bare: Sidecar, services: Services) -> None:
+def test_an_exact_count_needs_a_credential_and_an_estimate_none(bare: Program, services: Services) -> None:
     assert count(bare, "anthropic", "claude-sonnet-5-5", exact=True)["error"]["code"] == "auth_required"
     check_estimate(count(bare, "anthropic", "claude-sonnet-5-5")["data"])
     # Nor a setting that its address would be made of.
@@ -262,7 +263,7 @@ def asked(exchange: Exchange) -> Object:
 
 @pytest.mark.skipif(not RECORDED, reason="no recordings at hand")
 @pytest.mark.parametrize("exchange", RECORDED, ids=lambda each: each.name)
-def test_a_recorded_count_is_given_to_the_host(keyed: Sidecar, services: Services, exchange: Exchange) -> None:
+def test_a_recorded_count_is_given_to_the_host(keyed: Program, services: Services, exchange: Exchange) -> None:
     services.answer("POST *", Answer(exchange.body, exchange.status, {"content-type": "application/json"}))
     recorded = str(exchange.meta["request"]["path"]).partition("?")[0]
     # Only there is the name whole.

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from tests.support.fake_services import Answer, Services, document
-from tests.support.listening_services import online
-from tests.support.process import Object, Sidecar
+from tests.support.in_process import online
+from tests.support.lines import Object
+from tests.support.program import Program
 from tests.support.provider_rows import (
     MODEL,
     ROWS,
@@ -92,7 +93,7 @@ SPOKEN = [(name, wire) for name, row in ROWS.items() for wire in wires_of(row)]
 @pytest.mark.parametrize(("name", "wire"), SPOKEN)
 @pytest.mark.parametrize("cases", [TEXTS, TOOLS], ids=["text", "tools"])
 def test_a_chat_goes_where_it_belongs_with_the_one_key_that_belongs_there(
-    keyed: Sidecar, services: Services, name: str, wire: str, cases: tuple[str, ...]
+    keyed: Program, services: Services, name: str, wire: str, cases: tuple[str, ...]
 ) -> None:
     row, case = ROWS[name], case_of(wire, cases)
     address = ENDPOINTS.get((name, wire)) or row.address.base_url + (row.address.paths.get(wire) or USUAL_PATHS[wire])
@@ -109,14 +110,14 @@ def test_a_chat_goes_where_it_belongs_with_the_one_key_that_belongs_there(
 
 
 @pytest.mark.parametrize("name", ROWS)
-def test_a_refused_key_is_told_and_not_shown(keyed: Sidecar, services: Services, name: str) -> None:
+def test_a_refused_key_is_told_and_not_shown(keyed: Program, services: Services, name: str) -> None:
     services.answer("*", document({"error": {"message": f"CANARY-{name} is no key of ours."}}, 401))
     error = keyed.ask("stream_chat", params(), provider=name)["error"]
     assert (error["code"], error["provider"], error["provider_status"]) == ("auth_failed", name, 401)
     assert all(secrets(seen) == {f"CANARY-{name}"} for seen in services.asked())
 
 
-def test_the_double_plays_text_and_tools(keyed: Sidecar) -> None:
+def test_the_double_plays_text_and_tools(keyed: Program) -> None:
     for wire in USUAL_PATHS:
         for cases in (TEXTS, TOOLS):
             case = case_of(wire, cases)
@@ -147,7 +148,7 @@ def test_a_base_address_and_a_key_from_the_configuration(services: Services, tmp
             assert secrets(services.only("POST *")) == {f"CANARY-config-{name}"}
 
 
-def test_a_base_address_and_a_key_from_the_request(keyed: Sidecar, services: Services) -> None:
+def test_a_base_address_and_a_key_from_the_request(keyed: Program, services: Services) -> None:
     for name in ROWS:
         given = {"base_url": f"{services.url}/{name}", "api_key": f"CANARY-request-{name}"}
         for where in (given, {"settings": given}):
@@ -155,7 +156,7 @@ def test_a_base_address_and_a_key_from_the_request(keyed: Sidecar, services: Ser
             assert secrets(services.only("POST *")) == {f"CANARY-request-{name}"}
 
 
-def check_base(sidecar: Sidecar, services: Services, name: str, base: str, where: Object) -> None:
+def check_base(sidecar: Program, services: Services, name: str, base: str, where: Object) -> None:
     """Assert that a chat goes below *base* of our own server, and that nothing goes elsewhere."""
     services.forget()
     wire = ROWS[name].wire
@@ -191,7 +192,7 @@ LACKING = [(name, setting) for name, row in ROWS.items() for setting in needed(r
 
 @pytest.mark.parametrize(("name", "setting"), LACKING)
 def test_a_setting_that_is_missing_is_named_with_all_places_for_it(
-    bare: Sidecar, services: Services, name: str, setting: str
+    bare: Program, services: Services, name: str, setting: str
 ) -> None:
     # A key would do in the place of some settings, where there are keys.
     credential = {"api_key" if ROWS[name].auth.key_env else "access_token": "CANARY-key"}
@@ -250,7 +251,7 @@ SETTINGS: list[tuple[str, Object, str]] = [
 
 @pytest.mark.parametrize(("name", "settings", "address"), SETTINGS, ids=lambda value: str(value)[:40])
 def test_settings_of_a_request_go_before_those_of_the_environment(
-    keyed: Sidecar, services: Services, name: str, settings: Object, address: str
+    keyed: Program, services: Services, name: str, settings: Object, address: str
 ) -> None:
     services.answer("*", text_of(ROWS[name].wire))
     assert keyed.ask("stream_chat", params(settings=settings), provider=name)["success"]
@@ -269,7 +270,7 @@ def test_settings_of_the_configuration_go_before_those_of_the_environment(servic
     ]
 
 
-def test_a_setting_cannot_lead_to_another_host(keyed: Sidecar, services: Services) -> None:
+def test_a_setting_cannot_lead_to_another_host(keyed: Program, services: Services) -> None:
     for name, setting in LACKING:
         for value in ("evil.example/", "evil.example#", "a\\b", "a/../b", "a?b"):
             error = keyed.ask("stream_chat", params(settings={setting: value}), provider=name)["error"]

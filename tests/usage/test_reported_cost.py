@@ -9,8 +9,9 @@ import pytest
 from tests.e2e.test_ledger import MODEL
 from tests.support.fake_provider import CLOSE, Provider, Step
 from tests.support.fake_services import Answer, Services, document
-from tests.support.listening_services import online
-from tests.support.process import Object, Sidecar
+from tests.support.in_process import online
+from tests.support.lines import Object
+from tests.support.program import Program
 from tests.support.provider_rows import params
 from tests.support.reply_scripts import ANTHROPIC, OPENAI, stream
 
@@ -83,7 +84,7 @@ def test_without_such_a_word_our_own_price_counts(services: Services, tmp_path: 
     assert float(cost["credits"]) == pytest.approx(100 * float(cost["usd"]))
 
 
-def test_an_answer_that_breaks_off_costs_what_its_provider_says(sidecar: Sidecar, provider: Provider) -> None:
+def test_an_answer_that_breaks_off_costs_what_its_provider_says(sidecar: Program, provider: Provider) -> None:
     told = events({"choices": [], "usage": OPENAI_USAGE | {"cost": 0.5}}, {"error": {"code": 502, "message": "Oh"}})
     provider.play("gpt-6-sol", stream([OPENAI.opening, OPENAI.text("up"), told]))
     error = sidecar.reply(sidecar.chat("gpt-6-sol", OPENAI))["error"]
@@ -92,7 +93,7 @@ def test_an_answer_that_breaks_off_costs_what_its_provider_says(sidecar: Sidecar
 
 
 @pytest.mark.parametrize("tier", [["flex"], {"type": "flex"}, 5])
-def test_a_way_to_be_served_that_is_no_word_costs_no_answer(sidecar: Sidecar, provider: Provider, tier: Any) -> None:
+def test_a_way_to_be_served_that_is_no_word_costs_no_answer(sidecar: Program, provider: Provider, tier: Any) -> None:
     given = sidecar.params(provider.play("gpt-6-sol", OPENAI.answer("up")), OPENAI)
     given["options"] |= {"provider_options": {"service_tier": tier}}
     reply = sidecar.ask("generate", given, provider="openai")
@@ -118,7 +119,7 @@ CALL = {"type": "content_block_start", "index": 1, "content_block": {"type": "to
     ids=["a text", "a call that is cut", "counted since", "before a word"],
 )
 def test_a_count_from_before_the_answer_is_none_of_it(
-    sidecar: Sidecar,
+    sidecar: Program,
     provider: Provider,
     steps: list[Step | str],
     output_tokens: int | None,

@@ -1,1 +1,1 @@
-"""What is known of providers and models: addresses, limits, capabilities, prices, and their corrections."""
+"""Facts about providers and models: addresses, limits, capabilities, prices, and what corrects them."""

@@ -36,15 +36,14 @@ def read_folder(env: Mapping[str, str], variable: str, default: str) -> str | No
 
 
 def read_http_client(env: Mapping[str, str]) -> ClientName:
-    """Return who carries requests by SIDECAR_HTTP, where that is set.
+    """Return the HTTP client that SIDECAR_HTTP names, or else the usual one.
 
-    Raises: ConfigError for a client that there is not.
+    Raises: ConfigError for a name that is not one of a client.
     """
     named = env.get("SIDECAR_HTTP") or "direct"
-    for known in get_args(ClientName):
-        if named == known:
-            return cast("ClientName", known)
-    raise ConfigError(f"SIDECAR_HTTP must be one of {', '.join(get_args(ClientName))}")
+    if named not in get_args(ClientName):
+        raise ConfigError(f"SIDECAR_HTTP must be one of {', '.join(get_args(ClientName))}")
+    return cast("ClientName", named)
 
 
 def read_provider_variable(env: Mapping[str, str], provider: str, name: str) -> str | None:

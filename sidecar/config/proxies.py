@@ -1,4 +1,4 @@
-"""Whether there is a proxy to be asked through. Which one, and for whom, is for the client that speaks to it."""
+"""Whether a proxy is configured. Which one, and for which hosts, is for the HTTP client to decide."""
 
 import os
 
@@ -7,12 +7,12 @@ from sidecar.core import platforms
 _NAMES = frozenset({"http", "https", "all"})
 
 
-def are_set() -> bool:
-    """Return whether the environment names a proxy, or the system's settings where the environment does not."""
+def find_any() -> bool:
+    """Return whether the environment, or else the system's settings, name a proxy."""
     if any(name.lower() in {f"{each}_proxy" for each in _NAMES} for name, value in os.environ.items() if value):
         return True
     if not platforms.WINDOWS and not platforms.MACOS:
         return False
-    from urllib.request import getproxies  # Slow, and the one that the client for proxies asks.
+    from urllib.request import getproxies  # Slow, and what the client for proxies uses.
 
     return not _NAMES.isdisjoint(getproxies())

@@ -1,1 +1,1 @@
-"""Which provider, which address, which settings, which credential: a row and settings become a target."""
+"""A request's provider, model, settings and credential, resolved into one target."""

@@ -52,7 +52,7 @@ def make_target(resolved: ResolvedProvider) -> Target:
 
     Raises: SidecarError `invalid_request`, `auth_required`.
     """
-    provider, row, settings = resolved.provider, resolved.provider.row, resolved.settings
+    provider = resolved.provider
     found = credentials.find_credential(provider, resolved.spec)
     has_key = found is not None and found.kind == "key"
     base = addresses.find_base_address(resolved, has_key=has_key)
@@ -63,23 +63,10 @@ def make_target(resolved: ResolvedProvider) -> Target:
     keys = credentials.list_keys(provider, credential)
     for key in keys:
         credential_rules.check_prefix(provider, address, key)
-    wire, model = _split_wire(row, resolved)
-    model_row = find_model_row(resolved, model)
-    route = Route(
-        provider=provider.id,
-        wire=wire or _choose_wire(provider, model, model_row),
-        model=model,
-        base_url=address.url,
-        quirks=row.quirks,
-        facts=models.make_facts(model_row) if model_row else ModelFacts(),
-        headers=row.headers | fill_headers(row.setting_headers, settings),
-        seed=f"{token_hex(3)}_",
-        settings=settings,
-    )
-    path = addresses.find_path(row, route, has_key=has_key) if model else None
+    route, model_row = _make_route(resolved, address.url, has_key=has_key)
     return Target(
-        row=row,
-        route=msgspec.structs.replace(route, path=path),
+        row=provider.row,
+        route=route,
         credential=credential,
         keys=keys,
         list_base_url=addresses.find_list_base_url(resolved, address),
@@ -88,6 +75,26 @@ def make_target(resolved: ResolvedProvider) -> Target:
         gateway_headers=addresses.make_gateway_headers(provider, address),
         has_custom_address=base.source != "none",
     )
+
+
+def _make_route(resolved: ResolvedProvider, base_url: str, *, has_key: bool) -> tuple[Route, ModelRow | None]:
+    """Return the route to *base_url*, and what is known of the model."""
+    row, settings = resolved.provider.row, resolved.settings
+    wire, model = _split_wire(row, resolved)
+    model_row = find_model_row(resolved, model)
+    route = Route(
+        provider=resolved.provider.id,
+        wire=wire or _choose_wire(resolved.provider, model, model_row),
+        model=model,
+        base_url=base_url,
+        quirks=row.quirks,
+        facts=models.make_facts(model_row) if model_row else ModelFacts(),
+        headers=row.headers | fill_headers(row.setting_headers, settings),
+        seed=f"{token_hex(3)}_",
+        settings=settings,
+    )
+    path = addresses.find_path(row, route, has_key=has_key) if model else None
+    return msgspec.structs.replace(route, path=path), model_row
 
 
 def _split_wire(row: ProviderRow, resolved: ResolvedProvider) -> tuple[str | None, str]:

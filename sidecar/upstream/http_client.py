@@ -100,7 +100,7 @@ class HttpClient:
 
     def _may_need_proxy(self, target: Target) -> bool:
         if self._has_proxies is None:
-            self._has_proxies = proxies.are_set()
+            self._has_proxies = proxies.find_any()
         # A proxy is for the world outside; asked about this machine or its link, it would speak of its own.
         is_near = url_policy.is_loopback(target.host) or url_policy.is_link_local(target.host)
         return self._has_proxies and not is_near

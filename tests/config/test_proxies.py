@@ -1,4 +1,4 @@
-"""Who carries requests over HTTP: the user's choice, and whether a proxy is named."""
+"""The HTTP client that the user chooses, and whether a proxy is configured."""
 
 import os
 import sys
@@ -9,7 +9,7 @@ from sidecar.config import loader, proxies
 from sidecar.config.values import ConfigError
 
 
-def test_who_carries_requests() -> None:
+def test_the_http_client_is_the_one_that_the_user_names() -> None:
     assert loader.load(env={}).http_client == "direct"
     assert loader.load(env={"SIDECAR_HTTP": "httpx2"}).http_client == "httpx2"
     with pytest.raises(ConfigError) as caught:
@@ -34,4 +34,4 @@ def test_whether_a_proxy_is_named(monkeypatch: pytest.MonkeyPatch, name: str, va
         if other.lower().endswith("_proxy"):
             monkeypatch.delenv(other)
     monkeypatch.setenv(name, value)
-    assert proxies.are_set() is named
+    assert proxies.find_any() is named

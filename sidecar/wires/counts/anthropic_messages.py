@@ -9,7 +9,7 @@ import msgspec
 
 from protocol.requests import Chat
 from sidecar.core.http import HttpRequest
-from sidecar.wires.anthropic_messages import classify
+from sidecar.wires.anthropic_messages.errors import classify
 from sidecar.wires.anthropic_messages.request import encode
 from sidecar.wires.counts.replies import read_token_count
 from sidecar.wires.shared.types import Route

@@ -10,7 +10,7 @@ import msgspec
 from protocol.requests import Chat
 from sidecar.core.http import HttpRequest
 from sidecar.wires.counts.replies import read_token_count
-from sidecar.wires.gemini import classify
+from sidecar.wires.gemini.errors import classify
 from sidecar.wires.gemini.request import encode
 from sidecar.wires.shared.types import Route
 

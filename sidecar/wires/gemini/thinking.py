@@ -16,22 +16,22 @@ LEVEL_FAMILIES = re.compile(r"(?:models/)?gemini-(?:[3-9]|[1-9]\d|(?:pro|flash|f
 """Names of the generations that think in levels and refuse a function call without a signature."""
 
 
-class Budget(NamedTuple):
-    """The thinking tokens that a family of models accepts, from `least` to `most`, and 0 where `can_be_off`."""
+class ThinkingRange(NamedTuple):
+    """The thinking tokens that a family of models accepts, beside 0 if thinking `can_be_off`."""
 
-    least: int
-    most: int
+    least_tokens: int
+    most_tokens: int
     can_be_off: bool
 
 
-BUDGETS: dict[str, Budget] = {
-    "gemini-2.5-pro": Budget(128, 32_768, can_be_off=False),
-    "gemini-2.5-flash-lite": Budget(512, 24_576, can_be_off=True),
-    "gemini-2.5-flash": Budget(1, 24_576, can_be_off=True),
+RANGES: dict[str, ThinkingRange] = {
+    "gemini-2.5-pro": ThinkingRange(128, 32_768, can_be_off=False),
+    "gemini-2.5-flash-lite": ThinkingRange(512, 24_576, can_be_off=True),
+    "gemini-2.5-flash": ThinkingRange(1, 24_576, can_be_off=True),
 }
 """By the beginning of the model's name; the first match counts."""
 
-_ANY_BUDGET = Budget(1, 24_576, can_be_off=True)
+_ANY_RANGE = ThinkingRange(1, 24_576, can_be_off=True)
 
 BUDGET_TOKENS = {"minimal": 1024, "low": 1024, "medium": 8192, "high": 24_576, "xhigh": 32_768, "max": 32_768}
 """Thinking tokens by effort, as in the provider's own OpenAI-compatible endpoint."""
@@ -60,9 +60,9 @@ def encode_thinking(
     # Models show none of their thinking unless they are asked to.
     config: dict[str, Any] = {"includeThoughts": True} if reasoning.include is not False and not is_off else {}
     name = route.model.removeprefix("models/")
-    budget = next((budget for prefix, budget in BUDGETS.items() if name.startswith(prefix)), None)
-    if budget or route.facts.thinking == "budget":
-        return config | _encode_budget(budget or _ANY_BUDGET, reasoning, options.max_tokens, route, warnings)
+    accepted = next((accepted for prefix, accepted in RANGES.items() if name.startswith(prefix)), None)
+    if accepted or route.facts.thinking == "budget":
+        return config | _encode_budget(accepted or _ANY_RANGE, reasoning, options.max_tokens, route, warnings)
     if reasoning.budget_tokens and reasoning.effort is None:
         return config | {"thinkingBudget": reasoning.budget_tokens}
     if reasoning.budget_tokens:
@@ -75,14 +75,14 @@ def encode_thinking(
 
 
 def _encode_budget(
-    budget: Budget, reasoning: ReasoningOptions, max_tokens: int | None, route: Route, warnings: list[Warn]
+    accepted: ThinkingRange, reasoning: ReasoningOptions, max_tokens: int | None, route: Route, warnings: list[Warn]
 ) -> dict[str, Any]:
     if reasoning.effort == "none" or reasoning.budget_tokens == 0:
-        if budget.can_be_off:
+        if accepted.can_be_off:
             return {"thinkingBudget": 0}
-        text = f"cannot be kept from thinking; it may use {budget.least} tokens for it"
+        text = f"cannot be kept from thinking; it may use {accepted.least_tokens} tokens for it"
         warnings.append(_describe_change("reasoning", text, route))
-        return {"thinkingBudget": budget.least}
+        return {"thinkingBudget": accepted.least_tokens}
     if reasoning.budget_tokens is None and reasoning.effort is None:
         return {}
     tokens = reasoning.budget_tokens
@@ -91,7 +91,7 @@ def _encode_budget(
         if max_tokens is not None:
             # Thinking and answer share the limit, so an effort leaves half of it to the answer.
             tokens = min(tokens, max_tokens // 2)
-    return {"thinkingBudget": max(budget.least, min(tokens, budget.most))}
+    return {"thinkingBudget": max(accepted.least_tokens, min(tokens, accepted.most_tokens))}
 
 
 def _encode_level(effort: str | None, route: Route, warnings: list[Warn]) -> dict[str, Any]:

@@ -91,9 +91,9 @@ async def answer(up: Upstream, state: RequestState, plan: ChatPlan, turn: Turn, 
             response = arrived
             if folder:
                 response = recorder.tee(folder, chat, route, request, arrived, this.progress.secrets)
-            turn.learn(response.headers, plan.target.row.rate_limit_headers)
+            turn.learn_limits(response.headers, plan.target.row.rate_limit_headers)
             await check_status(response, wire.classify)
-            turn.accepted()
+            turn.report_accepted()
             start = Start(
                 provider=route.provider,
                 model=route.model,
@@ -109,7 +109,7 @@ async def answer(up: Upstream, state: RequestState, plan: ChatPlan, turn: Turn, 
             if plan.reservation is not None:
                 # The cost itself counts from here on.
                 plan.reservation.release()
-            turn.used(accounting.count_tokens(outcome.usage))
+            turn.report_tokens(accounting.count_tokens(outcome.usage))
             sink.finish(done)
             if limits is None or not limits.has_ended:
                 # A stream that its request's own limits have ended goes on without us.
@@ -123,7 +123,9 @@ async def _send(up: Upstream, this: _Attempt, request: HttpRequest) -> AbstractA
     call = msgspec.structs.replace(make_call(up, target), request=request, chat=chat)
     authorized = await authorize.make_headers(call)
     this.progress.secrets = authorized.list_secrets()
-    return up.http.send(request, authorized.headers, this.timeouts.for_http, this.progress, budget=this.turn.budget)
+    return up.http.send(
+        request, authorized.headers, this.timeouts.for_http, this.progress, budget=this.turn.retry_budget
+    )
 
 
 async def _read_response(
@@ -172,7 +174,7 @@ async def _read_answer(this: _Attempt, stream: ResponseStream, body: AsyncIterat
         reached = await _read_until_finished(this, stream, body, out)
         if reached is None:
             outcome = stream.end(out)
-            this.turn.succeeded()
+            this.turn.report_success()
         else:
             outcome = _make_cut_outcome(this, stream, reached, start)
     finally:
@@ -221,7 +223,7 @@ def _deliver(this: _Attempt, out: list[Chunk]) -> bool:
             return False
         progress.delivered = True
         progress.first_chunk_ms = this.state.elapsed_ms
-        this.turn.succeeded()
+        this.turn.report_success()
     this.sink.send(out)
     out.clear()
     return True

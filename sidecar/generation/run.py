@@ -25,7 +25,7 @@ from sidecar.providers.model_names import apply_preset
 from sidecar.providers.resolve import change_wire, make_target, resolve_provider
 from sidecar.providers.values import make_chat_spec
 from sidecar.upstream import model_lists
-from sidecar.upstream.ask import Question, ask
+from sidecar.upstream.ask import AskPolicy, ask
 from sidecar.upstream.context import Upstream
 from sidecar.upstream.gates.lookup import read_max_attempts
 from sidecar.upstream.plan import pick_key, prepare, recover
@@ -98,25 +98,25 @@ def _expect_usd(plan: ChatPlan) -> Decimal | None:
 async def _ask_plan(up: Upstream, state: RequestState, plan: ChatPlan, sink: Sink, *, has_alternative: bool) -> None:
     """Ask one model until it answers or there is no sense in asking again."""
     retry_options = plan.chat.options.retry
-    question = Question[ChatPlan, None](
+    policy = AskPolicy[ChatPlan, None](
         attempt=lambda each, turn: attempt.answer(up, state, each, turn, sink),
-        gate=lambda each: up.gates.find(each.origin),
+        find_gate=lambda each: up.gates.find(each.origin),
         max_attempts=read_max_attempts(
             up.config.limits, plan.origin.route.provider, retry_options.max_attempts if retry_options else None
         ),
-        model=lambda each: each.target.route.model,
-        tokens=lambda each: request_limits.estimate_prompt_tokens(each.chat),
+        get_model=lambda each: each.target.route.model,
+        estimate_tokens=lambda each: request_limits.estimate_prompt_tokens(each.chat),
         priority=plan.chat.options.priority,
-        pick=partial(pick_key, up),
+        pick_key=partial(pick_key, up),
         prepare=partial(_prepare, up),
         explain=partial(_explain, up, state.progress),
         recover=partial(recover, up, changes=recovery.CHANGES),
-        describe=lambda each: (each.target.route.provider, each.target.route.model),
+        name_target=lambda each: (each.target.route.provider, each.target.route.model),
         send_status=sink.send_status,
-        longest_wait_ms=FALLBACK_MS if has_alternative else float("inf"),
-        repeats_after_timeout=not has_alternative,
+        max_wait_ms=FALLBACK_MS if has_alternative else float("inf"),
+        retries_timeouts=not has_alternative,
     )
-    await ask(state, question, plan)
+    await ask(state, policy, plan)
 
 
 async def _make_plan(up: Upstream, state: RequestState, candidate: Candidate, *, has_alternative: bool) -> ChatPlan:
@@ -130,7 +130,7 @@ async def _make_plan(up: Upstream, state: RequestState, candidate: Candidate, *,
     target = make_target(await discover_settings(up, resolved))
     state.progress.provider, state.progress.model = target.route.provider, target.route.model
     set_deadline(state, target, chat.options.timeouts)
-    if has_alternative and up.gates.find(target).avoided():
+    if has_alternative and up.gates.find(target).should_avoid():
         raise SidecarError("provider_overloaded", "The provider has been failing; it is left alone for a while.")
     return ChatPlan(target=target, origin=target, chat=chat, warnings=candidate.warnings, keys=target.keys)
 

@@ -1,6 +1,6 @@
 """Questions whose answer is one document: an encoder, a decoder and a kind, asked through `ask`.
 
-A list of models and a token count are asked so; an embedding would be. Must not know what a document says.
+Lists of models and token counts are such questions. Must not know what a document says.
 """
 
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from sidecar.core.http import HttpRequest, HttpTimeouts
 from sidecar.core.http_bodies import MAX_DOCUMENT_BYTES, read_body
 from sidecar.core.request_state import RequestState
 from sidecar.providers.values import Target
-from sidecar.upstream.ask import Classify, Question, ask, check_status
+from sidecar.upstream.ask import AskPolicy, Classify, ask, check_status
 from sidecar.upstream.context import Upstream, make_call
 from sidecar.upstream.gates.gate import Gate, Priority, Turn
 from sidecar.upstream.gates.lookup import read_max_attempts
@@ -25,20 +25,20 @@ T = TypeVar("T")
 
 
 class DocumentQuestion(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
-    """What is asked of a provider, and how its document is read."""
+    """How to ask a provider for a document, and how to read it."""
 
     kind: str
-    """What the ledger calls it, of `sidecar.usage.kinds`."""
+    """The kind of the ledger's row, one of `sidecar.usage.kinds`."""
     encode: Callable[[Target], HttpRequest]
     decode: Callable[[bytes], T]
     classify: Classify
     timeouts: HttpTimeouts
     max_attempts: int | None = None
-    """None: as the user has set."""
+    """None: as the user has configured."""
     priority: Priority = "interactive"
     limit_bytes: int = MAX_DOCUMENT_BYTES
     side_gate: str | None = None
-    """The name of a gate beside that of the provider's chats; None: the same one, with its limits."""
+    """The name of a gate beside that of the provider's chats. None: the gate of the chats, with its limits."""
 
 
 async def ask_document(up: Upstream, state: RequestState, plan: Plan, question: DocumentQuestion[T]) -> T:
@@ -47,18 +47,18 @@ async def ask_document(up: Upstream, state: RequestState, plan: Plan, question: 
     Raises: SidecarError as `ask` does, or as the decoder does.
     """
     provider = plan.origin.route.provider
-    loop: Question[Plan, T] = Question(
+    policy: AskPolicy[Plan, T] = AskPolicy(
         attempt=partial(_attempt, up, state, question),
-        gate=partial(_find_gate, up, question),
+        find_gate=partial(_find_gate, up, question),
         max_attempts=read_max_attempts(up.config.limits, provider, question.max_attempts),
-        model=lambda each: each.origin.route.model,
+        get_model=lambda each: each.origin.route.model,
         priority=question.priority,
-        pick=partial(pick_key, up),
+        pick_key=partial(pick_key, up),
         prepare=partial(prepare, up),
         explain=lambda each, error: authorize.redact(error, each.target, state.progress.secrets),
         recover=partial(recover, up),
     )
-    return await ask(state, loop, plan)
+    return await ask(state, policy, plan)
 
 
 def _find_gate(up: Upstream, question: DocumentQuestion[T], plan: Plan) -> Gate:
@@ -68,7 +68,7 @@ def _find_gate(up: Upstream, question: DocumentQuestion[T], plan: Plan) -> Gate:
 
 
 async def _attempt(up: Upstream, state: RequestState, question: DocumentQuestion[T], plan: Plan, turn: Turn) -> T:
-    """Ask once. The reply's rate limits are not learned: such questions have limits of their own."""
+    """Ask once. The rate limits that the reply reports are ignored: they are not those of chats."""
     request = question.encode(plan.target)
     call = msgspec.structs.replace(make_call(up, plan.target), request=request, chat=plan.chat)
     authorized = await authorize.make_headers(call)
@@ -79,7 +79,7 @@ async def _attempt(up: Upstream, state: RequestState, question: DocumentQuestion
         async with up.http.send(request, authorized.headers, question.timeouts, state.progress) as response:
             await check_status(response, question.classify)
             body = await read_body(response, question.limit_bytes)
-        turn.succeeded()
+        turn.report_success()
         answer = question.decode(body)
         recorded.succeed()
         return answer

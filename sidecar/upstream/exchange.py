@@ -13,7 +13,7 @@ from sidecar.core.errors import SidecarError
 from sidecar.core.http import PhaseTrace, Transport
 from sidecar.core.http_bodies import read_body, read_error_body
 from sidecar.core.request_state import RequestState
-from sidecar.upstream import ask
+from sidecar.upstream.ask import AskPolicy, ask
 from sidecar.upstream.gates.gate import Turn
 from sidecar.upstream.gates.lookup import GateTable
 
@@ -28,14 +28,14 @@ def make_exchange(http: Transport, gates: GateTable) -> Exchange:
         state = RequestState("exchange")
         state.scope.deadline = anyio.current_effective_deadline()
         gate = gates.find_server_gate(GATE, question.request.url)
-        loop = ask.Question[Question, Answer](
+        policy = AskPolicy[Question, Answer](
             attempt=partial(_attempt, http),
-            gate=lambda _: gate,
+            find_gate=lambda _: gate,
             max_attempts=question.max_attempts,
             explain=lambda asked, error: redact(error, [each.reveal() for each in asked.secrets]),
-            longest_wait_ms=question.timeouts.first_byte * 1000,
+            max_wait_ms=question.timeouts.first_byte * 1000,
         )
-        return await ask.ask(state, loop, question)
+        return await ask(state, policy, question)
 
     return exchange
 
@@ -56,5 +56,5 @@ async def _attempt(http: Transport, question: Question, turn: Turn) -> Answer:
     failure = question.classify(answer)
     if failure is not None:
         raise failure
-    turn.succeeded()
+    turn.report_success()
     return answer

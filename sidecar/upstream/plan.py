@@ -1,4 +1,4 @@
-"""What a provider is asked by, and how a refusal changes that: a fresh credential, another of the user's keys.
+"""Whom a question is sent to, and how a refusal changes that: a fresh credential, another of the user's keys.
 
 Each kind of change is made once, while nothing was delivered. Must not know what is asked.
 """
@@ -14,21 +14,21 @@ from sidecar.core.errors import SidecarError
 from sidecar.core.secret import Secret
 from sidecar.providers.values import Target
 from sidecar.upstream.context import Upstream, make_call
-from sidecar.upstream.gates.gate import REFUSED
+from sidecar.upstream.gates.gate import REFUSAL_CODES
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """Whom to ask, and what was changed so far."""
+    """Whom to ask, and which changes were made so far."""
 
     target: Target
     origin: Target
-    """The target as it was resolved."""
+    """The target as it was resolved, before any change."""
     keys: tuple[Secret, ...] = ()
-    """The user's credentials that may ask and were not refused yet."""
-    done: frozenset[str] = frozenset()
-    """The kinds of change already made."""
+    """The user's credentials that were not refused yet."""
+    changes_made: frozenset[str] = frozenset()
+    """The kinds of change that were made."""
     chat: Chat | None = None
-    """The chat that is asked, or asked about: some schemes look at it."""
+    """The chat that is asked or counted. Some schemes read it."""
 
 
 AnyPlan = TypeVar("AnyPlan", bound=Plan)
@@ -42,15 +42,15 @@ def make_plan(target: Target, chat: Chat | None = None) -> Plan:
 
 
 def pick_key(up: Upstream, plan: AnyPlan) -> AnyPlan:
-    """Return *plan* with that of its keys whose gate lets it in first."""
+    """Return *plan* with the one of its keys whose gate admits it first."""
     best = up.gates.pick_origin(plan.origin, plan.keys)
     if best is plan.origin:
         return plan
-    return msgspec.structs.replace(plan, target=best, origin=best, done=plan.done - LOST_WITH_TARGET)
+    return msgspec.structs.replace(plan, target=best, origin=best, changes_made=plan.changes_made - LOST_WITH_KEY)
 
 
 async def prepare(up: Upstream, plan: AnyPlan) -> AnyPlan:
-    """Return *plan* with what its credential knows of the address, unless a change has been there already."""
+    """Return *plan* with the address that its credential gives, unless a change has set another target."""
     if plan.target is not plan.origin:
         return plan
     return msgspec.structs.replace(plan, target=await authorize.prepare(make_call(up, plan.origin)))
@@ -59,11 +59,11 @@ async def prepare(up: Upstream, plan: AnyPlan) -> AnyPlan:
 async def recover(
     up: Upstream, plan: AnyPlan, error: SidecarError, changes: "Mapping[str, Change[AnyPlan]] | None" = None
 ) -> AnyPlan | None:
-    """Return what to ask next after *error*, or None when nothing would help."""
+    """Return the plan to ask next after *error*, or None when no change would help."""
     for kind, change in {**CHANGES, **(changes or {})}.items():
-        changed: AnyPlan | None = None if kind in plan.done else await change(up, plan, error)
+        changed: AnyPlan | None = None if kind in plan.changes_made else await change(up, plan, error)
         if changed is not None:
-            return msgspec.structs.replace(changed, done=plan.done | ({kind} - REPEATED))
+            return msgspec.structs.replace(changed, changes_made=plan.changes_made | ({kind} - REPEATABLE))
     return None
 
 
@@ -73,19 +73,19 @@ async def _renew(up: Upstream, plan: AnyPlan, error: SidecarError) -> AnyPlan | 
     return None if target is None else msgspec.structs.replace(plan, target=target)
 
 
-async def _leave_key(up: Upstream, plan: AnyPlan, error: SidecarError) -> AnyPlan | None:  # noqa: ARG001 - a change
-    """Leave the refused key alone, where the user has another."""
+async def _drop_key(up: Upstream, plan: AnyPlan, error: SidecarError) -> AnyPlan | None:  # noqa: ARG001 - a change
+    """Drop the refused key if the user has another."""
     keys = tuple(key for key in plan.keys if key is not plan.origin.credential)
-    if error.body.code not in REFUSED or not keys:
+    if error.body.code not in REFUSAL_CODES or not keys:
         return None
     return msgspec.structs.replace(plan, keys=keys)
 
 
-CHANGES: "Mapping[str, Change[Any]]" = {"renew": _renew, "other_key": _leave_key}
-"""For any question; a chat knows more of them (`sidecar.generation.recovery`)."""
+CHANGES: "Mapping[str, Change[Any]]" = {"renew": _renew, "other_key": _drop_key}
+"""The kinds of change for any question. For more kinds for a chat see `sidecar.generation.recovery`."""
 
-REPEATED = frozenset({"other_key"})
-"""Changes made as often as there is a reason: keys come to an end."""
+REPEATABLE = frozenset({"other_key"})
+"""Kinds of change that may be made repeatedly: the number of keys is finite."""
 
-LOST_WITH_TARGET = frozenset({"renew", "profile"})
-"""Changes that another key must make again."""
+LOST_WITH_KEY = frozenset({"renew", "profile"})
+"""Kinds of change that must be made again for another key."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.upstream.gates.gate import BREAKER_FAILURES
+from sidecar.upstream.gates.breaker import MAX_FAILURES
 from tests.support import process_probes
 from tests.support.fake_provider import STALL, Provider, Repeat
 from tests.support.process import Sidecar, text
@@ -112,8 +112,8 @@ def test_a_host_that_reads_slowly_opens_no_breaker(sidecar: Sidecar, provider: P
     event = ANTHROPIC.text("x" * PIECE_BYTES)
     provider.play("m", stream([ANTHROPIC.opening, Repeat(event, 1000), ANTHROPIC.closing]))
     sidecar.pause()
-    ids = [sidecar.chat("m") for _ in range(BREAKER_FAILURES)]
-    provider.call("m", BREAKER_FAILURES - 1)
+    ids = [sidecar.chat("m") for _ in range(MAX_FAILURES)]
+    provider.call("m", MAX_FAILURES - 1)
     provider.stuck(0.3)
     for call in provider.calls("m"):
         provider.reset(call)

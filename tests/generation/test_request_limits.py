@@ -33,7 +33,7 @@ def unknown(usage: Usage) -> None:
     """Return that the price of *usage* is not known."""
 
 
-def test_without_limits_there_is_nothing_to_watch() -> None:
+def test_without_limits_nothing_is_watched() -> None:
     assert request_limits.watch_limits(CHAT, price) == (None, [])
 
 
@@ -54,7 +54,7 @@ def test_characters_are_counted_until_the_provider_counts() -> None:
     assert allowed.usage == Usage(input_tokens=PROMPT, output_tokens=10)
 
 
-def test_a_report_that_is_over_the_limit_ends_it_without_a_character() -> None:
+def test_a_reported_usage_over_the_limit_ends_the_answer() -> None:
     allowed, _ = request_limits.watch_limits(chat(token_limit=10), unknown)
     assert allowed
     assert allowed.find_reached_limit([], Usage(output_tokens=11)) == "token_limit"
@@ -71,21 +71,21 @@ def test_a_budget_pays_for_the_prompt_first(budget: object) -> None:
     assert allowed.find_reached_limit([Content("x" * 4)], None) == "budget_usd"
 
 
-def test_a_longer_prompt_than_was_thought_leaves_less() -> None:
+def test_a_prompt_longer_than_its_estimate_leaves_less_of_the_budget() -> None:
     allowed, _ = request_limits.watch_limits(chat(budget_usd="0.002"), price)
     assert allowed
     assert allowed.find_reached_limit([Content("x" * 40)], Usage(input_tokens=1900)) == "budget_usd"
     assert price(allowed.usage) == Decimal("0.002")
 
 
-def test_a_prompt_that_is_too_dear_is_refused() -> None:
+def test_a_prompt_that_costs_more_than_the_budget_is_refused() -> None:
     with pytest.raises(SidecarError) as caught:
         request_limits.watch_limits(chat(budget_usd="0.0009"), price)
     body = caught.value.body
     assert (body.code, body.reason, body.param) == ("quota_exceeded", "budget_usd", "params.options.budget_usd")
 
 
-def test_without_a_price_the_budget_is_said_not_to_hold() -> None:
+def test_a_budget_without_a_price_gives_a_warning() -> None:
     allowed, warnings = request_limits.watch_limits(chat(budget_usd=1), unknown)
     assert [warning.param for warning in warnings] == ["options.budget_usd"]
     assert allowed
@@ -107,7 +107,7 @@ def test_a_prompt_is_estimated_by_its_models_family_and_bytes() -> None:
     assert request_limits.estimate_prompt_tokens(claude) > 1.5 * PROMPT
 
 
-def test_a_document_is_not_looked_into_for_a_budget(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_estimate_does_not_parse_documents(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(media, "_decode_document", None)
     document = FilePart(data="JVBERi0xLjcK" * 100_000, media_type="application/pdf")
     asked = msgspec.structs.replace(CHAT, messages=[Message(role="user", content=[document])])
@@ -115,6 +115,6 @@ def test_a_document_is_not_looked_into_for_a_budget(monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize("wrong", ["-1", "1e5", "", "0.1234567890123", -0.5, 1e10, "nan"])
-def test_an_amount_that_is_none_is_refused(wrong: object) -> None:
+def test_an_invalid_amount_is_refused(wrong: object) -> None:
     with pytest.raises(msgspec.ValidationError):
         msgspec.convert({"budget_usd": wrong}, Options)

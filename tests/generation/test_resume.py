@@ -62,18 +62,18 @@ def test_the_table_names_a_method_for_every_wire(wire: str, model: str, method: 
         (said(TextPart("One"), OPAQUE), "restart"),
     ],
 )
-def test_what_had_come_decides_too(partial: Message, method: ResumeMethod) -> None:
+def test_the_method_depends_on_what_was_received(partial: Message, method: ResumeMethod) -> None:
     assert method_of(partial, route("claude-haiku-4-5", "anthropic_messages")) == method
 
 
-def test_a_model_that_thinks_does_not_go_on_from_words() -> None:
+def test_a_reasoning_model_is_not_prefilled() -> None:
     options = Options(reasoning=ReasoningOptions(budget_tokens=2000))
     assert (
         method_of(said(TextPart("One")), route("claude-haiku-4-5", "anthropic_messages"), options) == "continue_prompt"
     )
 
 
-def test_an_answer_that_goes_on_by_itself_is_taken_up() -> None:
+def test_a_background_response_is_resumed_from_its_cursor() -> None:
     found = choose_resume(
         route(), Chat(model="m", messages=[QUESTION]), said(TextPart("One"), CALL), Cursor("resp_1", 7)
     )
@@ -84,7 +84,7 @@ def params(method: ResumeMethod, partial: Message | None = None, response_id: st
     return ResumeChat(model="m", messages=[QUESTION], method=method, partial_message=partial, response_id=response_id)
 
 
-def test_the_chat_that_goes_on() -> None:
+def test_each_method_builds_its_chat() -> None:
     partial = said(ReasoningPart("Hm"), TextPart("One, "), TextPart("two, \n"))
     assert continue_chat(params("restart")).messages == [QUESTION]
     assert continue_chat(params("cursor", None, "resp_1")).messages == [QUESTION]
@@ -101,7 +101,7 @@ def test_the_chat_that_goes_on() -> None:
 
 @pytest.mark.parametrize("method", ["prefill", "continue_prompt", "cursor"])
 @pytest.mark.parametrize("partial", [None, said(), said(TextPart(" \n")), said(CALL)])
-def test_what_has_nothing_to_go_on_from_is_refused(method: ResumeMethod, partial: Message | None) -> None:
+def test_a_method_without_what_it_needs_is_refused(method: ResumeMethod, partial: Message | None) -> None:
     with pytest.raises(SidecarError) as caught:
         continue_chat(params(method, partial))
     assert caught.value.body.code == "invalid_request"
@@ -125,7 +125,7 @@ def test_what_has_nothing_to_go_on_from_is_refused(method: ResumeMethod, partial
         ("continue_prompt", None, said(TextPart("two")), said(TextPart("two"))),
     ],
 )
-def test_two_halves_are_one_message(
+def test_the_two_halves_become_one_message(
     method: ResumeMethod, before: Message | None, rest: Message, whole: Message
 ) -> None:
     assert join_messages(params(method, before), rest) == whole

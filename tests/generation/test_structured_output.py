@@ -48,12 +48,12 @@ def test_json_is_found_in_fences_and_prose(text: str) -> None:
 @pytest.mark.parametrize(
     "text", ["Oslo", '{"city": "Os', "```json\n{\n```", "NaN", "{" * 1000, "[" * 100_000, "{not json}", '"\\ud800"']
 )
-def test_what_is_no_json_is_said_to_be_none(text: str) -> None:
+def test_text_without_json_is_invalid(text: str) -> None:
     assert made(text) == Structured(valid=False, value=None, error="$: there is no JSON in the answer", native=True)
 
 
 @pytest.mark.parametrize("value", ["7", "null", "true", '"Oslo"', "[1, 2]"])
-def test_json_without_a_schema_may_be_any(value: str) -> None:
+def test_without_a_schema_any_json_is_valid(value: str) -> None:
     assert made(value).valid
 
 
@@ -69,7 +69,9 @@ def test_json_without_a_schema_may_be_any(value: str) -> None:
         ({"pattern": "("}, '"x"', None),
     ],
 )
-def test_json_that_breaks_its_schema_is_kept_and_marked(schema: dict[str, Any], text: str, error: str | None) -> None:
+def test_json_that_violates_its_schema_is_returned_as_invalid(
+    schema: dict[str, Any], text: str, error: str | None
+) -> None:
     found = made(text, schema)
     assert not found.valid
     assert found.value is not None
@@ -78,18 +80,18 @@ def test_json_that_breaks_its_schema_is_kept_and_marked(schema: dict[str, Any], 
     assert error is None or found.error == error
 
 
-def test_a_long_complaint_is_cut() -> None:
+def test_a_long_violation_is_shortened() -> None:
     error = made('{"city": ["' + "x" * 10_000 + '"]}', CITY).error
     assert error is not None
     assert len(error) <= 500
 
 
-def test_what_was_asked_for_in_words_is_not_native() -> None:
+def test_json_asked_for_by_an_instruction_is_not_native() -> None:
     assert not made("{}", None, EMULATED).native
     assert made("{}", None, Warn(code="option_left_out", message="No seed.", param="params.options.seed")).native
 
 
-def test_there_is_nothing_where_nothing_was_asked_for_or_said() -> None:
+def test_without_a_format_or_a_text_there_is_no_structured_output() -> None:
     said = Message(role="assistant", content=[ReasoningPart("{}"), TextPart("{", refusal=False), TextPart("}")])
     silent = Message(role="assistant", content=[ReasoningPart("{}"), TextPart("{}", refusal=True)])
     assert read(None, said, []) is None
@@ -98,7 +100,7 @@ def test_there_is_nothing_where_nothing_was_asked_for_or_said() -> None:
     assert read(JSON, said, []) == Structured(valid=True, value={}, error=None, native=True)
 
 
-def test_a_json_schema_without_its_schema_is_just_json() -> None:
+def test_a_missing_schema_asks_for_any_json() -> None:
     found = read(ResponseFormat(type="json_schema"), Message(role="assistant", content="[]"), [])
     assert found is not None
     assert found.valid
@@ -108,7 +110,7 @@ def test_the_warning_of_an_instruction_names_the_option() -> None:
     assert EMULATED.param == RESPONSE_FORMAT
 
 
-def test_the_library_for_schemas_is_loaded_with_the_first_schema() -> None:
+def test_the_schema_library_is_imported_with_the_first_schema() -> None:
     code = (
         "import sys; from sidecar.generation import attempt, structured_output; from protocol.messages import Message\n"
         "from protocol.requests import ResponseFormat as F\n"

@@ -46,16 +46,16 @@ def target(provider: str, model: str, **more: str) -> Target:
         (("ollama", "brand-new"), LONG_TIMEOUTS),
     ],
 )
-def test_the_defaults_are_those_of_model_and_provider(where: tuple[str, str], expected: ChatTimeouts) -> None:
+def test_the_defaults_depend_on_model_and_provider(where: tuple[str, str], expected: ChatTimeouts) -> None:
     assert choose_timeouts(target(*where), None) == expected
 
 
-def test_where_the_provider_was_moved_its_pings_are_not_counted_on() -> None:
+def test_pings_do_not_shorten_timeouts_at_a_custom_address() -> None:
     moved = target("anthropic", "claude-sonnet-5-5", base_url="https://proxy.example.com")
     assert choose_timeouts(moved, None) == LONG_TIMEOUTS
 
 
-def test_every_limit_is_on_and_no_longer_one_is_shorter() -> None:
+def test_every_timeout_is_set_and_no_long_one_is_shorter() -> None:
     for name in ChatTimeouts.__struct_fields__:
         assert 0 < getattr(DEFAULT_TIMEOUTS, name) <= getattr(LONG_TIMEOUTS, name)
     for each in (DEFAULT_TIMEOUTS, LONG_TIMEOUTS):
@@ -64,7 +64,7 @@ def test_every_limit_is_on_and_no_longer_one_is_shorter() -> None:
     assert DEFAULT_TIMEOUTS.first_byte < LONG_TIMEOUTS.first_byte
 
 
-def test_what_a_request_asks_for_goes_before_every_default() -> None:
+def test_a_requests_own_timeouts_override_the_defaults() -> None:
     wanted = Timeouts(connect_ms=1, first_byte_ms=2, idle_ms=3, progress_ms=4, total_ms=5)
     asked = ChatTimeouts(connect=0.001, first_byte=0.002, idle=0.003, progress=0.004, total=0.005)
     assert choose_timeouts(target(*THINKS), wanted) == asked
@@ -73,7 +73,7 @@ def test_what_a_request_asks_for_goes_before_every_default() -> None:
     assert (some.for_http.connect, some.for_http.first_byte, some.for_http.idle) == (5.0, 600.0, 7.0)
 
 
-def test_who_asks_for_content_soon_bears_no_longer_silence() -> None:
+def test_a_short_progress_timeout_shortens_the_idle_timeout() -> None:
     asked = choose_timeouts(target(*QUICK), Timeouts(progress_ms=1000))
     assert (asked.progress, asked.idle) == (1.0, 1.0)
     asked = choose_timeouts(target(*QUICK), Timeouts(progress_ms=2000, idle_ms=1000))
@@ -82,7 +82,7 @@ def test_who_asks_for_content_soon_bears_no_longer_silence() -> None:
     assert (asked.progress, asked.idle) == (DEFAULT_TIMEOUTS.progress, 900.0)
 
 
-def test_who_pings_is_a_column_of_the_providers_table() -> None:
+def test_the_providers_that_ping_are_known() -> None:
     assert {name for name, row in read_providers().items() if row.pings} == {"anthropic", "deepseek", "openrouter"}
 
 
@@ -97,7 +97,7 @@ def left_ms(state: RequestState) -> int:
     return round(state.remaining_ms / 1000) * 1000
 
 
-async def test_without_a_wish_the_longest_grant_counts(state: RequestState) -> None:
+async def test_without_a_limit_of_its_own_a_request_gets_the_longest_grant(state: RequestState) -> None:
     state.grant(TOTAL_MS)
     set_deadline(state, target(*QUICK), None)
     assert (state.limit_ms, left_ms(state)) == (600_000, 600_000)
@@ -109,7 +109,9 @@ async def test_without_a_wish_the_longest_grant_counts(state: RequestState) -> N
 
 
 @pytest.mark.parametrize("wished_ms", [30_000, 7_200_000])
-async def test_a_wish_goes_before_every_grant_and_the_shortest_counts(state: RequestState, wished_ms: int) -> None:
+async def test_a_requests_own_limit_overrides_grants_and_the_shortest_counts(
+    state: RequestState, wished_ms: int
+) -> None:
     state.limit(wished_ms)
     state.grant(TOTAL_MS)
     set_deadline(state, target(*THINKS), None)
@@ -120,13 +122,13 @@ async def test_a_wish_goes_before_every_grant_and_the_shortest_counts(state: Req
     assert state.limit_ms == 20_000
 
 
-async def test_an_option_may_ask_for_more_than_is_usual(state: RequestState) -> None:
+async def test_an_option_may_ask_for_more_than_the_default(state: RequestState) -> None:
     state.grant(TOTAL_MS)
     set_deadline(state, target(*QUICK), Timeouts(total_ms=7_200_000))
     assert (state.limit_ms, left_ms(state)) == (7_200_000, 7_200_000)
 
 
-def test_every_action_that_waits_has_an_end() -> None:
+def test_every_action_that_waits_has_a_time_limit() -> None:
     totals = {name: action.total_ms for name, action in ACTIONS.items() if isinstance(action, TaskAction)}
     # A login waits for the user, and a code is good for an hour at most.
     assert totals.pop("authenticate") > 3_600_000

@@ -68,7 +68,7 @@ async def test_a_failure_is_a_warning_and_the_catalogue_stays_as_it_was(
     assert len(web.seen) == attempts
 
 
-async def test_many_who_ask_at_once_are_one_request_and_one_who_leaves_spoils_nothing(web: FakeTransport) -> None:
+async def test_concurrent_refreshes_are_one_request_that_survives_a_cancellation(web: FakeTransport) -> None:
     held = Held(DOCUMENT)
     web.answer(f"GET {REFRESH_URL}", held)
     async with upstream.running(web) as up:
@@ -84,7 +84,7 @@ async def test_many_who_ask_at_once_are_one_request_and_one_who_leaves_spoils_no
     web.only()
 
 
-async def test_what_was_fetched_is_loaded_by_the_next_process(web: FakeTransport, tmp_path: Path) -> None:
+async def test_a_fetched_catalogue_is_loaded_by_the_next_process(web: FakeTransport, tmp_path: Path) -> None:
     web.answer(f"GET {REFRESH_URL}", DOCUMENT)
     async with upstream.running(web, cache_dir=str(tmp_path)) as up:
         assert await refresh(up) == []

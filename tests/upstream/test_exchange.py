@@ -73,7 +73,7 @@ async def test_a_transient_failure_is_asked_again(web: FakeTransport, failure: A
         (3, fake_services.Answer(b"x" * 2000), "provider_error"),
     ],
 )
-async def test_what_would_fail_again_is_asked_once(
+async def test_a_permanent_failure_is_asked_once(
     web: FakeTransport, max_attempts: int, failure: Any, code: str
 ) -> None:
     web.answer("*", failure)

@@ -1,4 +1,4 @@
-"""The gate of one provider and credential: slots, lanes, rate limits, the breaker, and that nothing leaks."""
+"""The gate of one provider and credential: slots, lanes, rate limits and the breaker."""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -9,53 +9,54 @@ import pytest
 from anyio.abc import TaskGroup
 
 from sidecar.core.errors import SidecarError
-from sidecar.upstream.gates.gate import BREAKER_FAILURES, BREAKER_SECONDS, REST_SECONDS, Gate, Priority
-from tests.support.gates import Clock, guests, inside, settled
+from sidecar.upstream.gates.breaker import MAX_FAILURES, OPEN_SECONDS
+from sidecar.upstream.gates.gate import COOLDOWN_SECONDS, Gate, Priority
+from tests.support.gates import Clock, list_active, run_ready_tasks, start_requests
 
-SOON = 0.03
-"""Seconds for which a gate is shut."""
+BLOCKED_SECONDS = 0.03
+"""How long a gate is blocked, in seconds."""
 
 
-async def test_no_more_than_the_slots_and_then_in_order(tasks: TaskGroup) -> None:
+async def test_requests_beyond_the_slots_wait_and_enter_in_order(tasks: TaskGroup) -> None:
     gate = Gate(concurrency=2)
-    everybody = await guests(tasks, gate, 4)
-    assert inside(everybody) == [0, 1]
-    assert (gate.state.active, gate.state.queued, gate.free) == (2, 2, False)
-    await everybody[1].leave()
-    await settled()
-    assert inside(everybody) == [0, 2]
-    for guest in everybody:
-        await guest.leave()
-    assert (gate.state.active, gate.state.queued, gate.free, gate.idle) == (0, 0, True, True)
+    requests = await start_requests(tasks, gate, 4)
+    assert list_active(requests) == [0, 1]
+    assert (gate.state.active, gate.state.queued, gate.is_free) == (2, 2, False)
+    await requests[1].leave()
+    await run_ready_tasks()
+    assert list_active(requests) == [0, 2]
+    for request in requests:
+        await request.leave()
+    assert (gate.state.active, gate.state.queued, gate.is_free, gate.is_idle) == (0, 0, True, True)
 
 
-async def test_one_too_many_is_refused_at_once(tasks: TaskGroup) -> None:
+async def test_a_request_to_a_full_queue_is_refused_at_once(tasks: TaskGroup) -> None:
     gate = Gate(concurrency=1, queue_length=2)
-    await guests(tasks, gate, 3)
+    await start_requests(tasks, gate, 3)
     with pytest.raises(SidecarError) as caught, anyio.fail_after(0.05):
-        async with gate.slot("interactive"):
+        async with gate.hold_slot("interactive"):
             pass
     assert (caught.value.body.code, caught.value.body.retryable) == ("queue_full", True)
     assert (caught.value.body.retry_after_ms or 0) > 0
     assert gate.state.queued == 2
 
 
-async def test_the_background_lane_gets_a_tenth() -> None:
+async def test_every_tenth_admission_goes_to_the_background_lane() -> None:
     gate = Gate(concurrency=1)
     order: list[Priority] = []
 
     async def visit(priority: Priority) -> None:
-        async with gate.slot(priority):
+        async with gate.hold_slot(priority):
             order.append(priority)
 
-    async with gate.slot("interactive"), anyio.create_task_group() as visits:
+    async with gate.hold_slot("interactive"), anyio.create_task_group() as visits:
         for _ in range(20):
             visits.start_soon(visit, "background")
         for _ in range(100):
             visits.start_soon(visit, "interactive")
-        await settled()
+        await run_ready_tasks()
         assert gate.state.queued == 120
-        # The last guest leaves from here on.
+        # The last request leaves from here on.
         gate._concurrency = 2  # noqa: SLF001 - one more slot lets the queue run
         gate._admit()  # noqa: SLF001
     assert len(order) == 120
@@ -66,29 +67,29 @@ async def test_the_background_lane_gets_a_tenth() -> None:
 
 
 @pytest.mark.parametrize("count", [1, 50])
-async def test_who_is_cancelled_while_waiting_leaves_nothing_behind(tasks: TaskGroup, count: int) -> None:
+async def test_a_request_cancelled_while_it_waits_leaves_nothing_behind(tasks: TaskGroup, count: int) -> None:
     gate = Gate(concurrency=1)
-    [holder] = await guests(tasks, gate, 1)
+    [holder] = await start_requests(tasks, gate, 1)
     async with anyio.create_task_group() as waiting:
-        await guests(waiting, gate, count)
+        await start_requests(waiting, gate, count)
         assert gate.state.queued == count
         waiting.cancel_scope.cancel()
     assert (gate.state.active, gate.state.queued) == (1, 0)
     await holder.leave()
-    assert (gate.state.active, gate.free) == (0, True)
+    assert (gate.state.active, gate.is_free) == (0, True)
 
 
-async def test_who_is_cancelled_just_as_it_is_let_in_gives_the_slot_on(tasks: TaskGroup) -> None:
+async def test_a_request_cancelled_just_as_it_is_admitted_passes_its_slot_on(tasks: TaskGroup) -> None:
     gate = Gate(concurrency=1)
-    [holder] = await guests(tasks, gate, 1)
+    [holder] = await start_requests(tasks, gate, 1)
     async with anyio.create_task_group() as waiting:
-        await guests(waiting, gate, 1)
-        [heir] = await guests(tasks, gate, 1)
-        holder.go.set()
+        await start_requests(waiting, gate, 1)
+        [heir] = await start_requests(tasks, gate, 1)
+        holder.done.set()
         while gate.state.queued == 2:
             await anyio.lowlevel.checkpoint()
         waiting.cancel_scope.cancel()
-    await heir.inside.wait()
+    await heir.admitted.wait()
     await heir.leave()
     assert (gate.state.active, gate.state.queued) == (0, 0)
 
@@ -97,101 +98,103 @@ def limited(seconds: float) -> SidecarError:
     return SidecarError("rate_limited", "x", retry_after_ms=int(seconds * 1000), provider_status=429)
 
 
-async def test_after_a_rate_limit_one_tries_and_then_twice_as_many(tasks: TaskGroup) -> None:
+async def test_after_a_rate_limit_one_request_tries_and_then_twice_as_many_each_time(tasks: TaskGroup) -> None:
     gate = Gate()
-    [first] = await guests(tasks, gate, 1)
-    await first.leave(limited(SOON))
-    everybody = await guests(tasks, gate, 20)
-    assert inside(everybody) == []
+    [first] = await start_requests(tasks, gate, 1)
+    await first.leave(limited(BLOCKED_SECONDS))
+    requests = await start_requests(tasks, gate, 20)
+    assert list_active(requests) == []
     state = gate.state
-    assert (state.state, state.queued, gate.idle) == ("limited", 20, False)
-    assert 0 < (state.retry_after_ms or 0) <= SOON * 1000 + 1
-    await everybody[0].inside.wait()
-    await settled()
-    for known in ([0], [1, 2], [3, 4, 5, 6], list(range(7, 15))):
-        assert inside(everybody) == known
-        for number in known:
-            await everybody[number].leave()
-        await settled()
-    assert inside(everybody) == [15, 16, 17, 18, 19]
+    assert (state.state, state.queued, gate.is_idle) == ("limited", 20, False)
+    assert 0 < (state.retry_after_ms or 0) <= BLOCKED_SECONDS * 1000 + 1
+    await requests[0].admitted.wait()
+    await run_ready_tasks()
+    for admitted in ([0], [1, 2], [3, 4, 5, 6], list(range(7, 15))):
+        assert list_active(requests) == admitted
+        for number in admitted:
+            await requests[number].leave()
+        await run_ready_tasks()
+    assert list_active(requests) == [15, 16, 17, 18, 19]
     for number in range(15, 20):
-        await everybody[number].leave()
+        await requests[number].leave()
     assert gate.state.active == 0
 
 
-async def test_who_waits_for_a_slot_is_let_in_when_the_limit_is_over(tasks: TaskGroup) -> None:
+async def test_a_request_that_waits_for_a_slot_is_admitted_when_the_limit_ends(tasks: TaskGroup) -> None:
     gate = Gate(concurrency=1)
-    [first] = await guests(tasks, gate, 1)
-    [second] = await guests(tasks, gate, 1)
-    await first.leave(limited(SOON))
-    assert not second.inside.is_set()
+    [first] = await start_requests(tasks, gate, 1)
+    [second] = await start_requests(tasks, gate, 1)
+    await first.leave(limited(BLOCKED_SECONDS))
+    assert not second.admitted.is_set()
     with anyio.fail_after(1):
-        await second.inside.wait()
+        await second.admitted.wait()
 
 
-async def test_a_probe_that_fails_shuts_the_gate_again_and_one_that_is_cancelled_does_not(tasks: TaskGroup) -> None:
+async def test_a_failed_probe_blocks_the_gate_again_and_a_cancelled_one_does_not(tasks: TaskGroup) -> None:
     gate = Gate()
-    [first] = await guests(tasks, gate, 1)
-    await first.leave(limited(SOON))
+    [first] = await start_requests(tasks, gate, 1)
+    await first.leave(limited(BLOCKED_SECONDS))
     async with anyio.create_task_group() as cancelled:
-        [probe] = await guests(cancelled, gate, 1)
-        await probe.inside.wait()
-        everybody = await guests(tasks, gate, 3)
+        [probe] = await start_requests(cancelled, gate, 1)
+        await probe.admitted.wait()
+        requests = await start_requests(tasks, gate, 3)
         cancelled.cancel_scope.cancel()
-    await settled()
-    assert inside(everybody) == [0]
-    await everybody[0].leave(limited(SOON))
-    await settled()
-    assert inside(everybody) == []
-    await everybody[1].inside.wait()
+    await run_ready_tasks()
+    assert list_active(requests) == [0]
+    await requests[0].leave(limited(BLOCKED_SECONDS))
+    await run_ready_tasks()
+    assert list_active(requests) == []
+    await requests[1].admitted.wait()
     # A refusal of another kind shows that this credential may ask again.
-    await everybody[1].leave(SidecarError("invalid_request", "x", provider_status=400))
-    await settled()
-    assert inside(everybody) == [2]
-    assert (await guests(tasks, gate, 1))[0].inside.is_set()
+    await requests[1].leave(SidecarError("invalid_request", "x", provider_status=400))
+    await run_ready_tasks()
+    assert list_active(requests) == [2]
+    assert (await start_requests(tasks, gate, 1))[0].admitted.is_set()
 
 
 @pytest.mark.parametrize("asked_ms", [None, 86_400_000])
-async def test_a_limit_of_no_time_or_of_a_day_does_not_shut_the_gate(tasks: TaskGroup, asked_ms: int | None) -> None:
+async def test_a_rate_limit_without_a_time_or_of_a_day_does_not_block_the_gate(
+    tasks: TaskGroup, asked_ms: int | None
+) -> None:
     gate = Gate()
-    [first] = await guests(tasks, gate, 1)
+    [first] = await start_requests(tasks, gate, 1)
     await first.leave(SidecarError("rate_limited", "x", retry_after_ms=asked_ms, provider_status=429))
-    assert gate.free
+    assert gate.is_free
     assert gate.state.state == "closed"
 
 
-async def test_who_is_let_in_after_a_rate_limit_holds_up_nobody_by_thinking(tasks: TaskGroup) -> None:
+async def test_a_probe_that_is_accepted_lets_others_in_before_it_is_answered(tasks: TaskGroup) -> None:
     gate = Gate()
-    [first] = await guests(tasks, gate, 1)
-    await first.leave(limited(SOON))
-    async with gate.slot("interactive") as turn:
-        everybody = await guests(tasks, gate, 3)
-        assert inside(everybody) == []
-        turn.accepted()
-        turn.accepted()
-        await settled()
-        assert inside(everybody) == [0, 1]
-        turn.succeeded()
-        await settled()
-        assert inside(everybody) == [0, 1]
+    [first] = await start_requests(tasks, gate, 1)
+    await first.leave(limited(BLOCKED_SECONDS))
+    async with gate.hold_slot("interactive") as turn:
+        requests = await start_requests(tasks, gate, 3)
+        assert list_active(requests) == []
+        turn.report_accepted()
+        turn.report_accepted()
+        await run_ready_tasks()
+        assert list_active(requests) == [0, 1]
+        turn.report_success()
+        await run_ready_tasks()
+        assert list_active(requests) == [0, 1]
 
 
-async def test_what_is_refused_is_chosen_last(clock: Clock) -> None:
+async def test_a_refused_credential_ranks_last_until_its_cooldown_ends(clock: Clock) -> None:
     good, refused = Gate(), Gate()
     for code in ("rate_limited", "quota_exceeded", "auth_failed"):
         async with failing(refused, code):
             pass
         for _ in range(2):
-            async with good.slot("interactive"):
+            async with good.hold_slot("interactive"):
                 assert good.rank("m") < refused.rank("m")
-        clock.now += REST_SECONDS
+        clock.now += COOLDOWN_SECONDS
         assert refused.rank("m") < good.rank("m")
 
 
 @asynccontextmanager
 async def failing(gate: Gate, code: str) -> AsyncIterator[None]:
     with pytest.raises(SidecarError):
-        async with gate.slot("interactive"):
+        async with gate.hold_slot("interactive"):
             fail(code)
     yield
 
@@ -200,7 +203,7 @@ def fail(code: str) -> NoReturn:
     raise SidecarError(code, "x")  # type: ignore[arg-type]  # of a table
 
 
-async def outage(gate: Gate, times: int = BREAKER_FAILURES) -> None:
+async def outage(gate: Gate, times: int = MAX_FAILURES) -> None:
     async with AsyncExitStack() as stack:
         for _ in range(times):
             await stack.enter_async_context(failing(gate, "network_error"))
@@ -208,25 +211,25 @@ async def outage(gate: Gate, times: int = BREAKER_FAILURES) -> None:
 
 async def test_the_breaker_opens_after_failures_in_a_row(clock: Clock) -> None:
     gate = Gate()
-    await outage(gate, BREAKER_FAILURES - 1)
-    async with gate.slot("interactive") as turn:
-        turn.succeeded()
-    await outage(gate, BREAKER_FAILURES - 1)
-    assert (gate.avoided(), gate.state.state) == (False, "closed")
+    await outage(gate, MAX_FAILURES - 1)
+    async with gate.hold_slot("interactive") as turn:
+        turn.report_success()
+    await outage(gate, MAX_FAILURES - 1)
+    assert (gate.should_avoid(), gate.state.state) == (False, "closed")
     await outage(gate, 1)
-    assert (gate.avoided(), gate.state.state) == (True, "open")
-    clock.now += BREAKER_SECONDS
+    assert (gate.should_avoid(), gate.state.state) == (True, "open")
+    clock.now += OPEN_SECONDS
     assert gate.state.state == "half_open"
-    assert [gate.avoided() for _ in range(3)] == [False, True, True]
-    async with gate.slot("interactive") as turn:
-        turn.succeeded()
-    assert (gate.avoided(), gate.state.state) == (False, "closed")
+    assert [gate.should_avoid() for _ in range(3)] == [False, True, True]
+    async with gate.hold_slot("interactive") as turn:
+        turn.report_success()
+    assert (gate.should_avoid(), gate.state.state) == (False, "closed")
 
 
-async def test_what_is_refused_is_no_outage(clock: Clock) -> None:  # noqa: ARG001 - stands still
+async def test_refusals_do_not_open_the_breaker(clock: Clock) -> None:  # noqa: ARG001 - stands still
     gate = Gate()
-    for _ in range(BREAKER_FAILURES):
+    for _ in range(MAX_FAILURES):
         for code in ("auth_failed", "invalid_request", "quota_exceeded", "content_filtered"):
             async with failing(gate, code):
                 pass
-    assert not gate.avoided()
+    assert not gate.should_avoid()

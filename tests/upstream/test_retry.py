@@ -1,4 +1,4 @@
-"""Whether and when to ask again: what is tried again, how long is waited, and what an outage may cost."""
+"""Whether and when to ask again: which failures, how long the wait is, and what an outage may cost."""
 
 import math
 import random
@@ -7,7 +7,7 @@ import pytest
 
 from protocol.errors import ErrorBody
 from sidecar.core.errors import SidecarError
-from sidecar.upstream.gates.retry import Budget, is_transient, wait_ms
+from sidecar.upstream.gates.retry import Retry, RetryBudget, choose_wait_ms, is_transient, plan_retry
 
 HIGHEST = 1.0
 LOWEST = 0.0
@@ -48,9 +48,9 @@ def chance(monkeypatch: pytest.MonkeyPatch) -> list[float]:
         (error("internal_error"), False),
     ],
 )
-def test_what_may_pass_by_itself_is_asked_again(body: ErrorBody, again: bool) -> None:
+def test_only_transient_failures_are_retried(body: ErrorBody, again: bool) -> None:
     assert is_transient(body) is again
-    assert (wait_ms(body, 1, 3, math.inf) is not None) is again
+    assert (choose_wait_ms(body, 1, 3, math.inf) is not None) is again
 
 
 @pytest.mark.parametrize(
@@ -62,31 +62,31 @@ def test_what_may_pass_by_itself_is_asked_again(body: ErrorBody, again: bool) ->
         ("network_error", [500, 1000, 2000, 4000, 8000, 8000, 8000]),
     ],
 )
-def test_waits_grow_up_to_a_cap_and_are_drawn_from_nothing_on(
+def test_waits_are_random_and_their_longest_grows_up_to_a_cap(
     chance: list[float], code: str, longest_ms: list[int]
 ) -> None:
-    waits = [wait_ms(error(code), attempt, 9, math.inf) for attempt in range(1, 8)]
+    waits = [choose_wait_ms(error(code), attempt, 9, math.inf) for attempt in range(1, 8)]
     assert waits == longest_ms
     chance[0] = LOWEST
-    assert wait_ms(error(code), 3, 9, math.inf) == 0
+    assert choose_wait_ms(error(code), 3, 9, math.inf) == 0
 
 
-def test_what_the_provider_asks_for_is_the_least_that_is_waited(chance: list[float]) -> None:
+def test_a_retry_after_is_the_shortest_wait(chance: list[float]) -> None:
     for asked_ms, longest_ms in [(100, 125), (2000, 2500), (20_000, 21_000), (60_000, 61_000)]:
         body = error("rate_limited", retry_after_ms=asked_ms)
         chance[0] = LOWEST
-        assert wait_ms(body, 1, 3, math.inf) == asked_ms
+        assert choose_wait_ms(body, 1, 3, math.inf) == asked_ms
         chance[0] = HIGHEST
-        assert wait_ms(body, 1, 3, math.inf) == longest_ms
-    assert wait_ms(error("rate_limited", retry_after_ms=60_001), 1, 3, math.inf) is None
+        assert choose_wait_ms(body, 1, 3, math.inf) == longest_ms
+    assert choose_wait_ms(error("rate_limited", retry_after_ms=60_001), 1, 3, math.inf) is None
 
 
-def test_no_wait_is_begun_that_the_deadline_would_end(chance: list[float]) -> None:
+def test_no_wait_reaches_beyond_the_deadline(chance: list[float]) -> None:
     chance[0] = LOWEST
     body = error("provider_overloaded", retry_after_ms=500)
-    assert wait_ms(body, 1, 3, 1500) == 500
-    assert wait_ms(body, 1, 3, 1499) is None
-    assert wait_ms(error("network_error"), 1, 3, 900) is None
+    assert choose_wait_ms(body, 1, 3, 1500) == 500
+    assert choose_wait_ms(body, 1, 3, 1499) is None
+    assert choose_wait_ms(error("network_error"), 1, 3, 900) is None
 
 
 @pytest.mark.parametrize(
@@ -102,12 +102,12 @@ def test_no_wait_is_begun_that_the_deadline_would_end(chance: list[float]) -> No
         (error("provider_error", reason="content_encoding"), 1),
     ],
 )
-def test_a_reply_that_is_wrong_will_hardly_be_right_the_next_time(body: ErrorBody, attempts: int) -> None:
-    assert next(number for number in range(1, 5) if wait_ms(body, number, 3, math.inf) is None) == attempts
-    assert wait_ms(body, 1, 1, math.inf) is None
+def test_a_malformed_reply_is_retried_less_often(body: ErrorBody, attempts: int) -> None:
+    assert next(number for number in range(1, 5) if choose_wait_ms(body, number, 3, math.inf) is None) == attempts
+    assert choose_wait_ms(body, 1, 1, math.inf) is None
 
 
-def spend(budget: Budget, code: str) -> int:
+def spend(budget: RetryBudget, code: str) -> int:
     spent = 0
     while budget.take(error(code)) is not None:
         spent += 1
@@ -117,21 +117,32 @@ def spend(budget: Budget, code: str) -> int:
 @pytest.mark.parametrize(
     ("code", "retries"), [("provider_error", 35), ("provider_overloaded", 35), ("rate_limited", 100)]
 )
-def test_an_outage_uses_the_budget_up(code: str, retries: int) -> None:
-    budget = Budget()
+def test_an_outage_exhausts_the_retry_budget(code: str, retries: int) -> None:
+    budget = RetryBudget()
     assert spend(budget, code) == retries
     budget.give_back(0)
     assert budget.take(error(code)) is None or code == "rate_limited"
 
 
-def test_a_success_gives_back_what_its_retry_cost() -> None:
-    budget = Budget()
+def test_a_success_gives_back_the_cost_of_its_retry() -> None:
+    budget = RetryBudget()
     cost = budget.take(error("network_error"))
-    assert cost == Budget.TRANSIENT_COST
+    assert cost == RetryBudget.TRANSIENT_COST
     budget.give_back(cost)
     budget.give_back(cost)
-    assert budget.left == Budget.FULL
+    assert budget.left == RetryBudget.FULL
     spend(budget, "network_error")
     left = budget.left
     budget.give_back(0)
     assert budget.left == left + 1
+
+
+def test_a_retry_is_paid_for_unless_its_wait_is_too_long(chance: list[float]) -> None:
+    chance[0] = LOWEST
+    budget, body = RetryBudget(), error("provider_overloaded", retry_after_ms=500)
+    assert plan_retry(body, 1, 3, math.inf, budget, max_wait_ms=499) is None
+    assert budget.left == RetryBudget.FULL
+    assert plan_retry(body, 1, 3, math.inf, budget, max_wait_ms=500) == Retry(500, RetryBudget.TRANSIENT_COST)
+    assert budget.left == RetryBudget.FULL - RetryBudget.TRANSIENT_COST
+    spend(budget, "provider_overloaded")
+    assert plan_retry(body, 1, 3, math.inf, budget) is None

@@ -1,4 +1,4 @@
-"""When the machine is asked for settings that nobody has given, and for how long its answer is good."""
+"""When settings that nobody has set are looked up, and how long an answer is used."""
 
 from typing import Any
 
@@ -42,7 +42,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Lookup]:
 
 
 @pytest.mark.parametrize("provider", ["openai", "anthropic", "azure", "replay", "mine"])
-async def test_a_provider_without_such_settings_costs_nothing(asked: list[Lookup], provider: str) -> None:
+async def test_nothing_is_looked_up_for_a_provider_without_such_settings(asked: list[Lookup], provider: str) -> None:
     async with upstream.running(providers={"mine": {"wire": "openai_chat", "base_url": "https://mine.test"}}) as made:
         for wanted in (spec(provider), spec(None, model=f"{provider}/m")):
             resolved = resolve_provider(made.setup, wanted)
@@ -59,7 +59,7 @@ async def test_a_provider_without_such_settings_costs_nothing(asked: list[Lookup
         ({"providers": {"bedrock": {"region": "us-east-1"}}}, {}),
     ],
 )
-async def test_what_is_given_is_not_asked_for(
+async def test_a_setting_that_is_set_is_not_looked_up(
     asked: list[Lookup], config: dict[str, Any], more: dict[str, Any]
 ) -> None:
     async with upstream.running(**config) as made:
@@ -68,7 +68,7 @@ async def test_what_is_given_is_not_asked_for(
     assert not asked
 
 
-async def test_what_is_lacking_is_asked_for_once_for_all_who_need_it(asked: list[Lookup]) -> None:
+async def test_a_missing_setting_is_looked_up_once_for_all_requests(asked: list[Lookup]) -> None:
     regions: list[str] = []
 
     async with upstream.running() as made:
@@ -86,7 +86,7 @@ async def test_what_is_lacking_is_asked_for_once_for_all_who_need_it(asked: list
     assert [lookup.names for lookup in asked] == [{"region"}]
 
 
-async def test_an_answer_is_good_for_a_moment(asked: list[Lookup], monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_answer_is_used_for_a_moment(asked: list[Lookup], monkeypatch: pytest.MonkeyPatch) -> None:
     async with upstream.running() as made:
         await resolve(made, spec())
         later = anyio.current_time() + settings_discovery.FRESH_SECONDS + 1
@@ -95,7 +95,7 @@ async def test_an_answer_is_good_for_a_moment(asked: list[Lookup], monkeypatch: 
     assert len(asked) == 2
 
 
-async def test_no_answer_is_not_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_empty_answer_is_not_cached(monkeypatch: pytest.MonkeyPatch) -> None:
     answers: list[dict[str, str]] = [{}, {"region": "eu-west-1"}]
 
     async def settings(*_: object) -> dict[str, str]:
@@ -107,7 +107,7 @@ async def test_no_answer_is_not_remembered(monkeypatch: pytest.MonkeyPatch) -> N
         assert (await resolve(made, spec())).settings["region"] == "eu-west-1"
 
 
-async def test_another_profile_and_another_credential_are_other_questions(asked: list[Lookup]) -> None:
+async def test_another_profile_or_credential_is_looked_up_anew(asked: list[Lookup]) -> None:
     async with upstream.running() as made:
         for more in ({}, {"settings": {"profile": "work"}}, {"api_key": "another-key"}):
             for _ in range(2):
@@ -119,7 +119,7 @@ async def test_another_profile_and_another_credential_are_other_questions(asked:
     ]
 
 
-async def test_what_is_remembered_is_bounded_and_no_secret(asked: list[Lookup]) -> None:
+async def test_the_cache_is_bounded_and_its_keys_hold_no_secret(asked: list[Lookup]) -> None:
     async with upstream.running() as made:
         for number in range(MAX_SETTINGS * 2 + 1):
             await resolve(made, spec(settings={"profile": f"p{number}"}))
@@ -129,7 +129,7 @@ async def test_what_is_remembered_is_bounded_and_no_secret(asked: list[Lookup]) 
     assert len(asked) == MAX_SETTINGS * 2 + 1
 
 
-async def test_an_unknown_provider_is_refused_as_ever() -> None:
+async def test_an_unknown_provider_is_refused() -> None:
     async with upstream.running() as made:
         with pytest.raises(SidecarError) as caught:
             await resolve(made, spec("nobody"))

@@ -1,7 +1,7 @@
-"""Who may ask a provider now: slots, a queue of two lanes, requests and tokens a minute, rate limits, a breaker.
+"""Who may ask a provider now: slots, a queue of two lanes, requests and tokens per minute, rate limits, a breaker.
 
-One `Gate` for each provider, address and credential. Knows time and fairness. Must not know
-requests or HTTP. Everything here runs in the event loop's thread.
+There is one `Gate` for each provider, address and credential. Knows time and fairness. Must not know requests or HTTP.
+Everything here runs in the event loop's thread.
 """
 
 import time
@@ -18,101 +18,106 @@ from protocol.errors import ErrorBody
 from sidecar.catalogue.limit_kinds import LimitKind
 from sidecar.core import event_loop
 from sidecar.core.errors import SidecarError
-from sidecar.upstream.gates.retry import MAX_ASKED_MS, THROTTLED, Budget
-from sidecar.upstream.gates.token_buckets import Meters
+from sidecar.upstream.gates.breaker import Breaker
+from sidecar.upstream.gates.retry import MAX_RETRY_AFTER_MS, THROTTLED_CODES, RetryBudget
+from sidecar.upstream.gates.token_buckets import RateLimits
 
 Priority = Literal["interactive", "background"]
 
-GateWord = Literal["closed", "limited", "open", "half_open"]
-"""`closed` as a circuit is: everything goes through. `limited`: the provider asked to wait, or few may try after
-that. `open`: it has been failing, and a request with a fallback goes there. `half_open`: one may try it again."""
+GateStateName = Literal["closed", "limited", "open", "half_open"]
+"""As of a circuit breaker, so `closed` lets everything through. `limited`: the provider asked to wait, or few requests
+may try after that. `open` and `half_open`: see `sidecar.upstream.gates.breaker`."""
 
 CONCURRENCY = 1024
-"""Requests of one gate at once."""
+"""How many requests of one gate run at once."""
 
 QUEUE_LENGTH = 1000
-"""Requests that may wait at one gate; one more is refused at once."""
+"""How many requests may wait at one gate. One more is refused at once."""
 
 BACKGROUND_EVERY = 10
-"""Every so many admissions the background lane goes first, so that it never starves."""
+"""After this many admissions the background lane goes first, so that it never starves."""
 
-PROBES = 32
-"""Requests that may try at once after a rate limit before all may: 1, 2, 4…, as each answer lets two more in."""
+MAX_PROBES = 32
+"""After a rate limit 1, 2, 4… requests may try at once, as each answer lets two more in. Beyond this all may."""
 
-BREAKER_FAILURES = 5
-"""Outages in a row after which the breaker opens."""
+REFUSAL_CODES = frozenset({"rate_limited", "quota_exceeded", "auth_failed"})
+"""Failures that are due to the credential: another one of the same provider may do better."""
 
-BREAKER_SECONDS = 30.0
-"""How long it stays open before one request may try."""
+COOLDOWN_SECONDS = 60.0
+"""How long a refused credential is avoided while there is another."""
 
-REFUSED = frozenset({"rate_limited", "quota_exceeded", "auth_failed"})
-"""Failures of a credential: another one of the same provider may do better."""
-
-REST_SECONDS = 60.0
-"""How long a credential that was refused is not chosen while there is another."""
-
-QUEUE_FULL_MS = 1000
-"""When to come again to a queue that is full for no reason that says when it will not be."""
+FULL_QUEUE_RETRY_MS = 1000
+"""When to come again to a full queue if no limit says when it will be shorter."""
 
 
 class GateState(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """What a gate looks like from outside."""
+    """The state of a gate, as `list_providers` reports it."""
 
-    state: GateWord
+    state: GateStateName
     active: int
     queued: int
     retry_after_ms: int | None = None
-    """How long the gate stays shut after a rate limit."""
+    """How long the gate admits nobody."""
 
 
 class Turn:
-    """One request at the gate: it waits, is admitted, and tells what it came to."""
+    """One request at the gate: it waits, is admitted, and reports what became of it."""
 
-    __slots__ = ("_gate", "admitted", "answered", "heard", "model", "priority", "probe", "taken", "tokens")
+    __slots__ = (
+        "_gate",
+        "admitted",
+        "is_accepted",
+        "is_answered",
+        "is_counted",
+        "is_probe",
+        "model",
+        "priority",
+        "tokens",
+    )
 
     def __init__(self, gate: "Gate", priority: Priority, model: str, tokens: int) -> None:
         self._gate = gate
         self.priority: Priority = priority
         self.model = model
         self.tokens = tokens
-        """About how many its prompt has."""
+        """The estimate of its prompt."""
         self.admitted = anyio.Event()
-        self.taken = False
-        self.answered = False
-        self.heard = False
-        """Whether the provider has said anything, so that it has counted the request."""
-        self.probe = False
+        self.is_accepted = False
+        self.is_answered = False
+        self.is_counted = False
+        """Whether the provider has counted the request."""
+        self.is_probe = False
         """Whether it is one of the few that may try after a rate limit."""
 
     @property
-    def budget(self) -> Budget:
-        """What asking again is paid from."""
-        return self._gate.budget
+    def retry_budget(self) -> RetryBudget:
+        """Pays for further attempts."""
+        return self._gate.retry_budget
 
-    def learn(self, headers: Mapping[str, str], names: Mapping[LimitKind, str]) -> None:
-        """Learn from the rate-limit headers of a reply, which have these *names*."""
-        self._gate.learn(self, headers, names)
+    def learn_limits(self, headers: Mapping[str, str], names: Mapping[LimitKind, str]) -> None:
+        """Learn the rate limits that a reply reports in the headers *names*."""
+        self._gate.learn_limits(self, headers, names)
 
-    def used(self, tokens: int) -> None:
-        """Learn how many tokens, prompt and answer, the request has used."""
-        self._gate.used(max(0, tokens - self.tokens))
+    def report_tokens(self, tokens: int) -> None:
+        """Report how many tokens, prompt and answer, the request has used."""
+        self._gate.take_tokens(max(0, tokens - self.tokens))
 
-    def accepted(self) -> None:
-        """Learn that no limit has kept the request out, whenever its answer begins. More than once is once."""
-        if not self.taken:
-            self.taken = True
-            self._gate.accepted(self)
+    def report_accepted(self) -> None:
+        """Report that no limit has kept the request out, whenever its answer begins. Only the first call counts."""
+        if not self.is_accepted:
+            self.is_accepted = True
+            self._gate.end_probe(self)
 
-    def succeeded(self) -> None:
-        """Learn that the provider has begun to answer. More than once is once."""
-        self.accepted()
-        if not self.answered:
-            self.answered = True
-            self._gate.answered()
+    def report_success(self) -> None:
+        """Report that the provider has begun to answer. Only the first call counts."""
+        self.report_accepted()
+        if not self.is_answered:
+            self.is_answered = True
+            self._gate.breaker.reset()
 
 
 class Gate:
-    """The door to one provider with one credential."""
+    """The gate of one provider and credential."""
 
     def __init__(
         self,
@@ -121,37 +126,35 @@ class Gate:
         requests_per_minute: int = 0,
         tokens_per_minute: int = 0,
     ) -> None:
-        # A rate of 0 is no limit.
-        self.budget = Budget()
-        self._meters = Meters(time.monotonic(), requests_per_minute, tokens_per_minute)
+        """Take the user's limits; a rate of 0 is no limit."""
+        self.retry_budget = RetryBudget()
+        self.breaker = Breaker()
+        self._rate_limits = RateLimits(time.monotonic(), requests_per_minute, tokens_per_minute)
         self._concurrency = concurrency
         self._queue_length = queue_length
         self._active = 0
         self._queues: dict[Priority, deque[Turn]] = {"interactive": deque(), "background": deque()}
         self._admissions = 0
-        self._unheard: dict[str, dict[LimitKind, int]] = {}
-        """Model → what was let in and has heard nothing yet."""
-        self._shut_until = 0.0
-        self._look_at = 0.0
-        """For when a timer is set to look who may be let in."""
-        self._resting_until = 0.0
-        self._probes: int | None = None
-        """How many may try after a rate limit, until they succeed; None: no limit."""
-        self._probing = 0
-        self._failures = 0
-        self._broken_until = 0.0
+        self._in_flight: dict[str, dict[LimitKind, int]] = {}
+        """By model: what admitted requests use that the provider has not counted yet."""
+        self._blocked_until = 0.0
+        self._timer_at = 0.0
+        """When the timer admits those who may enter then; 0 without a timer."""
+        self._cooldown_until = 0.0
+        self._max_probes: int | None = None
+        """How many requests may try after a rate limit; None: no limit."""
+        self._probes = 0
 
     # --- entering and leaving ---
 
     @asynccontextmanager
-    async def slot(
-        self, priority: Priority, patience_ms: float = MAX_ASKED_MS, model: str = "", tokens: int = 0
+    async def hold_slot(
+        self, priority: Priority, max_wait_ms: float = MAX_RETRY_AFTER_MS, model: str = "", tokens: int = 0
     ) -> AsyncIterator[Turn]:
         """Hold one slot, waiting for it in the lane of *priority*, and learn from the failure that leaves it.
 
-        *tokens* is about what the prompt for *model* has. A rate limit shuts the gate for as long as the provider
-        asks, when the request itself would wait so long: *patience_ms*. What a host is told at once is for the host
-        to act upon.
+        *tokens* is an estimate of the prompt for *model*. A rate limit blocks the gate for as long as the provider
+        asks, unless that is over *max_wait_ms*: such a limit is reported to the host, which then decides.
 
         Raises: SidecarError `queue_full` when too many wait already.
         """
@@ -159,97 +162,98 @@ class Gate:
         try:
             yield turn
         except SidecarError as error:
-            # Before the slot is free: who comes next must find the gate shut.
-            self._failed(turn, error.body, patience_ms)
+            # Before the slot is free: the next request must find the gate blocked.
+            self._learn_failure(turn, error.body, max_wait_ms)
             raise
         finally:
             self._leave(turn)
 
     @property
-    def free(self) -> bool:
-        """Whether a request would be let in at once."""
-        return self._has_room and not self._queued and self._pause_ms is None
+    def is_free(self) -> bool:
+        """Whether a request would be admitted at once."""
+        return self._has_room and not self._queued and self._delay_ms is None
 
     @property
-    def idle(self) -> bool:
-        """Whether nobody is here and nothing is remembered that would hold anybody up."""
-        return not self._active and not self._queued and self._word == "closed"
+    def is_idle(self) -> bool:
+        """Whether nobody is here and nothing would delay a request."""
+        return not self._active and not self._queued and self._state_name == "closed"
 
     @property
     def counts_tokens(self) -> bool:
-        """Whether it matters how many tokens a prompt has."""
-        return self._meters.counts_tokens
+        """Whether some limit is on tokens."""
+        return self._rate_limits.counts_tokens
 
     def rank(self, model: str) -> tuple[bool, int, int, int]:
-        """Return what the gates of several credentials are ordered by for *model*: the least is asked next."""
-        resting = time.monotonic() < self._resting_until
-        return resting, self.pause_ms(model, 0) or 0, self._active + self._queued, self._admissions
+        """Return the rank of the gate for *model* among those of several credentials: the lowest is asked next."""
+        is_cooling_down = time.monotonic() < self._cooldown_until
+        return is_cooling_down, self.compute_delay_ms(model, 0) or 0, self._active + self._queued, self._admissions
 
     async def _enter(self, priority: Priority, model: str, tokens: int) -> Turn:
         turn, queue = Turn(self, priority, model, tokens), self._queues[priority]
-        if not self.free and self._queued >= self._queue_length:
-            text = "Too many requests wait for this provider."
-            raise SidecarError("queue_full", text, retry_after_ms=self.pause_ms(model, tokens) or QUEUE_FULL_MS)
+        if not self.is_free and self._queued >= self._queue_length:
+            text = "Too many requests are waiting for this provider."
+            retry_after_ms = self.compute_delay_ms(model, tokens) or FULL_QUEUE_RETRY_MS
+            raise SidecarError("queue_full", text, retry_after_ms=retry_after_ms)
         queue.append(turn)
         self._admit()
         if not turn.admitted.is_set():
             try:
                 await turn.admitted.wait()
             except BaseException:
-                # Cancelled while it waited, or just as it was let in.
+                # Cancelled while it waited, or just as it was admitted.
                 if turn.admitted.is_set():
                     self._leave(turn)
                 else:
                     queue.remove(turn)
-                    # It may be all that others have waited behind.
+                    # It may have been the only one in the way of others.
                     self._admit()
                 raise
         return turn
 
     def _leave(self, turn: Turn) -> None:
-        self.heard(turn)
+        self._mark_counted(turn)
         self._active -= 1
-        self._probing -= turn.probe
+        self._probes -= turn.is_probe
         self._admit()
 
     def _admit(self) -> None:
-        while self._has_room and (turn := self._next()):
+        while self._has_room and (turn := self._pick_next()):
             self._queues[turn.priority].remove(turn)
             self._admissions += 1
             self._active += 1
-            turn.probe = self._probes is not None
-            self._probing += turn.probe
-            unheard = self._unheard.setdefault(turn.model, {"requests": 0, "tokens": 0})
-            unheard["requests"] += 1
-            unheard["tokens"] += turn.tokens
-            self._meters.draw(turn.model, turn.tokens, time.monotonic())
+            turn.is_probe = self._max_probes is not None
+            self._probes += turn.is_probe
+            in_flight = self._in_flight.setdefault(turn.model, {"requests": 0, "tokens": 0})
+            in_flight["requests"] += 1
+            in_flight["tokens"] += turn.tokens
+            self._rate_limits.take(turn.model, turn.tokens, time.monotonic())
             turn.admitted.set()
 
     @property
     def _has_room(self) -> bool:
         if self._active >= self._concurrency:
             return False
-        return self._probes is None or self._probing < self._probes
+        return self._max_probes is None or self._probes < self._max_probes
 
-    def _next(self) -> Turn | None:
-        """Return who is let in next, None when nobody may; a timer is set for when somebody may."""
-        now, pauses = time.monotonic(), dict[str, float]()
-        for turn in chain(*self._lanes()):
-            # Nobody goes past who waits for the same, or those that need little would starve those that need much.
-            if turn.model in pauses:
+    def _pick_next(self) -> Turn | None:
+        """Return the next request to admit; None when none may enter now, and then a timer is set."""
+        now, delays = time.monotonic(), dict[str, float]()
+        for turn in chain(*self._order_lanes()):
+            # Requests for one model keep their order, or small ones would starve large ones.
+            if turn.model in delays:
                 continue
-            pause = self._pause_seconds(turn.model, turn.tokens, now)
-            if not pause:
+            delay_seconds = self._compute_delay_seconds(turn.model, turn.tokens, now)
+            if not delay_seconds:
                 return turn
-            pauses[turn.model] = pause
-            # Who waits for the limits of one model does not keep others from theirs.
-            if self._common_pause_seconds(turn.tokens, now):
+            delays[turn.model] = delay_seconds
+            # A request that waits for its model's limits alone lets requests for other models pass.
+            if self._compute_shared_delay_seconds(turn.tokens, now):
                 break
-        if pauses:
-            self._look_in(min(pauses.values()))
+        if delays:
+            self._set_timer(min(delays.values()))
         return None
 
-    def _lanes(self) -> tuple[deque[Turn], ...]:
+    def _order_lanes(self) -> tuple[deque[Turn], ...]:
         interactive, background = self._queues["interactive"], self._queues["background"]
         if self._admissions % BACKGROUND_EVERY == BACKGROUND_EVERY - 1:
             return background, interactive
@@ -261,109 +265,100 @@ class Gate:
 
     # --- limits ---
 
-    def shut(self, seconds: float) -> None:
-        """Let nobody in for so many *seconds*, at least."""
-        self._shut_until = max(self._shut_until, time.monotonic() + seconds)
-        self._look_in(self._shut_until - time.monotonic())
+    def block(self, seconds: float) -> None:
+        """Admit nobody for at least this many *seconds*."""
+        self._blocked_until = max(self._blocked_until, time.monotonic() + seconds)
+        self._set_timer(self._blocked_until - time.monotonic())
 
-    def pause_ms(self, model: str, tokens: int) -> int | None:
-        """Return how long the limits keep out a request for *model* with so many *tokens*, None where they do not."""
-        pause = self._pause_seconds(model, tokens, time.monotonic())
-        return int(pause * 1000) + 1 if pause else None
+    def compute_delay_ms(self, model: str, tokens: int) -> int | None:
+        """Return how long the limits delay a request for *model* with so many *tokens*; None: not at all."""
+        delay_seconds = self._compute_delay_seconds(model, tokens, time.monotonic())
+        return int(delay_seconds * 1000) + 1 if delay_seconds else None
 
     @property
-    def _pause_ms(self) -> int | None:
-        return self.pause_ms("", 0)
+    def _delay_ms(self) -> int | None:
+        return self.compute_delay_ms("", 0)
 
-    def _pause_seconds(self, model: str, tokens: int, now: float) -> float:
-        return max(self._shut_until - now, self._meters.wait_seconds(model, tokens, now), 0.0)
+    def _compute_delay_seconds(self, model: str, tokens: int, now: float) -> float:
+        return max(self._blocked_until - now, self._rate_limits.compute_wait_seconds(model, tokens, now), 0.0)
 
-    def _common_pause_seconds(self, tokens: int, now: float) -> float:
-        return max(self._shut_until - now, self._meters.own_wait_seconds(tokens, now), 0.0)
+    def _compute_shared_delay_seconds(self, tokens: int, now: float) -> float:
+        return max(self._blocked_until - now, self._rate_limits.compute_shared_wait_seconds(tokens, now), 0.0)
 
-    def _look_in(self, seconds: float) -> None:
-        """Look after so many *seconds* who may be let in, unless that is done before."""
+    def _set_timer(self, seconds: float) -> None:
+        """Admit those who may enter in *seconds*, unless the timer does so earlier."""
         now = time.monotonic()
-        if self._look_at <= now or now + seconds < self._look_at:
-            self._look_at = now + seconds
-            event_loop.call_later(seconds, self._look)
+        if self._timer_at <= now or now + seconds < self._timer_at:
+            self._timer_at = now + seconds
+            event_loop.call_later(seconds, self._on_timer)
 
-    def _look(self) -> None:
-        # A timer may be a moment early: whoever still has to wait sets another.
-        self._look_at = 0.0
+    def _on_timer(self) -> None:
+        # A timer may be a moment early. A request that still has to wait then sets another.
+        self._timer_at = 0.0
         self._admit()
 
     # --- learning ---
 
-    def learn(self, turn: Turn, headers: Mapping[str, str], names: Mapping[LimitKind, str]) -> None:
-        """Learn from the rate-limit headers of the reply to *turn*, which have these *names*."""
-        self.heard(turn)
-        self._meters.learn(turn.model, headers, names, self._unheard.get(turn.model, {}), time.monotonic())
+    def learn_limits(self, turn: Turn, headers: Mapping[str, str], names: Mapping[LimitKind, str]) -> None:
+        """Learn the rate limits that the reply to *turn* reports in the headers *names*."""
+        self._mark_counted(turn)
+        in_flight = self._in_flight.get(turn.model, {})
+        self._rate_limits.learn(turn.model, headers, names, in_flight, time.monotonic())
         self._admit()
 
-    def heard(self, turn: Turn) -> None:
-        """Learn that the provider has counted the request of *turn*, or will never. More than once is once."""
-        if not turn.heard:
-            turn.heard = True
-            unheard = self._unheard[turn.model]
-            unheard["requests"] -= 1
-            unheard["tokens"] -= turn.tokens
-            if not unheard["requests"]:
-                del self._unheard[turn.model]
+    def _mark_counted(self, turn: Turn) -> None:
+        """Take *turn* out of what is in flight: the provider has counted it, or never will."""
+        if not turn.is_counted:
+            turn.is_counted = True
+            in_flight = self._in_flight[turn.model]
+            in_flight["requests"] -= 1
+            in_flight["tokens"] -= turn.tokens
+            if not in_flight["requests"]:
+                del self._in_flight[turn.model]
 
-    def used(self, tokens: int) -> None:
-        """Learn of *tokens* beyond what a prompt was thought to have."""
-        self._meters.used(tokens, time.monotonic())
+    def take_tokens(self, tokens: int) -> None:
+        """Take *tokens* that a request used beyond the estimate of its prompt."""
+        self._rate_limits.take_tokens(tokens, time.monotonic())
 
-    def answered(self) -> None:
-        """Learn from a request that the provider answers: it is there."""
-        self._failures = 0
-
-    def accepted(self, turn: Turn) -> None:
-        """Learn from *turn* that the provider takes requests: two may follow it, and soon all."""
-        self._probing -= turn.probe
-        turn.probe = False
-        if self._probes is not None:
-            self._probes = self._probes + 1 if self._probes < min(PROBES, self._concurrency) else None
+    def end_probe(self, turn: Turn) -> None:
+        """Admit more requests: the provider has accepted *turn*. Two may follow it, and soon all."""
+        self._probes -= turn.is_probe
+        turn.is_probe = False
+        if self._max_probes is not None:
+            is_last = self._max_probes >= min(MAX_PROBES, self._concurrency)
+            self._max_probes = None if is_last else self._max_probes + 1
             self._admit()
 
-    def _failed(self, turn: Turn, error: ErrorBody, patience_ms: float) -> None:
-        asked_ms = error.retry_after_ms
-        if error.code in REFUSED:
-            rest = asked_ms / 1000 if asked_ms else REST_SECONDS
-            self._resting_until = time.monotonic() + min(rest, REST_SECONDS)
-        if error.code == "rate_limited" and asked_ms and asked_ms <= min(patience_ms, MAX_ASKED_MS):
-            # All who ask with this credential are limited, not this request alone; one will try first.
-            self._probes = 1
-            self.shut(asked_ms / 1000)
+    def _learn_failure(self, turn: Turn, error: ErrorBody, max_wait_ms: float) -> None:
+        retry_after_ms = error.retry_after_ms
+        if error.code in REFUSAL_CODES:
+            cooldown_seconds = retry_after_ms / 1000 if retry_after_ms else COOLDOWN_SECONDS
+            self._cooldown_until = time.monotonic() + min(cooldown_seconds, COOLDOWN_SECONDS)
+        if error.code == "rate_limited" and retry_after_ms and retry_after_ms <= min(max_wait_ms, MAX_RETRY_AFTER_MS):
+            # The limit holds for everybody who uses this credential. After it one request tries first.
+            self._max_probes = 1
+            self.block(retry_after_ms / 1000)
         if error.code in ("provider_overloaded", "network_error", "timeout") or (error.provider_status or 0) >= 500:
-            self._failures += 1
-            if self._failures == BREAKER_FAILURES:
-                self._broken_until = time.monotonic() + BREAKER_SECONDS
-        elif error.provider_status and error.code not in THROTTLED:
+            self.breaker.count_failure(time.monotonic())
+        elif error.provider_status and error.code not in THROTTLED_CODES:
             # A refusal is an answer too: the provider is there and lets this credential ask.
-            turn.succeeded()
+            turn.report_success()
 
-    # --- the breaker ---
+    # --- the state ---
 
-    def avoided(self) -> bool:
-        """Return whether a request with somewhere else to go should go there; after a while one may try."""
-        if self._failures < BREAKER_FAILURES:
-            return False
-        now = time.monotonic()
-        if now < self._broken_until:
-            return True
-        # The others wait for what comes of this one.
-        self._broken_until = now + BREAKER_SECONDS
-        return False
+    def should_avoid(self) -> bool:
+        """Return whether a request that has a fallback should go there; see `Breaker.should_avoid`."""
+        return self.breaker.should_avoid(time.monotonic())
 
     @property
     def state(self) -> GateState:
-        """Return what the gate looks like."""
-        return GateState(state=self._word, active=self._active, queued=self._queued, retry_after_ms=self._pause_ms)
+        """The state of the gate."""
+        return GateState(
+            state=self._state_name, active=self._active, queued=self._queued, retry_after_ms=self._delay_ms
+        )
 
     @property
-    def _word(self) -> GateWord:
-        if self._failures >= BREAKER_FAILURES:
-            return "open" if time.monotonic() < self._broken_until else "half_open"
-        return "closed" if self._pause_ms is None and self._probes is None else "limited"
+    def _state_name(self) -> GateStateName:
+        state = self.breaker.get_state(time.monotonic())
+        is_limited = self._delay_ms is not None or self._max_probes is not None
+        return "limited" if state == "closed" and is_limited else state

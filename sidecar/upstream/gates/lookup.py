@@ -76,7 +76,7 @@ class GateTable:
 
     def _add(self, key: GateKey, gate: Gate) -> Gate:
         if len(self._gates) >= MAX_GATES:
-            self._gates = {each: kept for each, kept in self._gates.items() if not kept.idle}
+            self._gates = {each: kept for each, kept in self._gates.items() if not kept.is_idle}
         self._gates[key] = gate
         return gate
 

@@ -1,7 +1,7 @@
-"""Requests and tokens a minute: what a provider's headers leave and what the user allows. [pure]
+"""Requests and tokens per minute, as a provider's headers report them and as the user limits them. [pure]
 
-A meter fills up steadily and is drawn on by each request that is let in. Must not know gates, requests or clocks:
-every time is the caller's, in seconds of one monotonic clock.
+Each limit is a token bucket: it fills steadily, and every request that is admitted takes from it. Must not know gates,
+requests or clocks: every `now` is the caller's, in seconds of one monotonic clock.
 """
 
 import re
@@ -13,146 +13,155 @@ from sidecar.catalogue.limit_kinds import LimitKind
 
 MINUTE_SECONDS = 60.0
 
-MAX_WAIT_SECONDS = 60.0
-"""A provider whose headers ask for a longer wait is asked all the same: what it says then is what counts."""
-
+MAX_REPORTED_WAIT_SECONDS = 60.0
+"""When headers imply a longer wait the provider is asked anyway: its answer counts more."""
 
 MAX_MODELS = 64
-"""Models of one credential that are remembered."""
+"""How many models of one credential have limits of their own."""
+
+SUFFICIENT_SHARE = 0.1
+"""The share of a limit on tokens that is enough for any prompt; `RateLimits.compute_wait_seconds` says why."""
 
 
-class Meter:
-    """So many of something, filling up again."""
+class TokenBucket:
+    """An amount that is taken from and fills up again."""
 
-    __slots__ = ("_at", "_level", "_limit", "_per_second")
+    __slots__ = ("_level", "_level_at", "_limit", "_per_second")
 
     def __init__(self, limit: float, per_second: float, level: float, now: float) -> None:
         self._limit = limit
         self._per_second = per_second
         self._level = level
-        self._at = now
+        self._level_at = now
 
-    def level(self, now: float) -> float:
-        """Return how much is left; below nothing when more was drawn than there was."""
-        return min(self._limit, self._level + (now - self._at) * self._per_second)
+    def get_level(self, now: float) -> float:
+        """Return how much is left. It is negative when more was taken than there was."""
+        return min(self._limit, self._level + (now - self._level_at) * self._per_second)
 
-    def draw(self, amount: float, now: float) -> None:
-        """Take *amount*, there or not."""
-        self._level, self._at = self.level(now) - amount, now
+    def take(self, amount: float, now: float) -> None:
+        """Take *amount*, whether there is enough or not."""
+        self._level, self._level_at = self.get_level(now) - amount, now
 
-    def wait_seconds(self, wanted: float, now: float) -> float:
-        """Return how long it takes until *wanted* is there, or as much as there can be."""
-        missing = min(wanted, self._limit) - self.level(now)
+    def compute_wait_seconds(self, amount: float, now: float) -> float:
+        """Return how long it takes until there is *amount*, or a full bucket if that is less."""
+        missing = min(amount, self._limit) - self.get_level(now)
         return missing / self._per_second if missing > 0 else 0.0
 
-    def wait_for_some(self, wanted: float, now: float) -> float:
-        """Return the same for *wanted*, of which a tenth of the limit is enough."""
-        return self.wait_seconds(max(1, min(wanted, self._limit / 10)), now)
+    def compute_prompt_wait_seconds(self, tokens: int, now: float) -> float:
+        """Return how long a prompt of *tokens* waits. A share of the limit is enough for it."""
+        return self.compute_wait_seconds(max(1, min(tokens, self._limit * SUFFICIENT_SHARE)), now)
 
 
-class Meters:
-    """The meters of one provider and credential: the user's own, and those that its headers tell of each model."""
+Buckets = dict[LimitKind, TokenBucket]
+
+
+class RateLimits:
+    """The limits of one provider and credential: the user's, for all models, and the reported ones of each model."""
 
     def __init__(self, now: float, requests_per_minute: int = 0, tokens_per_minute: int = 0) -> None:
-        self._own: dict[LimitKind, Meter] = {}
-        self._learned: dict[str, dict[LimitKind, Meter]] = {}
-        """Model → what its last reply has said."""
+        """Take the user's limits; 0 is no limit."""
+        self._shared: Buckets = {}
+        self._reported: dict[str, Buckets] = {}
+        """By model, from its last reply."""
         limits: tuple[tuple[LimitKind, int], ...] = (("requests", requests_per_minute), ("tokens", tokens_per_minute))
         for kind, limit in limits:
             if limit:
-                self._own[kind] = Meter(limit, limit / MINUTE_SECONDS, limit, now)
+                self._shared[kind] = TokenBucket(limit, limit / MINUTE_SECONDS, limit, now)
 
     @property
     def counts_tokens(self) -> bool:
-        """Whether it matters how many tokens a request has."""
-        return "tokens" in self._own or any("tokens" in meters for meters in self._learned.values())
+        """Whether some limit is on tokens."""
+        return "tokens" in self._shared or any("tokens" in buckets for buckets in self._reported.values())
 
-    @property
-    def differ(self) -> bool:
-        """Whether one model may have to wait and another not."""
-        return bool(self._learned)
+    def compute_wait_seconds(self, model: str, tokens: int, now: float) -> float:
+        """Return how long the next request for *model* has to wait if its prompt has about so many *tokens*.
 
-    def wait_seconds(self, model: str, tokens: int, now: float) -> float:
-        """Return how long the next request for *model* has to wait, its prompt being thought to have so many *tokens*.
-
-        A tenth of the tokens is enough for any prompt: what is read from a cache often is not charged for, and nobody
-        knows before. What was drawn too much makes the next one wait.
+        Nobody knows beforehand how much of a prompt is read from a cache, and providers often do not count that part.
+        So a share of the limit is enough for any prompt, and what was taken in excess delays the next one.
         """
-        if not self._own and not self._learned:
+        if not self._shared and not self._reported:
             return 0.0
-        own = self.own_wait_seconds(tokens, now)
-        asked = _wait(self._learned.get(model, {}), tokens, now)
-        return max(own, asked if asked <= MAX_WAIT_SECONDS else 0.0)
+        reported = _compute_wait_seconds(self._reported.get(model, {}), tokens, now)
+        return max(
+            self.compute_shared_wait_seconds(tokens, now),
+            reported if reported <= MAX_REPORTED_WAIT_SECONDS else 0.0,
+        )
 
-    def own_wait_seconds(self, tokens: int, now: float) -> float:
-        """Return the same as far as it is by the user's own limits, which all models share."""
-        return _wait(self._own, tokens, now)
+    def compute_shared_wait_seconds(self, tokens: int, now: float) -> float:
+        """Return the part of the wait that is due to the user's limits, which all models share."""
+        return _compute_wait_seconds(self._shared, tokens, now)
 
-    def draw(self, model: str, tokens: int, now: float) -> None:
-        """Take a request for *model*, with the *tokens* that it is thought to use."""
-        for meters in (self._own, self._learned.get(model, {})):
-            for kind, meter in meters.items():
-                meter.draw(1 if kind == "requests" else tokens, now)
+    def take(self, model: str, tokens: int, now: float) -> None:
+        """Take a request for *model* that is expected to use *tokens*."""
+        for buckets in (self._shared, self._reported.get(model, {})):
+            for kind, bucket in buckets.items():
+                bucket.take(1 if kind == "requests" else tokens, now)
 
-    def used(self, tokens: int, now: float) -> None:
-        """Take *tokens* that a request has used beyond what it was thought to: the provider has its own count."""
-        if meter := self._own.get("tokens"):
-            meter.draw(tokens, now)
+    def take_tokens(self, tokens: int, now: float) -> None:
+        """Take *tokens* that a request used beyond its estimate. The provider keeps count of its own limits itself."""
+        if bucket := self._shared.get("tokens"):
+            bucket.take(tokens, now)
 
     def learn(
         self,
         model: str,
         headers: Mapping[str, str],
         names: Mapping[LimitKind, str],
-        unheard: Mapping[LimitKind, int],
+        in_flight: Mapping[LimitKind, int],
         now: float,
     ) -> None:
         """Learn from the headers of a reply by *model*.
 
-        *names* are the provider's, `{}` standing for `limit`, `remaining` and `reset`. *unheard* is what those use
-        who were let in and not answered yet: the provider may not have counted them.
+        *names* are the provider's header names, in which `{}` stands for `limit`, `remaining` and `reset`. *in_flight*
+        is what the unanswered requests use: the provider may not have counted them yet.
         """
         for kind, template in names.items():
-            said = _said(headers, template)
-            if said is None:
+            reported = _read_limit(headers, template)
+            if reported is None:
                 continue
-            if model not in self._learned and len(self._learned) >= MAX_MODELS:
-                self._learned.clear()
-            meter = Meter(said.limit, said.per_second, said.remaining - unheard.get(kind, 0), now)
-            self._learned.setdefault(model, {})[kind] = meter
+            if model not in self._reported and len(self._reported) >= MAX_MODELS:
+                self._reported.clear()
+            level = reported.remaining - in_flight.get(kind, 0)
+            bucket = TokenBucket(reported.limit, reported.per_second, level, now)
+            self._reported.setdefault(model, {})[kind] = bucket
 
 
-def _wait(meters: Mapping[LimitKind, Meter], tokens: int, now: float) -> float:
-    waits = [meters["requests"].wait_seconds(1, now)] if "requests" in meters else []
-    waits += [meters["tokens"].wait_for_some(tokens, now)] if "tokens" in meters else []
+def _compute_wait_seconds(buckets: Mapping[LimitKind, TokenBucket], tokens: int, now: float) -> float:
+    waits = [buckets["requests"].compute_wait_seconds(1, now)] if "requests" in buckets else []
+    waits += [buckets["tokens"].compute_prompt_wait_seconds(tokens, now)] if "tokens" in buckets else []
     return max(waits, default=0.0)
 
 
-class _Said(NamedTuple):
+class _ReportedLimit(NamedTuple):
     limit: float
     remaining: float
     per_second: float
     """How fast it fills up again."""
 
 
-def _said(headers: Mapping[str, str], template: str) -> _Said | None:
-    """Return what a reply says of one limit, None where that is not enough."""
-    remaining = seconds_of(headers.get(template.format("remaining"), ""))
-    reset = seconds_until(headers.get(template.format("reset"), ""), headers.get("date"))
-    if remaining is None or reset is None:
+def _read_limit(headers: Mapping[str, str], template: str) -> _ReportedLimit | None:
+    """Return the limit that a reply reports under names of *template*, or None if something is missing."""
+    remaining = _read_count(headers, template.format("remaining"))
+    reset_seconds = parse_reset_seconds(headers.get(template.format("reset"), ""), headers.get("date"))
+    if remaining is None or reset_seconds is None:
         return None
-    limit = max(seconds_of(headers.get(template.format("limit"), "")) or 0.0, remaining, 1.0)
-    if limit == remaining or reset <= 0:
-        return _Said(limit, remaining, limit / MINUTE_SECONDS)
-    return _Said(limit, remaining, (limit - remaining) / reset)
+    limit = max(_read_count(headers, template.format("limit")) or 0.0, remaining, 1.0)
+    if limit == remaining or reset_seconds <= 0:
+        return _ReportedLimit(limit, remaining, limit / MINUTE_SECONDS)
+    return _ReportedLimit(limit, remaining, (limit - remaining) / reset_seconds)
 
 
-def seconds_until(text: str, date: str | None) -> float | None:
-    """Return the seconds until a reset, which is said as a duration, or as a time beside the reply's own *date*."""
-    seconds = seconds_of(text)
+def _read_count(headers: Mapping[str, str], name: str) -> float | None:
+    """Return the number in a header. It is written as a duration without a unit is."""
+    return parse_duration_seconds(headers.get(name, ""))
+
+
+def parse_reset_seconds(text: str, date: str | None) -> float | None:
+    """Return the seconds until a reset, given as a duration or as a time. A time is relative to the reply's *date*."""
+    seconds = parse_duration_seconds(text)
     if seconds is not None or not date:
         return seconds
-    from email.utils import parsedate_to_datetime  # Slow, and seldom needed.
+    from email.utils import parsedate_to_datetime  # Slow to import, and seldom needed.
 
     try:
         return max(0.0, (datetime.fromisoformat(text) - parsedate_to_datetime(date)).total_seconds())
@@ -160,17 +169,17 @@ def seconds_until(text: str, date: str | None) -> float | None:
         return None
 
 
-_UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
+_UNIT_SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 
 _DURATION = re.compile(r"(?:(\d+(?:\.\d+)?|\.\d+)(ms|[hms]))+", re.ASCII)
 _TERM = re.compile(r"(\d*\.?\d+)(ms|[hms])", re.ASCII)
 
 
-def seconds_of(duration: str) -> float | None:
-    """Return a duration such as `1s`, `6m0s`, `20ms`, `2m59.56s` or `12` in seconds, or None."""
-    text = duration.strip()
+def parse_duration_seconds(text: str) -> float | None:
+    """Return a duration such as `1s`, `6m0s`, `20ms`, `2m59.56s` or `12` in seconds; None for anything else."""
+    text = text.strip()
     if _DURATION.fullmatch(text):
-        return sum(float(number) * _UNITS[unit] for number, unit in _TERM.findall(text))
+        return sum(float(number) * _UNIT_SECONDS[unit] for number, unit in _TERM.findall(text))
     try:
         seconds = float(text)
     except ValueError:

@@ -75,14 +75,14 @@ def is_reader_gone(fd: int) -> bool:
     return any(event & (select.POLLERR | select.POLLHUP) for _, event in waiting.poll(0))
 
 
-def make_blocking_check(fd: int) -> Callable[[int], bool]:
-    """Return a function that returns whether writing that many bytes to *fd* now could block."""
+def make_room_check(fd: int) -> Callable[[], int]:
+    """Return a function that returns how many bytes *fd* takes now without blocking, as far as the system promises."""
     if WINDOWS or not stat.S_ISFIFO(os.fstat(fd).st_mode):
-        return lambda size_bytes: True  # noqa: ARG005 - only pipes promise anything
+        return lambda: 0  # Only pipes promise anything.
     poll = select.poll()
     poll.register(fd, select.POLLOUT)
     # POSIX: a pipe that is writable takes PIPE_BUF bytes at once.
-    return lambda size_bytes: size_bytes > select.PIPE_BUF or not poll.poll(0)
+    return lambda: select.PIPE_BUF if poll.poll(0) else 0
 
 
 def raise_file_limit() -> None:

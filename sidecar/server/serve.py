@@ -6,6 +6,7 @@ Knows when the process ends: at the end of input, after `shutdown` or a signal, 
 import gc
 import os
 import signal
+import time
 from collections.abc import Callable, Sequence
 
 import anyio
@@ -55,7 +56,7 @@ async def serve(
     exit_code = 2 if mistakes else 0
     gc.set_threshold(*GC_THRESHOLDS)
     output = stdio.Output(descriptors.stdout)
-    write_queue = WriteQueue(output.write, event_loop.call_soon)
+    write_queue = WriteQueue(output.write, event_loop.call_soon, time.monotonic)
     finished = anyio.Event()
     app: App | None = None
     try:

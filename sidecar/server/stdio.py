@@ -22,6 +22,10 @@ MAX_STDERR_LINES = 1000
 """How many writes to stderr wait for a host that does not read it; further ones are dropped and counted."""
 
 
+MAX_PIECES = 32
+"""How many pieces of a batch are written where none may block. The thread, which must be woken, writes the rest."""
+
+
 class ClosedDescriptorError(Exception):
     """stdin or stdout was closed when the process started, so there is no host to serve."""
 
@@ -122,7 +126,7 @@ class Output:
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
-        self._may_block = platforms.make_blocking_check(fd)
+        self._find_room = platforms.make_room_check(fd)
         self._call_in_loop = event_loop.make_thread_caller()
         self._batches: SimpleQueue[tuple[bytes, Callable[[bool], None]]] = SimpleQueue()
         self._idle = threading.Event()
@@ -130,15 +134,25 @@ class Output:
         threading.Thread(target=self._write, name="stdout", daemon=True).start()
 
     def write(self, batch: bytes, on_written: Callable[[bool], None]) -> bool | None:
-        """Write *batch*, right now if that cannot block, otherwise in the thread.
+        """Write the lines of *batch*, right now as far as that cannot block, the rest in the thread.
 
-        Returns: whether it was written (false: the host has closed its end), or None when the thread writes it and
-        then passes that answer to *on_written* in the event loop.
+        Returns: whether they were written (false: the host has closed its end), or None when the thread writes the
+        rest and then passes that answer to *on_written* in the event loop.
         """
-        if not self._may_block(len(batch)):
-            return _write_all(self._fd, batch)
+        start, size = 0, len(batch)
+        for _ in range(MAX_PIECES):
+            # Whole lines alone: leaving breaks none.
+            room = self._find_room()
+            end = size if size - start <= room else batch.rfind(b"\n", start, start + room) + 1
+            if end <= start:
+                break
+            if not _write_all(self._fd, batch[start:end]):
+                return False
+            if end == size:
+                return True
+            start = end
         self._idle.clear()
-        self._batches.put((batch, on_written))
+        self._batches.put((batch[start:], on_written))
         return None
 
     def wait_until_written(self, seconds: float) -> None:

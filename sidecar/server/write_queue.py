@@ -37,6 +37,9 @@ MIN_LANE_BYTES = 8192
 UNWRITABLE = (ValueError, OverflowError, RecursionError, TypeError, MemoryError)
 """What encoding a line raises for a value that JSON cannot hold, or that is nested too deeply or too large."""
 
+QUIET_SECONDS = 0.0005
+"""Lines are written at once when nothing was for so long. With more to do, all of a turn of the loop is one write."""
+
 
 class _Segment:
     """Whole lines of one lane, with the `seq` of the last chunk among them."""
@@ -181,15 +184,26 @@ Write = Callable[[bytes, Callable[[bool], None]], bool | None]
 class WriteQueue:
     """All lanes, and the one write that is running. Used in the event loop's thread only."""
 
-    def __init__(self, write: Write, call_soon: Callable[[Callable[[], None]], object]) -> None:
-        """Write batches with *write*; *call_soon* runs a function in the loop's next turn."""
+    def __init__(
+        self,
+        write: Write,
+        call_soon: Callable[[Callable[[], None]], object],
+        clock: Callable[[], float] | None = None,
+    ) -> None:
+        """Write batches with *write*; *call_soon* runs a function in the loop's next turn.
+
+        *clock* gives seconds, for telling a quiet time, when lines are written at once; None: each write waits for
+        the loop's next turn.
+        """
         self._write = write
         self._call_soon = call_soon
+        self._clock = clock
+        self._quiet_since = 0.0
         self._scheduled: deque[Lane] = deque()
         self._writing = False
         """Whether a write is running or scheduled."""
-        self._drained = anyio.Event()
-        self._drained.set()
+        self._drained: anyio.Event | None = None
+        """Set when nothing is queued any more; None: nobody waits for that."""
         self.reader_gone = anyio.Event()
         """Set when the host has closed its end, or is taken for dead."""
 
@@ -209,11 +223,14 @@ class WriteQueue:
             self._scheduled.append(lane)
             if len(self._scheduled) > MAX_LANES:
                 self.reader_gone.set()
-        if not self._writing:
+        if self._writing:
+            return
+        self._writing = True
+        if self._clock is not None and self._clock() - self._quiet_since > QUIET_SECONDS:
+            # An event that comes alone pays for no turn of the loop.
+            self._write_batches()
+        else:
             # What the rest of this turn of the loop queues goes into the same write.
-            self._writing = True
-            if self._drained.is_set():
-                self._drained = anyio.Event()
             self._call_soon(self._write_batches)
 
     def unschedule(self, lane: Lane) -> None:
@@ -224,7 +241,9 @@ class WriteQueue:
 
     async def flush(self) -> None:
         """Wait until everything that is queued has been written."""
-        await self._drained.wait()
+        if self._writing:
+            self._drained = self._drained or anyio.Event()
+            await self._drained.wait()
 
     def _write_batches(self) -> None:
         self._writing = True
@@ -240,7 +259,11 @@ class WriteQueue:
             if not ok:
                 self.reader_gone.set()
         self._writing = False
-        self._drained.set()
+        if self._clock is not None:
+            self._quiet_since = self._clock()
+        if self._drained is not None:
+            self._drained.set()
+            self._drained = None
 
     def _next_batch(self) -> bytes:
         batch: list[bytearray] = []

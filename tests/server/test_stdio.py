@@ -9,6 +9,7 @@ import anyio.to_thread
 import pytest
 
 from sidecar.server import stdio
+from tests.support import process_probes
 from tests.support.fake_provider import WAIT_SECONDS
 
 
@@ -85,6 +86,28 @@ def read_bytes(fd: int, size_bytes: int) -> bytes:
     while len(data) < size_bytes:
         data += os.read(fd, size_bytes - len(data))
     return data
+
+
+@process_probes.posix_only
+async def test_what_a_pipe_has_room_for_is_written_at_once_and_by_whole_lines(pipe: Pipe) -> None:
+    output, results, ended = stdio.Output(pipe.writer), list[bool](), anyio.Event()
+
+    def note(ok: bool) -> None:
+        results.append(ok)
+        ended.set()
+
+    lines = b"".join(b"%d" % number * 100 + b"\n" for number in range(10)) * 20
+    assert output.write(lines, note) is True
+    assert read_bytes(pipe.reader, len(lines)) == lines
+    # More than a pipe holds, and at its end a line that is longer than what it promises to take.
+    assert output.write(lines * 10 + b"x" * 10_000 + b"\n", note) is None
+    at_once = os.read(pipe.reader, 1024 * 1024)
+    assert at_once.endswith(b"\n")
+    with anyio.fail_after(WAIT_SECONDS):
+        rest = await anyio.to_thread.run_sync(read_bytes, pipe.reader, len(lines) * 10 + 10_001 - len(at_once))
+        await ended.wait()
+    assert at_once + rest == lines * 10 + b"x" * 10_000 + b"\n"
+    assert results == [True]
 
 
 async def test_a_write_to_a_host_that_is_gone_fails(pipe: Pipe) -> None:

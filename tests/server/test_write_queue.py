@@ -25,9 +25,9 @@ class Writer:
         self.pending: list[Callable[[bool], None]] = []
         self.due: list[Callable[[], None]] = []
         self.blocks = False
-        self.queue = WriteQueue(self._write, self.due.append)
+        self.queue = WriteQueue(self.write, self.due.append)
 
-    def _write(self, batch: bytes, on_written: Callable[[bool], None]) -> bool | None:
+    def write(self, batch: bytes, on_written: Callable[[bool], None]) -> bool | None:
         self.batches.append(batch)
         if not self.blocks:
             return True
@@ -74,6 +74,35 @@ async def test_what_one_turn_of_the_loop_queues_is_one_write(writer: Writer) -> 
     assert len(writer.due) == 1
     writer.run()
     assert (len(writer.batches), len(writer.lines)) == (1, 10)
+
+
+async def test_a_line_that_comes_alone_is_written_at_once_and_many_are_one_write(writer: Writer) -> None:
+    now = 1.0
+    writer.queue = WriteQueue(writer.write, writer.due.append, lambda: now)
+    lanes = [writer.queue.open_lane(number) for number in range(5)]
+    send(lanes[0], "alone")
+    assert (len(writer.lines), writer.due) == (1, [])
+    for lane in lanes:
+        send(lane, "x")
+    assert (len(writer.lines), len(writer.due)) == (1, 1)
+    writer.run()
+    assert (len(writer.batches), len(writer.lines)) == (2, 6)
+    now += 2 * write_queue.QUIET_SECONDS
+    lanes[0].close(Reply(0, True, {}))
+    assert (len(writer.batches), len(writer.lines), writer.due) == (3, 7, [])
+    await writer.queue.flush()
+
+
+async def test_a_write_that_does_not_end_holds_back_what_comes_alone(writer: Writer) -> None:
+    writer.blocks, now = True, 1.0
+    writer.queue = WriteQueue(writer.write, writer.due.append, lambda: now)
+    lane = writer.queue.open_lane(1)
+    send(lane, "first")
+    now += 1
+    send(lane, "second")
+    assert (len(writer.lines), writer.due) == (1, [])
+    writer.finish_write()
+    assert [line["seq"] for line in writer.lines] == [0, 1]
 
 
 async def test_lanes_are_served_in_turn(writer: Writer) -> None:

@@ -40,7 +40,7 @@ def test_a_file_ends_at_its_own_tag(body: str, text: str, complete: bool) -> Non
         ("<boltAction filePath='a.js' type='file'>", "a.js"),
         ('<boltAction\n  type="file"\n  filePath="a.js"\n>', "a.js"),
         ('<boltAction type="file" filePath="a>b.js">', "a>b.js"),
-        ('<boltAction type="file" contentType="x" filePath="/home/project/a.js">', "/home/project/a.js"),
+        ('<boltAction type="file" contentType="x" filePath="/srv/project/a.js">', "/srv/project/a.js"),
         ("<boltaction type=file filepath=a.js>", "a.js"),
         ("<boltAction>", ""),
     ],

@@ -2,6 +2,8 @@
 
 from datetime import timedelta
 
+import anyio
+
 from sidecar.auth.token_cache import TokenCache
 from sidecar.core.single_flight import SingleFlight
 
@@ -15,6 +17,8 @@ class Memory:
         self.tokens = TokenCache(single_flight)
         self.signing_clock = timedelta()
         """How far the clocks of servers that check a signature's time are ahead of this machine's."""
+        self.signing_turns = anyio.CapacityLimiter(1)
+        """Signing is a matter of microseconds: many requests at once need no thread each."""
         self.renewal_failed_at: dict[str, float] = {}
         """By provider: when its stored login could last not be renewed, on the monotonic clock."""
 

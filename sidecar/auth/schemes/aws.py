@@ -49,7 +49,8 @@ async def make_headers(call: Call) -> Authorized:
     keys = await _get_keys(call, region)
     at = datetime.now(UTC) + call.memory.signing_clock
     work = partial(sign, request, keys, region, target.row.auth.signing_name, at)
-    return Authorized(await anyio.to_thread.run_sync(work, abandon_on_cancel=True), _SECRET_HEADERS)
+    signed = await anyio.to_thread.run_sync(work, abandon_on_cancel=True, limiter=call.memory.signing_turns)
+    return Authorized(signed, _SECRET_HEADERS)
 
 
 async def renew(call: Call, error: SidecarError) -> Target | None:

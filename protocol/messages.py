@@ -15,7 +15,7 @@ Name = Annotated[str, msgspec.Meta(min_length=1, max_length=256, pattern=r"^[^\x
 MediaType = Annotated[str, msgspec.Meta(max_length=128, pattern=r"^[\w.+-]+/[\w.+-]+(?!\n)$")]
 
 
-class State(msgspec.Struct, frozen=True, kw_only=True):
+class State(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Opaque provider state of a part (a signature, encrypted reasoning, an item id).
 
     It is valid only for the provider and wire that made it. `encode` returns it unchanged to the
@@ -28,7 +28,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     data: Any = None
 
 
-class Citation(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+class Citation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
     """A source that the model cites. `start` and `end` are offsets in the text part, in characters."""
 
     url: str | None = None
@@ -39,7 +39,9 @@ class Citation(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     end: int | None = None
 
 
-class TextPart(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="type", tag="text"):
+class TextPart(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, tag_field="type", tag="text"
+):
     """Text. `refusal` is true if the provider sent it as its refusal."""
 
     text: str
@@ -48,7 +50,9 @@ class TextPart(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="type"
     state: State | None = None
 
 
-class ImagePart(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="type", tag="image"):
+class ImagePart(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, tag_field="type", tag="image"
+):
     """An image: base64 `data` with its `media_type`, or a `url` (https, or a `data:` URL)."""
 
     data: str | None = None
@@ -57,7 +61,9 @@ class ImagePart(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="type
     detail: Literal["auto", "low", "high", "original"] | None = None
 
 
-class FilePart(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="type", tag="file"):
+class FilePart(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, tag_field="type", tag="file"
+):
     """A document: base64 `data` with its `media_type`, or a `url`."""
 
     data: str | None = None
@@ -66,14 +72,18 @@ class FilePart(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="type"
     name: PlainText | None = None
 
 
-class ReasoningPart(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="type", tag="reasoning"):
+class ReasoningPart(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, tag_field="type", tag="reasoning"
+):
     """What the model thought, as far as the provider shows it. `state` carries what it does not show."""
 
     content: str
     state: State | None = None
 
 
-class ToolCallPart(msgspec.Struct, frozen=True, tag_field="type", tag="tool_call", kw_only=True):
+class ToolCallPart(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="tool_call", kw_only=True
+):
     """A call that the model requests."""
 
     id: Annotated[str, msgspec.Meta(max_length=512)]
@@ -85,7 +95,9 @@ class ToolCallPart(msgspec.Struct, frozen=True, tag_field="type", tag="tool_call
     state: State | None = None
 
 
-class ToolResultPart(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="type", tag="tool_result"):
+class ToolResultPart(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, tag_field="type", tag="tool_result"
+):
     """The result of the tool call with this `id`."""
 
     id: Annotated[str, msgspec.Meta(max_length=512)]
@@ -93,7 +105,7 @@ class ToolResultPart(msgspec.Struct, frozen=True, omit_defaults=True, tag_field=
     is_error: bool = False
 
 
-class OpaquePart(msgspec.Struct, frozen=True, tag_field="type", tag="opaque", kw_only=True):
+class OpaquePart(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="opaque", kw_only=True):
     """A block specific to the provider that this protocol has no part for (a server tool, a compaction).
 
     A host keeps it in its place. The sidecar returns it unchanged to the provider that made it, and to no other.
@@ -106,14 +118,14 @@ class OpaquePart(msgspec.Struct, frozen=True, tag_field="type", tag="opaque", kw
 Part = TextPart | ImagePart | FilePart | ReasoningPart | ToolCallPart | ToolResultPart | OpaquePart
 
 
-class Message(msgspec.Struct, frozen=True, kw_only=True):
+class Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One turn. `content` is a string or a list of parts."""
 
     role: Literal["system", "user", "assistant", "tool"]
     content: str | list[Part]
 
 
-class Tool(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+class Tool(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
     """A function that the model may call. `parameters` is a JSON Schema of type `object`."""
 
     name: Annotated[str, msgspec.Meta(min_length=1, max_length=128, pattern=r"^[\w.:/-]+(?!\n)$")]
@@ -131,7 +143,7 @@ class ToolCall(msgspec.Struct, frozen=True, kw_only=True):
     arguments_text: str
 
 
-class Usage(msgspec.Struct, frozen=True, kw_only=True):
+class Usage(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The tokens of one answer, with one meaning for all providers. A count that was not reported is null, never 0."""
 
     input_tokens: int | None = None

@@ -43,7 +43,7 @@ Usd = (
 """US dollars, as a decimal string or a number."""
 
 
-class Envelope(msgspec.Struct, frozen=True, kw_only=True):
+class Envelope(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The fields that all requests share. `params` is decoded next, with the struct of the action."""
 
     id: Id | msgspec.UnsetType = msgspec.UNSET
@@ -54,14 +54,14 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True):
     """Limits the whole request, in milliseconds, queue and retries included."""
 
 
-class ClientInfo(msgspec.Struct, frozen=True, kw_only=True):
+class ClientInfo(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The name and version of the host."""
 
     name: Name
     version: Annotated[str, msgspec.Meta(max_length=64, pattern=r"^[^\x00-\x1f\x7f]*(?!\n)$")] = ""
 
 
-class Initialize(msgspec.Struct, frozen=True, kw_only=True):
+class Initialize(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Optional: who the host is, and which optional lines it wants."""
 
     protocol_version: int = 1
@@ -74,11 +74,11 @@ class Initialize(msgspec.Struct, frozen=True, kw_only=True):
     """Refuse unknown fields, naming the first one, instead of ignoring them."""
 
 
-class Nothing(msgspec.Struct, frozen=True):
+class Nothing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """No parameters."""
 
 
-class Cancel(msgspec.Struct, frozen=True, kw_only=True):
+class Cancel(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """End the request with this `id`."""
 
     id: Id
@@ -87,14 +87,14 @@ class Cancel(msgspec.Struct, frozen=True, kw_only=True):
 SettingValue = Annotated[str, msgspec.Meta(max_length=256, pattern=r"^[\x21-\x7e]*(?!\n)$")]
 
 
-class Deployment(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+class Deployment(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
     """A model that the user has under a name of its own."""
 
     base_model: SettingValue | None = None
     """The model's usual name, under which the catalogue knows it."""
 
 
-class Settings(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
     """The keys of a provider's table in the configuration, for this request only."""
 
     api_key: Secret | None = None
@@ -112,7 +112,7 @@ class Settings(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     deployments: dict[str, Deployment] = {}
 
 
-class ListModels(msgspec.Struct, frozen=True, kw_only=True):
+class ListModels(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """List the models of a provider."""
 
     refresh: bool = False
@@ -124,7 +124,7 @@ class ListModels(msgspec.Struct, frozen=True, kw_only=True):
     settings: Settings | None = None
 
 
-class Authenticate(msgspec.Struct, frozen=True, kw_only=True):
+class Authenticate(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Log in to a provider, report how it is authorized, test its credential, or log out. `login` returns a stream."""
 
     op: Literal["login", "status", "validate", "logout"]
@@ -134,13 +134,13 @@ class Authenticate(msgspec.Struct, frozen=True, kw_only=True):
     """For `login`: store the login that another program has left, if `logins` offers `existing`."""
 
 
-class NamedTool(msgspec.Struct, frozen=True):
+class NamedTool(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Force the tool with this name."""
 
     name: Name
 
 
-class ResponseFormat(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+class ResponseFormat(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
     """The format of the answer's text. `schema` applies to `json_schema`."""
 
     type: Literal["text", "json", "json_schema"]
@@ -149,7 +149,7 @@ class ResponseFormat(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=Tr
     strict: bool | None = None
 
 
-class ReasoningOptions(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+class ReasoningOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
     """How much to reason. `include`: false asks for no readable reasoning."""
 
     effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None = None
@@ -157,7 +157,7 @@ class ReasoningOptions(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=
     include: bool | None = None
 
 
-class Timeouts(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+class Timeouts(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
     """The timeouts of the phases, in milliseconds. An absent one keeps its default."""
 
     connect_ms: TimeoutMs | None = None
@@ -169,13 +169,13 @@ class Timeouts(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """Limits the whole request, like its `timeout`; the shorter of the two applies."""
 
 
-class Retry(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+class Retry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
     """How often to ask the same model in all; 1 never retries."""
 
     max_attempts: Annotated[int, msgspec.Meta(ge=1, le=5)] | None = None
 
 
-class Options(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
     """How to answer. If a model is known to refuse an option, the sidecar leaves it out, with a warning in `start`."""
 
     max_tokens: Annotated[int, msgspec.Meta(ge=1, le=100_000_000)] | None = None
@@ -205,7 +205,7 @@ class Options(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """Merged into the provider's request body, key by key at the top level, and sent unchanged."""
 
 
-class Chat(msgspec.Struct, frozen=True, kw_only=True):
+class Chat(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A conversation to answer."""
 
     model: Model
@@ -228,7 +228,7 @@ class ResumeChat(Chat, frozen=True, kw_only=True):
     """With `cursor`: the number of the last event received."""
 
 
-class CountTokens(msgspec.Struct, frozen=True, kw_only=True):
+class CountTokens(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Count the tokens of a prompt: either `messages`, with what `options` add to them, or `text` alone."""
 
     model: Model
@@ -242,7 +242,7 @@ class CountTokens(msgspec.Struct, frozen=True, kw_only=True):
     settings: Settings | None = None
 
 
-class CalculateCost(msgspec.Struct, frozen=True, kw_only=True):
+class CalculateCost(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Compute the cost of a usage at a given time."""
 
     model: Model
@@ -255,7 +255,7 @@ class CalculateCost(msgspec.Struct, frozen=True, kw_only=True):
     """The place, if it has a price of its own."""
 
 
-class UsageReport(msgspec.Struct, frozen=True, kw_only=True):
+class UsageReport(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Report past requests and their cost, from the ledger."""
 
     by: Annotated[

@@ -279,6 +279,8 @@ def _describe(defs: dict[str, Any]) -> None:
     """Put the docstrings of classes and the strings below fields into *defs*, each as one line."""
     docs = _field_docs()
     for name, schema in defs.items():
+        # Both sides ignore fields that they do not know.
+        schema.pop("additionalProperties", None)
         schema["description"] = " ".join(schema["description"].split())
         for field, own in schema["properties"].items():
             if text := docs.get(name, {}).get(field):

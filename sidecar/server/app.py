@@ -85,6 +85,8 @@ class App:
         lane = request.lane
         if lane.dropped:
             return
+        if request.warnings:
+            data = self._add_warnings(data, request.warnings)
         line: msgspec.Struct
         if isinstance(data, Done):
             line = Streamed(lane.id, True, True, lane.next_seq, data)  # noqa: FBT003 - wire fields
@@ -99,6 +101,17 @@ class App:
             self.fail(request, SidecarError("provider_error", UNWRITABLE_TEXT, reason="bad_event"))
             return
         self.requests.release(request)
+
+    def _add_warnings(self, data: object, warnings: list[Warn]) -> object:
+        """Return *data* with *warnings*, which become events if it has no place for them."""
+        from sidecar.server import unknown_fields
+
+        told = unknown_fields.add_warnings(data, warnings)
+        if told is not None:
+            return told
+        for warning in warnings:
+            self.warn(warning)
+        return data
 
     def fail(self, request: OpenRequest, error: SidecarError) -> None:
         """Write the terminal line of a *request* that failed, and free its id."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from protocol.replies import ReplyId
+from protocol.replies import ReplyId, Warn
 from protocol.requests import PARAMS, Envelope
 from sidecar.core.errors import SidecarError, invalid_request
 from sidecar.core.log import find_origin, log
@@ -26,8 +26,9 @@ def accept(app: App, line: bytes | TooLong) -> None:
     if isinstance(line, TooLong):
         app.refuse(framing.sniff_id(line.head), _make_too_long_error(line))
         return
+    unknown: list[str] = []
     try:
-        envelope = framing.decode_envelope(line)
+        envelope = framing.decode_envelope(line, unknown)
     except SidecarError as error:
         app.refuse(_find_id(line) if error.body.code != "parse_error" else None, error)
         return
@@ -35,7 +36,7 @@ def accept(app: App, line: bytes | TooLong) -> None:
         app.refuse(framing.sniff_id(line[: framing.SNIFF_BYTES]), _make_internal_error(error))
         return
     try:
-        _start(app, envelope, line)
+        _start(app, envelope, unknown)
     except SidecarError as error:
         app.refuse(None if error.body.code == "parse_error" else envelope.id, error)
     except Exception as error:  # noqa: BLE001 - nothing on stdin may end the process
@@ -69,7 +70,7 @@ def _find_id(line: bytes) -> ReplyId:
     return request_id
 
 
-def _start(app: App, envelope: Envelope, line: bytes) -> None:
+def _start(app: App, envelope: Envelope, unknown: list[str]) -> None:
     action = ACTIONS.get(envelope.action)
     if action is None:
         raise invalid_request(f"`action` must be one of: {', '.join(ACTIONS)}.", "action")
@@ -79,17 +80,19 @@ def _start(app: App, envelope: Envelope, line: bytes) -> None:
         raise _make_configuration_error(app.config_mistakes)
     if envelope.id in app.requests and (envelope.id is not msgspec.UNSET or isinstance(action, TaskAction)):
         raise make_duplicate_error(envelope.id)
-    params = framing.decode_params(envelope.params, PARAMS[envelope.action])
-    if app.session.strict:
-        _refuse_unknown(line, msgspec.structs.replace(envelope, params=params))
+    params = framing.decode_params(envelope.params, PARAMS[envelope.action], unknown)
+    warnings = _find_warnings(app, envelope.action, unknown) if unknown else []
     if isinstance(action, ImmediateAction):
         app.reply(envelope.id, action.handler(app, params))
+        for warning in warnings:
+            app.warn(warning)
         return
     if len(app.requests) >= MAX_OPEN:
         raise SidecarError(
             "queue_full", f"{MAX_OPEN} requests are open. Wait until one of them ends.", retry_after_ms=1000
         )
     request = OpenRequest(envelope, app.write_queue.open_lane(envelope.id), streams=action.streams)
+    request.warnings = warnings
     app.requests.register(request)
     if envelope.timeout is not None:
         request.state.limit(envelope.timeout)
@@ -100,10 +103,16 @@ def _start(app: App, envelope: Envelope, line: bytes) -> None:
     app.tasks.start_soon(_run, app, request, action, params)
 
 
-def _refuse_unknown(line: bytes, known: Envelope) -> None:
-    unknown = next(framing.find_unknown_fields(msgspec.json.decode(line), known), None)
-    if unknown:
-        raise invalid_request(f"`{unknown}` is not a field of {known.action}.", unknown)
+def _find_warnings(app: App, action: str, unknown: list[str]) -> list[Warn]:
+    """Return what to tell a host of *unknown* fields.
+
+    Raises: SidecarError `invalid_request` if it has asked for that.
+    """
+    from sidecar.server import unknown_fields
+
+    if app.session.strict:
+        raise invalid_request(f"`{unknown[0]}` is not a field of {action}.", unknown[0])
+    return unknown_fields.make_warnings(action, unknown)
 
 
 async def _run(app: App, request: OpenRequest, action: TaskAction, params: msgspec.Struct) -> None:

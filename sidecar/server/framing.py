@@ -105,6 +105,13 @@ class LineDecoder:
 
 
 _envelope = msgspec.json.Decoder(Envelope)
+
+
+class _OpenEnvelope(Envelope, frozen=True, forbid_unknown_fields=False, kw_only=True):
+    """An envelope that may have other fields."""
+
+
+_open_envelope = msgspec.json.Decoder(_OpenEnvelope)
 _HUGE_EXPONENT = re.compile(rb"\d[eE]\+?\d{3}")
 
 MAX_NUMBER_CHECK_BYTES = 1024 * 1024
@@ -136,8 +143,8 @@ def _check_depth(line: bytes) -> None:
             raise RecursionError
 
 
-def decode_envelope(line: bytes) -> Envelope:
-    """Return the envelope of one line.
+def decode_envelope(line: bytes, unknown: list[str] | None = None) -> Envelope:
+    """Return the envelope of one line, and add the keys that it should not have to *unknown*.
 
     Raises: SidecarError `parse_error` if the line is not JSON in UTF-8, `invalid_request` if it is JSON but not a
     request. The message names the field and never its value.
@@ -149,20 +156,42 @@ def decode_envelope(line: bytes) -> Envelope:
             _check_depth(line)
         if len(line) <= MAX_NUMBER_CHECK_BYTES and _HUGE_EXPONENT.search(line):
             msgspec.json.decode(line)
-        return _envelope.decode(line)
+        try:
+            return _envelope.decode(line)
+        except msgspec.ValidationError as error:
+            if "unknown field" not in str(error):
+                raise
+            return _decode_open_envelope(line, [] if unknown is None else unknown)
     except msgspec.ValidationError as error:
         raise _make_envelope_error(error, line) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise make_parse_error(error) from None
 
 
-def decode_params(raw: bytes | msgspec.Raw, kind: type[T]) -> T:
-    """Return *raw* as a struct of *kind*.
+def _decode_open_envelope(line: bytes, unknown: list[str]) -> Envelope:
+    # Most hosts never need it.
+    from sidecar.server import lenient
+
+    envelope = _open_envelope.decode(line)
+    unknown += lenient.find_unknown_keys(line, Envelope)
+    return envelope
+
+
+def decode_params(raw: bytes | msgspec.Raw, kind: type[T], unknown: list[str] | None = None) -> T:
+    """Return *raw* as a struct of *kind*, and add the paths of the fields that it does not have to *unknown*.
 
     Raises: SidecarError `parse_error`, or `invalid_request` whose path begins with `params`.
     """
     try:
-        return _decoder(kind).decode(raw)
+        try:
+            return _decoder(kind).decode(raw)
+        except msgspec.ValidationError as error:
+            # Most hosts never need it.
+            from sidecar.server import lenient
+
+            if not lenient.may_help(raw, error):
+                raise
+            return lenient.convert_params(raw, kind, [] if unknown is None else unknown)
     except msgspec.ValidationError as error:
         raise make_validation_error(error, "params", kind) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -227,24 +256,6 @@ def _parse_id(token: bytes) -> int | str | None:
     except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError):
         return None
     return request_id
-
-
-_PLAIN_KEY = re.compile(r"[\w$@-]{1,64}", re.ASCII)
-
-
-def find_unknown_fields(given: object, known: object, path: str = "") -> Iterator[str]:
-    """Yield the paths of the keys in *given* that are no fields of *known*, the struct that was decoded from it."""
-    if isinstance(given, dict) and isinstance(known, msgspec.Struct):
-        tag = known.__struct_config__.tag_field
-        for key, value in given.items():
-            place = f"{path}.{key if _PLAIN_KEY.fullmatch(key) else '…'}".removeprefix(".")
-            if key in known.__struct_fields__:
-                yield from find_unknown_fields(value, getattr(known, key), place)
-            elif key != tag:
-                yield place
-    elif isinstance(given, list) and isinstance(known, list):
-        for index, (a, b) in enumerate(zip(given, known, strict=True)):
-            yield from find_unknown_fields(a, b, f"{path}[{index}]")
 
 
 encoder = msgspec.json.Encoder()

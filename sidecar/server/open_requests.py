@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import anyio
 import msgspec
 
+from protocol.replies import Warn
 from protocol.requests import Envelope
 from sidecar.core.errors import SidecarError, invalid_request
 from sidecar.core.request_state import CancelReason, RequestState
@@ -19,7 +20,7 @@ Key = int | str | msgspec.UnsetType
 class OpenRequest:
     """One open request."""
 
-    __slots__ = ("checked_seq", "envelope", "lane", "silent_since", "state", "status_at", "streams")
+    __slots__ = ("checked_seq", "envelope", "lane", "silent_since", "state", "status_at", "streams", "warnings")
 
     def __init__(self, envelope: Envelope, lane: Lane, *, streams: bool = False) -> None:
         self.envelope = envelope
@@ -27,6 +28,8 @@ class OpenRequest:
         self.state = RequestState(envelope.action, envelope.provider)
         self.streams = streams
         """Whether the lane takes chunks of a chat, such as `status`."""
+        self.warnings: list[Warn] = []
+        """What the answer says of the request itself, before its own warnings."""
         self.checked_seq = 0
         """The lane's `next_seq` at the last check of `sidecar.server.heartbeat`."""
         self.silent_since = self.status_at = self.state.started

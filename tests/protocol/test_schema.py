@@ -147,7 +147,6 @@ REQUESTS: list[tuple[dict[str, Any], bool]] = [
     ({"id": None, "action": "ping"}, False),
     ({"id": 1}, False),
     ({"id": 1, "action": "dance"}, False),
-    ({"id": 1, "action": "ping", "params": None}, False),
     ({"id": 1, "action": "ping", "timeout": 0}, False),
     ({"id": 1, "action": "ping", "timeout": None}, True),
     ({"id": 1, "action": "ping", "timeout": 86_400_001}, False),

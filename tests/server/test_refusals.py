@@ -58,9 +58,8 @@ WRONG: list[tuple[Object, str | None]] = [
     ({"action": "ping", "timeout": -1}, "timeout"),
     ({"action": "ping", "timeout": 10**12}, "timeout"),
     # the params
-    ({"action": "ping", "params": []}, "params"),
+    ({"action": "ping", "params": [1]}, "params"),
     ({"action": "ping", "params": MARK}, "params"),
-    ({"action": "ping", "params": None}, "params"),
     ({"action": "cancel"}, "params.id"),
     ({"action": "cancel", "params": {"id": {"x": MARK}}}, "params.id"),
     ({"action": "initialize", "params": {"protocol_version": 2}}, "params.protocol_version"),

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from protocol.replies import Chunk, Done, Status
+from protocol.replies import Chunk, Done, Start, Status
 from protocol.requests import Chat, ResumeChat
 from sidecar.generation import resume as resumption
 from sidecar.generation import run
@@ -51,8 +51,20 @@ class StreamSink:
         self._app = app
         self._request = request
         self._complete = complete
-        self.send = request.lane.send
+        self.send: Callable[[Sequence[Chunk]], None] = self._send_first if request.warnings else request.lane.send
         self.wait_for_room = request.lane.wait_for_room
+
+    def _send_first(self, chunks: Sequence[Chunk]) -> None:
+        """Add the warnings about the request to `start`, then get out of the way."""
+        told = [
+            msgspec.structs.replace(each, warnings=[*self._request.warnings, *each.warnings])
+            if isinstance(each, Start)
+            else each
+            for each in chunks
+        ]
+        if any(isinstance(each, Start) for each in chunks):
+            self.send = self._request.lane.send
+        self._request.lane.send(told)
 
     @property
     def full(self) -> bool:

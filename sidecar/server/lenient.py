@@ -1,0 +1,121 @@
+"""Values that a struct does not take at once, as many languages write them. [pure]
+
+Their encoders write null for a field that is not set, and `[]` for an object without keys. Both are taken, and
+fields that do not exist are left out and named. Only a line that cannot be decoded as it is comes here.
+"""
+
+import re
+from functools import cache
+from typing import Any, NamedTuple, TypeVar
+
+import msgspec
+from msgspec import inspect
+
+T = TypeVar("T", bound=msgspec.Struct)
+
+_NULL_OR_EMPTY = re.compile(rb"null|\[[ \t]*\]")
+_PLAIN_KEY = re.compile(r"[\w$@-]{1,64}", re.ASCII)
+
+
+class _Place(NamedTuple):
+    """A step of a path, which is written only if it is to be shown."""
+
+    parent: "_Place | None"
+    step: str | int
+
+    def __str__(self) -> str:
+        before = "" if self.parent is None else str(self.parent)
+        if isinstance(self.step, int):
+            return f"{before}[{self.step}]"
+        return f"{before}.{self.step if _PLAIN_KEY.fullmatch(self.step) else '…'}".removeprefix(".")
+
+
+def may_help(raw: bytes | msgspec.Raw, error: msgspec.ValidationError) -> bool:
+    """Whether *raw*, which was refused with *error*, may be taken by `convert_params`."""
+    return "unknown field" in str(error) or _NULL_OR_EMPTY.search(memoryview(raw)) is not None
+
+
+def convert_params(raw: bytes | msgspec.Raw, kind: type[T], unknown: list[str]) -> T:
+    """Return the JSON *raw* as a struct of *kind*, and add the paths of the fields that there are not to *unknown*.
+
+    A null means that an optional field, or *raw* itself, is absent. `[]` is taken for an empty object.
+
+    Raises: msgspec.ValidationError.
+    """
+    value = msgspec.json.decode(raw, type=dict[str, msgspec.Raw] | list[msgspec.Raw] | None)
+    if not isinstance(value, dict):
+        return msgspec.convert(value or {}, kind)
+    # Of a long conversation only what is wrong is looked at one by one.
+    taken = {key: _decode_field(kind, key, item) for key, item in value.items()}
+    good = {key: each for key, each in taken.items() if each is not _WRONG}
+    wrong = {key: msgspec.json.decode(value[key]) for key, each in taken.items() if each is _WRONG}
+    tidied = _tidy_object(wrong, kind, _Place(None, "params"), unknown)
+    return msgspec.convert(good | tidied, kind)
+
+
+_WRONG = object()
+
+
+def _decode_field(kind: type[msgspec.Struct], key: str, raw: msgspec.Raw) -> object:
+    decoder = _find_decoders(kind).get(key)
+    try:
+        return decoder.decode(raw) if decoder else _WRONG
+    except msgspec.ValidationError:
+        return _WRONG
+
+
+@cache
+def _find_decoders(kind: type[msgspec.Struct]) -> dict[str, msgspec.json.Decoder[Any]]:
+    return {field.encode_name: msgspec.json.Decoder(field.type) for field in msgspec.structs.fields(kind)}
+
+
+def find_unknown_keys(line: bytes, kind: type[msgspec.Struct]) -> list[str]:
+    """Return the keys of the JSON object *line* that are no fields of *kind*."""
+    known = kind.__struct_fields__
+    fields = msgspec.json.decode(line, type=dict[str, msgspec.Raw])
+    return [str(_Place(None, key)) for key, value in fields.items() if key not in known and bytes(value) != b"null"]
+
+
+def _tidy(value: object, kind: inspect.Type, place: _Place, unknown: list[str]) -> object:
+    kinds = kind.types if isinstance(kind, inspect.UnionType) else (kind,)
+    if isinstance(value, list):
+        return _tidy_list(value, kinds, place, unknown)
+    if isinstance(value, dict):
+        for each in kinds:
+            if isinstance(each, inspect.StructType) and each.tag == (each.tag_field and value.get(each.tag_field)):
+                return _tidy_object(value, each.cls, place, unknown)
+            if isinstance(each, inspect.DictType) and not isinstance(each.value_type, inspect.AnyType):
+                return {key: _tidy(item, each.value_type, _Place(place, key), unknown) for key, item in value.items()}
+    return value
+
+
+def _tidy_list(value: list[Any], kinds: tuple[inspect.Type, ...], place: _Place, unknown: list[str]) -> object:
+    for each in kinds:
+        if isinstance(each, inspect.ListType):
+            item_type = each.item_type
+            return [_tidy(item, item_type, _Place(place, index), unknown) for index, item in enumerate(value)]
+    takes_object = any(isinstance(each, inspect.StructType | inspect.DictType) for each in kinds)
+    return {} if takes_object and not value else value
+
+
+def _tidy_object(
+    value: dict[str, Any], kind: type[msgspec.Struct], place: _Place, unknown: list[str]
+) -> dict[str, Any]:
+    fields = _list_fields(kind)
+    tidied = {}
+    for key, item in value.items():
+        field = fields.get(key)
+        if field is None:
+            if key == kind.__struct_config__.tag_field:
+                tidied[key] = item
+            elif item is not None:
+                unknown.append(str(_Place(place, key)))
+        elif item is not None or field.required:
+            tidied[key] = _tidy(item, field.type, _Place(place, key), unknown)
+    return tidied
+
+
+@cache
+def _list_fields(cls: type[msgspec.Struct]) -> dict[str, inspect.Field]:
+    kind = inspect.type_info(cls)
+    return {field.encode_name: field for field in kind.fields} if isinstance(kind, inspect.StructType) else {}

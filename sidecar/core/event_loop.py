@@ -4,7 +4,9 @@ The one home of asyncio. anyio would wait for its worker threads, and a process 
 """
 
 import asyncio
+import os
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from contextvars import copy_context
@@ -44,6 +46,16 @@ def allow_many_lookups() -> None:
     from concurrent.futures import ThreadPoolExecutor  # Only a request needs it.
 
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(MAX_LOOKUPS, "lookup"))
+
+
+def exit_after(seconds: float, code: int) -> None:
+    """End the process after *seconds*, even if the loop does not turn any more. For signal handlers too."""
+
+    def end() -> None:
+        time.sleep(seconds)
+        os._exit(code)
+
+    threading.Thread(target=end, name="exit", daemon=True).start()
 
 
 def wait_in_thread(wait: Callable[[], object], then: Callable[[object], object]) -> None:

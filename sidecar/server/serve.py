@@ -42,6 +42,9 @@ GC_THRESHOLDS = (20_000, 10, 10)
 """The thresholds of the garbage collector. With the default ones it keeps scanning everything that a thousand streams
 hold, and each scan stops all of them for 0.2 s."""
 
+STUCK_SECONDS = 2.0
+"""How long after a signal, or the end of the parent, a process whose loop does not turn is ended all the same."""
+
 LAST_WRITE_SECONDS = 0.02
 """How long a second signal waits for a running write."""
 
@@ -146,9 +149,14 @@ def _watch_parent(parent: platforms.Parent, finished: anyio.Event) -> None:
         if parent.is_gone():
             finished.set()
 
+    def handle(*_: object) -> None:
+        if parent.is_gone():
+            event_loop.exit_after(STUCK_SECONDS, 0)
+        call_in_loop(check)
+
     def request_signal() -> None:
         if platforms.PARENT_SIGNAL:
-            signal.signal(platforms.PARENT_SIGNAL, lambda *_: call_in_loop(check))
+            signal.signal(platforms.PARENT_SIGNAL, handle)
             platforms.request_parent_signal()
             # It may have ended just before.
             check()
@@ -171,6 +179,7 @@ def _handle_signals(app: App, output: stdio.Output) -> None:
         if app.leaving:
             output.wait_until_written(LAST_WRITE_SECONDS)
             os._exit(0)
+        event_loop.exit_after(STUCK_SECONDS, 0)
         call_in_loop(app.leave)
 
     for number in platforms.LEAVE_SIGNALS:

@@ -331,3 +331,37 @@ def test_with_a_broken_configuration_shutdown_ends_the_process(tmp_path: Path) -
         assert "nowhere.toml" in sidecar.ask("ping")["error"]["message"]
         assert sidecar.ask("shutdown")["data"] == {"shutting_down": True}
         sidecar.exit()
+
+
+BUSY = """
+import time
+from sidecar.server.handlers import control
+
+def spin(app, params):
+    while True:
+        pass
+
+control.ping = spin
+from sidecar.__main__ import main
+main()
+"""
+
+
+@process_probes.posix_only
+def test_a_signal_ends_a_process_whose_loop_does_not_turn(tmp_path: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", BUSY],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env=environment(tmp_path),
+        cwd=ROOT,
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(b'{"id":1,"action":"nothing"}\n')
+        process.stdin.flush()
+        assert b"invalid_request" in process.stdout.readline()
+        process.stdin.write(b'{"id":2,"action":"ping"}\n')
+        process.stdin.flush()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == 0

@@ -1,6 +1,6 @@
-"""What an answer has used and cost: by the provider's word, else by its usage, else by an estimate.
+"""What an answer has used and cost: as the provider reports it, else by its usage, else by an estimate.
 
-Must not know wires, streams or where prices come from.
+Must not know wires, or where prices come from.
 """
 
 from typing import Any
@@ -22,16 +22,16 @@ def price_usage(target: Target, chat: Chat, usage: Usage | None) -> dict[str, An
 
 
 def price_outcome(target: Target, chat: Chat, outcome: Outcome, limits: LimitWatch | None) -> dict[str, Any]:
-    """Return the `cost` object of an answer that has ended."""
+    """Return the `cost` object of a complete answer."""
     if outcome.provider_cost_usd is not None:
         return pricing.price_reported(target, outcome.provider_cost_usd)
-    if limits is None or not limits.has_ended:
+    if limits is None or not limits.has_ended_stream:
         return price_usage(target, chat, outcome.usage)
     return _mark_estimated(price_usage(target, chat, limits.usage))
 
 
 def price_partial(target: Target, chat: Chat, stream: ResponseStream) -> dict[str, Any] | None:
-    """Return the `cost` object of an answer as far as it has come, None where nothing is known of it."""
+    """Return the `cost` object of an answer so far, or None while nothing is known."""
     if stream.provider_cost_usd is not None:
         return pricing.price_reported(target, stream.provider_cost_usd)
     usage, uncounted = stream.usage, stream.uncounted_chars
@@ -42,13 +42,13 @@ def price_partial(target: Target, chat: Chat, stream: ResponseStream) -> dict[st
 
 
 def read_usage(stream: ResponseStream) -> Usage | None:
-    """Return the usage so far, without an output count that is older than the output."""
+    """Return the usage so far, without an output count that is out of date."""
     usage = stream.usage
     return msgspec.structs.replace(usage, output_tokens=None) if usage and stream.uncounted_chars else usage
 
 
 def count_tokens(usage: Usage | None) -> int:
-    """Return the tokens of *usage*, prompt and answer; 0 where it is unknown."""
+    """Return the tokens of *usage*, prompt and answer; 0 if it is unknown."""
     return (usage.input_tokens or 0) + (usage.output_tokens or 0) if usage else 0
 
 

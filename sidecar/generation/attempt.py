@@ -1,6 +1,6 @@
 """One attempt at one provider: encode → authorize → send → decode → sink.
 
-Knows the order of the steps and when a request counts as delivered. Must not know any wire, scheme or provider, nor
+Knows the order of the steps and when a request counts as delivered. Must not know any wire, scheme or provider, or
 whether there will be another attempt.
 """
 
@@ -62,35 +62,35 @@ class _Attempt(NamedTuple):
     sink: Sink
     limits: LimitWatch | None
     timeouts: ChatTimeouts
-    began: float
+    began_at: float
 
     @property
     def progress(self) -> Progress:
-        """How far the request has come."""
+        """The progress of the request."""
         return self.state.progress
 
 
 async def answer(up: Upstream, state: RequestState, plan: ChatPlan, turn: Turn, sink: Sink) -> None:
-    """Ask once and give every chunk to *sink*, the last one once the provider has said its last word.
+    """Ask once and send every chunk to *sink*, the last one after the provider's terminal marker.
 
-    Raises: SidecarError with whatever keeps the chat from its end.
+    Raises: SidecarError if the answer does not become complete.
     """
     route, chat = plan.target.route, plan.chat
     wire, is_background = registry.load(route.wire), background_responses.is_background(chat)
     encoded = background_responses.encode_request(plan) if is_background else wire.encode(chat, route)
-    request = plan.reshape(encoded.request)
-    limits, cautions = request_limits.watch_limits(
+    request = plan.adapt_request(encoded.request)
+    limits, limit_warnings = request_limits.watch_limits(
         chat, partial(pricing.calculate_usd, plan.target, chat.options.provider_options)
     )
     timeouts = choose_timeouts(plan.target, chat.options.timeouts)
-    this = _Attempt(state, plan, turn, sink, limits, timeouts, time.monotonic())
-    this.progress.tries += 1
+    attempt = _Attempt(state, plan, turn, sink, limits, timeouts, time.monotonic())
+    attempt.progress.tries += 1
     with attempts.record(up.ledger, state, "chat", route.provider, route.model) as recorded:
-        async with await _send(up, this, request) as arrived:
+        async with await _send(up, attempt, request) as reply:
             folder = up.config.record_dir
-            response = arrived
+            response = reply
             if folder:
-                response = recorder.tee(folder, chat, route, request, arrived, this.progress.secrets)
+                response = recorder.record_response(folder, chat, route, request, reply, attempt.progress.secrets)
             turn.learn_limits(response.headers, plan.target.row.rate_limit_headers)
             await check_status(response, wire.classify)
             turn.report_accepted()
@@ -98,159 +98,161 @@ async def answer(up: Upstream, state: RequestState, plan: ChatPlan, turn: Turn, 
                 provider=route.provider,
                 model=route.model,
                 request_id=read_request_id(response.headers),
-                warnings=[*plan.warnings, *encoded.warnings, *cautions],
+                warnings=[*plan.warnings, *encoded.warnings, *limit_warnings],
             )
             headers_ms = state.elapsed_ms
             stream = ResponseStream(wire, route, response.headers)
             read = _read_background if is_background else _read_response
-            outcome = await read(up, this, stream, response, start)
-            done = await _make_done(this, start, outcome, headers_ms)
+            outcome = await read(up, attempt, stream, response, start)
+            done = await _make_done(attempt, start, outcome, headers_ms)
             recorded.succeed(done.finish_reason, done.usage, done.cost)
             if plan.reservation is not None:
-                # The cost itself counts from here on.
+                # From here on the cost itself counts.
                 plan.reservation.release()
             turn.report_tokens(accounting.count_tokens(outcome.usage))
             sink.finish(done)
-            if limits is None or not limits.has_ended:
-                # A stream that its request's own limits have ended goes on without us.
+            if limits is None or not limits.has_ended_stream:
+                # A stream that a limit has ended would go on for long.
                 await drain(response)
 
 
-async def _send(up: Upstream, this: _Attempt, request: HttpRequest) -> AbstractAsyncContextManager[Response]:
-    target, chat = this.plan.target, this.plan.chat
+async def _send(up: Upstream, attempt: _Attempt, request: HttpRequest) -> AbstractAsyncContextManager[Response]:
+    target, chat = attempt.plan.target, attempt.plan.chat
     if target.row.transport == "replay":
         return replay.send(up.config, target.route)
     call = msgspec.structs.replace(make_call(up, target), request=request, chat=chat)
     authorized = await authorize.make_headers(call)
-    this.progress.secrets = authorized.list_secrets()
+    attempt.progress.secrets = authorized.list_secrets()
     return up.http.send(
-        request, authorized.headers, this.timeouts.for_http, this.progress, budget=this.turn.retry_budget
+        request, authorized.headers, attempt.timeouts.for_http, attempt.progress, budget=attempt.turn.retry_budget
     )
 
 
 async def _read_response(
     up: Upstream,  # noqa: ARG001 - as for a background response
-    this: _Attempt,
+    attempt: _Attempt,
     stream: ResponseStream,
     response: Response,
     start: Start,
 ) -> Outcome:
     """Read an answer that ends with its connection."""
     try:
-        return await _read_answer(this, stream, response.body, start)
+        return await _read_answer(attempt, stream, response.body, start)
     except BaseException:
-        if this.progress.delivered and not this.state.is_cancelled_by_host:
-            _keep_partial(this, stream)
+        if attempt.progress.delivered and not attempt.state.is_cancelled_by_host:
+            _keep_partial(attempt, stream)
         raise
 
 
 async def _read_background(
-    up: Upstream, this: _Attempt, stream: ResponseStream, response: Response, start: Start
+    up: Upstream, attempt: _Attempt, stream: ResponseStream, response: Response, start: Start
 ) -> Outcome:
-    """Read an answer that its provider goes on with whoever listens, over as many connections as it takes."""
-    stream.skip_until = background_responses.find_last_seen(this.plan.chat)
+    """Read an answer that its provider continues whoever listens, over as many connections as it takes."""
+    stream.skip_until = background_responses.find_last_seen(attempt.plan.chat)
     try:
-        async with background_responses.follow(up, this.state, this.plan, stream, response) as body:
-            outcome = await _read_answer(this, stream, body, start)
+        async with background_responses.open_body(up, attempt.state, attempt.plan, stream, response) as body:
+            outcome = await _read_answer(attempt, stream, body, start)
     except BaseException:
-        if this.progress.delivered and not background_responses.is_unwanted(this.state, this.plan.chat):
-            _keep_partial(this, stream)
+        if attempt.progress.delivered and not background_responses.is_abandoned(attempt.state, attempt.plan.chat):
+            _keep_partial(attempt, stream)
         raise
     return outcome
 
 
-def _keep_partial(this: _Attempt, stream: ResponseStream) -> None:
-    """Keep what has come of an answer that broke off, and how to go on with it."""
-    partial_message = stream.partial()
-    this.progress.partial = partial_message
-    this.progress.resume = resume.choose_resume(this.plan.target.route, this.plan.chat, partial_message, stream.cursor)
+def _keep_partial(attempt: _Attempt, stream: ResponseStream) -> None:
+    """Keep what was received of an interrupted answer, and how to resume it."""
+    partial_message = stream.build_partial()
+    attempt.progress.partial = partial_message
+    attempt.progress.resume = resume.choose_resume(
+        attempt.plan.target.route, attempt.plan.chat, partial_message, stream.cursor
+    )
 
 
-async def _read_answer(this: _Attempt, stream: ResponseStream, body: AsyncIterator[bytes], start: Start) -> Outcome:
-    """Decode the body and give its chunks to the sink as they come, whatever happens."""
+async def _read_answer(attempt: _Attempt, stream: ResponseStream, body: AsyncIterator[bytes], start: Start) -> Outcome:
+    """Decode the body and send its chunks to the sink as they come, even those before a failure."""
     out: list[Chunk] = [start]
-    target, chat = this.plan.target, this.plan.chat
+    target, chat = attempt.plan.target, attempt.plan.chat
     try:
-        reached = await _read_until_finished(this, stream, body, out)
+        reached = await _read_until_finished(attempt, stream, body, out)
         if reached is None:
             outcome = stream.end(out)
-            this.turn.report_success()
+            attempt.turn.report_success()
         else:
-            outcome = _make_cut_outcome(this, stream, reached, start)
+            outcome = _make_cut_outcome(attempt, stream, reached, start)
     finally:
-        this.progress.usage = accounting.read_usage(stream)
-        this.progress.cost = accounting.price_partial(target, chat, stream)
-        _deliver(this, out)
-    # A start that nothing followed is still due.
-    this.sink.send(out)
+        attempt.progress.usage = accounting.read_usage(stream)
+        attempt.progress.cost = accounting.price_partial(target, chat, stream)
+        _deliver(attempt, out)
+    # A start without any content was held back.
+    attempt.sink.send(out)
     return outcome
 
 
 async def _read_until_finished(
-    this: _Attempt, stream: ResponseStream, body: AsyncIterator[bytes], out: list[Chunk]
+    attempt: _Attempt, stream: ResponseStream, body: AsyncIterator[bytes], out: list[Chunk]
 ) -> str | None:
-    """Read until the stream is finished and return None, or the option whose limit was reached before."""
-    sink, limits, longest_seconds = this.sink, this.limits, this.timeouts.progress
-    advanced = time.monotonic()
+    """Read until the stream is finished and return None, or return the option whose limit was reached before that."""
+    sink, limits, timeout_seconds = attempt.sink, attempt.limits, attempt.timeouts.progress
+    progressed_at = time.monotonic()
     async for data in body:
         stream.feed(data, out)
         reached = limits.find_reached_limit(out, stream.usage) if limits else None
-        if _deliver(this, out):
-            advanced = time.monotonic()
-        elif time.monotonic() - advanced > longest_seconds:
+        if _deliver(attempt, out):
+            progressed_at = time.monotonic()
+        elif time.monotonic() - progressed_at > timeout_seconds:
             raise SidecarError("timeout", "The provider is alive but sends no content.", phase="progress")
         if stream.finished:
             return None
         if reached:
             return reached
         if sink.full:
-            this.progress.held_up = True
+            attempt.progress.held_up = True
             await sink.wait_for_room()
-            advanced = time.monotonic()
+            progressed_at = time.monotonic()
     return None
 
 
-def _deliver(this: _Attempt, out: list[Chunk]) -> bool:
-    """Give *out* to the sink and empty it, and return whether there was anything to give.
+def _deliver(attempt: _Attempt, out: list[Chunk]) -> bool:
+    """Send *out* to the sink, empty it, and return whether anything was sent.
 
-    A start alone is held back, for it binds the host to this attempt.
+    A start alone is held back: after it no other attempt could be made.
     """
     if not out:
         return False
-    progress = this.progress
+    progress = attempt.progress
     if not progress.delivered:
         if len(out) == 1:
             return False
         progress.delivered = True
-        progress.first_chunk_ms = this.state.elapsed_ms
-        this.turn.report_success()
-    this.sink.send(out)
+        progress.first_chunk_ms = attempt.state.elapsed_ms
+        attempt.turn.report_success()
+    attempt.sink.send(out)
     out.clear()
     return True
 
 
-def _make_cut_outcome(this: _Attempt, stream: ResponseStream, reached: str, start: Start) -> Outcome:
-    """Return the outcome of a stream that goes on without us, for a limit of its request was *reached*."""
+def _make_cut_outcome(attempt: _Attempt, stream: ResponseStream, reached: str, start: Start) -> Outcome:
+    """Return the outcome of a stream that is left because a limit of the request was *reached*."""
     usage = stream.usage
-    if this.limits is not None:
-        this.limits.has_ended = True
-        usage = this.limits.drop_stale_output_count(usage)
+    if attempt.limits is not None:
+        attempt.limits.has_ended_stream = True
+        usage = attempt.limits.drop_stale_output_count(usage)
     return Outcome(
         finish_reason="length",
         provider_finish_reason=reached,
         usage=usage,
-        message=stream.partial(),
+        message=stream.build_partial(),
         model=start.model,
     )
 
 
-async def _make_done(this: _Attempt, start: Start, outcome: Outcome, headers_ms: int) -> Done:
-    plan, progress, elapsed_ms = this.plan, this.progress, this.state.elapsed_ms
-    cost = accounting.price_outcome(plan.target, plan.chat, outcome, this.limits)
+async def _make_done(attempt: _Attempt, start: Start, outcome: Outcome, headers_ms: int) -> Done:
+    plan, progress, elapsed_ms = attempt.plan, attempt.progress, attempt.state.elapsed_ms
+    cost = accounting.price_outcome(plan.target, plan.chat, outcome, attempt.limits)
     succeeded = Attempt(
         provider=start.provider,
         model=start.model,
-        ms=int((time.monotonic() - this.began) * 1000),
+        ms=int((time.monotonic() - attempt.began_at) * 1000),
         usage=outcome.usage,
         cost=cost,
     )

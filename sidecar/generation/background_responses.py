@@ -1,7 +1,7 @@
-"""Background responses, which their provider goes on with whoever listens.
+"""Background responses, which their provider continues whoever listens.
 
-Resumed where the connection broke, cancelled at the provider where nobody wants them. Must not know any wire or
-provider.
+They are resumed after a broken connection, and cancelled at the provider if nobody wants them. Must not know any wire
+or provider.
 """
 
 from collections.abc import AsyncGenerator, AsyncIterator
@@ -26,21 +26,21 @@ from sidecar.wires import registry
 from sidecar.wires.shared.types import ContinuingWire, Cursor, Encoded
 
 MAX_RECONNECTS = 3
-"""Connections made for one answer after the first has broken."""
+"""How many further connections one answer may take."""
 
 RECONNECT_SECONDS = 0.5
-"""The delay before the second of them; before the third it is twice as long."""
+"""The delay before the second of them. The first comes at once, and before the third the delay doubles."""
 
 CANCEL_SECONDS = 5.0
 
 
 def is_background(chat: Chat) -> bool:
-    """Return whether the provider goes on with the answer to *chat* by itself."""
+    """Return whether the provider continues the answer to *chat* by itself."""
     return chat.options.provider_options.get("background") is True or _is_resumed(chat)
 
 
 def encode_request(plan: ChatPlan) -> Encoded:
-    """Return the request of *plan*: for a new answer, or for all of one that has begun before.
+    """Return the request of *plan*: for a new answer, or for all events of one that began earlier.
 
     Raises: SidecarError `invalid_request`.
     """
@@ -51,7 +51,7 @@ def encode_request(plan: ChatPlan) -> Encoded:
 
 
 def find_last_seen(chat: Chat) -> int | None:
-    """Return the number of the last event that the host has seen, for an answer that is resumed."""
+    """Return the number of the last event that the host has seen, or None for a new answer."""
     return chat.starting_after if isinstance(chat, ResumeChat) and _is_resumed(chat) else None
 
 
@@ -66,12 +66,12 @@ def _load_continuing_wire(wire: str) -> ContinuingWire:
     return cast("ContinuingWire", module)
 
 
-async def _read_on(
+async def _read_across_connections(
     up: Upstream, state: RequestState, plan: ChatPlan, stream: ResponseStream, response: Response
 ) -> AsyncGenerator[bytes, None]:
-    """Yield the body of *response* and, where it breaks off, the rest from other connections.
+    """Yield the body of *response* and, after a break, the rest from further connections.
 
-    Raises: SidecarError as the last of them failed.
+    Raises: SidecarError as the last connection failed.
     """
     failure: SidecarError | None = None
     timeouts = choose_timeouts(plan.target, plan.chat.options.timeouts).for_http
@@ -80,11 +80,11 @@ async def _read_on(
             yield data
     except SidecarError as error:
         failure = error
-    for times in range(MAX_RECONNECTS):
+    for number in range(MAX_RECONNECTS):
         cursor = stream.cursor
         if stream.finished or cursor is None:
             break
-        await anyio.sleep(RECONNECT_SECONDS * times)
+        await anyio.sleep(RECONNECT_SECONDS * number)
         stream.expect_new_connection()
         wire, route = _load_continuing_wire(plan.target.route.wire), plan.target.route
         request = wire.continue_request(route, cursor.response_id, cursor.sequence)
@@ -106,45 +106,45 @@ async def _authorize(up: Upstream, plan: ChatPlan, request: HttpRequest) -> dict
 
 
 @asynccontextmanager
-async def follow(
+async def open_body(
     up: Upstream, state: RequestState, plan: ChatPlan, stream: ResponseStream, response: Response
 ) -> AsyncIterator[AsyncIterator[bytes]]:
-    """Give the bytes of an answer from *response* on, over further connections where it breaks off.
+    """Give the bytes of an answer, beginning with those of *response*, over further connections after a break.
 
-    Leaving ends the answer at the provider unless it is finished or can still be resumed.
+    Leaving the context cancels the answer at the provider, unless it is finished or can still be resumed.
     """
     try:
-        async with aclosing(_read_on(up, state, plan, stream, response)) as body:
+        async with aclosing(_read_across_connections(up, state, plan, stream, response)) as body:
             yield body
         if not stream.finished:
-            # The request has reached a limit of its own.
-            _abandon(up, plan, stream)
+            # The request has reached one of its limits.
+            _start_cancelling(up, plan, stream)
     except BaseException:
-        if is_unwanted(state, plan.chat):
-            _abandon(up, plan, stream)
+        if is_abandoned(state, plan.chat):
+            _start_cancelling(up, plan, stream)
         raise
 
 
-def is_unwanted(state: RequestState, chat: Chat) -> bool:
-    """Return whether nobody will ask for the rest of an answer that broke off.
+def is_abandoned(state: RequestState, chat: Chat) -> bool:
+    """Return whether nobody will ask for the rest of an interrupted answer.
 
-    The host has cancelled it, or has seen nothing of it: then another answer takes its place, or none.
+    Either the host has cancelled it, or the host has seen nothing of it, so that another answer may take its place.
     """
     return state.is_cancelled_by_host or (not state.progress.delivered and not _is_resumed(chat))
 
 
-def _abandon(up: Upstream, plan: ChatPlan, stream: ResponseStream) -> None:
+def _start_cancelling(up: Upstream, plan: ChatPlan, stream: ResponseStream) -> None:
     if stream.cursor is not None:
         up.tasks.start_soon(_cancel_at_provider, up, plan, stream.cursor)
 
 
 async def _cancel_at_provider(up: Upstream, plan: ChatPlan, cursor: Cursor) -> None:
-    """End the answer at the provider, which would go on with it and charge for it."""
+    """Cancel the answer at the provider, which would otherwise continue it and charge for it."""
     request = _load_continuing_wire(plan.target.route.wire).cancel_request(plan.target.route, cursor.response_id)
     try:
         with anyio.move_on_after(CANCEL_SECONDS):
             async with up.http.send(request, await _authorize(up, plan, request), HttpTimeouts()) as answer:
                 await drain(answer)
     except SidecarError:
-        # The host has had its last word; there is nobody to tell.
+        # The request has ended, so nobody can be told.
         return

@@ -1,6 +1,6 @@
-"""Which models may answer a request: its own, and its fallbacks as far as they are known to take it. [pure]
+"""Which models may answer a request: its own, and its fallbacks unless they are known not to accept it. [pure]
 
-Must not know what makes one fall back.
+Must not know after which failures the next one is asked.
 """
 
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ from sidecar.providers.values import TargetSpec
 
 
 class Candidate(msgspec.Struct, frozen=True):
-    """One model to ask, and what is to be said of those that were passed over for it."""
+    """One model to ask, with warnings about those that were skipped before it."""
 
     provider: str | None
     chat: Chat
@@ -31,63 +31,63 @@ class Candidate(msgspec.Struct, frozen=True):
 
 
 def list_candidates(setup: Setup, provider: str | None, chat: Chat) -> list[Candidate]:
-    """Return whom to ask in turn, the request's own model first.
+    """Return the models to ask, the request's own first.
 
-    Raises: SidecarError `invalid_request` for a chain that the configuration does not have.
+    Raises: SidecarError `invalid_request` for an unknown chain.
     """
-    found, passed_over = [Candidate(provider, chat)], list[Warn]()
+    found, warnings = [Candidate(provider, chat)], list[Warn]()
     for index, model in enumerate(_read_fallbacks(setup.config, chat)):
-        other = _ask_other_model(chat, model)
-        if lack := _find_lack(setup, other):
-            text = f"The fallback `{model}` {lack}, and is not asked."
-            passed_over.append(Warn(code="fallback_skipped", message=text, param=f"params.options.fallbacks[{index}]"))
+        fallback = _change_model(chat, model)
+        if reason := _find_misfit(setup, fallback):
+            text = f"The fallback `{model}` was skipped: {reason}."
+            warnings.append(Warn(code="fallback_skipped", message=text, param=f"params.options.fallbacks[{index}]"))
         else:
-            found.append(Candidate(None, other, list(passed_over)))
+            found.append(Candidate(None, fallback, list(warnings)))
     return found
 
 
 def _read_fallbacks(config: Config, chat: Chat) -> list[str]:
-    wanted = chat.options.fallbacks
-    if isinstance(wanted, list):
-        return wanted
-    chain = config.chains.get(wanted)
+    models = chat.options.fallbacks
+    if isinstance(models, list):
+        return models
+    chain = config.chains.get(models)
     if chain is None:
         known = ", ".join(f"`{name}`" for name in sorted(config.chains)) or "none"
-        text = f"The configuration has no such chain; [chains] has: {known}."
+        text = f"There is no such chain in the configuration. Its [chains] are: {known}."
         raise invalid_request(text, "params.options.fallbacks")
     return chain
 
 
-def _ask_other_model(chat: Chat, model: str) -> Chat:
-    """Return *chat* for a fallback: another provider has no use for the credentials and settings of the first."""
+def _change_model(chat: Chat, model: str) -> Chat:
+    """Return *chat* for the fallback *model*, without the credentials and settings of the first provider."""
     return msgspec.structs.replace(chat, model=model, api_key=None, base_url=None, settings=None)
 
 
-def _find_lack(setup: Setup, chat: Chat) -> str | None:
-    """Return what the model of *chat* is known to lack for it, in words, or None."""
+def _find_misfit(setup: Setup, chat: Chat) -> str | None:
+    """Return why the model of *chat* is known not to accept it, or None."""
     try:
         provider, chat = apply_preset(setup.config, None, chat)
         resolved = resolve_provider(setup, TargetSpec(provider=provider, model=chat.model))
     except SidecarError:
-        # What is wrong with the name is said when its turn comes.
+        # A mistake in the name is reported when its turn comes.
         return None
     row = find_model_row(resolved, resolved.model)
     if row is None:
         return None
-    return next(_list_lacks(row, chat), None)
+    return next(_find_misfits(row, chat), None)
 
 
-def _list_lacks(row: ModelRow, chat: Chat) -> Iterator[str]:
+def _find_misfits(row: ModelRow, chat: Chat) -> Iterator[str]:
     if chat.options.tools and row.caps.tools is False:
-        yield "takes no tools"
+        yield "it takes no tools"
     kinds = {type(part) for part in _iterate_parts(chat)}
     if ImagePart in kinds and row.caps.images is False:
-        yield "takes no images"
+        yield "it takes no images"
     if FilePart in kinds and row.caps.pdf is False:
-        yield "takes no documents"
-    longest = row.max_input or row.context_length
-    if longest and request_limits.estimate_prompt_tokens(chat) > longest:
-        yield f"takes {longest} tokens, fewer than the prompt has"
+        yield "it takes no documents"
+    max_tokens = row.max_input or row.context_length
+    if max_tokens and request_limits.estimate_prompt_tokens(chat) > max_tokens:
+        yield f"it takes {max_tokens} tokens, fewer than the prompt has"
 
 
 def _iterate_parts(chat: Chat) -> Iterator[object]:

@@ -1,7 +1,7 @@
-"""Another attempt at a chat, changed as a refusal suggests: each kind of change once.
+"""What a refusal changes about the next attempt at a chat, each kind of change once.
 
-Knows the reasons that wires and providers give for a refusal. What helps any question, such as a fresh credential,
-stands in `sidecar.upstream.plan`.
+Knows the reasons that wires and providers give for a refusal. Changes that help any question, such as a fresh
+credential, are in `sidecar.upstream.plan`.
 """
 
 from collections.abc import Mapping
@@ -22,18 +22,18 @@ from sidecar.wires.shared.types import RecoverableWire
 
 
 class ChatPlan(Plan, frozen=True, kw_only=True):
-    """How a chat is asked, and what was changed so far."""
+    """How a chat is asked, and which changes were made so far."""
 
     chat: Chat
     warnings: list[Warn]
-    whole: bool = False
-    """Ask for the whole reply in place of a stream."""
+    is_whole: bool = False
+    """Ask for the whole reply instead of a stream."""
     reservation: Reservation | None = None
-    """Of the budgets that the chat draws on."""
+    """What is reserved of the budgets for the chat."""
 
-    def reshape(self, request: HttpRequest) -> HttpRequest:
+    def adapt_request(self, request: HttpRequest) -> HttpRequest:
         """Return *request* as the plan wants it sent."""
-        return _load_recoverable_wire(self.target.route.wire).make_whole_request(request) if self.whole else request
+        return _load_recoverable_wire(self.target.route.wire).make_whole_request(request) if self.is_whole else request
 
 
 def _load_recoverable_wire(name: str) -> RecoverableWire:
@@ -42,11 +42,11 @@ def _load_recoverable_wire(name: str) -> RecoverableWire:
 
 
 async def _ask_for_whole_reply(up: Upstream, plan: ChatPlan, error: SidecarError) -> ChatPlan | None:  # noqa: ARG001 - a change
-    return msgspec.structs.replace(plan, whole=True) if error.body.reason == "no_streaming_tools" else None
+    return msgspec.structs.replace(plan, is_whole=True) if error.body.reason == "no_streaming_tools" else None
 
 
 async def _use_inference_profile(up: Upstream, plan: ChatPlan, error: SidecarError) -> ChatPlan | None:
-    """Name the inference profile of the region in the place of a model that cannot be called by its own name."""
+    """Ask for the inference profile of the region when the model cannot be called by its own name."""
     if error.body.reason != "needs_inference_profile":
         return None
     wire = _load_recoverable_wire(plan.target.route.wire)
@@ -73,7 +73,7 @@ _DROPPABLE = {
 
 
 async def _drop_option(up: Upstream, plan: ChatPlan, error: SidecarError) -> ChatPlan | None:  # noqa: ARG001 - a change
-    """Leave out the option that the model does not take."""
+    """Leave out the option that the model does not accept."""
     body = error.body
     option = _DROPPABLE.get(body.param or "")
     if option is None or body.provider_code not in ("unsupported_value", "unsupported_parameter"):
@@ -81,7 +81,7 @@ async def _drop_option(up: Upstream, plan: ChatPlan, error: SidecarError) -> Cha
     options = msgspec.structs.replace(plan.chat.options, **{option: None})
     warning = Warn(
         code="option_left_out",
-        message=f"`{option}` was refused by the model and left out.",
+        message=f"The model refused `{option}`, so it was left out.",
         param=f"params.options.{option}",
     )
     chat = msgspec.structs.replace(plan.chat, options=options)

@@ -1,7 +1,7 @@
-"""What one request may use at most, in output tokens and in US dollars, watched while it streams. [pure]
+"""The most that one request may use, in output tokens and in US dollars, watched while it streams. [pure]
 
-Providers say what was used when it is over: until then four characters are taken for a token, and
-whatever the provider does report takes the place of that. Must not know wires or where prices come from.
+Providers report usage at the end. Until then four characters count as a token, and whatever the provider does report
+replaces the estimate. Must not know wires, or where prices come from.
 """
 
 from collections.abc import Callable, Iterable
@@ -17,35 +17,37 @@ from sidecar.core.errors import SidecarError
 CHARS_PER_TOKEN = 4
 
 BYTES_PER_TOKEN = 4
-"""Of the prompt's texts in UTF-8: near for English, and not as far off as characters for Chinese."""
+"""For the prompt's texts in UTF-8: close for English, and better than characters for Chinese."""
 
-EXPECTED_TOKENS = 2000
-"""The output that is expected of a chat whose cost is reserved: more than most have."""
+EXPECTED_OUTPUT_TOKENS = 2000
+"""The output for which a chat's cost is reserved: most chats have less."""
 
 _MILLION = 1_000_000
 
-Price = Callable[[Usage], Decimal | None]
-"""What a usage costs in US dollars; None: unknown."""
+CalculateUsd = Callable[[Usage], Decimal | None]
+"""Returns what a usage costs in US dollars, or None if the price is unknown."""
 
 
 class LimitWatch:
-    """What is left of a request's `token_limit` and `budget_usd`."""
+    """Counts what an answer uses, against its request's `token_limit` and `budget_usd`."""
 
-    def __init__(self, token_limit: int | None, budget: Decimal | None, prompt_tokens: int, price: Price) -> None:
+    def __init__(
+        self, token_limit: int | None, budget_usd: Decimal | None, prompt_tokens: int, calculate_usd: CalculateUsd
+    ) -> None:
         self._token_limit = token_limit
-        self._budget = budget
-        self._price = price
+        self._budget_usd = budget_usd
+        self._calculate_usd = calculate_usd
         self._usage = Usage(input_tokens=prompt_tokens)
-        """The last report, or what the prompt is thought to be."""
+        """The last report, or the estimate of the prompt."""
         self._chars = 0
-        """What has come since."""
-        self._affordable = self._tokens_for_budget()
-        self.has_ended = False
-        """Whether the stream was ended because of it."""
+        """The characters received since that report."""
+        self._affordable_tokens = self._compute_affordable_tokens()
+        self.has_ended_stream = False
+        """Whether the stream was left because a limit was reached."""
 
     @property
     def output_tokens(self) -> int:
-        """The output so far: the last report and an estimate of what has come since."""
+        """The output so far: the last report, and an estimate of the characters since."""
         return (self._usage.output_tokens or 0) + self._chars // CHARS_PER_TOKEN
 
     @property
@@ -54,50 +56,52 @@ class LimitWatch:
         return msgspec.structs.replace(self._usage, output_tokens=self.output_tokens)
 
     def drop_stale_output_count(self, usage: Usage | None) -> Usage | None:
-        """Return *usage*, the provider's, without an output count that is older than the output."""
+        """Return the provider's *usage* without an output count that is out of date."""
         return msgspec.structs.replace(usage, output_tokens=None) if usage and self._chars else usage
 
     def find_reached_limit(self, chunks: Iterable[Chunk], usage: Usage | None) -> str | None:
-        """Count *chunks* and the *usage* reported so far, and return the option whose limit is reached, or None."""
+        """Count *chunks* and the reported *usage*, and return the option whose limit is reached, or None."""
         self._chars += sum(map(count_chars, chunks))
         if usage is not None:
-            self._report(usage)
+            self._merge_report(usage)
         if self._token_limit is not None and self.output_tokens >= self._token_limit:
             return "token_limit"
-        if self._affordable is not None and self.output_tokens >= self._affordable:
+        if self._affordable_tokens is not None and self.output_tokens >= self._affordable_tokens:
             return "budget_usd"
         return None
 
-    def _report(self, usage: Usage) -> None:
+    def _merge_report(self, usage: Usage) -> None:
         if usage.output_tokens is not None and usage.output_tokens != self._usage.output_tokens:
             self._chars = 0
         known = {name: value for name in usage.__struct_fields__ if (value := getattr(usage, name)) is not None}
         merged = msgspec.structs.replace(self._usage, **known)
         if merged != self._usage:
             self._usage = merged
-            self._affordable = self._tokens_for_budget()
+            self._affordable_tokens = self._compute_affordable_tokens()
 
-    def _tokens_for_budget(self) -> int | None:
+    def _compute_affordable_tokens(self) -> int | None:
         """Return how many output tokens the budget pays for beside the prompt; None: any number."""
-        prompt = self._price(msgspec.structs.replace(self._usage, output_tokens=0, reasoning_tokens=None))
-        more = self._price(msgspec.structs.replace(self._usage, output_tokens=_MILLION, reasoning_tokens=None))
-        if self._budget is None or prompt is None or more is None or more == prompt:
+        prompt_usd = self._calculate_usd(msgspec.structs.replace(self._usage, output_tokens=0, reasoning_tokens=None))
+        million_usd = self._calculate_usd(
+            msgspec.structs.replace(self._usage, output_tokens=_MILLION, reasoning_tokens=None)
+        )
+        if self._budget_usd is None or prompt_usd is None or million_usd is None or million_usd == prompt_usd:
             return None
-        return max(0, int((self._budget - prompt) * _MILLION / (more - prompt)))
+        return max(0, int((self._budget_usd - prompt_usd) * _MILLION / (million_usd - prompt_usd)))
 
 
-def watch_limits(chat: Chat, price: Price) -> tuple[LimitWatch | None, list[Warn]]:
-    """Return the allowance of *chat*, None when it has no limits, and what there is to say of it.
+def watch_limits(chat: Chat, calculate_usd: CalculateUsd) -> tuple[LimitWatch | None, list[Warn]]:
+    """Return what watches the limits of *chat*, or None if it has none, and warnings.
 
     Raises: SidecarError `quota_exceeded` when the prompt alone costs more than the budget.
     """
     options = chat.options
-    budget = None if options.budget_usd is None else Decimal(str(options.budget_usd))
-    if budget is None and options.token_limit is None:
+    budget_usd = None if options.budget_usd is None else Decimal(str(options.budget_usd))
+    if budget_usd is None and options.token_limit is None:
         return None, []
     tokens = estimate_prompt_tokens(chat)
-    cost = price(Usage(input_tokens=tokens, output_tokens=0)) if budget is not None else None
-    if budget is not None and cost is not None and cost > budget:
+    prompt_usd = calculate_usd(Usage(input_tokens=tokens, output_tokens=0)) if budget_usd is not None else None
+    if budget_usd is not None and prompt_usd is not None and prompt_usd > budget_usd:
         raise SidecarError(
             "quota_exceeded",
             f"The prompt alone, about {tokens} tokens, costs more than `options.budget_usd`.",
@@ -105,28 +109,29 @@ def watch_limits(chat: Chat, price: Price) -> tuple[LimitWatch | None, list[Warn
             reason="budget_usd",
         )
     warnings = []
-    if budget is not None and cost is None:
-        text = "The model's price is unknown: its answer is not held to the budget."
+    if budget_usd is not None and prompt_usd is None:
+        text = "The model's price is unknown, so its answer is not limited by the budget."
         warnings = [Warn(code="option_left_out", message=text, param="options.budget_usd")]
-    return LimitWatch(options.token_limit, budget, tokens, price), warnings
+    return LimitWatch(options.token_limit, budget_usd, tokens, calculate_usd), warnings
 
 
-def expect_usd(chat: Chat, price: Price) -> Decimal | None:
-    """Return what *chat* may be expected to cost, None where the price is unknown: no more than its limits allow."""
+def estimate_usd(chat: Chat, calculate_usd: CalculateUsd) -> Decimal | None:
+    """Return the expected cost of *chat*, within its limits, or None if the price is unknown."""
     options = chat.options
-    output = min(options.max_tokens or EXPECTED_TOKENS, options.token_limit or EXPECTED_TOKENS, EXPECTED_TOKENS)
-    cost = price(Usage(input_tokens=estimate_prompt_tokens(chat), output_tokens=output))
-    if cost is None or options.budget_usd is None:
-        return cost
-    return min(cost, Decimal(str(options.budget_usd)))
+    limits = [limit for limit in (options.max_tokens, options.token_limit) if limit]
+    output_tokens = min([EXPECTED_OUTPUT_TOKENS, *limits])
+    usd = calculate_usd(Usage(input_tokens=estimate_prompt_tokens(chat), output_tokens=output_tokens))
+    if usd is None or options.budget_usd is None:
+        return usd
+    return min(usd, Decimal(str(options.budget_usd)))
 
 
 def estimate_prompt_tokens(chat: Chat) -> int:
-    """Return about how many tokens the prompt of *chat* has.
+    """Return an estimate of the tokens in the prompt of *chat*.
 
-    It is the estimate of `count_tokens`, but that no vocabulary counts the texts and no document is looked into: this
-    is done in the loop, for every attempt, and a vocabulary is tenths of a second and 60 MB. Half of the recorded
-    requests are within 8 % of it, where they are within 4 % with the vocabulary.
+    It is the estimate of `count_tokens`, but without a vocabulary and without parsing documents: it is made in the
+    event loop, for every attempt, and a vocabulary takes tenths of a second and 60 MB. For half of the recorded
+    requests it is within 8 %; with the vocabulary it would be within 4 %.
     """
     from sidecar.tokens import estimates, families, media
 

@@ -23,7 +23,7 @@ MAX_DOCUMENT_BYTES = 32 * 1024 * 1024
 
 
 class ResponseStream:
-    """One reply of status 200. `feed` what came; `end` when `finished` is set or the bytes are."""
+    """One reply of status 200. Call `feed` with its bytes, and `end` when it is `finished` or there are no more."""
 
     def __init__(self, wire: Wire, route: Route, headers: dict[str, str]) -> None:
         self._wire = wire
@@ -31,19 +31,19 @@ class ResponseStream:
         self._headers = headers
         self._codec = make_codec(wire.CODEC)
         self._decoder: StreamDecoder = wire.Decoder(route)
-        self._begun = False
+        self._has_begun = False
         self._document: list[bytes] | None = None
         self._document_bytes = 0
         self._cost_usd: str | None = None
-        """As it is said beside the usage."""
-        self._early_tokens: int | None = None
-        """What was said of the output's length before there was any: some say 1."""
-        self._spoken = False
-        self._chars = 0
-        """Of the output, where something was said."""
-        self._cost_mark = route.quirks.cost_field.partition(".")[0].encode()
+        """As reported beside the usage."""
+        self._early_output_tokens: int | None = None
+        """The count that was reported before there was any output: some providers report 1."""
+        self._has_output = False
+        self._output_chars = 0
+        """Counted only if there is such an early count."""
+        self._cost_field = route.quirks.cost_field.partition(".")[0].encode()
         self.skip_until: int | None = None
-        """Chunks of events up to that number are known to the host."""
+        """The number of the last event whose chunks the host has already."""
 
     @property
     def finished(self) -> bool:
@@ -58,68 +58,68 @@ class ResponseStream:
     def feed(self, data: bytes, out: list[Chunk]) -> None:
         """Append the chunks that *data* completes to *out*.
 
-        Raises: SidecarError for an error in the reply; what was appended before stays good.
+        Raises: SidecarError for an error in the reply. Chunks appended before it stay valid.
         """
-        if not self._begun:
+        if not self._has_begun:
             self._begin(data)
         if self._document is not None:
-            self._keep(data)
+            self._collect_document(data)
             return
         feed = self._decoder.feed
         for frame in self._codec.feed(data):
-            known = len(out)
-            if not self._spoken:
-                said = self._decoder.usage
-                self._early_tokens = said.output_tokens if said else None
-            if self._cost_mark and self._cost_mark in frame[1]:
+            count = len(out)
+            if not self._has_output:
+                usage = self._decoder.usage
+                self._early_output_tokens = usage.output_tokens if usage else None
+            if self._cost_field and self._cost_field in frame[1]:
                 self._note_cost(frame[1])
             try:
                 feed(frame, out)
             except SidecarError as error:
-                mended = _replace_half_characters(frame[1])
-                if error.body.reason != "bad_event" or mended == frame[1]:
+                repaired = _replace_half_characters(frame[1])
+                if error.body.reason != "bad_event" or repaired == frame[1]:
                     raise
-                feed((frame[0], mended), out)
+                feed((frame[0], repaired), out)
             if self.skip_until is not None and (cursor := self.cursor) and cursor.sequence <= self.skip_until:
-                del out[known:]
-            if len(out) > known:
-                self._spoken = True
-                self._chars += sum(map(count_chars, out[known:])) if self._early_tokens is not None else 0
+                del out[count:]
+            if len(out) > count:
+                self._has_output = True
+                self._output_chars += sum(map(count_chars, out[count:])) if self._early_output_tokens is not None else 0
 
     @property
     def uncounted_chars(self) -> int:
-        """The characters of an answer whose only count of tokens is from before it began; 0: there is another, or none.
+        """The characters of an answer whose only token count is older than the answer itself; 0 otherwise.
 
-        So it is until the end where a provider counts at the beginning and at the end alone.
+        Some providers count only at the beginning and at the end.
         """
         usage = self.usage
-        return self._chars if usage is not None and usage.output_tokens == self._early_tokens else 0
+        return self._output_chars if usage is not None and usage.output_tokens == self._early_output_tokens else 0
 
     @property
     def provider_cost_usd(self) -> str | None:
-        """What the provider has said so far that the request cost."""
+        """The cost of the request so far, as the provider reports it."""
         return self._cost_usd or getattr(self._decoder, "provider_cost_usd", None)
 
     @property
     def cursor(self) -> Cursor | None:
-        """How far the reply has come, where its provider goes on with it whoever listens."""
-        found: Cursor | None = getattr(self._decoder, "cursor", None)
-        return found
+        """How far a background response has come; None for any other reply."""
+        cursor: Cursor | None = getattr(self._decoder, "cursor", None)
+        return cursor
 
     def expect_new_connection(self) -> None:
-        """Expect that what comes next begins with a new event: on another connection, where this one has broken."""
+        """Expect that the next bytes begin with a new event, because they come from another connection."""
         self._codec = make_codec(self._wire.CODEC)
 
-    def partial(self) -> Message:
-        """Return the assistant message as far as it has come, without tool calls that are not whole."""
+    def build_partial(self) -> Message:
+        """Return the assistant message so far, without incomplete tool calls."""
         return self._decoder.build_partial()
 
     def end(self, out: list[Chunk]) -> Outcome:
-        """Append what is still open to *out* and return the outcome.
+        """Append the last chunks to *out* and return the outcome.
 
-        Raises: SidecarError, `stream_interrupted` when the terminal marker has not come.
+        Raises: SidecarError, `stream_interrupted` without a terminal marker.
         """
-        if not self._begun:
+        if not self._has_begun:
             raise SidecarError("provider_error", "The provider sent an empty reply.", reason="empty_response")
         if self._document is not None:
             body = b"".join(self._document)
@@ -127,7 +127,7 @@ class ResponseStream:
             self._note_cost(body)
             out.extend(chunks)
         elif not self._decoder.finished:
-            self._last_frames(out)
+            self._feed_last_frames(out)
         outcome = self._decoder.end(out)
         return msgspec.structs.replace(outcome, provider_cost_usd=self.provider_cost_usd or outcome.provider_cost_usd)
 
@@ -135,7 +135,7 @@ class ResponseStream:
         first = data.lstrip(b"\xef\xbb\xbf \t\r\n")[:1]
         if not first:
             return
-        self._begun = True
+        self._has_begun = True
         if first == b"<" or "html" in self._headers.get("content-type", ""):
             raise make_unexpected_body_error()
         # No stream begins like a JSON document, whatever the content type says.
@@ -143,18 +143,18 @@ class ResponseStream:
             self._document = []
 
     def _note_cost(self, data: bytes) -> None:
-        if self._cost_mark:
+        if self._cost_field:
             self._cost_usd = costs.read_cost_usd(parse_json(data), self._route.quirks) or self._cost_usd
 
-    def _keep(self, data: bytes) -> None:
+    def _collect_document(self, data: bytes) -> None:
         if self._document is not None:
             self._document.append(data)
             self._document_bytes += len(data)
             if self._document_bytes > MAX_DOCUMENT_BYTES:
                 raise SidecarError("provider_error", "The provider's reply is too large.", reason="event_too_large")
 
-    def _last_frames(self, out: list[Chunk]) -> None:
-        """Read what stands at the end without its blank line: a terminal marker counts, half an event does not."""
+    def _feed_last_frames(self, out: list[Chunk]) -> None:
+        """Read a last event that lacks its blank line. A terminal marker counts; half an event does not."""
         try:
             for frame in self._codec.finish():
                 self._decoder.feed(frame, out)
@@ -163,21 +163,21 @@ class ResponseStream:
                 raise
         if self._decoder.finished:
             return
-        # Some providers write a bare JSON error between the events.
-        raw = parse_json(self._codec.stray)
-        if isinstance(raw, dict) and "error" in raw:
+        # Some providers write a bare JSON error between events.
+        document = parse_json(self._codec.stray)
+        if isinstance(document, dict) and "error" in document:
             raise self._wire.classify(0, {}, self._codec.stray)
 
 
 _ESCAPED = re.compile(
     rb"\\\\|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(?P<half>\\u[dD][89a-fA-F][0-9a-fA-F]{2})"
 )
-"""In JSON: a backslash, a character of two escapes, and half of one."""
+"""In JSON: a backslash, a character of two escapes, and one half of such a character."""
 
 
 def _replace_half_characters(data: bytes) -> bytes:
     """Return the JSON *data* with U+FFFD for each half of a character.
 
-    No reader of JSON takes those; servers in JavaScript write them where they cut a text between the halves.
+    Our JSON reader refuses halves. Servers in JavaScript write them when they cut a text between the two.
     """
-    return _ESCAPED.sub(lambda found: rb"\ufffd" if found["half"] else found[0], data)
+    return _ESCAPED.sub(lambda match: rb"\ufffd" if match["half"] else match[0], data)

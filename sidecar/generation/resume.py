@@ -1,7 +1,7 @@
-"""Answers that broke off: which way they are best continued, and the chat that does it.
+"""Interrupted answers: the best way to continue them, and the chat that does it.
 
-Knows the table `catalogue/resume.toml` and how an answer's two halves become one message. Must
-not know wires, HTTP or who waits.
+Knows the table `resume.toml` and how the two halves of an answer become one message. Must not know wires, HTTP or who
+waits.
 """
 
 from fnmatch import fnmatchcase
@@ -25,56 +25,56 @@ GUARANTEES: dict[ResumeMethod, Guarantee] = {
 }
 
 LAST_WORDS_CHARS = 200
-"""How much of its own words the model is reminded of."""
+"""How much of its own answer the model is reminded of."""
 
 _PROMPT = "Your previous response was interrupted and ended with [{}]. Continue from where you left off."
 
 
-class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where one method is the best."""
+class ResumeRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where one method is best."""
 
     wires: tuple[str, ...]
     method: Literal["prefill", "continue_prompt"]
     providers: tuple[str, ...] = ("*",)
     models: tuple[str, ...] = ("*",)
 
-    def fits(self, route: Route) -> bool:
+    def matches(self, route: Route) -> bool:
         """Return whether the rule is for *route*."""
         columns = ((route.provider, self.providers), (route.wire, self.wires), (route.model, self.models))
         return all(any(fnmatchcase(name, pattern) for pattern in patterns) for name, patterns in columns)
 
 
 class _Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    rules: list[Rule]
+    rules: list[ResumeRule]
 
 
 @cache
-def _read_rules() -> list[Rule]:
+def _read_rules() -> list[ResumeRule]:
     text = resources.find("generation/resume.toml").read_bytes()
     return msgspec.toml.decode(text, type=_Table).rules
 
 
 def choose_resume(route: Route, chat: Chat, partial: Message, cursor: Cursor | None) -> Resume:
-    """Return how to go on with the answer to *chat* that has come as far as *partial*."""
+    """Return how to continue the answer to *chat* of which *partial* was received."""
     if cursor is not None:
         return Resume(
             method="cursor", guarantee="exact", response_id=cursor.response_id, starting_after=cursor.sequence
         )
     method: ResumeMethod = "restart"
     parts = _list_parts(partial)
-    # What was called cannot be asked to go on, and what was only thought has nothing to go on from.
+    # A tool call cannot be continued, and reasoning alone is nothing to continue from.
     if all(part.__class__ is TextPart for part in _drop_reasoning(parts)) and _join_texts(parts):
-        method = next((rule.method for rule in _read_rules() if rule.fits(route)), method)
+        method = next((rule.method for rule in _read_rules() if rule.matches(route)), method)
     if method == "prefill" and (chat.options.reasoning or len(_drop_reasoning(parts)) < len(parts)):
-        # A model that thinks begins its turn with a thought.
+        # A reasoning model begins its turn with reasoning.
         method = "continue_prompt"
     return Resume(method=method, guarantee=GUARANTEES[method])
 
 
 def continue_chat(params: ResumeChat) -> ResumeChat:
-    """Return the chat that goes on.
+    """Return the chat that continues an answer.
 
-    Raises: SidecarError `invalid_request` where the method lacks what it needs.
+    Raises: SidecarError `invalid_request` if something is missing that the method needs.
     """
     if params.method == "restart":
         return params
@@ -84,7 +84,7 @@ def continue_chat(params: ResumeChat) -> ResumeChat:
         return params
     text = _join_texts(_list_parts(params.partial_message)).rstrip() if params.partial_message else ""
     if not text:
-        raise invalid_request("`params.partial_message` must have text to go on from.", "params.partial_message")
+        raise invalid_request("`params.partial_message` must contain text to continue from.", "params.partial_message")
     added = [Message(role="assistant", content=text)]
     if params.method == "continue_prompt":
         added.append(Message(role="user", content=_PROMPT.format(text[-LAST_WORDS_CHARS:])))
@@ -92,16 +92,16 @@ def continue_chat(params: ResumeChat) -> ResumeChat:
 
 
 def join_messages(params: ResumeChat, rest: Message) -> Message:
-    """Return the whole assistant message, of what had come before and the *rest*."""
+    """Return the whole assistant message: the partial one and the *rest*."""
     if params.method in ("restart", "cursor") or params.partial_message is None:
         return rest
     before, after = _list_parts(params.partial_message), _list_parts(rest)
     if before and after and isinstance(before[-1], TextPart) and isinstance(after[0], TextPart):
-        # The model went on from words without the white space at their end.
-        seam = TextPart(
+        # The model continued a text without the white space at its end.
+        joined = TextPart(
             before[-1].text.rstrip() + after[0].text if params.method == "prefill" else before[-1].text + after[0].text
         )
-        return Message(role="assistant", content=[*before[:-1], seam, *after[1:]])
+        return Message(role="assistant", content=[*before[:-1], joined, *after[1:]])
     return Message(role="assistant", content=[*before, *after])
 
 

@@ -1,6 +1,6 @@
 """A chat from its request to its last word: its own model, then its fallbacks.
 
-Each is asked through `sidecar.upstream.ask`; another one only while nothing was delivered. Must not know any wire,
+Each is asked through `sidecar.upstream.ask`, and the next one only while nothing was delivered. Must not know any wire,
 scheme or provider.
 """
 
@@ -46,57 +46,56 @@ FALLBACK_CODES = frozenset(
         "auth_required",
     }
 )
-"""Failures after which another model may do better; a request that is wrong is wrong everywhere."""
+"""Failures after which another model may do better. An invalid request is invalid everywhere."""
 
-
-FALLBACK_MS = 5000
-"""The longest wait for a model that has another to fall back on; and it is not asked again when it was silent."""
+MAX_WAIT_WITH_FALLBACK_MS = 5000
+"""The longest wait for a model that has a fallback. After a timeout such a model is not asked again."""
 
 
 async def stream_chat(up: Upstream, state: RequestState, chat: Chat, sink: Sink) -> None:
-    """Ask *chat*, then its fallbacks in turn, and give every chunk to *sink*.
+    """Ask the model of *chat*, then its fallbacks in turn, and send every chunk to *sink*.
 
-    Raises: SidecarError with whatever kept the last of them that was asked from its end.
+    Raises: SidecarError as the last model failed that was asked.
     """
-    everybody = fallbacks.list_candidates(up.setup, state.provider, chat)
+    candidates = fallbacks.list_candidates(up.setup, state.provider, chat)
     failure: SidecarError | None = None
-    for number, candidate in enumerate(everybody, 1):
-        last, tries = number == len(everybody), state.progress.tries
+    for number, candidate in enumerate(candidates, 1):
+        is_last, tries = number == len(candidates), state.progress.tries
         try:
-            await _ask_one(up, state, candidate, sink, has_alternative=not last)
+            await _ask_candidate(up, state, candidate, sink, has_fallback=not is_last)
         except SidecarError as error:
             if failure is None or state.progress.tries > tries:
-                # A fallback that could not even be asked says nothing of what is wrong.
+                # The failure of a fallback that was never asked would hide the cause.
                 failure = error.with_fields(provider=state.progress.provider, model=state.progress.model)
-            if last or state.progress.delivered or error.body.code not in FALLBACK_CODES:
+            if is_last or state.progress.delivered or error.body.code not in FALLBACK_CODES:
                 raise failure from None
             sink.send_status(Status(state="falling_back", attempt=number, code=error.body.code))
         else:
             return
 
 
-async def _ask_one(
-    up: Upstream, state: RequestState, candidate: Candidate, sink: Sink, *, has_alternative: bool
+async def _ask_candidate(
+    up: Upstream, state: RequestState, candidate: Candidate, sink: Sink, *, has_fallback: bool
 ) -> None:
-    """Ask one model, when the budgets admit it."""
-    plan = await _make_plan(up, state, candidate, has_alternative=has_alternative)
-    expected_usd = _expect_usd(plan) if up.config.budgets else None
+    """Ask one model if the budgets admit the chat."""
+    plan = await _make_plan(up, state, candidate, has_fallback=has_fallback)
+    expected_usd = _estimate_usd(plan) if up.config.budgets else None
     admission = await budgets.admit(up.config.budgets, up.ledger, plan.target.route.provider, expected_usd)
     for warning in admission.warnings:
         up.warn(warning)
     with admission.reservation as reservation:
         warnings = [*plan.warnings, *admission.warnings]
         plan = msgspec.structs.replace(plan, warnings=warnings, reservation=reservation)
-        await _ask_plan(up, state, plan, sink, has_alternative=has_alternative)
+        await _ask_plan(up, state, plan, sink, has_fallback=has_fallback)
 
 
-def _expect_usd(plan: ChatPlan) -> Decimal | None:
-    price = partial(pricing.calculate_usd, plan.target, plan.chat.options.provider_options)
-    return request_limits.expect_usd(plan.chat, price)
+def _estimate_usd(plan: ChatPlan) -> Decimal | None:
+    calculate_usd = partial(pricing.calculate_usd, plan.target, plan.chat.options.provider_options)
+    return request_limits.estimate_usd(plan.chat, calculate_usd)
 
 
-async def _ask_plan(up: Upstream, state: RequestState, plan: ChatPlan, sink: Sink, *, has_alternative: bool) -> None:
-    """Ask one model until it answers or there is no sense in asking again."""
+async def _ask_plan(up: Upstream, state: RequestState, plan: ChatPlan, sink: Sink, *, has_fallback: bool) -> None:
+    """Ask one model until it answers, or until asking again makes no sense."""
     retry_options = plan.chat.options.retry
     policy = AskPolicy[ChatPlan, None](
         attempt=lambda each, turn: attempt.answer(up, state, each, turn, sink),
@@ -113,35 +112,35 @@ async def _ask_plan(up: Upstream, state: RequestState, plan: ChatPlan, sink: Sin
         recover=partial(recover, up, changes=recovery.CHANGES),
         name_target=lambda each: (each.target.route.provider, each.target.route.model),
         send_status=sink.send_status,
-        max_wait_ms=FALLBACK_MS if has_alternative else float("inf"),
-        retries_timeouts=not has_alternative,
+        max_wait_ms=MAX_WAIT_WITH_FALLBACK_MS if has_fallback else float("inf"),
+        retries_timeouts=not has_fallback,
     )
     await ask(state, policy, plan)
 
 
-async def _make_plan(up: Upstream, state: RequestState, candidate: Candidate, *, has_alternative: bool) -> ChatPlan:
+async def _make_plan(up: Upstream, state: RequestState, candidate: Candidate, *, has_fallback: bool) -> ChatPlan:
     """Return how to ask a candidate.
 
-    Raises: SidecarError whatever is wrong before anybody is asked, or `provider_overloaded` where a provider that has
-    been failing has an alternative.
+    Raises: SidecarError for an invalid request, and `provider_overloaded` if the provider has been failing and there is
+    a fallback.
     """
     provider, chat = apply_preset(up.config, candidate.provider, candidate.chat)
     resolved = resolve_provider(up.setup, make_chat_spec(provider, chat))
     target = make_target(await discover_settings(up, resolved))
     state.progress.provider, state.progress.model = target.route.provider, target.route.model
     set_deadline(state, target, chat.options.timeouts)
-    if has_alternative and up.gates.find(target).should_avoid():
-        raise SidecarError("provider_overloaded", "The provider has been failing; it is left alone for a while.")
+    if has_fallback and up.gates.find(target).should_avoid():
+        raise SidecarError("provider_overloaded", "The provider has been failing and is avoided for a while.")
     return ChatPlan(target=target, origin=target, chat=chat, warnings=candidate.warnings, keys=target.keys)
 
 
 async def _prepare(up: Upstream, plan: ChatPlan) -> ChatPlan:
-    """Return *plan* with what its credential says of the address and the provider's list of the endpoint."""
+    """Return *plan* with the address that its credential gives, and the wire that the provider's list names."""
     prepared = await prepare(up, plan)
     target = prepared.target
     if plan.target is not plan.origin or not target.row.models.wire_from_list or plan.chat.options.wire:
         return prepared
-    # The list is asked by a plan of its own, with a credential that may be exchanged on the way.
+    # The list has a plan of its own, which may exchange the credential.
     listed = await model_lists.find_model(up, plan.origin)
     if listed is None or listed.wire is None:
         return prepared
@@ -149,27 +148,26 @@ async def _prepare(up: Upstream, plan: ChatPlan) -> ChatPlan:
 
 
 def _explain(up: Upstream, progress: Progress, plan: ChatPlan, error: SidecarError) -> SidecarError:
-    """Return *error* as it reads to the host, without the credential.
+    """Return *error* as the host may read it, without the credential.
 
-    Once content was delivered, a connection that broke has interrupted a stream; a model that is not there comes with
-    the names nearest to it.
+    Once content was delivered, a broken connection is an interrupted stream. An unknown model comes with similar names.
     """
     target = plan.target
     error = authorize.redact(error, target, progress.secrets)
     body = error.body
     if progress.delivered and body.code in ("network_error", "stream_interrupted"):
-        # A provider that was kept waiting hangs up and is not to blame.
+        # The provider had to wait for the host and hung up: it is not to blame.
         reason = "host_backpressure" if progress.held_up else body.reason
         return error.with_fields(code="stream_interrupted", retryable=True, reason=reason)
     if body.code == "model_not_found" and body.hint is None and (names := model_lists.suggest_names(up, plan.origin)):
-        return error.with_fields(hint=f"Nearest: {', '.join(names)}.")
+        return error.with_fields(hint=f"Similar models: {', '.join(names)}.")
     if body.code == "network_error" and body.reason == "refused" and target.row.setup_hint:
         return error.with_fields(hint=target.row.setup_hint)
     return error
 
 
 def fold_answer(done: Done) -> dict[str, Any]:
-    """Return the answer of `generate`: `done` with its text, reasoning and tool calls pulled out of the message."""
+    """Return the answer of `generate`: `done` with text, reasoning and tool calls taken out of its message."""
     parts = done.message.content if isinstance(done.message.content, list) else []
     plain: dict[str, Any] = msgspec.to_builtins(done)
     del plain["type"]

@@ -1,8 +1,8 @@
-"""A value held against a host's JSON Schema, with bounded work. [pure]
+"""A value checked against a host's JSON Schema, with bounded work. [pure]
 
 Both may be hostile: the schema comes from the host, the value from a model. Each keyword that is applied costs a step,
-patterns run on an engine that is linear in the text, and unique items are compared by their JSON. The library is loaded
-with the first schema.
+patterns run on an engine that is linear in the text, and unique items are compared by their JSON. The library is
+imported with the first schema.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -14,13 +14,13 @@ import msgspec
 from sidecar.core.errors import clean_text
 
 MAX_STEPS = 50_000
-"""What one check may cost: about half a second. Ordinary schemas and answers take some hundreds."""
+"""What one check may cost, about half a second. Ordinary schemas and answers take a few hundred."""
 
 UNCHECKED = "$: the schema was not checked: "
 
 
 class UncheckedError(Exception):
-    """The check was given up; the text says why."""
+    """The check was abandoned; the text says why."""
 
 
 class _Budget:
@@ -38,9 +38,9 @@ Check = Callable[[Any, Any, Any, Any], Iterable[Any] | None]
 
 
 def find_violation(value: Any, schema: dict[str, Any]) -> str | None:
-    """Return the first thing in *value* that breaks *schema*, as `path: problem`, or None.
+    """Return the first violation of *schema* in *value*, as `path: problem`, or None.
 
-    Raises: UncheckedError when that cannot be said within the budget.
+    Raises: UncheckedError if the check does not fit into the budget.
     """
     from jsonschema import Draft202012Validator
     from jsonschema.exceptions import SchemaError, best_match
@@ -53,20 +53,20 @@ def find_violation(value: Any, schema: dict[str, Any]) -> str | None:
         kind = validator_for(schema, default=Draft202012Validator)
         kind.check_schema(schema)
         counted = {name: _count(check, budget) for name, check in {**kind.VALIDATORS, **_OVERRIDES}.items()}
-        # Without a registry of its own it would fetch what a `$ref` names.
+        # Without a registry of its own the library would fetch the target of a `$ref`.
         checked: Any = extend(kind, counted)  # type: ignore[no-untyped-call]  # the library has no types here
         error = best_match(checked(schema, registry=Registry()).iter_errors(value))
     except SchemaError as wrong:
         return clean_text(f"$: the schema is invalid: {wrong.message}")
     except (Unresolvable, RecursionError, TypeError, AttributeError, ValueError):
-        # The library's own words for `"$schema": 5` and its kin.
+        # The library raises these for `"$schema": 5` and the like.
         return "$: the schema cannot be applied"
     return None if error is None else clean_text(f"{error.json_path}: {error.message}")
 
 
 def _count(check: Check, budget: _Budget) -> Check:
     def run(validator: Any, keyword: Any, instance: Any, schema: Any) -> Iterator[Any]:
-        # Comparing with lists of values takes as long as they are.
+        # A comparison with a list of values takes time in proportion to its length.
         budget.spend(1 + (len(keyword) if isinstance(keyword, list) else 0))
         if isinstance(instance, (list, dict)):
             budget.spend(len(instance))
@@ -132,12 +132,12 @@ def _check_unevaluated_properties(validator: Any, allowed: Any, instance: Any, s
 def _check_unique_items(validator: Any, unique: Any, instance: Any, schema: Any) -> Iterator[Any]:  # noqa: ARG001 - a keyword
     from jsonschema.exceptions import ValidationError
 
-    if unique and validator.is_type(instance, "array") and len(set(map(_canonical, instance))) < len(instance):
+    if unique and validator.is_type(instance, "array") and len(set(map(_encode_canonically, instance))) < len(instance):
         yield ValidationError("the items are not unique")
 
 
-def _canonical(value: Any) -> bytes:
-    """Return JSON that is the same for equal values: keys in order, 1.0 as 1."""
+def _encode_canonically(value: Any) -> bytes:
+    """Return JSON that is the same for equal values: sorted keys, and 1.0 as 1."""
     return msgspec.json.encode(_normalize(value), order="deterministic")
 
 

@@ -1,7 +1,7 @@
-"""The text of an answer → the JSON that `response_format` asked for, parsed and held against its schema.
+"""The text of an answer → the JSON that `response_format` asked for, parsed and checked against its schema.
 
-Knows the fences and the prose that models put around JSON. Must not know how it was asked for on a
-wire, or where the answer came from.
+Knows the fences and the prose that models put around JSON. Must not know how a wire asks for JSON, or where the answer
+comes from.
 """
 
 import json
@@ -21,10 +21,10 @@ from sidecar.generation.schema_check import UNCHECKED, UncheckedError, find_viol
 from sidecar.wires.shared.options import RESPONSE_FORMAT
 
 MAX_STARTS = 64
-"""How many brackets in a prose are tried as the beginning of JSON."""
+"""How many brackets in prose are tried as the beginning of JSON."""
 
 MAX_READINGS = 4
-"""How often the prose is read through at most while they are tried."""
+"""How much is read while they are tried, as a multiple of the text's length."""
 
 LONG_CHARS = 64 * 1024
 """A longer text is searched in a worker thread."""
@@ -37,29 +37,29 @@ NO_JSON = "$: there is no JSON in the answer"
 
 
 async def read_structured_output(
-    wanted: ResponseFormat | None, message: Message, warnings: list[Warn]
+    requested: ResponseFormat | None, message: Message, warnings: list[Warn]
 ) -> Structured | None:
-    """Return the JSON of *message*, or None where none was asked for or nothing was said, as before a tool's result.
+    """Return the JSON of *message*, or None if none was requested or there is no text, as before a tool's result.
 
-    A schema, or a long text, is read in a worker thread: nothing else waits for that.
+    A long text, or one with a schema, is read in a worker thread, so that nothing else has to wait.
     """
-    if wanted is None or wanted.type == "text":
+    if requested is None or requested.type == "text":
         return None
     text = "".join(p.text for p in list_parts(message) if isinstance(p, TextPart) and not p.refusal)
     if not text.strip():
         return None
     is_native = all(warning.param != RESPONSE_FORMAT for warning in warnings)
-    if len(text) < LONG_CHARS and wanted.schema is None:
-        return _read(wanted, text, is_native=is_native)
-    return await anyio.to_thread.run_sync(partial(_read, wanted, text, is_native=is_native), abandon_on_cancel=True)
+    if len(text) < LONG_CHARS and requested.schema is None:
+        return _read(requested, text, is_native=is_native)
+    return await anyio.to_thread.run_sync(partial(_read, requested, text, is_native=is_native), abandon_on_cancel=True)
 
 
-def _read(wanted: ResponseFormat, text: str, *, is_native: bool) -> Structured:
+def _read(requested: ResponseFormat, text: str, *, is_native: bool) -> Structured:
     found, value = _find_json(text)
     error, valid = None if found else NO_JSON, cast("bool | None", found)
-    if found and wanted.type == "json_schema" and wanted.schema is not None:
+    if found and requested.type == "json_schema" and requested.schema is not None:
         try:
-            error = find_violation(value, wanted.schema)
+            error = find_violation(value, requested.schema)
             valid = error is None
         except UncheckedError as given_up:
             error, valid = f"{UNCHECKED}{given_up}", None
@@ -67,11 +67,11 @@ def _read(wanted: ResponseFormat, text: str, *, is_native: bool) -> Structured:
 
 
 def _find_json(text: str) -> tuple[bool, Any]:
-    """Return whether there is JSON in *text*, and the value: the whole, what is fenced, or the first in the prose."""
+    """Return whether there is JSON in *text*, and its value: the whole text, a fenced part, or the first in prose."""
     for candidate in (text, *(match[1] for match in _FENCED.finditer(text)), *_find_json_in_prose(text)):
         try:
             value = msgspec.json.decode(candidate)
-            # What can be read but not written, a number of hundreds of digits, could not be handed on.
+            # A number of hundreds of digits can be read but not written to the host.
             msgspec.json.encode(value)
         except (ValueError, OverflowError, RecursionError):
             continue
@@ -80,22 +80,22 @@ def _find_json(text: str) -> tuple[bool, Any]:
 
 
 def _find_json_in_prose(text: str) -> Iterator[str]:
-    """Yield what may be JSON at the first brackets of *text*, reading at most a few times as much as there is."""
-    left = MAX_READINGS * len(text)
+    """Yield the parts of *text* from its first brackets on that may be JSON, with bounded work."""
+    chars_left = MAX_READINGS * len(text)
     for match, _ in zip(_START.finditer(text), range(MAX_STARTS), strict=False):
         start = match.start()
         try:
             end = _DECODER.raw_decode(text, start)[1]
         except json.JSONDecodeError as error:
-            left -= error.pos - start
+            chars_left -= error.pos - start
         except (ValueError, RecursionError):
-            left -= len(text) - start
+            chars_left -= len(text) - start
         else:
-            left -= end - start
+            chars_left -= end - start
             yield text[start:end]
-        if left < 0:
+        if chars_left < 0:
             return
 
 
 _DECODER = json.JSONDecoder()
-"""It knows where JSON ends that something follows; the value is left to the one that reads all JSON here."""
+"""Finds the end of JSON that is followed by prose. The value itself is read by msgspec, as everywhere."""

@@ -1,6 +1,6 @@
-"""How long a chat may take: in all, and in each of its phases.
+"""How long a chat may take: in total, and in each of its phases.
 
-Knows the defaults, and for whom they are longer. Must not know clocks, wires or HTTP.
+Knows the defaults, and which models and providers get more. Must not know clocks, wires or HTTP.
 """
 
 import msgspec
@@ -12,22 +12,22 @@ from sidecar.providers.values import Target
 
 
 class ChatTimeouts(msgspec.Struct, frozen=True, kw_only=True):
-    """Limits of a chat's phases, in seconds."""
+    """The longest that each phase of a chat may take, in seconds."""
 
     connect: float
-    """Until there is a connection; for the TCP handshake and for that of TLS each."""
+    """For the TCP handshake, and again for that of TLS."""
     first_byte: float
-    """From the request, connection and all, to the reply's head."""
+    """From the request, connecting included, to the head of the reply."""
     idle: float
-    """Between two pieces of its body, whatever they are."""
+    """Between two pieces of the body, whatever they contain."""
     progress: float
-    """Without content, whatever signs of life come."""
+    """Without content, whatever else arrives."""
     total: float
-    """From the request's line to its terminal line, waits and further tries included."""
+    """From the request's line to its terminal line, waits and further attempts included."""
 
     @property
     def for_http(self) -> HttpTimeouts:
-        """Return those that the HTTP client keeps."""
+        """The timeouts that the HTTP client applies."""
         return HttpTimeouts(connect=self.connect, first_byte=self.first_byte, idle=self.idle)
 
 
@@ -40,34 +40,34 @@ DEFAULT_TIMEOUTS = ChatTimeouts(
 )
 
 LONG_TIMEOUTS = ChatTimeouts(connect=CONNECT_SECONDS, first_byte=600.0, idle=600.0, progress=900.0, total=1800.0)
-"""For models that think before they speak, some of them for minutes without a word, and for servers at the user's own
-place, which may have a model to load first and write slowly."""
+"""For reasoning models, which may be silent for minutes, and for servers on the user's own network, which may have to
+load a model first and write slowly."""
 
 PINGED_IDLE_SECONDS = 90.0
-"""Between two pieces of a reply from a provider that shows every few seconds that it is alive."""
+"""The idle timeout for providers that send something every few seconds."""
 
 
-def choose_timeouts(target: Target, wanted: Timeouts | None) -> ChatTimeouts:
-    """Return the limits of a chat with *target*: those that it asks for, each of the others by model and provider."""
-    patience = LONG_TIMEOUTS if target.route.facts.reasoning or target.row.address.private_network else DEFAULT_TIMEOUTS
+def choose_timeouts(target: Target, requested: Timeouts | None) -> ChatTimeouts:
+    """Return the timeouts of a chat: the *requested* ones, and otherwise those of its model and provider."""
+    timeouts = LONG_TIMEOUTS if target.route.facts.reasoning or target.row.address.private_network else DEFAULT_TIMEOUTS
     if target.row.pings and not target.has_custom_address:
-        # What stands between us and a provider that was moved may keep its pings to itself.
-        patience = msgspec.structs.replace(patience, idle=PINGED_IDLE_SECONDS)
-    if wanted is None:
-        return patience
-    patience = msgspec.structs.replace(patience, **_read_requested(wanted))
-    if wanted.progress_ms is None:
-        return patience
-    # Who wants content so soon does not want silence for longer.
-    return msgspec.structs.replace(patience, idle=min(patience.idle, patience.progress))
+        # A server between us and the provider may hold back its pings.
+        timeouts = msgspec.structs.replace(timeouts, idle=PINGED_IDLE_SECONDS)
+    if requested is None:
+        return timeouts
+    timeouts = msgspec.structs.replace(timeouts, **_read_requested(requested))
+    if requested.progress_ms is None:
+        return timeouts
+    # A request that wants content so soon does not want a longer silence.
+    return msgspec.structs.replace(timeouts, idle=min(timeouts.idle, timeouts.progress))
 
 
-def set_deadline(state: RequestState, target: Target, wanted: Timeouts | None) -> None:
-    """Let a chat with *target* take as long in all as it asks for, else as long as is usual for the model."""
-    limit = state.limit if wanted and wanted.total_ms else state.grant
-    limit(round(choose_timeouts(target, wanted).total * 1000))
+def set_deadline(state: RequestState, target: Target, requested: Timeouts | None) -> None:
+    """Set the deadline of a chat: the *requested* one, or else the usual one for its model."""
+    limit = state.limit if requested and requested.total_ms else state.grant
+    limit(round(choose_timeouts(target, requested).total * 1000))
 
 
-def _read_requested(wanted: Timeouts) -> dict[str, float]:
-    asked = {name: getattr(wanted, f"{name}_ms") for name in ChatTimeouts.__struct_fields__}
-    return {name: ms / 1000 for name, ms in asked.items() if ms is not None}
+def _read_requested(requested: Timeouts) -> dict[str, float]:
+    values_ms = {name: getattr(requested, f"{name}_ms") for name in ChatTimeouts.__struct_fields__}
+    return {name: value_ms / 1000 for name, value_ms in values_ms.items() if value_ms is not None}

@@ -1,7 +1,6 @@
 """`--record DIR`: exchanges as they happen, written in the layout that `replay` plays.
 
-Nothing that authorizes is written: neither header values nor the credentials of a request.
-Must not change what the chat receives.
+Credentials are never written. Must not change what the chat receives.
 """
 
 import re
@@ -22,9 +21,9 @@ from sidecar.core.log import log
 from sidecar.wires.shared.types import Route
 
 MAX_RECORD_BYTES = 16 * 1024 * 1024
-"""What is kept of one reply."""
+"""How much of one reply is recorded."""
 
-KEPT_HEADERS = frozenset({"content-type", "request-id", "x-request-id", "retry-after", "retry-after-ms"})
+RECORDED_HEADERS = frozenset({"content-type", "request-id", "x-request-id", "retry-after", "retry-after-ms"})
 
 _numbers = count(1)
 
@@ -40,27 +39,27 @@ class _Recording(NamedTuple):
     secrets: Sequence[str]
 
 
-def tee(
+def record_response(
     directory: str, chat: Chat, route: Route, request: HttpRequest, response: Response, secrets: Sequence[str]
 ) -> Response:
-    """Return *response* with its body kept on the way and written to *directory* when it ends.
+    """Return *response* with a body that is copied while it is read, and written to *directory* when it ends.
 
-    A provider may repeat what authorized the request, so *secrets* are taken out of all that is written.
+    A provider may repeat the credentials of the request, so *secrets* are removed from everything that is written.
     """
     recording = _Recording(directory, chat, route, request, response, secrets)
-    return Response(response.status, response.headers, _keep_body(recording))
+    return Response(response.status, response.headers, _copy_body(recording))
 
 
-async def _keep_body(recording: _Recording) -> AsyncIterator[bytes]:
-    kept = bytearray()
+async def _copy_body(recording: _Recording) -> AsyncIterator[bytes]:
+    copy = bytearray()
     try:
         async for data in recording.response.body:
-            if len(kept) < MAX_RECORD_BYTES:
-                kept += data
+            if len(copy) < MAX_RECORD_BYTES:
+                copy += data
             yield data
     finally:
         with anyio.CancelScope(shield=True):
-            await anyio.to_thread.run_sync(_write, recording, bytes(kept))
+            await anyio.to_thread.run_sync(_write, recording, bytes(copy))
 
 
 def _write(recording: _Recording, body: bytes) -> None:
@@ -69,16 +68,16 @@ def _write(recording: _Recording, body: bytes) -> None:
     name = re.sub(r"[^\w.-]+", "-", route.model)[:60].strip("-.") or "model"
     case = Path(directory) / route.wire / f"{stamp}-{next(_numbers):03}-{name}"
     params = msgspec.structs.replace(chat, model=route.model, api_key=None, base_url=None, settings=None)
-    call = {"provider": route.provider, "params": _without_nulls(msgspec.to_builtins(params))}
+    call = {"provider": route.provider, "params": _drop_nulls(msgspec.to_builtins(params))}
     sent = {
         "method": request.method,
         "url": re.sub(r"\?.*$", "", request.url),
-        "headers": {key: value for key, value in request.headers.items() if key in KEPT_HEADERS},
+        "headers": {key: value for key, value in request.headers.items() if key in RECORDED_HEADERS},
         "body": msgspec.json.decode(request.body) if request.body else None,
     }
     head = {
         "status": response.status,
-        "headers": {key: value for key, value in response.headers.items() if key in KEPT_HEADERS},
+        "headers": {key: value for key, value in response.headers.items() if key in RECORDED_HEADERS},
     }
     try:
         case.mkdir(parents=True, exist_ok=True)
@@ -90,5 +89,5 @@ def _write(recording: _Recording, body: bytes) -> None:
         log("error", "record.failed", reason=error.strerror)
 
 
-def _without_nulls(value: Any) -> Any:
+def _drop_nulls(value: Any) -> Any:
     return {key: each for key, each in value.items() if each is not None}

@@ -1,7 +1,7 @@
-"""Provider `replay`: recorded exchanges played through the real decode path, without a key or a network.
+"""Provider `replay`: recorded exchanges, played through the real decode path without a key or a network.
 
-Knows the layout of `fixtures/<wire>/<case>/`. A host's own tests have a deterministic double
-in it, and a newcomer sees a stream at once.
+Knows the layout of `fixtures/<wire>/<case>/`. It gives a host's tests a deterministic double, and newcomers a stream
+at once.
 """
 
 from collections.abc import AsyncIterator
@@ -22,11 +22,11 @@ PIECE_BYTES = 160
 """About one event."""
 
 PACE_SECONDS = 0.015
-"""Between two pieces: the speed of a quick model."""
+"""The pause between two pieces, as with a quick model."""
 
 
-def folder(config: Config) -> Path:
-    """Return where the exchanges are: the user's folder, or those that come with the program."""
+def find_folder(config: Config) -> Path:
+    """Return the folder of the exchanges: the user's, or the one that comes with the program."""
     if config.replay_dir:
         return Path(config.replay_dir)
     return resources.find_fixtures()
@@ -34,9 +34,9 @@ def folder(config: Config) -> Path:
 
 def list_exchanges(config: Config) -> list[str]:
     """Return the exchanges that can be played, as `wire/case`."""
-    known = registry.list_names()
-    found = (path.parent for path in folder(config).glob("*/*/response.*"))
-    return sorted(f"{case.parent.name}/{case.name}" for case in found if case.parent.name in known)
+    wires = registry.list_names()
+    cases = (path.parent for path in find_folder(config).glob("*/*/response.*"))
+    return sorted(f"{case.parent.name}/{case.name}" for case in cases if case.parent.name in wires)
 
 
 class _Head(msgspec.Struct):
@@ -48,14 +48,14 @@ class _Head(msgspec.Struct):
 async def send(config: Config, route: Route) -> AsyncIterator[Response]:
     """Give the reply recorded for *route*'s wire and model.
 
-    Raises: SidecarError `model_not_found` for a name that is no exchange, `invalid_request` for a head that is none.
+    Raises: SidecarError `model_not_found` for an unknown exchange, `invalid_request` for a malformed `head.json`.
     """
-    name, known = f"{route.wire}/{route.model}", list_exchanges(config)
-    if name not in known:
-        hint = None if known else "Look at SIDECAR_REPLAY_DIR and [replay] of the configuration: that folder has none."
-        text = "There is no such exchange to replay; `list_models` names them all."
-        raise SidecarError("model_not_found", text, hint=hint)
-    case = folder(config) / name
+    name, exchanges = f"{route.wire}/{route.model}", list_exchanges(config)
+    if name not in exchanges:
+        hint = "The folder in SIDECAR_REPLAY_DIR or in [replay] of the configuration has no exchanges."
+        text = "There is no such exchange to replay; `list_models` lists them."
+        raise SidecarError("model_not_found", text, hint=None if exchanges else hint)
+    case = find_folder(config) / name
     head = _Head()
     if (case / "head.json").exists():
         try:
@@ -64,10 +64,10 @@ async def send(config: Config, route: Route) -> AsyncIterator[Response]:
             text = "The exchange's `head.json` must be an object with `status`, a number, and `headers`, of strings."
             raise invalid_request(text, "params.model") from None
     body = next(case.glob("response.*")).read_bytes()
-    yield Response(head.status, head.headers, _paced(body))
+    yield Response(head.status, head.headers, _pace_body(body))
 
 
-async def _paced(body: bytes) -> AsyncIterator[bytes]:
-    for at in range(0, len(body), PIECE_BYTES):
-        yield body[at : at + PIECE_BYTES]
+async def _pace_body(body: bytes) -> AsyncIterator[bytes]:
+    for start in range(0, len(body), PIECE_BYTES):
+        yield body[start : start + PIECE_BYTES]
         await anyio.sleep(PACE_SECONDS)

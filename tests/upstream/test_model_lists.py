@@ -119,7 +119,7 @@ def test_a_model_that_is_not_there_comes_with_the_names_nearest_to_it(services: 
     with online(services, tmp_path, OPENAI_API_KEY="CANARY-key", ANTHROPIC_API_KEY="CANARY-claude") as sidecar:
         sidecar.ask("list_models", provider="openai")
         error = sidecar.ask("stream_chat", params() | {"model": "gpt-x-larg"}, provider="openai")["error"]
-        assert (error["code"], error["hint"]) == ("model_not_found", "Nearest: gpt-x-large, gpt-x-small.")
+        assert (error["code"], error["hint"]) == ("model_not_found", "Similar models: gpt-x-large, gpt-x-small.")
         # Without a list at hand, the catalogue's names.
         error = sidecar.ask("stream_chat", params() | {"model": "claude-sonet-5-5"}, provider="anthropic")["error"]
         assert (error["code"], "claude-sonnet-5-5" in error["hint"]) == ("model_not_found", True)

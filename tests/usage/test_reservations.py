@@ -152,13 +152,13 @@ def test_a_chat_is_expected_to_cost_its_prompt_and_a_usual_answer_within_its_lim
         assert usage.input_tokens == prompt
         return Decimal("0.01") + Decimal(usage.output_tokens or 0) / 100
 
-    assert request_limits.expect_usd(chat, price) == Decimal(usd)
-    assert request_limits.expect_usd(chat, lambda _: None) is None
+    assert request_limits.estimate_usd(chat, price) == Decimal(usd)
+    assert request_limits.estimate_usd(chat, lambda _: None) is None
 
 
 def test_the_document_names_these_limits() -> None:
     text = " ".join(documents.read("protocol/PROTOCOL.md").split())
-    assert f"{request_limits.EXPECTED_TOKENS} tokens of output" in text
+    assert f"{request_limits.EXPECTED_OUTPUT_TOKENS} tokens of output" in text
     # Sums of that age, and a write that has waited for others.
     assert ledger.REFRESH_SECONDS + ledger.LINGER_SECONDS < 3
     assert "other processes within 3 seconds" in text

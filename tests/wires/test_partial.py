@@ -36,7 +36,7 @@ def test_the_partial_message_has_what_came_wherever_the_stream_is_cut(case: Reco
     for start in range(0, len(body), step):
         with suppress(SidecarError):
             reply.feed(body[start : start + step], out)
-        message = reply.partial()
+        message = reply.build_partial()
         assert _text(message) == _sent(out)
         whole = {chunk.tool_call.id for chunk in out if isinstance(chunk, ToolCallChunk)}
         calls = [part for part in message.content if isinstance(part, ToolCallPart)]

@@ -10,13 +10,14 @@ import pytest
 from anyio.abc import TaskGroup
 
 from sidecar.upstream.gates import gate
-from tests.support.fake_provider import Provider
+from tests.support.fake_provider import CLOSE, Provider
 from tests.support.fake_services import Services
 from tests.support.gates import Clock
 from tests.support.in_memory import InMemoryProvider, InMemoryServices
 from tests.support.in_process import InProcess, online
 from tests.support.program import Program
 from tests.support.provider_rows import astray, every_key, every_setting
+from tests.support.reply_scripts import ANTHROPIC
 
 # A limit for one example fails where the machine is busy; a test that hangs is ended by `fail_after` or pytest.
 hypothesis.settings.register_profile("sidecar", deadline=None, print_blob=True, derandomize="CI" in os.environ)
@@ -56,6 +57,14 @@ def sidecar(tmp_path: Path, provider: Provider) -> Iterator[Program]:
     """Yield a program that has answered a ping, and assert afterwards that it has done nothing wrong."""
     with InProcess(tmp_path, provider) as program:
         yield program
+
+
+@pytest.fixture
+def warm(sidecar: Program, provider: Provider) -> Program:
+    """Return a program that has asked its provider once."""
+    sidecar.stream(sidecar.chat(provider.play("warm", [*ANTHROPIC.answer("up"), CLOSE])))
+    provider.disconnected()
+    return sidecar
 
 
 @pytest.fixture(scope="module")

@@ -1,15 +1,10 @@
-"""What a host hears of a stream that says nothing, and how long each kind of silence is borne."""
+"""What a host hears of a stream whose provider is not reached, or says nothing."""
 
-import os
 from contextlib import ExitStack
-from pathlib import Path
-
-import pytest
 
 from tests.support import process_probes
-from tests.support.fake_provider import STALL, Pause, Provider, Step
-from tests.support.process import ROOT, Id, Object, Sidecar, environment, text
-from tests.support.reply_scripts import ANTHROPIC, document, opened, stream
+from tests.support.fake_provider import Provider
+from tests.support.process import Id, Object, Sidecar
 from tests.support.stalling_providers import Phase, stalled
 
 HEARTBEAT_MS = 1000
@@ -56,121 +51,3 @@ def test_a_silent_stream_says_again_and_again_what_it_waits_for(sidecar: Sidecar
             sidecar.ask("cancel", {"id": request_id})
             error = sidecar.reply(request_id)["error"]
             assert (error["code"], error["partial"]) == ("cancelled", before > 0)
-
-
-def test_what_is_told_of_a_wait_is_no_content_and_comes_before_it_and_never_after(
-    sidecar: Sidecar, provider: Provider
-) -> None:
-    hear(sidecar, "status")
-    first, second = provider.gate(), provider.gate()
-    begun = stream([ANTHROPIC.opening, ANTHROPIC.text("on"), second, ANTHROPIC.text("ward"), ANTHROPIC.closing])
-    provider.play("m", [first, *begun])
-    request_id = sidecar.chat("m")
-    assert status(sidecar, request_id, 0)["phase"] == "headers"
-    first.open()
-    types = [sidecar.chunk(request_id, index).data["data"]["type"] for index in (1, 2, 3)]
-    assert types == ["start", "content", "status"]
-    # The silence is one of the stream's, and not of the request's.
-    assert is_about(sidecar.chunk(request_id, 3).data["data"]["silent_ms"], HEARTBEAT_MS)
-    second.open()
-    lines = sidecar.stream(request_id)
-    assert (text(lines), lines[-1].data["data"]["finish_reason"]) == ("onward", "stop")
-
-
-@pytest.mark.parametrize(("asks", "streams"), [(True, False), (False, True)], ids=["generate", "nobody asked"])
-def test_who_did_not_ask_and_who_hears_the_end_alone_is_told_nothing(
-    sidecar: Sidecar, provider: Provider, tmp_path: Path, asks: bool, streams: bool
-) -> None:
-    home = tmp_path / "other"
-    home.mkdir()
-    gate = provider.gate()
-    provider.play("m", [gate, *ANTHROPIC.answer("late")])
-    with Sidecar(home, provider) as clock:
-        # The other process says when the time has come, for both.
-        hear(clock, "status")
-        hear(sidecar, *(["status"] if asks else []))
-        request_id = sidecar.chat("m", action="stream_chat" if streams else "generate")
-        provider.call("m")
-        there = clock.chat("m")
-        status(clock, there, 1)
-        assert not sidecar.lines_of(request_id)
-        gate.open()
-        assert clock.stream(there)[-1].code is None
-    assert sidecar.stream(request_id)[-1].code is None
-    assert len(sidecar.lines_of(request_id)) == (3 if streams else 1)
-
-
-def test_a_request_in_a_queue_and_one_that_waits_for_its_next_try_say_so(tmp_path: Path, provider: Provider) -> None:
-    gate, env = provider.gate(), environment(tmp_path, SIDECAR_CONCURRENCY="1", SIDECAR_MAX_ATTEMPTS="2")
-    refusal = document({"type": "error", "error": {"type": "overloaded_error"}}, 529, retry_after="2")
-    provider.play_in_turn("again", refusal, ANTHROPIC.answer("at last"))
-    provider.play("first", [gate, *ANTHROPIC.answer("one")])
-    with Sidecar(tmp_path, provider, env=env) as sidecar:
-        hear(sidecar, "status")
-        again = sidecar.chat("again")
-        assert status(sidecar, again, 0)["state"] == "retrying"
-        told = status(sidecar, again, 1)
-        assert 0 < told.pop("wait_ms") <= 2500 - HEARTBEAT_MS
-        assert is_about(told.pop("silent_ms"), HEARTBEAT_MS)
-        assert told == {"state": "retrying", "phase": "queue"}
-        # Told of twice, it was tried again all the same.
-        assert text(sidecar.stream(again)) == "at last"
-        first = sidecar.chat("first")
-        provider.call("first")
-        queued = sidecar.chat("first")
-        assert status(sidecar, queued, 0)["state"] == "queued"
-        told = status(sidecar, queued, 1)
-        assert is_about(told.pop("silent_ms"), HEARTBEAT_MS)
-        assert told == {"state": "queued", "phase": "queue"}
-        gate.open()
-        assert [text(sidecar.stream(each)) for each in (first, queued)] == ["one", "one"]
-
-
-IMPATIENT = """
-from sidecar.core import request_state
-{total}
-import msgspec.structs
-from sidecar.generation import timeouts
-timeouts.USUAL = msgspec.structs.replace(timeouts.USUAL, {limits})
-"""
-"""A program whose usual limit of one phase is short; that for models which reason is what it always is."""
-
-QUICK, THINKS = "claude-3-haiku-20240307", "claude-opus-4-5-20251101"
-
-PINGS: list[Step] = [Pause(0.05), b'event: ping\ndata: {"type":"ping"}\n\n'] * 1000
-
-SILENCES: dict[str, tuple[str, str | None, list[Step]]] = {
-    "first_byte": ("headers", None, [STALL]),
-    "idle": ("idle", None, opened([ANTHROPIC.opening, STALL])),
-    "progress": ("progress", None, opened([ANTHROPIC.opening, *PINGS])),
-    "total": ("headers", "deadline", [STALL]),
-}
-"""Limit → how the error names it, and a provider that never keeps it."""
-
-
-@pytest.mark.parametrize("limit", SILENCES)
-def test_every_phase_has_a_limit_by_default_and_a_longer_one_for_models_that_reason(
-    tmp_path: Path, provider: Provider, limit: str
-) -> None:  # D05, D11, D12
-    phase, reason, steps = SILENCES[limit]
-    program = IMPATIENT.replace("{limits}", "" if limit == "total" else f"{limit}=0.3")
-    program = program.replace("{total}", "request_state.TOTAL_MS = 300" if limit == "total" else "")
-    (tmp_path / "sitecustomize.py").write_text(program, encoding="ascii")
-    env = environment(tmp_path, PYTHONPATH=os.pathsep.join((str(tmp_path), str(ROOT))))
-    provider.play(QUICK, steps)
-    provider.play(THINKS, steps)
-    with Sidecar(tmp_path, provider, env=env) as sidecar:
-        thinks = sidecar.chat(THINKS)
-        provider.call(THINKS)
-        error = sidecar.reply(sidecar.chat(QUICK))["error"]
-        assert (error["code"], error["phase"], error.get("reason")) == ("timeout", phase, reason)
-        # It has waited for longer, and does so still.
-        assert not any(line.terminal for line in sidecar.lines_of(thinks))
-        if limit == "total":
-            # What is no chat has that limit too.
-            provider.play("models", [STALL])
-            place = {name: value for name, value in sidecar.params("any").items() if name in ("api_key", "base_url")}
-            lists = sidecar.ask("list_models", place, provider="anthropic")
-            assert (lists["error"]["code"], lists["error"]["reason"]) == ("timeout", "deadline")
-        sidecar.ask("cancel", {"id": thinks})
-        assert sidecar.reply(thinks)["error"]["code"] == "cancelled"

@@ -10,7 +10,7 @@ import json
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from contextlib import contextmanager
 from enum import Enum
 from typing import Any, NamedTuple, Protocol
@@ -242,9 +242,9 @@ class Provider:
                     for _ in range(times):
                         await self._send(call, writer, data)
                 case Pause(seconds):
-                    await asyncio.sleep(seconds)
+                    await _unless(hung_up, asyncio.sleep(seconds))
                 case Gate():
-                    await _opened(step, hung_up)
+                    await _unless(hung_up, step.is_open.wait())
                 case Act.STALL:
                     await asyncio.wait([hung_up])
                     raise ConnectionError
@@ -265,10 +265,14 @@ class Provider:
         await writer.drain()
 
 
-async def _opened(gate: Gate, hung_up: "asyncio.Future[bytes]") -> None:
-    opened = asyncio.ensure_future(gate.is_open.wait())
-    either: list[asyncio.Future[Any]] = [opened, hung_up]
+async def _unless(hung_up: "asyncio.Future[bytes]", step: Coroutine[Any, Any, object]) -> None:
+    """Do *step*.
+
+    Raises: ConnectionError where the other side hangs up meanwhile.
+    """
+    done = asyncio.ensure_future(step)
+    either: list[asyncio.Future[Any]] = [done, hung_up]
     await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-    if not opened.done():
-        opened.cancel()
+    if not done.done():
+        done.cancel()
         raise ConnectionError

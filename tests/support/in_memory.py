@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from itertools import count
+from typing import Self
 from urllib.parse import urlsplit
 
 import anyio.to_thread
@@ -13,7 +14,7 @@ import anyio.to_thread
 from sidecar.core.http import HttpRequest
 from tests.support.fake_provider import WAIT_SECONDS, Call, Provider
 from tests.support.fake_services import Answer, Seen, Services
-from tests.support.in_memory_transport import Pipe
+from tests.support.in_memory_transport import EVERYWHERE, Pipe
 from tests.support.virtual_loop import virtual_loop
 
 _ports = count(20_000)
@@ -26,6 +27,13 @@ class InMemoryProvider(Provider):
     def __init__(self) -> None:
         super().__init__(virtual_loop())
         self.port = next(_ports)
+        EVERYWHERE.add(self)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        EVERYWHERE.discard(self)
 
     def serves(self, url: str) -> bool:
         """Return whether *url* is one of its addresses."""

@@ -7,6 +7,7 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Protocol, Self
+from weakref import WeakSet
 
 import anyio
 
@@ -45,10 +46,15 @@ class Pipe:
         self._tell()
 
     async def drain(self) -> None:
-        """Wait while too much is on its way."""
+        """Wait while too much is on its way.
+
+        Raises: ConnectionResetError after `reset`.
+        """
         await asyncio.sleep(0)
-        while self._size_bytes > BUFFER_BYTES:
+        while self._size_bytes > BUFFER_BYTES and not self._failure:
             await self._changed.wait()
+        if self._failure:
+            raise self._failure
 
     def close(self) -> None:
         """End it, once what was sent is read."""
@@ -92,8 +98,12 @@ class Server(Protocol):
         """Answer *request* into *pipe*; *gone* is done when nobody reads that any more."""
 
 
+EVERYWHERE: "WeakSet[Server]" = WeakSet()
+"""Servers that every client can ask."""
+
+
 class InMemoryTransport(HttpClient):
-    """The client. It asks the first of *servers* whose address it is; nobody listens at any other."""
+    """The client. It asks the first of *servers* whose address it is, and then those that all can ask."""
 
     def __init__(self, *servers: Server) -> None:
         super().__init__()
@@ -106,7 +116,7 @@ class InMemoryTransport(HttpClient):
         """Return the reply to *exchange* once its head is there."""
         exchange.fresh = True
         request = _as_sent(exchange)
-        server = next((each for each in self._servers if each.serves(request.url)), None)
+        server = next((each for each in (*self._servers, *EVERYWHERE) if each.serves(request.url)), None)
         if server is None:
             raise failures.broken(ConnectionRefusedError())
         exchange.enter("headers")
@@ -117,6 +127,7 @@ class InMemoryTransport(HttpClient):
 
         async def leave() -> None:
             gone.set_result(b"")
+            pipe.reset()
             with anyio.CancelScope(shield=True):
                 await asyncio.wait([serving])
             # A script that fails is a mistake of the test.

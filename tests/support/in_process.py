@@ -121,6 +121,10 @@ class InProcess(Program):
         lines = self.stream(self.send("ping"))
         return lines[-1].at - start
 
+    def let_pass(self, seconds: float) -> None:
+        """Let some time pass."""
+        virtual_loop().run_until(lambda: False, seconds)
+
     def _wait(self, happened: Callable[[], bool], what: str, seconds: float = WAIT_SECONDS) -> None:
         virtual_loop().run_until(lambda: happened() or self._main.done(), seconds)
         assert happened(), f"waited in vain for {what}; it runs: {not self._main.done()}; stderr: {self.stderr!r}"

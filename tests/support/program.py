@@ -159,6 +159,10 @@ class Program:
         self._wait(lambda: len(self._of[request_id]) > index, f"line {index} of {request_id!r}")
         return self._of[request_id][index]
 
+    def let_pass(self, seconds: float) -> None:
+        """Let some time pass."""
+        raise NotImplementedError
+
     def ping(self) -> float:
         """Return how many seconds a ping takes."""
         raise NotImplementedError

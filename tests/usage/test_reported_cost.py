@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.test_ledger import MODEL
 from tests.support.fake_provider import CLOSE, Provider, Step
 from tests.support.fake_services import Answer, Services, document
 from tests.support.in_process import online
+from tests.support.ledgers import MODEL
 from tests.support.lines import Object
 from tests.support.program import Program
 from tests.support.provider_rows import params

@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.test_vertex import CHATS, LOGINS, MODEL, TOKENS, chat, place_of, token, written
+from tests.auth.test_google_logins import CHATS, LOGINS, MODEL, TOKENS, chat, place_of, token, written
 from tests.support.fake_services import Answer, Services, document
 from tests.support.google_files import USER, service_account
-from tests.support.listening_services import online
-from tests.support.process import PING_SECONDS, Object, Sidecar
+from tests.support.in_process import PING_SECONDS, online
+from tests.support.lines import Object
+from tests.support.program import Program
 from tests.support.provider_rows import params, text_of
 
 # --- gcloud's configuration ------------------------------------------------------------------
@@ -222,7 +223,7 @@ def aws(folder: Path, config: str = PROFILES, credentials: str = "") -> dict[str
     }
 
 
-def converse(sidecar: Sidecar, **more: Any) -> Object:
+def converse(sidecar: Program, **more: Any) -> Object:
     return sidecar.ask("stream_chat", params(model=BEDROCK, **more), provider="bedrock")
 
 

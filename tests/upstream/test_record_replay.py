@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.listening_provider import ListeningProvider
-from tests.support.process import Object, Sidecar, environment, text
+from tests.support.environment import environment
+from tests.support.in_memory import InMemoryProvider
+from tests.support.in_process import InProcess
+from tests.support.lines import Object, text
 from tests.support.reply_scripts import SHAPES, Shape
 
 CHAT = {"messages": [{"role": "user", "content": "Hi"}]}
@@ -14,11 +16,11 @@ CHAT = {"messages": [{"role": "user", "content": "Hi"}]}
 @pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.wire)
 def test_what_is_recorded_is_played(tmp_path: Path, shape: Shape) -> None:
     folder = tmp_path / "recorded"
-    with ListeningProvider() as provider:
+    with InMemoryProvider() as provider:
         provider.play("m", shape.answer("one ", "two"))
-        with Sidecar(tmp_path, provider, arguments=["--record", str(folder)]) as sidecar:
+        with InProcess(tmp_path, provider, arguments=["--record", str(folder)]) as sidecar:
             asked = sidecar.stream(sidecar.chat("m", shape))
-    with Sidecar(tmp_path, None, env=environment(tmp_path, SIDECAR_REPLAY_DIR=str(folder))) as sidecar:
+    with InProcess(tmp_path, None, env=environment(tmp_path, SIDECAR_REPLAY_DIR=str(folder))) as sidecar:
         (model,) = sidecar.ask("list_models", {}, provider="replay")["data"]["models"]
         played = sidecar.stream(sidecar.send("stream_chat", CHAT | {"model": model["id"]}, provider="replay"))
     assert model["id"].startswith(f"{shape.wire}/")
@@ -29,7 +31,7 @@ def test_what_is_recorded_is_played(tmp_path: Path, shape: Shape) -> None:
 
 def refused(home: Path, folder: Path, model: str) -> Object:
     """Return the error of a chat with *model* of *folder*."""
-    with Sidecar(home, None, env=environment(home, SIDECAR_REPLAY_DIR=str(folder))) as sidecar:
+    with InProcess(home, None, env=environment(home, SIDECAR_REPLAY_DIR=str(folder))) as sidecar:
         error: Object = sidecar.ask("generate", CHAT | {"model": model}, provider="replay")["error"]
     return error
 

@@ -6,8 +6,9 @@ import socket
 import pytest
 
 from tests.support.fake_provider import CLOSE, RESET, Act, Provider, Step
-from tests.support.listening_provider import ListeningProvider
-from tests.support.process import CANARY, Object, Sidecar, text
+from tests.support.in_memory import InMemoryProvider
+from tests.support.lines import CANARY, Object, text
+from tests.support.program import Program
 from tests.support.reply_scripts import ANTHROPIC, OPENAI, SHAPES, SSE, Shape, document, head, opened, stream, whole
 
 BY_SHAPE = pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.wire)
@@ -17,26 +18,26 @@ RETRIED_SECONDS = 20.0
 
 
 @pytest.fixture
-def sidecar(shared: Sidecar) -> Sidecar:
+def sidecar(shared: Program) -> Program:
     """Return one process for all tests: what went wrong before must not matter."""
     return shared
 
 
 @pytest.fixture
-def provider(shared: Sidecar) -> Provider:
+def provider(shared: Program) -> Provider:
     """Return its provider as if nothing had come yet."""
     assert shared.provider
     shared.provider.forget()
     return shared.provider
 
 
-def failed(sidecar: Sidecar, model: str, shape: Shape = ANTHROPIC, action: str = "stream_chat") -> Object:
+def failed(sidecar: Program, model: str, shape: Shape = ANTHROPIC, action: str = "stream_chat") -> Object:
     """Return the error that a chat ends with."""
     error: Object = sidecar.reply(sidecar.chat(model, shape, action), RETRIED_SECONDS)["error"]
     return error
 
 
-def test_a_refused_connection_is_a_network_error(sidecar: Sidecar) -> None:  # D01
+def test_a_refused_connection_is_a_network_error(sidecar: Program) -> None:  # D01
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))
         params = sidecar.params("m", base_url=f"http://127.0.0.1:{nobody.getsockname()[1]}")
@@ -65,7 +66,7 @@ STATUSES = [
 
 @BY_SHAPE
 def test_each_status_has_its_code_and_the_provider_repeats_no_key(
-    sidecar: Sidecar, provider: Provider, shape: Shape
+    sidecar: Program, provider: Provider, shape: Shape
 ) -> None:  # E07, E08, E09, E24
     for status, headers, code, retryable in STATUSES:
         said = {"error": {"message": f"No\u001b[31m for {CANARY}\u202e: {'why ' * 500}"}}
@@ -81,7 +82,7 @@ def test_each_status_has_its_code_and_the_provider_repeats_no_key(
 
 @pytest.mark.parametrize("body", [b"<html><h1>Bad Gateway</h1></html>", b"", b"\xff\xfe", b'{"error":'])
 def test_an_error_is_told_by_its_status_whatever_its_body(
-    sidecar: Sidecar, provider: Provider, body: bytes
+    sidecar: Program, provider: Provider, body: bytes
 ) -> None:  # E07
     error = failed(sidecar, provider.play("m", whole(body, 403, "text/html")))
     assert (error["code"], error["provider_status"]) == ("permission_denied", 403)
@@ -89,8 +90,8 @@ def test_an_error_is_told_by_its_status_whatever_its_body(
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-def test_a_redirect_is_not_followed(sidecar: Sidecar, provider: Provider, status: int) -> None:  # D22
-    with ListeningProvider() as other:
+def test_a_redirect_is_not_followed(sidecar: Program, provider: Provider, status: int) -> None:  # D22
+    with InMemoryProvider() as other:
         provider.play("m", whole(b"", status, location=f"{other.url}/v1/messages"))
         for action in ("stream_chat", "generate"):
             error = failed(sidecar, "m", action=action)
@@ -112,7 +113,7 @@ def unframed(shape: Shape) -> list[Step]:
 @BY_SHAPE
 @pytest.mark.parametrize("way", ["RST", "FIN", "the last chunk", "the last chunk, within an event", "no framing"])
 def test_a_stream_without_its_terminal_marker_was_interrupted(
-    sidecar: Sidecar, provider: Provider, shape: Shape, way: str
+    sidecar: Program, provider: Provider, shape: Shape, way: str
 ) -> None:  # D08, D09
     within = b"5\r\ndata:\r\n0\r\n\r\n"
     ways: dict[str, list[Step]] = {
@@ -133,7 +134,7 @@ def test_a_stream_without_its_terminal_marker_was_interrupted(
 
 
 @BY_SHAPE
-def test_generate_does_not_give_half_an_answer(sidecar: Sidecar, provider: Provider, shape: Shape) -> None:  # D09
+def test_generate_does_not_give_half_an_answer(sidecar: Program, provider: Provider, shape: Shape) -> None:  # D09
     error = failed(sidecar, provider.play("m", cut(shape, b"0\r\n\r\n")), shape, "generate")
     assert error["code"] == "stream_interrupted"
     assert error["partial"] is False
@@ -155,7 +156,7 @@ ODD: dict[str, list[Step]] = {
 
 
 @BY_SHAPE
-def test_what_is_no_answer_is_never_taken_for_one(sidecar: Sidecar, provider: Provider, shape: Shape) -> None:  # D19
+def test_what_is_no_answer_is_never_taken_for_one(sidecar: Program, provider: Provider, shape: Shape) -> None:  # D19
     ids = {}
     for name, steps in ODD.items():
         provider.play(name, steps)
@@ -170,7 +171,7 @@ def test_what_is_no_answer_is_never_taken_for_one(sidecar: Sidecar, provider: Pr
 
 @BY_SHAPE
 def test_an_error_within_the_stream_ends_it_with_what_came_before(
-    sidecar: Sidecar, provider: Provider, shape: Shape
+    sidecar: Program, provider: Provider, shape: Shape
 ) -> None:  # E16
     said = {"type": "error", "error": {"type": "overloaded_error", "code": "server_error", "message": "Overloaded"}}
     event = b"event: error\ndata: %s\n\n" % json.dumps(said).encode()
@@ -186,13 +187,13 @@ def test_an_error_within_the_stream_ends_it_with_what_came_before(
 
 @pytest.mark.parametrize("end", [RESET, CLOSE], ids=["RST", "FIN"])
 def test_a_connection_that_breaks_before_the_reply_is_a_network_error(
-    sidecar: Sidecar, provider: Provider, end: Act
+    sidecar: Program, provider: Provider, end: Act
 ) -> None:  # D06
     error = failed(sidecar, provider.play("m", [end]))
     assert (error["code"], error["partial"], error["retryable"]) == ("network_error", False, True)
 
 
-def test_after_every_fault_the_next_chat_works(sidecar: Sidecar, provider: Provider) -> None:  # I6
+def test_after_every_fault_the_next_chat_works(sidecar: Program, provider: Provider) -> None:  # I6
     provider.play("fine", OPENAI.answer("fine"))
     for name, steps in ODD.items():
         provider.play(name, steps)

@@ -8,11 +8,11 @@ from urllib.parse import parse_qs, unquote
 
 import pytest
 
-from tests.support.environment import ROOT
 from tests.support.fake_services import Answer, Seen, Services, document
 from tests.support.google_files import EXTERNAL, PROGRAM, USER, service_account
-from tests.support.listening_services import online
-from tests.support.process import Object, Sidecar
+from tests.support.in_process import online
+from tests.support.lines import Object
+from tests.support.program import Program
 from tests.support.provider_rows import params, text_of
 
 MODEL = "gemini-x"
@@ -37,7 +37,7 @@ def token(name: str = "CANARY-token", seconds: int = 3600) -> Answer:
     return document({"access_token": name, "expires_in": seconds, "token_type": "Bearer"})
 
 
-def chat(sidecar: Sidecar, **more: Any) -> Object:
+def chat(sidecar: Program, **more: Any) -> Object:
     """Ask a chat and return the terminal line."""
     return sidecar.ask("stream_chat", params(model=MODEL, **more), provider="vertex")
 
@@ -110,7 +110,7 @@ def test_a_service_account_is_taken_by_path_and_inline(services: Services, tmp_p
         assert place_of(seen) == ("p", "global")
 
 
-def test_a_request_may_bring_a_service_account(services: Services, bare: Sidecar) -> None:
+def test_a_request_may_bring_a_service_account(services: Services, bare: Program) -> None:
     ready(services)
     text = json.dumps(service_account())
     for _ in range(2):
@@ -134,7 +134,7 @@ def test_a_request_may_bring_a_service_account(services: Services, bare: Sidecar
     ids=["a file of the user's", "a server of the machine's", "another account", "link-local", "no address"],
 )
 def test_a_request_may_not_bring_what_reads_files_or_asks_others(
-    services: Services, bare: Sidecar, info: Object
+    services: Services, bare: Program, info: Object
 ) -> None:
     ready(services)
     error = chat(bare, api_key=json.dumps(info), settings={"project": "p"})["error"]
@@ -254,37 +254,17 @@ def test_a_program_in_a_credentials_file_is_not_run(services: Services, tmp_path
 
 # --- the life of a token ---------------------------------------------------------------------
 
-CLOCK = """
-import os, time
-_real, _file = time.monotonic, os.environ["TEST_CLOCK"]
-def monotonic():
-    try:
-        return _real() + os.stat(_file).st_size
-    except OSError:
-        return _real()
-time.monotonic = monotonic
-"""
-"""A clock that is ahead by as many seconds as a file has bytes."""
-
-
-def movable(folder: Path) -> tuple[Path, dict[str, str]]:
-    """Return the file that moves the clock of a process, and the environment that has it do so."""
-    (folder / "clock").mkdir()
-    (folder / "clock" / "sitecustomize.py").write_text(CLOCK, encoding="utf-8")
-    return folder / "ahead", {"TEST_CLOCK": str(folder / "ahead"), "PYTHONPATH": f"{folder / 'clock'}:{ROOT}"}
-
 
 def test_a_refused_token_is_replaced_once_and_no_sooner_than_in_a_minute(services: Services, tmp_path: Path) -> None:
     ready(services)
     services.answer(TOKENS, token(), token("CANARY-second"), token("CANARY-third"))
-    ahead, env = movable(tmp_path)
-    with online(services, tmp_path, **written(tmp_path, service_account()), **env) as sidecar:
+    with online(services, tmp_path, **written(tmp_path, service_account())) as sidecar:
         assert chat(sidecar)["success"]
         services.answer(CHATS, REFUSED)
         assert chat(sidecar)["error"]["code"] == "auth_failed"
         assert len(services.asked(TOKENS)) == 1
 
-        ahead.write_bytes(bytes(70))
+        sidecar.let_pass(70)
         services.answer(CHATS, lambda seen: text_of("gemini") if "second" in seen.text else REFUSED)
         done = chat(sidecar)
         assert done["success"]
@@ -303,10 +283,9 @@ def test_a_refused_token_is_replaced_once_and_no_sooner_than_in_a_minute(service
 def test_many_refusals_are_one_new_token(services: Services, tmp_path: Path) -> None:
     ready(services)
     services.answer(TOKENS, token(), token("CANARY-second"))
-    ahead, env = movable(tmp_path)
-    with online(services, tmp_path, **written(tmp_path, service_account()), **env) as sidecar:
+    with online(services, tmp_path, **written(tmp_path, service_account())) as sidecar:
         assert chat(sidecar)["success"]
-        ahead.write_bytes(bytes(70))
+        sidecar.let_pass(70)
         services.answer(CHATS, lambda seen: text_of("gemini") if "second" in seen.text else REFUSED)
         ids = [sidecar.send("stream_chat", params(model=MODEL), provider="vertex") for _ in range(20)]
         assert all(sidecar.reply(each)["success"] for each in ids)

@@ -9,9 +9,10 @@ import pytest
 
 from tests.support.fake_provider import WAIT_SECONDS
 from tests.support.fake_services import Answer, Seen, Services, document
-from tests.support.listening_services import online
-from tests.support.process import Object, Sidecar
+from tests.support.in_process import online
+from tests.support.lines import Object
 from tests.support.process_probes import posix_only
+from tests.support.program import Program
 from tests.support.provider_rows import secrets
 
 MODELS_DEV = "https://models.dev/api.json"
@@ -47,17 +48,17 @@ def kept(home: Path) -> Path:
     return home / "cache" / "sidecar" / "models.dev.json"
 
 
-def cost(sidecar: Sidecar, model: str, **more: Any) -> Object:
+def cost(sidecar: Program, model: str, **more: Any) -> Object:
     data: Object = sidecar.ask("calculate_cost", {"model": model, "usage": USAGE} | more)["data"]
     return data
 
 
-def listed(sidecar: Sidecar, provider: str = "openai", **params: Any) -> Object:
+def listed(sidecar: Program, provider: str = "openai", **params: Any) -> Object:
     data: Object = sidecar.ask("list_models", params, provider=provider)["data"]
     return data
 
 
-def refreshed(sidecar: Sidecar, provider: str = "openai") -> Object:
+def refreshed(sidecar: Program, provider: str = "openai") -> Object:
     """Return the list after a refresh, for which alone a process may write into its cache."""
     sidecar.allowed.places.append(kept(sidecar.home).parent)
     return listed(sidecar, provider, refresh_catalogue=True)
@@ -121,7 +122,7 @@ def corrected(services: Services, tmp_path: Path) -> Any:
         yield sidecar
 
 
-def test_a_model_of_the_users_own_is_known_to_chats_and_what_they_cost(corrected: Sidecar, services: Services) -> None:
+def test_a_model_of_the_users_own_is_known_to_chats_and_what_they_cost(corrected: Program, services: Services) -> None:
     params: Object = {
         "model": "mylab/org/big.v1",
         "messages": [{"role": "user", "content": "Hi"}],
@@ -137,13 +138,13 @@ def test_a_model_of_the_users_own_is_known_to_chats_and_what_they_cost(corrected
     assert error["code"] == "quota_exceeded"
 
 
-def test_a_wire_of_the_users_choice_is_spoken(corrected: Sidecar, services: Services) -> None:
+def test_a_wire_of_the_users_choice_is_spoken(corrected: Program, services: Services) -> None:
     params = {"model": "gpt-6-sol", "messages": [{"role": "user", "content": "Hi"}]}
     corrected.ask("generate", params, provider="openai")
     assert services.only("POST *").path == "/v1/chat/completions"
 
 
-def test_a_users_price_is_the_price_wherever_and_however_it_is_served(corrected: Sidecar) -> None:
+def test_a_users_price_is_the_price_wherever_and_however_it_is_served(corrected: Program) -> None:
     for more in ({}, {"settings": {"location": "europe-west4"}}, {"mode": "batch"}, {"at": "2030-01-01"}):
         found = cost(corrected, "vertex/claude-opus-5-5", **more)
         assert (found["usd"], found["source"]) == ("100", "configuration"), more
@@ -151,7 +152,7 @@ def test_a_users_price_is_the_price_wherever_and_however_it_is_served(corrected:
     assert (cost(corrected, "ollama/llama3")["usd"], cost(corrected, "ollama/llama3.1")["usd"]) == ("0.5", "0")
 
 
-def test_a_list_has_the_users_word_and_the_users_models(corrected: Sidecar, services: Services) -> None:
+def test_a_list_has_the_users_word_and_the_users_models(corrected: Program, services: Services) -> None:
     sol = {"id": "gpt-6-sol", "context_window": 5, "max_output_tokens": 5}
     services.answer("GET https://api.openai.com/v1/models", document({"data": [sol]}))
     [model] = listed(corrected)["models"]
@@ -230,7 +231,7 @@ def test_a_refresh_is_asked_for_sends_nothing_of_the_users_and_is_kept(web: Serv
         assert not web.asked()
 
 
-def check_prices(sidecar: Sidecar) -> None:
+def check_prices(sidecar: Program) -> None:
     """Assert that the refresh's prices count where ours are not known, and nowhere else."""
     assert cost(sidecar, f"openai/{LATEST}")["usd"] == "3"
     assert cost(sidecar, f"openai/{LATEST}")["source"] == "models.dev"

@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.test_ledger import MODEL, answered, report
+from tests.support.environment import environment
 from tests.support.fake_provider import Provider
-from tests.support.lines import Line
-from tests.support.process import Object, Sidecar, environment
+from tests.support.in_process import InProcess
+from tests.support.ledgers import MODEL, answered, report
+from tests.support.lines import Line, Object
+from tests.support.program import Program
 from tests.support.reply_scripts import ANTHROPIC, OPENAI, SHAPES, Shape, opened
 from tests.support.stalling_providers import lively
 
@@ -20,7 +22,7 @@ CENT = 0.0001
 """What the tests' answers cost nearly: 0.00009 dollars."""
 
 
-def limited(sidecar: Sidecar, model: str, shape: Shape = ANTHROPIC, action: str = "stream_chat", **options: Any) -> Any:
+def limited(sidecar: Program, model: str, shape: Shape = ANTHROPIC, action: str = "stream_chat", **options: Any) -> Any:
     params = sidecar.params(model, shape)
     params["options"] |= options
     return sidecar.send(action, params, provider=shape.provider)
@@ -35,7 +37,7 @@ def text_of(lines: list[Line]) -> str:
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.wire)
-def test_a_stream_ends_at_its_limit_of_tokens(warm: Sidecar, provider: Provider, shape: Shape) -> None:
+def test_a_stream_ends_at_its_limit_of_tokens(warm: Program, provider: Provider, shape: Shape) -> None:
     lines = warm.stream(limited(warm, provider.play("m", lively(shape)), shape, token_limit=10))
     done = lines[-1].data["data"]
     assert (done["finish_reason"], done["provider_finish_reason"]) == ("length", "token_limit")
@@ -46,7 +48,7 @@ def test_a_stream_ends_at_its_limit_of_tokens(warm: Sidecar, provider: Provider,
     assert provider.closed(provider.call("m")) - lines[-1].at <= CLOSED_SECONDS
 
 
-def test_a_stream_ends_at_its_budget_and_says_what_it_cost(warm: Sidecar, provider: Provider) -> None:
+def test_a_stream_ends_at_its_budget_and_says_what_it_cost(warm: Program, provider: Provider) -> None:
     provider.play(MODEL, lively())
     # 10 tokens of the prompt are 0.00002 dollars; what is left pays for 20 of the answer.
     done = warm.reply(limited(warm, MODEL, budget_usd="0.00022"))["data"]
@@ -57,13 +59,13 @@ def test_a_stream_ends_at_its_budget_and_says_what_it_cost(warm: Sidecar, provid
     assert report(warm, "model")["rows"][0]["cost_usd"] == done["cost"]["usd"]
 
 
-def test_generate_has_limits_too(warm: Sidecar, provider: Provider) -> None:
+def test_generate_has_limits_too(warm: Program, provider: Provider) -> None:
     data = warm.reply(limited(warm, provider.play("m", lively()), action="generate", token_limit=2))["data"]
     assert (data["finish_reason"], data["provider_finish_reason"]) == ("length", "token_limit")
     assert set(data["content"]) == {"x"}
 
 
-def test_a_call_that_is_cut_is_not_in_the_message(warm: Sidecar, provider: Provider) -> None:
+def test_a_call_that_is_cut_is_not_in_the_message(warm: Program, provider: Provider) -> None:
     def call(arguments: str, **head: Any) -> bytes:
         from tests.support.reply_scripts import _choice
 
@@ -76,13 +78,13 @@ def test_a_call_that_is_cut_is_not_in_the_message(warm: Sidecar, provider: Provi
     assert [part["type"] for part in lines[-1].data["data"]["message"]["content"]] == ["text"]
 
 
-def test_an_answer_within_its_limits_is_as_it_is(warm: Sidecar, provider: Provider) -> None:
+def test_an_answer_within_its_limits_is_as_it_is(warm: Program, provider: Provider) -> None:
     provider.play(MODEL, ANTHROPIC.answer("up"))
     done = warm.reply(limited(warm, MODEL, budget_usd=1, token_limit=1000))["data"]
     assert (done["finish_reason"], done["cost"]["source"], done["warnings"]) == ("stop", "catalogue", [])
 
 
-def test_a_prompt_that_is_too_dear_is_sent_nowhere(sidecar: Sidecar, provider: Provider) -> None:
+def test_a_prompt_that_is_too_dear_is_sent_nowhere(sidecar: Program, provider: Provider) -> None:
     params = sidecar.params(MODEL)
     params["messages"] = [{"role": "user", "content": "x" * 40_000}]
     params["options"] |= {"budget_usd": 0.01}
@@ -92,7 +94,7 @@ def test_a_prompt_that_is_too_dear_is_sent_nowhere(sidecar: Sidecar, provider: P
     assert report(sidecar)["totals"]["requests"] == 0
 
 
-def test_a_budget_without_a_price_is_said_not_to_hold(sidecar: Sidecar, provider: Provider) -> None:
+def test_a_budget_without_a_price_is_said_not_to_hold(sidecar: Program, provider: Provider) -> None:
     lines = sidecar.stream(limited(sidecar, provider.play("of-no-price", ANTHROPIC.answer("up")), budget_usd=1))
     (warning,) = lines[0].data["data"]["warnings"]
     assert (warning["code"], warning["param"]) == ("option_left_out", "options.budget_usd")
@@ -101,13 +103,13 @@ def test_a_budget_without_a_price_is_said_not_to_hold(sidecar: Sidecar, provider
 # --- a day and a month -----------------------------------------------------------------------
 
 
-def configured(tmp_path: Path, provider: Provider, budgets: str, **env: str) -> Sidecar:
+def configured(tmp_path: Path, provider: Provider, budgets: str, **env: str) -> InProcess:
     file = tmp_path / "config.toml"
     file.write_text(f"[budgets]\n{budgets}\n", encoding="utf-8")
-    return Sidecar(tmp_path, provider, arguments=["--config", str(file)], env=environment(tmp_path, **env))
+    return InProcess(tmp_path, provider, arguments=["--config", str(file)], env=environment(tmp_path, **env))
 
 
-def refusal(sidecar: Sidecar, provider: Provider) -> Object:
+def refusal(sidecar: Program, provider: Provider) -> Object:
     before = len(provider.calls(MODEL))
     error: Object = sidecar.reply(sidecar.chat(MODEL))["error"]
     assert len(provider.calls(MODEL)) == before
@@ -130,7 +132,7 @@ def test_a_budget_warns_once_and_then_refuses(tmp_path: Path, provider: Provider
 
 
 def test_what_was_spent_before_and_by_others_counts(tmp_path: Path, provider: Provider) -> None:
-    with Sidecar(tmp_path, provider) as sidecar:
+    with InProcess(tmp_path, provider) as sidecar:
         answered(sidecar, provider)
     with configured(tmp_path, provider, "day_usd = '0.00009'") as sidecar:
         assert refusal(sidecar, provider)["reason"] == "budget_day"
@@ -181,17 +183,18 @@ def test_chats_of_another_process_count_within_three_seconds(tmp_path: Path, pro
         assert second.reply(second.chat("of-no-price"))["success"]
         going = first.chat(MODEL)
         first.chunk(going, 1)
-        assert within(3.0, lambda: not second.reply(second.chat("of-no-price"))["success"])
+        assert within(3.0, second, lambda: not second.reply(second.chat("of-no-price"))["success"])
         assert refusal(second, provider)["retryable"]
         first.ask("cancel", {"id": going})
         first.stream(going)
-        assert within(3.0, lambda: second.reply(second.chat("of-no-price"))["success"])
+        assert within(3.0, second, lambda: second.reply(second.chat("of-no-price"))["success"])
 
 
-def within(seconds: float, happens: Callable[[], bool]) -> bool:
-    """Return whether it *happens* in time; asking takes a while, so nothing sleeps here."""
+def within(seconds: float, sidecar: Program, happens: Callable[[], bool]) -> bool:
+    """Return whether it *happens* in time."""
     ends = time.monotonic() + seconds
     while time.monotonic() < ends:
         if happens():
             return True
+        sidecar.let_pass(0.1)
     return False

@@ -54,6 +54,10 @@ class AddressColumns(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """An environment variable with the server's `host:port`."""
     host_port: int = 443
     """The port if `host_env` names none. Default: 443."""
+    base_url_env: list[str] = []
+    """The variables by which the provider's SDKs name another address, for a key of the environment; the first wins."""
+    base_url_env_path: str = ""
+    """What the SDKs add to such an address. Default: nothing."""
     gateway_path: str | None = None
     """Replaces the base address behind a gateway. Default: the provider cannot be used behind one."""
     private_network: bool = False

@@ -1,6 +1,7 @@
 """The base address of a provider, who set it, and the paths below it. [pure]
 
-Precedence: request > configuration > environment > gateway > the provider's row. Must not know credentials.
+Precedence: request > configuration > SIDECAR_* > the SDKs' variables > gateway > the provider's row. Must not know
+credentials.
 """
 
 from collections.abc import Mapping
@@ -23,17 +24,14 @@ def find_base_address(resolved: ResolvedProvider, *, has_key: bool) -> BaseAddre
     Raises: SidecarError `invalid_request` for an address to which nothing may be sent, or a missing setting.
     """
     provider, settings = resolved.provider, resolved.settings
-    row, env = provider.row, provider.setup.config.env
+    row = provider.row
     variant = _find_variant(row, settings, has_key=has_key)
     if url := _requested(resolved):
         return _check(url, "request", "params.base_url", row, variant)
     if "base_url" in provider.table:
         return _check(provider.table["base_url"], "configuration", f"providers.{provider.id}.base_url", row, variant)
-    if url := read_provider_variable(env, provider.id, "base_url"):
-        return _check(url, "environment", f"SIDECAR_{provider.id.upper()}_BASE_URL", row, variant)
-    if row.address.host_env and (host := env.get(row.address.host_env)):
-        url = url_policy.parse_host_variable(host, row.address.host_port, row.auth.key_base_url)
-        return _check(url, "environment", row.address.host_env, row, variant)
+    if address := _find_environment_address(provider, variant):
+        return address
     if url := _find_gateway_address(provider, settings):
         return BaseAddress(url, "gateway")
     template = (variant and variant.base_url) or row.address.base_url
@@ -43,6 +41,22 @@ def find_base_address(resolved: ResolvedProvider, *, has_key: bool) -> BaseAddre
 def _requested(resolved: ResolvedProvider) -> str | None:
     spec = resolved.spec
     return spec.base_url or (spec.settings.base_url if spec.settings else None)
+
+
+def _find_environment_address(provider: Provider, variant: Variant | None) -> BaseAddress | None:
+    """Return the address that the environment sets, or None if it names no other server."""
+    row, env = provider.row, provider.setup.config.env
+    if url := read_provider_variable(env, provider.id, "base_url"):
+        return _check(url, "environment", f"SIDECAR_{provider.id.upper()}_BASE_URL", row, variant)
+    if row.address.host_env and (host := env.get(row.address.host_env)):
+        url = url_policy.parse_host_variable(host, row.address.host_port, row.auth.key_base_url)
+        return _check(url, "environment", row.address.host_env, row, variant)
+    for variable in row.address.base_url_env:
+        if url := env.get(variable, "").strip():
+            address = _check(url.rstrip("/") + row.address.base_url_env_path, "environment", variable, row, variant)
+            is_own = url_policy.has_same_origin(address.url, row.address.base_url)
+            return None if is_own else BaseAddress(address.url, "environment", variable)
+    return None
 
 
 def _check(url: str, source: Source, where: str, row: ProviderRow, variant: Variant | None) -> BaseAddress:

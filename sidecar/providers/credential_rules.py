@@ -32,12 +32,21 @@ def select_credential(provider: Provider, address: BaseAddress, credential: Secr
         raise SidecarError(
             "auth_required",
             f"The stored credential for {row.name} belongs to another address than the one that is set now.",
-            hint="Log in again with `authenticate`.",
+            hint=_explain_variable(address) or "Log in again with `authenticate`.",
         )
     raise SidecarError(
         "auth_required",
         f"The credential for {row.name} does not belong to the base address that the {address.source} sets.",
-        hint="Set the key in the same place as `base_url`.",
+        hint=_explain_variable(address) or "Set the key in the same place as `base_url`.",
+    )
+
+
+def _explain_variable(address: BaseAddress) -> str | None:
+    if address.variable is None:
+        return None
+    return (
+        f"{address.variable} is an address for a key of the environment alone: unset it, or set the address as "
+        "`base_url` in the configuration and its key with it."
     )
 
 
@@ -45,7 +54,9 @@ def _belongs(provider: Provider, address: BaseAddress, credential: Secret) -> bo
     if credential.source == "request":
         return True
     if credential.source == "store":
-        return address.source != "request" and credential.server == describe_server(provider)
+        if address.source == "request" or address.variable is not None:
+            return False
+        return credential.server == describe_server(provider)
     if credential.source == "environment" and provider.row.auth.key_base_url:
         return url_policy.has_same_origin(address.url, provider.row.auth.key_base_url)
     return address.source in ("none", "gateway", credential.source)
@@ -59,7 +70,8 @@ def describe_server(provider: Provider) -> str:
     spec = TargetSpec(provider=provider.id)
     resolved = ResolvedProvider(provider, spec, "", merge_settings(provider, None))
     address = find_base_address(resolved, has_key=True)
-    place = "built-in" if address.source in ("none", "gateway") else url_policy.get_origin(address.url)
+    is_built_in = address.source in ("none", "gateway") or address.variable is not None
+    place = "built-in" if is_built_in else url_policy.get_origin(address.url)
     names = [key for key, setting in provider.row.settings.items() if setting.binds_credential]
     return " ".join([place, *(f"{key}={resolved.settings[key]}" for key in names if key in resolved.settings)])
 

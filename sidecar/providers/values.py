@@ -78,6 +78,8 @@ class BaseAddress(msgspec.Struct, frozen=True):
     url: str
     source: Source | Literal["gateway"]
     """`none`: nobody, it is the provider's own."""
+    variable: str | None = None
+    """The variable of the provider's SDKs that sets it: an address for a key of the environment alone."""
 
 
 class Target(msgspec.Struct, frozen=True, kw_only=True):

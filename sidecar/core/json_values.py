@@ -8,13 +8,37 @@ from msgspec import inspect
 
 from sidecar.core.errors import SidecarError, invalid_request
 
+MAX_COUNT = 10**15
+"""No count of tokens, bytes or characters is larger. A few of them added stay below 2^53, which every reader holds."""
+
+MAX_LEVELS = 200
+"""How deeply JSON that is kept may be nested: readers and writers of JSON run out of stack at some 1000 levels."""
+
+_OUTSIDE_STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*+"|([\[{])|([\]}])', re.DOTALL)
+
 
 def parse_json(body: bytes) -> Any:
-    """Return *body* as a JSON value, or None if it is not JSON."""
+    """Return *body* as a JSON value, or None if it is not JSON, or nested too deeply to be kept."""
     try:
-        return msgspec.json.decode(body)
+        return None if is_too_deep(body) else msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
+
+
+def is_too_deep(body: bytes, limit: int = MAX_LEVELS) -> bool:
+    """Return whether the JSON in *body* is nested in more than *limit* levels."""
+    # Nearly everything is too short, or has too few brackets.
+    if len(body) <= limit or body.count(b"[") + body.count(b"{") <= limit:
+        return False
+    level = 0
+    for match in _OUTSIDE_STRINGS.finditer(body):
+        if match[1]:
+            level += 1
+            if level > limit:
+                return True
+        elif match[2]:
+            level -= 1
+    return False
 
 
 def read_text(value: object) -> str:
@@ -33,8 +57,8 @@ def read_objects(value: object) -> list[dict[str, Any]]:
 
 
 def read_count(value: object) -> int | None:
-    """Return *value* if it is a whole number of at least 0, otherwise None."""
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+    """Return *value* if it is a whole number from 0 to MAX_COUNT, otherwise None."""
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_COUNT else None
 
 
 # --- values of the wrong shape -----------------------------------------------------------------

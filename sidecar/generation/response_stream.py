@@ -10,16 +10,20 @@ import msgspec
 
 from protocol.messages import Message, Usage
 from protocol.replies import Chunk
+from sidecar.codecs.frame import Frame
 from sidecar.codecs.registry import make_codec
 from sidecar.core.errors import SidecarError
-from sidecar.core.json_values import parse_json
+from sidecar.core.json_values import MAX_LEVELS, is_too_deep, parse_json
 from sidecar.generation.request_limits import count_chars
 from sidecar.wires.shared import costs
-from sidecar.wires.shared.errors import make_unexpected_body_error
+from sidecar.wires.shared.errors import make_bad_event_error, make_unexpected_body_error
 from sidecar.wires.shared.types import Cursor, Outcome, Route, StreamDecoder, Wire
 
 MAX_DOCUMENT_BYTES = 32 * 1024 * 1024
 """Largest reply that is one JSON document."""
+
+MAX_EVENT_LEVELS = MAX_LEVELS + 40
+"""How deeply an event may be nested: what is kept of it, and what the API puts around that."""
 
 
 class ResponseStream:
@@ -65,26 +69,31 @@ class ResponseStream:
         if self._document is not None:
             self._collect_document(data)
             return
-        feed = self._decoder.feed
         for frame in self._codec.feed(data):
-            count = len(out)
-            if not self._has_output:
-                usage = self._decoder.usage
-                self._early_output_tokens = usage.output_tokens if usage else None
-            if self._cost_field and self._cost_field in frame[1]:
-                self._note_cost(frame[1])
-            try:
-                feed(frame, out)
-            except SidecarError as error:
-                repaired = _replace_half_characters(frame[1])
-                if error.body.reason != "bad_event" or repaired == frame[1]:
-                    raise
-                feed((frame[0], repaired), out)
-            if self.skip_until is not None and (cursor := self.cursor) and cursor.sequence <= self.skip_until:
-                del out[count:]
-            if len(out) > count:
-                self._has_output = True
-                self._output_chars += sum(map(count_chars, out[count:])) if self._early_output_tokens is not None else 0
+            self._take(frame, out)
+
+    def _take(self, frame: Frame, out: list[Chunk]) -> None:
+        """Append the chunks of one event to *out*."""
+        if is_too_deep(frame[1], MAX_EVENT_LEVELS):
+            raise make_bad_event_error()
+        count = len(out)
+        if not self._has_output:
+            usage = self._decoder.usage
+            self._early_output_tokens = usage.output_tokens if usage else None
+        if self._cost_field and self._cost_field in frame[1]:
+            self._note_cost(frame[1])
+        try:
+            self._decoder.feed(frame, out)
+        except SidecarError as error:
+            repaired = _replace_half_characters(frame[1])
+            if error.body.reason != "bad_event" or repaired == frame[1]:
+                raise
+            self._decoder.feed((frame[0], repaired), out)
+        if self.skip_until is not None and (cursor := self.cursor) and cursor.sequence <= self.skip_until:
+            del out[count:]
+        if len(out) > count:
+            self._has_output = True
+            self._output_chars += sum(map(count_chars, out[count:])) if self._early_output_tokens is not None else 0
 
     @property
     def uncounted_chars(self) -> int:
@@ -123,6 +132,8 @@ class ResponseStream:
             raise SidecarError("provider_error", "The provider sent an empty reply.", reason="empty_response")
         if self._document is not None:
             body = b"".join(self._document)
+            if is_too_deep(body, MAX_EVENT_LEVELS):
+                raise make_unexpected_body_error()
             self._decoder, chunks = self._wire.decode_whole(body, self._route)
             self._note_cost(body)
             out.extend(chunks)
@@ -157,6 +168,8 @@ class ResponseStream:
         """Read a last event that lacks its blank line. A terminal marker counts; half an event does not."""
         try:
             for frame in self._codec.finish():
+                if is_too_deep(frame[1], MAX_EVENT_LEVELS):
+                    return
                 self._decoder.feed(frame, out)
         except SidecarError as error:
             if error.body.reason != "bad_event":

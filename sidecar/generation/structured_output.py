@@ -16,6 +16,7 @@ import msgspec
 from protocol.messages import Message, TextPart
 from protocol.replies import Structured, Warn
 from protocol.requests import ResponseFormat
+from sidecar.core.json_values import is_too_deep
 from sidecar.core.message_content import list_parts
 from sidecar.generation.schema_check import UNCHECKED, UncheckedError, find_violation
 from sidecar.wires.shared.options import RESPONSE_FORMAT
@@ -70,6 +71,9 @@ def _find_json(text: str) -> tuple[bool, Any]:
     """Return whether there is JSON in *text*, and its value: the whole text, a fenced part, or the first in prose."""
     for candidate in (text, *(match[1] for match in _FENCED.finditer(text)), *_find_json_in_prose(text)):
         try:
+            if is_too_deep(candidate.encode()):
+                # What stands inside is not the answer.
+                return False, None
             value = msgspec.json.decode(candidate)
             # A number of hundreds of digits can be read but not written to the host.
             msgspec.json.encode(value)

@@ -24,7 +24,7 @@ from protocol.requests import Chat, NamedTool, Options
 from sidecar.codecs.frame import Frame
 from sidecar.core.errors import SidecarError
 from sidecar.core.http import HttpRequest
-from sidecar.core.json_values import parse_json, read_object
+from sidecar.core.json_values import parse_json, read_count, read_object
 from sidecar.core.message_content import list_parts, read_inline_data
 from sidecar.wires.shared.draft import Draft
 from sidecar.wires.shared.error_rules import ReportedError, Rule, classify_error, read_plain_text
@@ -182,8 +182,8 @@ class _Line(msgspec.Struct):
     thinking: str | None = None
     done: bool = False
     done_reason: str | None = None
-    prompt_eval_count: int | None = None
-    eval_count: int | None = None
+    prompt_eval_count: Any = None
+    eval_count: Any = None
     error: Any = None
     signin_url: str | None = None
 
@@ -269,7 +269,7 @@ class Decoder:
         self._model = line.model or self._model
         self._reason = line.done_reason or None
         # A missing count was zero or came from a cache, so it is unknown, and not 0.
-        self._usage = Usage(input_tokens=line.prompt_eval_count, output_tokens=line.eval_count)
+        self._usage = Usage(input_tokens=read_count(line.prompt_eval_count), output_tokens=read_count(line.eval_count))
 
 
 def decode_whole(body: bytes, route: Route) -> tuple[Decoder, list[Chunk]]:

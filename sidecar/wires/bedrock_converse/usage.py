@@ -21,5 +21,5 @@ def read_usage(raw: dict[str, Any]) -> Usage:
         output_tokens=read_count(raw.get("outputTokens")),
         cache_read_tokens=cache_read,
         cache_write_tokens=cache_write,
-        cache_write_1h_tokens=sum(hourly) if isinstance(details, list) else None,
+        cache_write_1h_tokens=read_count(sum(hourly)) if isinstance(details, list) else None,
     )

@@ -13,7 +13,7 @@ import msgspec
 from protocol.messages import FinishReason, Message, Part, State, Usage
 from protocol.replies import Chunk
 from sidecar.codecs.frame import Frame
-from sidecar.core.json_values import parse_json, read_object, read_objects, read_text
+from sidecar.core.json_values import parse_json, read_count, read_object, read_objects, read_text
 from sidecar.core.message_content import list_parts
 from sidecar.wires.openai_responses.errors import classify_in_stream
 from sidecar.wires.openai_responses.input_items import CUSTOM
@@ -131,9 +131,9 @@ class Decoder:
     @property
     def cursor(self) -> Cursor | None:
         """How far a background response has come; None for a response that ends with its connection."""
-        if not self._is_background or self._response_id is None or not isinstance(self._sequence, int):
+        if not self._is_background or self._response_id is None or (sequence := read_count(self._sequence)) is None:
             return None
-        return Cursor(self._response_id, self._sequence)
+        return Cursor(self._response_id, sequence)
 
     def feed(self, frame: Frame, out: list[Chunk]) -> None:
         """Append the chunks of one event to *out*.

@@ -10,7 +10,7 @@ from typing import Any
 
 from protocol.messages import Citation
 from protocol.replies import Chunk
-from sidecar.core.json_values import read_objects, read_text
+from sidecar.core.json_values import read_count, read_objects, read_text
 from sidecar.wires.shared.draft import Draft
 
 PARTS = {"output_text": "text", "refusal": "refusal", "summary_text": "summary", "reasoning_text": "thought"}
@@ -107,11 +107,10 @@ def _read_part(part: dict[str, Any]) -> tuple[str, str]:
 
 
 def _read_citation(annotation: dict[str, Any]) -> Citation:
-    start, end = annotation.get("start_index", annotation.get("index")), annotation.get("end_index")
     return Citation(
         url=read_text(annotation.get("url")) or None,
         title=read_text(annotation.get("title")) or None,
         document=read_text(annotation.get("filename")) or read_text(annotation.get("file_id")) or None,
-        start=start if isinstance(start, int) else None,
-        end=end if isinstance(end, int) else None,
+        start=read_count(annotation.get("start_index", annotation.get("index"))),
+        end=read_count(annotation.get("end_index")),
     )

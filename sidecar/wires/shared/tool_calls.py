@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from protocol.messages import Message, Part, Tool, ToolCallPart, ToolResultPart
+from sidecar.core.json_values import parse_json
 from sidecar.core.message_content import list_parts
 
 MAX_ID_CHARS = 64
@@ -66,12 +67,12 @@ def make_name_fit(tools: list[Tool]) -> Fit:
 
 
 def parse_arguments(text: str) -> dict[str, Any] | None:
-    """Return the JSON object in *text*, {} for blank text, None for anything else."""
+    """Return the JSON object in *text*, {} for blank text, None for anything else and for what is nested too deeply."""
     if not text.strip():
         return {}
     try:
-        value = msgspec.json.decode(text)
-    except (msgspec.DecodeError, ValueError, RecursionError):
+        value = parse_json(text.encode())
+    except UnicodeEncodeError:
         return None
     return value if isinstance(value, dict) else None
 

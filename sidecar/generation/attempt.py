@@ -87,13 +87,7 @@ async def answer(up: Upstream, state: RequestState, plan: ChatPlan, turn: Turn, 
     attempt.progress.tries += 1
     with attempts.record(up.ledger, state, "chat", route.provider, route.model) as recorded:
         async with await _send(up, attempt, request) as reply:
-            folder = up.config.record_dir
-            response = reply
-            if folder:
-                response = recorder.record_response(folder, chat, route, request, reply, attempt.progress.secrets)
-            turn.learn_limits(response.headers, plan.target.row.rate_limit_headers)
-            await check_status(response, wire.classify)
-            turn.report_accepted()
+            response = await _check_reply(up, attempt, request, reply)
             start = Start(
                 provider=route.provider,
                 model=route.model,
@@ -126,6 +120,21 @@ async def _send(up: Upstream, attempt: _Attempt, request: HttpRequest) -> Abstra
     return up.http.send(
         request, authorized.headers, attempt.timeouts.for_http, attempt.progress, budget=attempt.turn.retry_budget
     )
+
+
+async def _check_reply(up: Upstream, attempt: _Attempt, request: HttpRequest, reply: Response) -> Response:
+    """Return *reply*, recorded while it is read if the user wants that.
+
+    Raises: SidecarError if the provider has refused the request.
+    """
+    target, directory = attempt.plan.target, up.config.record_dir
+    if directory:
+        secrets = attempt.progress.secrets
+        reply = recorder.record_response(directory, attempt.plan.chat, target.route, request, reply, secrets)
+    attempt.turn.learn_limits(reply.headers, target.row.rate_limit_headers)
+    await check_status(reply, registry.load(target.route.wire).classify)
+    attempt.turn.report_accepted()
+    return reply
 
 
 async def _read_response(

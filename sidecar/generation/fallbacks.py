@@ -35,15 +35,15 @@ def list_candidates(setup: Setup, provider: str | None, chat: Chat) -> list[Cand
 
     Raises: SidecarError `invalid_request` for an unknown chain.
     """
-    found, warnings = [Candidate(provider, chat)], list[Warn]()
+    candidates, warnings = [Candidate(provider, chat)], list[Warn]()
     for index, model in enumerate(_read_fallbacks(setup.config, chat)):
         fallback = _change_model(chat, model)
         if reason := _find_misfit(setup, fallback):
             text = f"The fallback `{model}` was skipped: {reason}."
             warnings.append(Warn(code="fallback_skipped", message=text, param=f"params.options.fallbacks[{index}]"))
         else:
-            found.append(Candidate(None, fallback, list(warnings)))
-    return found
+            candidates.append(Candidate(None, fallback, list(warnings)))
+    return candidates
 
 
 def _read_fallbacks(config: Config, chat: Chat) -> list[str]:
@@ -52,8 +52,8 @@ def _read_fallbacks(config: Config, chat: Chat) -> list[str]:
         return models
     chain = config.chains.get(models)
     if chain is None:
-        known = ", ".join(f"`{name}`" for name in sorted(config.chains)) or "none"
-        text = f"There is no such chain in the configuration. Its [chains] are: {known}."
+        names = ", ".join(f"`{name}`" for name in sorted(config.chains)) or "none"
+        text = f"There is no such chain in the configuration. Its [chains] are: {names}."
         raise invalid_request(text, "params.options.fallbacks")
     return chain
 

@@ -73,8 +73,8 @@ class LimitWatch:
     def _merge_report(self, usage: Usage) -> None:
         if usage.output_tokens is not None and usage.output_tokens != self._usage.output_tokens:
             self._chars = 0
-        known = {name: value for name in usage.__struct_fields__ if (value := getattr(usage, name)) is not None}
-        merged = msgspec.structs.replace(self._usage, **known)
+        reported = {name: value for name in usage.__struct_fields__ if (value := getattr(usage, name)) is not None}
+        merged = msgspec.structs.replace(self._usage, **reported)
         if merged != self._usage:
             self._usage = merged
             self._affordable_tokens = self._compute_affordable_tokens()

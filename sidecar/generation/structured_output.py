@@ -56,9 +56,9 @@ async def read_structured_output(
 
 
 def _read(requested: ResponseFormat, text: str, *, is_native: bool) -> Structured:
-    found, value = _find_json(text)
-    error, valid = None if found else NO_JSON, cast("bool | None", found)
-    if found and requested.type == "json_schema" and requested.schema is not None:
+    has_json, value = _find_json(text)
+    error, valid = None if has_json else NO_JSON, cast("bool | None", has_json)
+    if has_json and requested.type == "json_schema" and requested.schema is not None:
         try:
             error = find_violation(value, requested.schema)
             valid = error is None

@@ -32,7 +32,7 @@ def make_exchange(http: Transport, gates: GateTable) -> Exchange:
             attempt=partial(_attempt, http),
             find_gate=lambda _: gate,
             max_attempts=question.max_attempts,
-            explain=lambda asked, error: redact(error, [each.reveal() for each in asked.secrets]),
+            explain=lambda _, error: redact(error, [each.reveal() for each in question.secrets]),
             max_wait_ms=question.timeouts.first_byte * 1000,
         )
         return await ask(state, policy, question)

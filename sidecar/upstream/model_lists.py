@@ -91,26 +91,26 @@ async def _find_cached(up: Upstream, target: Target) -> CachedModelList | None:
 
 
 async def _complete_and_cache(up: Upstream, target: Target, own: ModelList, asked_at: float) -> CachedModelList:
-    known = up.setup.overlay
+    corrections = up.setup.overlay
     # Completing thousands of models takes a tenth of a second.
-    completed = await to_thread(_complete_list, known, target, own, abandon_on_cancel=True)
-    made = CachedModelList(asked_at=asked_at, own=own, refreshed=known.refreshed, completed=completed)
-    up.model_lists.put(_make_key(target), made)
-    return made
+    completed = await to_thread(_complete_list, corrections, target, own, abandon_on_cancel=True)
+    cached = CachedModelList(asked_at=asked_at, own=own, refreshed=corrections.refreshed, completed=completed)
+    up.model_lists.put(_make_key(target), cached)
+    return cached
 
 
-def _complete_list(known: Overlay, target: Target, own: ModelList) -> ModelList:
+def _complete_list(corrections: Overlay, target: Target, own: ModelList) -> ModelList:
     """Return the provider's *own* list, with the models that the user has added and with what the catalogue knows."""
     provider, listed = target.route.provider, {each.id for each in own.models}
-    added = (name for name in overlay.list_added(known, provider) if name not in listed)
+    added = (name for name in overlay.list_added(corrections, provider) if name not in listed)
     infos = [*own.models, *(ModelInfo(id=name, provider=provider, kind="chat") for name in added)]
-    return msgspec.structs.replace(own, models=[_complete_model(known, target, info) for info in infos])
+    return msgspec.structs.replace(own, models=[_complete_model(corrections, target, info) for info in infos])
 
 
-def _complete_model(known: Overlay, target: Target, info: ModelInfo) -> ModelInfo:
+def _complete_model(corrections: Overlay, target: Target, info: ModelInfo) -> ModelInfo:
     # The catalogue knows the model behind a deployment.
     base_model = (_read_deployments(target).get(info.id) or {}).get("base_model") or info.id
-    completed = overlay.complete(msgspec.structs.replace(info, id=base_model), known)
+    completed = overlay.complete(msgspec.structs.replace(info, id=base_model), corrections)
     if (completed.pricing or {}).get("source") == catalogue.LOCAL and not pricing.is_free(target, info.id):
         completed = msgspec.structs.replace(completed, cost=None, pricing=None)
     return msgspec.structs.replace(completed, id=info.id)
@@ -122,10 +122,10 @@ async def _fetch_list(up: Upstream, target: Target, state: RequestState | None) 
         return _make_built_in_list(target, replay.list_exchanges(up.config), now)
     if target.row.models.are_deployments:
         return _make_built_in_list(target, list(_read_deployments(target)), now)
-    found = []
+    models = []
     for listing in target.row.models.lists:
-        found += await _read_pages(up, target, state, listing)
-    return ModelList(models=found, source="provider", fetched_at=now)
+        models += await _read_pages(up, target, state, listing)
+    return ModelList(models=models, source="provider", fetched_at=now)
 
 
 def _make_built_in_list(target: Target, names: list[str], now: str) -> ModelList:
@@ -140,7 +140,7 @@ def _read_deployments(target: Target) -> dict[str, Any]:
 async def _read_pages(
     up: Upstream, target: Target, state: RequestState | None, listing: listings.Listing
 ) -> list[ModelInfo]:
-    found: list[ModelInfo] = []
+    models: list[ModelInfo] = []
     path: str | None = listing.path
     for _ in range(listings.MAX_PAGES):
         if path is None:
@@ -149,8 +149,8 @@ async def _read_pages(
         page, path = await to_thread(
             listings.parse_page, listing, document, target.route.provider, abandon_on_cancel=True
         )
-        found += page
-    return found
+        models += page
+    return models
 
 
 async def fetch_document(

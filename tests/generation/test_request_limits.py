@@ -38,44 +38,44 @@ def test_without_limits_nothing_is_watched() -> None:
 
 
 def test_characters_are_counted_until_the_provider_counts() -> None:
-    allowed, _ = request_limits.watch_limits(chat(token_limit=10), unknown)
-    assert allowed
-    assert allowed.find_reached_limit([Content("x" * 16), Reasoning("x" * 16)], None) is None
-    assert allowed.output_tokens == 8
+    watch, _ = request_limits.watch_limits(chat(token_limit=10), unknown)
+    assert watch
+    assert watch.find_reached_limit([Content("x" * 16), Reasoning("x" * 16)], None) is None
+    assert watch.output_tokens == 8
     # The call was counted by its pieces.
     call = ToolCall(id="1", name="f", arguments={}, arguments_text="x" * 400)
-    assert allowed.find_reached_limit([ToolCallDelta(0, "1", "f", "x" * 4), ToolCallChunk(call)], None) is None
-    assert allowed.find_reached_limit([], Usage(output_tokens=3)) is None
-    assert allowed.output_tokens == 3
-    assert allowed.find_reached_limit([Content("x" * 24)], Usage(output_tokens=3)) is None
-    assert allowed.output_tokens == 9
-    assert allowed.drop_stale_output_count(Usage(input_tokens=5, output_tokens=3)) == Usage(input_tokens=5)
-    assert allowed.find_reached_limit([Content("x" * 4)], Usage(output_tokens=3)) == "token_limit"
-    assert allowed.usage == Usage(input_tokens=PROMPT, output_tokens=10)
+    assert watch.find_reached_limit([ToolCallDelta(0, "1", "f", "x" * 4), ToolCallChunk(call)], None) is None
+    assert watch.find_reached_limit([], Usage(output_tokens=3)) is None
+    assert watch.output_tokens == 3
+    assert watch.find_reached_limit([Content("x" * 24)], Usage(output_tokens=3)) is None
+    assert watch.output_tokens == 9
+    assert watch.drop_stale_output_count(Usage(input_tokens=5, output_tokens=3)) == Usage(input_tokens=5)
+    assert watch.find_reached_limit([Content("x" * 4)], Usage(output_tokens=3)) == "token_limit"
+    assert watch.usage == Usage(input_tokens=PROMPT, output_tokens=10)
 
 
 def test_a_reported_usage_over_the_limit_ends_the_answer() -> None:
-    allowed, _ = request_limits.watch_limits(chat(token_limit=10), unknown)
-    assert allowed
-    assert allowed.find_reached_limit([], Usage(output_tokens=11)) == "token_limit"
-    assert allowed.drop_stale_output_count(Usage(output_tokens=11)) == Usage(output_tokens=11)
+    watch, _ = request_limits.watch_limits(chat(token_limit=10), unknown)
+    assert watch
+    assert watch.find_reached_limit([], Usage(output_tokens=11)) == "token_limit"
+    assert watch.drop_stale_output_count(Usage(output_tokens=11)) == Usage(output_tokens=11)
 
 
 @pytest.mark.parametrize("budget", ["0.002", 0.002], ids=["text", "number"])
 def test_a_budget_pays_for_the_prompt_first(budget: object) -> None:
-    allowed, warnings = request_limits.watch_limits(chat(budget_usd=budget), price)
-    assert allowed
+    watch, warnings = request_limits.watch_limits(chat(budget_usd=budget), price)
+    assert watch
     assert not warnings
     # 1000 tokens of prompt are 0.001; what is left pays for 100.
-    assert allowed.find_reached_limit([Content("x" * 396)], None) is None
-    assert allowed.find_reached_limit([Content("x" * 4)], None) == "budget_usd"
+    assert watch.find_reached_limit([Content("x" * 396)], None) is None
+    assert watch.find_reached_limit([Content("x" * 4)], None) == "budget_usd"
 
 
 def test_a_prompt_longer_than_its_estimate_leaves_less_of_the_budget() -> None:
-    allowed, _ = request_limits.watch_limits(chat(budget_usd="0.002"), price)
-    assert allowed
-    assert allowed.find_reached_limit([Content("x" * 40)], Usage(input_tokens=1900)) == "budget_usd"
-    assert price(allowed.usage) == Decimal("0.002")
+    watch, _ = request_limits.watch_limits(chat(budget_usd="0.002"), price)
+    assert watch
+    assert watch.find_reached_limit([Content("x" * 40)], Usage(input_tokens=1900)) == "budget_usd"
+    assert price(watch.usage) == Decimal("0.002")
 
 
 def test_a_prompt_that_costs_more_than_the_budget_is_refused() -> None:
@@ -86,16 +86,16 @@ def test_a_prompt_that_costs_more_than_the_budget_is_refused() -> None:
 
 
 def test_a_budget_without_a_price_gives_a_warning() -> None:
-    allowed, warnings = request_limits.watch_limits(chat(budget_usd=1), unknown)
+    watch, warnings = request_limits.watch_limits(chat(budget_usd=1), unknown)
     assert [warning.param for warning in warnings] == ["options.budget_usd"]
-    assert allowed
-    assert allowed.find_reached_limit([Content("x" * 10_000_000)], None) is None
+    assert watch
+    assert watch.find_reached_limit([Content("x" * 10_000_000)], None) is None
 
 
 def test_every_part_of_a_prompt_counts() -> None:
     nested = ToolResultPart("1", [TextPart("x" * 400)])
-    asked = msgspec.structs.replace(CHAT, messages=[Message(role="tool", content=[nested])])
-    assert request_limits.estimate_prompt_tokens(asked) == FRAME + 100
+    longer_chat = msgspec.structs.replace(CHAT, messages=[Message(role="tool", content=[nested])])
+    assert request_limits.estimate_prompt_tokens(longer_chat) == FRAME + 100
     tool = {"name": "f", "description": "x" * 399}
     assert request_limits.estimate_prompt_tokens(chat(tools=[tool])) > PROMPT + 100
 
@@ -110,8 +110,8 @@ def test_a_prompt_is_estimated_by_its_models_family_and_bytes() -> None:
 def test_an_estimate_does_not_parse_documents(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(media, "_decode_document", None)
     document = FilePart(data="JVBERi0xLjcK" * 100_000, media_type="application/pdf")
-    asked = msgspec.structs.replace(CHAT, messages=[Message(role="user", content=[document])])
-    assert request_limits.estimate_prompt_tokens(asked) > 14_000
+    longer_chat = msgspec.structs.replace(CHAT, messages=[Message(role="user", content=[document])])
+    assert request_limits.estimate_prompt_tokens(longer_chat) > 14_000
 
 
 @pytest.mark.parametrize("wrong", ["-1", "1e5", "", "0.1234567890123", -0.5, 1e10, "nan"])

@@ -19,11 +19,11 @@ def route(model: str = "m", wire: str = "openai_chat", provider: str = "p") -> R
     return Route(provider=provider, wire=wire, model=model, base_url="https://provider.test")
 
 
-def said(*parts: Part) -> Message:
+def make_message(*parts: Part) -> Message:
     return Message(role="assistant", content=list(parts))
 
 
-def method_of(partial: Message, where: Route, options: Options | None = None) -> ResumeMethod:
+def choose_method(partial: Message, where: Route, options: Options | None = None) -> ResumeMethod:
     chat = Chat(model="m", messages=[QUESTION], options=options or Options())
     found = choose_resume(where, chat, partial, None)
     assert found.guarantee == GUARANTEES[found.method]
@@ -47,35 +47,36 @@ def method_of(partial: Message, where: Route, options: Options | None = None) ->
     ],
 )
 def test_the_table_names_a_method_for_every_wire(wire: str, model: str, method: ResumeMethod) -> None:
-    assert method_of(said(TextPart("One")), route(model, wire)) == method
+    assert choose_method(make_message(TextPart("One")), route(model, wire)) == method
 
 
 @pytest.mark.parametrize(
     ("partial", "method"),
     [
-        (said(TextPart("One")), "prefill"),
+        (make_message(TextPart("One")), "prefill"),
         (Message(role="assistant", content="One"), "prefill"),
-        (said(ReasoningPart("Hm"), TextPart("One")), "continue_prompt"),
-        (said(ReasoningPart("Hm")), "restart"),
-        (said(), "restart"),
-        (said(TextPart("One"), CALL), "restart"),
-        (said(TextPart("One"), OPAQUE), "restart"),
+        (make_message(ReasoningPart("Hm"), TextPart("One")), "continue_prompt"),
+        (make_message(ReasoningPart("Hm")), "restart"),
+        (make_message(), "restart"),
+        (make_message(TextPart("One"), CALL), "restart"),
+        (make_message(TextPart("One"), OPAQUE), "restart"),
     ],
 )
 def test_the_method_depends_on_what_was_received(partial: Message, method: ResumeMethod) -> None:
-    assert method_of(partial, route("claude-haiku-4-5", "anthropic_messages")) == method
+    assert choose_method(partial, route("claude-haiku-4-5", "anthropic_messages")) == method
 
 
 def test_a_reasoning_model_is_not_prefilled() -> None:
     options = Options(reasoning=ReasoningOptions(budget_tokens=2000))
     assert (
-        method_of(said(TextPart("One")), route("claude-haiku-4-5", "anthropic_messages"), options) == "continue_prompt"
+        choose_method(make_message(TextPart("One")), route("claude-haiku-4-5", "anthropic_messages"), options)
+        == "continue_prompt"
     )
 
 
 def test_a_background_response_is_resumed_from_its_cursor() -> None:
     found = choose_resume(
-        route(), Chat(model="m", messages=[QUESTION]), said(TextPart("One"), CALL), Cursor("resp_1", 7)
+        route(), Chat(model="m", messages=[QUESTION]), make_message(TextPart("One"), CALL), Cursor("resp_1", 7)
     )
     assert (found.method, found.guarantee, found.response_id, found.starting_after) == ("cursor", "exact", "resp_1", 7)
 
@@ -85,7 +86,7 @@ def params(method: ResumeMethod, partial: Message | None = None, response_id: st
 
 
 def test_each_method_builds_its_chat() -> None:
-    partial = said(ReasoningPart("Hm"), TextPart("One, "), TextPart("two, \n"))
+    partial = make_message(ReasoningPart("Hm"), TextPart("One, "), TextPart("two, \n"))
     assert continue_chat(params("restart")).messages == [QUESTION]
     assert continue_chat(params("cursor", None, "resp_1")).messages == [QUESTION]
     assert continue_chat(params("prefill", partial)).messages == [
@@ -95,12 +96,12 @@ def test_each_method_builds_its_chat() -> None:
     asked = continue_chat(params("continue_prompt", partial)).messages
     assert [message.role for message in asked] == ["user", "assistant", "user"]
     assert "[One, two,]" in str(asked[-1].content)
-    long = continue_chat(params("continue_prompt", said(TextPart("x" * 10_000)))).messages
+    long = continue_chat(params("continue_prompt", make_message(TextPart("x" * 10_000)))).messages
     assert len(str(long[-1].content)) < 400
 
 
 @pytest.mark.parametrize("method", ["prefill", "continue_prompt", "cursor"])
-@pytest.mark.parametrize("partial", [None, said(), said(TextPart(" \n")), said(CALL)])
+@pytest.mark.parametrize("partial", [None, make_message(), make_message(TextPart(" \n")), make_message(CALL)])
 def test_a_method_without_what_it_needs_is_refused(method: ResumeMethod, partial: Message | None) -> None:
     with pytest.raises(SidecarError) as caught:
         continue_chat(params(method, partial))
@@ -111,18 +112,33 @@ def test_a_method_without_what_it_needs_is_refused(method: ResumeMethod, partial
 @pytest.mark.parametrize(
     ("method", "before", "rest", "whole"),
     [
-        ("prefill", said(TextPart("One, ")), said(TextPart(" two")), said(TextPart("One, two"))),
-        ("continue_prompt", said(TextPart("One, ")), said(TextPart("two")), said(TextPart("One, two"))),
-        ("continue_prompt", said(TextPart("One")), said(CALL), said(TextPart("One"), CALL)),
+        (
+            "prefill",
+            make_message(TextPart("One, ")),
+            make_message(TextPart(" two")),
+            make_message(TextPart("One, two")),
+        ),
         (
             "continue_prompt",
-            said(TextPart("One, ")),
-            said(ReasoningPart("Hm"), TextPart("two")),
-            said(TextPart("One, "), ReasoningPart("Hm"), TextPart("two")),
+            make_message(TextPart("One, ")),
+            make_message(TextPart("two")),
+            make_message(TextPart("One, two")),
         ),
-        ("restart", said(TextPart("One")), said(TextPart("new")), said(TextPart("new"))),
-        ("cursor", said(TextPart("One")), said(TextPart("One, two")), said(TextPart("One, two"))),
-        ("continue_prompt", None, said(TextPart("two")), said(TextPart("two"))),
+        ("continue_prompt", make_message(TextPart("One")), make_message(CALL), make_message(TextPart("One"), CALL)),
+        (
+            "continue_prompt",
+            make_message(TextPart("One, ")),
+            make_message(ReasoningPart("Hm"), TextPart("two")),
+            make_message(TextPart("One, "), ReasoningPart("Hm"), TextPart("two")),
+        ),
+        ("restart", make_message(TextPart("One")), make_message(TextPart("new")), make_message(TextPart("new"))),
+        (
+            "cursor",
+            make_message(TextPart("One")),
+            make_message(TextPart("One, two")),
+            make_message(TextPart("One, two")),
+        ),
+        ("continue_prompt", None, make_message(TextPart("two")), make_message(TextPart("two"))),
     ],
 )
 def test_the_two_halves_become_one_message(

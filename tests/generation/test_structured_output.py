@@ -22,7 +22,7 @@ def read(wanted: ResponseFormat | None, message: Message, warnings: list[Warn]) 
     return anyio.run(structured_output.read_structured_output, wanted, message, warnings)
 
 
-def made(text: str, schema: dict[str, Any] | None = None, *warnings: Warn) -> Structured:
+def parse(text: str, schema: dict[str, Any] | None = None, *warnings: Warn) -> Structured:
     wanted = ResponseFormat(type="json_schema", schema=schema) if schema is not None else JSON
     found = read(wanted, Message(role="assistant", content=text), list(warnings))
     assert found is not None
@@ -42,19 +42,19 @@ def made(text: str, schema: dict[str, Any] | None = None, *warnings: Warn) -> St
     ],
 )
 def test_json_is_found_in_fences_and_prose(text: str) -> None:
-    assert made(text, CITY) == Structured(valid=True, value={"city": "Oslo"}, error=None, native=True)
+    assert parse(text, CITY) == Structured(valid=True, value={"city": "Oslo"}, error=None, native=True)
 
 
 @pytest.mark.parametrize(
     "text", ["Oslo", '{"city": "Os', "```json\n{\n```", "NaN", "{" * 1000, "[" * 100_000, "{not json}", '"\\ud800"']
 )
 def test_text_without_json_is_invalid(text: str) -> None:
-    assert made(text) == Structured(valid=False, value=None, error="$: there is no JSON in the answer", native=True)
+    assert parse(text) == Structured(valid=False, value=None, error="$: there is no JSON in the answer", native=True)
 
 
 @pytest.mark.parametrize("value", ["7", "null", "true", '"Oslo"', "[1, 2]"])
 def test_without_a_schema_any_json_is_valid(value: str) -> None:
-    assert made(value).valid
+    assert parse(value).valid
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_without_a_schema_any_json_is_valid(value: str) -> None:
 def test_json_that_violates_its_schema_is_returned_as_invalid(
     schema: dict[str, Any], text: str, error: str | None
 ) -> None:
-    found = made(text, schema)
+    found = parse(text, schema)
     assert not found.valid
     assert found.value is not None
     assert found.error is not None
@@ -81,23 +81,23 @@ def test_json_that_violates_its_schema_is_returned_as_invalid(
 
 
 def test_a_long_violation_is_shortened() -> None:
-    error = made('{"city": ["' + "x" * 10_000 + '"]}', CITY).error
+    error = parse('{"city": ["' + "x" * 10_000 + '"]}', CITY).error
     assert error is not None
     assert len(error) <= 500
 
 
 def test_json_asked_for_by_an_instruction_is_not_native() -> None:
-    assert not made("{}", None, EMULATED).native
-    assert made("{}", None, Warn(code="option_left_out", message="No seed.", param="params.options.seed")).native
+    assert not parse("{}", None, EMULATED).native
+    assert parse("{}", None, Warn(code="option_left_out", message="No seed.", param="params.options.seed")).native
 
 
 def test_without_a_format_or_a_text_there_is_no_structured_output() -> None:
-    said = Message(role="assistant", content=[ReasoningPart("{}"), TextPart("{", refusal=False), TextPart("}")])
+    spoken = Message(role="assistant", content=[ReasoningPart("{}"), TextPart("{", refusal=False), TextPart("}")])
     silent = Message(role="assistant", content=[ReasoningPart("{}"), TextPart("{}", refusal=True)])
-    assert read(None, said, []) is None
-    assert read(ResponseFormat(type="text"), said, []) is None
+    assert read(None, spoken, []) is None
+    assert read(ResponseFormat(type="text"), spoken, []) is None
     assert read(JSON, silent, []) is None
-    assert read(JSON, said, []) == Structured(valid=True, value={}, error=None, native=True)
+    assert read(JSON, spoken, []) == Structured(valid=True, value={}, error=None, native=True)
 
 
 def test_a_missing_schema_asks_for_any_json() -> None:
@@ -114,10 +114,10 @@ def test_the_schema_library_is_imported_with_the_first_schema() -> None:
     code = (
         "import sys; from sidecar.generation import attempt, structured_output; from protocol.messages import Message\n"
         "from protocol.requests import ResponseFormat as F\n"
-        "said = Message(role='assistant', content='{}')\n"
+        "spoken = Message(role='assistant', content='{}')\n"
         "import functools, anyio\n"
         "read = functools.partial(anyio.run, structured_output.read_structured_output)\n"
-        "read(F(type='json'), said, []); assert 'jsonschema' not in sys.modules\n"
-        "read(F(type='json_schema', schema={}), said, []); assert 'jsonschema' in sys.modules"
+        "read(F(type='json'), spoken, []); assert 'jsonschema' not in sys.modules\n"
+        "read(F(type='json_schema', schema={}), spoken, []); assert 'jsonschema' in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

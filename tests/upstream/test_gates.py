@@ -94,14 +94,14 @@ async def test_a_request_cancelled_just_as_it_is_admitted_passes_its_slot_on(tas
     assert (gate.state.active, gate.state.queued) == (0, 0)
 
 
-def limited(seconds: float) -> SidecarError:
+def make_rate_limit(seconds: float) -> SidecarError:
     return SidecarError("rate_limited", "x", retry_after_ms=int(seconds * 1000), provider_status=429)
 
 
 async def test_after_a_rate_limit_one_request_tries_and_then_twice_as_many_each_time(tasks: TaskGroup) -> None:
     gate = Gate()
     [first] = await start_requests(tasks, gate, 1)
-    await first.leave(limited(BLOCKED_SECONDS))
+    await first.leave(make_rate_limit(BLOCKED_SECONDS))
     requests = await start_requests(tasks, gate, 20)
     assert list_active(requests) == []
     state = gate.state
@@ -124,7 +124,7 @@ async def test_a_request_that_waits_for_a_slot_is_admitted_when_the_limit_ends(t
     gate = Gate(concurrency=1)
     [first] = await start_requests(tasks, gate, 1)
     [second] = await start_requests(tasks, gate, 1)
-    await first.leave(limited(BLOCKED_SECONDS))
+    await first.leave(make_rate_limit(BLOCKED_SECONDS))
     assert not second.admitted.is_set()
     with anyio.fail_after(1):
         await second.admitted.wait()
@@ -133,7 +133,7 @@ async def test_a_request_that_waits_for_a_slot_is_admitted_when_the_limit_ends(t
 async def test_a_failed_probe_blocks_the_gate_again_and_a_cancelled_one_does_not(tasks: TaskGroup) -> None:
     gate = Gate()
     [first] = await start_requests(tasks, gate, 1)
-    await first.leave(limited(BLOCKED_SECONDS))
+    await first.leave(make_rate_limit(BLOCKED_SECONDS))
     async with anyio.create_task_group() as cancelled:
         [probe] = await start_requests(cancelled, gate, 1)
         await probe.admitted.wait()
@@ -141,7 +141,7 @@ async def test_a_failed_probe_blocks_the_gate_again_and_a_cancelled_one_does_not
         cancelled.cancel_scope.cancel()
     await run_ready_tasks()
     assert list_active(requests) == [0]
-    await requests[0].leave(limited(BLOCKED_SECONDS))
+    await requests[0].leave(make_rate_limit(BLOCKED_SECONDS))
     await run_ready_tasks()
     assert list_active(requests) == []
     await requests[1].admitted.wait()
@@ -166,7 +166,7 @@ async def test_a_rate_limit_without_a_time_or_of_a_day_does_not_block_the_gate(
 async def test_a_probe_that_is_accepted_lets_others_in_before_it_is_answered(tasks: TaskGroup) -> None:
     gate = Gate()
     [first] = await start_requests(tasks, gate, 1)
-    await first.leave(limited(BLOCKED_SECONDS))
+    await first.leave(make_rate_limit(BLOCKED_SECONDS))
     async with gate.hold_slot("interactive") as turn:
         requests = await start_requests(tasks, gate, 3)
         assert list_active(requests) == []
@@ -182,7 +182,7 @@ async def test_a_probe_that_is_accepted_lets_others_in_before_it_is_answered(tas
 async def test_a_refused_credential_ranks_last_until_its_cooldown_ends(clock: Clock) -> None:
     good, refused = Gate(), Gate()
     for code in ("rate_limited", "quota_exceeded", "auth_failed"):
-        async with failing(refused, code):
+        async with expect_failure(refused, code):
             pass
         for _ in range(2):
             async with good.hold_slot("interactive"):
@@ -192,7 +192,7 @@ async def test_a_refused_credential_ranks_last_until_its_cooldown_ends(clock: Cl
 
 
 @asynccontextmanager
-async def failing(gate: Gate, code: str) -> AsyncIterator[None]:
+async def expect_failure(gate: Gate, code: str) -> AsyncIterator[None]:
     with pytest.raises(SidecarError):
         async with gate.hold_slot("interactive"):
             fail(code)
@@ -203,20 +203,20 @@ def fail(code: str) -> NoReturn:
     raise SidecarError(code, "x")  # type: ignore[arg-type]  # of a table
 
 
-async def outage(gate: Gate, times: int = MAX_FAILURES) -> None:
+async def simulate_outage(gate: Gate, times: int = MAX_FAILURES) -> None:
     async with AsyncExitStack() as stack:
         for _ in range(times):
-            await stack.enter_async_context(failing(gate, "network_error"))
+            await stack.enter_async_context(expect_failure(gate, "network_error"))
 
 
 async def test_the_breaker_opens_after_failures_in_a_row(clock: Clock) -> None:
     gate = Gate()
-    await outage(gate, MAX_FAILURES - 1)
+    await simulate_outage(gate, MAX_FAILURES - 1)
     async with gate.hold_slot("interactive") as turn:
         turn.report_success()
-    await outage(gate, MAX_FAILURES - 1)
+    await simulate_outage(gate, MAX_FAILURES - 1)
     assert (gate.should_avoid(), gate.state.state) == (False, "closed")
-    await outage(gate, 1)
+    await simulate_outage(gate, 1)
     assert (gate.should_avoid(), gate.state.state) == (True, "open")
     clock.now += OPEN_SECONDS
     assert gate.state.state == "half_open"
@@ -230,6 +230,6 @@ async def test_refusals_do_not_open_the_breaker(clock: Clock) -> None:  # noqa: 
     gate = Gate()
     for _ in range(MAX_FAILURES):
         for code in ("auth_failed", "invalid_request", "quota_exceeded", "content_filtered"):
-            async with failing(gate, code):
+            async with expect_failure(gate, code):
                 pass
     assert not gate.should_avoid()

@@ -30,9 +30,9 @@ async def test_headers_that_leave_nothing_block_requests_for_their_model(tasks: 
 
 async def test_no_more_requests_enter_than_the_headers_leave(tasks: TaskGroup) -> None:
     gate = Gate()
-    said = {"x-limit-requests": "100", "x-remaining-requests": "3", "x-reset-requests": "9.7"}
+    headers = {"x-limit-requests": "100", "x-remaining-requests": "3", "x-reset-requests": "9.7"}
     async with gate.hold_slot("interactive", model="m") as turn:
-        turn.learn_limits(said, NAMES)
+        turn.learn_limits(headers, NAMES)
     requests = await start_requests(tasks, gate, 10)
     assert list_active(requests) == [0, 1, 2]
     assert gate.state.queued == 7
@@ -80,8 +80,8 @@ async def test_small_requests_do_not_starve_a_large_one(
     gate = Gate() if learned else Gate(tokens_per_minute=6000)
     async with gate.hold_slot("interactive", model="m", tokens=0) as turn:
         if learned:
-            left = {"x-limit-tokens": "6000", "x-remaining-tokens": "0", "x-reset-tokens": "60"}
-            turn.learn_limits(left, {"tokens": "x-{}-tokens"})
+            headers = {"x-limit-tokens": "6000", "x-remaining-tokens": "0", "x-reset-tokens": "60"}
+            turn.learn_limits(headers, {"tokens": "x-{}-tokens"})
         else:
             turn.report_tokens(6000)
     [large] = await start_requests(tasks, gate, 1, tokens=600)
@@ -132,13 +132,13 @@ async def test_requests_in_flight_count_against_the_limits_of_their_own_model_on
 ) -> None:
     gate = Gate()
     silent = await start_requests(tasks, gate, 30, model="thinks")
-    said = {"x-limit-requests": "60", "x-remaining-requests": "20", "x-reset-requests": "40"}
+    headers = {"x-limit-requests": "60", "x-remaining-requests": "20", "x-reset-requests": "40"}
     async with gate.hold_slot("interactive", model="m") as turn:
-        turn.learn_limits(said, NAMES)
+        turn.learn_limits(headers, NAMES)
     assert gate.compute_delay_ms("m", 0) is None
     # Those of its own are.
     async with gate.hold_slot("interactive", model="thinks") as turn:
-        turn.learn_limits(said, NAMES)
+        turn.learn_limits(headers, NAMES)
     assert gate.compute_delay_ms("thinks", 0) == 11_001
     for request in silent:
         await request.leave()

@@ -18,7 +18,7 @@ def error(code: str, **fields: object) -> ErrorBody:
 
 
 @pytest.fixture
-def chance(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+def random_share(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Return the share of every range that is drawn, to be changed."""
     drawn = [HIGHEST]
     monkeypatch.setattr(random, "uniform", lambda low, high: low + (high - low) * drawn[0])
@@ -63,26 +63,26 @@ def test_only_transient_failures_are_retried(body: ErrorBody, again: bool) -> No
     ],
 )
 def test_waits_are_random_and_their_longest_grows_up_to_a_cap(
-    chance: list[float], code: str, longest_ms: list[int]
+    random_share: list[float], code: str, longest_ms: list[int]
 ) -> None:
     waits = [choose_wait_ms(error(code), attempt, 9, math.inf) for attempt in range(1, 8)]
     assert waits == longest_ms
-    chance[0] = LOWEST
+    random_share[0] = LOWEST
     assert choose_wait_ms(error(code), 3, 9, math.inf) == 0
 
 
-def test_a_retry_after_is_the_shortest_wait(chance: list[float]) -> None:
-    for asked_ms, longest_ms in [(100, 125), (2000, 2500), (20_000, 21_000), (60_000, 61_000)]:
-        body = error("rate_limited", retry_after_ms=asked_ms)
-        chance[0] = LOWEST
-        assert choose_wait_ms(body, 1, 3, math.inf) == asked_ms
-        chance[0] = HIGHEST
+def test_a_retry_after_is_the_shortest_wait(random_share: list[float]) -> None:
+    for retry_after_ms, longest_ms in [(100, 125), (2000, 2500), (20_000, 21_000), (60_000, 61_000)]:
+        body = error("rate_limited", retry_after_ms=retry_after_ms)
+        random_share[0] = LOWEST
+        assert choose_wait_ms(body, 1, 3, math.inf) == retry_after_ms
+        random_share[0] = HIGHEST
         assert choose_wait_ms(body, 1, 3, math.inf) == longest_ms
     assert choose_wait_ms(error("rate_limited", retry_after_ms=60_001), 1, 3, math.inf) is None
 
 
-def test_no_wait_reaches_beyond_the_deadline(chance: list[float]) -> None:
-    chance[0] = LOWEST
+def test_no_wait_reaches_beyond_the_deadline(random_share: list[float]) -> None:
+    random_share[0] = LOWEST
     body = error("provider_overloaded", retry_after_ms=500)
     assert choose_wait_ms(body, 1, 3, 1500) == 500
     assert choose_wait_ms(body, 1, 3, 1499) is None
@@ -137,8 +137,8 @@ def test_a_success_gives_back_the_cost_of_its_retry() -> None:
     assert budget.left == left + 1
 
 
-def test_a_retry_is_paid_for_unless_its_wait_is_too_long(chance: list[float]) -> None:
-    chance[0] = LOWEST
+def test_a_retry_is_paid_for_unless_its_wait_is_too_long(random_share: list[float]) -> None:
+    random_share[0] = LOWEST
     budget, body = RetryBudget(), error("provider_overloaded", retry_after_ms=500)
     assert plan_retry(body, 1, 3, math.inf, budget, max_wait_ms=499) is None
     assert budget.left == RetryBudget.FULL

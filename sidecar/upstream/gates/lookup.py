@@ -74,11 +74,11 @@ class GateTable:
         """Return the states of the gates of *provider*'s chats."""
         return [gate.state for (owner, *_), gate in self._gates.items() if owner == provider]
 
-    def _add(self, key: GateKey, gate: Gate) -> Gate:
+    def _add(self, new_key: GateKey, new_gate: Gate) -> Gate:
         if len(self._gates) >= MAX_GATES:
-            self._gates = {each: kept for each, kept in self._gates.items() if not kept.is_idle}
-        self._gates[key] = gate
-        return gate
+            self._gates = {key: gate for key, gate in self._gates.items() if not gate.is_idle}
+        self._gates[new_key] = new_gate
+        return new_gate
 
 
 def _hash_credential(target: "Target") -> int:

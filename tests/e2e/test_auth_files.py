@@ -1,10 +1,8 @@
 """Where credentials are kept: a file of the user's alone, or the keychain, whatever has become of either."""
 
 import json
-import os
 import stat
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,7 +16,7 @@ from tests.support.logins import (
     github,
     key_of_chat,
     log_in,
-    logged_off,
+    logged_off_process,
     seed,
     status,
     stored,
@@ -35,95 +33,7 @@ def mode(path: Path) -> int:
     return stat.S_IMODE(path.lstat().st_mode)
 
 
-# --- what has become of the file ---------------------------------------------------------------
-
-USUAL = b'{"version":1,"entries":{'
-CORRUPT = {
-    "empty": b"",
-    "cut": USUAL + b'"openai":{"kind":"key","secr',
-    "another type": b"[1,2]",
-    "binary": bytes(range(256)),
-    "nul": b"\0" * 4096,
-    "another version": b'{"version":2,"entries":{}}',
-    "without entries": b'{"version":1}',
-    "an entry without its fields": USUAL + b'"openai":{"kind":"key"}}}',
-    "deep": USUAL + b'"a":' + b"[" * 100_000,
-    "large": b" " * (2 * 1024 * 1024),
-}
-
-
-@pytest.mark.parametrize("content", CORRUPT.values(), ids=list(CORRUPT))
-def test_a_file_that_makes_no_sense_is_set_aside(services: Services, tmp_path: Path, content: bytes) -> None:  # F15
-    seed(tmp_path, content)
-    with logged_off(services, tmp_path) as sidecar:
-        assert sidecar.ask("stream_chat", params(), provider="openai")["error"]["code"] == "auth_required"
-        assert warnings(status(sidecar)) == ["store_corrupt"]
-        (kept,) = (tmp_path / "store").glob("credentials.json.corrupt-*")
-        assert (kept.read_bytes(), mode(kept)) == (content, 0o600)
-        log_in(sidecar, "openai", api_key=KEY)
-        assert key_of_chat(sidecar, services) == KEY
-    assert list(stored(tmp_path)) == ["openai"]
-
-
-@posix_only
-def test_a_store_that_others_could_read_is_closed_to_them(services: Services, tmp_path: Path) -> None:  # F16
-    seed(tmp_path, file_mode=0o644, folder_mode=0o777)
-    with logged_off(services, tmp_path) as sidecar:
-        assert key_of_chat(sidecar, services) == KEY
-        assert warnings(status(sidecar)) == ["store_was_open"]
-    assert (mode(file_of(tmp_path)), mode(tmp_path / "store")) == (0o600, 0o700)
-
-
-def linked_file(folder: Path) -> None:
-    file_of(folder).rename(folder / "elsewhere.json")
-    file_of(folder).symlink_to(folder / "elsewhere.json")
-
-
-def linked_folder(folder: Path) -> None:
-    (folder / "store").rename(folder / "elsewhere")
-    (folder / "store").symlink_to(folder / "elsewhere")
-
-
-def pipe(folder: Path) -> None:
-    file_of(folder).unlink()
-    os.mkfifo(file_of(folder), 0o600)
-
-
-def foreign_file(folder: Path) -> None:
-    os.chown(file_of(folder), 12345, -1)
-
-
-def foreign_folder(folder: Path) -> None:
-    os.chown(folder / "store", 12345, -1)
-
-
-as_root = pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="gives files away")
-
-
-@posix_only
-@pytest.mark.parametrize(
-    "trick",
-    [
-        linked_file,
-        linked_folder,
-        pipe,
-        pytest.param(foreign_file, marks=as_root),
-        pytest.param(foreign_folder, marks=as_root),
-    ],
-)
-def test_a_store_that_somebody_else_has_made_is_refused(  # F16
-    services: Services, tmp_path: Path, trick: Callable[[Path], None]
-) -> None:
-    seed(tmp_path)
-    trick(tmp_path)
-    with logged_off(services, tmp_path) as sidecar:
-        assert sidecar.ask("stream_chat", params(), provider="openai")["error"]["code"] == "auth_required"
-        found = status(sidecar)
-        assert (found["ready"], warnings(found)) == (False, ["store_refused"])
-        failure = authenticate(sidecar, "login", "openai", api_key=f"{KEY}-new")["error"]
-        assert (failure["code"], failure["reason"]) == ("auth_failed", "store")
-    written = [path for path in tmp_path.rglob("*") if path.is_file() and f"{KEY}-new".encode() in path.read_bytes()]
-    assert not written
+# --- the file ----------------------------------------------------------------------------------
 
 
 @posix_only
@@ -148,7 +58,7 @@ def test_a_store_is_the_users_alone_from_the_first(services: Services, tmp_path:
 
 def test_two_processes_lose_nothing(services: Services, tmp_path: Path) -> None:  # F18
     names = ["openai", "anthropic", "groq", "mistral", "xai", "deepseek", "cerebras", "gemini"]
-    with logged_off(services, tmp_path) as one, logged_off(services, tmp_path) as two:
+    with logged_off_process(services, tmp_path) as one, logged_off_process(services, tmp_path) as two:
         for process in (one, two):
             process.ping()
         ids = [
@@ -164,27 +74,6 @@ def test_two_processes_lose_nothing(services: Services, tmp_path: Path) -> None:
     assert not [*(tmp_path / "store").glob("*.tmp")]
 
 
-@posix_only
-def test_a_lock_that_nobody_lets_go_of_does_not_hold_us(services: Services, tmp_path: Path) -> None:  # F19
-    import fcntl  # Windows has none.
-
-    seed(tmp_path)
-    with (tmp_path / "store" / "credentials.lock").open("ab") as lock, logged_off(services, tmp_path) as sidecar:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        began = time.monotonic()
-        login = sidecar.send("authenticate", {"op": "login", "api_key": f"{KEY}-2"}, provider="anthropic")
-        # What is there can be read all the while.
-        assert key_of_chat(sidecar, services) == KEY
-        done = sidecar.reply(login)["data"]
-        assert 4 < time.monotonic() - began < 9
-        assert (done["storage"], warnings(done)) == ("memory", ["store_locked"])
-        assert status(sidecar, "anthropic")["storage"] == "memory"
-        assert list(stored(tmp_path)) == ["openai"]
-        fcntl.flock(lock, fcntl.LOCK_UN)
-        assert log_in(sidecar, "anthropic", api_key=f"{KEY}-2")["storage"] == "file"
-    assert sorted(stored(tmp_path)) == ["anthropic", "openai"]
-
-
 @linux_only
 def test_a_process_that_is_killed_lets_go_of_the_lock_and_leaves_no_half_file(  # F19, C20
     services: Services, tmp_path: Path
@@ -193,27 +82,17 @@ def test_a_process_that_is_killed_lets_go_of_the_lock_and_leaves_no_half_file(  
     left = file_of(tmp_path).with_name("credentials.json.0123.tmp")
     left.write_bytes(KEY.encode())
     for number in range(5):
-        with logged_off(services, tmp_path) as sidecar:
+        with logged_off_process(services, tmp_path) as sidecar:
             sidecar.expected_exit, sidecar.expects_answers, sidecar.may_tear = -9, False, True
             for each in range(5):
                 sidecar.send("authenticate", {"op": "login", "api_key": f"{KEY}-{number}-{each}"}, provider="openai")
             sidecar.process.kill()
             sidecar.exit()
         assert "openai" in stored(tmp_path)
-    with logged_off(services, tmp_path) as sidecar:
+    with logged_off_process(services, tmp_path) as sidecar:
         assert log_in(sidecar, "openai", api_key=f"{KEY}-last")["storage"] == "file"
     assert stored(tmp_path)["openai"]["secrets"]["value"] == f"{KEY}-last"
     assert not left.exists()
-
-
-@posix_only
-def test_where_nothing_can_be_written_a_login_lasts_as_long_as_the_process(services: Services, tmp_path: Path) -> None:
-    with logged_off(services, tmp_path, SIDECAR_STORE_DIR="/dev/null/store") as sidecar:
-        done = log_in(sidecar, "openai", api_key=KEY)
-        assert (done["storage"], warnings(done)) == ("memory", ["store_unavailable"])
-        assert key_of_chat(sidecar, services) == KEY
-        assert authenticate(sidecar, "logout", "openai")["data"]["removed"] is True
-        assert status(sidecar)["ready"] is False
 
 
 # --- the keychain ------------------------------------------------------------------------------
@@ -226,14 +105,14 @@ def keychain(folder: Path) -> Object:
 
 def test_a_keychain_that_works_has_the_secret_and_the_file_has_not(services: Services, tmp_path: Path) -> None:
     seed(tmp_path)
-    with logged_off(services, tmp_path, PYTHON_KEYRING_BACKEND=f"{KEYCHAINS}.Working") as sidecar:
+    with logged_off_process(services, tmp_path, PYTHON_KEYRING_BACKEND=f"{KEYCHAINS}.Working") as sidecar:
         assert status(sidecar)["storage"] == "file"
         # The plain copy goes when the keychain has the secret.
         assert log_in(sidecar, "openai", api_key=f"{KEY}-2")["storage"] == "keychain"
         assert KEY.encode() not in file_of(tmp_path).read_bytes()
         assert json.loads(keychain(tmp_path)["sidecar openai"]) == {"value": f"{KEY}-2"}
         assert key_of_chat(sidecar, services) == f"{KEY}-2"
-    with logged_off(services, tmp_path, PYTHON_KEYRING_BACKEND=f"{KEYCHAINS}.Working") as sidecar:
+    with logged_off_process(services, tmp_path, PYTHON_KEYRING_BACKEND=f"{KEYCHAINS}.Working") as sidecar:
         assert key_of_chat(sidecar, services) == f"{KEY}-2"
         assert authenticate(sidecar, "logout", "openai")["data"]["removed"] is True
     assert (keychain(tmp_path), stored(tmp_path)) == ({}, {})
@@ -241,7 +120,7 @@ def test_a_keychain_that_works_has_the_secret_and_the_file_has_not(services: Ser
 
 @pytest.mark.parametrize("kind", ["Locked", "Forgetful", "Hanging"])
 def test_a_keychain_that_does_not_work_is_done_without(services: Services, tmp_path: Path, kind: str) -> None:  # F20
-    with logged_off(services, tmp_path, PYTHON_KEYRING_BACKEND=f"{KEYCHAINS}.{kind}") as sidecar:
+    with logged_off_process(services, tmp_path, PYTHON_KEYRING_BACKEND=f"{KEYCHAINS}.{kind}") as sidecar:
         began = time.monotonic()
         login = sidecar.send("authenticate", {"op": "login", "api_key": KEY}, provider="openai")
         assert sidecar.ping() < 1
@@ -270,7 +149,7 @@ def test_settings_of_the_keychain_that_make_no_sense_are_done_without(  # F20
     file.parent.mkdir(parents=True)
     file.write_text(settings)
     env = {"PYTHON_KEYRING_BACKEND": backend, "XDG_CONFIG_HOME": str(tmp_path / "config")}
-    with logged_off(services, tmp_path, **env) as sidecar:
+    with logged_off_process(services, tmp_path, **env) as sidecar:
         assert log_in(sidecar, "openai", api_key=KEY)["storage"] == "file"
         assert status(sidecar)["ready"] is True
 
@@ -278,15 +157,15 @@ def test_settings_of_the_keychain_that_make_no_sense_are_done_without(  # F20
 @linux_only
 def test_looking_for_the_systems_keychain_starts_no_program(services: Services, tmp_path: Path) -> None:
     # The harness looks: no backend is named here, so that all of them are tried, as at a user's.
-    with logged_off(services, tmp_path, PYTHON_KEYRING_BACKEND="") as sidecar:
+    with logged_off_process(services, tmp_path, PYTHON_KEYRING_BACKEND="") as sidecar:
         assert log_in(sidecar, "openai", api_key=KEY)["storage"] == "file"
         assert authenticate(sidecar, "logout", "openai")["data"]["removed"] is True
 
 
 def test_a_keychain_that_has_gone_is_told(services: Services, tmp_path: Path) -> None:  # F20
-    with logged_off(services, tmp_path, PYTHON_KEYRING_BACKEND=f"{KEYCHAINS}.Working") as sidecar:
+    with logged_off_process(services, tmp_path, PYTHON_KEYRING_BACKEND=f"{KEYCHAINS}.Working") as sidecar:
         log_in(sidecar, "openai", api_key=KEY)
-    with logged_off(services, tmp_path, PYTHON_KEYRING_BACKEND=f"{KEYCHAINS}.Hanging") as sidecar:
+    with logged_off_process(services, tmp_path, PYTHON_KEYRING_BACKEND=f"{KEYCHAINS}.Hanging") as sidecar:
         began = time.monotonic()
         assert sidecar.ask("stream_chat", params(), provider="openai")["error"]["code"] == "auth_required"
         assert time.monotonic() - began < 6
@@ -297,7 +176,7 @@ def test_a_keychain_that_has_gone_is_told(services: Services, tmp_path: Path) ->
 
 def test_without_a_login_no_keychain_is_asked(services: Services, tmp_path: Path) -> None:
     env = {"PYTHON_KEYRING_BACKEND": f"{KEYCHAINS}.Hanging", "PYTHONPROFILEIMPORTTIME": "1"}
-    with logged_off(services, tmp_path, **env) as sidecar:
+    with logged_off_process(services, tmp_path, **env) as sidecar:
         services.answer("POST *", text_of("openai_chat"))
         assert sidecar.ask("stream_chat", params(api_key=TOKEN.replace("gho", "sk")), provider="openai")["success"]
         sidecar.ask("list_providers")
@@ -307,7 +186,7 @@ def test_without_a_login_no_keychain_is_asked(services: Services, tmp_path: Path
 
 def test_a_login_with_a_code_goes_to_the_keychain_too(services: Services, tmp_path: Path) -> None:
     github(services)
-    with logged_off(services, tmp_path, PYTHON_KEYRING_BACKEND=f"{KEYCHAINS}.Working") as sidecar:
+    with logged_off_process(services, tmp_path, PYTHON_KEYRING_BACKEND=f"{KEYCHAINS}.Working") as sidecar:
         assert log_in(sidecar)["storage"] == "keychain"
         assert status(sidecar, "copilot")["account"] == "octocat"
     assert stored(tmp_path)["copilot"]["account"] == "octocat"
@@ -315,7 +194,7 @@ def test_a_login_with_a_code_goes_to_the_keychain_too(services: Services, tmp_pa
 
 
 def test_logins_and_logouts_at_once_are_each_done(services: Services, tmp_path: Path) -> None:
-    with logged_off(services, tmp_path, PYTHON_KEYRING_BACKEND=f"{KEYCHAINS}.Hanging") as sidecar:
+    with logged_off_process(services, tmp_path, PYTHON_KEYRING_BACKEND=f"{KEYCHAINS}.Hanging") as sidecar:
         # The first waits for the keychain meanwhile.
         ids = [
             sidecar.send("authenticate", {"op": "login", "api_key": f"{KEY}-{number}"}, provider="openai")
@@ -323,7 +202,7 @@ def test_logins_and_logouts_at_once_are_each_done(services: Services, tmp_path: 
         ]
         assert [sidecar.reply(each)["success"] for each in ids] == [True, True]
         assert stored(tmp_path)["openai"]["secrets"] == {"value": f"{KEY}-2"}
-    with logged_off(services, tmp_path, PYTHON_KEYRING_BACKEND=f"{KEYCHAINS}.Hanging") as sidecar:
+    with logged_off_process(services, tmp_path, PYTHON_KEYRING_BACKEND=f"{KEYCHAINS}.Hanging") as sidecar:
         login = sidecar.send("authenticate", {"op": "login", "api_key": KEY}, provider="openai")
         logout = sidecar.send("authenticate", {"op": "logout"}, provider="openai")
         assert sidecar.reply(login)["success"]

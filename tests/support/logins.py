@@ -1,18 +1,22 @@
-"""Logging in as a user does: processes with a store of their own, and a GitHub that gives codes and tokens."""
+"""Logging in as a user does: programs with a store of their own, and a GitHub that gives codes and tokens."""
 
 import json
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from tests.support import in_process, listening_services
 from tests.support.fake_provider import WAIT_SECONDS
 from tests.support.fake_services import Answer, Seen, Services, document
-from tests.support.listening_services import online
-from tests.support.process import Id, Line, Object, Sidecar
+from tests.support.lines import Id, Line, Object
+from tests.support.process import Sidecar
+from tests.support.program import Program
 from tests.support.provider_rows import params, text_of
+from tests.support.virtual_loop import virtual_loop
 
 GITHUB = "https://github.com"
 CODES = f"POST {GITHUB}/login/device/code"
@@ -54,23 +58,34 @@ def github(services: Services, *polls: Answer, **changed: object) -> None:
     services.answer(USER, document({"login": "octocat"}))
 
 
-@contextmanager
-def logged_off(services: Services, folder: Path, config: str = "", **env: str) -> Iterator[Sidecar]:
-    """Yield a process with a store, in which nothing is yet unless an earlier one has put it there."""
+def _make_env(folder: Path, env: dict[str, str]) -> dict[str, str]:
     # Not in the home directory, where no secret may be found afterwards, and not in the keychain of whoever tests.
     store = {"SIDECAR_STORE_DIR": str(folder / "store"), "PYTHON_KEYRING_BACKEND": "keyring.backends.fail.Keyring"}
-    with online(services, folder, config, **(store | env)) as sidecar:
+    return store | env
+
+
+@contextmanager
+def logged_off(services: Services, folder: Path, config: str = "", **env: str) -> Iterator[Program]:
+    """Yield a program with a store, in which nothing is yet unless an earlier one has put it there."""
+    with in_process.online(services, folder, config, **_make_env(folder, env)) as sidecar:
+        yield sidecar
+
+
+@contextmanager
+def logged_off_process(services: Services, folder: Path, config: str = "", **env: str) -> Iterator[Sidecar]:
+    """Yield what `logged_off` does, in a process of its own."""
+    with listening_services.online(services, folder, config, **_make_env(folder, env)) as sidecar:
         # A keychain for a test keeps its secrets in a file.
         sidecar.allowed.places.append(folder / "keychain.json")
         yield sidecar
 
 
-def authenticate(sidecar: Sidecar, op: str, provider: str = "copilot", **params: Any) -> Object:
+def authenticate(sidecar: Program, op: str, provider: str = "copilot", **params: Any) -> Object:
     """Do *op* and return its terminal line."""
     return sidecar.ask("authenticate", {"op": op} | params, provider=provider)
 
 
-def log_in(sidecar: Sidecar, provider: str = "copilot", **params: Any) -> Object:
+def log_in(sidecar: Program, provider: str = "copilot", **params: Any) -> Object:
     """Log in and return `done`."""
     reply = authenticate(sidecar, "login", provider, **params)
     assert reply["success"], reply
@@ -78,7 +93,7 @@ def log_in(sidecar: Sidecar, provider: str = "copilot", **params: Any) -> Object
     return done
 
 
-def begin(sidecar: Sidecar, provider: str = "copilot") -> Id:
+def begin(sidecar: Program, provider: str = "copilot") -> Id:
     """Begin a login with a code and return its id once the code is there."""
     request_id = sidecar.send("authenticate", {"op": "login"}, provider=provider)
     assert sidecar.chunk(request_id).data["data"]["type"] == "device_flow"
@@ -157,7 +172,7 @@ def seed(folder: Path, content: bytes | None = None, file_mode: int = 0o600, fol
     (folder / "store").chmod(folder_mode)
 
 
-def status(sidecar: Sidecar, provider: str = "openai") -> Object:
+def status(sidecar: Program, provider: str = "openai") -> Object:
     """Return what is said of the provider's credential."""
     reply = authenticate(sidecar, "status", provider)
     assert reply["success"], reply
@@ -170,9 +185,99 @@ def warnings(data: Object) -> list[str]:
     return [warning["code"] for warning in data.get("warnings", [])]
 
 
-def key_of_chat(sidecar: Sidecar, services: Services) -> str:
+def key_of_chat(sidecar: Program, services: Services) -> str:
     """Return the key that a chat is sent with."""
     services.forget()
     services.answer("POST *", text_of("openai_chat"))
     assert sidecar.ask("stream_chat", params(), provider="openai")["success"]
     return services.only().headers["authorization"].removeprefix("Bearer ")
+
+
+# --- time ----------------------------------------------------------------------------------------
+
+
+def let_pass(seconds: float) -> None:
+    """Let time pass for the programs within the test."""
+    virtual_loop().run_until(lambda: False, seconds)
+
+
+def eventually(happens: Callable[[], bool]) -> None:
+    """Assert that something comes true within seconds: a change of the file is looked for that often."""
+    for _ in range(12):
+        if happens():
+            return
+        let_pass(0.5)
+    assert happens()
+
+
+# --- chats, and logins that expire ---------------------------------------------------------------
+
+CHATS = "POST https://api.githubcopilot.com/*"
+REFUSED = document({"error": {"message": "Unauthorized"}}, 401)
+RENEWAL = "ghr_CANARY-renewal"
+
+
+def only_for(token: str) -> Callable[[Seen], Answer]:
+    """Return a chat for those who come with the token, a refusal for all others."""
+
+    def answer(seen: Seen) -> Answer:
+        return text_of("openai_chat") if seen.headers["authorization"] == f"Bearer {token}" else REFUSED
+
+    return answer
+
+
+def chats(sidecar: Program, count: int) -> list[object]:
+    """Send chats at once and return their ids."""
+    return [sidecar.send("stream_chat", params(), provider="copilot") for _ in range(count)]
+
+
+def codes(sidecar: Program, ids: list[object]) -> list[str | None]:
+    """Return the error codes of the chats, None for those that went well."""
+    replies = [sidecar.reply(each) for each in ids]
+    return [None if reply["success"] else reply["error"]["code"] for reply in replies]
+
+
+def with_life(seconds: int, number: int = 1) -> Answer:
+    """Return a grant that wears off."""
+    return document(
+        {
+            "access_token": f"{TOKEN}-{number}",
+            "expires_in": seconds,
+            "refresh_token": f"{RENEWAL}-{number}",
+            "refresh_token_expires_in": 15_811_200,
+        }
+    )
+
+
+def wear_off(folder: Path) -> None:
+    """Make the stored login an old one."""
+    file = folder / "store" / "credentials.json"
+    document = json.loads(file.read_bytes())
+    entry = document["entries"]["copilot"]
+    assert entry["secrets"] == {"value": f"{TOKEN}-1", "renewal": f"{RENEWAL}-1"}
+    assert datetime.fromisoformat(entry["expires_at"]) > datetime.now(UTC) + timedelta(hours=7)
+    change(folder, expires_at="2026-11-20T00:00:00+00:00")
+
+
+def change(folder: Path, **changed: str) -> None:
+    """Change what the file has of the stored login."""
+    file = folder / "store" / "credentials.json"
+    document = json.loads(file.read_bytes())
+    document["entries"]["copilot"] |= {"saved_at": "2026-11-20T00:00:00+00:00"} | changed
+    file.write_bytes(json.dumps(document).encode())
+
+
+def worn_off(
+    services: Services,
+    folder: Path,
+    log_off: "Callable[[Services, Path], AbstractContextManager[Program]]" = logged_off,
+) -> None:
+    """Log in, and let time pass."""
+    github(services, with_life(28_800))
+    with log_off(services, folder) as sidecar:
+        assert log_in(sidecar)["expires_at"] is not None
+        assert authenticate(sidecar, "status")["data"]["expires_at"] is not None
+    wear_off(folder)
+    services.forget()
+    services.answer(CHATS, only_for(f"{TOKEN}-2"))
+    services.answer("GET https://api.githubcopilot.com/*", document({"data": []}))

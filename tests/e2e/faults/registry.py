@@ -47,7 +47,7 @@ ELSEWHERE = {
     "F22": "tests/auth/test_google.py::test_without_any_credentials_it_says_what_to_do_and_probes_nothing",
     "F23": "tests/auth/test_aws_chain.py::test_a_login_that_is_missing_is_told_with_the_command_that_mends_it",
     "G05": "tests/e2e/test_bedrock.py::test_a_cancelled_stream_is_closed_at_once",
-    "G11": "tests/e2e/test_auth_refresh.py::test_whoever_leaves_takes_nobody_with_it",
+    "G11": "tests/auth/test_copilot.py::test_whoever_leaves_takes_nobody_with_it",
     "H07": "tests/e2e/test_bedrock.py::test_a_hundred_streams_need_one_more_thread_at_most",
     "I03": "tests/server/test_refusals.py::test_a_wrong_field_is_named_and_its_value_never_repeated",
 }

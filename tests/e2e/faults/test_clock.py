@@ -6,11 +6,21 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.test_auth_refresh import CHATS, chats, codes, only_for, with_life
 from tests.support import process_probes
 from tests.support.fake_provider import STALL, Provider
 from tests.support.fake_services import Services, document
-from tests.support.logins import TOKEN, TOKENS, github, log_in, logged_off
+from tests.support.logins import (
+    CHATS,
+    TOKEN,
+    TOKENS,
+    chats,
+    codes,
+    github,
+    log_in,
+    logged_off_process,
+    only_for,
+    with_life,
+)
 from tests.support.process import ROOT, Id, Sidecar, environment, text
 from tests.support.reply_scripts import ANTHROPIC
 from tests.support.reply_scripts import document as refusal
@@ -87,7 +97,7 @@ def test_a_login_is_held_against_the_clock_as_it_is_now(services: Services, tmp_
     github(services, with_life(8 * HOUR_SECONDS))
     services.answer("GET https://api.githubcopilot.com/*", document({"data": []}))
     services.answer(CHATS, only_for(f"{TOKEN}-1"))
-    with logged_off(services, tmp_path, **clocks.env) as sidecar:
+    with logged_off_process(services, tmp_path, **clocks.env) as sidecar:
         log_in(sidecar)
         logged_in = len(services.asked(TOKENS))
         assert codes(sidecar, chats(sidecar, 2)) == [None] * 2

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
-from tests.e2e.test_auth_refresh import chats, codes, with_life, worn_off
 from tests.support import process_probes
 from tests.support.fake_provider import STALL, Provider
 from tests.support.fake_services import Services
@@ -19,14 +18,18 @@ from tests.support.logins import (
     TOKEN,
     TOKENS,
     authenticate,
+    chats,
+    codes,
     file_of,
     key_of_chat,
     log_in,
-    logged_off,
+    logged_off_process,
     seed,
     status,
     stored,
     warnings,
+    with_life,
+    worn_off,
 )
 from tests.support.process import ROOT, Sidecar, environment, text
 from tests.support.reply_scripts import ANTHROPIC
@@ -70,7 +73,7 @@ def left_over(folder: Path) -> set[str]:
 def test_a_login_on_a_full_disk_lives_as_long_as_the_process(services: Services, tmp_path: Path) -> None:  # C13
     seed(tmp_path)
     before = pad(tmp_path)
-    with logged_off(services, tmp_path) as sidecar:
+    with logged_off_process(services, tmp_path) as sidecar:
         with full_disk(sidecar):
             done = log_in(sidecar, "mistral", api_key=f"{KEY}-new")
             assert (done["storage"], warnings(done)) == ("memory", ["store_unavailable"])
@@ -87,7 +90,7 @@ def test_a_login_on_a_full_disk_lives_as_long_as_the_process(services: Services,
 def test_a_logout_on_a_full_disk_says_that_it_failed(services: Services, tmp_path: Path) -> None:  # C13
     seed(tmp_path)
     before = pad(tmp_path)
-    with logged_off(services, tmp_path) as sidecar, full_disk(sidecar):
+    with logged_off_process(services, tmp_path) as sidecar, full_disk(sidecar):
         error = authenticate(sidecar, "logout", "openai")["error"]
         assert (error["code"], error["reason"]) == ("auth_failed", "store")
         assert key_of_chat(sidecar, services) == KEY
@@ -96,11 +99,11 @@ def test_a_logout_on_a_full_disk_says_that_it_failed(services: Services, tmp_pat
 
 
 def test_a_login_that_is_renewed_on_a_full_disk_is_not_lost(services: Services, tmp_path: Path) -> None:  # C13
-    worn_off(services, tmp_path)
+    worn_off(services, tmp_path, logged_off_process)
     before = pad(tmp_path)
     # What it is renewed for is good for one renewal.
     services.answer(TOKENS, with_life(28_800, 2))
-    with logged_off(services, tmp_path) as sidecar, full_disk(sidecar):
+    with logged_off_process(services, tmp_path) as sidecar, full_disk(sidecar):
         assert codes(sidecar, chats(sidecar, 5)) == [None] * 5
         assert codes(sidecar, chats(sidecar, 1)) == [None]
         found = status(sidecar, "copilot")

@@ -4,17 +4,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.test_auth_store import eventually
 from tests.support.fake_services import Services, document
-from tests.support.listening_services import online
-from tests.support.logins import authenticate
-from tests.support.process import Object, Sidecar
+from tests.support.in_process import online
+from tests.support.lines import Object
+from tests.support.logins import authenticate, eventually
+from tests.support.program import Program
 from tests.support.provider_rows import params, text_of
 
 SECRET = {"AZURE_TENANT_ID": "t", "AZURE_CLIENT_ID": "c", "AZURE_CLIENT_SECRET": "CANARY"}
 
 
-def row(sidecar: Sidecar, provider: str) -> Object:
+def row(sidecar: Program, provider: str) -> Object:
     """Return what is said of *provider*, which `authenticate` must say too."""
     rows = {each["id"]: each for each in sidecar.ask("list_providers")["data"]["providers"]}
     found: Object = rows[provider]
@@ -56,12 +56,12 @@ def test_a_provider_is_ready_by_what_there_is(
 
 
 @pytest.mark.parametrize("provider", ["ollama", "replay"])
-def test_what_needs_nothing_is_ready_by_nothing(bare: Sidecar, provider: str) -> None:
+def test_what_needs_nothing_is_ready_by_nothing(bare: Program, provider: str) -> None:
     found = row(bare, provider)
     assert (found["ready"], found["method"]) == (True, None)
 
 
-def test_every_variable_is_named(bare: Sidecar) -> None:
+def test_every_variable_is_named(bare: Program) -> None:
     found = row(bare, "anthropic")
     assert found["env"] == ["ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN"]
     assert ["ANTHROPIC_PROFILE"] in found["identity_env"]

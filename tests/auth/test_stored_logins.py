@@ -1,6 +1,5 @@
 """Credentials that wear off, are refused or taken back: renewed once for all who wait, and never in a storm."""
 
-import json
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -9,104 +8,37 @@ from pathlib import Path
 import pytest
 
 from tests.support.fake_services import Answer, Seen, Services, document
-from tests.support.logins import SESSIONS, TOKEN, TOKENS, Held, authenticate, github, log_in, logged_off, stored
-from tests.support.process import Object, Sidecar
-from tests.support.provider_rows import params, text_of
+from tests.support.lines import Object
+from tests.support.logins import (
+    CHATS,
+    REFUSED,
+    RENEWAL,
+    SESSIONS,
+    TOKEN,
+    TOKENS,
+    Held,
+    authenticate,
+    change,
+    chats,
+    codes,
+    eventually,
+    github,
+    log_in,
+    logged_off,
+    only_for,
+    stored,
+    wear_off,
+    with_life,
+    worn_off,
+)
+from tests.support.provider_rows import text_of
 
-CHATS = "POST https://api.githubcopilot.com/*"
 SESSION = "tid=CANARY-session;exp=1"
-REFUSED = document({"error": {"message": "Unauthorized"}}, 401)
-MANY = 50
 
 
 def session(**changed: object) -> Answer:
     """Return the answer to an exchange."""
     return document({"token": SESSION, "refresh_in": 1500, "expires_at": int(time.time()) + 1800} | changed)
-
-
-def only_for(token: str) -> Callable[[Seen], Answer]:
-    """Return a chat for those who come with the token, a refusal for all others."""
-
-    def answer(seen: Seen) -> Answer:
-        return text_of("openai_chat") if seen.headers["authorization"] == f"Bearer {token}" else REFUSED
-
-    return answer
-
-
-def chats(sidecar: Sidecar, count: int) -> list[object]:
-    """Send chats at once and return their ids."""
-    return [sidecar.send("stream_chat", params(), provider="copilot") for _ in range(count)]
-
-
-def codes(sidecar: Sidecar, ids: list[object]) -> list[str | None]:
-    """Return the error codes of the chats, None for those that went well."""
-    replies = [sidecar.reply(each) for each in ids]
-    return [None if reply["success"] else reply["error"]["code"] for reply in replies]
-
-
-# --- one refresh -------------------------------------------------------------------------------
-
-
-def test_many_refusals_are_one_exchange(services: Services, tmp_path: Path) -> None:  # F10
-    services.answer(CHATS, only_for(SESSION))
-    services.answer(SESSIONS, session())
-    with logged_off(services, tmp_path, GH_COPILOT_TOKEN=TOKEN) as sidecar:
-        assert codes(sidecar, chats(sidecar, MANY)) == [None] * MANY
-        assert codes(sidecar, chats(sidecar, 2)) == [None] * 2
-    assert len(services.asked(SESSIONS)) == 1
-    assert services.only(SESSIONS).headers["authorization"] == f"token {TOKEN}"
-
-
-def test_an_exchange_that_fails_is_tried_once_more_for_all(services: Services, tmp_path: Path) -> None:  # F10
-    held = Held(Answer(status=500))
-    services.answer(CHATS, only_for(SESSION))
-    services.answer(SESSIONS, held)
-    with logged_off(services, tmp_path, GH_COPILOT_TOKEN=TOKEN) as sidecar:
-        ids = chats(sidecar, MANY)
-        services.wait(lambda: len(services.asked(CHATS)) == MANY, "every chat")
-        held.let_go()
-        assert set(codes(sidecar, ids)) == {"provider_error"}
-    assert len(services.asked(SESSIONS)) == 2
-
-
-def test_whoever_leaves_takes_nobody_with_it(services: Services, tmp_path: Path) -> None:  # F11
-    held = Held(session())
-    services.answer(CHATS, only_for(SESSION))
-    services.answer(SESSIONS, held)
-    with logged_off(services, tmp_path, GH_COPILOT_TOKEN=TOKEN) as sidecar:
-        first = chats(sidecar, 1)
-        services.wait(lambda: bool(services.asked(SESSIONS)), "the exchange")
-        others = chats(sidecar, 9)
-        services.wait(lambda: len(services.asked(CHATS)) == 10, "every chat")
-        for each in (*first, others[4]):
-            began = time.monotonic()
-            sidecar.ask("cancel", {"id": each})
-            assert sidecar.reply(each)["error"]["code"] == "cancelled"
-            assert time.monotonic() - began < 1
-        held.let_go()
-        assert codes(sidecar, [each for each in others if each is not others[4]]) == [None] * 8
-    assert len(services.asked(SESSIONS)) == 1
-
-
-def test_a_new_session_that_is_refused_is_not_exchanged_again(services: Services, tmp_path: Path) -> None:
-    services.answer(CHATS, REFUSED)
-    services.answer(SESSIONS, session())
-    with logged_off(services, tmp_path, GH_COPILOT_TOKEN=TOKEN) as sidecar:
-        for _ in range(3):
-            assert codes(sidecar, chats(sidecar, 1)) == ["auth_failed"]
-    assert len(services.asked(SESSIONS)) == 1
-
-
-@pytest.mark.parametrize("ahead_seconds", [-86_400, 86_400, -1])
-def test_a_clock_that_is_wrong_makes_no_storm(  # F14
-    services: Services, tmp_path: Path, ahead_seconds: int
-) -> None:
-    services.answer(CHATS, only_for(SESSION))
-    services.answer(SESSIONS, session(refresh_in=1, expires_at=int(time.time()) + ahead_seconds))
-    with logged_off(services, tmp_path, GH_COPILOT_TOKEN=TOKEN) as sidecar:
-        for _ in range(5):
-            assert codes(sidecar, chats(sidecar, 2)) == [None, None]
-    assert len(services.asked(SESSIONS)) == 1
 
 
 # --- logins that end -----------------------------------------------------------------------------
@@ -128,67 +60,6 @@ def test_a_login_that_was_taken_back_is_forgotten(services: Services, tmp_path: 
         log_in(sidecar)
         assert codes(sidecar, chats(sidecar, 1)) == [None]
     assert list(stored(tmp_path)) == ["copilot"]
-
-
-RENEWAL = "ghr_CANARY-renewal"
-
-
-def with_life(seconds: int, number: int = 1) -> Answer:
-    """Return a grant that wears off."""
-    return document(
-        {
-            "access_token": f"{TOKEN}-{number}",
-            "expires_in": seconds,
-            "refresh_token": f"{RENEWAL}-{number}",
-            "refresh_token_expires_in": 15_811_200,
-        }
-    )
-
-
-def wear_off(folder: Path) -> None:
-    """Make the stored login an old one."""
-    file = folder / "store" / "credentials.json"
-    document = json.loads(file.read_bytes())
-    entry = document["entries"]["copilot"]
-    assert entry["secrets"] == {"value": f"{TOKEN}-1", "renewal": f"{RENEWAL}-1"}
-    assert datetime.fromisoformat(entry["expires_at"]) > datetime.now(UTC) + timedelta(hours=7)
-    change(folder, expires_at="2026-11-20T00:00:00+00:00")
-
-
-def change(folder: Path, **changed: str) -> None:
-    """Change what the file has of the stored login."""
-    file = folder / "store" / "credentials.json"
-    document = json.loads(file.read_bytes())
-    document["entries"]["copilot"] |= {"saved_at": "2026-11-20T00:00:00+00:00"} | changed
-    file.write_bytes(json.dumps(document).encode())
-
-
-def worn_off(services: Services, folder: Path) -> None:
-    """Log in, and let time pass."""
-    github(services, with_life(28_800))
-    with logged_off(services, folder) as sidecar:
-        assert log_in(sidecar)["expires_at"] is not None
-        assert authenticate(sidecar, "status")["data"]["expires_at"] is not None
-    wear_off(folder)
-    services.forget()
-    services.answer(CHATS, only_for(f"{TOKEN}-2"))
-    services.answer("GET https://api.githubcopilot.com/*", document({"data": []}))
-
-
-def test_two_processes_renew_a_login_once(services: Services, tmp_path: Path) -> None:  # F18
-    worn_off(services, tmp_path)
-    held = Held(with_life(28_800, 2))
-    services.answer(TOKENS, held)
-    with logged_off(services, tmp_path) as one, logged_off(services, tmp_path) as two:
-        ids = [(process, each) for process in (one, two) for each in chats(process, 5)]
-        services.wait(lambda: bool(services.asked(TOKENS)), "the renewal")
-        # The others wait, and so does the other process; nobody else is held up.
-        assert max(process.ping() for process in (one, two)) < 1
-        held.let_go()
-        assert all(process.reply(each)["success"] for process, each in ids)
-    assert f"refresh_token={RENEWAL}-1" in services.only(TOKENS).body.decode()
-    assert stored(tmp_path)["copilot"]["secrets"] == {"value": f"{TOKEN}-2", "renewal": f"{RENEWAL}-2"}
-    assert stored(tmp_path)["copilot"]["account"] == "octocat"
 
 
 def test_a_login_that_cannot_be_renewed_for_now_is_used_while_it_is_good(services: Services, tmp_path: Path) -> None:
@@ -261,8 +132,7 @@ def test_a_login_that_wears_off_within_a_stream_does_not_touch_it(services: Serv
         first = chats(sidecar, 1)
         services.wait(lambda: bool(services.asked(CHATS)), "the chat")
         wear_off(tmp_path)
-        while "2026-11-20T00" not in authenticate(sidecar, "status")["data"]["expires_at"]:
-            assert sidecar.ping() < 1
+        eventually(lambda: "2026-11-20T00" in authenticate(sidecar, "status")["data"]["expires_at"])
         services.answer(CHATS, only_for(f"{TOKEN}-2"))
         services.answer(TOKENS, with_life(28_800, 2))
         assert codes(sidecar, chats(sidecar, 1)) == [None]

@@ -7,11 +7,10 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.test_auth_store import eventually
 from tests.support.fake_services import Services
-from tests.support.logins import GITHUB, TOKEN, authenticate, log_in, logged_off, status, stored
-from tests.support.process import Sidecar
+from tests.support.logins import GITHUB, TOKEN, authenticate, eventually, log_in, logged_off, status, stored
 from tests.support.process_probes import posix_only
+from tests.support.program import Program
 from tests.support.provider_rows import params, text_of
 
 CHATS = "POST https://api.githubcopilot.com/*"
@@ -38,7 +37,7 @@ def entry(token: object = OTHERS, user: object = "octocat") -> dict[str, object]
     return {"user": user, "oauth_token": token, "githubAppId": "Iv1.0123456789abcdef"}
 
 
-def offered(sidecar: Sidecar) -> str | None:
+def offered(sidecar: Program) -> str | None:
     """Return whose login is offered, and see that the list of providers offers it too."""
     said = status(sidecar, "copilot")
     rows = {row["id"]: row for row in sidecar.ask("list_providers")["data"]["providers"]}

@@ -1,13 +1,23 @@
 """What is stored, where it may go, and what is none of it."""
 
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.support.fake_services import Services, document
-from tests.support.logins import KEY, Held, authenticate, file_of, key_of_chat, log_in, logged_off, seed, status, stored
+from tests.support.logins import (
+    KEY,
+    Held,
+    authenticate,
+    eventually,
+    file_of,
+    key_of_chat,
+    log_in,
+    logged_off,
+    seed,
+    status,
+    stored,
+)
 from tests.support.provider_rows import params, text_of
 
 # --- what is stored ----------------------------------------------------------------------------
@@ -52,13 +62,6 @@ def test_a_logout_forgets_what_another_process_has_just_stored(services: Service
         log_in(other, "openai", api_key=KEY)
         assert authenticate(sidecar, "logout", "openai")["data"]["removed"] is True
         assert stored(tmp_path) == {}
-
-
-def eventually(happens: Callable[[], bool]) -> None:
-    """Assert that something comes true within seconds: a change of the file is looked for that often."""
-    deadline = time.monotonic() + 6
-    while not happens():
-        assert time.monotonic() < deadline
 
 
 def test_a_logout_lets_a_running_stream_end(services: Services, tmp_path: Path) -> None:  # F21

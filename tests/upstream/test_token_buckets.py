@@ -138,6 +138,9 @@ def test_a_reset_is_read_as_a_duration_or_as_a_time(text: str, date: str | None,
         ("soon", None),
         ("-1", None),
         ("inf", None),
+        ("9" * 320 + "h", None),
+        ("9" * 320, None),
+        ("1e13", None),
         ("nan", None),
         ("1d", None),
         ("s", None),
@@ -149,3 +152,14 @@ def test_durations_are_read_in_every_unit(text: str, seconds: float | None) -> N
     found = parse_duration_seconds(text)
     assert (found is None) is (seconds is None)
     assert found is None or math.isclose(found, seconds or 0)
+
+
+@pytest.mark.parametrize("reset", ["9" * 320 + "h", "1e-300", "1e12", "0.0001ms"])
+@pytest.mark.parametrize("remaining", ["0", "0.5", "1e12", "9" * 320])
+def test_no_header_makes_a_wait_that_cannot_be_computed(reset: str, remaining: str) -> None:
+    said = {"remaining": remaining, "reset": reset, "limit": "10"}
+    headers = {template.format(field): value for template in NAMES.values() for field, value in said.items()}
+    limits = learn(headers, {"requests": 3, "tokens": 0})
+    for now in (0.0, 1.0, 1e6):
+        assert 0 <= limits.compute_wait_seconds("m", 1000, now) <= MAX_REPORTED_WAIT_SECONDS
+        limits.take("m", 1000, now)

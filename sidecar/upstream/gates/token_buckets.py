@@ -4,6 +4,7 @@ Each limit is a token bucket: it fills steadily, and every request that is admit
 requests or clocks: every `now` is the caller's, in seconds of one monotonic clock.
 """
 
+import math
 import re
 from collections.abc import Mapping
 from datetime import datetime
@@ -45,7 +46,9 @@ class TokenBucket:
     def compute_wait_seconds(self, amount: float, now: float) -> float:
         """Return how long it takes until there is *amount*, or a full bucket if that is less."""
         missing = min(amount, self._limit) - self.get_level(now)
-        return missing / self._per_second if missing > 0 else 0.0
+        if missing <= 0:
+            return 0.0
+        return missing / self._per_second if self._per_second > 0 else math.inf
 
     def compute_prompt_wait_seconds(self, tokens: int, now: float) -> float:
         """Return how long a prompt of *tokens* waits. A share of the limit is enough for it."""
@@ -148,7 +151,7 @@ def _read_limit(headers: Mapping[str, str], template: str) -> _ReportedLimit | N
     limit = max(_read_count(headers, template.format("limit")) or 0.0, remaining, 1.0)
     if limit == remaining or reset_seconds <= 0:
         return _ReportedLimit(limit, remaining, limit / MINUTE_SECONDS)
-    return _ReportedLimit(limit, remaining, (limit - remaining) / reset_seconds)
+    return _ReportedLimit(limit, remaining, (limit - remaining) / max(reset_seconds, MIN_RESET_SECONDS))
 
 
 def _read_count(headers: Mapping[str, str], name: str) -> float | None:
@@ -169,6 +172,11 @@ def parse_reset_seconds(text: str, date: str | None) -> float | None:
         return None
 
 
+MAX_NUMBER = 1e12
+"""A larger number of seconds, requests or tokens is no limit, and rates made of it are not numbers."""
+
+MIN_RESET_SECONDS = 0.001
+
 _UNIT_SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 
 _DURATION = re.compile(r"(?:(\d+(?:\.\d+)?|\.\d+)(ms|[hms]))+", re.ASCII)
@@ -179,9 +187,10 @@ def parse_duration_seconds(text: str) -> float | None:
     """Return a duration such as `1s`, `6m0s`, `20ms`, `2m59.56s` or `12` in seconds; None for anything else."""
     text = text.strip()
     if _DURATION.fullmatch(text):
-        return sum(float(number) * _UNIT_SECONDS[unit] for number, unit in _TERM.findall(text))
-    try:
-        seconds = float(text)
-    except ValueError:
-        return None
-    return seconds if seconds >= 0 and seconds != float("inf") else None
+        seconds = sum(float(number) * _UNIT_SECONDS[unit] for number, unit in _TERM.findall(text))
+    else:
+        try:
+            seconds = float(text)
+        except ValueError:
+            return None
+    return seconds if 0 <= seconds <= MAX_NUMBER else None

@@ -14,7 +14,7 @@ from protocol.requests import Chat, Options
 from sidecar.codecs.frame import Frame
 from sidecar.core.errors import SidecarError
 from sidecar.core.http import HttpRequest
-from sidecar.core.json_values import parse_json
+from sidecar.core.json_values import parse_json, read_count, read_objects, read_text
 from sidecar.core.message_content import list_parts
 from sidecar.wires import openai_chat
 from sidecar.wires.openai_chat.usage import read_usage
@@ -213,19 +213,18 @@ class Decoder:
         if text is not None:
             # In JSON mode it is an object, and some models send numbers.
             self._draft.add_text(text if isinstance(text, str) else msgspec.json.encode(text).decode(), out)
-        self._reason = event.get("finish_reason") or self._reason
+        self._reason = read_text(event.get("finish_reason")) or self._reason
         if isinstance(event.get("usage"), dict):
             self._usage = event["usage"]
-        for call in event.get("tool_calls") or ():
-            if isinstance(call, dict):
-                self._take_call(call, out)
+        for call in read_objects(event.get("tool_calls")):
+            self._take_call(call, out)
 
     def _take_call(self, call: dict[str, Any], out: list[Chunk]) -> None:
         function = call["function"] if isinstance(call.get("function"), dict) else call
         name, arguments, draft = function.get("name"), function.get("arguments"), self._draft
         if not (call.get("id") or name or arguments):
             return  # The sentinel that ends a call is empty.
-        key = call.get("index")
+        key: object = read_count(call.get("index"))
         if key is None or (name and draft.has_call(key)):
             key = object() if name else key
         if not draft.has_call(key):

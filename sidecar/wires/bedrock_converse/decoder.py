@@ -273,7 +273,7 @@ def _join_base64(first: str, second: str) -> str:
         return second
     try:
         data = binascii.a2b_base64(first) + binascii.a2b_base64(second)
-    except binascii.Error:
+    except ValueError:  # `binascii.Error` among them, and text that is not ASCII.
         return first + second
     return binascii.b2a_base64(data, newline=False).decode()
 

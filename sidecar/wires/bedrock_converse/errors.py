@@ -120,6 +120,9 @@ def classify_document(body: bytes) -> SidecarError:
     return _classify_report(reported, None, {})
 
 
+MAX_DIGITS = 12
+"""A wait with more digits, in milliseconds, is not believed."""
+
 _MESSAGE_FIELDS = ("message", "Message", "originalMessage")
 
 
@@ -143,7 +146,7 @@ def _list_exceptions(*values: object) -> tuple[str, ...]:
 def _read_retry_after_ms(headers: dict[str, str]) -> int | None:
     # AWS's own header is in milliseconds.
     value = headers.get("x-amz-retry-after", "")
-    return int(value) or None if value.isascii() and value.isdigit() else None
+    return int(value) or None if value.isascii() and value.isdigit() and len(value) <= MAX_DIGITS else None
 
 
 def _classify_report(reported: ReportedError, status: int | None, headers: dict[str, str]) -> SidecarError:

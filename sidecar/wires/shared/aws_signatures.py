@@ -10,7 +10,7 @@ from datetime import datetime
 CLOCK_SKEW = "clock_skew"
 """The reason of a signature that was refused for its time."""
 
-_SIGNED_AND_RECEIVED = re.compile(r"(\d{8}T\d{6})Z.*?\((\d{8}T\d{6})Z")
+_SIGNED_AND_RECEIVED = re.compile(r"(\d{8}T\d{6})Z.{0,200}?\((\d{8}T\d{6})Z")
 
 
 def read_signing_times(message: str) -> tuple[datetime, datetime] | None:

@@ -7,6 +7,7 @@ wire's fields.
 
 import re
 import zlib
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -95,13 +96,17 @@ def _add_missing_results(messages: list[Message], at: int, ledger: "_CallLedger"
 
 
 class _CallLedger:
-    """The ids given so far, and the calls that wait for a result, each as (old id, new id)."""
+    """The ids given so far, and the calls that wait for a result."""
 
     def __init__(self, fit_id: Fit, fit_name: Fit) -> None:
         self._fit_id = fit_id
         self._fit_name = fit_name
         self._taken: set[str] = set()
-        self._waiting: list[tuple[str, str]] = []
+        self._numbers: dict[str, int] = {}
+        """The last number that made an id unique, by that id."""
+        self._waiting: dict[str, None] = {}
+        """The new ids of the calls without a result, in order."""
+        self._waiting_by_old_id: dict[str, deque[str]] = {}
 
     def fit_message(self, message: Message) -> Message:
         """Return *message* with fitted ids and names on its calls and results."""
@@ -112,15 +117,17 @@ class _CallLedger:
 
     def settle_calls(self) -> list[Part]:
         """Return a result for each call that waits for one, and stop waiting."""
-        missing: list[Part] = [ToolResultPart(new_id, NO_RESULT, is_error=True) for _, new_id in self._waiting]
+        missing: list[Part] = [ToolResultPart(new_id, NO_RESULT, is_error=True) for new_id in self._waiting]
         self._waiting.clear()
+        self._waiting_by_old_id.clear()
         return missing
 
     def _fit_part(self, part: Part) -> Part:
         match part:
             case ToolCallPart():
                 new_id = self._make_unique(part.id)
-                self._waiting.append((part.id, new_id))
+                self._waiting[new_id] = None
+                self._waiting_by_old_id.setdefault(part.id, deque()).append(new_id)
                 return msgspec.structs.replace(part, id=new_id, name=self._fit_name(part.name))
             case ToolResultPart():
                 return msgspec.structs.replace(part, id=self._match_result(part.id))
@@ -128,17 +135,18 @@ class _CallLedger:
                 return part
 
     def _make_unique(self, call_id: str) -> str:
-        new_id, number = self._fit_id(call_id), 1
+        fitted = new_id = self._fit_id(call_id)
         while new_id in self._taken:
-            number += 1
+            number = self._numbers[fitted] = self._numbers.get(fitted, 1) + 1
             new_id = self._fit_id(f"{call_id}-{number}")
         self._taken.add(new_id)
         return new_id
 
     def _match_result(self, call_id: str) -> str:
         """Return the new id of the first waiting call with that old id; for an orphan, its own id, fitted."""
-        for waiting in self._waiting:
-            if waiting[0] == call_id:
-                self._waiting.remove(waiting)
-                return waiting[1]
-        return self._fit_id(call_id)
+        same_id = self._waiting_by_old_id.get(call_id)
+        if not same_id:
+            return self._fit_id(call_id)
+        new_id = same_id.popleft()
+        del self._waiting[new_id]
+        return new_id

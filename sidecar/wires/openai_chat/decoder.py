@@ -67,6 +67,8 @@ class Decoder:
         """The index of the choice whose text counts."""
         self._has_text = False
         self._has_refusal = False
+        self._has_tool_calls = False
+        """Whether the field `tool_calls` has come: then `function_call` says the same again."""
         self._expects_text = False
         """Whether the previous chunk was of choice 0 and left no reasoning open: then a text alone needs no checks."""
 
@@ -163,7 +165,9 @@ class Decoder:
         if delta is None:
             return
         fragments = [fragment for fragment in delta.tool_calls or () if fragment is not None]
-        if delta.function_call is not None:
+        self._has_tool_calls = self._has_tool_calls or bool(fragments)
+        if delta.function_call is not None and not self._has_tool_calls:
+            # llama-cpp-python says each call in both fields.
             fragments.append(CallDelta(index="function_call", function=delta.function_call))
         for fragment in fragments:
             self._calls.take(fragment, index, out)

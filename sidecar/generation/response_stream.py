@@ -16,6 +16,7 @@ from sidecar.core.errors import SidecarError
 from sidecar.core.json_values import MAX_LEVELS, is_too_deep, parse_json
 from sidecar.generation.request_limits import count_chars
 from sidecar.wires.shared import costs
+from sidecar.wires.shared.answer_size import MAX_REPLY_BYTES, make_too_large_error
 from sidecar.wires.shared.errors import make_bad_event_error, make_unexpected_body_error
 from sidecar.wires.shared.types import Cursor, Outcome, Route, StreamDecoder, Wire
 
@@ -38,6 +39,7 @@ class ResponseStream:
         self._has_begun = False
         self._document: list[bytes] | None = None
         self._document_bytes = 0
+        self._reply_bytes = 0
         self._cost_usd: str | None = None
         """As reported beside the usage."""
         self._early_output_tokens: int | None = None
@@ -69,6 +71,9 @@ class ResponseStream:
         if self._document is not None:
             self._collect_document(data)
             return
+        self._reply_bytes += len(data)
+        if self._reply_bytes > MAX_REPLY_BYTES:
+            raise make_too_large_error(f"more than {MAX_REPLY_BYTES} bytes")
         for frame in self._codec.feed(data):
             self._take(frame, out)
 

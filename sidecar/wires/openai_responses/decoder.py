@@ -19,6 +19,7 @@ from sidecar.wires.openai_responses.errors import classify_in_stream
 from sidecar.wires.openai_responses.input_items import CUSTOM
 from sidecar.wires.openai_responses.output_items import OutputItem
 from sidecar.wires.openai_responses.usage import read_cost_usd, read_usage
+from sidecar.wires.shared.answer_size import AnswerSize
 from sidecar.wires.shared.draft import Draft, drop_cut_calls
 from sidecar.wires.shared.errors import make_bad_event_error, make_interrupted_error, make_unexpected_body_error
 from sidecar.wires.shared.state import make_state
@@ -114,7 +115,8 @@ class Decoder:
         self._items: list[OutputItem] = []
         self._by_index: dict[int | None, OutputItem] = {}
         self._by_id: dict[str, OutputItem] = {}
-        self._calls = Draft(route.seed)
+        self._size = AnswerSize()
+        self._calls = Draft(route.seed, self._size)
         """All function calls, keyed by their item: they share a draft, so that they are numbered together."""
         self._call_items: list[OutputItem] = []
 
@@ -251,7 +253,8 @@ class Decoder:
         return self._by_id.get(read_text(item_id)) if index is None else self._by_index.get(index)
 
     def _open_item(self, index: int | None, fields: dict[str, Any], out: list[Chunk]) -> OutputItem:
-        item = OutputItem(len(self._items) if index is None else index, fields)
+        self._size.add_part()
+        item = OutputItem(len(self._items) if index is None else index, fields, self._size)
         self._items.append(item)
         self._by_index[item.order] = item
         if item_id := read_text(fields.get("id")):

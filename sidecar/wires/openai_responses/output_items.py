@@ -11,6 +11,7 @@ from typing import Any
 from protocol.messages import Citation
 from protocol.replies import Chunk
 from sidecar.core.json_values import read_count, read_objects, read_text
+from sidecar.wires.shared.answer_size import AnswerSize
 from sidecar.wires.shared.draft import Draft
 
 PARTS = {"output_text": "text", "refusal": "refusal", "summary_text": "summary", "reasoning_text": "thought"}
@@ -25,12 +26,12 @@ class OutputItem:
 
     __slots__ = ("_citation_count", "chars", "closed", "draft", "fields", "order")
 
-    def __init__(self, order: int, fields: dict[str, Any]) -> None:
+    def __init__(self, order: int, fields: dict[str, Any], size: AnswerSize) -> None:
         self.order = order
         self.fields = fields
         """The item as it was announced, and at its end the whole item."""
         self.closed = False
-        self.draft = Draft()
+        self.draft = Draft(size=size)
         self.chars: dict[TextKey, int] = {}
         """How many characters of each text have come."""
         self._citation_count = 0

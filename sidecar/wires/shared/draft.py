@@ -4,6 +4,7 @@ All wires share it, so that text, tool calls, citations and state are treated al
 Must not know any wire's field names.
 """
 
+import zlib
 from collections.abc import Hashable, Iterable, Iterator
 from io import StringIO
 from typing import Any
@@ -27,10 +28,17 @@ from protocol.replies import (
     ToolCallChunk,
     ToolCallDelta,
 )
+from sidecar.wires.shared.answer_size import AnswerSize
 from sidecar.wires.shared.tool_calls import parse_arguments
 
 MAX_PIECE_CHARS = 64 * 1024
 """Longest text of one chunk (at most 256 KiB of UTF-8); a longer delta becomes several chunks."""
+
+MAX_CALL_ID_CHARS = 512
+"""The longest id that `ToolCallPart` takes back from a host."""
+
+MAX_CALL_NAME_CHARS = 256
+"""The longest name that it takes back."""
 
 
 class _OpenText:
@@ -64,8 +72,10 @@ class _OpenCall:
 class Draft:
     """One assistant message. Its methods append chunks to *out* and keep the parts in order of arrival."""
 
-    def __init__(self, seed: str = "") -> None:
+    def __init__(self, seed: str = "", size: AnswerSize | None = None) -> None:
+        """Begin a message; drafts of one answer share its *size*."""
         self._seed = seed
+        self._size = size or AnswerSize()
         self._parts: list[_OpenText | _OpenCall | OpaquePart] = []
         self._calls: dict[Hashable, _OpenCall] = {}
         self._text: _OpenText | None = None
@@ -81,6 +91,7 @@ class Draft:
 
     def add_text(self, text: str, out: list[Chunk], *, refusal: bool = False) -> None:
         """Append *text* to the open text part, or begin one."""
+        self._size.add_chars(len(text))
         part = self._text
         if part is None or part.refusal is not refusal:
             part = self._open_part("text", refusal=refusal)
@@ -93,6 +104,7 @@ class Draft:
 
     def add_reasoning(self, text: str, out: list[Chunk]) -> None:
         """Append *text* to the open reasoning part, or begin one."""
+        self._size.add_chars(len(text))
         part = self._reasoning or self._open_part("reasoning")
         part.buffer.write(text)
         if text:
@@ -112,11 +124,13 @@ class Draft:
 
     def add_citation(self, citation: Citation, out: list[Chunk]) -> None:
         """Attach *citation* to the open text part, or begin one."""
+        self._size.add_citation()
         (self._text or self._open_part("text")).citations.append(citation)
         out.append(CitationChunk(citation))
 
     def add_opaque(self, kind: str, state: State) -> None:
         """Keep a block of the provider's own in its place."""
+        self._size.add_part()
         self.close_block()
         self._parts.append(OpaquePart(kind=kind, state=state))
 
@@ -127,7 +141,9 @@ class Draft:
 
         The seed makes that id differ between the turns of a conversation: some wires refuse an id that comes twice.
         """
+        self._size.add_part()
         self.close_block()
+        call_id, name = _shorten(call_id, MAX_CALL_ID_CHARS), _shorten(name, MAX_CALL_NAME_CHARS)
         call_id = call_id or f"call_{self._seed}{self._call_count}"
         call = _OpenCall(self._call_count, call_id, name)
         self._call_count += 1
@@ -141,7 +157,7 @@ class Draft:
 
     def name_call(self, key: Hashable, name: str) -> None:
         """Give the call under *key* a name that came after its first fragment; a name that it has stays."""
-        self._calls[key].name = self._calls[key].name or name
+        self._calls[key].name = self._calls[key].name or _shorten(name, MAX_CALL_NAME_CHARS)
 
     def set_call_state(self, key: Hashable, state: State) -> None:
         """Set the *state* of the call under *key*."""
@@ -151,6 +167,7 @@ class Draft:
         """Append *fragment* to the arguments of the call under *key*."""
         call = self._calls[key]
         if fragment:
+            self._size.add_chars(len(fragment))
             call.buffer.write(fragment)
             out.extend(ToolCallDelta(call.index, call.id, call.name, piece) for piece in cut_pieces(fragment))
 
@@ -188,6 +205,7 @@ class Draft:
         return [built for part in self._parts if (built := _build_part(part)) is not None]
 
     def _open_part(self, kind: str, *, refusal: bool = False) -> _OpenText:
+        self._size.add_part()
         part = _OpenText(kind, refusal=refusal)
         self._parts.append(part)
         self.close_block()
@@ -214,6 +232,13 @@ def _build_part(part: _OpenText | _OpenCall | OpaquePart) -> Part | None:
 def drop_cut_calls(parts: Iterable[Part]) -> Iterator[Part]:
     """Yield *parts* without the tool calls whose arguments are not, or not yet, a JSON object: nobody may run them."""
     return (part for part in parts if not isinstance(part, ToolCallPart) or part.arguments is not None)
+
+
+def _shorten(text: str, limit: int) -> str:
+    """Return *text*, or what fits of it with a checksum, which keeps texts apart that differ only in what is lost."""
+    if len(text) <= limit:
+        return text
+    return f"{text[: limit - 9]}-{zlib.crc32(text.encode('utf-8', 'replace')):08x}"
 
 
 def cut_pieces(text: str) -> list[str]:

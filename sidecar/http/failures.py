@@ -43,6 +43,13 @@ def unsendable() -> SidecarError:
     return SidecarError("invalid_request", "The request cannot be sent: a header or the address is malformed.")
 
 
+def unusable_proxy(variable: str) -> SidecarError:
+    """Return the error for a proxy that no request can be sent through. *variable* names it."""
+    text = f"The proxy that {variable} names cannot be used."
+    hint = f"Set {variable} to the http:// address of a proxy (SOCKS is not supported), unset it, or use NO_PROXY."
+    return SidecarError("network_error", text, reason="proxy", retryable=False, hint=hint)
+
+
 def malformed_reply() -> SidecarError:
     """Return the error for a reply that is no HTTP."""
     return SidecarError("provider_error", "The provider's reply is no proper HTTP.", reason="protocol")

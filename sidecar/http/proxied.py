@@ -4,7 +4,7 @@ The only module that imports it, on first use. Knows how its exceptions read in 
 """
 
 import ssl
-from collections.abc import AsyncIterable, AsyncIterator
+from collections.abc import AsyncIterable, AsyncIterator, Callable
 from functools import cache
 from typing import TYPE_CHECKING, Any, cast
 
@@ -23,9 +23,6 @@ from sidecar.http.pool import IDLE_CONNECTIONS, IDLE_SECONDS
 if TYPE_CHECKING:
     import httpx2
 
-_DIRECT = ("all://127.0.0.1", "all://localhost", "all://[::1]", "all://169.254.169.254")
-"""This machine, and the cloud's word on it: from a proxy it would be about the proxy's machine."""
-
 
 @cache
 def _client() -> Any:
@@ -35,12 +32,17 @@ def _client() -> Any:
 
 
 class Proxied:
-    """The client, made when first needed."""
+    """The clients, each made when first needed: one that reads the environment, one for each proxy of a choice."""
 
-    def __init__(self, most: int | None) -> None:
-        """Have at most *most* connections; what comes on top waits."""
+    def __init__(self, most: int | None, choose: Callable[[str], str | None]) -> None:
+        """Have at most *most* connections to each proxy; what comes on top waits.
+
+        *choose* returns the proxy for an address, empty for none; None leaves that to the client, which then reads the
+        environment. It may raise SidecarError.
+        """
         self._most = most
-        self._http: httpx2.AsyncClient | None = None
+        self._choose = choose
+        self._clients: dict[str | None, httpx2.AsyncClient] = {}
         self._making = anyio.Lock()
 
     async def send(self, exchange: Exchange) -> Reply:
@@ -49,7 +51,7 @@ class Proxied:
         Raises: SidecarError `network_error`, `timeout`, `provider_error` (no HTTP), `invalid_request` (a header that
         cannot be sent, an address that is none, a name that leads to a link-local address).
         """
-        http = await self._ready()
+        http = await self._ready(self._choose(exchange.request.url))
         httpx2 = _client()
         timeout = {"connect": exchange.timeouts.connect, "read": None, "write": WRITE_SECONDS, "pool": None}
         try:
@@ -79,18 +81,19 @@ class Proxied:
 
     async def aclose(self) -> None:
         """Close every connection."""
-        if self._http is not None:
-            await self._http.aclose()
+        for client in self._clients.values():
+            await client.aclose()
 
-    async def _ready(self) -> "httpx2.AsyncClient":
+    async def _ready(self, proxy: str | None) -> "httpx2.AsyncClient":
         async with self._making:
-            if self._http is None:
+            if proxy not in self._clients:
                 # A tenth of a second of imports, for which the loop, and a `cancel` in it, need not wait.
-                self._http = await anyio.to_thread.run_sync(_make_client, self._most, abandon_on_cancel=True)
-        return self._http
+                made = await anyio.to_thread.run_sync(_make_client, self._most, proxy, abandon_on_cancel=True)
+                self._clients[proxy] = made
+        return self._clients[proxy]
 
 
-def _make_client(most: int | None) -> "httpx2.AsyncClient":
+def _make_client(most: int | None, proxy: str | None) -> "httpx2.AsyncClient":
     from http.cookiejar import CookieJar, DefaultCookiePolicy  # As slow as the client, which imports it too.
 
     httpx2 = _client()
@@ -104,9 +107,8 @@ def _make_client(most: int | None) -> "httpx2.AsyncClient":
         follow_redirects=False,
         # A cookie would tie together what different keys and conversations ask.
         cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
-        trust_env=True,
-        # A proxy is for the world outside, never for a server on this machine.
-        mounts=dict.fromkeys(_DIRECT),
+        trust_env=proxy is None,
+        proxy=proxy or None,
     )
 
 

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import anyio
 
@@ -41,6 +42,7 @@ class HttpClient:
         self._direct: Direct | None = None
         self._proxied: Proxied | None = None
         self._has_proxies: bool | None = None
+        self._named: dict[str, proxies.NamedProxy] | None = None
 
     @asynccontextmanager
     async def send(
@@ -101,9 +103,32 @@ class HttpClient:
     def _may_need_proxy(self, target: Target) -> bool:
         if self._has_proxies is None:
             self._has_proxies = proxies.find_any()
-        # A proxy is for the world outside; asked about this machine or its link, it would speak of its own.
-        is_near = url_policy.is_loopback(target.host) or url_policy.is_link_local(target.host)
-        return self._has_proxies and not is_near
+        return self._has_proxies and not _is_near(target.host)
+
+    def _choose_proxy(self, url: str) -> str | None:
+        """Return the proxy for *url*, empty for none; None leaves the choice to a client that reads the environment.
+
+        That client cannot be made where it does not understand one of the variables, so the choice is ours then.
+
+        Raises: SidecarError `network_error` for a proxy that no request can be sent through.
+        """
+        if self._named is None:
+            self._named = proxies.read_all()
+        try:
+            parts = urlsplit(url)
+            scheme, host = parts.scheme.lower(), parts.hostname or ""
+        except ValueError:
+            return ""
+        if _is_near(host):
+            return ""
+        if all(proxy.url for proxy in self._named.values()):
+            return None
+        proxy = self._named.get(scheme) or self._named.get("all")
+        if proxy is None or proxies.is_excluded(host):
+            return ""
+        if proxy.url is None:
+            raise failures.unusable_proxy(proxy.variable)
+        return proxy.url
 
     def _ready_direct(self) -> "Direct":
         from sidecar.http.direct import Direct  # Not needed before the first request.
@@ -116,9 +141,14 @@ class HttpClient:
         from sidecar.http.proxied import Proxied  # Not needed before the first request.
 
         if self._proxied is None:
-            self._proxied = Proxied(_most_connections())
+            self._proxied = Proxied(_most_connections(), self._choose_proxy)
             event_loop.allow_many_lookups()
         return self._proxied
+
+
+def _is_near(host: str) -> bool:
+    """Return whether *host* is this machine or of its link: a proxy that is asked about those speaks of its own."""
+    return url_policy.is_loopback(host) or url_policy.is_link_local(host)
 
 
 def _most_connections() -> int | None:

@@ -1,0 +1,68 @@
+"""Proxies that no request can be sent through, and the spellings of this machine, which no proxy is asked about."""
+
+import pytest
+
+from sidecar.upstream.http_client import HttpClient
+from tests.support import reply_scripts
+from tests.support.fake_provider import Provider
+from tests.support.listening_provider import ListeningProvider
+from tests.upstream.test_http_client import failure, get, http, listening, provider, whole
+
+__all__ = ["http", "listening", "provider"]
+
+UNUSABLE = (
+    "socks5://CANARY@127.0.0.1:9161",
+    "socks5h://127.0.0.1:9161",
+    "socks://127.0.0.1:9161",
+    "foo://CANARY.test",
+    "http://alice:CANARY#ss@127.0.0.1:9160",
+    "http://127.0.0.1:80a",
+    "http://127.0.0.1:99999",
+    "http://",
+)
+
+
+@pytest.mark.parametrize("value", UNUSABLE)
+@pytest.mark.parametrize("name", ["ALL_PROXY", "https_proxy"])
+async def test_a_proxy_that_cannot_be_used_is_named_and_not_shown(
+    http: HttpClient, monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    body = (await failure(http, get("https://provider.invalid/x"))).body
+    assert (body.code, body.reason, body.retryable) == ("network_error", "proxy", False)
+    assert name in body.message
+    assert name in (body.hint or "")
+
+
+async def test_a_proxy_that_cannot_be_used_stops_only_what_would_use_it(
+    http: HttpClient, provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A desktop sets ALL_PROXY to its SOCKS proxy beside a good proxy for the web."""
+    monkeypatch.setenv("ALL_PROXY", "socks://127.0.0.1:9161")
+    with ListeningProvider() as proxy:
+        monkeypatch.setenv("HTTP_PROXY", proxy.url)
+        proxy.play("http://provider.invalid/x", reply_scripts.document({}))
+        assert (await whole(http, get("http://provider.invalid/x")))[1] == b"{}"
+        await http.aclose()
+    provider.play("/near", reply_scripts.document({}))
+    assert (await whole(http, get(f"http://127.0.0.1:{provider.port}/near")))[1] == b"{}"
+
+
+async def test_a_host_that_is_excepted_needs_no_proxy(http: HttpClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALL_PROXY", "socks://127.0.0.1:9161")
+    monkeypatch.setenv("NO_PROXY", "provider.invalid")
+    assert (await failure(http, get("https://provider.invalid/x"))).body.reason == "dns"
+
+
+@pytest.mark.parametrize(
+    "host", ["127.0.0.2", "127.1.2.3", "foo.localhost", "[::ffff:127.0.0.1]", "[0:0:0:0:0:0:0:1]", "LOCALHOST"]
+)
+async def test_no_spelling_of_this_machine_is_asked_about_at_a_proxy(
+    http: HttpClient, monkeypatch: pytest.MonkeyPatch, host: str
+) -> None:
+    """Nobody listens there; what counts is who is not asked."""
+    with ListeningProvider() as proxy:
+        for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
+            monkeypatch.setenv(name, proxy.url)
+        assert (await failure(http, get(f"http://{host}:9/x"))).body.code == "network_error"
+        assert proxy.connections == 0

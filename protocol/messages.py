@@ -15,8 +15,10 @@ Name = Annotated[str, msgspec.Meta(min_length=1, max_length=256, pattern=r"^[^\x
 MediaType = Annotated[str, msgspec.Meta(max_length=128, pattern=r"^[\w.+-]+/[\w.+-]+(?!\n)$")]
 
 
-class State(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class State(msgspec.Struct, frozen=True, kw_only=True):
     """Opaque provider state of a part (a signature, encrypted reasoning, an item id).
+
+    It travels as one string, its JSON text: a number beyond 2^53 would not survive in every language.
 
     It is valid only for the provider and wire that made it. `encode` returns it unchanged to the
     same provider and wire, and the same model if the state is bound to one; elsewhere it drops it.
@@ -47,7 +49,7 @@ class TextPart(
     text: str
     refusal: bool = False
     citations: list[Citation] | None = None
-    state: State | None = None
+    state: str | State | None = None
 
 
 class ImagePart(
@@ -78,7 +80,7 @@ class ReasoningPart(
     """What the model thought, as far as the provider shows it. `state` carries what it does not show."""
 
     content: str
-    state: State | None = None
+    state: str | State | None = None
 
 
 class ToolCallPart(
@@ -89,10 +91,10 @@ class ToolCallPart(
     id: Annotated[str, msgspec.Meta(max_length=512)]
     name: Annotated[str, msgspec.Meta(max_length=256)]
     arguments: dict[str, Any] | None = None
-    """The parsed arguments, or null if `arguments_text` is not a JSON object."""
+    """The parsed arguments, or null if `arguments_text` is not a JSON object, or has an integer beyond 2^53."""
     arguments_text: str | None = None
-    """What the model wrote, never altered."""
-    state: State | None = None
+    """What the model wrote, never altered. In a request it wins over `arguments`."""
+    state: str | State | None = None
 
 
 class ToolResultPart(
@@ -112,7 +114,7 @@ class OpaquePart(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_fi
     """
 
     kind: str
-    state: State
+    state: str | State
 
 
 Part = TextPart | ImagePart | FilePart | ReasoningPart | ToolCallPart | ToolResultPart | OpaquePart

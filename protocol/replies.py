@@ -56,7 +56,10 @@ class ToolCallDelta(msgspec.Struct, frozen=True, tag_field="type", tag="tool_cal
 
 
 class ToolCallChunk(msgspec.Struct, frozen=True, tag_field="type", tag="tool_call"):
-    """A whole tool call. `arguments` is null if `arguments_text` is not a JSON object: do not run such a call."""
+    """A whole tool call.
+
+    `arguments` is null if `arguments_text` is not a JSON object, or has an integer beyond 2^53.
+    """
 
     tool_call: ToolCall
 
@@ -256,7 +259,7 @@ class Structured(msgspec.Struct, frozen=True, kw_only=True):
     """Whether there is JSON and, if a schema was given, whether it conforms to that. Null: it could not be checked
     with bounded work, and `error` says why."""
     value: Any
-    """The JSON, extracted from fences and prose; null if there is none."""
+    """The JSON, extracted from fences and prose; null if there is none, or if it has an integer beyond 2^53."""
     error: str | None
     """The first problem, as `path: problem`; the path begins with `$`."""
     native: bool

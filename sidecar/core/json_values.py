@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 from msgspec import inspect
 
+from protocol.messages import State
 from sidecar.core.errors import SidecarError, invalid_request
 
 MAX_COUNT = 10**15
@@ -59,6 +60,45 @@ def read_objects(value: object) -> list[dict[str, Any]]:
 def read_count(value: object) -> int | None:
     """Return *value* if it is a whole number from 0 to MAX_COUNT, otherwise None."""
     return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_COUNT else None
+
+
+# --- what not every language can hold ----------------------------------------------------------
+
+MAX_INTEGER = 2**53
+"""Many languages have no larger integers: they read another number, or refuse the whole line."""
+
+_MANY_DIGITS = re.compile(r"\d{16}")
+
+
+def has_big_integer(value: object, text: str | None) -> bool:
+    """Whether *value*, the JSON in *text* if that is known, has an integer beyond MAX_INTEGER anywhere."""
+    return (text is None or _MANY_DIGITS.search(text) is not None) and _holds_big_integer(value)
+
+
+def _holds_big_integer(value: object) -> bool:
+    if isinstance(value, dict):
+        return any(map(_holds_big_integer, value.values()))
+    if isinstance(value, list):
+        return any(map(_holds_big_integer, value))
+    return isinstance(value, int) and abs(value) > MAX_INTEGER
+
+
+_decode_state = msgspec.json.Decoder(State).decode
+
+
+def open_state(state: str | State | None) -> State | None:
+    """Return the *state* of a part, which travels as JSON text, or as an object from hosts that kept older ones.
+
+    Raises: SidecarError `invalid_request` for a text that is no state.
+    """
+    if not isinstance(state, str):
+        return state
+    try:
+        return _decode_state(state)
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        raise invalid_request(
+            "A `state` is not as the sidecar wrote it. Return it unchanged.", "params.messages"
+        ) from None
 
 
 # --- values of the wrong shape -----------------------------------------------------------------

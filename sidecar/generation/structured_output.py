@@ -16,7 +16,7 @@ import msgspec
 from protocol.messages import Message, TextPart
 from protocol.replies import Structured, Warn
 from protocol.requests import ResponseFormat
-from sidecar.core.json_values import is_too_deep
+from sidecar.core.json_values import has_big_integer, is_too_deep
 from sidecar.core.message_content import list_parts
 from sidecar.generation.schema_check import UNCHECKED, UncheckedError, find_violation
 from sidecar.wires.shared.options import RESPONSE_FORMAT
@@ -35,6 +35,8 @@ _FENCED = re.compile(r"```[\w-]*[ \t]*\n(.*?)```", re.DOTALL)
 _START = re.compile(r"[{\[]")
 
 NO_JSON = "$: there is no JSON in the answer"
+
+BIG_INTEGER = "$: an integer is beyond 2^53; read the JSON from the text"
 
 
 async def read_structured_output(
@@ -64,6 +66,8 @@ def _read(requested: ResponseFormat, text: str, *, is_native: bool) -> Structure
             valid = error is None
         except UncheckedError as given_up:
             error, valid = f"{UNCHECKED}{given_up}", None
+    if has_big_integer(value, text):
+        value, error = None, error or BIG_INTEGER
     return Structured(valid=valid, value=value, error=error, native=is_native)
 
 

@@ -27,6 +27,7 @@ from sidecar.core.errors import SidecarError
 from sidecar.core.http import Transport
 from sidecar.core.log import find_origin, log
 from sidecar.server.open_requests import OpenRequest, OpenRequests
+from sidecar.server.portable import make_portable
 from sidecar.server.write_queue import UNWRITABLE, WriteQueue
 from sidecar.tokens.counter import Counter
 from sidecar.upstream.context import Upstream
@@ -141,7 +142,7 @@ def _complete(body: ErrorBody, request: OpenRequest) -> ErrorBody:
         attempts=progress.tries or None,
         partial=last_seq is not None,
         partial_seq=last_seq,
-        partial_message=None if last_seq is None else _drop_if_long(progress.partial),
+        partial_message=None if last_seq is None else _find_partial(progress.partial),
         resume=None if last_seq is None else progress.resume,
         usage=progress.usage,
         cost=progress.cost,
@@ -169,13 +170,19 @@ MAX_PARTIAL_CHARS = 1024 * 1024
 """An error repeats a partial message only up to this length: the host has all of it in chunks."""
 
 
-def _drop_if_long(partial: Message | None) -> Message | None:
-    """Return *partial*, or None if its text is too long for an error line."""
+def _find_partial(partial: Message | None) -> Message | None:
+    """Return *partial* for the host, or None if its text is too long for an error line."""
     if partial is None:
         return None
     parts = [TextPart(partial.content)] if isinstance(partial.content, str) else partial.content
     chars = sum(map(_count_chars, parts))
-    return partial if chars <= MAX_PARTIAL_CHARS else None
+    if chars > MAX_PARTIAL_CHARS:
+        return None
+    try:
+        return make_portable(partial)
+    except UNWRITABLE as error:
+        log("error", "partial.unwritable", **find_origin(error))
+        return None
 
 
 def _count_chars(part: Part) -> int:

@@ -24,6 +24,7 @@ from protocol.messages import (
 )
 from protocol.requests import Options
 from sidecar.core.errors import SidecarError
+from sidecar.core.json_values import open_state
 from sidecar.core.message_content import decode_text, list_parts, read_inline_data
 from sidecar.tokens import media
 from sidecar.tokens.families import Family
@@ -140,7 +141,8 @@ class _Tally:
         else:
             self._add_state(part.state)
 
-    def _add_state(self, state: State | None) -> None:
+    def _add_state(self, state: str | State | None) -> None:
+        state = open_state(state)
         chars = len(_encode(state.data)) if state is not None and state.data else 0
         self.media += chars // CHARS_PER_STATE_TOKEN if chars > SMALL_STATE_CHARS else 0
 

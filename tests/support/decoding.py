@@ -1,8 +1,11 @@
 """A reply at hand, decoded as the program decodes one that comes."""
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
+from protocol.messages import State
 from protocol.replies import Chunk
+from sidecar.core.json_values import open_state
 from sidecar.generation.response_stream import ResponseStream
 from sidecar.wires import registry
 from sidecar.wires.shared.types import Outcome, Route
@@ -32,3 +35,9 @@ def play(
         return reply.end(out)
     finally:
         sink(out)
+
+
+def state_data(state: str | State | None) -> Any:
+    """Return what a provider left in the *state* of a part."""
+    opened = open_state(state)
+    return None if opened is None else opened.data

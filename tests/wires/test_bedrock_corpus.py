@@ -7,6 +7,7 @@ import pytest
 from protocol.messages import OpaquePart, TextPart
 from sidecar.core.errors import SidecarError
 from sidecar.wires.shared.types import Outcome
+from tests.support.decoding import state_data
 from tests.support.recordings import Recording, check_chunks, check_message, recordings, replay
 
 RECORDINGS = [*recordings("bedrock.converse_stream"), *recordings("bedrock.converse")]
@@ -53,7 +54,7 @@ def check_usage(outcome: Outcome, raw: dict[str, Any]) -> None:
 def check_own_blocks(outcome: Outcome, expected: dict[str, Any]) -> None:
     parts = outcome.message.content
     assert not isinstance(parts, str)
-    own = [part.state.data for part in parts if isinstance(part, OpaquePart) and part.kind == "toolUse"]
+    own = [state_data(part.state) for part in parts if isinstance(part, OpaquePart) and part.kind == "toolUse"]
     wanted = [call["arguments"] for call in expected.get("server_tool_calls", [])]
     assert [block["toolUse"]["input"] for block in own] == wanted
     cited = [citation for part in parts if isinstance(part, TextPart) for citation in part.citations or ()]

@@ -14,6 +14,7 @@ from sidecar.core.errors import SidecarError
 from sidecar.wires import openai_chat
 from sidecar.wires.openai_chat.usage import read_cost_usd, read_usage
 from sidecar.wires.shared.types import Outcome
+from tests.support.decoding import state_data
 from tests.support.openai_chats import DONE, body_of, delta, played, route_to
 
 
@@ -146,13 +147,13 @@ def test_every_part_of_reasoning_is_marked_and_the_state_goes_with_the_first() -
     call = {"index": 0, "id": "a", "function": {"name": "f", "arguments": "{}"}}
     events = (delta(reasoning_text="one"), delta(tool_calls=[call]), delta(reasoning_text="two", reasoning_opaque="o"))
     parts = [part for part in played(*events, DONE, to=to)[1].message.content if isinstance(part, ReasoningPart)]
-    assert [(part.content, part.state and part.state.data) for part in parts] == [
+    assert [(part.content, state_data(part.state)) for part in parts] == [
         ("one", {"reasoning_opaque": "o"}),
         ("two", {}),
     ]
     only = played(delta(reasoning_opaque="o"), delta(reasoning_text="late"), DONE, to=to)[1].message.content[0]
     assert isinstance(only, ReasoningPart)
-    assert (only.content, only.state and only.state.data) == ("late", {"reasoning_opaque": "o"})
+    assert (only.content, state_data(only.state)) == ("late", {"reasoning_opaque": "o"})
 
 
 def test_a_call_that_the_provider_answers_is_not_a_call_for_the_host() -> None:
@@ -163,7 +164,7 @@ def test_a_call_that_the_provider_answers_is_not_a_call_for_the_host() -> None:
     assert out == []
     part = outcome.message.content[0]
     assert isinstance(part, OpaquePart)
-    assert part.state.data["tool_call"]["function"] == {"name": "g", "arguments": "{}"}
+    assert state_data(part.state)["tool_call"]["function"] == {"name": "g", "arguments": "{}"}
     assert outcome.finish_reason == "stop"
 
 

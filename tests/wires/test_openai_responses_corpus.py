@@ -6,6 +6,7 @@ import pytest
 
 from protocol.messages import ReasoningPart
 from sidecar.wires.shared.types import Outcome
+from tests.support.decoding import state_data
 from tests.support.recordings import (
     Recording,
     check_chunks,
@@ -58,5 +59,4 @@ def check_states(result: Outcome) -> None:
     """Check that every reasoning item is kept as it was at its end, so that it can be sent back."""
     for part in result.message.content:
         if isinstance(part, ReasoningPart):
-            assert part.state is not None
-            assert part.state.data["type"] == "reasoning"
+            assert state_data(part.state)["type"] == "reasoning"

@@ -6,10 +6,13 @@ import msgspec
 
 from protocol.replies import Chunk, Done, Start, Status
 from protocol.requests import Chat, ResumeChat
+from sidecar.core.errors import SidecarError
 from sidecar.generation import resume as resumption
 from sidecar.generation import run
-from sidecar.server.app import App
+from sidecar.server.app import UNWRITABLE_TEXT, App
 from sidecar.server.open_requests import OpenRequest
+from sidecar.server.portable import make_portable
+from sidecar.server.write_queue import UNWRITABLE
 from sidecar.upstream import catalogue_refresh
 
 
@@ -41,6 +44,13 @@ async def _load_stored_data(app: App) -> None:
     """Load stored credentials and the refreshed catalogue, which are read when a request first needs them."""
     await app.upstream.load_credentials()
     await catalogue_refresh.load_stored(app.upstream)
+
+
+def _make_portable(done: Done) -> Done:
+    try:
+        return msgspec.structs.replace(done, message=make_portable(done.message))
+    except UNWRITABLE:
+        raise SidecarError("provider_error", UNWRITABLE_TEXT, reason="bad_event") from None
 
 
 class StreamSink:
@@ -78,7 +88,7 @@ class StreamSink:
 
     def finish(self, done: Done) -> None:
         """Write the terminal line."""
-        self._app.finish(self._request, self._complete(done) if self._complete else done)
+        self._app.finish(self._request, _make_portable(self._complete(done) if self._complete else done))
 
 
 class SingleLineSink:
@@ -101,4 +111,4 @@ class SingleLineSink:
 
     def finish(self, done: Done) -> None:
         """Write the one line."""
-        self._app.finish(self._request, run.fold_answer(done))
+        self._app.finish(self._request, run.fold_answer(_make_portable(done)))

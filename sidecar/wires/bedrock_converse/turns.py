@@ -21,6 +21,7 @@ from protocol.messages import (
 )
 from protocol.replies import Warn
 from sidecar.core.errors import invalid_request
+from sidecar.core.json_values import open_state
 from sidecar.core.message_content import list_parts, read_inline_data
 from sidecar.wires.bedrock_converse.models import get_base_model, get_family
 from sidecar.wires.shared.errors import make_unsupported_error
@@ -179,8 +180,9 @@ class _MessageEncoder:
         return unique
 
 
-def read_family_state(state: State | None, route: Route) -> dict[str, Any] | None:
+def read_family_state(state: str | State | None, route: Route) -> dict[str, Any] | None:
     """Return the data of *state* when a model of the same maker left it here, else None."""
+    state = open_state(state)
     data = read_own_state(state, route)
     if state is None or not isinstance(data, dict) or _get_maker(state.model) != _get_maker(route.model):
         return None

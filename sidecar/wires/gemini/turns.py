@@ -160,7 +160,7 @@ def _encode_model_part(part: Part, route: Route, where: str) -> dict[str, Any] |
             return dict(read_own_fields(part.state, route)) or None
 
 
-def _read_signature(state: State | None, route: Route) -> dict[str, str]:
+def _read_signature(state: str | State | None, route: Route) -> dict[str, str]:
     signature = read_own_fields(state, route).get("thoughtSignature")
     return {"thoughtSignature": signature} if isinstance(signature, str) and signature else {}
 

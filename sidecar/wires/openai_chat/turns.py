@@ -25,7 +25,7 @@ from protocol.messages import (
     ToolCallPart,
     ToolResultPart,
 )
-from sidecar.core.json_values import read_object
+from sidecar.core.json_values import open_state, read_object
 from sidecar.core.message_content import decode_text, list_parts, read_inline_data
 from sidecar.wires.shared.errors import make_unsupported_error
 from sidecar.wires.shared.state import read_own_state
@@ -234,8 +234,9 @@ def _wants_reasoning_back(route: Route, *, is_current: bool) -> bool:
     return is_current if echo == "reasoning_content" else echo != ""
 
 
-def _read_model_state(state: State | None, route: Route) -> dict[str, Any] | None:
+def _read_model_state(state: str | State | None, route: Route) -> dict[str, Any] | None:
     """Return the data of *state* when this very model made it here, else None: signatures bind to a model."""
+    state = open_state(state)
     if state is None or state.model != route.model:
         return None
     data = read_own_state(state, route)

@@ -28,6 +28,7 @@ from protocol.replies import (
     ToolCallChunk,
     ToolCallDelta,
 )
+from sidecar.core.json_values import has_big_integer
 from sidecar.wires.shared.answer_size import AnswerSize
 from sidecar.wires.shared.tool_calls import parse_arguments
 
@@ -183,7 +184,8 @@ class Draft:
         call.ended = True
         text = call.buffer.getvalue()
         call.arguments = parse_arguments(text)
-        out.append(ToolCallChunk(ToolCall(id=call.id, name=call.name, arguments=call.arguments, arguments_text=text)))
+        arguments = None if has_big_integer(call.arguments, text) else call.arguments
+        out.append(ToolCallChunk(ToolCall(id=call.id, name=call.name, arguments=arguments, arguments_text=text)))
 
     # --- the message
 

@@ -3,6 +3,7 @@
 from typing import Any
 
 from protocol.messages import State
+from sidecar.core.json_values import open_state
 from sidecar.wires.shared.types import Route
 
 
@@ -11,14 +12,15 @@ def make_state(route: Route, data: dict[str, Any], model: str | None = None) -> 
     return State(provider=route.provider, wire=route.wire, model=route.model if model is None else model, data=data)
 
 
-def read_own_state(state: State | None, route: Route) -> Any:
+def read_own_state(state: str | State | None, route: Route) -> Any:
     """Return the data of *state* when this provider made it on this wire, else None."""
+    state = open_state(state)
     if state is None or state.provider != route.provider or state.wire != route.wire:
         return None
     return state.data
 
 
-def read_own_fields(state: State | None, route: Route) -> dict[str, Any]:
+def read_own_fields(state: str | State | None, route: Route) -> dict[str, Any]:
     """Return the data of *state* when this provider made it on this wire and it is an object, else {}."""
     data = read_own_state(state, route)
     return data if isinstance(data, dict) else {}

@@ -84,9 +84,10 @@ def encode_arguments(value: object) -> str:
 
 
 def get_arguments(part: ToolCallPart) -> dict[str, Any]:
-    """Return the arguments of a call as an object, {} when the model wrote something else."""
-    arguments = parse_arguments(part.arguments_text or "") if part.arguments is None else part.arguments
-    return arguments or {}
+    """Return the arguments of a call as an object, {} when the model wrote something else. Its text wins."""
+    text = part.arguments_text or ""
+    parsed = parse_arguments(text) if text.strip() else None
+    return part.arguments or {} if parsed is None else parsed
 
 
 def _add_missing_results(messages: list[Message], at: int, ledger: "_CallLedger") -> None:

@@ -4,6 +4,7 @@ Must not know to which address a credential may go (`credential_rules`).
 """
 
 from sidecar.catalogue.provider_rows import ProviderRow
+from sidecar.config.values import Config
 from sidecar.core.secret import Kind, Secret, parse_secret
 from sidecar.providers.settings import read_settings
 from sidecar.providers.values import Provider, TargetSpec
@@ -41,6 +42,17 @@ def list_keys(provider: Provider, credential: Secret | None) -> tuple[Secret, ..
         return (credential,) if credential else ()
     others = [key for key in _read_keys(provider) if key.reveal() != credential.reveal()]
     return credential, *others
+
+
+def list_named_variables(config: Config) -> frozenset[str]:
+    """Return the variables that *config* names for keys and tokens, of any provider or gateway."""
+    names = [
+        value for table in (*config.providers.values(), config.gateway) for key, value in table.items() if key in _ENV
+    ]
+    return frozenset(name for value in names for name in ([value] if isinstance(value, str) else value))
+
+
+_ENV = frozenset({"api_key_env", "api_keys_env", "access_token_env", "token_env"})
 
 
 def has_identity(provider: Provider) -> bool:

@@ -72,6 +72,7 @@ def make_target(resolved: ResolvedProvider) -> Target:
         list_base_url=addresses.find_list_base_url(resolved, address),
         model_row=model_row,
         env=provider.setup.config.env,
+        key_variables=credentials.list_named_variables(provider.setup.config),
         gateway_headers=addresses.make_gateway_headers(provider, address),
         has_custom_address=base.source != "none",
     )

@@ -96,6 +96,8 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     """What the catalogue knows of the model."""
     env: Mapping[str, str] = {}
     """The environment, for schemes that look for credentials themselves."""
+    key_variables: frozenset[str] = frozenset()
+    """The variables that the configuration names for keys and tokens, of any provider or gateway."""
     gateway_headers: dict[str, str] = {}
     has_custom_address: bool = False
     """Whether the request, the user or a gateway sets the address, instead of the provider's own row."""

@@ -1,10 +1,12 @@
 """AWS's own chain: which credentials win, when they are asked for again, and what to do when there are none."""
 
+import json
 import sys
 import threading
 from pathlib import Path
 
 import anyio
+import msgspec
 import pytest
 
 from sidecar.auth import token_cache
@@ -84,6 +86,29 @@ async def test_a_program_is_asked_once_for_as_long_as_its_credentials_are_good(
     assert signer_of(made) == "AKIDPROGRAM"
     assert made["x-amz-security-token"] == "t"
     assert (tmp_path / "asked").read_text() == "x"
+
+
+async def test_a_program_sees_no_variable_that_may_hold_another_key(
+    files: dict[str, str], tmp_path: Path, memory: Memory
+) -> None:
+    source = (
+        "import json, os, pathlib\n"
+        f"pathlib.Path({str(tmp_path / 'seen')!r}).write_text(json.dumps(dict(os.environ)))\n"
+        "print(json.dumps({'Version': 1, 'AccessKeyId': 'AKIDPROGRAM', 'SecretAccessKey': 's'}))\n"
+    )
+    write(files, config="[default]\n" + program(tmp_path, source))
+    foreign = dict.fromkeys(
+        ("LAB_KEY", "GW_TOKEN", "AZURE_CLIENT_SECRET", "ANTHROPIC_IDENTITY_TOKEN", "IDENTITY_HEADER", "OPENAI_API_KEY"),
+        "CANARY-of-another",
+    )
+    foreign["GOOGLE_APPLICATION_CREDENTIALS"] = '{"private_key": "CANARY"}'
+    made = call(files | foreign | {"VAULT_TOKEN": "of the program"}, memory=memory)
+    named = frozenset({"LAB_KEY", "GW_TOKEN"})
+    made = msgspec.structs.replace(made, target=msgspec.structs.replace(made.target, key_variables=named))
+    assert signer_of(await headers(made)) == "AKIDPROGRAM"
+    seen = json.loads((tmp_path / "seen").read_text())
+    assert "CANARY" not in json.dumps(seen)
+    assert seen["VAULT_TOKEN"] == "of the program"
 
 
 async def test_what_a_program_prints_when_it_fails_is_not_shown(

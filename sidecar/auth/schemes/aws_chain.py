@@ -7,6 +7,7 @@ Sources: botocore 1.44.5 `credentials.py`, `exceptions.py`, read 2026-11.
 import shlex
 from collections.abc import Mapping
 from functools import partial
+from itertools import chain
 from typing import Any, NamedTuple
 
 import anyio
@@ -52,6 +53,8 @@ class Source(NamedTuple):
     config_file: str | None
     credentials_file: str | None
     instance_metadata: bool
+    key_variables: frozenset[str] = frozenset()
+    """Variables with keys that no program for credentials may see, beside those of the catalogue."""
 
 
 class Granted(msgspec.Struct, frozen=True):
@@ -70,6 +73,7 @@ def find_source(target: Target) -> Source:
         config_file=env.get("AWS_CONFIG_FILE"),
         credentials_file=env.get("AWS_SHARED_CREDENTIALS_FILE"),
         instance_metadata=_wants_metadata(env, target.route.settings),
+        key_variables=target.key_variables,
     )
 
 
@@ -140,7 +144,7 @@ def _load(source: Source, region: str, env: Mapping[str, str]) -> Any:
     resolver.remove("env")
     if not source.instance_metadata:
         resolver.remove("iam-role")
-    quiet = _drop_keys(env)
+    quiet = _drop_keys(env, source.key_variables)
     for provider in resolver.providers:
         if provider.METHOD == "assume-role":
             provider._prompter = _no_prompt  # noqa: SLF001 - it would read a code from the user's terminal
@@ -150,14 +154,25 @@ def _load(source: Source, region: str, env: Mapping[str, str]) -> Any:
     return resolver.load_credentials()
 
 
-def _drop_keys(env: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment of a program that gives AWS's credentials, which has no use for any other key."""
-    rows = provider_rows.read_providers().values()
-    others = {name for row in rows for name in (*row.auth.key_env, *row.auth.token_env)}
+def _drop_keys(env: Mapping[str, str], named: frozenset[str]) -> dict[str, str]:
+    """Return the environment of a program that gives AWS's credentials, which has no use for any other key.
+
+    *named* are the variables that the configuration names. A variable that begins with a provider's id may hold a part
+    of an identity.
+    """
+    rows = provider_rows.read_providers()
+    columns = [(*row.auth.key_env, *row.auth.token_env, *chain(*row.auth.identity_env)) for row in rows.values()]
+    others = frozenset(chain(*columns))
+    prefixes = ("SIDECAR_", *(f"{name.upper()}_" for name in rows))
+
+    def is_foreign(name: str, value: str) -> bool:
+        # A whole document, such as Google's, may hold a private key.
+        return name in others or name.startswith(prefixes) or value.lstrip().startswith("{")
+
     return {
         name: value
         for name, value in env.items()
-        if name.startswith("AWS_") or not (name in others or name.startswith("SIDECAR_"))
+        if name not in named and (name.startswith("AWS_") or not is_foreign(name, value))
     }
 
 

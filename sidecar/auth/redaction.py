@@ -1,5 +1,6 @@
 """What a request is authorized with, which of it is secret, and how errors and records are freed of that. [pure]"""
 
+from base64 import b64encode
 from collections.abc import Iterable
 
 import msgspec
@@ -39,9 +40,17 @@ def redact(error: SidecarError, secrets: Iterable[str]) -> SidecarError:
 
 
 def redact_bytes(data: bytes, secrets: Iterable[str]) -> bytes:
-    """Return *data* without *secrets* as they are, or as JSON writes them."""
+    """Return *data* without *secrets*: plain, as JSON writes them, in base64 or percent-encoded."""
+    from urllib.parse import quote  # Only recordings need it.
+
     for value in secrets:
         if len(value) >= MIN_HIDDEN_CHARS:
-            for form in {value.encode(), msgspec.json.encode(value)[1:-1]}:
+            plain = value.encode()
+            for form in {
+                plain,
+                msgspec.json.encode(value)[1:-1],
+                b64encode(plain).rstrip(b"="),
+                quote(value, "").encode(),
+            }:
                 data = data.replace(form, b"[redacted]")
     return data

@@ -4,7 +4,7 @@ Credentials are never written. Must not change what the chat receives.
 """
 
 import re
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
@@ -18,6 +18,7 @@ from protocol.requests import Chat
 from sidecar.auth.redaction import redact_bytes
 from sidecar.core.http import HttpRequest, Response
 from sidecar.core.log import log
+from sidecar.core.private_files import RefusedError, make_folder, open_file
 from sidecar.wires.shared.types import Route
 
 MAX_RECORD_BYTES = 16 * 1024 * 1024
@@ -75,18 +76,48 @@ def _write(recording: _Recording, body: bytes) -> None:
         "headers": {key: value for key, value in request.headers.items() if key in RECORDED_HEADERS},
         "body": msgspec.json.decode(request.body) if request.body else None,
     }
+    # What the host has put into the options of the provider authorizes too.
+    hidden = [*secrets, *_find_credentials(call["params"].get("options"))]
     head = {
         "status": response.status,
         "headers": {key: value for key, value in response.headers.items() if key in RECORDED_HEADERS},
     }
     try:
-        case.mkdir(parents=True, exist_ok=True)
-        (case / "response.bin").write_bytes(redact_bytes(body, secrets))
+        make_folder(case)
+        _write_file(case / "response.bin", redact_bytes(body, hidden))
         for file, content in (("call.json", call), ("request.json", sent), ("head.json", head)):
             document = msgspec.json.format(msgspec.json.encode(content), indent=1) + b"\n"
-            (case / file).write_bytes(redact_bytes(document, secrets))
+            _write_file(case / file, redact_bytes(document, hidden))
     except OSError as error:
         log("error", "record.failed", reason=error.strerror)
+    except RefusedError:
+        log("error", "record.failed", reason="link")
+
+
+def _write_file(path: Path, data: bytes) -> None:
+    with open_file(path, "xb") as file:
+        file.write(data)
+
+
+_CREDENTIAL = re.compile(
+    r"authorization|cookie|passw|secret|(?:access|api|auth|bearer|id|refresh|session)[-_]?(?:key|token)", re.IGNORECASE
+)
+"""The names of fields that hold a credential, such as those of a server of tools in `provider_options`."""
+
+
+def _find_credentials(value: Any) -> Iterator[str]:
+    """Yield the strings of *value*, plain JSON, that stand under the name of a credential."""
+    if isinstance(value, dict):
+        for name, each in value.items():
+            if isinstance(each, str) and _CREDENTIAL.search(name):
+                yield each
+                # The name of a scheme may precede it.
+                yield each.rpartition(" ")[2]
+            else:
+                yield from _find_credentials(each)
+    elif isinstance(value, list):
+        for each in value:
+            yield from _find_credentials(each)
 
 
 def _drop_nulls(value: Any) -> Any:

@@ -162,7 +162,26 @@ def test_a_wheel_holds_every_file_of_the_packages_and_the_fixtures(tmp_path: Pat
 
     files = (file for folder in ("fixtures", "protocol", "sidecar") for file in (ROOT / folder).rglob("*"))
     names = {f.relative_to(ROOT).as_posix() for f in files if f.is_file() and not re.search(r"__pycache__|/\.", str(f))}
-    assert held == {re.sub("^fixtures/", "sidecar/fixtures/", name) for name in names}
+    tools = set(PYPROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["exclude"])
+    assert tools < names
+    assert held == {re.sub("^fixtures/", "sidecar/fixtures/", name) for name in names - tools}
+    with zipfile.ZipFile(wheel) as archive:
+        (metadata,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
+        described = archive.read(metadata).decode()
+        assert [name for name in archive.namelist() if name.endswith("/licenses/LICENSE")]
+    assert "License-Expression: MIT" in described
+    assert "stdin and writes one JSON reply per line" in described
+
+
+def test_nothing_that_is_installed_imports_a_maintainers_tool() -> None:
+    tools = PYPROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["exclude"]
+    modules = [re.escape(each.removesuffix(".py").replace("/", ".")) for each in tools]
+    split = [re.sub(r"\\\.(\w+)$", r" import (?:.*\\b)?\1", each) for each in modules]
+    named = re.compile(rf"^\s*(?:import|from) (?:{'|'.join([*modules, *split])})\b", re.MULTILINE)
+    assert named.search("from sidecar.catalogue import build_rules, models")
+    files = [file for folder in ("protocol", "sidecar") for file in (ROOT / folder).rglob("*.py")]
+    installed = [file for file in files if file.relative_to(ROOT).as_posix() not in tools]
+    assert not [str(file) for file in installed if named.search(file.read_text(encoding="utf-8"))]
 
 
 def test_no_file_names_a_path_of_somebodys_machine() -> None:

@@ -15,6 +15,8 @@ STDERR_SECONDS = 0.2
 
 def main() -> None:
     """Run the program and end the process."""
+    # The environment holds keys from the first moment.
+    platforms.disable_core_dumps()
     # Until `serve` installs its own handlers there is nothing to finish.
     for number in platforms.LEAVE_SIGNALS:
         signal.signal(number, lambda *_: os._exit(0))
@@ -89,7 +91,6 @@ def _serve(arguments: list[str], descriptors: stdio.Descriptors, leave: Callable
         return 2
     log.set_level(config.log_level)
     platforms.raise_file_limit()
-    platforms.disable_core_dumps()
     anyio.run(serve, config, descriptors, leave, mistakes)
     return 0
 

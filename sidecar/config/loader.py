@@ -5,7 +5,7 @@ directory: a project must not be able to configure the process that holds the ke
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, get_args
 
@@ -46,12 +46,12 @@ def load(
         gateway=_add_token(tables.get("gateway") or {}, env),
         limits=(tables.get("limits") or {}) | read_limits(env),
         env=env,
-        store_dir=read_folder(env, "SIDECAR_STORE_DIR", platformdirs.user_data_dir("sidecar", appauthor=False)),
+        store_dir=read_folder(env, "SIDECAR_STORE_DIR", _find_folder(platformdirs.user_data_dir)),
         ledger_path=_find_ledger(env, tables.get("ledger") or {}),
         budgets=tables.get("budgets") or {},
         refresh_url=refresh_url,
         corrections=_make_corrections(corrections),
-        cache_dir=read_folder(env, "SIDECAR_CACHE_DIR", platformdirs.user_cache_dir("sidecar", appauthor=False)),
+        cache_dir=read_folder(env, "SIDECAR_CACHE_DIR", _find_folder(platformdirs.user_cache_dir)),
         http_client=read_http_client(env),
         log_level=_check_level(log_level or env.get("SIDECAR_LOG") or tables.get("log", {}).get("level", "warn")),
         record_dir=record_dir,
@@ -84,14 +84,22 @@ def _find_ledger(env: Mapping[str, str], table: Mapping[str, Any]) -> str | None
     named = env.get("SIDECAR_LEDGER")
     if named == "off" or (not named and not table.get("enabled", True)):
         return None
-    path = Path(named) if named else Path(platformdirs.user_data_dir("sidecar", appauthor=False)) / "ledger.sqlite3"
+    path = Path(named) if named else Path(_find_folder(platformdirs.user_data_dir)) / "ledger.sqlite3"
     if named and not path.is_absolute():
         raise ConfigError("SIDECAR_LEDGER must be `off` or an absolute path")
     return str(path) if path.is_absolute() else None
 
 
 def _default_path() -> Path:
-    return Path(platformdirs.user_config_dir("sidecar", appauthor=False)) / "config.toml"
+    return Path(_find_folder(platformdirs.user_config_dir)) / "config.toml"
+
+
+def _find_folder(find: Callable[..., str]) -> str:
+    """Return the user's folder; empty for a user whom the system does not know and who has no HOME."""
+    try:
+        return find("sidecar", appauthor=False)
+    except RuntimeError:
+        return ""
 
 
 def _read(file: Path, *, must_exist: bool) -> dict[str, Any]:

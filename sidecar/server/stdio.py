@@ -199,8 +199,17 @@ class Stderr(io.TextIOBase):
     def __init__(self, fd: int) -> None:
         self._fd = fd
         self._lines: Queue[str] = Queue(MAX_STDERR_LINES)
-        self._started = False
         self._dropped = 0
+        # Now and not when there is something to write: without memory a thread may die before its start returns, and
+        # the event loop would wait for that.
+        self._started = self._start()
+
+    def _start(self) -> bool:
+        try:
+            threading.Thread(target=self._write_queued, name="stderr", daemon=True).start()
+        except (RuntimeError, MemoryError):
+            return False
+        return True
 
     def writable(self) -> bool:
         """Return true."""
@@ -211,13 +220,11 @@ class Stderr(io.TextIOBase):
         return self._fd
 
     def write(self, text: str) -> int:
-        """Queue *text*; drop it if the queue is full or no thread can be started to write it."""
+        """Queue *text*; drop it if the queue is full or no thread could be started to write it."""
         try:
-            if not self._started:
-                threading.Thread(target=self._write_queued, name="stderr", daemon=True).start()
-                self._started = True
-            self._lines.put_nowait(text)
-        except (Full, RuntimeError, MemoryError):
+            if self._started:
+                self._lines.put_nowait(text)
+        except (Full, MemoryError):
             self._dropped += 1
         return len(text)
 

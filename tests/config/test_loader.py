@@ -37,6 +37,19 @@ def user_file(home: Path, text: str) -> Path:
     return file
 
 
+def test_a_user_whom_the_system_does_not_know_has_no_folders(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A container may run as any number, without a HOME."""
+
+    def fail(*_: object, **__: object) -> str:
+        raise RuntimeError("no home")
+
+    for name in ("user_data_dir", "user_config_dir", "user_cache_dir"):
+        monkeypatch.setattr(f"platformdirs.{name}", fail)
+    config = loader.load(env={})
+    assert (config.store_dir, config.cache_dir, config.ledger_path) == (None, None, None)
+    assert loader.load(env={"SIDECAR_STORE_DIR": "/made/up"}).store_dir == "/made/up"
+
+
 def mistakes(file: Path, content: str | bytes) -> list[str]:
     """Return the lines that the *content* of a configuration is refused with, without its path."""
     file.write_bytes(textwrap.dedent(content).encode() if isinstance(content, str) else content)

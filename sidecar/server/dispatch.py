@@ -87,10 +87,7 @@ def _start(app: App, envelope: Envelope, unknown: list[str]) -> None:
         for warning in warnings:
             app.warn(warning)
         return
-    if len(app.requests) >= MAX_OPEN:
-        raise SidecarError(
-            "queue_full", f"{MAX_OPEN} requests are open. Wait until one of them ends.", retry_after_ms=1000
-        )
+    _check_room(app)
     request = OpenRequest(envelope, app.write_queue.open_lane(envelope.id), streams=action.streams)
     request.warnings = warnings
     app.requests.register(request)
@@ -101,6 +98,20 @@ def _start(app: App, envelope: Envelope, unknown: list[str]) -> None:
     if request.streams:
         heartbeat.start(app)
     app.tasks.start_soon(_run, app, request, action, params)
+
+
+def _check_room(app: App) -> None:
+    """Refuse to begin more than can be held.
+
+    Raises: SidecarError `queue_full`.
+    """
+    if app.write_queue.is_overfull:
+        text = "Too many replies wait to be read. Read them before you send more requests."
+        raise SidecarError("queue_full", text, retry_after_ms=1000)
+    if len(app.requests) >= MAX_OPEN:
+        raise SidecarError(
+            "queue_full", f"{MAX_OPEN} requests are open. Wait until one of them ends.", retry_after_ms=1000
+        )
 
 
 def _find_warnings(app: App, action: str, unknown: list[str]) -> list[Warn]:

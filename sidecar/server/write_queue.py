@@ -24,6 +24,9 @@ LANE_BYTES = 256 * 1024
 TOTAL_BYTES = 32 * 1024 * 1024
 """What all lanes may hold together: with many lanes, each is full at its share of this."""
 
+MAX_QUEUED_BYTES = 64 * 1024 * 1024
+"""With more than this waiting, requests are refused: replies of one line have no other bound."""
+
 MAX_LANES = 100_000
 """With more lanes than this waiting, the host is taken for dead: it writes and never reads."""
 
@@ -105,6 +108,7 @@ class Lane:
         self.next_seq = seq
         segment.last_seq = seq - 1
         self.queued_bytes += len(lines) - before
+        self._queue.queued_bytes += len(lines) - before
         if not self.is_scheduled:
             self._queue.schedule(self)
 
@@ -118,6 +122,7 @@ class Lane:
             self.closed = True
             self._segments.append(_Segment(lines, None))
             self.queued_bytes += len(lines)
+            self._queue.queued_bytes += len(lines)
             self._queue.schedule(self)
 
     def drop(self) -> None:
@@ -127,6 +132,7 @@ class Lane:
         self.dropped = True
         self._queue.unschedule(self)
         self._segments.clear()
+        self._queue.queued_bytes -= self.queued_bytes
         self.queued_bytes = 0
         self._wake()
 
@@ -153,6 +159,7 @@ class Lane:
         """Remove the first segment and return its lines."""
         segment = self._segments.popleft()
         self.queued_bytes -= len(segment.lines)
+        self._queue.queued_bytes -= len(segment.lines)
         if segment.last_seq is not None:
             self.sent_seq = segment.last_seq
         if not self.full:
@@ -200,6 +207,8 @@ class WriteQueue:
         self._clock = clock
         self._quiet_since = 0.0
         self._scheduled: deque[Lane] = deque()
+        self.queued_bytes = 0
+        """What all lanes hold."""
         self._writing = False
         """Whether a write is running or scheduled."""
         self._drained: anyio.Event | None = None
@@ -210,6 +219,11 @@ class WriteQueue:
     def open_lane(self, request_id: ReplyId) -> Lane:
         """Return a new lane for the lines of one request."""
         return Lane(self, request_id)
+
+    @property
+    def is_overfull(self) -> bool:
+        """Whether the host has left so much unread that nothing more should be begun."""
+        return self.queued_bytes > MAX_QUEUED_BYTES
 
     @property
     def lane_bytes(self) -> int:

@@ -1,6 +1,7 @@
 """Lines to actions: one terminal line for each, whatever the line or its handler does."""
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
 import anyio
@@ -12,6 +13,7 @@ from sidecar.server.actions import ACTIONS, TaskAction
 from sidecar.server.app import App
 from sidecar.server.framing import TooLong
 from sidecar.server.open_requests import OpenRequest
+from sidecar.server.write_queue import MAX_QUEUED_BYTES
 from tests.support import app
 from tests.support.app import Host
 from tests.support.lines import Object
@@ -156,3 +158,47 @@ async def _param(host: Host, params: Object) -> str:
     error = (await host.ask("calculate_cost", params, provider="openai"))["error"]
     assert error["code"] == "invalid_request"
     return str(error["param"])
+
+
+async def test_a_request_that_was_found_and_cancelled_never_succeeds(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def finish_all_the_same(_: App, request: OpenRequest, __: Any) -> object:
+        with suppress(anyio.get_cancelled_exc_class()):
+            await anyio.sleep_forever()
+        return {"late": request.lane.id}
+
+    replace_handler(monkeypatch, finish_all_the_same)
+    async with app.running() as host:
+        host.send("calculate_cost", USAGE, id="a")
+        assert (await host.ask("cancel", {"id": "a"}))["data"] == {"found": True}
+        assert only(await host.read_reply("a"))["error"]["code"] == "cancelled"
+        assert (await host.ask("cancel", {"id": "a"}))["data"] == {"found": False}
+
+
+async def test_a_host_that_reads_nothing_is_refused_before_its_replies_fill_the_memory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def answer_at_length(_: App, __: OpenRequest, ___: Any) -> object:
+        return {"text": "x" * 1_000_000}
+
+    replace_handler(monkeypatch, answer_at_length)
+    async with app.running(reads=False) as host:
+        queue = host.app.write_queue
+        for _ in range(200):
+            host.send("calculate_cost", USAGE)
+            await anyio.lowlevel.checkpoint()
+            await anyio.lowlevel.checkpoint()
+        assert queue.is_overfull
+        assert queue.queued_bytes < MAX_QUEUED_BYTES + 3_000_000
+        assert host.app.requests.cancel("none") is False
+        host.send("ping")
+        assert not queue.reader_gone.is_set()
+
+
+async def test_what_waits_to_be_written_is_counted_down_to_nothing() -> None:
+    async with app.running() as host:
+        ask: Object = {"model": "default", "messages": [{"role": "user", "content": "Hi"}]}
+        await host.ask("stream_chat", ask, provider="replay")
+        cancelled = host.send("stream_chat", ask, provider="replay")
+        await host.ask("cancel", {"id": cancelled})
+        await host.read_reply(cancelled)
+        assert host.app.write_queue.queued_bytes == 0

@@ -109,6 +109,7 @@ class Decoder:
 
     def build_partial(self) -> Message:
         """Return the message so far."""
+        self._calls.flush()
         return self._draft.build_partial()
 
     def end(self, out: list[Chunk]) -> Outcome:
@@ -121,6 +122,7 @@ class Decoder:
         for source in self._citations if isinstance(self._citations, list) else ():
             self._add_citation({"url": source} if isinstance(source, str) else source, out)
         self._reasoning.end()
+        self._calls.flush()
         self._draft.end(out)
         return Outcome(
             finish_reason=self._get_finish_reason(),

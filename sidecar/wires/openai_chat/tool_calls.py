@@ -4,6 +4,8 @@ Must not know text, reasoning, or when a stream ends. Source: openai 3.52.0
 (`types/chat/chat_completion_chunk.py`), read 2026-11.
 """
 
+import re
+from io import StringIO
 from typing import Any
 
 import msgspec
@@ -20,14 +22,57 @@ from sidecar.wires.shared.types import Route
 class _OpenCall:
     """A call under way. `server_call` is set for a call that the provider answers itself, and keeps it as it is."""
 
-    __slots__ = ("given_id", "key", "name", "server_call", "state")
+    __slots__ = ("given_id", "key", "name", "scan", "server_arguments", "server_call", "state", "unread")
 
     def __init__(self, key: int, given_id: str, name: str) -> None:
         self.key = key
         self.given_id = given_id
         self.name = name
         self.server_call: dict[str, Any] | None = None
+        self.server_arguments = StringIO()
+        self.unread = StringIO()
+        """The arguments that `scan` has not seen."""
+        self.scan = ObjectScan()
         self.state: dict[str, Any] = {}
+
+
+_TOKEN = re.compile(r'\\(?:.|$)|["{}]|[^"{}\\\s]+', re.DOTALL)
+
+
+class ObjectScan:
+    """Whether a text that comes in pieces is one object in braces. Reads each character once.
+
+    An object is not looked into: only its strings and its braces count.
+    """
+
+    __slots__ = ("_after_backslash", "_depth", "_in_string", "_is_over", "is_closed", "is_valid")
+
+    def __init__(self) -> None:
+        self._after_backslash = False
+        self._depth = 0
+        self._in_string = False
+        self._is_over = False
+        """Whether something has followed the object: then nothing can make the text one again."""
+        self.is_closed = False
+        self.is_valid = False
+
+    def feed(self, text: str) -> None:
+        """Read *text*, the next piece."""
+        if self._after_backslash and text:
+            text, self._after_backslash = text[1:], False
+        for match in _TOKEN.finditer(text):
+            word = match[0]
+            if self.is_closed or self._is_over:
+                self.is_closed, self._is_over = False, True
+                return
+            self._after_backslash = word == "\\"
+            if self._in_string:
+                self._in_string = word != '"'
+            elif word == '"':
+                self._in_string = True
+            elif word in "{}":
+                self._depth += 1 if word == "{" else -1
+                self.is_closed = self._depth <= 0
 
 
 class CallAssembler:
@@ -37,6 +82,7 @@ class CallAssembler:
         self._draft = draft
         self._route = route
         self._count = 0
+        self._server_calls: list[_OpenCall] = []
         self._by_place: dict[tuple[int, Any], _OpenCall] = {}
         """The newest call by choice and index; under index None, the newest call of the choice."""
         self._by_id: dict[str, _OpenCall] = {}
@@ -53,11 +99,12 @@ class CallAssembler:
                 return
             call = self._begin_call(place, given_id, name, read_text(fragment.type), out)
         if call.server_call is not None:
-            call.server_call["function"]["arguments"] += arguments
+            call.server_arguments.write(arguments)
             return
         if name and not call.name:
             call.name = name
             self._draft.name_call(call.key, name)
+        call.unread.write(arguments)
         self._draft.add_arguments(call.key, arguments, out)
         if fragment.extra_content or function.thought_signature:
             self._set_state(call, fragment.extra_content, function.thought_signature)
@@ -86,8 +133,18 @@ class CallAssembler:
     def _is_whole(self, call: _OpenCall) -> bool:
         if call.server_call is not None:
             return True
-        text = self._draft.get_arguments_text(call.key).rstrip()
-        return text.endswith("}") and parse_arguments(text) is not None
+        was_closed = call.scan.is_closed
+        call.scan.feed(call.unread.getvalue())
+        call.unread = StringIO()
+        if call.scan.is_closed and not was_closed:
+            call.scan.is_valid = parse_arguments(self._draft.get_arguments_text(call.key)) is not None
+        return call.scan.is_closed and call.scan.is_valid
+
+    def flush(self) -> None:
+        """Put what has come of their arguments into the calls that the provider answers itself."""
+        for call in self._server_calls:
+            if call.server_call is not None:
+                call.server_call["function"]["arguments"] = call.server_arguments.getvalue()
 
     def _begin_call(self, place: tuple[int, Any], given_id: str, name: str, kind: str, out: list[Chunk]) -> _OpenCall:
         call = _OpenCall(self._count, given_id, name)
@@ -101,6 +158,7 @@ class CallAssembler:
             self._draft.begin_call(call.key, unique_id, name, out)
         else:
             call.server_call = {"id": given_id, "type": kind, "function": {"name": name, "arguments": ""}}
+            self._server_calls.append(call)
             self._draft.add_opaque(kind, make_state(self._route, {"tool_call": call.server_call}))
         self._by_place[place] = self._by_place[place[0], None] = call
         if given_id:

@@ -287,6 +287,8 @@ OPENAI_ROWS: list[tuple[int, dict[str, Any], ErrorCode]] = [
     (403, openai("unsupported_country_region_territory", kind="request_forbidden"), "permission_denied"),
     (403, openai(None, "You do not have access to model gpt-7."), "model_not_found"),
     (404, openai("model_not_found", "The model `gpt-0` does not exist."), "model_not_found"),
+    (400, openai("400", "Invalid model name passed in model=no-such."), "model_not_found"),
+    (400, openai("400", "litellm.ContextWindowExceededError: no"), "context_length_exceeded"),
     (429, openai("rate_limit_exceeded", "Rate limit reached for gpt-6.", "requests"), "rate_limited"),
     (
         429,

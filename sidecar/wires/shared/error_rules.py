@@ -77,7 +77,8 @@ _MESSAGE_RULES: tuple[tuple[re.Pattern[str], Rule], ...] = tuple(
     for pattern, rule in (
         (
             (
-                r"prompt is too long|exceed(?:s|ed)? (?:the )?(?:context limit|context window|model'?s context)"
+                r"^(?:\w+Error: )?litellm\.ContextWindowExceededError:"
+                r"|prompt is too long|exceed(?:s|ed)? (?:the )?(?:context limit|context window|model'?s context)"
                 r"|maximum context l(?:ength|imit)|longer than the model'?s context length"
                 r"|input tokens exceed|inputs` tokens \+ `max_new_tokens` must be"
                 r"|exceeds the available context size|exceeds the maximum number of tokens allowed"
@@ -107,6 +108,7 @@ _MESSAGE_RULES: tuple[tuple[re.Pattern[str], Rule], ...] = tuple(
         (
             (
                 r"model `?[\w./:@-]+`? (?:does not exist|not found|is not found)|no such model"
+                r"|invalid model name passed"
                 r"|do(?:es)? not have access to model"
             ),
             Rule("model_not_found"),

@@ -37,14 +37,15 @@ def get_provider(setup: Setup, provider_id: str) -> Provider:
 def _own_row(name: str, table: Mapping[str, Any]) -> ProviderRow:
     """Return the row of the user's own provider, a server of unknown make.
 
-    Its streams may end without `[DONE]`, and it may need no key.
+    Its streams may end without `[DONE]`, it may need no key, and of the fields for the output limit it may know only
+    the oldest.
     """
     return ProviderRow(
         name=name,
         wire="",
         address=AddressColumns(base_url=table.get("base_url", ""), private_network=True),
         auth=AuthColumns(optional=True),
-        quirks=Quirks(done_marker=False),
+        quirks=Quirks(done_marker=False, max_tokens_field="max_tokens"),
     )
 
 

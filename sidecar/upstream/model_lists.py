@@ -15,7 +15,7 @@ from protocol.replies import ModelInfo, ModelList, Warn
 from sidecar.catalogue import listings, overlay
 from sidecar.catalogue import models as catalogue
 from sidecar.catalogue.corrections import Overlay
-from sidecar.core.errors import SidecarError
+from sidecar.core.errors import SidecarError, clean_text
 from sidecar.core.http import HttpRequest, HttpTimeouts
 from sidecar.core.json_values import parse_json
 from sidecar.core.request_state import RequestState
@@ -33,6 +33,9 @@ FRESH_SECONDS = 300.0
 """How long a list is used before the provider is asked again."""
 
 MAX_SUGGESTIONS = 3
+
+MAX_SHOWN_CHARS = 128
+"""A longer name is not suggested."""
 MIN_SIMILARITY = 0.5
 
 SIDE_GATE = "lists"
@@ -73,7 +76,9 @@ def suggest_names(up: Upstream, target: Target) -> list[str]:
     cached = up.model_lists.get(_make_key(target))
     provider = target.route.provider
     names = [each.id for each in cached.completed.models] if cached else overlay.list_names(up.setup.overlay, provider)
-    return difflib.get_close_matches(target.route.model, names, MAX_SUGGESTIONS, MIN_SIMILARITY)
+    # A name that cannot be shown as it is helps nobody.
+    clean = [name for name in names if len(name) <= MAX_SHOWN_CHARS and clean_text(name) == name]
+    return difflib.get_close_matches(target.route.model, clean, MAX_SUGGESTIONS, MIN_SIMILARITY)
 
 
 def _make_key(target: Target) -> ModelListKey:

@@ -14,7 +14,7 @@ import msgspec
 
 from protocol.replies import Attempt, Chunk, Done, Start, Status, Timings
 from sidecar.auth import authorize
-from sidecar.core.errors import SidecarError
+from sidecar.core.errors import SidecarError, clean_text, remove_secret
 from sidecar.core.http import HttpRequest, Response
 from sidecar.core.http_bodies import drain
 from sidecar.core.request_state import Progress, RequestState
@@ -29,8 +29,11 @@ from sidecar.upstream.context import Upstream, make_call
 from sidecar.upstream.gates.gate import Turn
 from sidecar.usage import attempts, pricing
 from sidecar.wires import registry
-from sidecar.wires.shared.reply_headers import read_request_id
+from sidecar.wires.shared.reply_headers import clean_id, read_request_id
 from sidecar.wires.shared.types import Outcome
+
+MAX_NAME_CHARS = 256
+"""The longest model or finish reason that is passed on."""
 
 
 class Sink(Protocol):
@@ -270,15 +273,25 @@ async def _make_done(attempt: _Attempt, start: Start, outcome: Outcome, headers_
     )
     return Done(
         finish_reason=outcome.finish_reason,
-        provider_finish_reason=outcome.provider_finish_reason,
+        provider_finish_reason=_clean(attempt, outcome.provider_finish_reason),
         usage=outcome.usage,
         cost=cost,
         message=outcome.message,
         provider=start.provider,
-        model=outcome.model or start.model,
-        request_id=start.request_id or outcome.request_id,
+        model=_clean(attempt, outcome.model) or start.model,
+        request_id=_clean(attempt, start.request_id or clean_id(outcome.request_id or "")),
         attempts=[*progress.attempts, succeeded],
         timings=Timings(headers_ms=headers_ms, first_chunk_ms=progress.first_chunk_ms, total_ms=elapsed_ms),
         warnings=start.warnings,
         structured=structured or msgspec.UNSET,
     )
+
+
+def _clean(attempt: _Attempt, text: str | None) -> str | None:
+    """Return what a provider says beside its answer as one short line, without the credentials it was asked with."""
+    if not text:
+        return None
+    credential = attempt.plan.target.credential
+    for secret in (*([credential.reveal()] if credential else []), *attempt.progress.secrets):
+        text = remove_secret(text, secret)
+    return clean_text(text)[:MAX_NAME_CHARS]

@@ -106,3 +106,19 @@ def test_a_structured_answer_is_read_or_said_to_be_none(sidecar: Program, provid
     structured = line["data"]["structured"]
     assert structured["valid"] is (levels <= MAX_LEVELS)
     assert (structured["error"] is None) == (levels <= MAX_LEVELS)
+
+
+def test_what_a_provider_says_beside_its_answer_is_clean_and_short(sidecar: Program, provider: Provider) -> None:
+    key = sidecar.params("beside")["api_key"]
+    said = event(
+        id=f"id\n{key}",
+        model="gpt\n\u202e\u200bx " + "y" * 500,
+        choices=[{"index": 0, "delta": {"content": "Hi"}, "finish_reason": f"stop\u001b {key}"}],
+    )
+    provider.play("beside", stream([said, b"data: [DONE]\n\n"]))
+    done = only_end(sidecar, "beside", shape=OPENAI)["data"]
+    assert done["model"].startswith("gpt x yyy")
+    assert len(done["model"]) == 256
+    assert key not in json.dumps(done)
+    assert "\n" not in done["request_id"]
+    assert done["provider_finish_reason"].isprintable()

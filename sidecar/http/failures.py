@@ -65,14 +65,10 @@ def broken(failure: BaseException) -> SidecarError:
     """Return the error for a connection that broke, or could not be made, by what stands behind *failure*."""
     # A layer of TLS that waits for more says so by an exception, which then stands behind whatever comes instead.
     causes = [each for each in _chain(failure) if not isinstance(each, (ssl.SSLWantReadError, ssl.SSLWantWriteError))]
-    if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in causes):
-        return SidecarError(
-            "network_error",
-            "The provider's TLS certificate is not trusted.",
-            reason="tls",
-            retryable=False,
-            hint="Add your organization's root certificate to the system's trust store, or set SSL_CERT_FILE.",
-        )
+    if certificate := next((cause for cause in causes if isinstance(cause, ssl.SSLCertVerificationError)), None):
+        wrong, hint = _CERTIFICATES.get(getattr(certificate, "verify_code", 0), _UNTRUSTED)
+        text = f"The provider's TLS certificate {wrong}."
+        return SidecarError("network_error", text, reason="tls", retryable=False, hint=hint)
     if handshake := next((cause for cause in causes if isinstance(cause, ssl.SSLError)), None):
         # Broken off, it may be better next time; refused, it will not.
         return SidecarError(
@@ -88,6 +84,32 @@ def broken(failure: BaseException) -> SidecarError:
     if any(isinstance(cause, ConnectionRefusedError) for cause in causes):
         return SidecarError("network_error", "The connection was refused.", reason="refused")
     return SidecarError("network_error", "The connection broke.", reason="connection")
+
+
+_UNTRUSTED = (
+    "is not trusted",
+    "Add your organization's root certificate to the system's trust store, or set SSL_CERT_FILE.",
+)
+
+_OTHER_HOST = (
+    "is for another host",
+    "Check `base_url`, and whether a proxy or a login page answers instead.",
+)
+_WEAK = ("has a key or a signature that is too weak", "Whoever runs the server must replace its certificate.")
+
+_CERTIFICATES = {
+    9: ("is not valid yet", "Check the clock of this machine."),
+    10: ("has expired", "Check the clock of this machine. If it is right, the server needs a new certificate."),
+    62: _OTHER_HOST,
+    64: _OTHER_HOST,
+    66: _WEAK,
+    67: _WEAK,
+    68: _WEAK,
+}
+"""OpenSSL's code of a failed verification → what is wrong with the certificate, and what to do.
+
+Source: OpenSSL, `x509_vfy.h`, read 2026-11.
+"""
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:

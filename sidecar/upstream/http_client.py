@@ -74,6 +74,8 @@ class HttpClient:
                 reply = await _answered(self._sender(exchange), exchange, budget)
         except TimeoutError:
             raise failures.silent("headers") from None
+        except SidecarError as error:
+            raise _add_address(error, request.url) from None
         try:
             exchange.enter("idle")
             if 200 <= reply.status < 300 and is_encoded(reply.headers):
@@ -144,6 +146,14 @@ class HttpClient:
             self._proxied = Proxied(_most_connections(), self._choose_proxy)
             event_loop.allow_many_lookups()
         return self._proxied
+
+
+def _add_address(error: SidecarError, url: str) -> SidecarError:
+    """Return *error*, with the address if nothing listens there on this machine, which no proxy is asked about."""
+    if error.body.reason != "refused" or error.body.hint or not _is_near(urlsplit(url).hostname or ""):
+        return error
+    place = url_policy.get_origin(url)
+    return error.with_fields(hint=f"Nothing listens at {place}: start the server, or check `base_url`.")
 
 
 def _is_near(host: str) -> bool:

@@ -151,6 +151,7 @@ async def test_nobody_listens(http: HttpClient) -> None:
         port = taken.getsockname()[1]
     body = (await failure(http, get(f"http://127.0.0.1:{port}/"))).body
     assert (body.code, body.reason, body.retryable) == ("network_error", "refused", True)
+    assert f"http://127.0.0.1:{port}" in (body.hint or "")
 
 
 async def test_a_name_that_is_none(http: HttpClient) -> None:

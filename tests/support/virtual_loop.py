@@ -17,6 +17,9 @@ from anyio._backends._asyncio import AsyncIOBackend  # Says when a thread begins
 
 _monotonic = time.monotonic
 
+LOOK_SECONDS = 0.02
+"""How often a loop whose threads are busy looks whether what a test waits for has happened."""
+
 
 class VirtualLoop(asyncio.SelectorEventLoop):
     """The loop, which runs only while a test waits for something."""
@@ -68,7 +71,8 @@ class _Selector(selectors.DefaultSelector):
             pass
         elif loop.threads:
             begun = _monotonic()
-            ready = super().select(timeout)
+            # What the test waits for may happen in a thread, which does not wake the loop.
+            ready = super().select(LOOK_SECONDS if timeout is None else min(timeout, LOOK_SECONDS))
             loop.advance(_monotonic() - begun)
         else:
             assert timeout is not None, "nothing can happen any more"

@@ -5,6 +5,7 @@ Knows the cache and the pages. Must not know the format of a list (`catalogue/li
 
 import difflib
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -31,6 +32,9 @@ from sidecar.wires.shared.errors import make_unexpected_body_error
 
 FRESH_SECONDS = 300.0
 """How long a list is used before the provider is asked again."""
+
+MAX_COMPARED = 2000
+"""How many names are compared with one that is unknown. The largest list of a provider has a few hundred."""
 
 MAX_SUGGESTIONS = 3
 
@@ -76,9 +80,15 @@ def suggest_names(up: Upstream, target: Target) -> list[str]:
     cached = up.model_lists.get(_make_key(target))
     provider = target.route.provider
     names = [each.id for each in cached.completed.models] if cached else overlay.list_names(up.setup.overlay, provider)
-    # A name that cannot be shown as it is helps nobody.
-    clean = [name for name in names if len(name) <= MAX_SHOWN_CHARS and clean_text(name) == name]
-    return difflib.get_close_matches(target.route.model, clean, MAX_SUGGESTIONS, MIN_SIMILARITY)
+    return find_similar(target.route.model, names)
+
+
+def find_similar(model: str, names: Sequence[str]) -> list[str]:
+    """Return those of *names* that are most similar to *model*, and not the same."""
+    # Each comparison takes time, in the event loop; a name that cannot be shown as it is helps nobody.
+    some = names[:MAX_COMPARED]
+    clean = [each for each in some if each != model and len(each) <= MAX_SHOWN_CHARS and clean_text(each) == each]
+    return difflib.get_close_matches(model, clean, MAX_SUGGESTIONS, MIN_SIMILARITY)
 
 
 def _make_key(target: Target) -> ModelListKey:

@@ -8,6 +8,7 @@ from pathlib import Path
 import anyio
 import msgspec
 import pytest
+from botocore.exceptions import SSLError
 
 from sidecar.auth import token_cache
 from sidecar.auth.memory import Memory
@@ -86,6 +87,16 @@ async def test_a_program_is_asked_once_for_as_long_as_its_credentials_are_good(
     assert signer_of(made) == "AKIDPROGRAM"
     assert made["x-amz-security-token"] == "t"
     assert (tmp_path / "asked").read_text() == "x"
+
+
+def test_behind_a_proxy_that_reads_tls_the_variable_that_helps_is_named() -> None:
+    source = aws_chain.Source(
+        profile=None, is_chosen=False, config_file=None, credentials_file=None, instance_metadata=False
+    )
+    error = SSLError(endpoint_url="https://sts.test", error="untrusted")
+    body = aws_chain._explain(error, source).body  # noqa: SLF001 - no request leads there without a network
+    assert (body.code, body.reason) == ("network_error", "login")
+    assert "AWS_CA_BUNDLE" in (body.hint or "")
 
 
 async def test_a_program_sees_no_variable_that_may_hold_another_key(

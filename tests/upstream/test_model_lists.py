@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from sidecar.upstream.model_lists import MAX_COMPARED, find_similar
 from tests.support.fake_services import Services, document
 from tests.support.in_process import online
 from tests.support.lines import Object
@@ -129,3 +130,12 @@ def test_a_list_without_a_provider_is_refused(bare: Program, services: Services)
     assert bare.ask("list_models")["error"]["param"] == "provider"
     assert bare.ask("list_models", provider="openai")["error"]["code"] == "auth_required"
     assert not services.asked()
+
+
+def test_a_suggestion_is_similar_and_not_the_name_itself() -> None:
+    assert find_similar("gpt-5.2", ["gpt-5.2", "gpt-5.1", "claude"]) == ["gpt-5.1"]
+
+
+def test_a_huge_list_is_compared_in_part() -> None:
+    names = [f"unlike-{number}" for number in range(MAX_COMPARED)]
+    assert find_similar("gpt-5.2", ["gpt-5.1", *names, "gpt-5.3"]) == ["gpt-5.1"]

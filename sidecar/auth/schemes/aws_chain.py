@@ -239,6 +239,10 @@ def _explain(error: Exception, source: Source) -> SidecarError:
     for name in names:
         if why := _WHY.get(name):
             return _make_required_error(source, why.message, why.command)
+    if "SSLError" in names:
+        # botocore has a bundle of its own: neither the system's store nor SSL_CERT_FILE counts.
+        hint = "If a proxy reads TLS here, set AWS_CA_BUNDLE to the file with your organization's root certificate."
+        return SidecarError("network_error", "AWS's login could not be reached.", reason="login", hint=hint)
     if not _OUT_OF_REACH.isdisjoint(names):
         return SidecarError("network_error", "AWS's login could not be reached.", reason="login")
     return _make_required_error(source, "AWS gives no credentials.", _LOOK)

@@ -143,6 +143,8 @@ class ToolCall(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     arguments: dict[str, Any] | None
     arguments_text: str
+    arguments_omitted: Literal[True] | msgspec.UnsetType = msgspec.UNSET
+    """The line would be longer than the host's `max_line_bytes`: concatenate the `arguments_delta` chunks."""
 
 
 class Usage(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -280,6 +280,8 @@ class Done(msgspec.Struct, frozen=True, tag_field="type", tag="done", kw_only=Tr
     attempts: list[Attempt]
     timings: Timings
     warnings: list[Warn] = []
+    message_omitted: Literal[True] | msgspec.UnsetType = msgspec.UNSET
+    """The line would be longer than the host's `max_line_bytes`: `message` is empty, and `structured.value` null."""
     structured: Structured | msgspec.UnsetType = msgspec.UNSET
     """Present only if `response_format` asked for JSON and the answer has text."""
 

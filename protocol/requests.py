@@ -70,6 +70,8 @@ class Initialize(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     """`status`: send `status` chunks while a chat waits. `warnings`: send unsolicited `event` lines."""
     heartbeat_ms: Annotated[int, msgspec.Meta(ge=1000, le=600_000)] = 15_000
     """How long a stream may be silent, in milliseconds, before a `status` chunk says what it is waiting for."""
+    max_line_bytes: Annotated[int, msgspec.Meta(ge=16384, le=2**31)] | None = None
+    """The longest reply line that the host can read; null: any."""
     strict: bool = False
     """Refuse unknown fields, naming the first one, instead of ignoring them."""
 

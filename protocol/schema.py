@@ -44,6 +44,8 @@ class LineLimits(TypedDict):
 
     max_line_bytes: int
     """The longest request line, in bytes."""
+    max_reply_line_bytes: int | None
+    """The longest reply line, in bytes, as the host has asked; null: there is no limit."""
 
 
 class Initialized(TypedDict):
@@ -186,6 +188,8 @@ class Answer(TypedDict):
     attempts: list[Attempt]
     timings: Timings
     warnings: list[Warn]
+    message_omitted: NotRequired[Literal[True]]
+    """As in `done`."""
     structured: NotRequired[Structured]
     """Present only if `response_format` asked for JSON and the answer has text."""
 

@@ -34,12 +34,25 @@ def split_model(config: Config, provider: str | None, model: str) -> tuple[str, 
     elif provider is None:
         prefix, slash, rest = model.partition("/")
         if not slash or not is_provider(config, prefix):
-            raise invalid_request("`provider` is required, unless the model names it: `provider/model`.", "provider")
+            raise _make_nameless_error(config, prefix if slash else "")
         provider, model = prefix, rest
     found = find_id(config, provider)
     if not model:
         raise invalid_request("`params.model` names a provider but no model.", "params.model")
     return found, model
+
+
+def _make_nameless_error(config: Config, prefix: str) -> SidecarError:
+    """Return the error for a model without a provider, whose name begins with *prefix*."""
+    error = invalid_request("`provider` is required, unless the model names it: `provider/model`.", "provider")
+    # Only a failure needs it.
+    from difflib import get_close_matches
+
+    known = {*provider_rows.read_providers(), *config.providers, *provider_rows.read_aliases()}
+    nearest = get_close_matches(prefix, known, n=1)
+    if not nearest:
+        return error
+    return error.with_fields(hint=f"No provider has the name that the model begins with. Did you mean `{nearest[0]}`?")
 
 
 def find_id(config: Config, name: str) -> str:

@@ -28,7 +28,7 @@ from sidecar.core.http import Transport
 from sidecar.core.log import find_origin, log
 from sidecar.server.open_requests import OpenRequest, OpenRequests
 from sidecar.server.portable import make_portable
-from sidecar.server.write_queue import UNWRITABLE, WriteQueue
+from sidecar.server.write_queue import UNWRITABLE, Lane, WriteQueue
 from sidecar.tokens.counter import Counter
 from sidecar.upstream.context import Upstream
 
@@ -88,20 +88,27 @@ class App:
             return
         if request.warnings:
             data = self._add_warnings(data, request.warnings)
-        line: msgspec.Struct
-        if isinstance(data, Done):
-            line = Streamed(lane.id, True, True, lane.next_seq, data)  # noqa: FBT003 - wire fields
-        elif isinstance(data, LoggedIn):
-            line = StreamedLogin(lane.id, True, True, lane.next_seq, data)  # noqa: FBT003 - wire fields
-        else:
-            line = Reply(lane.id, True, data)  # noqa: FBT003 - a wire field
         try:
-            lane.close(line)
+            lane.close(_make_line(lane, self._fit(data)))
+        except SidecarError as error:
+            self.fail(request, error)
+            return
         except UNWRITABLE as error:
             log("error", "reply.unwritable", **find_origin(error))
             self.fail(request, SidecarError("provider_error", UNWRITABLE_TEXT, reason="bad_event"))
             return
         self.requests.release(request)
+
+    def _fit(self, data: object) -> object:
+        """Return *data* for a line that the host can read.
+
+        Raises: SidecarError `invalid_request` if nothing can be left out.
+        """
+        if self.session.max_line_bytes is None:
+            return data
+        from sidecar.server import line_limit
+
+        return line_limit.fit_answer(data, self.session.max_line_bytes)
 
     def _add_warnings(self, data: object, warnings: list[Warn]) -> object:
         """Return *data* with *warnings*, which become events if it has no place for them."""
@@ -118,6 +125,10 @@ class App:
         """Write the terminal line of a *request* that failed, and free its id."""
         lane = request.lane
         body = _complete(error.body, request)
+        if self.session.max_line_bytes is not None and body.partial_message is not None:
+            from sidecar.server import line_limit
+
+            body = line_limit.fit_error(body, self.session.max_line_bytes)
         try:
             lane.close(Failed(lane.id, False, body))  # noqa: FBT003 - a wire field
         except UNWRITABLE as failure:
@@ -129,6 +140,14 @@ class App:
         """Write an unsolicited warning if the host asked for such."""
         if "warnings" in self.session.events:
             self.write_queue.open_lane(None).close(Event(event="warning", data=warning))
+
+
+def _make_line(lane: Lane, data: object) -> msgspec.Struct:
+    if isinstance(data, Done):
+        return Streamed(lane.id, True, True, lane.next_seq, data)  # noqa: FBT003 - wire fields
+    if isinstance(data, LoggedIn):
+        return StreamedLogin(lane.id, True, True, lane.next_seq, data)  # noqa: FBT003 - wire fields
+    return Reply(lane.id, True, data)  # noqa: FBT003 - a wire field
 
 
 def _complete(body: ErrorBody, request: OpenRequest) -> ErrorBody:

@@ -53,6 +53,17 @@ def _make_portable(done: Done) -> Done:
         raise SidecarError("provider_error", UNWRITABLE_TEXT, reason="bad_event") from None
 
 
+def make_fitted_send(app: App, request: OpenRequest) -> Callable[[Sequence[Chunk]], None]:
+    """Return the function that writes chunks, in lines that the host can read."""
+    send, max_line_bytes = request.lane.send, app.session.max_line_bytes
+    if max_line_bytes is None:
+        return send
+    # Most hosts never need it.
+    from sidecar.server.line_limit import fit_chunks
+
+    return lambda chunks: send([*fit_chunks(chunks, max_line_bytes)])
+
+
 class StreamSink:
     """Writes the chunks of an answer to the request's lane."""
 
@@ -61,7 +72,8 @@ class StreamSink:
         self._app = app
         self._request = request
         self._complete = complete
-        self.send: Callable[[Sequence[Chunk]], None] = self._send_first if request.warnings else request.lane.send
+        self._send_fitted = make_fitted_send(app, request)
+        self.send: Callable[[Sequence[Chunk]], None] = self._send_first if request.warnings else self._send_fitted
         self.wait_for_room = request.lane.wait_for_room
 
     def _send_first(self, chunks: Sequence[Chunk]) -> None:
@@ -73,8 +85,8 @@ class StreamSink:
             for each in chunks
         ]
         if any(isinstance(each, Start) for each in chunks):
-            self.send = self._request.lane.send
-        self._request.lane.send(told)
+            self.send = self._send_fitted
+        self._send_fitted(told)
 
     @property
     def full(self) -> bool:

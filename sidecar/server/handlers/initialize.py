@@ -32,5 +32,5 @@ def initialize(app: App, params: Initialize) -> dict[str, Any]:
         "providers": sorted(rows.list_providers(app.upstream.setup)),
         "wires": list(registry.list_names()),
         "events": ["status", "warnings"],
-        "limits": {"max_line_bytes": MAX_LINE_BYTES},
+        "limits": {"max_line_bytes": MAX_LINE_BYTES, "max_reply_line_bytes": params.max_line_bytes},
     }

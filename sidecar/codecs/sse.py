@@ -10,6 +10,9 @@ from sidecar.core.errors import SidecarError
 MAX_EVENT_BYTES = 16 * 1024 * 1024
 """The largest event, with room for an inline image."""
 
+LINE_OVERHEAD_BYTES = 40
+"""What a line takes in memory beside its text: an event of millions of short lines counts for what it holds."""
+
 MAX_STRAY_BYTES = 64 * 1024
 """How much is kept of lines that are not fields of an event: some providers put a bare JSON error there."""
 
@@ -113,7 +116,7 @@ class Codec:
             self._event = b""
         elif line.startswith(b"data:"):
             self._data.append(line[6:] if line[5:6] == b" " else line[5:])
-            self._data_bytes += len(line)
+            self._data_bytes += len(line) + LINE_OVERHEAD_BYTES
         else:
             self._take_other_field(line)
 
@@ -125,7 +128,7 @@ class Codec:
             self._event = value.removeprefix(b" ")
         elif name == b"data":
             self._data.append(b"")
-            self._data_bytes += len(line)
+            self._data_bytes += len(line) + LINE_OVERHEAD_BYTES
         elif name not in _IGNORED and self._stray_bytes < MAX_STRAY_BYTES:
             self._stray.append(line[:MAX_STRAY_BYTES])
             self._stray_bytes += len(line)

@@ -247,3 +247,11 @@ def test_time_is_linear_in_the_stream(unit: bytes) -> None:
 def test_the_bounds_are_those_that_are_documented() -> None:
     assert sse.MAX_EVENT_BYTES == 16 * 1024 * 1024
     assert sse.MAX_STRAY_BYTES == 64 * 1024
+
+
+def test_an_event_of_short_lines_counts_for_the_memory_that_it_takes() -> None:
+    codec, line_count = Codec(), MAX_EVENT_BYTES // 40
+    codec.feed(b"data:\n" * line_count)
+    with pytest.raises(SidecarError) as caught:
+        codec.feed(b"data:\n")
+    assert caught.value.body.reason == "event_too_large"

@@ -71,9 +71,8 @@ ends. Try:
 
 
 def _serve(arguments: list[str], descriptors: stdio.Descriptors, leave: Callable[[int], None]) -> int:
-    import anyio
-
     from sidecar.config import loader
+    from sidecar.core import event_loop
     from sidecar.server.serve import serve
 
     mistakes: list[str] = []
@@ -91,7 +90,8 @@ def _serve(arguments: list[str], descriptors: stdio.Descriptors, leave: Callable
         return 2
     log.set_level(config.log_level)
     platforms.raise_file_limit()
-    anyio.run(serve, config, descriptors, leave, mistakes)
+    prefer_uvloop = config.event_loop == "uvloop"
+    event_loop.run(serve, config, descriptors, leave, mistakes, prefer_uvloop=prefer_uvloop)
     return 0
 
 

@@ -141,6 +141,7 @@ ONE_MODULE_FOR: dict[str, tuple[str, ...]] = {
         "sidecar/http/dial.py",
         "sidecar/http/pool.py",
     ),
+    "uvloop": ("sidecar/core/event_loop.py",),
     "threading": ("sidecar/core/event_loop.py", "sidecar/server/stdio.py"),
     "platformdirs": ("sidecar/config/loader.py",),
     "sidecar.config.file": ("sidecar/config/loader.py",),
@@ -164,7 +165,7 @@ ONE_MODULE_FOR: dict[str, tuple[str, ...]] = {
     "multiprocessing": (),
     "pickle": (),
     "requests": (),
-    "socket": ("sidecar/http/dial.py",),
+    "socket": ("sidecar/core/event_loop.py", "sidecar/http/dial.py"),
     "socketserver": (),
     "subprocess": (),
     # What the system says of proxies.

@@ -3,10 +3,11 @@
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import cast, get_args
+from typing import TypeVar
 
 from sidecar.config.values import LIMITS, ConfigError
-from sidecar.core.http import ClientName
+
+T = TypeVar("T", bound=str)
 
 
 def read_limits(env: Mapping[str, str]) -> dict[str, int]:
@@ -35,15 +36,16 @@ def read_folder(env: Mapping[str, str], variable: str, default: str) -> str | No
     return folder if Path(folder).is_absolute() else None
 
 
-def read_http_client(env: Mapping[str, str]) -> ClientName:
-    """Return the HTTP client that SIDECAR_HTTP names, or else the usual one.
+def read_choice(env: Mapping[str, str], variable: str, names: tuple[T, ...]) -> T:
+    """Return which of *names* the *variable* has, the first one where it is empty or not set.
 
-    Raises: ConfigError for a name that is not one of a client.
+    Raises: ConfigError for another name.
     """
-    named = env.get("SIDECAR_HTTP") or "direct"
-    if named not in get_args(ClientName):
-        raise ConfigError(f"SIDECAR_HTTP must be one of {', '.join(get_args(ClientName))}")
-    return cast("ClientName", named)
+    named = env.get(variable) or names[0]
+    for name in names:
+        if named == name:
+            return name
+    raise ConfigError(f"{variable} must be one of {', '.join(names)}")
 
 
 def read_provider_variable(env: Mapping[str, str], provider: str, name: str) -> str | None:

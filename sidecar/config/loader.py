@@ -12,8 +12,9 @@ from typing import Any, get_args
 import platformdirs
 
 from sidecar.catalogue.corrections import Correction
-from sidecar.config.environment import read_folder, read_http_client, read_limits
-from sidecar.config.values import REFRESH_URL, Config, ConfigError
+from sidecar.config.environment import read_choice, read_folder, read_limits
+from sidecar.config.values import REFRESH_URL, Config, ConfigError, LoopName
+from sidecar.core.http import ClientName
 from sidecar.core.log import Level
 
 MAX_FILE_BYTES = 1024 * 1024
@@ -52,7 +53,8 @@ def load(
         refresh_url=refresh_url,
         corrections=_make_corrections(corrections),
         cache_dir=read_folder(env, "SIDECAR_CACHE_DIR", _find_folder(platformdirs.user_cache_dir)),
-        http_client=read_http_client(env),
+        event_loop=read_choice(env, "SIDECAR_LOOP", get_args(LoopName)),
+        http_client=read_choice(env, "SIDECAR_HTTP", get_args(ClientName)),
         log_level=_check_level(log_level or env.get("SIDECAR_LOG") or tables.get("log", {}).get("level", "warn")),
         record_dir=record_dir,
         replay_dir=env.get("SIDECAR_REPLAY_DIR") or tables.get("replay", {}).get("dir"),

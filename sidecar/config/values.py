@@ -2,12 +2,15 @@
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
 from sidecar.catalogue.corrections import Correction
 from sidecar.core.http import ClientName
+
+LoopName = Literal["uvloop", "asyncio"]
+"""Event loops: the one in C, and Python's own."""
 
 REFRESH_URL = "https://models.dev/api.json"
 """The catalogue of models.dev (https://models.dev, read 2026-11)."""
@@ -57,6 +60,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     """The address from which the catalogue is refreshed."""
     cache_dir: str | None = None
     """The folder of the refreshed catalogue; None: it is kept in memory only."""
+    event_loop: LoopName = "uvloop"
+    """The loop to run in, if it is installed."""
     http_client: ClientName = "direct"
     """Who carries requests where there is a choice."""
     log_level: str = "warn"

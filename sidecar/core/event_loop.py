@@ -7,13 +7,57 @@ import asyncio
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from contextvars import copy_context
 from functools import partial
+from ipaddress import ip_address
+from typing import Any
 
 MAX_LOOKUPS = 256
 """How many host names may be looked up at once, each in a thread of its own."""
+
+
+def run(main: Callable[..., Awaitable[object]], *arguments: object, prefer_uvloop: bool) -> None:
+    """Run *main* with *arguments* in an event loop of its own, and return when it ends.
+
+    The loop is uvloop's where that is preferred and installed: it is in C, and takes half as long for an event.
+    """
+    import anyio
+
+    factory: Callable[[], asyncio.AbstractEventLoop] | None = None
+    if prefer_uvloop:
+        with suppress(ImportError):
+            factory = find_uvloop()
+    anyio.run(main, *arguments, backend_options={"loop_factory": factory})
+
+
+def find_uvloop() -> Callable[[], asyncio.AbstractEventLoop]:
+    """Return what makes a loop of uvloop's that looks up names in Python's own threads, as asyncio's does.
+
+    Its own threads are four, and are not ours to add to: see `allow_many_lookups`.
+
+    Raises: ImportError where it is not installed.
+    """
+    import socket
+
+    import uvloop
+
+    class Loop(uvloop.Loop):
+        async def getaddrinfo(self, host: Any, port: Any, **options: Any) -> Any:
+            look_up = partial(socket.getaddrinfo, host, port, **options)
+            # It asks for addresses too, each time that it connects to one.
+            return look_up() if _is_address(host) else await self.run_in_executor(None, look_up)
+
+    return Loop
+
+
+def _is_address(host: object) -> bool:
+    try:
+        ip_address(str(host))
+    except ValueError:
+        return False
+    return True
 
 
 def make_thread_caller() -> Callable[..., object]:

@@ -176,6 +176,9 @@ class Connection(asyncio.BufferedProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Take the end of the connection."""
+        if exc is None and self.reply is not None and not self.closed:
+            # So uvloop tells of TLS that just ends.
+            self.eof_received()
         self.closed = self._is_lost = True
         if self.reply is not None and not self.reply.complete:
             self._fail(exc if isinstance(exc, OSError) else CutReplyError())

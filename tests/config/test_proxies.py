@@ -1,4 +1,4 @@
-"""The HTTP client that the user chooses, and whether a proxy is configured."""
+"""The HTTP client and the event loop that the user chooses, and whether a proxy is configured."""
 
 import os
 import sys
@@ -15,6 +15,14 @@ def test_the_http_client_is_the_one_that_the_user_names() -> None:
     with pytest.raises(ConfigError) as caught:
         loader.load(env={"SIDECAR_HTTP": "curl"})
     assert str(caught.value) == "SIDECAR_HTTP must be one of direct, httpx2"
+
+
+def test_the_event_loop_is_the_one_that_the_user_names() -> None:
+    assert loader.load(env={"SIDECAR_LOOP": ""}).event_loop == "uvloop"
+    assert loader.load(env={"SIDECAR_LOOP": "asyncio"}).event_loop == "asyncio"
+    with pytest.raises(ConfigError) as caught:
+        loader.load(env={"SIDECAR_LOOP": "trio"})
+    assert str(caught.value) == "SIDECAR_LOOP must be one of uvloop, asyncio"
 
 
 @pytest.mark.parametrize(

@@ -29,12 +29,14 @@ def port_of(server: socket.socket) -> int:
 def resolving(monkeypatch: pytest.MonkeyPatch, *places: tuple[str, int]) -> None:
     """Have every name lead to *places*."""
     found = [(socket.AF_INET6 if ":" in host else socket.AF_INET, host, port) for host, port in places]
+    look_up = socket.getaddrinfo
 
-    async def getaddrinfo(*_: Any, **__: Any) -> list[Any]:
-        await asyncio.sleep(0)
-        return [(family, socket.SOCK_STREAM, 6, "", (host, port)) for family, host, port in found]
+    def getaddrinfo(host: str, *arguments: Any, **options: Any) -> list[Any]:
+        if not host.endswith(".example"):
+            return look_up(host, *arguments, **options)
+        return [(family, socket.SOCK_STREAM, 6, "", (address, port)) for family, address, port in found]
 
-    monkeypatch.setattr(type(asyncio.get_running_loop()), "getaddrinfo", getaddrinfo)
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
 
 
 async def test_an_address_is_used_as_it_is(server: socket.socket) -> None:

@@ -17,10 +17,14 @@ TALKATIVE = {
 """What makes the program, and the libraries that it uses, say all that they have to say."""
 
 
+KEPT = ("PATH", "SYSTEMROOT", "TEMP", "SIDECAR_HTTP", "SIDECAR_LOOP")
+"""What a process has of the user's environment. The last two run the tests over another client, or in another loop."""
+
+
 def environment(home: Path, **more: str) -> dict[str, str]:
     """Return an environment that shows nothing of the user's."""
     places = {f"XDG_{kind}_HOME": str(home / kind.lower()) for kind in ("CONFIG", "CACHE", "DATA", "STATE")}
-    kept = {name: os.environ[name] for name in ("PATH", "SYSTEMROOT", "TEMP", "SIDECAR_HTTP") if name in os.environ}
+    kept = {name: os.environ[name] for name in KEPT if name in os.environ}
     # One attempt unless a test is about more: most of them are about what the first one came to.
     own = {"HOME": str(home), "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "error", "SIDECAR_MAX_ATTEMPTS": "1"}
     return kept | places | own | TALKATIVE | more

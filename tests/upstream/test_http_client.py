@@ -20,6 +20,9 @@ from sidecar.upstream.http_client import HttpClient
 from tests.support import reply_scripts
 from tests.support.fake_provider import CLOSE, RESET, STALL, WAIT_SECONDS, Act, Pause, Provider, Repeat, Step
 from tests.support.listening_provider import ListeningProvider
+from tests.support.loops import anyio_backend
+
+__all__ = ["anyio_backend"]
 
 CANARY = "sk-CANARY-0123456789"
 AUTH = {"authorization": f"Bearer {CANARY}"}

@@ -22,9 +22,10 @@ from sidecar.upstream.http_client import HttpClient
 from tests.support import reply_scripts
 from tests.support.fake_provider import CLOSE, RESET, WAIT_SECONDS, Provider, Step
 from tests.support.listening_provider import ListeningProvider
+from tests.support.loops import anyio_backend
 from tests.upstream.test_http_client import CANARY, failure, get, http, listening, provider, whole
 
-__all__ = ["http", "listening", "provider"]
+__all__ = ["anyio_backend", "http", "listening", "provider"]
 
 # --- proxies ---------------------------------------------------------------------------------
 

@@ -1,6 +1,5 @@
 """HTTP replies that are wrong: what is no HTTP, what is compressed unasked, what closes as it is used again."""
 
-import asyncio
 import socket
 from typing import Any
 
@@ -10,9 +9,10 @@ from sidecar.core.http_bodies import read_error_body
 from sidecar.upstream.http_client import HttpClient
 from tests.support import reply_scripts
 from tests.support.fake_provider import CLOSE, Provider, Repeat, Step
+from tests.support.loops import anyio_backend
 from tests.upstream.test_http_client import AUTH, PATIENT, broken, failure, get, here, http, listening, provider, whole
 
-__all__ = ["http", "listening", "provider"]
+__all__ = ["anyio_backend", "http", "listening", "provider"]
 
 
 @pytest.mark.parametrize(
@@ -60,18 +60,19 @@ async def test_an_idle_connection_that_closes_as_it_is_used_is_replaced_once(
     assert len(provider.calls("/stale")) == 3
 
 
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
 async def test_a_connection_that_cannot_be_made_is_tried_once(
     http: HttpClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tries: list[Any] = []
-    loop = type(asyncio.get_running_loop())
-    connect = loop.sock_connect
+    connect = socket.socket.connect
 
-    async def counted(self: asyncio.AbstractEventLoop, made: socket.socket, place: Any) -> None:
-        tries.append(place)
-        await connect(self, made, place)
+    class Counting(socket.socket):
+        def connect(self, place: Any) -> None:
+            tries.append(place)
+            connect(self, place)
 
-    monkeypatch.setattr(loop, "sock_connect", counted)
+    monkeypatch.setattr(socket, "socket", Counting)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     assert (await failure(http, get(f"http://127.0.0.1:{port}/"))).body.reason == "refused"

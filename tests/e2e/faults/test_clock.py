@@ -54,7 +54,8 @@ class Clocks:
         (folder / "moved").mkdir()
         (folder / "moved" / "sitecustomize.py").write_text(MOVED, encoding="ascii")
         path = os.pathsep.join((str(folder / "moved"), str(ROOT)))
-        self.env = {"TEST_CLOCKS": str(self._file), "PYTHONPATH": path}
+        # uvloop asks the system by itself.
+        self.env = {"TEST_CLOCKS": str(self._file), "PYTHONPATH": path, "SIDECAR_LOOP": "asyncio"}
         self.set()
 
     def set(self, *, wall: float = 0, monotonic: float = 0) -> None:

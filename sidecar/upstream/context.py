@@ -80,7 +80,7 @@ class Upstream:
 
     async def load_credentials(self) -> None:
         """Load stored credentials and imported logins into `found`, unless they are up to date."""
-        if self.store.due:
+        if self.store.is_due:
             await self.single_flight.run_once("store", self._load_credentials)
         if self.found.credentials is not self.store.secrets:
             self.found = msgspec.structs.replace(self.found, credentials=self.store.secrets)
@@ -94,7 +94,7 @@ class Upstream:
         rows = provider_rows.read_providers()
         files = {name: row.auth.identity_files for name, row in rows.items() if row.auth.identity_files}
         identities = await anyio.to_thread.run_sync(find_existing, self.config.env, files)
-        logins = await anyio.to_thread.run_sync(imported.accounts, self.setup)
+        logins = await anyio.to_thread.run_sync(imported.find_accounts, self.setup)
         self.found = msgspec.structs.replace(self.found, identities=identities, logins=logins)
 
 

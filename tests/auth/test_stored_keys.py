@@ -73,7 +73,8 @@ def test_a_logout_lets_a_running_stream_end(services: Services, tmp_path: Path) 
         services.wait(lambda: bool(services.asked("POST *")), "the chat")
         assert authenticate(sidecar, "logout", "openai")["data"]["removed"] is True
         held.let_go()
-        assert sidecar.reply(chat)["success"]
+        reply = sidecar.reply(chat)
+        assert reply["success"], reply
 
 
 def test_the_request_goes_first_then_the_file_the_store_the_environment(  # F25

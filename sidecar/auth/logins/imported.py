@@ -1,6 +1,6 @@
-"""Logins that other programs of the user's have left in files: found, offered, and taken only when that is asked for.
+"""Imported logins: what other programs of the user's have left in files, offered, and taken when the user asks.
 
-Knows how such a file is read, which blocks, and whose login stands in it. Must not know providers, HTTP or the store.
+Knows how such a file is read, which blocks, and whose login it holds. Must not know HTTP or the store.
 """
 
 from collections.abc import Iterator, Mapping
@@ -21,22 +21,25 @@ from sidecar.providers.values import Provider
 
 MAX_FILE_BYTES = 1024 * 1024
 
+MAX_ACCOUNT_CHARS = 256
 
-class Found(msgspec.Struct, frozen=True):
+
+class ImportedLogin(msgspec.Struct, frozen=True):
     """One login, as a program has left it."""
 
     account: str | None
+    """Whose it is; None: the file does not say."""
     token: Secret
 
 
-def accounts(setup: Setup) -> dict[str, str | None]:
-    """Return the providers of which there is such a login, and whose it is, where its file says so. Blocks."""
+def find_accounts(setup: Setup) -> dict[str, str | None]:
+    """Return the providers for which there is such a login, and whose it is; blocks."""
     providers = list_providers(setup).values()
-    return {provider.id: found.account for provider in providers if (found := find(provider)) is not None}
+    return {provider.id: login.account for provider in providers if (login := find_login(provider)) is not None}
 
 
-def find(provider: Provider) -> Found | None:
-    """Return the login at the server that the user has *provider* at; the first file that has one wins. Blocks."""
+def find_login(provider: Provider) -> ImportedLogin | None:
+    """Return the login for the server at which the user has *provider*; the first file that has one wins; blocks."""
     row, login = provider.row, provider.row.auth.login
     if login is None or not login.import_files:
         return None
@@ -47,13 +50,13 @@ def find(provider: Provider) -> Found | None:
         # A login with a code says what is wrong.
         return None
     env = provider.setup.config.env
-    entries = (entry for template in login.import_files for entry in _entries(env, template))
+    entries = (entry for template in login.import_files for entry in _read_entries(env, template))
     # `github.com`, or with the app that has made it: `github.com:Iv1.0123456789abcdef`.
     ours = (entry for key, entry in entries if key.partition(":")[0].lower() == url_policy.get_host(server))
-    return next((found for entry in ours if (found := _found(login, entry)) is not None), None)
+    return next((found for entry in ours if (found := _read_login(login, entry)) is not None), None)
 
 
-def _found(login: DeviceLogin, entry: Any) -> Found | None:
+def _read_login(login: DeviceLogin, entry: Any) -> ImportedLogin | None:
     if not isinstance(entry, dict):
         return None
     token, account = entry.get(login.import_field), entry.get(login.import_account_field)
@@ -61,11 +64,12 @@ def _found(login: DeviceLogin, entry: Any) -> Found | None:
         known = parse_secret(token if isinstance(token, str) else "", "none", "token", "token")
     except SidecarError:
         return None
-    return Found(clean_text(account)[:256] or None if isinstance(account, str) else None, known)
+    name = clean_text(account)[:MAX_ACCOUNT_CHARS] if isinstance(account, str) else ""
+    return ImportedLogin(name or None, known)
 
 
-def _entries(env: Mapping[str, str], template: str) -> Iterator[tuple[str, Any]]:
-    """Yield what is in a file: nothing of one that is not there, is another user's, or makes no sense."""
+def _read_entries(env: Mapping[str, str], template: str) -> Iterator[tuple[str, Any]]:
+    """Yield what a file holds: nothing if it does not exist, is another user's, or makes no sense."""
     try:
         path = fill_path(env, template)
         if path is None or not path.is_file() or platforms.is_foreign(path.stat()):

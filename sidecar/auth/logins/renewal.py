@@ -9,7 +9,8 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 
 from sidecar.auth.logins import device_flow
-from sidecar.auth.logins.store import Secrets, Store, Stored
+from sidecar.auth.logins.store import Store
+from sidecar.auth.logins.stored import Secrets, Stored
 from sidecar.auth.scheme import Call
 from sidecar.core.errors import SidecarError
 from sidecar.core.secret import Secret

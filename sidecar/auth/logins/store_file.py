@@ -1,7 +1,6 @@
-"""The file of stored credentials: read with suspicion, written whole or not at all, open to nobody else.
+"""The file of stored credentials: checked before it is read, written whole or not at all, open to nobody else.
 
-Everything here blocks, and is called in a worker thread. Knows files and their owners. Must not
-know what a credential is.
+Everything here blocks; call it in a worker thread. Knows files and their owners. Must not know what a credential is.
 """
 
 import os
@@ -31,10 +30,11 @@ class Content(NamedTuple):
 
 
 Stamp = tuple[int, int, int] | None
+"""What changes when the file does; None when there is none."""
 
 
-def stamp(folder: Path) -> Stamp:
-    """Return what changes when the file does; None when there is none."""
+def read_stamp(folder: Path) -> Stamp:
+    """Return the stamp of the file in *folder*."""
     try:
         status = (folder / NAME).lstat()
     except OSError:
@@ -43,7 +43,7 @@ def stamp(folder: Path) -> Stamp:
 
 
 def read(folder: Path) -> Content:
-    """Return the content of the file, after taking it away from others who could read it.
+    """Return the content of the file, after closing it to others.
 
     Raises: RefusedError, OSError.
     """
@@ -59,7 +59,7 @@ def read(folder: Path) -> Content:
 
 
 def write(folder: Path, data: bytes) -> None:
-    """Put *data* in the place of the file, at once and for good. The lock is held.
+    """Replace the file by one with *data*, at once and for good. The lock is held.
 
     Raises: RefusedError, OSError.
     """
@@ -71,12 +71,12 @@ def write(folder: Path, data: bytes) -> None:
 
 
 def set_aside(folder: Path) -> None:
-    """Keep a file that cannot be read under another name. The lock is held."""
+    """Keep a file that makes no sense under another name. The lock is held."""
     (folder / NAME).replace(folder / f"{NAME}.corrupt-{int(time.time())}-{os.urandom(2).hex()}")
 
 
 def open_lock(folder: Path) -> IO[bytes]:
-    """Return the file of the lock, open; the folder is made if it is not there.
+    """Return the file of the lock, open; the folder is made if there is none.
 
     Raises: RefusedError, OSError.
     """
@@ -86,18 +86,19 @@ def open_lock(folder: Path) -> IO[bytes]:
 
 
 def _check_folder(folder: Path) -> bool:
-    return _closed(folder.lstat(), folder, folder.chmod, 0o700, stat.S_ISDIR)
+    return _close_to_others(folder.lstat(), folder, folder.chmod, 0o700, stat.S_ISDIR)
 
 
 def _check_file(file: IO[bytes]) -> bool:
     descriptor = file.fileno()
-    return _closed(os.fstat(descriptor), Path(file.name), lambda mode: os.fchmod(descriptor, mode), 0o600, stat.S_ISREG)
+    path = Path(file.name)
+    return _close_to_others(os.fstat(descriptor), path, lambda mode: os.fchmod(descriptor, mode), 0o600, stat.S_ISREG)
 
 
-def _closed(
+def _close_to_others(
     status: os.stat_result, path: Path, change: Callable[[int], None], mode: int, is_kind: Callable[[int], bool]
 ) -> bool:
-    """Return whether others could get at *path*, which they cannot any more.
+    """Close *path* to others, and return whether it was open to them.
 
     Raises: RefusedError when it is not the user's own, or not what it should be.
     """

@@ -1,6 +1,6 @@
-"""The system's keychain, where there is one that works; asked within a limit, for it may wait for its user.
+"""The system's keychain, where there is one that works; with a time limit, because it may wait for its user.
 
-Knows that a keychain is slow, absent, locked or stuck. Must not know what a credential is.
+Knows that a keychain may be slow, absent, locked or stuck. Must not know what a credential is.
 """
 
 import sys
@@ -14,10 +14,11 @@ from sidecar.core import platforms
 SERVICE = "sidecar"
 
 LIMIT_SECONDS = 3.0
-"""How long it is waited for. A locked one asks its user, and one without a screen for ever. As in gh 2.x."""
+"""How long one question may take. A locked keychain asks its user, and one without a screen never answers. As in
+gh 2.x."""
 
 MIN_PRIORITY = 1
-"""What the library recommends; those below are none, or a plain file no better than our own."""
+"""What the library recommends; backends below it are none, or a plain file no better than our own."""
 
 
 class UnusableError(Exception):
@@ -25,11 +26,11 @@ class UnusableError(Exception):
 
 
 class Keychain:
-    """The keychain. Whoever asks sees to it that one request is under way at a time."""
+    """The keychain. Whoever asks has one request under way at a time."""
 
     def __init__(self) -> None:
         self._busy = False
-        """Whether a thread is in there, be it that nobody waits for it any more."""
+        """Whether a thread is in there, even if nobody waits for it any more."""
 
     async def get(self, name: str) -> str | None:
         """Return the secret *name*, None when there is none.
@@ -40,7 +41,7 @@ class Keychain:
         return found
 
     async def set(self, name: str, secret: str) -> None:
-        """Keep *secret* under *name*, and see that it is kept: some take it and forget it.
+        """Keep *secret* under *name*, and check that it is kept: some backends take it and forget it.
 
         Raises: UnusableError.
         """
@@ -58,7 +59,7 @@ class Keychain:
 
     async def _ask(self, method: str, *arguments: str) -> Any:
         if self._busy:
-            # It hangs, or waits for its user, since the last time.
+            # The last question still hangs, or waits for the user.
             raise UnusableError
         try:
             with anyio.fail_after(LIMIT_SECONDS):
@@ -78,19 +79,19 @@ class Keychain:
             if backend.priority < MIN_PRIORITY:
                 raise UnusableError
             return getattr(backend, method)(SERVICE, *arguments)
-        except _failures() as error:
+        except _list_failures() as error:
             raise UnusableError from error
         finally:
             self._busy = False
 
 
-def _failures() -> tuple[type[Exception], ...]:
-    """Return what a keychain is known to fail with: the library's, the system's, D-Bus's, and wrong settings."""
-    loaded = [getattr(sys.modules[module], name) for module, name in _NAMED.items() if module in sys.modules]
+def _list_failures() -> tuple[type[Exception], ...]:
+    """Return what keychains are known to raise: the library's errors, the system's, D-Bus's, and wrong settings'."""
+    loaded = [getattr(sys.modules[module], name) for module, name in _LIBRARY_ERRORS.items() if module in sys.modules]
     return (ImportError, OSError, LookupError, RuntimeError, ValueError, AttributeError, TypeError, *loaded)
 
 
-_NAMED = {
+_LIBRARY_ERRORS = {
     "keyring.errors": "KeyringError",
     "secretstorage": "SecretStorageException",
     "jeepney": "DBusErrorResponse",

@@ -12,7 +12,7 @@ from anyio.to_thread import run_sync as to_thread
 from protocol.replies import Authentication, LoggedIn, Status
 from protocol.requests import Authenticate
 from sidecar.auth.logins import device_flow, imported
-from sidecar.auth.logins.store import Secrets, Stored
+from sidecar.auth.logins.stored import Secrets, Stored
 from sidecar.auth.status import describe_authorization
 from sidecar.core.errors import SidecarError, invalid_request
 from sidecar.core.request_state import RequestState
@@ -80,7 +80,7 @@ async def _store_key(up: Upstream, name: str, params: Authenticate) -> LoggedIn:
 async def _import_login(up: Upstream, provider: Provider, params: Authenticate) -> LoggedIn:
     if params.api_key is not None:
         raise invalid_request("Only one of `params.api_key` and `params.existing` can be stored.", "params.existing")
-    login = await to_thread(imported.find, provider, abandon_on_cancel=True)
+    login = await to_thread(imported.find_login, provider, abandon_on_cancel=True)
     if login is None:
         raise invalid_request(f"No other program has left a login for {provider.row.name}.", "params.existing")
     stored = Stored(

@@ -20,6 +20,7 @@ from sidecar.core.errors import SidecarError, clean_text
 from sidecar.core.http import HttpRequest, HttpTimeouts
 from sidecar.core.json_values import parse_json
 from sidecar.core.request_state import RequestState
+from sidecar.core.single_flight import SharedTask
 from sidecar.providers.values import Target
 from sidecar.upstream import replay
 from sidecar.upstream.caches import CachedModelList, ModelListKey
@@ -57,13 +58,35 @@ async def list_models(up: Upstream, target: Target, state: RequestState | None, 
     if cached and not refresh and time.monotonic() - cached.asked_at < FRESH_SECONDS:
         return msgspec.structs.replace(cached.completed, source="cache")
     try:
-        own = await _fetch_list(up, target, state)
+        return (await _fetch_once(up, target, state)).completed
     except SidecarError as error:
         if cached is None:
             raise
         stale = Warn(code="stale_list", message=f"The provider's list could not be fetched: {error.body.message}")
         return msgspec.structs.replace(cached.completed, source="stale", warnings=[stale])
-    return (await _complete_and_cache(up, target, own, time.monotonic())).completed
+
+
+async def _fetch_once(up: Upstream, target: Target, state: RequestState | None) -> CachedModelList:
+    """Return the provider's list. Requests that want it at the same time share one question."""
+    if state is None:
+        return await _fetch_and_cache(up, target, None)
+
+    async def fetch(task: SharedTask[CachedModelList]) -> CachedModelList:
+        shared = RequestState(state.action, state.provider)
+        shared.progress.provider = target.route.provider
+        task.report(shared.progress)
+        return await _fetch_and_cache(up, target, shared)
+
+    with up.single_flight.join(("models", _make_key(target)), fetch, keep_running=False) as task:
+        while not task.updates and not task.done:
+            await task.wait_for_update()
+        state.progress = task.updates[0]
+        return await task.wait()
+
+
+async def _fetch_and_cache(up: Upstream, target: Target, state: RequestState | None) -> CachedModelList:
+    own = await _fetch_list(up, target, state)
+    return await _complete_and_cache(up, target, own, time.monotonic())
 
 
 async def find_model(up: Upstream, target: Target) -> ModelInfo | None:

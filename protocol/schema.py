@@ -14,14 +14,17 @@ from typing import Any, Literal, NotRequired, TypedDict
 
 import msgspec
 
-from protocol.messages import FinishReason, Message, ToolCall, Usage
+from protocol.errors import ErrorCode
+from protocol.messages import FinishReason, Message, Part, ToolCall, Usage
 from protocol.replies import (
     PROTOCOL_VERSION,
     Attempt,
     Authentication,
+    Chunk,
     CredentialSource,
     Event,
     Failed,
+    LoginChunk,
     Method,
     ModelList,
     ReplyId,
@@ -219,6 +222,18 @@ OPEN_FIELDS: dict[tuple[str, str], Any] = {
 }
 """Fields that the structs leave open because the program builds their values as plain objects."""
 
+NAMED: dict[str, tuple[Any, str]] = {
+    "Id": (Id, "The id that a host gives a request."),
+    "ReplyId": (ReplyId, "The id of the request that a line belongs to; null if its line could not be read."),
+    "Role": (Message.__annotations__["role"], "Who speaks."),
+    "FinishReason": (FinishReason, "Why an answer ended."),
+    "ErrorCode": (ErrorCode, "What the host or the user can do about a failure."),
+    "Part": (Part, "A part of a message."),
+    "Chunk": (Chunk, "The `data` of a line of a chat's stream."),
+    "LoginChunk": (LoginChunk, "The `data` of a line of a login's stream."),
+}
+"""Types that recur and have no struct of their own: named, so that generators make one type of each."""
+
 # --- the document ----------------------------------------------------------------------------
 
 
@@ -227,19 +242,27 @@ def build() -> dict[str, Any]:
     requests = {f"{camel(action)}Request": _request(action, params) for action, params in PARAMS.items()}
     replies = {f"{camel(action)}Reply": _reply(action, data) for action, data in ANSWERS.items()}
     lines = {each.__name__: each for each in (Streamed, StreamedLogin, Failed, Event)} | replies
-    kinds = [*requests.values(), *lines.values(), *OPEN_FIELDS.values()]
+    kinds = [*requests.values(), *lines.values(), *(kind for kind, _ in NAMED.values()), *OPEN_FIELDS.values()]
     schemas, defs = msgspec.json.schema_components(kinds)
     for (struct, field), schema in zip(OPEN_FIELDS, schemas[-len(OPEN_FIELDS) :], strict=True):
         defs[struct]["properties"][field] |= schema
     _describe(defs)
-    defs["Request"] = _any_of("Any line that a host may send.", requests)
-    defs["Line"] = _any_of("Any line that the sidecar may write. Replies of unary actions differ in `data`.", lines)
+    named = dict(zip(NAMED, schemas[len(requests) + len(lines) :], strict=False))
+    defs = {name: _name_types(schema, named) for name, schema in defs.items()} | {
+        name: {"description": NAMED[name][1]} | {key: _name_types(each, named) for key, each in schema.items()}
+        for name, schema in named.items()
+    }
+    defs["Action"] = {"description": "What a request asks for.", "enum": sorted(PARAMS)}
+    defs["Request"] = _any_of("Request", "Any line that a host may send.", requests)
+    text = "Any line that the sidecar may write. Replies of unary actions differ in `data`."
+    defs["Line"] = _any_of("Line", text, lines)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$id": f"urn:sidecar:protocol:{PROTOCOL_VERSION}",
         "title": f"The sidecar's protocol, version {PROTOCOL_VERSION}",
         "description": "Generated from protocol/*.py by `make schema`. A host ignores fields that it does not know.",
         "anyOf": [{"$ref": "#/$defs/Request"}, {"$ref": "#/$defs/Line"}],
+        "x-actions": {action: _map_action(action) for action in PARAMS},
         "$defs": dict(sorted(defs.items())),
     }
 
@@ -275,8 +298,36 @@ def camel(action: str) -> str:
     return "".join(word.title() for word in action.split("_"))
 
 
-def _any_of(description: str, kinds: dict[str, Any]) -> dict[str, Any]:
-    return {"description": description, "anyOf": [{"$ref": f"#/$defs/{name}"} for name in kinds]}
+def _map_action(action: str) -> dict[str, str]:
+    """Return the definitions of *action*: its `params`, its chunks with the last one, and the `data` of its answer."""
+    mapped = {"params": f"#/$defs/{PARAMS[action].__name__}"}
+    if action in STREAMS:
+        is_login = action == "authenticate"
+        mapped["chunk"] = f"#/$defs/{'LoginChunk' if is_login else 'Chunk'}"
+        mapped["done"] = f"#/$defs/{'LoggedIn' if is_login else 'Done'}"
+    if action in ANSWERS:
+        mapped["answer"] = f"#/$defs/{ANSWERS[action].__name__}"
+    return mapped
+
+
+def _name_types(schema: Any, named: dict[str, Any]) -> Any:
+    """Return *schema* with references to the *named* types, and with nothing beside a reference."""
+    if isinstance(schema, list):
+        return [_name_types(each, named) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if "$ref" in schema:
+        # Generators make a second type of it otherwise. The definition has a description of its own.
+        return {"$ref": schema["$ref"]}
+    bare = {key: value for key, value in schema.items() if key not in ("description", "default")}
+    for name, own in named.items():
+        if bare == own:
+            return {"$ref": f"#/$defs/{name}"}
+    return {key: _name_types(value, named) for key, value in schema.items()}
+
+
+def _any_of(title: str, description: str, kinds: dict[str, Any]) -> dict[str, Any]:
+    return {"title": title, "description": description, "anyOf": [{"$ref": f"#/$defs/{name}"} for name in kinds]}
 
 
 def _describe(defs: dict[str, Any]) -> None:

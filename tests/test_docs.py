@@ -186,7 +186,7 @@ def test_the_contents_name_every_action() -> None:
 
 
 def test_every_chunk_has_its_section() -> None:
-    chunks = DEFS["Streamed"]["properties"]["data"]["discriminator"]["mapping"]
+    chunks = DEFS["Chunk"]["discriminator"]["mapping"]
     assert not sorted(set(chunks) - headings(PROTOCOL))
     assert set(table("chunk type")) == set(chunks)
 

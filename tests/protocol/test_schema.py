@@ -4,6 +4,7 @@ import importlib
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -186,3 +187,38 @@ def test_every_recorded_call_and_all_its_chunks_are_of_the_schema(case: fixtures
     for chunk in case.expected[:-1] if case.has_reply else ():
         line = {"id": 1, "success": True, "streaming": True, "seq": 0, "data": chunk}
         assert is_valid(line, "Streamed"), chunk
+
+
+def walk(schema: Any) -> Iterator[dict[str, Any]]:
+    """Yield every object in *schema*."""
+    if isinstance(schema, dict):
+        yield schema
+    for each in schema.values() if isinstance(schema, dict) else schema if isinstance(schema, list) else ():
+        yield from walk(each)
+
+
+def test_nothing_stands_beside_a_reference_and_every_reference_leads_somewhere() -> None:
+    references = [each for each in walk(DOCUMENT) if "$ref" in each]
+    assert len(references) > 100
+    assert all(len(each) == 1 and each["$ref"].removeprefix("#/$defs/") in DEFS for each in references)
+
+
+@pytest.mark.parametrize("name", ["Id", "ReplyId", "Chunk", "LoginChunk", "Part", "FinishReason", "ErrorCode", "Role"])
+def test_what_recurs_has_one_name(name: str) -> None:
+    own = {key: value for key, value in DEFS[name].items() if key != "description"}
+    assert {"$ref": f"#/$defs/{name}"} in list(walk(DOCUMENT))
+    same = [each for each in walk(DOCUMENT) if {k: v for k, v in each.items() if k != "description"} == own]
+    assert same == [DEFS[name]]
+
+
+def test_a_program_finds_the_types_of_each_action() -> None:
+    actions = DOCUMENT["x-actions"]
+    assert sorted(actions) == DEFS["Action"]["enum"] == sorted(PARAMS)
+    assert all(path.removeprefix("#/$defs/") in DEFS for each in actions.values() for path in each.values())
+    assert actions["stream_chat"] == {
+        "params": "#/$defs/Chat",
+        "chunk": "#/$defs/Chunk",
+        "done": "#/$defs/Done",
+    }
+    assert actions["authenticate"]["done"] == "#/$defs/LoggedIn"
+    assert (DEFS["Request"]["title"], DEFS["Line"]["title"]) == ("Request", "Line")

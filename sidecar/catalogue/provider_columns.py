@@ -89,13 +89,11 @@ class AuthColumns(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """How a provider authorizes, and where its credentials are."""
 
     scheme: str = "bearer"
-    """The module of `sidecar.auth.schemes` that makes headers of its credential. Default: `bearer`."""
+    """The scheme that makes headers of its credential, of `sidecar.auth.registry`. Default: `bearer`."""
     header: str = "authorization"
     """The header of a key. `authorization` is sent as `Bearer KEY`. Default: `authorization`."""
     signing_name: str = ""
     """The service that a signed request names, for the control plane too. Default: requests are not signed."""
-    renews: bool = False
-    """Its credentials expire or lead to an address: the scheme has `prepare` and `renew`. Default: false."""
     optional: bool = False
     """It can be used without a credential of ours. Default: false."""
     accepts_documents: bool = False

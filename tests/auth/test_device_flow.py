@@ -84,7 +84,7 @@ def test_a_token_that_no_header_can_carry_is_none(token: object) -> None:
     assert caught.value.body.code == "provider_error"
 
 
-def test_a_login_that_wears_off_comes_with_what_it_is_renewed_by() -> None:
+def test_a_login_that_expires_comes_with_its_refresh_token() -> None:
     found = device_flow.read_tokens({"access_token": "ghu_1", "refresh_token": "ghr_1", "expires_in": 28_800})
     assert (found.access.reveal(), found.renewal and found.renewal.reveal()) == ("ghu_1", "ghr_1")
     assert device_flow.compute_expiry(found, datetime(2026, 11, 20, tzinfo=UTC)) == "2026-11-20T08:00:00+00:00"

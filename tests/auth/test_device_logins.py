@@ -109,7 +109,7 @@ def test_a_code_that_the_provider_calls_expired_ends_the_login(  # F03
     assert not (tmp_path / "store").exists()
 
 
-def test_a_code_that_nobody_types_wears_off(services: Services, tmp_path: Path) -> None:  # F03
+def test_a_code_that_nobody_types_expires(services: Services, tmp_path: Path) -> None:  # F03
     github(services, PENDING, expires_in=1)
     with logged_off(services, tmp_path) as sidecar:
         failure = failed(sidecar)

@@ -1,4 +1,4 @@
-"""Credentials that wear off, are refused or taken back: renewed once for all who wait, and never in a storm."""
+"""Stored logins that expire, are refused or revoked: renewed once for all requests, and never in a storm."""
 
 import time
 from collections.abc import Callable
@@ -22,14 +22,14 @@ from tests.support.logins import (
     chats,
     codes,
     eventually,
+    expire_stored,
     github,
     log_in,
+    log_in_and_expire,
     logged_off,
     only_for,
     stored,
-    wear_off,
     with_life,
-    worn_off,
 )
 from tests.support.provider_rows import text_of
 
@@ -44,7 +44,7 @@ def session(**changed: object) -> Answer:
 # --- logins that end -----------------------------------------------------------------------------
 
 
-def test_a_login_that_was_taken_back_is_forgotten(services: Services, tmp_path: Path) -> None:  # F13
+def test_a_revoked_login_is_forgotten(services: Services, tmp_path: Path) -> None:  # F13
     github(services)
     services.answer(CHATS, REFUSED)
     services.answer(SESSIONS, document({"message": "Bad credentials"}, 401))
@@ -63,7 +63,7 @@ def test_a_login_that_was_taken_back_is_forgotten(services: Services, tmp_path: 
 
 
 def test_a_login_that_cannot_be_renewed_for_now_is_used_while_it_is_good(services: Services, tmp_path: Path) -> None:
-    worn_off(services, tmp_path)
+    log_in_and_expire(services, tmp_path)
     change(tmp_path, expires_at=(datetime.now(UTC) + timedelta(minutes=2)).isoformat(timespec="seconds"))
     services.answer(TOKENS, Answer(status=502))
     services.answer(CHATS, only_for(f"{TOKEN}-1"))
@@ -80,7 +80,7 @@ def refuses(token: str, then: Answer) -> Callable[[Seen], Answer]:
 
 def test_a_login_that_is_refused_before_its_time_is_renewed(services: Services, tmp_path: Path) -> None:  # F13, F14
     # As when the clock here is behind: by what is stored it is good for hours.
-    worn_off(services, tmp_path)
+    log_in_and_expire(services, tmp_path)
     change(tmp_path, expires_at="2999-01-01T00:00:00+00:00")
     services.answer(SESSIONS, refuses(f"{TOKEN}-1", session()))
     services.answer(TOKENS, with_life(28_800, 2))
@@ -122,7 +122,7 @@ def test_a_login_that_another_process_has_made_meanwhile_is_not_forgotten(
     assert stored(tmp_path)["copilot"]["secrets"]["value"] == f"{TOKEN}-new"
 
 
-def test_a_login_that_wears_off_within_a_stream_does_not_touch_it(services: Services, tmp_path: Path) -> None:  # F12
+def test_a_login_that_expires_during_a_stream_does_not_touch_it(services: Services, tmp_path: Path) -> None:  # F12
     held = Held(text_of("openai_chat"))
     github(services, with_life(28_800))
     services.answer("GET https://api.githubcopilot.com/*", document({"data": []}))
@@ -131,7 +131,7 @@ def test_a_login_that_wears_off_within_a_stream_does_not_touch_it(services: Serv
         log_in(sidecar)
         first = chats(sidecar, 1)
         services.wait(lambda: bool(services.asked(CHATS)), "the chat")
-        wear_off(tmp_path)
+        expire_stored(tmp_path)
         eventually(lambda: "2026-11-20T00" in authenticate(sidecar, "status")["data"]["expires_at"])
         services.answer(CHATS, only_for(f"{TOKEN}-2"))
         services.answer(TOKENS, with_life(28_800, 2))
@@ -142,7 +142,7 @@ def test_a_login_that_wears_off_within_a_stream_does_not_touch_it(services: Serv
 
 
 def test_a_login_that_cannot_be_renewed_asks_for_a_new_one(services: Services, tmp_path: Path) -> None:  # F13
-    worn_off(services, tmp_path)
+    log_in_and_expire(services, tmp_path)
     services.answer(TOKENS, document({"error": "bad_refresh_token", "error_description": "It was used."}))
     with logged_off(services, tmp_path) as sidecar:
         assert codes(sidecar, chats(sidecar, 5)) == ["auth_required"] * 5
@@ -153,7 +153,7 @@ def test_a_login_that_cannot_be_renewed_asks_for_a_new_one(services: Services, t
 
 
 def test_a_renewal_that_fails_for_now_is_tried_again_later(services: Services, tmp_path: Path) -> None:
-    worn_off(services, tmp_path)
+    log_in_and_expire(services, tmp_path)
     services.answer(TOKENS, Answer(status=502), with_life(28_800, 2))
     with logged_off(services, tmp_path) as sidecar:
         assert codes(sidecar, chats(sidecar, 1)) == ["provider_error"]

@@ -15,10 +15,10 @@ from tests.support.logins import (
     begin,
     chats,
     github,
+    log_in_and_expire,
     logged_off_process,
     stored,
     with_life,
-    worn_off,
 )
 from tests.support.process_probes import linux_only, listening, posix_only
 
@@ -48,7 +48,7 @@ def test_a_login_opens_no_port_starts_no_program_and_writes_nothing_else(service
 
 
 def test_two_processes_renew_a_login_once(services: Services, tmp_path: Path) -> None:  # F18
-    worn_off(services, tmp_path, logged_off_process)
+    log_in_and_expire(services, tmp_path, logged_off_process)
     held = Held(with_life(28_800, 2))
     services.answer(TOKENS, held)
     with logged_off_process(services, tmp_path) as one, logged_off_process(services, tmp_path) as two:

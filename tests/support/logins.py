@@ -238,7 +238,7 @@ def codes(sidecar: Program, ids: list[object]) -> list[str | None]:
 
 
 def with_life(seconds: int, number: int = 1) -> Answer:
-    """Return a grant that wears off."""
+    """Return a grant that expires."""
     return document(
         {
             "access_token": f"{TOKEN}-{number}",
@@ -249,8 +249,8 @@ def with_life(seconds: int, number: int = 1) -> Answer:
     )
 
 
-def wear_off(folder: Path) -> None:
-    """Make the stored login an old one."""
+def expire_stored(folder: Path) -> None:
+    """Let the stored login expire."""
     file = folder / "store" / "credentials.json"
     document = json.loads(file.read_bytes())
     entry = document["entries"]["copilot"]
@@ -267,17 +267,17 @@ def change(folder: Path, **changed: str) -> None:
     file.write_bytes(json.dumps(document).encode())
 
 
-def worn_off(
+def log_in_and_expire(
     services: Services,
     folder: Path,
     log_off: "Callable[[Services, Path], AbstractContextManager[Program]]" = logged_off,
 ) -> None:
-    """Log in, and let time pass."""
+    """Log in, and let the login expire."""
     github(services, with_life(28_800))
     with log_off(services, folder) as sidecar:
         assert log_in(sidecar)["expires_at"] is not None
         assert authenticate(sidecar, "status")["data"]["expires_at"] is not None
-    wear_off(folder)
+    expire_stored(folder)
     services.forget()
     services.answer(CHATS, only_for(f"{TOKEN}-2"))
     services.answer("GET https://api.githubcopilot.com/*", document({"data": []}))

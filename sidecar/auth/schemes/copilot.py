@@ -59,7 +59,7 @@ async def make_headers(call: Call) -> Authorized:
 async def renew(call: Call, error: SidecarError) -> Target | None:  # noqa: ARG001 - what a scheme offers
     """Return the target with a session after a refusal; None when that would not help.
 
-    Raises: SidecarError as the exchange does, `auth_required` when a stored login has been taken back.
+    Raises: SidecarError as the exchange does, `auth_required` when a stored login has been revoked.
     """
     if call.target.credential is None:
         return None

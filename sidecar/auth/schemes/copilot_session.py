@@ -49,7 +49,7 @@ class Session(msgspec.Struct, frozen=True):
 async def mint(call: Call) -> Minted[Session]:
     """Return a new session for the call's GitHub token.
 
-    Raises: SidecarError as the API refuses; `auth_required` when a stored login has been taken back.
+    Raises: SidecarError as the API refuses; `auth_required` when a stored login has been revoked.
     """
     try:
         answer = await call.exchange(_make_question(call))

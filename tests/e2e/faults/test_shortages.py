@@ -23,13 +23,13 @@ from tests.support.logins import (
     file_of,
     key_of_chat,
     log_in,
+    log_in_and_expire,
     logged_off_process,
     seed,
     status,
     stored,
     warnings,
     with_life,
-    worn_off,
 )
 from tests.support.process import ROOT, Sidecar, environment, text
 from tests.support.reply_scripts import ANTHROPIC
@@ -99,7 +99,7 @@ def test_a_logout_on_a_full_disk_says_that_it_failed(services: Services, tmp_pat
 
 
 def test_a_login_that_is_renewed_on_a_full_disk_is_not_lost(services: Services, tmp_path: Path) -> None:  # C13
-    worn_off(services, tmp_path, logged_off_process)
+    log_in_and_expire(services, tmp_path, logged_off_process)
     before = pad(tmp_path)
     # What it is renewed for is good for one renewal.
     services.answer(TOKENS, with_life(28_800, 2))

@@ -29,4 +29,4 @@ def test_the_first_chat_holds_nobody_up(sidecar: Sidecar, provider: Provider) ->
     while not any(line.terminal for line in sidecar.lines_of(request_id)):
         waits.append(sidecar.ping())
     assert max(waits) <= 0.1
-    assert len(waits) > 5
+    assert len(waits) > 2

@@ -16,7 +16,7 @@ from tests.support.listening_services import ListeningServices
 from tests.support.process import ROOT, environment
 from tests.support.provider_rows import ROWS, TOOLS, case_of, every_key, every_setting, reply_of, text_of
 
-LISTS = json.loads((ROOT / "tests/e2e/lists.json").read_text(encoding="utf-8"))
+LISTS = json.loads((ROOT / "tests/upstream/lists.json").read_text(encoding="utf-8"))
 CHEAP = "claude-haiku-9"
 ASKED = [name for name, row in ROWS.items() if not row.models.are_deployments]
 

@@ -140,6 +140,7 @@ ONE_MODULE_FOR: dict[str, tuple[str, ...]] = {
         "sidecar/http/connection.py",
         "sidecar/http/dial.py",
         "sidecar/http/pool.py",
+        "sidecar/http/turns.py",
     ),
     "uvloop": ("sidecar/core/event_loop.py",),
     "threading": ("sidecar/core/event_loop.py", "sidecar/server/stdio.py"),

@@ -11,9 +11,13 @@ from typing import cast
 
 from sidecar.http.message import CutReplyError, IdleError, MalformedReplyError, UnwrittenError
 from sidecar.http.reply_parser import ReplyParser
+from sidecar.http.turns import Turns
 
 READ_BYTES = 16 * 1024
-"""What is read at once: no connection has more than this of one turn of the event loop."""
+"""The most that is read at once."""
+
+LARGE_BYTES = 4 * 1024
+"""A piece of this size waits for its turn: it comes of a server that is faster than we are."""
 
 UNREAD_BYTES = 32 * 1024
 """What may wait for a reader that is slow; the server's own window closes soon after."""
@@ -32,13 +36,14 @@ Failure = OSError | CutReplyError | MalformedReplyError | IdleError | UnwrittenE
 class Connection(asyncio.BufferedProtocol):
     """One connection. `begin`, then wait for `arrival` and look at the reply; `end` once it is read, or left."""
 
-    def __init__(self, buffer: memoryview, hang_up: Callable[[], None]) -> None:
-        """Read into *buffer*, which nobody else uses while this connection's turn lasts.
+    def __init__(self, buffer: memoryview, turns: Turns, hang_up: Callable[[], None]) -> None:
+        """Read into *buffer*, which nobody else uses while a read lasts; *turns* share out the loop's time.
 
         *hang_up* ends what goes over the socket at once; the loop closes it in its next turn, which may be a while off.
         """
         self._loop = asyncio.get_running_loop()
         self._buffer = buffer
+        self._turns = turns
         self._hang_up = hang_up
         self._transport: asyncio.Transport
         self._waiter: asyncio.Future[None] | None = None
@@ -153,9 +158,12 @@ class Connection(asyncio.BufferedProtocol):
             return
         if reply.parts:
             self._unread_bytes += nbytes
-            if self._unread_bytes > UNREAD_BYTES and self._is_reading:
+            has_turn = nbytes < LARGE_BYTES or self._turns.take(nbytes, self._wake)
+            if self._is_reading and (not has_turn or self._unread_bytes > UNREAD_BYTES):
                 self._is_reading = False
                 self._transport.pause_reading()
+            if not has_turn:
+                return
         elif not reply.complete and (reply.head is None or self._idle_seconds is not None):
             # A part of a head, or of the size of a chunk: nothing to look at.
             return

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Self
 
 import anyio
+import anyio.lowlevel
 import anyio.to_thread
 
 from sidecar.core import event_loop, platforms, url_policy
@@ -18,6 +19,11 @@ from sidecar.http.exchange import Exchange, Reply
 from sidecar.http.message import CutReplyError, ReplyHead, Target, UnsendableError, encode_head
 from sidecar.http.pool import Origin, Pool
 from sidecar.http.reply_parser import ReplyParser
+from sidecar.http.turns import Turns
+
+CANCELLABLE_EVERY = 8
+"""After so many pieces a body looks whether its reader is cancelled. anyio cancels nobody who is about to be woken,
+which the reader of a server that never pauses always is."""
 
 
 class Direct:
@@ -29,6 +35,7 @@ class Direct:
         self._has_looked_up = False
         self._context: ssl.SSLContext | None = None
         self._making = anyio.Lock()
+        self._turns = Turns()
         # A read and what is made of it are one step of the loop, so that one buffer does for all connections;
         # on Windows the system writes into it in its own time.
         self._buffer = None if platforms.WINDOWS else memoryview(bytearray(READ_BYTES))
@@ -86,7 +93,7 @@ class Direct:
                 made.close()
                 raise failures.link_local()
             with anyio.fail_after(exchange.timeouts.connect):
-                connection = partial(Connection, self._read_buffer(), partial(dial.hang_up, made))
+                connection = partial(Connection, self._read_buffer(), self._turns, partial(dial.hang_up, made))
                 return await dial.attach(made, connection, context, target.host)
         except TimeoutError:
             raise failures.unreached() from None
@@ -133,17 +140,21 @@ async def _head(connection: Connection, reply: ReplyParser) -> ReplyHead:
 class Body:
     """The body of one reply, as it comes: an iterator with no generator below it, which each event would pay for."""
 
-    __slots__ = ("_connection", "_reply")
+    __slots__ = ("_connection", "_pieces", "_reply")
 
     def __init__(self, connection: Connection, reply: ReplyParser) -> None:
         self._connection = connection
         self._reply = reply
+        self._pieces = 0
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> bytes:
         connection, reply = self._connection, self._reply
+        self._pieces += 1
+        if self._pieces % CANCELLABLE_EVERY == 0:
+            await anyio.lowlevel.checkpoint_if_cancelled()
         parts = reply.parts
         while not parts:
             if reply.complete:

@@ -6,6 +6,7 @@ Knows when the process ends: at the end of input, after `shutdown` or a signal, 
 import gc
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable, Sequence
 
@@ -45,6 +46,10 @@ hold, and each scan stops all of them for 0.2 s."""
 STUCK_SECONDS = 2.0
 """How long after a signal, or the end of the parent, a process whose loop does not turn is ended all the same."""
 
+SWITCH_SECONDS = 0.001
+"""How long a thread may wait for the interpreter: by Python's own figure, 5 ms, the one that reads stdin waits as long
+beside fast streams."""
+
 LAST_WRITE_SECONDS = 0.02
 """How long a second signal waits for a running write."""
 
@@ -58,6 +63,7 @@ async def serve(
     """
     exit_code = 2 if mistakes else 0
     gc.set_threshold(*GC_THRESHOLDS)
+    sys.setswitchinterval(SWITCH_SECONDS)
     output = stdio.Output(descriptors.stdout)
     write_queue = WriteQueue(output.write, event_loop.call_soon, time.monotonic)
     finished = anyio.Event()

@@ -120,10 +120,11 @@ class Lane:
         if not self.closed:
             lines = encode_line(line)
             self.closed = True
+            is_alone = not self._segments
             self._segments.append(_Segment(lines, None))
             self.queued_bytes += len(lines)
             self._queue.queued_bytes += len(lines)
-            self._queue.schedule(self)
+            self._queue.schedule(self, first=is_alone and len(lines) <= SEGMENT_BYTES)
 
     def drop(self) -> None:
         """Discard the chunks that still wait, and those that are sent later. A closed lane keeps its lines."""
@@ -207,6 +208,8 @@ class WriteQueue:
         self._clock = clock
         self._quiet_since = 0.0
         self._scheduled: deque[Lane] = deque()
+        self._first: deque[Lane] = deque()
+        """Lanes with nothing but a short last line: a ping's answer or a cancelled stream's end waits for no stream."""
         self.queued_bytes = 0
         """What all lanes hold."""
         self._writing = False
@@ -230,12 +233,12 @@ class WriteQueue:
         """How much one lane may hold now."""
         return min(LANE_BYTES, TOTAL_BYTES // max(1, len(self._scheduled)))
 
-    def schedule(self, lane: Lane) -> None:
-        """Give *lane*, which has lines to write, a turn after those that wait already."""
+    def schedule(self, lane: Lane, *, first: bool = False) -> None:
+        """Give *lane*, which has lines to write, a turn after those that wait already; *first*: before any stream's."""
         if not lane.is_scheduled:
             lane.is_scheduled = True
-            self._scheduled.append(lane)
-            if len(self._scheduled) > MAX_LANES:
+            (self._first if first else self._scheduled).append(lane)
+            if len(self._first) + len(self._scheduled) > MAX_LANES:
                 self.reader_gone.set()
         if self._writing:
             return
@@ -261,7 +264,7 @@ class WriteQueue:
 
     def _write_batches(self) -> None:
         self._writing = True
-        while self._scheduled and not self.reader_gone.is_set():
+        while (self._first or self._scheduled) and not self.reader_gone.is_set():
             try:
                 ok = self._write(self._next_batch(), self._continue)
             except (MemoryError, OSError, RuntimeError, ValueError) as error:
@@ -282,8 +285,8 @@ class WriteQueue:
     def _next_batch(self) -> bytes:
         batch: list[bytearray] = []
         size_bytes = 0
-        while self._scheduled and size_bytes < BATCH_BYTES:
-            lane = self._scheduled.popleft()
+        while (self._first or self._scheduled) and size_bytes < BATCH_BYTES:
+            lane = (self._first or self._scheduled).popleft()
             lines = lane.take_segment()
             batch.append(lines)
             size_bytes += len(lines)

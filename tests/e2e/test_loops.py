@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ from tests.support import process_probes
 from tests.support.environment import ROOT, environment
 from tests.support.fake_provider import Provider
 from tests.support.process import Sidecar, text
+from tests.support.raw_servers import listening
 from tests.support.reply_scripts import ANTHROPIC
 from tests.support.stalling_providers import lively
 
@@ -55,6 +57,25 @@ def test_a_chat_is_cancelled(sidecar: Sidecar, provider: Provider) -> None:
     sidecar.send("cancel", {"id": request_id})
     assert sidecar.reply(request_id)["error"]["code"] == "cancelled"
     provider.closed(provider.call("m"))
+
+
+def test_a_chat_that_never_pauses_is_cancelled(sidecar: Sidecar) -> None:
+    """Ours: anyio cancels nobody who is about to be woken, which its reader always is."""
+    events = ANTHROPIC.text("x") * 500
+    many = (b"%x\r\n%b\r\n" % (len(events), events)) * 200
+
+    def answer(connection: socket.socket) -> None:
+        connection.recv(65536)
+        connection.sendall(b"".join(step for step in ANTHROPIC.begun("x") if isinstance(step, bytes)))
+        while True:
+            connection.sendall(many)
+
+    with listening(answer) as listener:
+        params = sidecar.params("m", base_url=f"http://127.0.0.1:{listener.port}")
+        request_id = sidecar.send("stream_chat", params, provider="anthropic")
+        sidecar.chunk(request_id, 1)
+        sidecar.send("cancel", {"id": request_id})
+        assert sidecar.reply(request_id)["error"]["code"] == "cancelled"
 
 
 def test_the_end_of_input_is_the_end(sidecar: Sidecar, provider: Provider) -> None:

@@ -105,6 +105,21 @@ async def test_a_write_that_does_not_end_holds_back_what_comes_alone(writer: Wri
     assert [line["seq"] for line in writer.lines] == [0, 1]
 
 
+async def test_a_short_answer_waits_for_no_stream_and_answers_keep_their_order(writer: Writer) -> None:
+    streams = [writer.queue.open_lane(number) for number in range(3)]
+    for lane in streams:
+        send(lane, "x" * write_queue.SEGMENT_BYTES, "y")
+    long_answer = writer.queue.open_lane("long")
+    long_answer.close(Reply("long", True, {"text": "x" * write_queue.SEGMENT_BYTES}))
+    for name in ("a", "b"):
+        writer.queue.open_lane(name).close(Reply(name, True, {}))
+    streams[0].close(Reply(0, True, {}))
+    streams[1].drop()
+    streams[1].close(Reply(1, True, {}))
+    writer.run()
+    assert [line["id"] for line in writer.lines] == ["a", "b", 1, 0, 0, 2, 2, "long", 0]
+
+
 async def test_lanes_are_served_in_turn(writer: Writer) -> None:
     first, second = writer.queue.open_lane(1), writer.queue.open_lane(2)
     for _ in range(3):

@@ -1,0 +1,44 @@
+"""Turns of the event loop, shared out among streams that come faster than they can be read.
+
+Without it one turn takes as long as all that has come meanwhile takes to be read, by everybody, and a line of the
+host waits for several of them. Must not know connections.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+
+TURN_BYTES = 32 * 1024
+"""How much of large pieces is read in one turn of the loop. What is on top waits for the next."""
+
+
+class Turns:
+    """Whose reader is woken in this turn, and whose in a later one."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._left_bytes = TURN_BYTES
+        self._is_counting = False
+        self._waiting: deque[tuple[int, Callable[[], None]]] = deque()
+
+    def take(self, size_bytes: int, later: Callable[[], None]) -> bool:
+        """Return whether so many bytes may be read now; else *later* is called when they may."""
+        if not self._is_counting:
+            self._is_counting = True
+            self._loop.call_soon(self._begin)
+        if self._waiting or self._left_bytes <= 0:
+            self._waiting.append((size_bytes, later))
+            return False
+        self._left_bytes -= size_bytes
+        return True
+
+    def _begin(self) -> None:
+        """Begin another turn."""
+        self._left_bytes = TURN_BYTES
+        self._is_counting = bool(self._waiting)
+        if self._is_counting:
+            self._loop.call_soon(self._begin)
+        while self._waiting and self._left_bytes > 0:
+            size_bytes, later = self._waiting.popleft()
+            self._left_bytes -= size_bytes
+            later()

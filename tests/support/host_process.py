@@ -24,7 +24,7 @@ import os, select, sidecar.core.platforms as platforms
 def wait():
     select.select([os.pidfd_open(platforms.PARENT_PID)], [], [])
     return True
-platforms.parent = lambda: platforms.Parent(lambda: False, wait)
+platforms.find_parent = lambda: platforms.Parent(lambda: False, wait)
 """
 """What kqueue and Windows do, by what Linux has of the kind."""
 

@@ -1,11 +1,13 @@
 """The lines that a host may write: one JSON object per line, with the `action` that it requests."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import msgspec
 
 from protocol.errors import ResumeMethod
-from protocol.messages import Message, Name, PlainText, Tool, Usage
+from protocol.messages import Message, Name, Usage
+from protocol.options import Options
+from protocol.values import Id, Model, Provider, Secret, Text, TimeoutMs, Url
 
 ACTIONS = (
     "initialize",
@@ -22,25 +24,6 @@ ACTIONS = (
     "cancel",
     "shutdown",
 )
-
-MAX_TIMEOUT_MS = 86_400_000
-"""The longest `timeout`: a day."""
-
-Id = (
-    Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
-    | Annotated[str, msgspec.Meta(max_length=128, pattern=r"^[^\x00]*(?!\n)$")]
-)
-TimeoutMs = Annotated[int, msgspec.Meta(ge=1, le=MAX_TIMEOUT_MS)]
-Model = Annotated[str, msgspec.Meta(min_length=1, max_length=256, pattern=r"^[\x20-\x7e]+(?!\n)$")]
-Provider = Annotated[str, msgspec.Meta(min_length=1, max_length=64, pattern=r"^[\x21-\x7e]+(?!\n)$")]
-Secret = Annotated[str, msgspec.Meta(max_length=16384)]
-Url = Annotated[str, msgspec.Meta(max_length=2048)]
-Text = str
-Usd = (
-    Annotated[str, msgspec.Meta(pattern=r"^[0-9]{1,9}(\.[0-9]{1,12})?(?!\n)$")]
-    | Annotated[float, msgspec.Meta(ge=0, le=1e9)]
-)
-"""US dollars, as a decimal string or a number."""
 
 
 class Envelope(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -134,77 +117,6 @@ class Authenticate(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     """For `login`: the key to store. For `validate`: the key to test, which is not stored."""
     existing: bool = False
     """For `login`: store the login that another program has left, if `logins` offers `existing`."""
-
-
-class NamedTool(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Force the tool with this name."""
-
-    name: Name
-
-
-class ResponseFormat(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
-    """The format of the answer's text. `schema` applies to `json_schema`."""
-
-    type: Literal["text", "json", "json_schema"]
-    schema: dict[str, Any] | None = None
-    name: Annotated[str, msgspec.Meta(pattern=r"^[a-zA-Z0-9_-]{1,64}(?!\n)$")] = "answer"
-    strict: bool | None = None
-
-
-class ReasoningOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
-    """How much to reason. `include`: false asks for no readable reasoning."""
-
-    effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None = None
-    budget_tokens: Annotated[int, msgspec.Meta(ge=0, le=10_000_000)] | None = None
-    include: bool | None = None
-
-
-class Timeouts(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
-    """The timeouts of the phases, in milliseconds. An absent one keeps its default."""
-
-    connect_ms: TimeoutMs | None = None
-    first_byte_ms: TimeoutMs | None = None
-    idle_ms: TimeoutMs | None = None
-    progress_ms: TimeoutMs | None = None
-    """The longest time without content, whatever else the provider sends to show that it is alive."""
-    total_ms: TimeoutMs | None = None
-    """Limits the whole request, like its `timeout`; the shorter of the two applies."""
-
-
-class Retry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
-    """How often to ask the same model in all; 1 never retries."""
-
-    max_attempts: Annotated[int, msgspec.Meta(ge=1, le=5)] | None = None
-
-
-class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
-    """How to answer. If a model is known to refuse an option, the sidecar leaves it out, with a warning in `start`."""
-
-    max_tokens: Annotated[int, msgspec.Meta(ge=1, le=100_000_000)] | None = None
-    temperature: Annotated[float, msgspec.Meta(ge=0, le=2)] | None = None
-    top_p: Annotated[float, msgspec.Meta(ge=0, le=1)] | None = None
-    stop: Text | list[Text] | None = None
-    seed: Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)] | None = None
-    tools: list[Tool] = []
-    tool_choice: Literal["auto", "none", "required"] | NamedTool | None = None
-    parallel_tool_calls: bool | None = None
-    response_format: ResponseFormat | None = None
-    reasoning: ReasoningOptions | None = None
-    cache: Literal["auto", "off"] | None = None
-    wire: PlainText | None = None
-    timeouts: Timeouts | None = None
-    retry: Retry | None = None
-    fallbacks: Annotated[list[Model], msgspec.Meta(max_length=8)] | Name = []
-    """The models to ask next, each naming its provider, when the one before is down or unknown and nothing was
-    delivered; or the name of such a list in `[chains]` of the configuration."""
-    token_limit: Annotated[int, msgspec.Meta(ge=1, le=100_000_000)] | None = None
-    """Output tokens after which the sidecar itself ends the answer."""
-    budget_usd: Usd | None = None
-    """US dollars, prompt included, at which the sidecar ends the answer. A prompt that alone costs more is refused."""
-    priority: Literal["interactive", "background"] = "interactive"
-    """The queue to wait in when a provider's limits make requests wait."""
-    provider_options: dict[str, Any] = {}
-    """Merged into the provider's request body, key by key at the top level, and sent unchanged."""
 
 
 class Chat(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -10,207 +10,27 @@ import json
 import sys
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal, NotRequired, TypedDict
+from typing import Any, Literal
 
 import msgspec
 
 from protocol.errors import ErrorCode
-from protocol.messages import FinishReason, Message, Part, ToolCall, Usage
+from protocol.messages import FinishReason, Message, Part, Usage
 from protocol.replies import (
     PROTOCOL_VERSION,
-    Attempt,
-    Authentication,
     Chunk,
-    CredentialSource,
     Event,
     Failed,
     LoginChunk,
-    Method,
-    ModelList,
     ReplyId,
     Streamed,
     StreamedLogin,
-    Structured,
-    Timings,
-    UsageTable,
-    Warn,
 )
-from protocol.requests import PARAMS, Id, Provider, TimeoutMs
+from protocol.requests import PARAMS
+from protocol.results import ANSWERS, Cost
+from protocol.values import Id, Provider, TimeoutMs
 
 PATH = Path(__file__).parent / "schema.json"
-
-# --- results that the sidecar builds as plain objects ------------------------------------------------
-
-
-class LineLimits(TypedDict):
-    """Limits that a host must observe."""
-
-    max_line_bytes: int
-    """The longest request line, in bytes."""
-    max_reply_line_bytes: int | None
-    """The longest reply line, in bytes, as the host has asked; null: there is no limit."""
-
-
-class Initialized(TypedDict):
-    """The result of `initialize`: what this sidecar is and supports."""
-
-    protocol_version: int
-    name: str
-    version: str
-    """The version of the program, which says nothing about the protocol."""
-    actions: list[str]
-    providers: list[str]
-    wires: list[str]
-    """The values of `options.wire`."""
-    events: list[str]
-    """The values of `initialize.events`."""
-    limits: LineLimits
-
-
-class Pong(TypedDict):
-    """The result of `ping`."""
-
-    pong: Literal[True]
-    in_flight: int
-    """The number of open requests."""
-
-
-class GateInfo(TypedDict):
-    """The gate of one credential whose requests are held up."""
-
-    state: Literal["limited", "open", "half_open"]
-    """`limited`: the provider asked to wait, or only a few requests may go through after that. `open`: the provider has
-    been failing, and a request that has a fallback goes there. `half_open`: one request may try the provider again."""
-    active: int
-    """Requests in progress."""
-    queued: int
-    """Requests that wait."""
-    retry_after_ms: NotRequired[int]
-    """How much longer the provider has asked to wait."""
-
-
-class ProviderInfo(TypedDict):
-    """A provider, and where its credential would come from; never the credential itself."""
-
-    id: str
-    name: str
-    wire: str
-    """The provider's usual wire. `from_model`: the model's name begins with the wire."""
-    ready: bool
-    """Whether the sidecar could send a chat now, as far as it can tell without asking the provider."""
-    auth: str
-    """The authorization scheme; `none`: nothing is needed."""
-    method: Method | None
-    """How a chat would be authorized now; null if there is no credential, or none is needed."""
-    credential_source: CredentialSource | None
-    """Where the sidecar found the credential; null if there is none."""
-    logins: list[Literal["api_key", "device", "existing"]]
-    """What a login accepts."""
-    env: list[str]
-    """The environment variables that may hold a key or an access token; the first one that is set wins."""
-    identity_env: list[list[str]]
-    """Environment variables that together name a machine identity; one list that is set whole is enough."""
-    built_in: bool
-    """False for a provider that only the configuration defines."""
-    problem: NotRequired[str]
-    """Why the credential that was found cannot be used."""
-    gates: NotRequired[list[GateInfo]]
-    """One entry for each credential whose requests are held up now."""
-
-
-class ProviderList(TypedDict):
-    """The result of `list_providers`."""
-
-    providers: list[ProviderInfo]
-
-
-class Cancelled(TypedDict):
-    """The result of `cancel`."""
-
-    found: bool
-    """False if no request with that id was open; its terminal line is already written."""
-
-
-class ShuttingDown(TypedDict):
-    """The answer to `shutdown`."""
-
-    shutting_down: Literal[True]
-
-
-class Cost(TypedDict):
-    """The cost of an answer."""
-
-    usd: str | None
-    """US dollars as a decimal string; null if unknown, and then `reason` says why."""
-    parts: NotRequired[dict[str, str]]
-    """The parts of `usd`, by kind of token: US dollars as decimal strings."""
-    source: NotRequired[Literal["catalogue", "configuration", "models.dev", "provider", "estimate"]]
-    """Who states the cost: the catalogue, the user's prices, refreshed prices, the provider's response, or prices and
-    the sidecar's own count of tokens."""
-    priced_at: NotRequired[str | None]
-    """The time whose prices apply, ISO 8601 in UTC; null if the provider states the cost."""
-    reason: NotRequired[str]
-    """Why `usd` is null."""
-    credits: NotRequired[str]
-    """The same cost in the provider's own credits, as a decimal string, if it bills in credits."""
-
-
-class TokenCount(TypedDict):
-    """The result of `count_tokens`."""
-
-    tokens: int
-    exact: bool
-    """Whether `tokens` is what the provider counts or, for a `text`, what the text has."""
-    method: Literal["provider", "vocabulary", "estimate", "bytes"]
-    """What counted: the provider, the model's own vocabulary, a similar one times a factor, or the size in bytes."""
-    basis: NotRequired[str]
-    """The vocabulary and the factor, for people; absent if the provider counted everything."""
-    error_band_pct: NotRequired[int]
-    """How far off `tokens` may be, in percent, up or down; absent if `exact` is true."""
-    cached: NotRequired[Literal[True]]
-    """The provider has counted the same prompt before and was not asked again."""
-    warnings: list[Warn]
-
-
-class Answer(TypedDict):
-    """The result of `generate`: the fields of `done`, with text, reasoning and tool calls taken from the message."""
-
-    content: str
-    """All text."""
-    reasoning: str
-    """All readable reasoning; empty if there is none."""
-    tool_calls: list[ToolCall]
-    finish_reason: FinishReason
-    provider_finish_reason: str | None
-    usage: Usage | None
-    cost: Cost
-    message: Message
-    provider: str
-    model: str
-    request_id: str | None
-    attempts: list[Attempt]
-    timings: Timings
-    warnings: list[Warn]
-    message_omitted: NotRequired[Literal[True]]
-    """As in `done`."""
-    structured: NotRequired[Structured]
-    """Present only if `response_format` asked for JSON and the answer has text."""
-
-
-ANSWERS: dict[str, Any] = {
-    "initialize": Initialized,
-    "ping": Pong,
-    "list_providers": ProviderList,
-    "list_models": ModelList,
-    "generate": Answer,
-    "count_tokens": TokenCount,
-    "calculate_cost": Cost,
-    "authenticate": Authentication,
-    "usage_report": UsageTable,
-    "cancel": Cancelled,
-    "shutdown": ShuttingDown,
-}
-"""The `data` of each unary action."""
 
 STREAMS = ("stream_chat", "resume", "authenticate")
 """The actions that are answered by a stream. `authenticate` is here for its `login`, and in `ANSWERS` for the rest."""

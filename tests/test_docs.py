@@ -15,7 +15,8 @@ import sidecar
 from protocol import schema
 from protocol.errors import ErrorCode, Phase
 from protocol.replies import Attempt
-from protocol.requests import MAX_TIMEOUT_MS, PARAMS, Initialize
+from protocol.requests import PARAMS, Initialize
+from protocol.values import MAX_TIMEOUT_MS
 from sidecar.__main__ import USAGE
 from sidecar.catalogue import provider_rows
 from sidecar.codecs.registry import CODECS

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from pydantic import BaseModel, BeforeValidator, Field, SecretStr, Strict, field_validator, model_validator
 
-from protocol.requests import Options
+from protocol.options import Options
 from sidecar.catalogue.provider_rows import read_gateways
 from sidecar.config.catalogue_table import STRICT, CatalogueTable, check_wire, keep_exact
 from sidecar.config.values import LIMITS

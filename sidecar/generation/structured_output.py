@@ -14,8 +14,8 @@ import anyio.to_thread
 import msgspec
 
 from protocol.messages import Message, TextPart
+from protocol.options import ResponseFormat
 from protocol.replies import Structured, Warn
-from protocol.requests import ResponseFormat
 from sidecar.core.json_values import has_big_integer, is_too_deep
 from sidecar.core.message_content import list_parts
 from sidecar.generation.schema_check import UNCHECKED, UncheckedError, find_violation

@@ -5,7 +5,7 @@ Knows the defaults, and which models and providers get more. Must not know clock
 
 import msgspec
 
-from protocol.requests import Timeouts
+from protocol.options import Timeouts
 from sidecar.core.http import CONNECT_SECONDS, FIRST_BYTE_SECONDS, IDLE_SECONDS, HttpTimeouts
 from sidecar.core.request_state import TOTAL_MS, RequestState
 from sidecar.providers.values import Target

@@ -2,7 +2,8 @@
 
 import msgspec
 
-from protocol.requests import Chat, Options
+from protocol.options import Options
+from protocol.requests import Chat
 from sidecar.catalogue import provider_rows
 from sidecar.config.values import Config
 from sidecar.core.errors import SidecarError, invalid_request

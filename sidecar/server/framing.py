@@ -10,7 +10,8 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from protocol.requests import Envelope, Id
+from protocol.requests import Envelope
+from protocol.values import Id
 from sidecar.core.errors import SidecarError
 from sidecar.core.json_values import make_validation_error
 

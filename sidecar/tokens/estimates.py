@@ -22,7 +22,7 @@ from protocol.messages import (
     ToolCallPart,
     ToolResultPart,
 )
-from protocol.requests import Options
+from protocol.options import Options
 from sidecar.core.errors import SidecarError
 from sidecar.core.json_values import open_state
 from sidecar.core.message_content import decode_text, list_parts, read_inline_data

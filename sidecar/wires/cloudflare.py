@@ -9,8 +9,9 @@ from typing import Any
 import msgspec
 
 from protocol.messages import FinishReason, Message, ToolCallPart, ToolResultPart, Usage
+from protocol.options import Options
 from protocol.replies import Chunk, Warn
-from protocol.requests import Chat, Options
+from protocol.requests import Chat
 from sidecar.codecs.frame import Frame
 from sidecar.core.errors import SidecarError
 from sidecar.core.http import HttpRequest

@@ -19,8 +19,9 @@ from protocol.messages import (
     ToolResultPart,
     Usage,
 )
+from protocol.options import NamedTool, Options
 from protocol.replies import Chunk, Warn
-from protocol.requests import Chat, NamedTool, Options
+from protocol.requests import Chat
 from sidecar.codecs.frame import Frame
 from sidecar.core.errors import SidecarError
 from sidecar.core.http import HttpRequest

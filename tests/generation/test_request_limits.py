@@ -6,8 +6,9 @@ import msgspec
 import pytest
 
 from protocol.messages import FilePart, Message, TextPart, ToolCall, ToolResultPart, Usage
+from protocol.options import Options
 from protocol.replies import Content, Reasoning, ToolCallChunk, ToolCallDelta
-from protocol.requests import Chat, Options
+from protocol.requests import Chat
 from sidecar.core.errors import SidecarError
 from sidecar.generation import request_limits
 from sidecar.tokens import media

@@ -4,7 +4,8 @@ import pytest
 
 from protocol.errors import ResumeMethod
 from protocol.messages import Message, OpaquePart, Part, ReasoningPart, State, TextPart, ToolCallPart
-from protocol.requests import Chat, Options, ReasoningOptions, ResumeChat
+from protocol.options import Options, ReasoningOptions
+from protocol.requests import Chat, ResumeChat
 from sidecar.core.errors import SidecarError
 from sidecar.generation.resume import GUARANTEES, choose_resume, continue_chat, join_messages
 from sidecar.wires.registry import list_names

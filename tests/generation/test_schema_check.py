@@ -8,8 +8,8 @@ import anyio
 import pytest
 
 from protocol.messages import Message
+from protocol.options import ResponseFormat
 from protocol.replies import Structured
-from protocol.requests import ResponseFormat
 from sidecar.generation.schema_check import UncheckedError, find_violation
 from sidecar.generation.structured_output import read_structured_output
 

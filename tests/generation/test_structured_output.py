@@ -8,8 +8,8 @@ import anyio
 import pytest
 
 from protocol.messages import Message, ReasoningPart, TextPart
+from protocol.options import ResponseFormat
 from protocol.replies import Structured, Warn
-from protocol.requests import ResponseFormat
 from sidecar.generation import structured_output
 from sidecar.wires.shared.options import RESPONSE_FORMAT
 
@@ -113,7 +113,7 @@ def test_the_warning_of_an_instruction_names_the_option() -> None:
 def test_the_schema_library_is_imported_with_the_first_schema() -> None:
     code = (
         "import sys; from sidecar.generation import attempt, structured_output; from protocol.messages import Message\n"
-        "from protocol.requests import ResponseFormat as F\n"
+        "from protocol.options import ResponseFormat as F\n"
         "spoken = Message(role='assistant', content='{}')\n"
         "import functools, anyio\n"
         "read = functools.partial(anyio.run, structured_output.read_structured_output)\n"

@@ -3,7 +3,8 @@
 import msgspec
 import pytest
 
-from protocol.requests import Chat, Timeouts
+from protocol.options import Timeouts
+from protocol.requests import Chat
 from sidecar.catalogue.provider_rows import read_providers
 from sidecar.config.values import Config
 from sidecar.core.request_state import TOTAL_MS, RequestState

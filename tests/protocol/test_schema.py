@@ -12,7 +12,7 @@ import msgspec
 import pytest
 from jsonschema import Draft202012Validator
 
-from protocol import schema
+from protocol import results, schema
 from protocol.requests import ACTIONS, PARAMS
 from sidecar.core.errors import SidecarError
 from sidecar.server import actions
@@ -89,7 +89,7 @@ def test_an_unknown_argument_is_refused(capsys: pytest.CaptureFixture[str]) -> N
 def test_every_action_has_a_request_and_an_answer() -> None:
     """Ours: one list of actions, wherever it is written down."""
     assert list(PARAMS) == list(ACTIONS) == list(actions.ACTIONS)
-    assert {*schema.ANSWERS, *schema.STREAMS} == set(PARAMS)
+    assert {*results.ANSWERS, *schema.STREAMS} == set(PARAMS)
     for action in PARAMS:
         assert DEFS[f"{schema.camel(action)}Request"]["properties"]["action"] == {"enum": [action]}
 

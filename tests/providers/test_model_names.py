@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from protocol.messages import Message
-from protocol.requests import Chat, Options
+from protocol.options import Options
+from protocol.requests import Chat
 from sidecar.config.values import Config
 from sidecar.core.errors import SidecarError
 from sidecar.providers.model_names import apply_preset, expand_preset, find_id, is_provider, split_model

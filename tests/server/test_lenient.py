@@ -8,7 +8,8 @@ import pytest
 from msgspec import inspect
 
 from protocol.messages import TextPart, ToolCallPart, ToolResultPart
-from protocol.requests import PARAMS, Chat, Options
+from protocol.options import Options
+from protocol.requests import PARAMS, Chat
 from sidecar.core.errors import SidecarError
 from sidecar.server.framing import decode_params
 from sidecar.server.unknown_fields import find_likely_place

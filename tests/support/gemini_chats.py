@@ -6,8 +6,9 @@ from typing import Any
 import msgspec
 
 from protocol.messages import Message
+from protocol.options import Options
 from protocol.replies import Chunk
-from protocol.requests import Chat, Options
+from protocol.requests import Chat
 from sidecar.core.errors import SidecarError
 from sidecar.wires import gemini as wire
 from sidecar.wires.shared.types import Outcome, Route

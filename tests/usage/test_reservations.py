@@ -13,7 +13,8 @@ import pytest
 
 from protocol.errors import ErrorBody
 from protocol.messages import Message, Usage
-from protocol.requests import Chat, Options
+from protocol.options import Options
+from protocol.requests import Chat
 from sidecar.core.errors import SidecarError
 from sidecar.generation import request_limits
 from sidecar.usage import budgets, ledger, ledger_file

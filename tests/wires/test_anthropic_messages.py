@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 
 from protocol.messages import Message
-from protocol.requests import Chat, Options
+from protocol.options import Options
+from protocol.requests import Chat
 from sidecar.core.errors import SidecarError
 from sidecar.wires import anthropic_messages as wire
 from sidecar.wires.shared.types import Outcome, Route

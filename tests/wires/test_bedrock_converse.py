@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from protocol.errors import ErrorBody
 from protocol.messages import FilePart, ImagePart, Message, TextPart, ToolCallPart, ToolResultPart
+from protocol.options import Options, ReasoningOptions
 from protocol.replies import Chunk, Content
-from protocol.requests import Chat, Options, ReasoningOptions
+from protocol.requests import Chat
 from sidecar.codecs.aws_eventstream import Codec
 from sidecar.core.errors import SidecarError
 from sidecar.core.http import HttpRequest

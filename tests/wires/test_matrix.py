@@ -8,7 +8,8 @@ import msgspec
 import pytest
 
 from protocol.messages import Message, Part, State, TextPart, Tool, ToolCallPart, ToolResultPart
-from protocol.requests import Chat, Options
+from protocol.options import Options
+from protocol.requests import Chat
 from sidecar.catalogue import provider_rows
 from sidecar.core.message_content import list_parts
 from sidecar.wires import registry

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 
 from protocol.messages import Message, TextPart, ToolCallPart
+from protocol.options import Options
 from protocol.replies import Chunk
-from protocol.requests import Chat, Options
+from protocol.requests import Chat
 from sidecar.core.errors import SidecarError
 from sidecar.core.message_content import list_parts
 from sidecar.wires import openai_responses as wire

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from protocol.messages import State
+from protocol.options import Options, ResponseFormat
 from protocol.replies import Warn
-from protocol.requests import Options, ResponseFormat
 from sidecar.wires.shared.costs import convert_to_usd, read_cost_usd
 from sidecar.wires.shared.options import drop_refused_options, get_json_format, list_stops, write_json_instruction
 from sidecar.wires.shared.state import make_state, read_own_fields, read_own_state

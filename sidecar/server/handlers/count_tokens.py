@@ -41,7 +41,7 @@ class _Prompt(NamedTuple):
 
 
 async def count_tokens(app: App, request: OpenRequest, params: CountTokens) -> dict[str, Any]:
-    """Return the tokens of a prompt or a text, as the `TokenCount` of `protocol/schema.py`.
+    """Return the tokens of a prompt or a text, as the `TokenCount` of `protocol/results.py`.
 
     Raises: SidecarError `invalid_request`, `unknown_provider`; with `exact`, whatever the provider answers.
     """

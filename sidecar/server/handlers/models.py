@@ -36,7 +36,7 @@ async def list_providers(app: App, request: OpenRequest, params: Nothing) -> dic
 
 
 def _describe_provider(up: Upstream, provider: Provider) -> dict[str, Any]:
-    """Return the `ProviderInfo` of `protocol/schema.py` for *provider*."""
+    """Return the `ProviderInfo` of `protocol/results.py` for *provider*."""
     name, row, authorization = provider.id, provider.row, status.describe_authorization(provider, up.store)
     credential, _ = status.find_usable_credential(provider)
     described = {

@@ -10,8 +10,9 @@ from typing import Any
 import msgspec
 
 from protocol.messages import Message, Tool
+from protocol.options import NamedTool, Options, ReasoningOptions
 from protocol.replies import Warn
-from protocol.requests import Chat, NamedTool, Options, ReasoningOptions
+from protocol.requests import Chat
 from sidecar.core.http import HttpRequest
 from sidecar.wires.anthropic_messages.turns import encode_conversation
 from sidecar.wires.shared.options import (

@@ -12,8 +12,9 @@ from urllib.parse import quote
 import msgspec
 
 from protocol.messages import Tool
+from protocol.options import NamedTool, Options, ReasoningOptions
 from protocol.replies import Warn
-from protocol.requests import Chat, NamedTool, Options, ReasoningOptions
+from protocol.requests import Chat
 from sidecar.core.errors import invalid_request
 from sidecar.core.http import HttpRequest
 from sidecar.wires.bedrock_converse.models import get_family

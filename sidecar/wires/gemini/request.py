@@ -10,8 +10,9 @@ from urllib.parse import quote
 
 import msgspec
 
+from protocol.options import NamedTool, Options
 from protocol.replies import Warn
-from protocol.requests import Chat, NamedTool, Options
+from protocol.requests import Chat
 from sidecar.core.errors import invalid_request
 from sidecar.core.http import HttpRequest
 from sidecar.wires.gemini.thinking import encode_thinking

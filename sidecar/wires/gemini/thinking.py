@@ -7,8 +7,8 @@ https://ai.google.dev/gemini-api/docs/thinking, read 2026-11.
 import re
 from typing import Any, NamedTuple
 
+from protocol.options import Options, ReasoningOptions
 from protocol.replies import Warn
-from protocol.requests import Options, ReasoningOptions
 from sidecar.wires.shared.options import describe_left_out
 from sidecar.wires.shared.types import Route
 

@@ -11,8 +11,9 @@ from urllib.parse import quote
 import msgspec
 
 from protocol.messages import Tool
+from protocol.options import NamedTool, Options
 from protocol.replies import Warn
-from protocol.requests import Chat, NamedTool, Options
+from protocol.requests import Chat
 from sidecar.core.http import HttpRequest
 from sidecar.wires.openai_responses.input_items import encode_conversation, encode_system_text
 from sidecar.wires.shared.options import (

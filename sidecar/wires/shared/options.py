@@ -4,8 +4,9 @@ from typing import Any
 
 import msgspec
 
+from protocol.options import Options, ResponseFormat
 from protocol.replies import Warn
-from protocol.requests import Chat, Options, ResponseFormat
+from protocol.requests import Chat
 from sidecar.wires.shared.types import Route
 
 SAMPLING = ("temperature", "top_p", "stop", "seed")

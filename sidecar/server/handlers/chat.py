@@ -7,8 +7,8 @@ import msgspec
 from protocol.replies import Chunk, Done, Start, Status
 from protocol.requests import Chat, ResumeChat
 from sidecar.core.errors import SidecarError
+from sidecar.generation import pipeline, run
 from sidecar.generation import resume as resumption
-from sidecar.generation import run
 from sidecar.server.app import UNWRITABLE_TEXT, App
 from sidecar.server.open_requests import OpenRequest
 from sidecar.server.portable import make_portable
@@ -19,13 +19,13 @@ from sidecar.upstream import catalogue_refresh
 async def stream_chat(app: App, request: OpenRequest, params: Chat) -> None:
     """Answer a conversation as a stream."""
     await _load_stored_data(app)
-    await run.stream_chat(app.upstream, request.state, params, StreamSink(app, request))
+    await pipeline.answer_chat(app.upstream, request.state, params, StreamSink(app, request))
 
 
 async def generate(app: App, request: OpenRequest, params: Chat) -> None:
     """Answer a conversation in one line."""
     await _load_stored_data(app)
-    await run.stream_chat(app.upstream, request.state, params, SingleLineSink(app, request))
+    await pipeline.answer_chat(app.upstream, request.state, params, SingleLineSink(app, request))
 
 
 async def resume(app: App, request: OpenRequest, params: ResumeChat) -> None:
@@ -35,7 +35,7 @@ async def resume(app: App, request: OpenRequest, params: ResumeChat) -> None:
         return msgspec.structs.replace(done, message=resumption.join_messages(params, done.message))
 
     await _load_stored_data(app)
-    await run.stream_chat(
+    await pipeline.answer_chat(
         app.upstream, request.state, resumption.continue_chat(params), StreamSink(app, request, complete)
     )
 

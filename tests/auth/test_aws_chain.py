@@ -89,6 +89,24 @@ async def test_a_program_is_asked_once_for_as_long_as_its_credentials_are_good(
     assert (tmp_path / "asked").read_text() == "x"
 
 
+async def test_the_chain_is_asked_through_boto3(
+    files: dict[str, str], monkeypatch: pytest.MonkeyPatch, memory: Memory
+) -> None:
+    from boto3.session import Session
+
+    asked: list[Session] = []
+    ask = Session.get_credentials
+
+    def noted(session: Session) -> object:
+        asked.append(session)
+        return ask(session)
+
+    monkeypatch.setattr(Session, "get_credentials", noted)
+    write(files, credentials=pair("work", "AKIDWORK"))
+    assert signer_of(await headers(call(files, profile="work", memory=memory))) == "AKIDWORK"
+    assert [(session.profile_name, session.region_name) for session in asked] == [("work", "eu-west-1")]
+
+
 def test_behind_a_proxy_that_reads_tls_the_variable_that_helps_is_named() -> None:
     source = aws_chain.Source(
         profile=None, is_chosen=False, config_file=None, credentials_file=None, instance_metadata=False

@@ -53,11 +53,6 @@ def files(folder: Path, config: str = "", credentials: str = "") -> dict[str, st
     }
 
 
-def trusting(services: Services) -> dict[str, str]:
-    """Return the variable with which the SDK trusts *services* too."""
-    return {"AWS_CA_BUNDLE": services.env["SSL_CERT_FILE"]}
-
-
 def role(key: str, action: str) -> Answer:
     """Return what STS answers: *action*'s keys of a role."""
     body = (
@@ -156,7 +151,7 @@ PLACES: list[Callable[[Services, Path], Given]] = [
 def test_credentials_are_found_and_asked_for_once(services: Services, tmp_path: Path, place: Any) -> None:
     env, settings = place(services, tmp_path)
     services.answer(CHATS, text_of("bedrock_converse"))
-    with online(services, tmp_path, **env, **trusting(services)) as sidecar:
+    with online(services, tmp_path, **env) as sidecar:
         sidecar.allowed.programs.append("give.py")
         ids = [
             sidecar.send("stream_chat", params(model=MODEL, settings=settings), provider="bedrock") for _ in range(5)
@@ -169,9 +164,19 @@ def test_credentials_are_found_and_asked_for_once(services: Services, tmp_path: 
 def test_a_web_identity_shows_its_own_token(services: Services, tmp_path: Path) -> None:
     env, _ = web_identity(services, tmp_path)
     services.answer(CHATS, text_of("bedrock_converse"))
-    with online(services, tmp_path, **env, **trusting(services)) as sidecar:
+    with online(services, tmp_path, **env) as sidecar:
         assert chat(sidecar)["success"]
     assert parse_qs(services.only(STS).body.decode())["WebIdentityToken"] == ["CANARY-jwt"]
+
+
+def test_the_bundle_that_aws_names_is_trusted_for_logins(services: Services, tmp_path: Path) -> None:
+    env, settings = role_of_a_profile(services, tmp_path)
+    trust = {"AWS_CA_BUNDLE": services.env["SSL_CERT_FILE"], "SSL_CERT_FILE": ""}
+    with online(services, tmp_path, **env, **trust) as sidecar:
+        error = chat(sidecar, settings)["error"]
+    # The login was answered; the chat's own connection trusts what the rest of the program does.
+    assert len(services.asked(STS)) == 1
+    assert (error["code"], error["reason"]) == ("network_error", "tls")
 
 
 def test_a_bearer_key_goes_before_them_all(services: Services, tmp_path: Path) -> None:
@@ -230,7 +235,7 @@ def test_an_expired_login_is_told_with_its_command_and_works_again_once_that_has
     env = files(tmp_path, config) | {"AWS_PROFILE": "dev"}
     home = tmp_path / "home"
     log_in(home, name, now - timedelta(hours=1))
-    with online(services, tmp_path, **env, **trusting(services)) as sidecar:
+    with online(services, tmp_path, **env) as sidecar:
         for _ in range(2):
             error = chat(sidecar)["error"]
             assert (error["code"], error["retryable"]) == ("auth_required", False)

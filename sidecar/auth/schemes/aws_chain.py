@@ -1,7 +1,7 @@
 """AWS's own chain of credentials: profiles, logins, roles, containers, programs; and what to do when it gives none.
 
-The chain is botocore's and blocks: it is imported and asked in a worker thread.
-Sources: botocore 1.44.5 `credentials.py`, `exceptions.py`, read 2026-11.
+The chain is boto3's, which is botocore's, and blocks: it is imported and asked in a worker thread.
+Sources: boto3 1.44.5 `session.py`, botocore 1.44.5 `credentials.py`, `exceptions.py`, `httpsession.py`, read 2026-11.
 """
 
 import shlex
@@ -16,11 +16,15 @@ import msgspec
 from sidecar.auth.token_cache import Key, Minted, Terms, TokenCache
 from sidecar.catalogue import provider_rows
 from sidecar.core.errors import SidecarError
+from sidecar.http.dial import tls_context
 from sidecar.providers.settings import is_on
 from sidecar.providers.values import Target
 
 LIMIT_SECONDS = 10.0
 """How long credentials may take: a login page, a role or a program of the user's may be behind them."""
+
+CONNECT_SECONDS, READ_SECONDS = 4.0, 8.0
+"""How long boto3 waits for a login page: less than the limit, so that no thread outlives its request for long."""
 
 REREAD_SECONDS = 30.0
 """How long keys are used before the chain is asked again: other programs write new ones into its files."""
@@ -130,28 +134,46 @@ def _expires_soon(credentials: Any) -> bool:
 
 
 def _load(source: Source, region: str, env: Mapping[str, str]) -> Any:
-    """Return botocore's credentials of *source*, or None; a role is asked for in *region* if its profile has none."""
-    from botocore.session import Session
+    """Return boto3's credentials of *source*, or None; a role is asked for in *region* if its profile has none."""
+    from boto3.session import Session
+    from botocore.config import Config
+    from botocore.session import Session as Core
 
-    session = Session(profile=source.profile)
+    core = Core(profile=source.profile)
     for name, value in (("config_file", source.config_file), ("credentials_file", source.credentials_file)):
         if value:
-            session.set_config_variable(name, value)
-    if session.get_config_variable("region") is None:
-        session.set_config_variable("region", region)
-    resolver = session.get_component("credential_provider")
+            core.set_config_variable(name, value)
+    if core.get_config_variable("region") is None:
+        core.set_config_variable("region", region)
+    core.set_default_client_config(Config(connect_timeout=CONNECT_SECONDS, read_timeout=READ_SECONDS))
+    _trust_as_elsewhere()
+    _limit_chain(core.get_component("credential_provider"), source, _drop_keys(env, source.key_variables))
+    return Session(botocore_session=core).get_credentials()
+
+
+def _limit_chain(resolver: Any, source: Source, quiet: dict[str, str]) -> None:
+    """Leave out what is not to be asked; programs get the environment *quiet*."""
     # The environment has been looked at, by the rule of our own.
     resolver.remove("env")
     if not source.instance_metadata:
         resolver.remove("iam-role")
-    quiet = _drop_keys(env, source.key_variables)
     for provider in resolver.providers:
         if provider.METHOD == "assume-role":
             provider._prompter = _no_prompt  # noqa: SLF001 - it would read a code from the user's terminal
             _start_with(quiet, provider._profile_provider_builder)  # noqa: SLF001 - of a role's source profile
         elif provider.METHOD == "custom-process":
             provider._popen = partial(provider._popen, env=quiet)  # noqa: SLF001 - there is no other way
-    return resolver.load_credentials()
+
+
+def _trust_as_elsewhere() -> None:
+    """Let botocore's clients trust what the program's own connections do, beside the bundle that botocore has.
+
+    That is the system's store or SSL_CERT_FILE, where a company's own root certificate is.
+    """
+    from botocore.httpsession import URLLib3Session
+
+    # There is no parameter for it. Nothing else here uses botocore's clients.
+    URLLib3Session._get_ssl_context = lambda _: tls_context()  # noqa: SLF001 - as above
 
 
 def _drop_keys(env: Mapping[str, str], named: frozenset[str]) -> dict[str, str]:
@@ -240,8 +262,10 @@ def _explain(error: Exception, source: Source) -> SidecarError:
         if why := _WHY.get(name):
             return _make_required_error(source, why.message, why.command)
     if "SSLError" in names:
-        # botocore has a bundle of its own: neither the system's store nor SSL_CERT_FILE counts.
-        hint = "If a proxy reads TLS here, set AWS_CA_BUNDLE to the file with your organization's root certificate."
+        hint = (
+            "If a proxy reads TLS here, add your organization's root certificate to the system's trust store, or set "
+            "SSL_CERT_FILE or AWS_CA_BUNDLE."
+        )
         return SidecarError("network_error", "AWS's login could not be reached.", reason="login", hint=hint)
     if not _OUT_OF_REACH.isdisjoint(names):
         return SidecarError("network_error", "AWS's login could not be reached.", reason="login")

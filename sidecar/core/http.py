@@ -31,9 +31,9 @@ class HttpRequest(msgspec.Struct, frozen=True, kw_only=True):
 class HttpTimeouts(msgspec.Struct, frozen=True, kw_only=True):
     """Timeouts of one attempt's phases, in seconds."""
 
-    connect: float = CONNECT_SECONDS
-    first_byte: float = FIRST_BYTE_SECONDS
-    idle: float = IDLE_SECONDS
+    connect_seconds: float = CONNECT_SECONDS
+    first_byte_seconds: float = FIRST_BYTE_SECONDS
+    idle_seconds: float = IDLE_SECONDS
 
 
 class Trace(Protocol):

@@ -23,10 +23,10 @@ class Progress:
 
     __slots__ = (
         "attempts",
+        "attempts_begun",
         "cost",
         "delivered",
         "first_chunk_ms",
-        "held_up",
         "model",
         "partial",
         "phase",
@@ -34,8 +34,8 @@ class Progress:
         "resume",
         "retry_at",
         "secrets",
-        "tries",
         "usage",
+        "waited_for_host",
     )
 
     def __init__(self) -> None:
@@ -47,14 +47,14 @@ class Progress:
         """The attempts that have failed so far."""
         self.secrets: list[str] = []
         """The secrets in the headers of the last attempt. No error repeats them, and no `repr` shows them."""
-        self.tries = 0
+        self.attempts_begun = 0
         """How many attempts were begun."""
         self.retry_at = 0.0
         """When the next attempt begins, on the monotonic clock."""
         self.delivered = False
         """Whether any content has gone to the lane."""
         self.first_chunk_ms: int | None = None
-        self.held_up = False
+        self.waited_for_host = False
         """Whether the provider ever had to wait because the host reads slowly."""
         self.usage: Usage | None = None
         self.cost: dict[str, Any] | None = None

@@ -87,7 +87,7 @@ async def answer(up: Upstream, state: RequestState, plan: ChatPlan, turn: Turn, 
     )
     timeouts = choose_timeouts(plan.target, chat.options.timeouts)
     attempt = _Attempt(state, plan, turn, sink, limits, timeouts, time.monotonic())
-    attempt.progress.tries += 1
+    attempt.progress.attempts_begun += 1
     with attempts.record(up.ledger, state, "chat", route.provider, route.model) as recorded:
         async with await _send(up, attempt, request) as reply:
             response = await _check_reply(up, attempt, request, reply)
@@ -204,7 +204,7 @@ async def _read_until_finished(
     attempt: _Attempt, stream: ResponseStream, body: AsyncIterator[bytes], out: list[Chunk]
 ) -> str | None:
     """Read until the stream is finished and return None, or return the option whose limit was reached before that."""
-    sink, limits, timeout_seconds = attempt.sink, attempt.limits, attempt.timeouts.progress
+    sink, limits, timeout_seconds = attempt.sink, attempt.limits, attempt.timeouts.progress_seconds
     progressed_at = time.monotonic()
     async for data in body:
         stream.feed(data, out)
@@ -218,7 +218,7 @@ async def _read_until_finished(
         if reached:
             return reached
         if sink.full:
-            attempt.progress.held_up = True
+            attempt.progress.waited_for_host = True
             await sink.wait_for_room()
             progressed_at = time.monotonic()
     return None

@@ -60,11 +60,11 @@ async def stream_chat(up: Upstream, state: RequestState, chat: Chat, sink: Sink)
     candidates = fallbacks.list_candidates(up.setup, state.provider, chat)
     failure: SidecarError | None = None
     for number, candidate in enumerate(candidates, 1):
-        is_last, tries = number == len(candidates), state.progress.tries
+        is_last, begun_before = number == len(candidates), state.progress.attempts_begun
         try:
             await _ask_candidate(up, state, candidate, sink, has_fallback=not is_last)
         except SidecarError as error:
-            if failure is None or state.progress.tries > tries:
+            if failure is None or state.progress.attempts_begun > begun_before:
                 # The failure of a fallback that was never asked would hide the cause.
                 failure = error.with_fields(provider=state.progress.provider, model=state.progress.model)
             if is_last or state.progress.delivered or error.body.code not in FALLBACK_CODES:
@@ -157,7 +157,7 @@ def _explain(up: Upstream, progress: Progress, plan: ChatPlan, error: SidecarErr
     body = error.body
     if progress.delivered and body.code in ("network_error", "stream_interrupted"):
         # The provider had to wait for the host and hung up: it is not to blame.
-        reason = "host_backpressure" if progress.held_up else body.reason
+        reason = "host_backpressure" if progress.waited_for_host else body.reason
         return error.with_fields(code="stream_interrupted", retryable=True, reason=reason)
     if body.code == "model_not_found" and body.hint is None and (names := model_lists.suggest_names(up, plan.origin)):
         return error.with_fields(hint=f"Similar models: {', '.join(names)}.")

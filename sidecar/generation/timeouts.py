@@ -14,32 +14,42 @@ from sidecar.providers.values import Target
 class ChatTimeouts(msgspec.Struct, frozen=True, kw_only=True):
     """The longest that each phase of a chat may take, in seconds."""
 
-    connect: float
+    connect_seconds: float
     """For the TCP handshake, and again for that of TLS."""
-    first_byte: float
+    first_byte_seconds: float
     """From the request, connecting included, to the head of the reply."""
-    idle: float
+    idle_seconds: float
     """Between two pieces of the body, whatever they contain."""
-    progress: float
+    progress_seconds: float
     """Without content, whatever else arrives."""
-    total: float
+    total_seconds: float
     """From the request's line to its terminal line, waits and further attempts included."""
 
     @property
     def for_http(self) -> HttpTimeouts:
         """The timeouts that the HTTP client applies."""
-        return HttpTimeouts(connect=self.connect, first_byte=self.first_byte, idle=self.idle)
+        return HttpTimeouts(
+            connect_seconds=self.connect_seconds,
+            first_byte_seconds=self.first_byte_seconds,
+            idle_seconds=self.idle_seconds,
+        )
 
 
 DEFAULT_TIMEOUTS = ChatTimeouts(
-    connect=CONNECT_SECONDS,
-    first_byte=FIRST_BYTE_SECONDS,
-    idle=IDLE_SECONDS,
-    progress=300.0,
-    total=TOTAL_MS / 1000,
+    connect_seconds=CONNECT_SECONDS,
+    first_byte_seconds=FIRST_BYTE_SECONDS,
+    idle_seconds=IDLE_SECONDS,
+    progress_seconds=300.0,
+    total_seconds=TOTAL_MS / 1000,
 )
 
-LONG_TIMEOUTS = ChatTimeouts(connect=CONNECT_SECONDS, first_byte=600.0, idle=600.0, progress=900.0, total=1800.0)
+LONG_TIMEOUTS = ChatTimeouts(
+    connect_seconds=CONNECT_SECONDS,
+    first_byte_seconds=600.0,
+    idle_seconds=600.0,
+    progress_seconds=900.0,
+    total_seconds=1800.0,
+)
 """For reasoning models, which may be silent for minutes, and for servers on the user's own network, which may have to
 load a model first and write slowly."""
 
@@ -52,22 +62,25 @@ def choose_timeouts(target: Target, requested: Timeouts | None) -> ChatTimeouts:
     timeouts = LONG_TIMEOUTS if target.route.facts.reasoning or target.row.address.private_network else DEFAULT_TIMEOUTS
     if target.row.pings and not target.has_custom_address:
         # A server between us and the provider may hold back its pings.
-        timeouts = msgspec.structs.replace(timeouts, idle=PINGED_IDLE_SECONDS)
+        timeouts = msgspec.structs.replace(timeouts, idle_seconds=PINGED_IDLE_SECONDS)
     if requested is None:
         return timeouts
     timeouts = msgspec.structs.replace(timeouts, **_read_requested(requested))
     if requested.progress_ms is None:
         return timeouts
     # A request that wants content so soon does not want a longer silence.
-    return msgspec.structs.replace(timeouts, idle=min(timeouts.idle, timeouts.progress))
+    return msgspec.structs.replace(timeouts, idle_seconds=min(timeouts.idle_seconds, timeouts.progress_seconds))
 
 
 def set_deadline(state: RequestState, target: Target, requested: Timeouts | None) -> None:
     """Set the deadline of a chat: the *requested* one, or else the usual one for its model."""
     limit = state.limit if requested and requested.total_ms else state.grant
-    limit(round(choose_timeouts(target, requested).total * 1000))
+    limit(round(choose_timeouts(target, requested).total_seconds * 1000))
 
 
 def _read_requested(requested: Timeouts) -> dict[str, float]:
-    values_ms = {name: getattr(requested, f"{name}_ms") for name in ChatTimeouts.__struct_fields__}
-    return {name: value_ms / 1000 for name, value_ms in values_ms.items() if value_ms is not None}
+    return {
+        f"{phase}_seconds": value_ms / 1000
+        for phase in ("connect", "first_byte", "idle", "progress", "total")
+        if (value_ms := getattr(requested, f"{phase}_ms")) is not None
+    }

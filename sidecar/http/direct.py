@@ -63,7 +63,7 @@ class Direct:
         except BaseException:
             connection.end()
             raise
-        connection.limit_silence(exchange.timeouts.idle)
+        connection.limit_silence(exchange.timeouts.idle_seconds)
         body = Body(connection, reply)
         return Reply(replied.status, replied.headers, body, self._leaving(origin, connection))
 
@@ -86,13 +86,13 @@ class Direct:
             if not self._has_looked_up:
                 self._has_looked_up = True
                 event_loop.allow_many_lookups()
-            with anyio.fail_after(exchange.timeouts.connect):
+            with anyio.fail_after(exchange.timeouts.connect_seconds):
                 made = await dial.dial(target.host, target.port)
             if exchange.guarded and url_policy.is_link_local(made.getpeername()[0]):
                 # Whoever owns a name says where it leads: a harmless one may lead to a cloud's metadata server.
                 made.close()
                 raise failures.link_local()
-            with anyio.fail_after(exchange.timeouts.connect):
+            with anyio.fail_after(exchange.timeouts.connect_seconds):
                 connection = partial(Connection, self._read_buffer(), self._turns, partial(dial.hang_up, made))
                 return await dial.attach(made, connection, context, target.host)
         except TimeoutError:

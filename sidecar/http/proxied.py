@@ -53,7 +53,7 @@ class Proxied:
         """
         http = await self._ready(self._choose(exchange.request.url))
         httpx2 = _client()
-        timeout = {"connect": exchange.timeouts.connect, "read": None, "write": WRITE_SECONDS, "pool": None}
+        timeout = {"connect": exchange.timeouts.connect_seconds, "read": None, "write": WRITE_SECONDS, "pool": None}
         try:
             request = http.build_request(
                 exchange.request.method,
@@ -74,7 +74,7 @@ class Proxied:
             await _close(response)
             raise failures.read(error) from None
         # From here on only: a head may take longer than any pause of a body.
-        timeout["read"] = exchange.timeouts.idle
+        timeout["read"] = exchange.timeouts.idle_seconds
         # The stream itself: `aiter_raw` would add a generator to each piece and nothing else.
         pieces = cast("AsyncIterable[bytes]", response.stream)
         return Reply(head.status, head.headers, _translated(pieces), lambda: _close(response))

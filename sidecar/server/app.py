@@ -158,7 +158,7 @@ def _complete(body: ErrorBody, request: OpenRequest) -> ErrorBody:
         body,
         provider=body.provider or progress.provider,
         model=body.model or progress.model,
-        attempts=progress.tries or None,
+        attempts=progress.attempts_begun or None,
         partial=last_seq is not None,
         partial_seq=last_seq,
         partial_message=None if last_seq is None else _find_partial(progress.partial),

@@ -67,14 +67,14 @@ async def ask(state: RequestState, policy: AskPolicy[P, T], plan: P) -> T:
     budget: RetryBudget | None = None
     while True:
         plan = policy.pick_key(plan)
-        gate, began_at, tries = policy.find_gate(plan), time.monotonic(), progress.tries
+        gate, began_at, begun_before = policy.find_gate(plan), time.monotonic(), progress.attempts_begun
         try:
             if policy.prepare is not None:
                 plan = await policy.prepare(plan)
             async with _enter_gate(state, policy, plan, gate, is_last=number >= policy.max_attempts) as turn:
                 answer = await policy.attempt(plan, turn)
         except SidecarError as error:
-            failure, was_sent = policy.explain(plan, error), progress.tries > tries
+            failure, was_sent = policy.explain(plan, error), progress.attempts_begun > begun_before
             changed = None
             if policy.recover is not None and was_sent and not progress.delivered:
                 changed = await policy.recover(plan, error)
@@ -115,7 +115,7 @@ async def _enter_gate(
         try:
             yield turn
         except SidecarError as error:
-            if progress.held_up and error.body.code == "network_error":
+            if progress.waited_for_host and error.body.code == "network_error":
                 # The provider had to wait for the host and hung up. The gate must not count that as its failure.
                 raise error.with_fields(code="stream_interrupted", retryable=True, reason="host_backpressure") from None
             raise

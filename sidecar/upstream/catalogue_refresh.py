@@ -26,7 +26,7 @@ from sidecar.wires.shared.error_rules import ReportedError, classify_error
 if TYPE_CHECKING:
     from sidecar.catalogue.modelsdev import StoredCatalogue
 
-TIMEOUTS = HttpTimeouts(first_byte=15.0, idle=15.0)
+TIMEOUTS = HttpTimeouts(first_byte_seconds=15.0, idle_seconds=15.0)
 
 TOTAL_SECONDS = 60.0
 """How long a refresh may take, further attempts included."""

@@ -73,7 +73,7 @@ async def _attempt(up: Upstream, state: RequestState, question: DocumentQuestion
     call = msgspec.structs.replace(make_call(up, plan.target), request=request, chat=plan.chat)
     authorized = await authorize.make_headers(call)
     state.progress.secrets = authorized.list_secrets()
-    state.progress.tries += 1
+    state.progress.attempts_begun += 1
     route = plan.target.route
     with attempts.record(up.ledger, state, question.kind, route.provider, route.model) as recorded:
         async with up.http.send(request, authorized.headers, question.timeouts, state.progress) as response:

@@ -33,7 +33,7 @@ def make_exchange(http: Transport, gates: GateTable) -> Exchange:
             find_gate=lambda _: gate,
             max_attempts=question.max_attempts,
             explain=lambda _, error: redact(error, [each.reveal() for each in question.secrets]),
-            max_wait_ms=question.timeouts.first_byte * 1000,
+            max_wait_ms=question.timeouts.first_byte_seconds * 1000,
         )
         return await ask(state, policy, question)
 

@@ -70,7 +70,7 @@ class HttpClient:
         exchange = Exchange(request, headers, timeouts, trace, guarded=not link_local)
         exchange.enter("connect")
         try:
-            with anyio.fail_after(timeouts.first_byte):
+            with anyio.fail_after(timeouts.first_byte_seconds):
                 reply = await _answered(self._sender(exchange), exchange, budget)
         except TimeoutError:
             raise failures.silent("headers") from None

@@ -21,7 +21,7 @@ from sidecar.upstream.plan import make_plan
 from sidecar.upstream.settings_discovery import discover_settings
 from sidecar.wires.counts import registry
 
-TIMEOUTS = HttpTimeouts(first_byte=30.0, idle=30.0)
+TIMEOUTS = HttpTimeouts(first_byte_seconds=30.0, idle_seconds=30.0)
 """Counting is a matter of milliseconds."""
 
 

@@ -41,8 +41,11 @@ def target(provider: str, model: str, **more: str) -> Target:
         (THINKS, LONG_TIMEOUTS),
         # What the catalogue does not know is not guessed.
         (("openai", "brand-new"), DEFAULT_TIMEOUTS),
-        (("anthropic", "claude-3-haiku-20240307"), msgspec.structs.replace(DEFAULT_TIMEOUTS, idle=PINGED_IDLE_SECONDS)),
-        (("anthropic", "claude-sonnet-5-5"), msgspec.structs.replace(LONG_TIMEOUTS, idle=PINGED_IDLE_SECONDS)),
+        (
+            ("anthropic", "claude-3-haiku-20240307"),
+            msgspec.structs.replace(DEFAULT_TIMEOUTS, idle_seconds=PINGED_IDLE_SECONDS),
+        ),
+        (("anthropic", "claude-sonnet-5-5"), msgspec.structs.replace(LONG_TIMEOUTS, idle_seconds=PINGED_IDLE_SECONDS)),
         # At the user's own place: a model has to be loaded first.
         (("ollama", "brand-new"), LONG_TIMEOUTS),
     ],
@@ -60,27 +63,33 @@ def test_every_timeout_is_set_and_no_long_one_is_shorter() -> None:
     for name in ChatTimeouts.__struct_fields__:
         assert 0 < getattr(DEFAULT_TIMEOUTS, name) <= getattr(LONG_TIMEOUTS, name)
     for each in (DEFAULT_TIMEOUTS, LONG_TIMEOUTS):
-        assert each.connect < each.first_byte < each.total
-        assert max(each.idle, each.progress) < each.total
-    assert DEFAULT_TIMEOUTS.first_byte < LONG_TIMEOUTS.first_byte
+        assert each.connect_seconds < each.first_byte_seconds < each.total_seconds
+        assert max(each.idle_seconds, each.progress_seconds) < each.total_seconds
+    assert DEFAULT_TIMEOUTS.first_byte_seconds < LONG_TIMEOUTS.first_byte_seconds
 
 
 def test_a_requests_own_timeouts_override_the_defaults() -> None:
     wanted = Timeouts(connect_ms=1, first_byte_ms=2, idle_ms=3, progress_ms=4, total_ms=5)
-    asked = ChatTimeouts(connect=0.001, first_byte=0.002, idle=0.003, progress=0.004, total=0.005)
+    asked = ChatTimeouts(
+        connect_seconds=0.001, first_byte_seconds=0.002, idle_seconds=0.003, progress_seconds=0.004, total_seconds=0.005
+    )
     assert choose_timeouts(target(*THINKS), wanted) == asked
     some = choose_timeouts(target(*THINKS), Timeouts(idle_ms=7000))
-    assert some == msgspec.structs.replace(LONG_TIMEOUTS, idle=7.0)
-    assert (some.for_http.connect, some.for_http.first_byte, some.for_http.idle) == (5.0, 600.0, 7.0)
+    assert some == msgspec.structs.replace(LONG_TIMEOUTS, idle_seconds=7.0)
+    assert (some.for_http.connect_seconds, some.for_http.first_byte_seconds, some.for_http.idle_seconds) == (
+        5.0,
+        600.0,
+        7.0,
+    )
 
 
 def test_a_short_progress_timeout_shortens_the_idle_timeout() -> None:
     asked = choose_timeouts(target(*QUICK), Timeouts(progress_ms=1000))
-    assert (asked.progress, asked.idle) == (1.0, 1.0)
+    assert (asked.progress_seconds, asked.idle_seconds) == (1.0, 1.0)
     asked = choose_timeouts(target(*QUICK), Timeouts(progress_ms=2000, idle_ms=1000))
-    assert (asked.progress, asked.idle) == (2.0, 1.0)
+    assert (asked.progress_seconds, asked.idle_seconds) == (2.0, 1.0)
     asked = choose_timeouts(target(*QUICK), Timeouts(idle_ms=900_000))
-    assert (asked.progress, asked.idle) == (DEFAULT_TIMEOUTS.progress, 900.0)
+    assert (asked.progress_seconds, asked.idle_seconds) == (DEFAULT_TIMEOUTS.progress_seconds, 900.0)
 
 
 def test_the_providers_that_ping_are_known() -> None:
@@ -134,4 +143,4 @@ def test_every_action_that_waits_has_a_time_limit() -> None:
     # A login waits for the user, and a code is good for an hour at most.
     assert totals.pop("authenticate") > 3_600_000
     assert set(totals.values()) == {TOTAL_MS}
-    assert timeouts.DEFAULT_TIMEOUTS.total * 1000 == TOTAL_MS
+    assert timeouts.DEFAULT_TIMEOUTS.total_seconds * 1000 == TOTAL_MS

@@ -18,7 +18,7 @@ from tests.support.raw_servers import Listener, listening, silent
 
 WAIT_SECONDS = 10
 PATIENT = HttpTimeouts()
-QUICK = HttpTimeouts(connect=2, first_byte=0.5, idle=0.2)
+QUICK = HttpTimeouts(connect_seconds=2, first_byte_seconds=0.5, idle_seconds=0.2)
 
 Script = list[bytes | str]
 """Bytes are sent, `reset` and `stall` are done; at the end the connection is closed."""

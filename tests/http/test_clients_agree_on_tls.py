@@ -15,7 +15,7 @@ from tests.http.test_clients_agree import Outcome, asked
 from tests.support import process_probes
 from tests.support.raw_servers import Listener, certificate, listening, silent
 
-QUICK = HttpTimeouts(connect=0.3, first_byte=5, idle=0.3)
+QUICK = HttpTimeouts(connect_seconds=0.3, first_byte_seconds=5, idle_seconds=0.3)
 
 OK = b"HTTP/1.1 200 OK\r\n"
 

@@ -134,7 +134,7 @@ class InMemoryTransport(HttpClient):
             if not serving.cancelled():
                 serving.result()
 
-        body = _Body(pipe, exchange.timeouts.idle)
+        body = _Body(pipe, exchange.timeouts.idle_seconds)
         try:
             head = await body.read_head()
         except BaseException:

@@ -43,7 +43,7 @@ def classify(answer: Answer) -> SidecarError | None:
 def question(max_attempts: int = 2, url: str = URL, **fields: Any) -> Question:
     return Question(
         request=HttpRequest(method="POST", url=url, headers={}),
-        timeouts=HttpTimeouts(first_byte=10.0),
+        timeouts=HttpTimeouts(first_byte_seconds=10.0),
         classify=classify,
         max_attempts=max_attempts,
         **fields,

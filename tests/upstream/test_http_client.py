@@ -27,7 +27,7 @@ __all__ = ["anyio_backend"]
 CANARY = "sk-CANARY-0123456789"
 AUTH = {"authorization": f"Bearer {CANARY}"}
 PATIENT = HttpTimeouts()
-QUICK = HttpTimeouts(connect=2.0, first_byte=0.15, idle=0.15)
+QUICK = HttpTimeouts(connect_seconds=2.0, first_byte_seconds=0.15, idle_seconds=0.15)
 
 
 @pytest.fixture(scope="module")
@@ -237,7 +237,7 @@ async def test_a_body_that_falls_silent(http: HttpClient, provider: Provider) ->
 
 async def test_the_idle_limit_is_for_the_body_alone(http: HttpClient, provider: Provider) -> None:
     request = here(provider, "/slow-head", [Pause(0.3), *reply_scripts.stream([b"late"])])
-    assert (await whole(http, request, HttpTimeouts(first_byte=WAIT_SECONDS, idle=0.1)))[1] == b"late"
+    assert (await whole(http, request, HttpTimeouts(first_byte_seconds=WAIT_SECONDS, idle_seconds=0.1)))[1] == b"late"
 
 
 async def test_a_body_that_keeps_coming_may_take_longer_than_any_limit(http: HttpClient, provider: Provider) -> None:
@@ -257,7 +257,11 @@ async def test_a_server_that_does_not_accept(http: HttpClient) -> None:
                 each.setblocking(False)
                 each.connect_ex(address)
             body = (
-                await failure(http, get(f"http://127.0.0.1:{address[1]}/"), HttpTimeouts(connect=0.15, first_byte=5))
+                await failure(
+                    http,
+                    get(f"http://127.0.0.1:{address[1]}/"),
+                    HttpTimeouts(connect_seconds=0.15, first_byte_seconds=5),
+                )
             ).body
         finally:
             for each in waiting:

@@ -51,7 +51,7 @@ async def test_a_metadata_server_is_never_asked_through_a_proxy(
     with ListeningProvider() as proxy:
         for name in PROXIES:
             monkeypatch.setenv(name.upper(), proxy.url)
-        limits = HttpTimeouts(connect=0.1, first_byte=0.5)
+        limits = HttpTimeouts(connect_seconds=0.1, first_byte_seconds=0.5)
         with suppress(SidecarError):
             async with http.send(get("http://169.254.169.254/"), {}, limits, link_local=True):
                 pass

@@ -16,7 +16,7 @@ from tests.support.in_memory_transport import InMemoryTransport
 from tests.support.listening_provider import ListeningProvider
 from tests.support.reply_scripts import ANTHROPIC, document, head, stream, whole
 
-TIMEOUTS = HttpTimeouts(connect=5.0, first_byte=0.2, idle=0.2)
+TIMEOUTS = HttpTimeouts(connect_seconds=5.0, first_byte_seconds=0.2, idle_seconds=0.2)
 
 SCRIPTS: dict[str, list[Step]] = {
     "a stream": ANTHROPIC.answer("one ", "two"),

@@ -254,7 +254,7 @@ async def _ask(exchange: Exchange, request: HttpRequest, secrets: tuple[Secret, 
     """
     question = Question(
         request=request,
-        timeouts=HttpTimeouts(first_byte=ANSWER_SECONDS, idle=ANSWER_SECONDS),
+        timeouts=HttpTimeouts(first_byte_seconds=ANSWER_SECONDS, idle_seconds=ANSWER_SECONDS),
         secrets=secrets,
         limit_bytes=MAX_ANSWER_BYTES,
     )

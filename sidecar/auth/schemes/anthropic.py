@@ -169,7 +169,7 @@ class _HttpClient:
         named = {name.lower(): value for name, value in headers.items()}
         question = Question(
             request=HttpRequest(method="POST", url=url, headers=named, body=content),
-            timeouts=HttpTimeouts(first_byte=ANSWER_SECONDS, idle=ANSWER_SECONDS),
+            timeouts=HttpTimeouts(first_byte_seconds=ANSWER_SECONDS, idle_seconds=ANSWER_SECONDS),
         )
         try:
             return _Reply(anyio.from_thread.run(self._exchange, question))

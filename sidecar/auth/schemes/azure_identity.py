@@ -144,7 +144,7 @@ def _make_question(identity: Identity, *, accepts_challenge: bool = False) -> Qu
     connect = LOCAL_CONNECT_SECONDS if identity.is_local else CONNECT_SECONDS
     return Question(
         request=identity.request,
-        timeouts=HttpTimeouts(connect=connect, first_byte=LIMIT_SECONDS, idle=LIMIT_SECONDS),
+        timeouts=HttpTimeouts(connect_seconds=connect, first_byte_seconds=LIMIT_SECONDS, idle_seconds=LIMIT_SECONDS),
         secrets=identity.secrets,
         classify=partial(_classify, is_local=identity.is_local, accepts_challenge=accepts_challenge),
         link_local=identity.is_local,

@@ -78,7 +78,7 @@ def _make_question(call: Call) -> Question:
     )
     return Question(
         request=request,
-        timeouts=HttpTimeouts(first_byte=ANSWER_SECONDS, idle=ANSWER_SECONDS),
+        timeouts=HttpTimeouts(first_byte_seconds=ANSWER_SECONDS, idle_seconds=ANSWER_SECONDS),
         secrets=(token,),
         classify=_classify,
         max_attempts=MAX_ATTEMPTS,

@@ -114,7 +114,7 @@ def _make_requester(exchange: Exchange, source: Source) -> Callable[..., _Reply]
 
 def make_question(request: HttpRequest, *, secrets: tuple[Secret, ...] = (), link_local: bool = False) -> Question:
     """Return the question that *request* is; every answer to it is read."""
-    timeouts = HttpTimeouts(connect=LIMIT_SECONDS, first_byte=LIMIT_SECONDS, idle=LIMIT_SECONDS)
+    timeouts = HttpTimeouts(connect_seconds=LIMIT_SECONDS, first_byte_seconds=LIMIT_SECONDS, idle_seconds=LIMIT_SECONDS)
     return Question(request=request, timeouts=timeouts, secrets=secrets, link_local=link_local)
 
 

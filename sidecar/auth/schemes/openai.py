@@ -102,7 +102,7 @@ async def _mint(call: Call) -> Minted[Secret]:
         headers={"content-type": "application/json", "accept": "application/json"},
         body=msgspec.json.encode(asked),
     )
-    timeouts = HttpTimeouts(first_byte=ANSWER_SECONDS, idle=ANSWER_SECONDS)
+    timeouts = HttpTimeouts(first_byte_seconds=ANSWER_SECONDS, idle_seconds=ANSWER_SECONDS)
     question = Question(request=request, timeouts=timeouts, secrets=(subject,), classify=_classify)
     try:
         answer = await call.exchange(question)
@@ -182,7 +182,7 @@ async def _read_file(file: str) -> str:
 async def _ask_metadata(call: Call, server: _Metadata) -> str:
     """Return the token that the metadata server says, an empty one when it says none or nobody answers."""
     request = HttpRequest(method="GET", url=server.url, headers=server.headers)
-    timeouts = HttpTimeouts(first_byte=ANSWER_SECONDS, idle=ANSWER_SECONDS)
+    timeouts = HttpTimeouts(first_byte_seconds=ANSWER_SECONDS, idle_seconds=ANSWER_SECONDS)
     try:
         answer = await call.exchange(Question(request=request, timeouts=timeouts, link_local=True))
     except SidecarError:

@@ -80,7 +80,7 @@ class Upstream:
 
     async def load_credentials(self) -> None:
         """Load stored credentials and imported logins into `found`, unless they are up to date."""
-        if self.store.is_due:
+        if self.store.is_check_due:
             await self.single_flight.run_once("store", self._load_credentials)
         if self.found.credentials is not self.store.secrets:
             self.found = msgspec.structs.replace(self.found, credentials=self.store.secrets)
@@ -90,7 +90,7 @@ class Upstream:
         from sidecar.auth.logins import imported
         from sidecar.catalogue import provider_rows
 
-        await self.store.look()
+        await self.store.check()
         rows = provider_rows.read_providers()
         files = {name: row.auth.identity_files for name, row in rows.items() if row.auth.identity_files}
         identities = await anyio.to_thread.run_sync(find_existing, self.config.env, files)

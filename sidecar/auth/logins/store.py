@@ -31,20 +31,20 @@ class Store:
         return self._folder.warnings if self._folder else []
 
     @property
-    def is_due(self) -> bool:
-        """Whether it is time for a look."""
-        return self._folder is not None and self._folder.is_due
+    def is_check_due(self) -> bool:
+        """Whether it is time to check it."""
+        return self._folder is not None and self._folder.is_check_due
 
     def get(self, name: str) -> Stored | None:
         """Return what is stored for *name*."""
         return self._in_memory.get(name) or (self._folder.entries.get(name) if self._folder else None)
 
-    async def look(self) -> None:
-        """Read what has changed since the last look; while something is stored or renewed, what is known will do."""
-        if self._folder is None or (self._folder.was_looked_at and self._turn.locked()):
+    async def check(self) -> None:
+        """Read what has changed since the last check; while something is stored or renewed, what is known will do."""
+        if self._folder is None or (self._folder.was_checked and self._turn.locked()):
             return
         async with self._turn:
-            if self._folder.is_due and await self._folder.look():
+            if self._folder.is_check_due and await self._folder.check():
                 self._publish()
 
     async def save(self, name: str, stored: Stored) -> Storage:

@@ -31,8 +31,8 @@ from sidecar.core.errors import SidecarError
 from sidecar.core.log import log
 from sidecar.core.private_files import RefusedError
 
-LOOK_SECONDS = 2.0
-"""How often to look whether the file has changed."""
+CHECK_SECONDS = 2.0
+"""How often the file is checked for changes."""
 
 RETRY_SECONDS = 30.0
 """How long a keychain that did not answer is left alone."""
@@ -40,7 +40,7 @@ RETRY_SECONDS = 30.0
 LOCK_SECONDS = 5.0
 """How long to wait for another process that holds the lock."""
 
-LOCK_LOOK_SECONDS = 0.02
+LOCK_POLL_SECONDS = 0.02
 
 KEYCHAIN_SILENT = Warn(code="keychain_unavailable", message="The keychain did not answer: what it has is not used.")
 KEYCHAIN_KEEPS = Warn(code="keychain_unavailable", message="The keychain did not answer, and may keep the secret.")
@@ -62,7 +62,7 @@ class StoreFolder:
         self._path = path
         self._keychain = Keychain()
         self._stamp: Stamp | Literal["changed"] = None
-        self._look_at = 0.0
+        self._check_at = 0.0
         self._ask_again_at: float | None = None
         """When to ask the keychain once more; None: it answers."""
         self._warnings: dict[str, Warn] = {}
@@ -75,26 +75,26 @@ class StoreFolder:
         return [*self._warnings.values()]
 
     @property
-    def was_looked_at(self) -> bool:
-        """Whether there has been a first look."""
-        return self._look_at > 0
+    def was_checked(self) -> bool:
+        """Whether there has been a first check."""
+        return self._check_at > 0
 
     @property
-    def is_due(self) -> bool:
-        """Whether it is time for a look."""
-        return anyio.current_time() >= self._look_at
+    def is_check_due(self) -> bool:
+        """Whether it is time to check it."""
+        return anyio.current_time() >= self._check_at
 
     # --- reading --------------------------------------------------------------------------------
 
-    async def look(self) -> bool:
+    async def check(self) -> bool:
         """Read the file if it has changed or the keychain may answer again, and return whether it was read."""
         may_answer = self._ask_again_at is not None and anyio.current_time() >= self._ask_again_at
         was_read = await self.read_changes(even_if_unchanged=may_answer)
-        self._look_at = anyio.current_time() + LOOK_SECONDS
+        self._check_at = anyio.current_time() + CHECK_SECONDS
         return was_read
 
     async def read_changes(self, *, even_if_unchanged: bool = False) -> bool:
-        """Read what another process has written since the last look, and return whether there was something."""
+        """Read what another process has written since the last check, and return whether there was something."""
         stamp = await to_thread(store_file.read_stamp, self._path)
         if stamp == self._stamp and not even_if_unchanged:
             return False
@@ -206,8 +206,8 @@ class StoreFolder:
         except OSError as error:
             self._warn(Warn(code="store_unavailable", message=f"Credentials cannot be stored: {error.strerror}."))
             return False
-        # Others may have written too: the next look reads it all.
-        self._stamp, self._look_at = "changed", min(self._look_at, anyio.current_time())
+        # Others may have written too: the next check reads it all.
+        self._stamp, self._check_at = "changed", min(self._check_at, anyio.current_time())
         return True
 
     @asynccontextmanager
@@ -221,7 +221,7 @@ class StoreFolder:
             is_locked = False
             with anyio.move_on_after(LOCK_SECONDS):
                 while not (is_locked := await to_thread(platforms.try_lock, file.fileno())):  # noqa: ASYNC110 - a lock tells nobody
-                    await anyio.sleep(LOCK_LOOK_SECONDS)
+                    await anyio.sleep(LOCK_POLL_SECONDS)
             if not is_locked:
                 self._warn(LOCKED)
             yield is_locked

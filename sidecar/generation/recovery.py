@@ -89,7 +89,7 @@ async def _drop_option(up: Upstream, plan: ChatPlan, error: SidecarError) -> Cha
 
 
 CHANGES: Mapping[str, Change[ChatPlan]] = {
-    "whole": _ask_for_whole_reply,
-    "profile": _use_inference_profile,
-    "drop_option": _drop_option,
+    "whole": Change(_ask_for_whole_reply),
+    "profile": Change(_use_inference_profile, per="key"),
+    "drop_option": Change(_drop_option),
 }

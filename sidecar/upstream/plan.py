@@ -1,10 +1,10 @@
 """Whom a question is sent to, and how a refusal changes that: a fresh credential, another of the user's keys.
 
-Each kind of change is made once, while nothing was delivered. Must not know what is asked.
+A change is made while nothing was delivered, each kind once as a rule. Must not know what is asked.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
 import msgspec
 
@@ -26,14 +26,25 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     keys: tuple[Secret, ...] = ()
     """The user's credentials that were not refused yet."""
     changes_made: frozenset[str] = frozenset()
-    """The kinds of change that were made."""
+    """The kinds of change that were made, whatever the key."""
+    changes_for_key: frozenset[str] = frozenset()
+    """The kinds of change that were made for the present key."""
     chat: Chat | None = None
     """The chat that is asked or counted. Some schemes read it."""
 
 
 AnyPlan = TypeVar("AnyPlan", bound=Plan)
 
-Change = Callable[[Upstream, AnyPlan, SidecarError], Awaitable[AnyPlan | None]]
+MakeChange = Callable[[Upstream, AnyPlan, SidecarError], Awaitable[AnyPlan | None]]
+
+
+class Change(NamedTuple, Generic[AnyPlan]):
+    """A kind of change that may help after a refusal."""
+
+    make: MakeChange[AnyPlan]
+    """Returns the changed plan, or None when the change would not help."""
+    per: Literal["question", "key", "refusal"] = "question"
+    """For what it is made at most once."""
 
 
 def make_plan(target: Target, chat: Chat | None = None) -> Plan:
@@ -46,7 +57,7 @@ def pick_key(up: Upstream, plan: AnyPlan) -> AnyPlan:
     best = up.gates.pick_origin(plan.origin, plan.keys)
     if best is plan.origin:
         return plan
-    return msgspec.structs.replace(plan, target=best, origin=best, changes_made=plan.changes_made - LOST_WITH_KEY)
+    return msgspec.structs.replace(plan, target=best, origin=best, changes_for_key=frozenset())
 
 
 async def prepare(up: Upstream, plan: AnyPlan) -> AnyPlan:
@@ -60,11 +71,22 @@ async def recover(
     up: Upstream, plan: AnyPlan, error: SidecarError, changes: "Mapping[str, Change[AnyPlan]] | None" = None
 ) -> AnyPlan | None:
     """Return the plan to ask next after *error*, or None when no change would help."""
+    made = plan.changes_made | plan.changes_for_key
     for kind, change in {**CHANGES, **(changes or {})}.items():
-        changed: AnyPlan | None = None if kind in plan.changes_made else await change(up, plan, error)
+        changed: AnyPlan | None = None if kind in made else await change.make(up, plan, error)
         if changed is not None:
-            return msgspec.structs.replace(changed, changes_made=plan.changes_made | ({kind} - REPEATABLE))
+            return _note_change(changed, kind, change)
     return None
+
+
+def _note_change(plan: AnyPlan, kind: str, change: Change[AnyPlan]) -> AnyPlan:
+    match change.per:
+        case "question":
+            return msgspec.structs.replace(plan, changes_made=plan.changes_made | {kind})
+        case "key":
+            return msgspec.structs.replace(plan, changes_for_key=plan.changes_for_key | {kind})
+        case "refusal":
+            return plan
 
 
 async def _renew(up: Upstream, plan: AnyPlan, error: SidecarError) -> AnyPlan | None:
@@ -81,11 +103,9 @@ async def _drop_key(up: Upstream, plan: AnyPlan, error: SidecarError) -> AnyPlan
     return msgspec.structs.replace(plan, keys=keys)
 
 
-CHANGES: "Mapping[str, Change[Any]]" = {"renew": _renew, "other_key": _drop_key}
+CHANGES: "Mapping[str, Change[Any]]" = {
+    "renew": Change(_renew, per="key"),
+    # The number of keys is finite.
+    "other_key": Change(_drop_key, per="refusal"),
+}
 """The kinds of change for any question. For more kinds for a chat see `sidecar.generation.recovery`."""
-
-REPEATABLE = frozenset({"other_key"})
-"""Kinds of change that may be made repeatedly: the number of keys is finite."""
-
-LOST_WITH_KEY = frozenset({"renew", "profile"})
-"""Kinds of change that must be made again for another key."""

@@ -275,7 +275,7 @@ def _catches_everything(handler: ast.ExceptHandler) -> bool:
 MODULE_STATE: dict[tuple[str, str], str] = {
     ("sidecar/server/lenient.py", "_find_decoders"): "the decoders of a struct's fields, by its type",
     ("sidecar/server/lenient.py", "_list_fields"): "the fields of a struct, by its type",
-    ("sidecar/generation/schema_check.py", "_compile"): "the last patterns of schemas, of which 64 are kept",
+    ("sidecar/outputs/schema_check.py", "_compile"): "the last patterns of schemas, of which 64 are kept",
     ("sidecar/server/framing.py", "_decoders"): "one decoder for each struct of parameters, by its type",
     ("sidecar/core/log.py", "_threshold"): "the level of the process, set once at the start",
     ("sidecar/upstream/recorder.py", "_numbers"): "the number in the name of the next recording",

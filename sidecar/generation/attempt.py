@@ -5,24 +5,26 @@ whether there will be another attempt.
 """
 
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from functools import partial
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import msgspec
 
-from protocol.replies import Attempt, Chunk, Done, Start, Status, Timings
+from protocol.replies import Attempt, Chunk, Done, Start, Timings
 from sidecar.auth import authorize
 from sidecar.core.errors import SidecarError, clean_text, remove_secret
 from sidecar.core.http import HttpRequest, Response
 from sidecar.core.http_bodies import drain
 from sidecar.core.request_state import Progress, RequestState
-from sidecar.generation import accounting, background_responses, request_limits, resume, structured_output
+from sidecar.generation import accounting, background_responses, request_limits, resume
 from sidecar.generation.recovery import ChatPlan
 from sidecar.generation.request_limits import LimitWatch
 from sidecar.generation.response_stream import ResponseStream
 from sidecar.generation.timeouts import ChatTimeouts, choose_timeouts
+from sidecar.outputs import structured_output
+from sidecar.outputs.sink import Sink
 from sidecar.upstream import recorder, replay
 from sidecar.upstream.ask import check_status
 from sidecar.upstream.context import Upstream, make_call
@@ -34,26 +36,6 @@ from sidecar.wires.shared.types import Outcome
 
 MAX_NAME_CHARS = 256
 """The longest model or finish reason that is passed on."""
-
-
-class Sink(Protocol):
-    """Takes the chunks of an answer."""
-
-    @property
-    def full(self) -> bool:
-        """Whether the producer should wait."""
-
-    def send(self, chunks: Sequence[Chunk]) -> None:
-        """Take *chunks*."""
-
-    def send_status(self, status: Status) -> None:
-        """Take *status*, which says what the request is waiting for."""
-
-    async def wait_for_room(self) -> None:
-        """Wait until the sink is no longer full."""
-
-    def finish(self, done: Done) -> None:
-        """Take *done*, the terminal chunk."""
 
 
 class _Attempt(NamedTuple):

@@ -7,7 +7,7 @@ belongs to the packages that it names.
 from protocol.requests import Chat
 from sidecar.core.request_state import RequestState
 from sidecar.generation import run
-from sidecar.generation.attempt import Sink
+from sidecar.outputs.sink import Sink
 from sidecar.upstream.context import Upstream
 
 

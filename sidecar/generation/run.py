@@ -17,10 +17,10 @@ from sidecar.auth import authorize
 from sidecar.core.errors import SidecarError
 from sidecar.core.request_state import Progress, RequestState
 from sidecar.generation import attempt, fallbacks, recovery, request_limits
-from sidecar.generation.attempt import Sink
 from sidecar.generation.fallbacks import Candidate
 from sidecar.generation.recovery import ChatPlan
 from sidecar.generation.timeouts import set_deadline
+from sidecar.outputs.sink import Sink
 from sidecar.providers.model_names import apply_preset
 from sidecar.providers.resolve import change_wire, make_target, resolve_provider
 from sidecar.providers.values import make_chat_spec

@@ -10,8 +10,8 @@ import pytest
 from protocol.messages import Message
 from protocol.options import ResponseFormat
 from protocol.replies import Structured
-from sidecar.generation.schema_check import UncheckedError, find_violation
-from sidecar.generation.structured_output import read_structured_output
+from sidecar.outputs.schema_check import UncheckedError, find_violation
+from sidecar.outputs.structured_output import read_structured_output
 
 pytestmark = pytest.mark.anyio
 

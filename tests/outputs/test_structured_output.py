@@ -10,7 +10,7 @@ import pytest
 from protocol.messages import Message, ReasoningPart, TextPart
 from protocol.options import ResponseFormat
 from protocol.replies import Structured, Warn
-from sidecar.generation import structured_output
+from sidecar.outputs import structured_output
 from sidecar.wires.shared.options import RESPONSE_FORMAT
 
 CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
@@ -112,7 +112,8 @@ def test_the_warning_of_an_instruction_names_the_option() -> None:
 
 def test_the_schema_library_is_imported_with_the_first_schema() -> None:
     code = (
-        "import sys; from sidecar.generation import attempt, structured_output; from protocol.messages import Message\n"
+        "import sys; from sidecar.generation import attempt; from sidecar.outputs import structured_output\n"
+        "from protocol.messages import Message\n"
         "from protocol.options import ResponseFormat as F\n"
         "spoken = Message(role='assistant', content='{}')\n"
         "import functools, anyio\n"

@@ -1,0 +1,1 @@
+"""What comes out of an answer beside its text: JSON, code, files."""

@@ -1,6 +1,7 @@
-"""Edits on texts: on one (`apply_edits`), or on those that an answer's files are about (`Files`). [pure]
+"""Applies edits: to one text (`apply_edits`), or to the files of an answer (`Files`). [pure]
 
-Knows line ends, the byte order mark, edits that overlap. Must not know how edits are written or where texts are kept.
+Knows line endings, the byte order mark and overlapping edits. Must not know how edits are written or where texts are
+kept.
 """
 
 import hashlib
@@ -25,20 +26,20 @@ from protocol.files import (
 from protocol.replies import Content
 from sidecar.core.errors import invalid_request
 from sidecar.formats import matcher, paths
-from sidecar.formats.auto import lexer
-from sidecar.formats.edits import Edit, indentation, indented, kept_lines, of_diff, split_lines
+from sidecar.formats.auto import make_lexer
+from sidecar.formats.edits import Edit, change_indent, list_kept_lines, map_indents, read_diff, split_lines
 from sidecar.formats.events import Closed, Event
 from sidecar.formats.matcher import MAX_CANDIDATES, MAX_LINES, Found, Piece, Text
 
 MAX_TEXT_CHARS = 16 * 1024 * 1024
 MAX_EDITS = 10_000
-"""Bounds of one text and of the edits on it."""
+"""The largest text, and the most edits to it."""
 
 _BOM = "\ufeff"
 
 
 class _Change(msgspec.Struct, frozen=True, order=True):
-    """Lines of a text from `start` to before `end` that others take the place of; nothing that stays is among them."""
+    """Lines of a text, from `start` to before `end`, that `new` replaces. None of them is kept."""
 
     start: int
     end: int
@@ -49,54 +50,56 @@ class _Change(msgspec.Struct, frozen=True, order=True):
 def apply_edits(
     text: str, wanted: Sequence[Edit] | str, *, tolerance: Tolerance = "elision", partial: bool = False
 ) -> EditOutcome:
-    """Return *text* after the edits, which all refer to it as it is, and what became of each.
+    """Return *text* with the edits applied, and the result of each. All edits refer to the original text.
 
-    Where one cannot be placed, none is applied, unless *partial*. A string is a patch of one file, in any format that
-    `auto` reads, or hunks alone.
+    If one edit cannot be placed, none is applied, unless *partial*. A string is a patch of one file, in any format
+    that `auto` reads, or its hunks alone.
 
-    Raises: SidecarError `invalid_request` for what is over the bounds, and for a patch of no file, or of several.
+    Raises: SidecarError `invalid_request` beyond the limits, and for a patch of no file or of several.
     """
     if isinstance(wanted, str):
         wanted = read_patch(wanted)
     if len(text) > MAX_TEXT_CHARS or text.count("\n") >= MAX_LINES:
-        raise invalid_request(f"The text has over {MAX_TEXT_CHARS} characters or {MAX_LINES} lines.", "params.text")
+        raise invalid_request(
+            f"The text has more than {MAX_TEXT_CHARS} characters or {MAX_LINES} lines.", "params.text"
+        )
     if len(wanted) > MAX_EDITS:
-        raise invalid_request(f"There are over {MAX_EDITS} edits.", "params.edits")
-    changed, results, failed = _edited(text, wanted, tolerance, partial=partial)
+        raise invalid_request(f"There are more than {MAX_EDITS} edits.", "params.edits")
+    changed, results, failed = _apply(text, wanted, tolerance, partial=partial)
     applied = [] if changed is None else [each for each in results if not each.problem]
     return EditOutcome(text=text if changed is None else changed, applied=applied, failed=failed)
 
 
-def _edited(
+def _apply(
     text: str, wanted: Sequence[Edit], tolerance: Tolerance, *, partial: bool
 ) -> tuple[str | None, list[EditResult], list[EditResult]]:
-    """Return the new text, or None when an edit fails that must not; what became of each; and of those that failed."""
-    lines, ends = _split(text)
-    results, changes = _placed(Text(lines), wanted, tolerance)
+    """Return the new text (None if a failed edit prevents it), all results, and the results that are failures."""
+    lines, ends = _split_lines(text)
+    results, changes = _place_edits(Text(lines), wanted, tolerance)
     failed = [result for result in results if result.problem]
     if failed and not partial:
         return None, results, failed
-    return _BOM * text.startswith(_BOM) + _joined(lines, ends, changes), results, failed
+    return _BOM * text.startswith(_BOM) + _join_lines(lines, ends, changes), results, failed
 
 
 def read_patch(patch: str) -> list[Edit]:
     """Return the edits of a patch of one file.
 
-    Raises: SidecarError `invalid_request` when it has none, or those of several files.
+    Raises: SidecarError `invalid_request` if it has no edits, or edits of several files.
     """
-    reader = lexer("auto")
+    reader = make_lexer("auto")
     files = [event for event in (*reader.feed(patch), *reader.end(whole=True)) if isinstance(event, Closed)]
     if len({file.start.path for file in files}) > 1:
-        raise invalid_request("The patch is about several files; the text is one.", "params.patch")
-    found = [edit for file in files for edit in _edits_of(file)] if files else of_diff(patch)
+        raise invalid_request("The patch changes several files, but there is only one text.", "params.patch")
+    found = [edit for file in files for edit in _list_edits(file)] if files else read_diff(patch)
     found = [edit for edit in found if edit.old != edit.new]
     if not found:
         raise invalid_request("The patch changes nothing.", "params.patch")
     return found
 
 
-def _edits_of(file: Closed) -> list[Edit]:
-    """Return the edits of one file of a patch; as no more comes, its last hunk is as whole as the others."""
+def _list_edits(file: Closed) -> list[Edit]:
+    """Return the edits of one file of a patch. Nothing can follow, so its last hunk is complete too."""
     if file.start.op == "create":
         return [Edit(old=(), new=tuple(split_lines(file.text)))]
     return [msgspec.structs.replace(edit, complete=edit.complete or edit.is_hunk) for edit in file.edits]
@@ -105,16 +108,16 @@ def _edits_of(file: Closed) -> list[Edit]:
 # --- from places to changes ------------------------------------------------------------------
 
 
-def _placed(text: Text, wanted: Sequence[Edit], tolerance: Tolerance) -> tuple[list[EditResult], list[_Change]]:
-    """Return what becomes of each edit, and the changes of those that have a place, from the first line to the last."""
+def _place_edits(text: Text, wanted: Sequence[Edit], tolerance: Tolerance) -> tuple[list[EditResult], list[_Change]]:
+    """Return the result of each edit, and the changes of those that have a place, ordered by line."""
     results: list[EditResult] = []
     changes: list[_Change] = []
     for number, (edit, found) in enumerate(zip(wanted, matcher.place(text, wanted, tolerance), strict=True)):
         if len(found.options) != 1:
-            results.append(_unplaced(text, number, edit, found))
+            results.append(_explain_failure(text, number, edit, found))
             continue
         (option,) = found.options
-        own = [change for piece in option for change in _changes(text, number, piece)]
+        own = [change for piece in option for change in _list_changes(text, number, piece)]
         where = EditResult(edit=number, match=found.match, start_line=option[0].start + 1, end_line=option[-1].end)
         if any(_overlaps(change, changes) for change in own):
             where = msgspec.structs.replace(where, match=None, problem="overlap")
@@ -125,20 +128,20 @@ def _placed(text: Text, wanted: Sequence[Edit], tolerance: Tolerance) -> tuple[l
     return results, changes
 
 
-def _changes(text: Text, number: int, piece: Piece) -> Iterator[_Change]:
-    """Yield what *piece* changes: what stands between the lines that stay."""
+def _list_changes(text: Text, number: int, piece: Piece) -> Iterator[_Change]:
+    """Yield what *piece* changes: everything between the lines that it keeps."""
     edit = piece.edit
-    indents = indentation(edit.old, text.lines[piece.start : piece.end]) or {}
+    indents = map_indents(edit.old, text.lines[piece.start : piece.end]) or {}
     old = new = 0
-    for kept_old, kept_new in (*kept_lines(edit), (len(edit.old), len(edit.new))):
+    for kept_old, kept_new in (*list_kept_lines(edit), (len(edit.old), len(edit.new))):
         if old < kept_old or new < kept_new:
-            lines = tuple(indented(line, indents) for line in edit.new[new:kept_new])
+            lines = tuple(change_indent(line, indents) for line in edit.new[new:kept_new])
             yield _Change(piece.start + old, piece.start + kept_old, number, lines)
         old, new = kept_old + 1, kept_new + 1
 
 
 def _overlaps(change: _Change, changes: list[_Change]) -> bool:
-    """Return whether *change* is about a line that one of *changes* is about."""
+    """Return whether *change* and one of *changes* share a line."""
     at = bisect_left(changes, change)
     return any(
         other.start < change.end and change.start < other.end
@@ -148,29 +151,31 @@ def _overlaps(change: _Change, changes: list[_Change]) -> bool:
     )
 
 
-def _unplaced(text: Text, number: int, edit: Edit, found: Found) -> EditResult:
-    """Return why an edit has no place, with what helps to say it better."""
+def _explain_failure(text: Text, number: int, edit: Edit, found: Found) -> EditResult:
+    """Return why an edit has no place, with a hint for the next try."""
     problem: EditProblem = "ambiguous" if found.options else "not_found" if edit.complete else "incomplete"
     candidates = [Place(option[0].start + 1, option[-1].end) for option in found.options[:MAX_CANDIDATES]]
     hint = None
     if problem == "ambiguous":
-        hint = "It fits in several places: give more of the lines around it."
-    elif problem == "not_found" and edit.new and (there := matcher.locate(text, _swapped(edit), "whitespace").options):
-        hint = f"What is to be put there stands at line {there[0][0].start + 1} already."
-    elif problem == "not_found" and (near := matcher.nearest(text, edit)):
-        hint = f"Lines {near[0] + 1} to {near[0] + len(edit.old)} come nearest: give them as they are."
+        hint = "It matches several places. Quote more of the lines around it."
+    elif (
+        problem == "not_found" and edit.new and (there := matcher.locate(text, _swap_sides(edit), "whitespace").options)
+    ):
+        hint = f"The replacement is already in the text, at line {there[0][0].start + 1}."
+    elif problem == "not_found" and (near := matcher.find_nearest(text, edit)):
+        hint = f"Lines {near[0] + 1} to {near[0] + len(edit.old)} are the nearest. Quote them exactly."
     return EditResult(edit=number, problem=problem, candidates=candidates, hint=hint)
 
 
-def _swapped(edit: Edit) -> Edit:
+def _swap_sides(edit: Edit) -> Edit:
     return Edit(old=edit.new, new=edit.old)
 
 
 # --- lines and their ends --------------------------------------------------------------------
 
 
-def _split(text: str) -> tuple[list[str], list[str]]:
-    """Return the lines of *text* and the end of each, that of the last being empty where it has none."""
+def _split_lines(text: str) -> tuple[list[str], list[str]]:
+    """Return the lines of *text* and the line ending of each; empty for a last line without one."""
     lines = text.removeprefix(_BOM).split("\n")
     ends = ["\n"] * len(lines)
     if lines[-1]:
@@ -185,8 +190,8 @@ def _split(text: str) -> tuple[list[str], list[str]]:
     return lines, ends
 
 
-def _joined(lines: list[str], ends: list[str], changes: list[_Change]) -> str:
-    """Return the text after *changes*; a new line ends as those around it do, the last one as the last one did."""
+def _join_lines(lines: list[str], ends: list[str], changes: list[_Change]) -> str:
+    """Return the text after *changes*. A new line ends like its neighbours, and the last line ends as before."""
     default = next((end for end in ends if end), "\n")
     out: list[tuple[str, str]] = []
     at = 0
@@ -209,7 +214,7 @@ def _joined(lines: list[str], ends: list[str], changes: list[_Change]) -> str:
 
 
 class Files:
-    """The files of one answer: its text → chunks, and at last a row for each path."""
+    """The files of one answer: text goes in, chunks come out, and in the end one row for each path."""
 
     def __init__(
         self,
@@ -220,30 +225,30 @@ class Files:
         tolerance: Tolerance = "elision",
         partial: bool = False,
     ) -> None:
-        self._lexer = lexer(name, nonce)
+        self._lexer = make_lexer(name, nonce)
         self._tolerance: Tolerance = tolerance
         self._partial = partial
-        self._texts = {paths.clean(path)[0]: text for path, text in (existing or {}).items()}
+        self._texts = {paths.clean_path(path)[0]: text for path, text in (existing or {}).items()}
         self._rows: dict[str, FileResult] = {}
 
     def feed(self, text: str) -> list[Content | OutputChunk]:
-        """Return the chunks that *text* adds."""
+        """Return the chunks that *text* completes."""
         return [self._chunk(event) for event in self._lexer.feed(text)]
 
     def end(self, *, whole: bool = False) -> list[Content | OutputChunk]:
-        """Return the chunks that the end of the text adds; *whole* as in `Lexer.end`."""
+        """Return the chunks that the end of the text completes; *whole* as in `Lexer.end`."""
         return [self._chunk(event) for event in self._lexer.end(whole=whole)]
 
     @property
     def rows(self) -> list[FileResult]:
-        """One row for each path so far, in the order in which they came first."""
+        """One row for each path so far, in the order of their first appearance."""
         return list(self._rows.values())
 
     def _chunk(self, event: Event) -> Content | OutputChunk:
         return self._end(event) if isinstance(event, Closed) else event
 
     def _end(self, closed: Closed) -> FileEnd:
-        """Apply what *closed* says to the texts, and return its chunk."""
+        """Apply *closed* to the texts, and return its chunk."""
         start = closed.start
         text, results, problem = self._outcome(closed)
         if text is not None and (problem is None or (self._partial and start.op != "create")):
@@ -262,23 +267,23 @@ class Files:
         return end
 
     def _outcome(self, closed: Closed) -> tuple[str | None, list[EditResult], FileProblem | None]:
-        """Return the final text where there is one, what became of the edits, and why the file is not complete."""
+        """Return the final text if there is one, the results of the edits, and why the file is incomplete."""
         op, path = closed.start.op, closed.start.path
         cut: FileProblem | None = None if closed.complete else "incomplete"
         if closed.start.refused:
-            return closed.text if op == "create" else None, _all(closed.edits, "refused_path"), "refused_path"
+            return closed.text if op == "create" else None, _fail_all(closed.edits, "refused_path"), "refused_path"
         if op in ("create", "delete"):
             return closed.text if op == "create" else None, [], cut
         if path not in self._texts:
             is_known = op == "rename" and not closed.edits
-            return None, _all(closed.edits, "no_file"), cut or (None if is_known else "no_file")
-        text, results, _ = _edited(self._texts[path], closed.edits, self._tolerance, partial=self._partial)
+            return None, _fail_all(closed.edits, "no_file"), cut or (None if is_known else "no_file")
+        text, results, _ = _apply(self._texts[path], closed.edits, self._tolerance, partial=self._partial)
         is_bad = any(each.problem for each in results) or (op == "edit" and not results)
         problem = cut or ("edits_failed" if is_bad else None)
         return text if self._partial or not problem else None, results, problem
 
     def _add_row(self, start: FileStart, end: FileEnd, text: str | None) -> None:
-        """Add what became of a file to the row of its path."""
+        """Merge the end of a file into the row of its path."""
         before = self._rows.get(start.path)
         self._rows[start.path] = FileResult(
             path=start.path,
@@ -292,5 +297,5 @@ class Files:
         )
 
 
-def _all(wanted: Sequence[Edit], problem: EditProblem) -> list[EditResult]:
+def _fail_all(wanted: Sequence[Edit], problem: EditProblem) -> list[EditResult]:
     return [EditResult(edit=number, problem=problem) for number in range(len(wanted))]

@@ -1,8 +1,8 @@
 """Files in the tags of an artifact. [sans-IO]
 
 `<boltAction type="file" filePath="src/a.js">`, the text, `</boltAction>`. The text is raw: nothing in it is escaped.
-The end is a tag that nothing but blanks, a line end or the next tag follows, so that a file may speak of it. A line
-end after the opener is no part of the file. What is no file is a command.
+A closing tag counts only if nothing but blanks, a line ending or another tag follows, so that a file may mention the
+tag. A line ending right after the opening tag is not part of the file. An action that is not a file is a command.
 Source: https://github.com/stackblitz/bolt.new, app/lib/runtime/message-parser.ts, 2024-12.
 """
 
@@ -52,14 +52,14 @@ def _enter(out: Writer, line: str) -> Grammar | bool:
         return False
     said = {match[1].lower(): match[2] or match[3] or match[4] or "" for match in _ATTRIBUTE.finditer(tag)}
     if said.get("type", "file") == "file":
-        return _file(out, said.get("filepath", ""))
-    return _command(out)
+        return _read_file(out, said.get("filepath", ""))
+    return _read_command(out)
 
 
 _TAGS = State(line=lambda line: None if not line.strip(" \t") else False, find_tag=_find_tag)
 
 
-def _file(out: Writer, path: str) -> Grammar:
+def _read_file(out: Writer, path: str) -> Grammar:
     out.open(path, "create", "full_content")
     while tag := (yield _TAGS):
         name = tag.lstrip(" \t")[:13].lower()
@@ -73,7 +73,7 @@ def _file(out: Writer, path: str) -> Grammar:
     return tag
 
 
-def _command(out: Writer) -> Grammar:
+def _read_command(out: Writer) -> Grammar:
     out.begin_command()
     while tag := (yield _TAGS):
         if tag.lstrip(" \t")[:2] == "</":
@@ -83,4 +83,4 @@ def _command(out: Writer) -> Grammar:
     return tag
 
 
-ARTIFACT = Format(leads=(), enter=_enter, find_tag=_find_tag)
+ARTIFACT = Format(openers=(), enter=_enter, find_tag=_find_tag)

@@ -1,13 +1,13 @@
-"""The table of formats, and the prose around what they open. [sans-IO]
+"""The table of formats, and the reader of the prose around files. [sans-IO]
 
-`auto` is all of them, until one has opened a file: that one stays. A format that is named is the table's one row.
+`auto` tries all formats until one of them opens a file, and stays with that one.
 """
 
 from protocol.files import FormatName
 from sidecar.formats import artifact, blocks, fenced, heredoc, patch, paths, udiff
-from sidecar.formats.code import closes, opening
+from sidecar.formats.code import closes_fence, read_opening_fence
 from sidecar.formats.events import Writer
-from sidecar.formats.lines import BLANKS, Decide, Format, Grammar, Lexer, State, leads
+from sidecar.formats.lines import BLANKS, Decide, Format, Grammar, Lexer, State, begins_with_any
 
 FORMATS: dict[FormatName, Format] = {
     "blocks": blocks.PLAIN,
@@ -18,25 +18,25 @@ FORMATS: dict[FormatName, Format] = {
     "whole": fenced.WHOLE,
     "fences": fenced.FENCES,
 }
-"""By name, in the order in which `auto` asks them."""
+"""By name, in the order in which `auto` tries them."""
 
 
-def lexer(name: FormatName, nonce: str | None = None) -> Lexer:
+def make_lexer(name: FormatName, nonce: str | None = None) -> Lexer:
     """Return a lexer of the format *name*; *nonce* is what the markers of `blocks` carry."""
     if name == "auto":
-        # What `whole` takes, `fences` takes too.
+        # `fences` accepts everything that `whole` does.
         formats = (
-            *((blocks.own(nonce),) if nonce else ()),
+            *((blocks.make_own_format(nonce),) if nonce else ()),
             *(each for each in FORMATS.values() if each != fenced.WHOLE),
         )
     else:
-        formats = (blocks.own(nonce) if nonce and name == "blocks" else FORMATS[name],)
+        formats = (blocks.make_own_format(nonce) if nonce and name == "blocks" else FORMATS[name],)
     return Lexer(lambda out: read_prose(out, formats))
 
 
 def read_prose(out: Writer, formats: tuple[Format, ...]) -> Grammar:
-    """Read prose, and in it what *formats* open."""
-    state = _prose(formats)
+    """Read prose, and the files that *formats* open in it."""
+    state = _make_prose_state(formats)
     out.only = len(formats) == 1
     line: str | None = yield state
     while line:
@@ -48,24 +48,24 @@ def read_prose(out: Writer, formats: tuple[Format, ...]) -> Grammar:
             if out.count and not out.only:
                 out.only = True
                 formats = (format_,)
-                state = _prose(formats)
+                state = _make_prose_state(formats)
             break
         else:
-            _add(out, line, named_above=any(each.named_above for each in formats))
+            _add_to_prose(out, line, named_above=any(each.named_above for each in formats))
             line = None
         if line is None:
             line = yield state
     return line
 
 
-def _prose(formats: tuple[Format, ...]) -> State:
-    starts = leads("```", "~~~", *(start for each in formats for start in each.leads))
+def _make_prose_state(formats: tuple[Format, ...]) -> State:
+    starts = begins_with_any("```", "~~~", *(start for each in formats for start in each.openers))
     find_tags = [each.find_tag for each in formats if each.find_tag]
-    decide = _either(starts, paths.may_name) if any(each.named_above for each in formats) else starts
+    decide = _decide_by_either(starts, paths.may_name_file) if any(each.named_above for each in formats) else starts
     return State(line=decide, find_tag=find_tags[0] if find_tags else None)
 
 
-def _either(first: Decide, second: Decide) -> Decide:
+def _decide_by_either(first: Decide, second: Decide) -> Decide:
     def decide(line: str) -> bool | None:
         verdict = first(line)
         return second(line) if verdict is False else verdict
@@ -73,18 +73,18 @@ def _either(first: Decide, second: Decide) -> Decide:
     return decide
 
 
-def _add(out: Writer, line: str, *, named_above: bool) -> None:
+def _add_to_prose(out: Writer, line: str, *, named_above: bool) -> None:
     """Add a line that opens no file to the prose; one that may name the file below it waits."""
-    if out.fence and closes(line, out.fence):
+    if out.fence and closes_fence(line, out.fence):
         out.fence = None
         out.text(line)
-    elif not out.fence and (fence := opening(line)):
+    elif not out.fence and (fence := read_opening_fence(line)):
         out.fence = fence
         if out.held:
             out.hold(line)
         else:
             out.text(line)
-    elif named_above and paths.of_line(line):
+    elif named_above and paths.find_path_in_line(line):
         out.settle()
         out.hold(line)
     elif named_above and not line.strip(BLANKS) and len(out.held) == 1:

@@ -1,7 +1,7 @@
-"""Our own format: whole files and search/replace between markers that carry a word of this answer's own. [sans-IO]
+"""Our own format: whole files and search/replace between markers that carry a nonce of this answer. [sans-IO]
 
-The word makes markers that no content can have by chance, so fences, conflict markers and other formats within a file
-mean nothing. `instructions` is the text that teaches a model the format.
+No content has such a marker by chance, so fences, conflict markers and other formats within a file mean nothing.
+`write_instructions` returns the text that teaches a model the format.
 """
 
 import re
@@ -9,19 +9,19 @@ from functools import partial
 
 from protocol.files import Operation
 from sidecar.formats import paths
-from sidecar.formats.code import opening
+from sidecar.formats.code import read_opening_fence
 from sidecar.formats.events import Writer
-from sidecar.formats.lines import BLANKS, Format, Grammar, State, leads
+from sidecar.formats.lines import BLANKS, Format, Grammar, State, begins_with_any
 
-_MARKERS = State(line=leads("<<<", "===", ">>>"))
+_MARKERS = State(line=begins_with_any("<<<", "===", ">>>"))
 
 _MARKER = re.compile(r"([<=>])\1{2,8}[ \t]*(\w+)?(?:[ \t]+(\w+))?(?:[ \t]+(.*))?", re.ASCII)
 
 _OPENERS: dict[str, Operation] = {"file": "create", "edit": "edit", "delete": "delete", "rename": "rename"}
 
 
-def instructions(nonce: str) -> str:
-    """Return what teaches a model to write files whose markers carry *nonce*, a word of letters and digits."""
+def write_instructions(nonce: str) -> str:
+    """Return the instructions for a model to write files in this format. *nonce* has letters and digits only."""
     return f"""\
 Write every file that you create or change between marker lines. Each marker stands alone on its line, in column 1,
 and has the code {nonce}. Write no fence around a file, escape nothing, leave nothing out. Paths are relative, with /.
@@ -49,32 +49,32 @@ One line each, for a file to delete, a file to rename, a command that the user s
 After a path, ` # ` and a few words may say what the file is for. Text outside of the markers is read by the user."""
 
 
-def own(nonce: str) -> Format:
+def make_own_format(nonce: str) -> Format:
     """Return the row of the format whose markers carry *nonce*."""
-    return Format(leads=("<<<",), enter=partial(_enter, nonce))
+    return Format(openers=("<<<",), enter=partial(_enter, nonce))
 
 
-def _marker(line: str, nonce: str) -> tuple[str, str, str] | None:
-    """Return the sign, the word and the rest of the marker that *line* is."""
+def _read_marker(line: str, nonce: str) -> tuple[str, str, str] | None:
+    """Return the sign, the word and the rest of a marker; None if *line* is not one."""
     match = _MARKER.fullmatch(line.strip(BLANKS))
     if not match:
         return None
     sign, first, second, rest = match.groups("")
     if first == nonce:
-        # `==== 7f3a`: without a word of what it marks.
+        # `==== 7f3a` has no word.
         return sign, "", f"{second} {rest}".strip()
     return (sign, first.lower(), rest) if second == nonce else None
 
 
 def _enter(nonce: str, out: Writer, line: str) -> Grammar | bool:
-    marker = _marker(line, nonce)
+    marker = _read_marker(line, nonce)
     if marker is None or marker[0] != "<":
         return False
     _, word, rest = marker
     if word in _OPENERS:
         _open(out, word, rest)
         if word in ("file", "edit"):
-            return _file(out, nonce)
+            return _read_file(out, nonce)
         out.close()
         return True
     if word == "run":
@@ -95,16 +95,16 @@ def _open(out: Writer, word: str, rest: str) -> None:
     )
 
 
-def _file(out: Writer, nonce: str) -> Grammar:
-    """Read what stands between the markers of a file, up to its end or the next opener."""
+def _read_file(out: Writer, nonce: str) -> Grammar:
+    """Read a file up to its end marker or the next opening one."""
     sound = True
     while line := (yield _MARKERS):
-        marker = _marker(line, nonce)
+        marker = _read_marker(line, nonce)
         if marker is None:
             out.text(line)
             continue
         sign, word, _ = marker
-        # Text between the searches belongs to none of them: a marker must be missing.
+        # Text between two searches: a marker is missing.
         sound = sound and not (out.is_changed and out.side is None and out.written.strip())
         if sign == "<" and word in (*_OPENERS, "run"):
             out.close(complete=False)
@@ -113,7 +113,7 @@ def _file(out: Writer, nonce: str) -> Grammar:
             if _end(out, word, sound=sound):
                 return None
         elif not out.waits and not out.is_changed:
-            # A marker of an edit within a whole file: it is delivered, and the file is not fit to be used.
+            # An edit marker in a whole file: deliver it, but call the file incomplete.
             sound = False
             out.text(line)
         elif sign == "<" and word == "search":
@@ -123,7 +123,7 @@ def _file(out: Writer, nonce: str) -> Grammar:
         elif sign == "=" and out.side == "search":
             out.begin_replacement()
         else:
-            # It divides nothing, so nobody can say what the edit is.
+            # A divider outside of an edit: the edit is ambiguous.
             out.end_edit(complete=False)
     return line
 
@@ -138,30 +138,30 @@ def _end(out: Writer, word: str, *, sound: bool) -> bool:
     return True
 
 
-# --- the blocks of others --------------------------------------------------------------------
+# --- the usual blocks without a nonce --------------------------------------------------------------------
 
 _SEARCH = re.compile(r"([<-])(\1{2,8}) ?SEARCH>?")
 _REPLACE = re.compile(r"([>+])\1{2,8} ?REPLACE>?")
 
-_BLOCK = State(line=leads("<<<", "---", "===", ">>>", "+++"))
+_BLOCK = State(line=begins_with_any("<<<", "---", "===", ">>>", "+++"))
 
 
 def _enter_plain(out: Writer, line: str) -> Grammar | bool:
     match = _SEARCH.fullmatch(line.strip(BLANKS))
-    return _plain(out, _path_above(out), len(match[2]) + 1) if match else False
+    return _read_plain(out, _find_path_above(out), len(match[2]) + 1) if match else False
 
 
-def _path_above(out: Writer) -> str:
-    """Return the path that the lines above name, or the one that was edited last."""
+def _find_path_above(out: Writer) -> str:
+    """Return the path that the lines above name, or else the last one that was edited."""
     for line in reversed(out.held):
-        fence = opening(line)
-        if path := paths.of_info(fence.info) if fence else paths.of_line(line):
+        fence = read_opening_fence(line)
+        if path := paths.find_path_in_info(fence.info) if fence else paths.find_path_in_line(line):
             return path
     return out.last_path
 
 
-def _plain(out: Writer, path: str, width: int) -> Grammar:
-    """Read one block, whose divider has as many signs as its opener; a second one makes it ambiguous."""
+def _read_plain(out: Writer, path: str, width: int) -> Grammar:
+    """Read one block. Its divider is as long as its opening marker; a second divider makes it ambiguous."""
     out.open(path, "edit", "search_replace")
     out.begin_edit()
     sound = True
@@ -183,5 +183,5 @@ def _plain(out: Writer, path: str, width: int) -> Grammar:
     return line
 
 
-PLAIN = Format(leads=("<<<", "---"), enter=_enter_plain, named_above=True)
-"""Search/replace between markers that everybody knows, for prompts of the host's own."""
+PLAIN = Format(openers=("<<<", "---"), enter=_enter_plain, named_above=True)
+"""Search/replace between the widely used markers, for hosts with prompts of their own."""

@@ -13,7 +13,7 @@ from sidecar.formats import paths
 _FENCE = re.compile(r"( *)(`{3,}|~{3,})([^\r\n]*)\r?\n?")
 
 MAX_FENCE_CHARS = 1024
-"""A longer line opens no fence around a file."""
+"""A longer line does not open a fence."""
 
 _MARKDOWN = re.compile(r"\.(?:md|mdx|markdown|mdown|qmd|rmd)", re.IGNORECASE)
 
@@ -22,23 +22,23 @@ class Fence(msgspec.Struct, frozen=True):
     """An opening fence."""
 
     indent: int
-    """Blanks before it, which each line of the content may have too."""
+    """The number of blanks before it; each line of the content may have as many."""
     marks: str
     """Three or more backticks, or tildes."""
     info: str
-    """The words after it."""
+    """The info string: the words after the marks."""
 
 
-def opening(line: str, indent: int = 0) -> Fence | None:
-    """Return the fence that *line* opens, at most three blanks deeper than *indent*."""
+def read_opening_fence(line: str, indent: int = 0) -> Fence | None:
+    """Return the fence that *line* opens; it is indented by at most three blanks more than *indent*."""
     match = _FENCE.fullmatch(line)
     if not match or not 0 <= len(match[1]) - indent <= 3 or (match[2][0] == "`" and "`" in match[3]):
         return None
     return Fence(len(match[1]), match[2], match[3].strip(" \t"))
 
 
-def closes(line: str, fence: Fence, indent: int = 0) -> bool:
-    """Return whether *line* closes *fence*: the same mark, at least as often, at most three blanks in."""
+def closes_fence(line: str, fence: Fence, indent: int = 0) -> bool:
+    """Return whether *line* closes *fence*: the same mark, at least as long, indented by at most three blanks."""
     match = _FENCE.fullmatch(line)
     return (
         match is not None
@@ -48,26 +48,26 @@ def closes(line: str, fence: Fence, indent: int = 0) -> bool:
     )
 
 
-def may_open(line: str) -> bool:
-    """Return whether *line*, of which more may come, may be an opening fence."""
+def may_open_fence(line: str) -> bool:
+    """Return whether a line that begins with *line* may be an opening fence."""
     marks = line.lstrip(" ")[:3]
     return len(line) <= MAX_FENCE_CHARS and ("```".startswith(marks) or "~~~".startswith(marks))
 
 
-def unwrapped(text: str) -> str | None:
-    """Return what stands in the one fence around all of *text*, or None when there is no such fence."""
+def unwrap(text: str) -> str | None:
+    """Return the content of the single fence around all of *text*, or None if there is no such fence."""
     first, _, rest = text.partition("\n")
-    fence = opening(first)
+    fence = read_opening_fence(first)
     if not fence:
         return None
     inner, line_end, last = rest.rstrip(" \t\r\n").rpartition("\n")
-    if not closes(last, fence) or any(closes(line, fence) for line in inner.split("\n")):
+    if not closes_fence(last, fence) or any(closes_fence(line, fence) for line in inner.split("\n")):
         return None
     return inner + line_end
 
 
 def is_markdown(path: str) -> bool:
-    """Return whether fences in the file at *path* are its own."""
+    """Return whether the file at *path* is Markdown, whose fences are its own."""
     return bool(_MARKDOWN.search(path[-9:]))
 
 
@@ -102,13 +102,15 @@ _ALIASES = {
 }
 
 
-def extract(text: str, language: str | None = None) -> CodeResult:
-    """Return the code in *text*, in *language* where one is asked for; nothing is taken for code by guessing.
+def extract_code(text: str, language: str | None = None) -> CodeResult:
+    """Return the code in *text*, in *language* if given. Nothing is called code by guessing.
 
     One block is the code, or one of those in the language. Without any fence the whole text is.
     """
-    blocks, is_closed = fenced_blocks(text)
-    fitting = [each for each in blocks if language and _plain(each.language) == _plain(language)]
+    blocks, is_closed = list_fenced_blocks(text)
+    fitting = [
+        each for each in blocks if language and _normalize_language(each.language) == _normalize_language(language)
+    ]
     chosen = fitting or ([each for each in blocks if each.language is None] if language else []) or blocks
     if not text.strip():
         return CodeResult(language=language, code=None, blocks=[], problem="empty")
@@ -127,47 +129,47 @@ def extract(text: str, language: str | None = None) -> CodeResult:
     )
 
 
-def _plain(language: str | None) -> str:
+def _normalize_language(language: str | None) -> str:
     name = (language or "").lower()
     return _ALIASES.get(name, name)
 
 
 def _has_prose(text: str) -> bool:
-    """Return whether the first line or the last reads like a sentence."""
+    """Return whether the first or the last line reads like a sentence."""
     lines = [line.strip() for line in text.strip().split("\n")]
     return any(_PROSE.fullmatch(line) for line in (lines[0], lines[-1]))
 
 
-def fenced_blocks(text: str) -> tuple[list[CodeBlock], bool]:
-    """Return the fenced blocks of *text*, also those in items of lists, and whether the last one is closed."""
+def list_fenced_blocks(text: str) -> tuple[list[CodeBlock], bool]:
+    """Return the fenced blocks of *text*, also those in list items, and whether the last one is closed."""
     blocks: list[CodeBlock] = []
     fence: Fence | None = None
     body: list[str] = []
     item = 0
-    """How far in the content of the open list item stands."""
+    """The indentation of the content of the open list item."""
     for line in text.removesuffix("\n").split("\n"):
         indent = len(line) - len(line.lstrip(" "))
-        if fence and not closes(line, fence, item):
+        if fence and not closes_fence(line, fence, item):
             body.append(line[min(indent, fence.indent) :])
         elif fence:
-            blocks.append(_block(fence, body))
+            blocks.append(_make_block(fence, body))
             fence, body = None, []
         elif match := _ITEM.match(line):
             item = match.end() if len(match[2]) <= 4 else match.end() - len(match[2]) + 1
-            fence = opening(" " * item + line[item:], item)
+            fence = read_opening_fence(" " * item + line[item:], item)
         elif line.strip():
             item = item if indent >= item else 0
-            fence = opening(line, item)
+            fence = read_opening_fence(line, item)
     if fence:
-        blocks.append(_block(fence, body))
+        blocks.append(_make_block(fence, body))
     return blocks, fence is None
 
 
-def _block(fence: Fence, body: list[str]) -> CodeBlock:
+def _make_block(fence: Fence, body: list[str]) -> CodeBlock:
     word = fence.info.split(None, 1)[0] if fence.info else ""
     language = word.strip("{}.").partition(":")[0].lower()
     return CodeBlock(
-        language=None if not language or paths.is_like(word) else language,
+        language=None if not language or paths.is_like_path(word) else language,
         code="".join(f"{line}\n" for line in body),
-        path=paths.of_info(fence.info),
+        path=paths.find_path_in_info(fence.info),
     )

@@ -1,4 +1,4 @@
-"""What lexers report: prose, files, commands, in their order; a file that was opened ends exactly once. [sans-IO]
+"""What lexers report, in order: prose, files, commands. An opened file ends exactly once. [sans-IO]
 
 Knows files and the sides of their edits. Must not know any format's markers.
 """
@@ -8,18 +8,18 @@ import msgspec
 from protocol.files import Body, CommandChunk, FileChunk, FileStart, Operation, Side
 from protocol.replies import Content
 from sidecar.formats import edits, paths
-from sidecar.formats.code import Fence, is_markdown, may_open, opening, unwrapped
+from sidecar.formats.code import Fence, is_markdown, may_open_fence, read_opening_fence, unwrap
 from sidecar.formats.edits import Edit
 
 
 class Closed(msgspec.Struct, frozen=True, kw_only=True):
-    """The end of a file as a lexer knows it; `file_end` says besides what became of its edits."""
+    """The end of a file as a lexer sees it. `file_end` adds the results of its edits."""
 
     start: FileStart
     complete: bool
-    """Whether all of it came."""
+    """Whether all of it has arrived."""
     text: str
-    """All its chunks: of `full_content` the file itself."""
+    """The content of all its chunks; with `full_content`, the file itself."""
     edits: tuple[Edit, ...] = ()
     unfenced: bool = False
 
@@ -28,21 +28,21 @@ Event = Content | FileStart | FileChunk | Closed | CommandChunk
 
 
 class Writer:
-    """The events of one answer, on their way from a grammar to whoever feeds the lexer."""
+    """Collects the events of one answer: a grammar writes them, and whoever feeds the lexer takes them."""
 
     def __init__(self) -> None:
         self.held: list[str] = []
-        """Lines that may belong to what follows; they are text when it turns out that they do not."""
+        """Lines that may belong to what follows. If they do not, they are text."""
         self.fence: Fence | None = None
-        """The fence in the prose that is open: nothing of Markdown means anything within it."""
+        """The open fence in the prose. Within it no other Markdown counts."""
         self.count = 0
-        """Files that were opened."""
+        """The number of files opened so far."""
         self.last_path = ""
-        """The path of the last one, as it was written."""
+        """The path of the last file, as the model wrote it."""
         self.only = False
-        """Whether one format alone is left, so that a line of it decides nothing."""
+        """Whether only one format is left, so that `auto` has nothing to decide."""
         self.whole = False
-        """Whether the model itself has ended the answer; known at its end alone."""
+        """Whether the model itself ended the answer. Known only at the end."""
         self._events: list[Event] = []
         self._pending: FileStart | None = None
         self._open: FileStart | None = None
@@ -55,12 +55,12 @@ class Writer:
         self._search = ""
         self._command: list[str] | None = None
         self._first: str | None = None
-        """The first line so far of a file that may have a fence around all of it."""
+        """The first line so far of a file that may be fenced as a whole."""
         self._wrapped: list[str] | None = None
-        """The text so far of a file whose first line is a fence."""
+        """The text so far of a file that begins with a fence."""
 
     def take(self) -> list[Event]:
-        """Return the events since the last time."""
+        """Return the events since the last call."""
         events, self._events = self._events, []
         return events
 
@@ -76,31 +76,31 @@ class Writer:
         self._events.append(CommandChunk(command))
 
     def begin_command(self) -> None:
-        """Say that what follows is a command."""
+        """Begin a command: the text that follows."""
         self.settle()
         self._command = []
 
     def end_command(self, *, complete: bool = True) -> None:
-        """Report the command that is under way, if there is one; of what was cut, only its text."""
+        """Report the open command, if there is one. An incomplete one is reported as prose."""
         command, self._command = "".join(self._command or ()), None
         if complete:
             self.command(command.strip())
         elif command:
             self._add(command)
 
-    # --- what waits --------------------------------------------------------------------------
+    # --- lines on hold --------------------------------------------------------------------------
 
     def hold(self, line: str) -> None:
-        """Keep *line* back until it is known what it belongs to."""
+        """Hold *line* until it is clear what it belongs to."""
         self.held.append(line)
 
     def take_held(self) -> list[str]:
-        """Return the lines that are held, which are then held no more."""
+        """Return the held lines, and hold them no longer."""
         held, self.held = self.held, []
         return held
 
     def settle(self) -> None:
-        """Open the file that waits, whose opener the lines that are held are; without one they are text."""
+        """Open the prepared file, of which the held lines are the opener. Without such a file they are text."""
         held = self.take_held()
         if self._pending:
             self._start(self._pending)
@@ -109,27 +109,27 @@ class Writer:
 
     @property
     def waits(self) -> bool:
-        """Whether a file waits for its first line."""
+        """Whether a file is prepared but not open yet."""
         return self._pending is not None
 
     def cancel(self) -> None:
-        """Open no file after all; the lines that are held stay."""
+        """Drop the prepared file. The held lines stay."""
         self._pending = None
         self.count -= 1
 
     # --- files -------------------------------------------------------------------------------
 
     def open(self, path: str, op: Operation, body: Body, *, to: str | None = None, purpose: str | None = None) -> None:
-        """Begin a file; one that is open yet ends incomplete."""
+        """Open a file. If another is still open, that one ends incomplete."""
         self.prepare(path, op, body, to=to, purpose=purpose)
         self.settle()
 
     def prepare(
         self, path: str, op: Operation, body: Body, *, to: str | None = None, purpose: str | None = None
     ) -> None:
-        """Begin a file with its first line, or end; until then it can be changed or cancelled."""
-        cleaned, refused = paths.clean(path)
-        target = paths.clean(to) if to is not None else (None, None)
+        """Prepare a file, which opens with its first line or its end. Until then it can be changed or cancelled."""
+        cleaned, refused = paths.clean_path(path)
+        target = paths.clean_path(to) if to is not None else (None, None)
         self.close(complete=False)
         self._pending = FileStart(
             file=self.count,
@@ -144,16 +144,16 @@ class Writer:
         self.count += 1
 
     def become(self, op: Operation, body: Body, *, to: str | None = None) -> None:
-        """Change what the file that waits is."""
+        """Change the operation and format of the prepared file."""
         if self._pending is None:
             return
-        target, refused = paths.clean(to) if to is not None else (self._pending.to, None)
+        target, refused = paths.clean_path(to) if to is not None else (self._pending.to, None)
         self._pending = msgspec.structs.replace(
             self._pending, op=op, format=body, to=target, refused=self._pending.refused or refused
         )
 
     def close(self, *, complete: bool = True) -> None:
-        """End the open file, if there is one; an edit that is under way, or the last hunk of a diff, is incomplete."""
+        """End the open file, if there is one. An open edit, or the last hunk of a diff, is incomplete."""
         if self._pending:
             self.settle()
         opened = self._open
@@ -163,7 +163,7 @@ class Writer:
         unfenced = self._unwrap()
         text = "".join(self._pieces)
         if opened.format == "unified_diff" and opened.op != "delete":
-            self._edits = edits.of_diff(text)
+            self._edits = edits.read_diff(text)
             if self._edits and not complete:
                 self._edits[-1] = msgspec.structs.replace(self._edits[-1], complete=False)
         self._open = None
@@ -180,7 +180,7 @@ class Writer:
     # --- edits of `search_replace` -----------------------------------------------------------
 
     def begin_edit(self) -> None:
-        """Say that what follows is to be found; an edit that is under way is incomplete."""
+        """Begin the search side of an edit. An edit that is still open is incomplete."""
         self.settle()
         self.end_edit(complete=False)
         self._side = "search"
@@ -188,33 +188,33 @@ class Writer:
         self._pieces = []
 
     def begin_replacement(self) -> None:
-        """Say that what follows is to be put there."""
+        """Begin the replace side of the edit."""
         self._search = "".join(self._pieces)
         self._side = "replace"
         self._pieces = []
 
     def end_edit(self, *, complete: bool = True) -> None:
-        """End the edit that is under way, if there is one; it needs both its sides to be complete."""
+        """End the open edit, if there is one. Without both sides it is incomplete."""
         if self._side is None:
             return
         texts = (self._search, "".join(self._pieces)) if self._side == "replace" else ("".join(self._pieces), "")
-        self._edits.append(edits.of_texts(*texts, complete=complete and self._side == "replace"))
+        self._edits.append(edits.make_edit(*texts, complete=complete and self._side == "replace"))
         self._side = self._edit = None
         self._pieces = []
 
     @property
     def is_whole(self) -> bool:
-        """Whether the open file comes as a whole."""
+        """Whether the open file is sent as a whole."""
         return self._open is not None and self._open.format == "full_content"
 
     @property
     def is_changed(self) -> bool:
-        """Whether the open file is changed by searches."""
+        """Whether the open file is edited by search and replace."""
         return self._open is not None and self._open.format == "search_replace"
 
     @property
     def side(self) -> Side | None:
-        """The side of an edit that is under way."""
+        """The side of the open edit."""
         return self._side
 
     @property
@@ -228,12 +228,12 @@ class Writer:
 
     @property
     def at_line_start(self) -> bool:
-        """Whether there is nothing but blanks in the last line of the open file so far."""
+        """Whether the last line of the open file is blank so far."""
         last = next((piece for piece in reversed(self._pieces) if piece.strip(" \t")), "\n")
         return last.rstrip(" \t").endswith("\n")
 
     def fresh(self) -> str:
-        """Return what was added to the open file since the last time."""
+        """Return what was added to the open file since the last call."""
         text = "".join(self._pieces[self._seen :])
         self._seen = len(self._pieces)
         return text
@@ -260,25 +260,25 @@ class Writer:
             self._events.append(FileChunk(self._open.file, text, self._edit, self._side))
 
     def _past_fence(self, text: str) -> str:
-        """Return what can be passed on of a file that begins so: nothing as long as a fence may stand around it."""
+        """Return the part of *text* that can be passed on: nothing while the file may be fenced as a whole."""
         if self._wrapped is not None:
             self._wrapped.append(text)
             return ""
         text = f"{self._first}{text}"
         line, line_end, _ = text.partition("\n")
-        if not line_end and may_open(line):
+        if not line_end and may_open_fence(line):
             self._first = text
             return ""
         self._first = None
-        if line_end and opening(line):
+        if line_end and read_opening_fence(line):
             self._wrapped = [text]
             return ""
         return text
 
     def _unwrap(self) -> bool:
-        """Add the text that has waited for the end of its file; return whether it had a fence around it."""
+        """Add the text that was held until the end of its file, and return whether it was fenced."""
         text = "".join(self._wrapped or ()) or self._first or ""
         self._first = self._wrapped = None
-        inner = unwrapped(text)
+        inner = unwrap(text)
         self._add(text if inner is None else inner)
         return inner is not None

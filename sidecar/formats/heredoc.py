@@ -1,15 +1,15 @@
 """Files as the here-documents of shell commands, which no shell runs. [sans-IO]
 
-`cat > PATH << 'MARK'`, the lines, `MARK`; with `| patch PATH` the lines are a diff. Between files a `#` line says what
-the next one is for, and a package manager's commands are reported. The closing mark stands alone on its line, as far in
-as the opener. Another here-document with the same mark within a file wants an end of its own: a file that was cut at
-the inner end must not pass for complete.
+`cat > PATH << 'MARK'`, the lines, `MARK`; with `| patch PATH` the lines are a diff. Between files, a `#` line gives the
+purpose of the next one, and commands of package managers are reported. The closing mark stands alone on its line, with
+the indentation of the opening line. A here-document with the same mark within a file needs a closing mark of its own: a
+file cut at the inner one must not count as complete.
 """
 
 import re
 
 from sidecar.formats.events import Writer
-from sidecar.formats.lines import BLANKS, Format, Grammar, State, leads
+from sidecar.formats.lines import BLANKS, Format, Grammar, State, begins_with_any
 
 _HERE = r"<<-?[ \t]*\\?(?P<quote>['\"]?)(?P<mark>\w[\w-]*)['\"]?"
 
@@ -23,7 +23,7 @@ _COMMANDS = tuple(
 )
 
 _SHELL = (".sh", ".bash", ".zsh", ".ksh")
-"""Files that may well open others by the same command."""
+"""Files that may themselves contain such commands."""
 
 _PURPOSE = re.compile(r"#+[ \t]*(?:(?:file[ \t]+)?purpose[ \t]*:[ \t]*)?(.*)", re.IGNORECASE)
 
@@ -34,8 +34,8 @@ _INSTALL = re.compile(rf"(?:{'|'.join(_MANAGERS)}) +(?:install|i|add|get|remove|
 
 def _enter(out: Writer, line: str) -> Grammar | bool:
     text = line.strip(BLANKS)
-    if command := _command(line):
-        return _file(out, command)
+    if command := _find_command(line):
+        return _read_file(out, command)
     if out.only and text.startswith("#"):
         out.settle()
         out.hold(line)
@@ -46,12 +46,12 @@ def _enter(out: Writer, line: str) -> Grammar | bool:
     return False
 
 
-def _command(line: str) -> re.Match[str] | None:
+def _find_command(line: str) -> re.Match[str] | None:
     line = line.rstrip("\r\n")
     return next((match for command in _COMMANDS if (match := command.fullmatch(line))), None)
 
 
-def _file(out: Writer, command: re.Match[str]) -> Grammar:
+def _read_file(out: Writer, command: re.Match[str]) -> Grammar:
     purpose = _PURPOSE.fullmatch(out.held[-1].strip(BLANKS)) if out.held else None
     path, mark = command["path"].strip(" \t\"'"), command["mark"]
     is_diff = "patch" in command.groupdict()
@@ -62,11 +62,11 @@ def _file(out: Writer, command: re.Match[str]) -> Grammar:
         purpose=purpose[1] if purpose else None,
     )
     nested = re.compile(rf"(?<!<)<<-?[ \t]*\\?['\"]?{re.escape(mark)}['\"]?[ \t]*(?:[|>&;)].*)?\r?$", re.MULTILINE)
-    state = State(line=leads("cat", "$", mark.lower()))
+    state = State(line=begins_with_any("cat", "$", mark.lower()))
     depth = 0
     while line := (yield state):
         depth += len(nested.findall(out.fresh()))
-        opened = _command(line)
+        opened = _find_command(line)
         if opened and opened["mark"] == mark and opened["indent"] == command["indent"] and not _is_shell(out, path):
             out.close(complete=False)
             return line
@@ -85,4 +85,4 @@ def _is_shell(out: Writer, path: str) -> bool:
     return path.endswith(_SHELL) or out.begins_with("#!")
 
 
-HEREDOC = Format(leads=("cat", "$", "#", *_MANAGERS), enter=_enter)
+HEREDOC = Format(openers=("cat", "$", "#", *_MANAGERS), enter=_enter)

@@ -1,9 +1,9 @@
-"""Text in pieces → the lines that may be markers, and everything else as soon as it comes. [sans-IO]
+"""Text in pieces → lines that may be markers, and everything else at once. [sans-IO]
 
-Knows lines, their beginnings, and the tags that may stand within them. Must not know any format: a `Grammar` is a
-generator that says by a `State` which lines it wants to see, and gets them one by one, each with its line end; an
-empty one is the end of the text. Lines that it does not want go straight to the `Writer`, in pieces where they come
-in pieces. Only the beginning of what may yet be a marker waits, and never more than MAX_MARKER_CHARS of it.
+Knows lines, their beginnings, and tags within them. Must not know any format: a `Grammar` is a generator that yields
+a `State`, which says which lines it wants to see. It gets them one by one, each with its line ending, and an empty one
+at the end of the text. All other text goes straight to the `Writer`, as it arrives. Only a possible beginning of a
+marker is held back, and never more than MAX_MARKER_CHARS of it.
 """
 
 from collections.abc import Callable, Generator
@@ -13,20 +13,20 @@ import msgspec
 from sidecar.formats.events import Event, Writer
 
 MAX_MARKER_CHARS = 4096
-"""A longer line is no marker, whatever it begins with; so is a longer tag."""
+"""A longer line or tag is never a marker, whatever it begins with."""
 
 BLANKS = " \t\r\n"
-"""What may stand around a marker in its line. Other white space is content, as all that only some readers split at."""
+"""What may surround a marker in its line. Other white space is content."""
 
 MAX_LEAD_CHARS = 32
-"""Longest beginning by which a marker is known."""
+"""The longest beginning that identifies a marker."""
 
 Decide = Callable[[str], bool | None]
-"""Whether a line that begins so may be a marker; None: there is too little of it to say."""
+"""Whether a line with this beginning may be a marker; None: too short to tell."""
 
 FindTag = Callable[[str, int, bool], int]
-"""Where the tag ends that begins at an index of a text; 0: there is none; -1: there is too little to say, which it
-never is when the flag tells that no more comes."""
+"""(text, index, is_last) → the end of the tag that begins at the index; 0: no tag; -1: too short to tell, but never if
+this is the last of the text."""
 
 
 class State(msgspec.Struct, frozen=True):
@@ -34,28 +34,28 @@ class State(msgspec.Struct, frozen=True):
 
     line: Decide
     prefix: str = ""
-    """What is taken off the beginning of each line that goes straight to the writer, as far as it stands there."""
+    """Removed from the beginning of each line that goes straight to the writer, as much of it as is there."""
     find_tag: FindTag | None = None
-    """Finds tags in such lines, asked at each `<`."""
+    """Finds tags in such lines. Called at each `<`."""
 
 
 Grammar = Generator[State, str, str | None]
-"""Gets lines, and at last an empty one; may return a line that is for its caller."""
+"""Is sent lines, and finally an empty one; may return a line for its caller to read."""
 
 
 class Format(msgspec.Struct, frozen=True):
-    """A row of the table of formats: how a file, or whatever else the format has, begins in the prose."""
+    """A row of the table of formats: how a file or another item begins in the prose."""
 
-    leads: tuple[str, ...]
-    """What the lines begin with, blanks and case aside, that `enter` is to look at."""
+    openers: tuple[str, ...]
+    """The beginnings of the lines that `enter` wants to see; blanks and case do not count."""
     enter: Callable[[Writer, str], Grammar | bool]
-    """Returns what reads the text from this line on; True when it has read the line; False when it is none of its."""
+    """Returns the grammar that reads on from this line; True if it consumed the line; False if it is not its line."""
     named_above: bool = False
-    """Whether the line above an opener may name the file, so that such lines wait for the next one."""
+    """Whether the line above an opening one may name the file; such lines are held until the next one."""
     find_tag: FindTag | None = None
 
 
-def leads(*starts: str) -> Decide:
+def begins_with_any(*starts: str) -> Decide:
     """Return a `Decide` for markers that begin with one of *starts*, in lower case; blanks and case do not count."""
     by_first: dict[str, tuple[str, ...]] = {}
     for start in starts:
@@ -79,21 +79,21 @@ def leads(*starts: str) -> Decide:
 
 
 class Lexer:
-    """One answer's text → events: the same however it is split, but for where adjacent pieces are cut."""
+    """The text of one answer → events. They do not depend on how the text is split, except where content is cut."""
 
     def __init__(self, grammar: Callable[[Writer], Grammar]) -> None:
         self._out = Writer()
         self._grammar = grammar(self._out)
         self._state = next(self._grammar)
         self._waiting = ""
-        """The beginning of a line, or of a tag, that may be a marker."""
+        """The beginning of a possible marker."""
         self._in_line = False
-        """Whether what waits, or comes next, stands within a line that is no marker."""
+        """Whether the held text, or the next, is in the middle of a line."""
 
     def feed(self, text: str) -> list[Event]:
-        """Return what *text* adds."""
+        """Return the events that *text* completes."""
         if self._in_line and not self._waiting and "\n" not in text and (not self._state.find_tag or "<" not in text):
-            # The beaten path: a few characters within a line.
+            # The common case: a few characters within a line.
             if text:
                 self._out.text(text)
         else:
@@ -101,9 +101,9 @@ class Lexer:
         return self._out.take()
 
     def end(self, *, whole: bool = False) -> list[Event]:
-        """Return what the end of the text adds: the last line counts without its line end, and open files end.
+        """Return the events that the end of the text completes. The last line needs no line ending; open files end.
 
-        *whole* says that the model itself ended the answer, which completes what has no end marker of its own.
+        *whole*: the model itself ended the answer, which completes a file whose format has no end marker.
         """
         self._out.whole = whole
         self._read(self._waiting, ended=True)
@@ -112,7 +112,7 @@ class Lexer:
         return self._out.take()
 
     def _read(self, text: str, *, ended: bool) -> None:
-        """Pass *text* on: lines that may be markers to the grammar, all else to the writer."""
+        """Pass possible markers to the grammar, and all else to the writer."""
         self._waiting = ""
         start = at = 0
         while at < len(text):
@@ -128,16 +128,16 @@ class Lexer:
                 continue
             if begins_line and self._state.prefix:
                 if end == len(text) < at + len(self._state.prefix) and not ended and text[end - 1] != "\n":
-                    # It may be that only a part of the prefix is there.
+                    # Perhaps only a part of the prefix has arrived.
                     self._pass_on(text, start, at)
                     self._waiting = text[at:]
                     return
                 self._pass_on(text, start, at)
-                start = at + _common(self._state.prefix, text, at)
+                start = at + _count_common_chars(self._state.prefix, text, at)
             tag = self._tag(text, max(start, at), end, ended=ended) if self._state.find_tag else None
             if tag:
                 begun, tag_end = tag
-                # The blanks before a tag that begins its line go with it.
+                # Blanks before a tag at the beginning of a line belong to the tag.
                 begins_line = begins_line and not text[at:begun].strip(" \t")
                 begun = at if begins_line else begun
                 self._pass_on(text, start, begun)
@@ -157,7 +157,7 @@ class Lexer:
         return self._state.line(f"{line}\n" if ended and line[-1] != "\n" else line) is not False
 
     def _tag(self, text: str, at: int, end: int, *, ended: bool) -> tuple[int, int] | None:
-        """Return where the first tag of *text* from *at* to *end* begins, and where it ends as `FindTag` says it."""
+        """Return where the first tag between *at* and *end* begins, and its end as `FindTag` returns it."""
         find_tag = self._state.find_tag
         while find_tag and (at := text.find("<", at, end)) >= 0:
             tag_end = find_tag(text, at, ended)
@@ -170,7 +170,7 @@ class Lexer:
         try:
             self._state = self._grammar.send(line)
         except StopIteration:
-            # It has read the end.
+            # The grammar has finished.
             return
 
     def _pass_on(self, text: str, start: int, end: int) -> None:
@@ -178,8 +178,8 @@ class Lexer:
             self._out.text(text[start:end])
 
 
-def _common(prefix: str, text: str, at: int) -> int:
-    """Return how many characters of *prefix* stand in *text* at *at*."""
+def _count_common_chars(prefix: str, text: str, at: int) -> int:
+    """Return how many characters of *prefix* are in *text* at *at*."""
     count = 0
     while count < len(prefix) and text.startswith(prefix[count], at + count):
         count += 1

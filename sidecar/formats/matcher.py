@@ -1,8 +1,8 @@
-"""Where the lines of an edit stand in a text: in one place, or not at all. [pure]
+"""Finds the place of an edit in a text: exactly one, or none. [pure]
 
-Each way to compare gives every line a character of its own, so that looking for lines is looking for a string in a
-string, in linear time. The ways are tried from the strictest on; the first by which there is a place decides: one is
-it, two are an error. Nothing is ever the first of several, and nothing is put where its context is not.
+Each level of comparison maps every distinct line to one character, so that a search for lines is a search for a
+string in a string, in linear time. Levels are tried from the strictest on. The first level with a match decides: one
+place is the result, two are an error. The first of several is never taken, and context always has to match.
 """
 
 from bisect import bisect_right
@@ -19,32 +19,32 @@ from sidecar.formats import edits
 from sidecar.formats.edits import Edit
 
 MAX_LINES = 1_000_000
-"""Lines of a text: each may need a character of its own."""
+"""The most lines of a text: each may need a character of its own."""
 
 MAX_OPTIONS = 200
-"""Places of one hunk that are looked at; with more it is ambiguous whatever its order and numbers say."""
+"""The most places of one hunk that are considered. With more it is ambiguous, whatever its order and numbers."""
 
 MAX_CANDIDATES = 10
-"""Places of an edit that nothing but its lines can tell apart: no more of them are ever named."""
+"""The most places of an ambiguous edit that are named."""
 
 MAX_CHECKED_LINES = 100_000
-"""Lines whose indentation is compared one by one, for all edits of a text; beyond them nothing is found that way."""
+"""The most lines whose indentation is compared one by one, for all edits of a text."""
 
 MAX_SHRINK_LINES, MAX_HEADS, MAX_REPEATS = 3, 10, 20
-"""Lines of a diff's context, at each end, that may differ from the text; lines that a diff may mean by what it names
-after `@@`; places of a line that says where an edit belongs."""
+"""The most context lines of a diff, at each end, that may differ from the text; the most lines that a section after
+`@@` may mean; the most places of a line that locates an edit."""
 
 MIN_LIKENESS, MIN_LEAD = 0.9, 0.15
-"""How much of an edit must stand in a place that is only similar, and how much more than in the second best one."""
+"""How similar a place must be, from 0 to 1, and by how much more than the second best."""
 
 MAX_SHORT_LINES, MAX_SHORT_PLACES = 3, 10_000
-"""Edits of so few lines are compared with so many places, where none of their lines is the same."""
+"""Edits of at most so many lines are compared with so many places if no line is equal."""
 
 _RANKS: dict[str, int] = {name: rank for rank, name in enumerate(get_args(Tolerance))}
 
 
 class Piece(msgspec.Struct, frozen=True):
-    """Lines of an edit, and the index of the text's line where they begin."""
+    """An edit, or a part of one, and the index of the line where it begins."""
 
     start: int
     edit: Edit
@@ -59,44 +59,44 @@ Option = tuple[Piece, ...]
 
 
 class Found(msgspec.Struct):
-    """What is known of the place of one edit: by `match` it may stand at each of `options`."""
+    """The possible places of one edit, and how they matched."""
 
     match: Match | None
     options: list[Option]
     skipped: int = 0
-    """Lines at the edit's beginning that do not count."""
+    """The lines at the beginning of the edit that were dropped."""
 
 
 # --- ways to compare -------------------------------------------------------------------------
 
 
 class Level(msgspec.Struct, frozen=True):
-    """One way to compare lines: by a key, and by how much further in each stands than the one before it."""
+    """A level of comparison: a key for each line, and its indentation relative to the line before it."""
 
     match: Match
     key: Callable[[str], str]
     step: Callable[[int, int], int] | None = None
 
 
-def _difference(before: int, here: int) -> int:
+def _get_difference(before: int, here: int) -> int:
     return here - before
 
 
-def _sign(before: int, here: int) -> int:
+def _get_sign(before: int, here: int) -> int:
     return (here > before) - (here < before)
 
 
 LEVELS = (
     Level("exact", str),
     Level("whitespace", str.rstrip),
-    Level("indent", str.strip, _difference),
-    Level("indent", str.strip, _sign),
-    Level("punctuation", edits.plain, _sign),
+    Level("indent", str.strip, _get_difference),
+    Level("indent", str.strip, _get_sign),
+    Level("punctuation", edits.fold_punctuation, _get_sign),
 )
 
 
 class _Index:
-    """A text's lines as one string, by one way to compare; with steps, two characters a line."""
+    """The lines of a text as one string, at one level; two characters a line if indentation counts."""
 
     def __init__(self, lines: list[str], level: Level) -> None:
         self._lines = lines
@@ -106,26 +106,26 @@ class _Index:
         self._haystack = self._encoded(lines, new=True)
 
     def find(self, lines: tuple[str, ...]) -> Iterator[int]:
-        """Yield the indices of lines where *lines* stand."""
-        # How much further in a line stands is known from the first on that is not blank.
+        """Yield the indices at which *lines* match."""
+        # The first line that is not blank tells the difference of indentation.
         blanks = next((at for at, line in enumerate(lines) if line.strip()), len(lines)) if self._level.step else 0
         try:
             needle = self._encoded(lines[blanks:], new=False)
         except KeyError:
             return
-        for at in _occurrences(self._haystack, needle) if needle else ():
+        for at in _find_occurrences(self._haystack, needle) if needle else ():
             start = at // self._width - blanks
             if start >= 0 and not any(map(str.strip, self._lines[start : start + blanks])):
                 yield start
 
     def _encoded(self, lines: Sequence[str], *, new: bool) -> str:
-        """Return *lines* as characters; unless they are *new* ones, how far in the first of them stands is left out."""
+        """Return *lines* as characters; without the indentation of the first one, unless they are *new*."""
         characters, step = self._characters, self._level.step
         keys: list[str | int] = []
         before = 0
         for line, key in zip(lines, map(self._level.key, lines), strict=True):
             if step:
-                columns = edits.columns(line) if key else before
+                columns = edits.count_columns(line) if key else before
                 if keys or new:
                     keys.append(step(before, columns))
                 before = columns
@@ -137,7 +137,7 @@ class _Index:
         return "".join([characters[each] for each in keys])
 
 
-def _occurrences(text: str, wanted: str) -> Iterator[int]:
+def _find_occurrences(text: str, wanted: str) -> Iterator[int]:
     at = text.find(wanted)
     while at >= 0:
         yield at
@@ -145,7 +145,7 @@ def _occurrences(text: str, wanted: str) -> Iterator[int]:
 
 
 class Text:
-    """The lines that edits are looked for in, and what is made of them once for all edits."""
+    """The lines of a text, and what is computed once for all its edits."""
 
     def __init__(self, lines: list[str]) -> None:
         self.lines = lines
@@ -153,7 +153,7 @@ class Text:
         self._checked = 0
 
     def find(self, level: Level, edit: Edit) -> list[Option]:
-        """Return the places of *edit* by *level*, as many as matter and one more at most."""
+        """Return the places of *edit* at *level*, at most one more than the caller needs."""
         if len(self.lines) > MAX_LINES:
             return []
         index = self._indices.get(level)
@@ -171,11 +171,11 @@ class Text:
 
     def _is_as_far_in(self, edit: Edit, start: int) -> bool:
         self._checked += len(edit.old)
-        return edits.indentation(edit.old, self.lines[start : start + len(edit.old)]) is not None
+        return edits.map_indents(edit.old, self.lines[start : start + len(edit.old)]) is not None
 
     @cached_property
     def where(self) -> dict[str, list[int]]:
-        """The indices of each line, blanks around it aside."""
+        """Stripped line → its indices."""
         found: dict[str, list[int]] = {}
         for at, line in enumerate(self.lines):
             found.setdefault(line.strip(), []).append(at)
@@ -183,7 +183,7 @@ class Text:
 
     @cached_property
     def joined(self) -> str:
-        """All lines as one string."""
+        """All lines, joined into one string."""
         return "\n".join(self.lines)
 
     @cached_property
@@ -200,65 +200,65 @@ class Text:
 
 
 def locate(text: Text, edit: Edit, tolerance: Tolerance) -> Found:
-    """Return where *edit* may stand by the strictest way by which there is a place."""
+    """Return the possible places of *edit* at the strictest level that has any."""
     rank = _RANKS[tolerance]
     levels = [level for level in LEVELS if _RANKS[level.match] <= rank]
     if not edit.old:
-        return Found("exact", _insertions(text, edit))
-    for least, variant, skipped in _variants(edit, rank):
+        return Found("exact", _find_insertion_points(text, edit))
+    for least, variant, skipped in _list_variants(edit, rank):
         for level in levels:
-            if options := _narrowed(text, edit, text.find(level, variant)):
+            if options := _narrow_by_sections(text, edit, text.find(level, variant)):
                 match = least if _RANKS.get(least, len(_RANKS)) > _RANKS[level.match] else level.match
                 return Found(match, options, skipped)
-    if not edit.is_hunk and (options := _within_line(text, edit)):
+    if not edit.is_hunk and (options := _find_within_line(text, edit)):
         return Found("substring", options)
-    if rank >= _RANKS["elision"] and (options := _in_pieces(text, edit, levels)):
+    if rank >= _RANKS["elision"] and (options := _find_in_pieces(text, edit, levels)):
         return Found("split" if edit.is_hunk else "elision", options)
-    return Found("similar", _similar(text, edit)) if rank >= _RANKS["similar"] else Found(None, [])
+    return Found("similar", _find_similar(text, edit)) if rank >= _RANKS["similar"] else Found(None, [])
 
 
-def _variants(edit: Edit, rank: int) -> Iterator[tuple[Match, Edit, int]]:
-    """Yield *edit* and what it is without lines at its ends, the match at least, and how many go at its beginning."""
+def _list_variants(edit: Edit, rank: int) -> Iterator[tuple[Match, Edit, int]]:
+    """Yield *edit* and shorter forms of it: the kind of match, the form, the lines dropped at its beginning."""
     yield "exact", edit, 0
     if rank < _RANKS["whitespace"]:
         return
-    solid, blanks = edits.trimmed(edit)
+    solid, blanks = edits.trim_blank_lines(edit)
     if solid is not edit:
         yield "whitespace", solid, blanks
     if rank >= _RANKS["elision"] and edit.is_hunk:
         for lines in range(1, MAX_SHRINK_LINES + 1):
             for above, below in ((lines, 0), (0, lines), (lines, lines)):
-                shorter, first = edits.with_less_context(solid, above, below)
+                shorter, first = edits.drop_outer_context(solid, above, below)
                 if shorter is not solid and any(line.strip() for line in shorter.old):
                     yield "context", shorter, blanks + first
 
 
-def _insertions(text: Text, edit: Edit) -> list[Option]:
-    """Return where lines go that replace none: into an empty text, to the end, or below the line that is named."""
+def _find_insertion_points(text: Text, edit: Edit) -> list[Option]:
+    """Return the places of a pure insertion: into an empty text, at the end, or below the named section."""
     if not edit.new:
         return []
     if not text.lines or edit.at_end:
         return [(Piece(len(text.lines), edit),)]
-    return [(Piece(at + 1, edit),) for at in _heads(text, edit.sections)]
+    return [(Piece(at + 1, edit),) for at in _find_section_heads(text, edit.sections)]
 
 
-def _narrowed(text: Text, edit: Edit, options: list[Option]) -> list[Option]:
-    """Return those of *options* that the edit means by what it says of its surroundings."""
+def _narrow_by_sections(text: Text, edit: Edit, options: list[Option]) -> list[Option]:
+    """Return those of *options* that fit the sections that the edit names."""
     if len(options) < 2 or len(options) > MAX_OPTIONS or not edit.is_hunk:
         return options
     if edit.at_end and (last := [each for each in options if not any(map(str.strip, text.lines[each[0].end :]))]):
         return last
-    heads = _heads(text, edit.sections)[:MAX_HEADS]
-    scopes = [(head, _scope_end(text.lines, head)) for head in heads]
+    heads = _find_section_heads(text, edit.sections)[:MAX_HEADS]
+    scopes = [(head, _find_scope_end(text.lines, head)) for head in heads]
     within = [each for each in options if any(head < each[0].start < end for head, end in scopes)]
     if within or any(end > head + 1 for head, end in scopes):
         return within or options
-    # Nothing is further in than the line that is named: what it names is what follows.
+    # Nothing is indented below the named line, so it names what follows.
     return [each for each in options if heads and each[0].start > heads[0]] or options
 
 
-def _heads(text: Text, sections: tuple[str, ...]) -> list[int]:
-    """Return the indices of the lines that the last of *sections* names, below those of the others in order."""
+def _find_section_heads(text: Text, sections: tuple[str, ...]) -> list[int]:
+    """Return the indices of the lines that match the last of *sections*, below matches of the others in order."""
     floor = -1
     heads: list[int] = []
     for section in sections:
@@ -270,22 +270,22 @@ def _heads(text: Text, sections: tuple[str, ...]) -> list[int]:
     return heads
 
 
-def _scope_end(lines: list[str], head: int) -> int:
-    """Return where what stands further in than the line *head*, below it, ends."""
-    depth = edits.columns(lines[head])
+def _find_scope_end(lines: list[str], head: int) -> int:
+    """Return the end of the lines below *head* that are indented more than it."""
+    depth = edits.count_columns(lines[head])
     for at in range(head + 1, len(lines)):
         line = lines[at]
-        if line.strip() and edits.columns(line) <= depth and line.strip()[0] not in "{}])":
+        if line.strip() and edits.count_columns(line) <= depth and line.strip()[0] not in "{}])":
             return at
     return len(lines)
 
 
-def _within_line(text: Text, edit: Edit) -> list[Option]:
-    """Return the places where the one line to be found is a part of a line, word for word."""
+def _find_within_line(text: Text, edit: Edit) -> list[Option]:
+    """Return the places where the single line to find is an exact part of a line."""
     wanted = edit.old[0]
     if len(edit.old) > 1 or not wanted.strip():
         return []
-    places = list(islice(_occurrences(text.joined, wanted), MAX_CANDIDATES + 1))
+    places = list(islice(_find_occurrences(text.joined, wanted), MAX_CANDIDATES + 1))
     numbers = [bisect_right(text.offsets, at) - 1 for at in places]
     if len(places) != 1:
         return [(Piece(number, Edit(old=(text.lines[number],), new=())),) for number in numbers]
@@ -294,16 +294,16 @@ def _within_line(text: Text, edit: Edit) -> list[Option]:
     return [(Piece(numbers[0], Edit(old=(line,), new=tuple(new), kept=())),)]
 
 
-def _in_pieces(text: Text, edit: Edit, levels: list[Level]) -> list[Option]:
-    """Return the one way in which the pieces of *edit* stand in the text in their order, with lines between them."""
-    pieces = edits.runs(edit) if edit.is_hunk else [[each] for each in edits.elided(edit)]
+def _find_in_pieces(text: Text, edit: Edit, levels: list[Level]) -> list[Option]:
+    """Return how the pieces of *edit* match in order, with lines between them, if there is one way."""
+    pieces = edits.split_at_changes(edit) if edit.is_hunk else [[each] for each in edits.split_at_elisions(edit)]
     if len(pieces) < 2:
         return []
-    return in_order([_first_places(text, variants, levels) for variants in pieces])
+    return choose_in_order([_find_first_places(text, variants, levels) for variants in pieces])
 
 
-def _first_places(text: Text, variants: list[Edit], levels: list[Level]) -> list[Piece]:
-    """Return the places of the first of *variants* that has any."""
+def _find_first_places(text: Text, variants: list[Edit], levels: list[Level]) -> list[Piece]:
+    """Return the places of the first of *variants* that matches."""
     for variant in variants:
         for level in levels:
             if any(map(str.strip, variant.old)) and (options := text.find(level, variant)):
@@ -314,10 +314,10 @@ def _first_places(text: Text, variants: list[Edit], levels: list[Level]) -> list
 # --- several edits ---------------------------------------------------------------------------
 
 
-def in_order(choices: list[list[Piece]]) -> list[Option]:
-    """Return the way to choose a place from each of *choices* so that they follow each other.
+def choose_in_order(choices: list[list[Piece]]) -> list[Option]:
+    """Return the ways to take one place from each of *choices* so that they are in order.
 
-    None where there is no way; where there are several, the first and the last.
+    An empty list if there is none; the first and the last way if there are several.
     """
     first: list[Piece] = []
     at = 0
@@ -338,17 +338,17 @@ def in_order(choices: list[list[Piece]]) -> list[Option]:
 
 
 def place(text: Text, wanted: Sequence[Edit], tolerance: Tolerance) -> list[Found]:
-    """Return where each edit stands: one option where it is clear, none or several where it is not.
+    """Return the places of each edit: one option if it is clear, none or several if it is not.
 
-    The hunks of a diff follow each other, which may tell which of several places is meant. So may their numbers, but
-    only where another hunk of the diff, with one place, stands where its number says: models make numbers up.
+    The hunks of a diff are in order, which may decide between several places. So may their line numbers, but only if
+    another hunk with one place confirms them: models make numbers up.
     """
     found = [locate(text, edit, tolerance) if edit.complete else Found(None, []) for edit in wanted]
     hunks = [at for at, edit in enumerate(wanted) if edit.is_hunk and 0 < len(found[at].options) <= MAX_OPTIONS]
     if all(len(found[at].options) == 1 for at in hunks):
         return found
-    _by_numbers(wanted, found, hunks)
-    ordered = in_order([[option[0] for option in found[at].options] for at in hunks])
+    _choose_by_numbers(wanted, found, hunks)
+    ordered = choose_in_order([[option[0] for option in found[at].options] for at in hunks])
     if len(ordered) == 2:
         for at, first, last in zip(hunks, *ordered, strict=True):
             if len(found[at].options) > 1 and first == last:
@@ -359,8 +359,8 @@ def place(text: Text, wanted: Sequence[Edit], tolerance: Tolerance) -> list[Foun
     return found
 
 
-def _by_numbers(wanted: Sequence[Edit], found: list[Found], hunks: list[int]) -> None:
-    """Choose the places that stand where their numbers say, where those of other hunks are right."""
+def _choose_by_numbers(wanted: Sequence[Edit], found: list[Found], hunks: list[int]) -> None:
+    """Choose places by line numbers, if the numbers of the hunks with one place are right."""
     stated = {at: line - 1 + found[at].skipped for at in hunks if (line := wanted[at].line) is not None}
     known = [found[at].options[0][0].start - start for at, start in stated.items() if len(found[at].options) == 1]
     if not known or any(shift != known[0] for shift in known):
@@ -371,11 +371,11 @@ def _by_numbers(wanted: Sequence[Edit], found: list[Found], hunks: list[int]) ->
             found[at].options = right
 
 
-# --- what comes near -------------------------------------------------------------------------
+# --- near misses -------------------------------------------------------------------------
 
 
-def nearest(text: Text, edit: Edit) -> list[int]:
-    """Return where *edit* would begin for most of its lines to stand in their places, the best two at most."""
+def find_nearest(text: Text, edit: Edit) -> list[int]:
+    """Return the at most two starts at which most lines of *edit* would match."""
     votes: Counter[int] = Counter()
     for number, line in enumerate(edit.old):
         places = text.where.get(line.strip(), [])
@@ -385,14 +385,14 @@ def nearest(text: Text, edit: Edit) -> list[int]:
     return fitting[:2]
 
 
-def _similar(text: Text, edit: Edit) -> list[Option]:
-    """Return the place whose lines are nearly those of *edit*, all of them, with no other that comes close."""
-    starts = nearest(text, edit)
+def _find_similar(text: Text, edit: Edit) -> list[Option]:
+    """Return the place whose lines are very similar to those of *edit*, if no other place comes close."""
+    starts = find_nearest(text, edit)
     if not starts and len(edit.old) <= MAX_SHORT_LINES:
-        # Of a few lines none may be the same.
+        # In a short edit perhaps no line is equal.
         starts = list(range(min(len(text.lines) - len(edit.old) + 1, MAX_SHORT_PLACES)))
     size = len(edit.old)
-    scored = sorted(((edits.likeness(edit.old, text.lines[at : at + size]), at) for at in starts), reverse=True)
+    scored = sorted(((edits.measure_likeness(edit.old, text.lines[at : at + size]), at) for at in starts), reverse=True)
     if not scored or scored[0][0] < MIN_LIKENESS or (len(scored) > 1 and scored[0][0] - scored[1][0] < MIN_LEAD):
         return []
     return [(Piece(scored[0][1], edit),)]

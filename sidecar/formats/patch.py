@@ -7,7 +7,7 @@ them, a head without `Begin Patch`, context without its leading blank.
 import re
 
 from sidecar.formats.events import Writer
-from sidecar.formats.lines import BLANKS, Format, Grammar, State, leads
+from sidecar.formats.lines import BLANKS, Format, Grammar, State, begins_with_any
 
 _MARKER = re.compile(
     r"\*\*\* ?(?:(Begin Patch|End Patch)|(Add|Update|Delete) File: *(.+?)|Move to: *(.+?))(?: \*\*\*)?", re.IGNORECASE
@@ -18,13 +18,13 @@ def _enter(out: Writer, line: str) -> Grammar | bool:
     match = _MARKER.fullmatch(line.strip(BLANKS))
     if not match or not (match[2] or (match[1] or "").lower().startswith("begin")):
         return False
-    return _patch(out, match, line[: len(line) - len(line.lstrip(BLANKS))])
+    return _read_patch(out, match, line[: len(line) - len(line.lstrip(BLANKS))])
 
 
-def _patch(out: Writer, marker: re.Match[str], indent: str) -> Grammar:
+def _read_patch(out: Writer, marker: re.Match[str], indent: str) -> Grammar:
     """Read the files from *marker* on, to the end of the patch; its lines may have the *indent* of the first."""
-    hunks = State(line=leads("***"), prefix=indent)
-    # A line of a new file has a plus: what has none is a marker, or not sound.
+    hunks = State(line=begins_with_any("***"), prefix=indent)
+    # Each line of a new file begins with a plus. Any other line is a marker, or an error.
     whole = State(line=_is_not_added, prefix=f"{indent}+")
     out.settle()
     _open(out, marker)
@@ -63,4 +63,4 @@ def _open(out: Writer, marker: re.Match[str]) -> None:
         out.open(path, "delete", "unified_diff")
 
 
-PATCH = Format(leads=("***",), enter=_enter)
+PATCH = Format(openers=("***",), enter=_enter)

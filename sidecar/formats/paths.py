@@ -1,6 +1,6 @@
-"""Paths as models write them → paths below a root, or why not; and the lines that name a file. [pure]
+"""Paths as models write them → safe relative paths, or a refusal; and the lines that name a file. [pure]
 
-Knows the syntax of three systems. Must not know what exists: a link that leads out is the host's to find.
+Knows the path syntax of Linux, macOS and Windows. Must not know what exists: the host has to check links.
 """
 
 import re
@@ -12,15 +12,15 @@ MAX_PATH_CHARS = 1024
 MAX_PART_BYTES = 255
 
 MAX_NAME_CHARS = 300
-"""Longest line that may name the file below it."""
+"""The longest line that may name the file below it."""
 
 MAX_NAME_WORDS = 4
-"""Most words of such a line: what makes it a heading or an item of a list, a label, the path."""
+"""The most words in such a line: a list or heading marker, a label, the path."""
 
 _UNSEEN = re.compile(
     "[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff]"
 )
-"""Controls, line separators, marks of direction, invisible characters, halves of characters."""
+"""Control characters, line separators, direction marks, invisible characters, lone surrogates."""
 
 _DRIVE = re.compile(r"[A-Za-z]:")
 
@@ -42,7 +42,7 @@ _PRODUCTS = frozenset(
         *("socket.io", "three.js", "vue.js"),
     )
 )
-"""What looks like a file and is none."""
+"""Names that look like files and are not."""
 
 _EXTENSION = re.compile(r"[^\s/]*\.[A-Za-z][\w-]{0,15}|\.\w[\w.-]*")
 
@@ -69,22 +69,22 @@ _COMMENT = re.compile(
 )
 
 COMMENTS = ("#", "//", "--", ";", "%", "/*", "<!--")
-"""What a comment begins with that may name its file."""
+"""The beginnings of comments that may name their file."""
 
 
-def clean(raw: str) -> tuple[str, Refusal | None]:
+def clean_path(raw: str) -> tuple[str, Refusal | None]:
     r"""Return *raw* as a relative path with `/` between its parts, and why it must not be used, if so.
 
-    Quotes around it, `./` before it and doubled slashes are taken away, `\` becomes `/`. A refused path comes back
-    as it was written, with what cannot be seen replaced.
+    Quotes, a leading `./` and doubled slashes are removed, and `\` becomes `/`. A refused path is returned as it was
+    written, with invisible characters replaced.
     """
-    path = unicodedata.normalize("NFC", unquoted(raw)).replace("\\", "/")
-    if refusal := _refusal(path):
+    path = unicodedata.normalize("NFC", strip_quotes(raw)).replace("\\", "/")
+    if refusal := _find_refusal(path):
         return _UNSEEN.sub("\ufffd", raw)[:MAX_PATH_CHARS], refusal
     return "/".join(part for part in path.split("/") if part not in ("", ".")), None
 
 
-def _refusal(path: str) -> Refusal | None:
+def _find_refusal(path: str) -> Refusal | None:
     parts = path.split("/")
     longest_bytes = max(len(part.encode("utf-8", "replace")) for part in parts)
     rules: tuple[tuple[Refusal, bool], ...] = (
@@ -103,7 +103,7 @@ def _refusal(path: str) -> Refusal | None:
     return next((name for name, holds in rules if holds), None)
 
 
-def unquoted(text: str) -> str:
+def strip_quotes(text: str) -> str:
     """Return *text* without the quotes, backticks, stars or angle brackets around it."""
     for first, last in _WRAPS:
         if len(text) > len(first) + len(last) and text.startswith(first) and text.endswith(last):
@@ -111,16 +111,16 @@ def unquoted(text: str) -> str:
     return text
 
 
-def is_like(word: str) -> bool:
-    """Return whether *word* reads as a path rather than as a word: it has a folder, an extension or a known name."""
+def is_like_path(word: str) -> bool:
+    """Return whether *word* looks like a path: it has a folder, an extension or a well-known name."""
     if not 0 < len(word) <= MAX_NAME_CHARS or "://" in word or word.lower() in _PRODUCTS or word[-1] in "();,":
         return False
     name = word.replace("\\", "/").rpartition("/")[2]
     return (name != word and name[:1].isalnum()) or bool(_EXTENSION.fullmatch(name)) or name.lower() in _BARE
 
 
-def may_name(line: str) -> bool | None:
-    """Return False for the beginning of a line that names no file, else None."""
+def may_name_file(line: str) -> bool | None:
+    """Return False if a line with this beginning cannot name a file, else None."""
     if not line.strip(" \t\r\n"):
         return None
     if "<" in line or _SENTENCE.search(line):
@@ -128,31 +128,31 @@ def may_name(line: str) -> bool | None:
     return None if len(line) <= MAX_NAME_CHARS and len(line.split(None, MAX_NAME_WORDS)) <= MAX_NAME_WORDS else False
 
 
-def of_line(line: str) -> str | None:
-    """Return the path that a line of nothing else names: `src/a.py`, `### src/a.py`, `**File: src/a.py**`…"""
+def find_path_in_line(line: str) -> str | None:
+    """Return the path of a line that has nothing else: `src/a.py`, `### src/a.py`, `**File: src/a.py**`…"""
     match = _NAME_LINE.fullmatch(line.rstrip("\r\n"))
-    return _like(match["quoted"] or match["bare"]) if match else None
+    return _as_path(match["quoted"] or match["bare"]) if match else None
 
 
-def of_info(info: str) -> str | None:
-    """Return the path in the words after a fence: `python src/a.py`, `python:src/a.py`, `js title="a.js"`."""
+def find_path_in_info(info: str) -> str | None:
+    """Return the path in the info string of a fence: `python src/a.py`, `python:src/a.py`, `js title="a.js"`."""
     if match := _ATTRIBUTE.search(info):
         return match[1] or match[2] or match[3]
     for word in info.split()[:2]:
         language, colon, path = word.partition(":")
-        if colon and language.isalnum() and len(language) > 1 and (found := _like(path)):
+        if colon and language.isalnum() and len(language) > 1 and (found := _as_path(path)):
             return found
-        if found := _like(word):
+        if found := _as_path(word):
             return found
     return None
 
 
-def of_comment(line: str) -> str | None:
-    """Return the path in a comment of nothing else, as the first line of a file may be: `# src/a.py`."""
+def find_path_in_comment(line: str) -> str | None:
+    """Return the path of a comment that has nothing else, such as the first line of a file: `# src/a.py`."""
     match = _COMMENT.fullmatch(line.rstrip("\r\n"))
-    return _like(match["path"]) if match else None
+    return _as_path(match["path"]) if match else None
 
 
-def _like(word: str) -> str | None:
-    word = unquoted(word.strip(" \t"))
-    return word if is_like(word) else None
+def _as_path(word: str) -> str | None:
+    word = strip_quotes(word.strip(" \t"))
+    return word if is_like_path(word) else None

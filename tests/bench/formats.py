@@ -6,8 +6,8 @@ from typing import get_args
 
 from protocol.files import FormatName
 from sidecar.formats.apply import apply_edits
-from sidecar.formats.auto import lexer
-from sidecar.formats.edits import of_texts
+from sidecar.formats.auto import make_lexer
+from sidecar.formats.edits import make_edit
 from tests.bench.report import Bar, Figure
 
 NONCE = "7f3a"
@@ -52,7 +52,7 @@ def _event_us(name: FormatName, text: str) -> float:
     pieces = [text[at : at + EVENT_CHARS] for at in range(0, len(text), EVENT_CHARS)]
 
     def read() -> None:
-        reader = lexer(name, NONCE)
+        reader = make_lexer(name, NONCE)
         for piece in pieces:
             reader.feed(piece)
         reader.end()
@@ -65,7 +65,7 @@ def _edits_ms(kind: str) -> float:
     blocks = [LINES[at : at + 6] for at in range(0, len(LINES), 50)]
     texts = [("".join(map(mangle.format, block)), "".join(map(mangle.format, [*block[:3], "new"]))) for block in blocks]
     text = "".join(f"{line}\n" for line in LINES)
-    edits = [of_texts(*pair) for pair in texts]
+    edits = [make_edit(*pair) for pair in texts]
     outcome = apply_edits(text, edits)
     if len(outcome.failed if kind == "missing" else outcome.applied) != len(edits):
         raise AssertionError(f"the edits {kind} are not what they should be")

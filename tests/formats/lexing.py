@@ -5,7 +5,7 @@ from itertools import pairwise
 
 from protocol.files import FileChunk, FileStart, FormatName
 from protocol.replies import Content
-from sidecar.formats.auto import lexer
+from sidecar.formats.auto import make_lexer
 from sidecar.formats.events import Closed, Event
 
 NONCE = "7f3a"
@@ -13,7 +13,7 @@ NONCE = "7f3a"
 
 def lexed(name: FormatName, *pieces: str, nonce: str | None = NONCE, whole: bool = False) -> list[Event]:
     """Return the events of the text in *pieces*, adjacent ones merged."""
-    reader = lexer(name, nonce)
+    reader = make_lexer(name, nonce)
     events = [event for piece in pieces for event in reader.feed(piece)]
     found = merged([*events, *reader.end(whole=whole)])
     check(found)

@@ -7,12 +7,12 @@ import pytest
 from protocol.files import EditOutcome, Place, Tolerance
 from sidecar.core.errors import SidecarError
 from sidecar.formats.apply import MAX_EDITS, apply_edits
-from sidecar.formats.edits import of_texts
+from sidecar.formats.edits import make_edit
 
 
 def edited(text: str, *pairs: tuple[str, str], tolerance: Tolerance = "elision", partial: bool = False) -> EditOutcome:
     """Return what becomes of *text* when the second of each pair is put in the place of the first."""
-    return apply_edits(text, [of_texts(*pair) for pair in pairs], tolerance=tolerance, partial=partial)
+    return apply_edits(text, [make_edit(*pair) for pair in pairs], tolerance=tolerance, partial=partial)
 
 
 @pytest.mark.parametrize(
@@ -154,8 +154,8 @@ def test_a_refusal_says_what_helps_without_repeating_the_text() -> None:
     text = "".join(f"line number {at}\n" for at in range(9))
     near = edited(text, ("line number 3\nline number 4x\nline number 5\n", "z"))
     there = edited("done\n", ("to do", "done"))
-    assert near.failed[0].hint == "Lines 4 to 6 come nearest: give them as they are."
-    assert there.failed[0].hint == "What is to be put there stands at line 1 already."
+    assert near.failed[0].hint == "Lines 4 to 6 are the nearest. Quote them exactly."
+    assert there.failed[0].hint == "The replacement is already in the text, at line 1."
     assert edited("q\n", ("x", "y")).failed[0].hint is None
 
 
@@ -241,7 +241,7 @@ def test_numbers_are_believed_where_another_hunk_shows_that_they_are_right() -> 
         ("What a nice day.", "The patch changes nothing."),
         (
             "--- a/f\n+++ b/f\n@@\n-a\n+b\n--- a/g\n+++ b/g\n@@\n-a\n+b\n",
-            "The patch is about several files; the text is one.",
+            "The patch changes several files, but there is only one text.",
         ),
     ],
 )
@@ -254,5 +254,5 @@ def test_a_patch_of_no_file_or_of_several_is_refused(patch: str, message: str) -
 
 def test_more_edits_than_there_may_be_are_refused() -> None:
     with pytest.raises(SidecarError) as caught:
-        apply_edits("a\n", [of_texts("a", "b")] * (MAX_EDITS + 1))
+        apply_edits("a\n", [make_edit("a", "b")] * (MAX_EDITS + 1))
     assert caught.value.body.param == "params.edits"

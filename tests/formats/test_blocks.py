@@ -5,7 +5,7 @@ import re
 import pytest
 
 from protocol.files import CommandChunk, FileChunk, FileStart
-from sidecar.formats.blocks import instructions
+from sidecar.formats.blocks import write_instructions
 from sidecar.formats.events import Closed
 from tests.formats.lexing import NONCE, files, lexed, prose
 
@@ -23,7 +23,7 @@ def edits(text: str) -> list[tuple[tuple[str, ...], tuple[str, ...], bool]]:
 
 def test_the_instructions_are_an_example_of_the_format() -> None:
     """Ours: what a model is shown is what the lexer reads."""
-    text = instructions(NONCE)
+    text = write_instructions(NONCE)
     events = lexed("blocks", text)
     started = [(each.op, each.path, each.to) for each in events if isinstance(each, FileStart)]
     assert started == [

@@ -7,9 +7,9 @@ import pytest
 
 from protocol.files import FormatName
 from sidecar.formats.apply import Files, apply_edits
-from sidecar.formats.auto import lexer
-from sidecar.formats.code import extract
-from sidecar.formats.edits import of_texts
+from sidecar.formats.auto import make_lexer
+from sidecar.formats.code import extract_code
+from sidecar.formats.edits import make_edit
 from sidecar.formats.lines import MAX_MARKER_CHARS
 from tests.formats.lexing import NONCE, files, lexed
 
@@ -43,7 +43,7 @@ def test_ten_megabytes_in_a_file_that_never_ends_are_delivered_and_flagged() -> 
 def test_what_waits_is_bounded() -> None:
     """Ours: a line that looks like a marker and never ends is let go."""
     for name, begun in (("blocks", "<<<<"), ("udiff", "--- "), ("artifact", "<boltAction "), ("auto", "``` ")):
-        reader = lexer(name, NONCE)  # type: ignore[arg-type]
+        reader = make_lexer(name, NONCE)  # type: ignore[arg-type]
         sent = begun + "x" * 3 * MAX_MARKER_CHARS
         said = "".join(event.content for at in range(0, len(sent), 7) for event in reader.feed(sent[at : at + 7]))  # type: ignore[union-attr]
         assert len(sent) - len(said) <= MAX_MARKER_CHARS
@@ -87,7 +87,7 @@ UNITS: list[tuple[FormatName, str, str]] = [
 @pytest.mark.parametrize(("name", "opener", "unit"), UNITS)
 def test_time_is_linear_in_the_answer(name: FormatName, opener: str, unit: str, piece_chars: int) -> None:
     def read(size: int) -> None:
-        reader = lexer(name, NONCE)
+        reader = make_lexer(name, NONCE)
         text = opener + unit * (size // len(unit))
         for at in range(0, len(text), piece_chars):
             reader.feed(text[at : at + piece_chars])
@@ -116,7 +116,7 @@ LONG_LINES: list[tuple[FormatName, str, str, str]] = [
 @pytest.mark.parametrize(("name", "begun", "unit", "end"), LONG_LINES)
 def test_time_is_linear_in_a_line_that_may_be_a_marker(name: FormatName, begun: str, unit: str, end: str) -> None:
     def read(size: int) -> None:
-        reader = lexer(name, NONCE)
+        reader = make_lexer(name, NONCE)
         for _ in range(40):
             reader.feed(begun + unit * (size // len(unit)) + end)
         reader.end()
@@ -128,10 +128,10 @@ def test_time_is_linear_in_a_line_that_may_be_a_marker(name: FormatName, begun: 
 @pytest.mark.parametrize(
     "deed",
     [
-        pytest.param(lambda size: extract("```" + " " * size + "x\n"), id="fence"),
-        pytest.param(lambda size: extract("Here" + " code:" * size), id="prose"),
-        pytest.param(lambda size: extract("- " + "1. " * size), id="items"),
-        pytest.param(lambda size: apply_edits("a\n", [of_texts("..." + " code" * size, "b")]), id="ellipsis"),
+        pytest.param(lambda size: extract_code("```" + " " * size + "x\n"), id="fence"),
+        pytest.param(lambda size: extract_code("Here" + " code:" * size), id="prose"),
+        pytest.param(lambda size: extract_code("- " + "1. " * size), id="items"),
+        pytest.param(lambda size: apply_edits("a\n", [make_edit("..." + " code" * size, "b")]), id="ellipsis"),
         pytest.param(lambda size: apply_edits("a\n", "@@ -" + "9" * size + " +1 @@\n-a\n+b\n"), id="number"),
         pytest.param(lambda size: apply_edits("a\n", "@@ " + "@" * size + "\n-a\n+b\n"), id="signs"),
     ],
@@ -162,7 +162,7 @@ def test_time_is_linear_in_the_edits(kind: str) -> None:
     text = "".join(f"{line}\n" for line in LINES)
 
     def apply(count: int) -> None:
-        outcome = apply_edits(text, [of_texts(*pair) for pair in wanted(kind, count)], partial=True)
+        outcome = apply_edits(text, [make_edit(*pair) for pair in wanted(kind, count)], partial=True)
         assert len(outcome.failed if kind == "missing" else outcome.applied) == count
 
     assert seconds(lambda: apply(1000)) < 20 * max(seconds(lambda: apply(100)), 0.01)
@@ -179,7 +179,7 @@ def test_time_is_linear_in_the_edits(kind: str) -> None:
     ],
 )
 def test_a_hundred_edits_that_fit_everywhere_or_nowhere_take_no_time(text: str, search: str) -> None:
-    edits = [of_texts(search, "new") for _ in range(100)]
+    edits = [make_edit(search, "new") for _ in range(100)]
     assert len(apply_edits(text, edits).failed) == 100
     assert seconds(lambda: apply_edits(text, edits)) < 40 * max(seconds(lambda: apply_edits(text, edits[:10])), 0.02)
 
@@ -187,7 +187,7 @@ def test_a_hundred_edits_that_fit_everywhere_or_nowhere_take_no_time(text: str, 
 def test_a_text_of_ten_megabytes_takes_a_thousand_edits() -> None:
     count = 200_000
     text = "".join(f"line {at} of a long text, as long as they may be\n" for at in range(count))
-    edits = [of_texts(f"line {at} of a long text, as long as they may be", f"new {at}") for at in range(0, count, 200)]
+    edits = [make_edit(f"line {at} of a long text, as long as they may be", f"new {at}") for at in range(0, count, 200)]
     outcome = apply_edits(text, edits)
     assert len(outcome.applied) == len(edits) == 1000
     assert outcome.text.count("\n") == count

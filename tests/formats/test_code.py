@@ -3,7 +3,7 @@
 import pytest
 
 from protocol.files import CodeBlock
-from sidecar.formats.code import extract, fenced_blocks, unwrapped
+from sidecar.formats.code import extract_code, list_fenced_blocks, unwrap
 
 SPEC: list[tuple[str, list[str], bool]] = [
     ("```\n<\n >\n```", ["<\n >\n"], True),
@@ -42,7 +42,7 @@ SPEC: list[tuple[str, list[str], bool]] = [
 @pytest.mark.parametrize(("text", "codes", "closed"), SPEC)
 @pytest.mark.parametrize("end", ["", "\n"])
 def test_fences_are_read_as_the_specification_has_them(text: str, codes: list[str], closed: bool, end: str) -> None:
-    blocks, is_closed = fenced_blocks(text + end)
+    blocks, is_closed = list_fenced_blocks(text + end)
     assert ([each.code for each in blocks], is_closed) == (codes, closed)
 
 
@@ -74,13 +74,13 @@ def test_fences_are_read_as_the_specification_has_them(text: str, codes: list[st
 def test_the_code_is_never_guessed(
     text: str, language: str | None, code: str | None, found: str | None, problem: str | None
 ) -> None:
-    result = extract(text, language)
+    result = extract_code(text, language)
     assert (result.code, result.language, result.problem) == (code, found, problem)
 
 
 def test_every_block_is_listed_with_its_language_and_its_path() -> None:
     text = "```ts src/a.ts\na\n```\n~~~\nb\n~~~\n```src/c.py\nc\n```\n```{.r}\nd\n```\n"
-    assert extract(text).blocks == [
+    assert extract_code(text).blocks == [
         CodeBlock(language="ts", code="a\n", path="src/a.ts"),
         CodeBlock(code="b\n"),
         CodeBlock(code="c\n", path="src/c.py"),
@@ -89,7 +89,7 @@ def test_every_block_is_listed_with_its_language_and_its_path() -> None:
 
 
 def test_crlf_stays_in_the_code() -> None:
-    assert extract("```\r\na\r\n\r\nb\r\n```\r\n").code == "a\r\n\r\nb\r\n"
+    assert extract_code("```\r\na\r\n\r\nb\r\n```\r\n").code == "a\r\n\r\nb\r\n"
 
 
 @pytest.mark.parametrize(
@@ -105,4 +105,4 @@ def test_crlf_stays_in_the_code() -> None:
     ],
 )
 def test_a_fence_around_all_of_a_text_is_told_from_others(text: str, inner: str | None) -> None:
-    assert unwrapped(text) == inner
+    assert unwrap(text) == inner

@@ -6,7 +6,7 @@ from functools import cache
 import pytest
 
 from protocol.files import FormatName
-from sidecar.formats.code import extract
+from sidecar.formats.code import extract_code
 from tests.formats.lexing import cut, lexed, prose
 from tests.support import corpus
 
@@ -40,6 +40,6 @@ def test_the_code_of_an_answer_is_what_stands_in_its_fences() -> None:
     fenced = [text for _, text in answers() if "```" in text]
     assert fenced
     for text in fenced:
-        found = extract(text)
+        found = extract_code(text)
         assert found.blocks
         assert all(line in text for block in found.blocks for line in block.code.split("\n"))

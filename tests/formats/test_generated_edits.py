@@ -11,7 +11,7 @@ from typing import NamedTuple
 import pytest
 
 from sidecar.formats.apply import apply_edits
-from sidecar.formats.edits import Edit, of_diff, of_texts
+from sidecar.formats.edits import Edit, make_edit, read_diff
 
 EDITS = 10_000
 EDITS_A_FILE = 25
@@ -114,7 +114,7 @@ def case(chance: random.Random, lines: list[str], number: int) -> Case:
         searched = [mangle(line) for line in old]
         # As a model would: what stays, stays as it was copied.
         replaced = [mangle(line) if line in old else line for line in new]
-        edit = of_texts("".join(f"{line}\n" for line in searched), "".join(f"{line}\n" for line in replaced))
+        edit = make_edit("".join(f"{line}\n" for line in searched), "".join(f"{line}\n" for line in replaced))
         return Case(kind, start, searched, replaced, edit)
     old = lines[start : start + size]
     changed_at = chance.randrange(size)
@@ -127,7 +127,7 @@ def case(chance: random.Random, lines: list[str], number: int) -> Case:
         kind = "numbers"
     count = chance.randrange(1, 9)
     head = f"@@ -{chance.randrange(1, 99)},{count} +{chance.randrange(1, 99)},{count} @@"
-    (edit,) = of_diff("".join(f"{line}\n" for line in (head, *body)))
+    (edit,) = read_diff("".join(f"{line}\n" for line in (head, *body)))
     return Case(kind, start, list(edit.old), list(edit.new), edit)
 
 

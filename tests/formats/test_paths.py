@@ -29,7 +29,7 @@ from tests.formats.lexing import NONCE, lexed
     ],
 )
 def test_a_path_is_made_plain(raw: str, plain: str | None) -> None:
-    assert paths.clean(raw) == (plain, None) if plain else paths.clean(raw)[1]
+    assert paths.clean_path(raw) == (plain, None) if plain else paths.clean_path(raw)[1]
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_a_path_is_made_plain(raw: str, plain: str | None) -> None:
     ],
 )
 def test_a_path_that_leads_elsewhere_is_refused_and_its_content_delivered(raw: str, refusal: str) -> None:
-    assert paths.clean(raw)[1] == refusal
+    assert paths.clean_path(raw)[1] == refusal
     if raw and raw.isprintable() and raw == raw.strip():
         (closed,) = [
             event
@@ -87,12 +87,12 @@ def test_a_path_that_leads_elsewhere_is_refused_and_its_content_delivered(raw: s
 
 @given(st.text(alphabet='ab./\\~: \u00e9\x00\u202e`"*', max_size=20))
 def test_a_path_that_is_taken_stays_below_its_root(raw: str) -> None:
-    path, refusal = paths.clean(raw)
+    path, refusal = paths.clean_path(raw)
     if refusal is None:
         parts = path.split("/")
         assert all(part and part not in (".", "..") and part == part.rstrip(" .") for part in parts)
         assert not set(path) & set("\\:\x00\u202e")
-        assert paths.clean(path)[0] == path or path[0] in '`"*'
+        assert paths.clean_path(path)[0] == path or path[0] in '`"*'
     else:
         assert path.isprintable() or "\ufffd" in path
 
@@ -124,9 +124,9 @@ def test_a_path_that_is_taken_stays_below_its_root(raw: str) -> None:
     ],
 )
 def test_a_line_of_nothing_but_a_path_names_the_file_below_it(line: str, path: str | None) -> None:
-    assert paths.of_line(f"{line}\n") == path
+    assert paths.find_path_in_line(f"{line}\n") == path
     if path:
-        assert all(paths.may_name(line[:size]) is None for size in range(1, len(line) + 1))
+        assert all(paths.may_name_file(line[:size]) is None for size in range(1, len(line) + 1))
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,7 @@ def test_a_line_of_nothing_but_a_path_names_the_file_below_it(line: str, path: s
     ],
 )
 def test_the_words_after_a_fence_may_have_a_path(info: str, path: str | None) -> None:
-    assert paths.of_info(info) == path
+    assert paths.find_path_in_info(info) == path
 
 
 @pytest.mark.parametrize(
@@ -160,4 +160,4 @@ def test_the_words_after_a_fence_may_have_a_path(info: str, path: str | None) ->
     ],
 )
 def test_a_comment_may_have_a_path(line: str, path: str | None) -> None:
-    assert paths.of_comment(line) == path
+    assert paths.find_path_in_comment(line) == path

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from protocol.files import FileChunk, FormatName
 from protocol.replies import Content
-from sidecar.formats.auto import lexer
+from sidecar.formats.auto import make_lexer
 from sidecar.formats.lines import MAX_MARKER_CHARS
 from tests.formats.lexing import NONCE, cut, files, lexed
 
@@ -133,7 +133,7 @@ OPENERS: dict[FormatName, tuple[str, str]] = {
 @pytest.mark.parametrize("name", FORMATS)
 def test_what_is_no_marker_comes_as_it_is_written(name: FormatName) -> None:
     """Ours: a host shows the beginning of a line before its end is there, in a file and in the prose."""
-    reader = lexer(name, NONCE)
+    reader = make_lexer(name, NONCE)
     reader.feed("Here is what you have asked for, and")
     assert [each for each in reader.feed(" more") if isinstance(each, Content)] == [Content(" more")]
     opener, sign = OPENERS[name]

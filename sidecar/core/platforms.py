@@ -8,6 +8,7 @@ import select
 import signal
 import stat
 import sys
+import time
 from collections.abc import Callable
 from contextlib import closing
 from functools import partial
@@ -60,6 +61,20 @@ def is_readable(fd: int) -> bool:
     poll = select.poll()
     poll.register(fd, select.POLLIN)
     return bool(poll.poll(0))
+
+
+_BOOT_CLOCK: int | None = getattr(time, "CLOCK_BOOTTIME", getattr(time, "CLOCK_MONOTONIC", None))
+"""The clock that goes on while the machine sleeps: Linux has it under a name of its own, macOS under the usual one."""
+
+
+def read_boot_seconds() -> float:
+    """Return the time of a clock that nobody sets, and that goes on while the machine sleeps.
+
+    `time.monotonic` stands still meanwhile on Linux and macOS, and so does the event loop.
+    """
+    if sys.platform == "win32" or _BOOT_CLOCK is None:
+        return time.monotonic()
+    return time.clock_gettime(_BOOT_CLOCK)
 
 
 def is_reader_gone(fd: int) -> bool:

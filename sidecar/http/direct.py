@@ -31,7 +31,7 @@ class Direct:
 
     def __init__(self, most: int | None) -> None:
         """Have at most *most* connections; what comes on top waits."""
-        self._pool = Pool(most, platforms.is_readable)
+        self._pool = Pool(most, platforms.is_readable, platforms.read_boot_seconds)
         self._has_looked_up = False
         self._context: ssl.SSLContext | None = None
         self._making = anyio.Lock()

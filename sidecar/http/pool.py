@@ -11,6 +11,7 @@ from sidecar.http.connection import Connection
 
 IDLE_CONNECTIONS = 128
 IDLE_SECONDS = 45.0
+"""How long a connection may wait, the machine's sleep included: what lies on its way forgets it, and tells nobody."""
 
 Origin = tuple[str, str, int]
 """Scheme, host and port."""
@@ -19,10 +20,14 @@ Origin = tuple[str, str, int]
 class Pool:
     """All connections of the process. `acquire` one or the right to make one; `put_back` or `lose` it."""
 
-    def __init__(self, most: int | None, is_readable: Callable[[int], bool]) -> None:
-        """Have at most *most* connections; what comes on top waits. *is_readable* asks the system about a socket."""
+    def __init__(self, most: int | None, is_readable: Callable[[int], bool], clock: Callable[[], float]) -> None:
+        """Have at most *most* connections; what comes on top waits.
+
+        *is_readable* asks the system about a socket. *clock* gives seconds, and goes on while the machine sleeps.
+        """
         self._most = most
         self._is_readable = is_readable
+        self._clock = clock
         self._loop = asyncio.get_running_loop()
         self._open = 0
         """Those that there are, and those that are being made."""
@@ -73,7 +78,7 @@ class Pool:
                 self._waiting.appendleft((wanted, turn))
                 connection.abort()
             return
-        self._idle[connection] = origin, self._loop.time()
+        self._idle[connection] = origin, self._clock()
         self._of.setdefault(origin, {})[connection] = None
         if len(self._idle) > IDLE_CONNECTIONS:
             self._close(next(iter(self._idle)))
@@ -97,6 +102,8 @@ class Pool:
             self._timer.cancel()
 
     def _take(self, origin: Origin) -> Connection | None:
+        # The loop's timer does not know for how long the machine has slept.
+        self._close_old()
         while of_origin := self._of.get(origin):
             connection = next(reversed(of_origin))
             self.forget(connection)
@@ -117,10 +124,16 @@ class Pool:
 
     def _expire(self) -> None:
         self._timer = None
-        now = self._loop.time()
+        left_seconds = self._close_old()
+        if left_seconds is not None:
+            self._timer = self._loop.call_later(left_seconds, self._expire)
+
+    def _close_old(self) -> float | None:
+        """Close what has waited too long, and return when there will be more of it; None: nothing waits."""
+        now = self._clock()
         while self._idle:
             connection, (_, since) = next(iter(self._idle.items()))
             if now < since + IDLE_SECONDS:
-                self._timer = self._loop.call_at(since + IDLE_SECONDS, self._expire)
-                return
+                return since + IDLE_SECONDS - now
             self._close(connection)
+        return None

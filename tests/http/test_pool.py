@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Callable
 from typing import cast
 
 import pytest
@@ -33,8 +34,8 @@ def connection() -> Connection:
     return cast("Connection", Idle())
 
 
-def pool(most: int | None = None) -> Pool:
-    return Pool(most, lambda _: False)
+def pool(most: int | None = None, clock: Callable[[], float] = time.monotonic) -> Pool:
+    return Pool(most, lambda _: False, clock)
 
 
 async def test_the_connection_that_was_used_last_is_used_next() -> None:
@@ -80,6 +81,21 @@ async def test_a_connection_that_has_waited_too_long_is_closed(monkeypatch: pyte
         assert not late.closed
         await cast("Idle", late).ended.wait()
     assert await kept.acquire(THERE) is None
+
+
+async def test_a_connection_that_has_waited_while_the_machine_slept_is_not_used() -> None:
+    now = 0.0
+    kept, early, late = pool(clock=lambda: now), connection(), connection()
+    kept.put_back(HERE, early)
+    now = 44
+    kept.put_back(HERE, late)
+    now = 46
+    assert await kept.acquire(HERE) is late
+    assert early.closed
+    kept.put_back(HERE, late)
+    now = 400
+    assert await kept.acquire(HERE) is None
+    assert late.closed
 
 
 async def test_what_comes_on_top_of_the_most_waits_and_is_served_in_order() -> None:

@@ -91,9 +91,10 @@ async def ask(state: RequestState, policy: AskPolicy[P, T], plan: P) -> T:
             (budget or gate.retry_budget).give_back(cost)
             return answer
         budget, cost = gate.retry_budget, retry.cost
-        policy.send_status(Status(state="retrying", attempt=number, wait_ms=retry.wait_ms, code=failure.body.code))
         progress.phase, progress.retry_at = "queue", time.monotonic() + retry.wait_ms / 1000
-        await anyio.sleep(retry.wait_ms / 1000)
+        policy.send_status(Status(state="retrying", attempt=number, wait_ms=retry.wait_ms, code=failure.body.code))
+        # The host may have the line already, and the wait that it tells of has begun.
+        await anyio.sleep(max(0, progress.retry_at - time.monotonic()))
         number += 1
 
 

@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -40,6 +40,16 @@ class Recorded(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     exchange: Exchange
     seed: int
+    open: ClassVar[set[BaseHTTPRequestHandler]] = set()
+    """Its connections."""
+
+    def setup(self) -> None:
+        self.open.add(self)
+        super().setup()
+
+    def finish(self) -> None:
+        super().finish()
+        self.open.discard(self)
 
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers.get("content-length", 0)))
@@ -80,6 +90,7 @@ def address() -> Iterator[str]:
 def sidecar(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sidecar]:
     """Yield one process for all exchanges."""
     with Sidecar(tmp_path_factory.mktemp("home")) as process:
+        process.count_connections = lambda: len(Recorded.open)
         yield process
 
 

@@ -25,9 +25,6 @@ __all__ = ["ABSENT", "CANARY", "ROOT", "Id", "Line", "Object", "Sidecar", "envir
 
 READ_BYTES = 64 * 1024
 MAX_GROWTH_BYTES = 64 * 1024 * 1024
-MAX_UNSEEN_CONNECTIONS = 4
-"""Idle connections to servers that the test has without telling: they are kept for the next request."""
-
 MAX_EXTRA_DESCRIPTORS = 2
 PING_SECONDS = 0.1
 EXIT_SECONDS = 2.0
@@ -55,6 +52,8 @@ class Sidecar(Program):
         self.may_tear = False
         """True when the process is ended while a write waits for the host."""
         self.max_growth_bytes = MAX_GROWTH_BYTES
+        self.count_connections: Callable[[], int] = lambda: len(provider.open) if provider else 0
+        """Tells how many connections the servers of the test have; none is in use when the process is about to end."""
         self.exited_at: float | None = None
         self._ended = False
         """Whether the process has left and all that it wrote is read."""
@@ -192,9 +191,8 @@ class Sidecar(Program):
         deadline = time.monotonic() + 2
         while True:
             # A connection that waits for the next request is no leak.
-            idle = len(self.provider.open) if self.provider else MAX_UNSEEN_CONNECTIONS
             now = process_probes.descriptors(self.process.pid)
-            if len(now) <= len(self._baseline) + idle + MAX_EXTRA_DESCRIPTORS:
+            if len(now) <= len(self._baseline) + self.count_connections() + MAX_EXTRA_DESCRIPTORS:
                 return
             assert time.monotonic() < deadline, f"still open: {set(now.values()) - set(self._baseline.values())}"
             self.ping()

@@ -85,14 +85,19 @@ def babble(connection: socket.socket) -> None:
     silent(connection)
 
 
-async def both(serving: Callable[[], AbstractContextManager[Listener]]) -> Outcome:
-    """Return what becomes of a request, which is the same by either client; a failure may overtake what came before."""
+async def both(serving: Callable[[], AbstractContextManager[Listener]], *, overtaken: bool = False) -> Outcome:
+    """Return what becomes of a request, which is the same by either client.
+
+    *overtaken*: what came before a failure may be lost to it.
+    """
     outcomes = []
     for name in get_args(ClientName):
         with serving() as listener:
             outcomes.append(await asked(name, f"https://127.0.0.1:{listener.port}/x", QUICK))
-    assert outcomes[0].error == outcomes[1].error
-    assert outcomes[0] == outcomes[1] or outcomes[0].error
+    if overtaken:
+        assert outcomes[0].error == outcomes[1].error
+    else:
+        assert outcomes[0] == outcomes[1]
     return outcomes[0]
 
 
@@ -161,5 +166,7 @@ async def test_a_reply_that_is_whole(root: Path, pieces: list[bytes], then: Answ
 async def test_a_reply_that_breaks_off(
     root: Path, pieces: list[bytes], then: Answer, expected: tuple[str, str | None, str | None]
 ) -> None:
-    error = (await both(lambda: secured(root, *pieces, then=then))).error
+    # Where a record that is none comes in one read with good ones, the event loop's TLS passes on none of them.
+    overtaken = then is babble
+    error = (await both(lambda: secured(root, *pieces, then=then), overtaken=overtaken)).error
     assert (error.code, error.reason, error.phase) == expected

@@ -36,6 +36,11 @@ def stream(steps: Iterable[Step], **headers: str) -> list[Step]:
     return [*opened(steps, **headers), b"0\r\n\r\n"]
 
 
+def at_once(steps: Iterable[Step]) -> list[Step]:
+    """Return a reply in one piece: whoever has its last event has its end, and may use the connection again."""
+    return [b"".join(step for step in steps if isinstance(step, bytes))]
+
+
 def _chunked(step: Step) -> Step:
     match step:
         case bytes():

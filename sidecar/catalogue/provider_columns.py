@@ -36,6 +36,8 @@ class Variant(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     default_path: str | None = None
     paths: dict[str, str] = {}
     check_path: str | None = None
+    hint: str | None = None
+    """What to do if a request to these addresses is refused as unknown. Default: nothing is suggested."""
 
 
 class AddressColumns(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -57,7 +59,7 @@ class AddressColumns(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     base_url_env: list[str] = []
     """The variables by which the provider's SDKs name another address, for a key of the environment; the first wins."""
     base_url_env_path: str = ""
-    """What the SDKs add to such an address. Default: nothing."""
+    """What the SDKs add to such an address, a template. Default: nothing."""
     gateway_path: str | None = None
     """Replaces the base address behind a gateway. Default: the provider cannot be used behind one."""
     private_network: bool = False
@@ -137,6 +139,8 @@ class ModelColumns(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """Its lists of models. Default: one list of the usual shape."""
     are_deployments: bool = False
     """Its models are the deployments that the user has configured; no list of them is asked for. Default: false."""
+    hints: dict[str, str] = {}
+    """Pattern of models that it has only in another API → what to do if a request for one is refused."""
     models_dev_ids: list[str] = []
     """Its ids at models.dev; the first that has a model wins. Default: models.dev does not have it."""
 

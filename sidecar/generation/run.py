@@ -21,6 +21,7 @@ from sidecar.generation.fallbacks import Candidate
 from sidecar.generation.recovery import ChatPlan
 from sidecar.generation.timeouts import set_deadline
 from sidecar.outputs.sink import Sink
+from sidecar.providers import refusals
 from sidecar.providers.model_names import apply_preset
 from sidecar.providers.resolve import change_wire, make_target, resolve_provider
 from sidecar.providers.values import make_chat_spec
@@ -159,6 +160,8 @@ def _explain(up: Upstream, progress: Progress, plan: ChatPlan, error: SidecarErr
         # The provider had to wait for the host and hung up: it is not to blame.
         reason = "host_backpressure" if progress.waited_for_host else body.reason
         return error.with_fields(code="stream_interrupted", retryable=True, reason=reason)
+    if hint := refusals.suggest(target, body):
+        return error.with_fields(hint=hint)
     if body.code == "model_not_found" and body.hint is None and (names := model_lists.suggest_names(up, plan.origin)):
         return error.with_fields(hint=f"Similar models: {', '.join(names)}.")
     if body.code == "network_error" and body.reason == "refused" and target.row.setup_hint:

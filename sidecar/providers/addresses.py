@@ -30,7 +30,7 @@ def find_base_address(resolved: ResolvedProvider, *, has_key: bool) -> BaseAddre
         return _check(url, "request", "params.base_url", row, variant)
     if "base_url" in provider.table:
         return _check(provider.table["base_url"], "configuration", f"providers.{provider.id}.base_url", row, variant)
-    if address := _find_environment_address(provider, variant):
+    if address := _find_environment_address(resolved, variant):
         return address
     if url := _find_gateway_address(provider, settings):
         return BaseAddress(url, "gateway")
@@ -43,17 +43,28 @@ def _requested(resolved: ResolvedProvider) -> str | None:
     return spec.base_url or (spec.settings.base_url if spec.settings else None)
 
 
-def _find_environment_address(provider: Provider, variant: Variant | None) -> BaseAddress | None:
+def _find_environment_address(resolved: ResolvedProvider, variant: Variant | None) -> BaseAddress | None:
     """Return the address that the environment sets, or None if it names no other server."""
+    provider = resolved.provider
     row, env = provider.row, provider.setup.config.env
     if url := read_provider_variable(env, provider.id, "base_url"):
         return _check(url, "environment", f"SIDECAR_{provider.id.upper()}_BASE_URL", row, variant)
     if row.address.host_env and (host := env.get(row.address.host_env)):
         url = url_policy.parse_host_variable(host, row.address.host_port, row.auth.key_base_url)
         return _check(url, "environment", row.address.host_env, row, variant)
+    return _find_sdk_address(resolved, variant)
+
+
+def _find_sdk_address(resolved: ResolvedProvider, variant: Variant | None) -> BaseAddress | None:
+    """Return the address in a variable of the provider's SDKs, unless a setting names the server or it is the usual."""
+    provider, settings = resolved.provider, resolved.settings
+    row, env = provider.row, provider.setup.config.env
+    if any(setting.binds_credential and key in settings for key, setting in row.settings.items()):
+        return None
     for variable in row.address.base_url_env:
         if url := env.get(variable, "").strip():
-            address = _check(url.rstrip("/") + row.address.base_url_env_path, "environment", variable, row, variant)
+            path = fill(row.address.base_url_env_path, provider.id, row, settings)
+            address = _check(url.rstrip("/") + path, "environment", variable, row, variant)
             is_own = url_policy.has_same_origin(address.url, row.address.base_url)
             return None if is_own else BaseAddress(address.url, "environment", variable)
     return None
@@ -89,6 +100,13 @@ def find_check_path(target: Target) -> str:
     variant = _find_variant(row, route.settings, has_key=True)
     template = (variant and variant.check_path) or row.auth.check_path or row.models.lists[0].path
     return fill(template, route.provider, row, route.settings)
+
+
+def find_variant_hint(target: Target) -> str | None:
+    """Return what to do about a refusal at the target's form of addresses, or None."""
+    has_key = target.credential is not None and target.credential.kind == "key"
+    variant = _find_variant(target.row, target.route.settings, has_key=has_key)
+    return variant.hint if variant else None
 
 
 def _find_variant(row: ProviderRow, settings: Mapping[str, Any], *, has_key: bool) -> Variant | None:

@@ -10,9 +10,11 @@ from typing import Generic, TypeVar
 import msgspec
 
 from sidecar.auth import authorize
+from sidecar.core.errors import SidecarError
 from sidecar.core.http import HttpRequest, HttpTimeouts
 from sidecar.core.http_bodies import MAX_DOCUMENT_BYTES, read_body
 from sidecar.core.request_state import RequestState
+from sidecar.providers import refusals
 from sidecar.providers.values import Target
 from sidecar.upstream.ask import AskPolicy, Classify, ask, check_status
 from sidecar.upstream.context import Upstream, make_call
@@ -55,10 +57,21 @@ async def ask_document(up: Upstream, state: RequestState, plan: Plan, question: 
         priority=question.priority,
         pick_key=partial(pick_key, up),
         prepare=partial(prepare, up),
-        explain=lambda each, error: authorize.redact(error, each.target, state.progress.secrets),
+        explain=partial(_explain, state),
         recover=partial(recover, up),
     )
     return await ask(state, policy, plan)
+
+
+def _explain(state: RequestState, plan: Plan, error: SidecarError) -> SidecarError:
+    """Return *error* as the host may read it, without the credential."""
+    error = authorize.redact(error, plan.target, state.progress.secrets)
+    if hint := refusals.suggest(plan.target, error.body):
+        return error.with_fields(hint=hint)
+    row = plan.target.row
+    if error.body.reason == "refused" and error.body.code == "network_error" and row.setup_hint:
+        return error.with_fields(hint=row.setup_hint)
+    return error
 
 
 def _find_gate(up: Upstream, question: DocumentQuestion[T], plan: Plan) -> Gate:

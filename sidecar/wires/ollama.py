@@ -296,7 +296,7 @@ def classify(status: int, headers: dict[str, str], body: bytes) -> SidecarError:
     error = classify_error(ReportedError(message=message), status, headers, ERRORS)
     if isinstance(document, dict) and document.get("signin_url"):
         return error.with_fields(code="auth_required", hint="Sign in with `ollama signin`.")
-    if status == 404:
+    if status == 404 and "model" in message:
         return error.with_fields(hint="Get the model with `ollama pull` first.")
     return error
 

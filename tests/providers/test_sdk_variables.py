@@ -16,6 +16,13 @@ from sidecar.providers.setup import Found, Setup
 from sidecar.providers.values import Target, TargetSpec
 
 GATEWAY = "https://gate.test:8443/llm"
+NEEDED = {
+    "bedrock": {"AWS_REGION": "eu-west-1"},
+    "cloudflare": {"CLOUDFLARE_ACCOUNT_ID": "acc"},
+    "vertex": {"GOOGLE_CLOUD_PROJECT": "p", "GOOGLE_CLOUD_LOCATION": "global"},
+}
+"""What else a provider needs."""
+
 VARIABLES = [(name, each) for name, row in read_providers().items() for each in row.address.base_url_env]
 
 
@@ -28,14 +35,25 @@ def resolve(
 
 
 def test_every_sdk_that_reads_such_a_variable_is_in_the_table() -> None:
-    assert {name for name, _ in VARIABLES} == {"anthropic", "openai", "gemini", "cerebras", "groq"}
+    assert {name for name, _ in VARIABLES} == {
+        "anthropic",
+        "azure",
+        "bedrock",
+        "cerebras",
+        "cloudflare",
+        "gemini",
+        "groq",
+        "openai",
+        "vertex",
+    }
 
 
 @pytest.mark.parametrize(("name", "variable"), VARIABLES)
 def test_a_gateways_key_goes_to_the_gateway_and_not_to_the_provider(name: str, variable: str) -> None:
     row = read_providers()[name]
-    target = resolve(name, {variable: GATEWAY, row.auth.key_env[0]: "gateways-own"})
-    assert target.route.base_url == GATEWAY + row.address.base_url_env_path
+    key = (row.auth.key_env + row.auth.token_env)[0]
+    target = resolve(name, {variable: GATEWAY, key: "gateways-own"} | NEEDED.get(name, {}))
+    assert target.route.base_url == GATEWAY + row.address.base_url_env_path.replace("{account_id}", "acc")
     assert get_origin(target.list_base_url) == get_origin(GATEWAY)
     assert target.credential is not None
     assert target.credential.reveal() == "gateways-own"
@@ -61,7 +79,9 @@ def test_what_is_said_to_the_sidecar_itself_takes_precedence(
     assert target.route.base_url == url
 
 
-@pytest.mark.parametrize(("name", "variable"), VARIABLES)
+@pytest.mark.parametrize(
+    ("name", "variable"), [each for each in VARIABLES if not read_providers()[each[0]].auth.optional]
+)
 @pytest.mark.parametrize(
     ("table", "stored"),
     [
@@ -75,10 +95,58 @@ def test_a_key_from_elsewhere_goes_neither_to_the_gateway_nor_past_it(
     name: str, variable: str, table: dict[str, Any], stored: Secret | None
 ) -> None:
     with pytest.raises(SidecarError) as caught:
-        resolve(name, {variable: GATEWAY, "MY_KEY": "CANARY"}, table, stored)
+        resolve(name, {variable: GATEWAY, "MY_KEY": "CANARY"} | NEEDED.get(name, {}), table, stored)
     assert caught.value.body.code == "auth_required"
     assert (caught.value.body.hint or "").startswith(f"{variable} is an address for a key of the environment alone")
     assert "gate.test" not in repr(caught.value.body)
+
+
+AZURE = {"AZURE_OPENAI_ENDPOINT": "https://res.openai.azure.com/", "AZURE_OPENAI_API_KEY": "k"}
+
+
+@pytest.mark.parametrize(
+    ("env", "table", "url", "path"),
+    [
+        ({}, {}, "https://res.openai.azure.com/openai/v1", None),
+        (
+            {"AZURE_OPENAI_ENDPOINT": "https://res.services.ai.azure.com"},
+            {},
+            "https://res.services.ai.azure.com/openai/v1",
+            None,
+        ),
+        ({"AZURE_OPENAI_ENDPOINT": "https://res.test/openai/v1/"}, {}, "https://res.test/openai/v1", None),
+        (
+            {"OPENAI_API_VERSION": "2024-10-21"},
+            {},
+            "https://res.openai.azure.com/openai",
+            "/deployments/m/chat/completions?api-version=2024-10-21",
+        ),
+        (
+            {"AZURE_OPENAI_API_VERSION": "2025-04-01-preview", "OPENAI_API_VERSION": "2024-10-21"},
+            {},
+            "https://res.openai.azure.com/openai",
+            "/deployments/m/chat/completions?api-version=2025-04-01-preview",
+        ),
+        ({"OPENAI_API_VERSION": "preview"}, {}, "https://res.openai.azure.com/openai/v1", None),
+        ({"AZURE_OPENAI_RESOURCE": "own"}, {}, "https://own.openai.azure.com/openai/v1", None),
+        ({}, {"resource": "own", "api_key": "k"}, "https://own.openai.azure.com/openai/v1", None),
+    ],
+)
+def test_a_resource_is_named_as_its_vendors_sdk_names_it(
+    env: dict[str, str], table: dict[str, Any], url: str, path: str | None
+) -> None:
+    target = resolve("azure", AZURE | env, table, model="m")
+    assert (target.route.base_url, target.route.path) == (url, path)
+
+
+def test_an_endpoint_of_a_service_is_asked_with_the_machines_own_login() -> None:
+    env = {
+        "AWS_ENDPOINT_URL_BEDROCK_RUNTIME": GATEWAY,
+        "AWS_REGION": "eu-west-1",
+        "AWS_ENDPOINT_URL": "https://all.test",
+    }
+    target = resolve("bedrock", env)
+    assert (target.route.base_url, target.list_base_url, target.credential) == (GATEWAY, GATEWAY, None)
 
 
 def test_a_key_that_is_stored_while_the_variable_is_set_is_the_providers() -> None:

@@ -22,7 +22,7 @@ from sidecar.providers.values import Target
 
 SCOPE = "https://ai.azure.com/.default"
 CLASSIC_SCOPE = "https://cognitiveservices.azure.com/.default"
-"""Of the addresses that have an `api_version`."""
+"""Of the addresses that have a date for an `api_version`."""
 
 TERMS = Terms(limit_seconds=LIMIT_SECONDS, early_seconds=300.0)
 
@@ -57,7 +57,8 @@ def _key(call: Call) -> Key:
 
 
 def _scope(call: Call) -> str:
-    return CLASSIC_SCOPE if call.target.route.settings.get("api_version") else SCOPE
+    is_classic = str(call.target.route.settings.get("api_version", ""))[:1].isdigit()
+    return CLASSIC_SCOPE if is_classic else SCOPE
 
 
 async def _mint(call: Call) -> Minted[Secret]:

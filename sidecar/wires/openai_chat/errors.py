@@ -70,6 +70,9 @@ ERRORS: dict[str, Rule] = {
     "unknown_model": Rule("model_not_found"),
     "invalid_model": Rule("model_not_found"),
     "DeploymentNotFound": Rule("model_not_found", hint="A new deployment can be found only after some minutes."),
+    "OperationNotSupported": Rule(
+        "invalid_request", hint="The model speaks another wire: choose one with `options.wire`."
+    ),
     "unsupported_api_for_model": Rule(
         "invalid_request", hint="The model speaks another wire: choose one with `options.wire`."
     ),

@@ -207,9 +207,7 @@ def _folder(path: Path) -> None:
     path.mkdir()
 
 
-@pytest.mark.parametrize(
-    ("spoil", "reason"), [(_corrupt, "notadb"), (_foreign, "foreign"), (_folder, "cantopen")], ids=str
-)
+@pytest.mark.parametrize(("spoil", "reason"), [(_corrupt, "notadb"), (_foreign, "foreign"), (_folder, "cantopen")])
 def test_a_file_that_is_no_ledger_is_refused_and_left_alone(
     path: Path, spoil: Callable[[Path], None], reason: str
 ) -> None:

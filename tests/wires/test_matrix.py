@@ -48,7 +48,7 @@ def _routes() -> Iterator[Route]:
     for name, row in provider_rows.read_providers().items():
         for model in MODELS.get(name, ["m-1"]) if row.transport != "replay" else ():
             others = row.address.paths if not row.models.wire_rules else ()
-            for wire in {provider_rows.choose_wire(row, model), *others}:
+            for wire in sorted({provider_rows.choose_wire(row, model), *others}):
                 yield Route(
                     provider=name, wire=wire, model=model, base_url="https://provider.test", quirks=row.quirks,
                     facts=ModelFacts(reasoning=True), settings={"region": "us-east-1"}, seed="s_",

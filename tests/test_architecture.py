@@ -28,6 +28,7 @@ from tests.support.source import (
     attributes,
     files,
     imports,
+    nodes_of,
     our_file,
     program,
     report,
@@ -248,7 +249,7 @@ def test_every_exception_is_caught_only_where_it_becomes_a_line() -> None:
     found = [
         Use(file, handler.lineno, "catches everything")
         for file in program()
-        for handler in ast.walk(tree_of(file))
+        for handler in nodes_of(file)
         if isinstance(handler, ast.ExceptHandler) and _catches_everything(handler)
     ]
     assert Counter(use.file for use in found) == CATCH_ALL, report(found)

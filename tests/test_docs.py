@@ -33,7 +33,7 @@ from sidecar.wires import registry
 from sidecar.wires.shared import draft
 from tests.support import documents
 from tests.support.documents import DOCUMENTS, ROOT, Block
-from tests.support.source import program, tree_of
+from tests.support.source import nodes_of, program
 
 PROTOCOL = "protocol/PROTOCOL.md"
 DEFS: dict[str, Any] = msgspec.json.decode(schema.PATH.read_bytes())["$defs"]
@@ -287,7 +287,7 @@ def keywords(functions: set[str], name: str) -> set[str]:
     calls = (
         node
         for file in program()
-        for node in ast.walk(tree_of(file))
+        for node in nodes_of(file)
         if isinstance(node, ast.Call) and getattr(node.func, "id", getattr(node.func, "attr", "")) in functions
     )
     values = (keyword.value for call in calls for keyword in call.keywords if keyword.arg == name)

@@ -3,7 +3,7 @@
 import ast
 import graphlib
 
-from tests.support.source import Use, files, imports, our_file, report, tree_of
+from tests.support.source import Use, files, imports, nodes_of, our_file, report, tree_of
 
 LAYERS = (
     "sidecar/__main__.py",
@@ -90,7 +90,7 @@ def test_all_questions_are_asked_by_one_loop() -> None:
     sent = [
         Use(file, node.lineno, ast.unparse(node.func))
         for file in files("sidecar/server", "sidecar/generation", "sidecar/upstream", "sidecar/auth", "sidecar/usage")
-        for node in ast.walk(tree_of(file))
+        for node in nodes_of(file)
         if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("http.send")
     ]
     assert {use.file for use in sent} == SENDERS, report(sent)

@@ -25,6 +25,7 @@ from sidecar.core import log
 from sidecar.core.errors import remove_secret
 from sidecar.core.url_policy import has_dot_segments, is_link_local
 from tests.support.process_probes import posix_only
+from tests.support.source import files, nodes_of
 from tests.test_repo import LOCKS, ROOT, environments, pins
 
 # --- addresses that names lead to ------------------------------------------------------------------
@@ -151,10 +152,9 @@ def test_every_file_of_the_store_is_opened_for_the_user_alone(  # F17
 
 
 def _program() -> Iterator[tuple[str, ast.AST]]:
-    for folder in ("protocol", "sidecar"):
-        for file in (ROOT / folder).rglob("*.py"):
-            for node in ast.walk(ast.parse(file.read_bytes())):
-                yield file.relative_to(ROOT).as_posix(), node
+    for file in files("protocol", "sidecar"):
+        for node in nodes_of(file):
+            yield file, node
 
 
 TEMPLATES = {

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from tests.support.source import ROOT, Use, files, program, report, strings_and_names, tree_of
+from tests.support.source import ROOT, Use, files, nodes_of, program, report, strings_and_names
 
 MAX_FILE_LINES = 400
 MAX_FUNCTION_LINES = 60
@@ -56,7 +56,7 @@ def test_files_and_functions_are_short() -> None:
     lengths = {file: len((ROOT / file).read_bytes().splitlines()) for file in everything}
     wrong = [Use(file, 1, f"{lines} lines") for file, lines in lengths.items() if lines >= MAX_FILE_LINES]
     for file in everything:
-        for node in ast.walk(tree_of(file)):
+        for node in nodes_of(file):
             if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
                 lines = (node.end_lineno or node.lineno) - node.lineno + 1
                 wrong += [Use(file, node.lineno, f"{node.name}: {lines} lines")] if lines > MAX_FUNCTION_LINES else []

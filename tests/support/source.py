@@ -29,9 +29,14 @@ def tree_of(file: str) -> ast.Module:
     return ast.parse((ROOT / file).read_bytes())
 
 
+@cache
+def _find_files(folder: str) -> list[str]:
+    return sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / folder).rglob("*.py"))
+
+
 def files(*folders: str) -> list[str]:
     """Return the Python files below *folders*."""
-    return sorted(path.relative_to(ROOT).as_posix() for folder in folders for path in (ROOT / folder).rglob("*.py"))
+    return sorted(file for folder in folders for file in _find_files(folder))
 
 
 def program() -> list[str]:
@@ -39,9 +44,20 @@ def program() -> list[str]:
     return [file for file in files("sidecar") if file not in BUILD]
 
 
-def imports(file: str) -> Iterator[Use]:
-    """Yield the dotted name of everything that *file* imports, wherever in the file."""
-    for node in ast.walk(tree_of(file)):
+@cache
+def nodes_of(file: str) -> list[ast.AST]:
+    """Return every node of the syntax tree of *file*."""
+    return [*ast.walk(tree_of(file))]
+
+
+@cache
+def imports(file: str) -> tuple[Use, ...]:
+    """Return the dotted name of everything that *file* imports, wherever in the file."""
+    return tuple(_list_imports(file))
+
+
+def _list_imports(file: str) -> Iterator[Use]:
+    for node in nodes_of(file):
         if isinstance(node, ast.Import):
             yield from (Use(file, node.lineno, alias.name) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -53,9 +69,14 @@ def within(name: str, packages: Iterable[str]) -> bool:
     return any(name == package or name.startswith(f"{package}.") for package in packages)
 
 
-def attributes(file: str) -> Iterator[Use]:
-    """Yield every attribute access of a plain name, as `os.read`, and every call of a plain name, as `print`."""
-    for node in ast.walk(tree_of(file)):
+@cache
+def attributes(file: str) -> tuple[Use, ...]:
+    """Return every attribute access of a plain name, as `os.read`, and every call of a plain name, as `print`."""
+    return tuple(_list_attributes(file))
+
+
+def _list_attributes(file: str) -> Iterator[Use]:
+    for node in nodes_of(file):
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
             yield Use(file, node.lineno, f"{node.value.id}.{node.attr}")
         elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
@@ -64,9 +85,8 @@ def attributes(file: str) -> Iterator[Use]:
 
 def strings_and_names(file: str) -> Iterator[Use]:
     """Yield every string that is no docstring, and every identifier."""
-    tree = tree_of(file)
-    prose = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
-    for node in ast.walk(tree):
+    prose = {id(node.value) for node in nodes_of(file) if isinstance(node, ast.Expr)}
+    for node in nodes_of(file):
         line = getattr(node, "lineno", 0)
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in prose:
             yield Use(file, line, node.value)

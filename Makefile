@@ -12,6 +12,11 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input install --qui
 # A copy of the lock file that the environment was made from. It tells whether the environment is up to date.
 VENV := .venv/requirements-dev.lock
 
+PYTEST := $(BIN)/python -m pytest -q
+WORKERS ?= --numprocesses 2 --dist worksteal
+# Compiled tests are kept, whatever the user's habit: to read them anew takes longer than most of them.
+unexport PYTHONDONTWRITEBYTECODE
+
 UV := build/uv/bin/uv
 LOCK := $(UV) pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
 	--no-annotate --custom-compile-command "make lock" --quiet $(UPGRADE)
@@ -32,12 +37,16 @@ run: compiled ## stream a recorded chat from the `replay` provider: no key, no n
 		| $(BIN)/sidecar
 
 .PHONY: test
-test: compiled ## run the tests; ARGS="-k sse" selects some
-	@$(BIN)/python -m pytest -q $(ARGS)
+test: compiled ## run the tests, two at a time; ARGS="-k sse" selects some
+	@$(PYTEST) $(WORKERS) $(ARGS)
 
 .PHONY: fast
-fast: compiled ## run the tests outside tests/e2e, in about a minute
-	@$(BIN)/python -m pytest -q --ignore tests/e2e --ignore tests/live $(ARGS)
+fast: compiled ## run the tests that start no process and read no recorded exchange, in a minute
+	@$(PYTEST) $(WORKERS) --speed fast $(ARGS)
+
+.PHONY: quick
+quick: compiled ## run those of them that take no time, in a quarter of a minute
+	@$(PYTEST) $(WORKERS) --speed quick $(ARGS)
 
 .PHONY: check
 check: $(VENV) ## check lint, formatting, types, and that protocol/schema.json is fresh

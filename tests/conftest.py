@@ -10,6 +10,7 @@ import pytest
 from anyio.abc import TaskGroup
 
 from sidecar.upstream.gates import gate
+from tests.support import speeds
 from tests.support.fake_provider import CLOSE, Provider
 from tests.support.fake_services import Services
 from tests.support.gates import Clock
@@ -22,6 +23,21 @@ from tests.support.reply_scripts import ANTHROPIC
 # A limit for one example fails where the machine is busy; a test that hangs is ended by `fail_after` or pytest.
 hypothesis.settings.register_profile("sidecar", deadline=None, print_blob=True, derandomize="CI" in os.environ)
 hypothesis.settings.load_profile("sidecar")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add `--speed`."""
+    parser.addoption("--speed", choices=speeds.SPEEDS, default="all", help="what to leave out")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Choose the speed."""
+    speeds.choose(config.getoption("speed"))
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Choose the tests."""
+    speeds.select(config.getoption("speed"), config, items)
 
 
 @pytest.fixture(scope="session")

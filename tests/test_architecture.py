@@ -112,6 +112,7 @@ def test_wires_and_codecs_are_sans_io() -> None:
     assert not wrong, report(wrong)
 
 
+@pytest.mark.spawns
 def test_importing_every_wire_and_codec_loads_no_event_loop_and_no_socket() -> None:
     """Invariant 1, as the interpreter sees it."""
     modules = [file.removesuffix(".py").replace("/", ".") for file in files("sidecar/wires", "sidecar/codecs")]
@@ -354,6 +355,7 @@ def _changed(node: ast.AST) -> str:
 SDKS = ("anthropic", "boto3", "botocore", "google", "keyring", "openai", "pydantic", "requests", "tiktoken")
 
 
+@pytest.mark.spawns
 def test_a_plain_chat_loads_no_sdk(tmp_path: Path) -> None:
     """Invariant 6: a key, a stream over HTTP, and none of the slow packages, as the interpreter lists them."""
     recorded = (ROOT / "fixtures/anthropic_messages/text/response.sse").read_bytes()
@@ -366,6 +368,7 @@ def test_a_plain_chat_loads_no_sdk(tmp_path: Path) -> None:
     assert not [name for name in loaded if within(name, SDKS)]
 
 
+@pytest.mark.spawns
 @linux_only
 def test_a_process_listens_nowhere(tmp_path: Path) -> None:
     """Ours: whoever wants something of the process has its pipes, and nobody else gets near the keys."""

@@ -75,6 +75,7 @@ def serve(request: dict[str, Any], folder: Path) -> tuple[set[str], dict[str, An
     return modules | {name.partition(".")[0] for name in modules}, reply
 
 
+@pytest.mark.spawns
 def test_a_ping_imports_neither_an_sdk_nor_the_http_client(tmp_path: Path) -> None:
     imported, reply = serve({"id": 1, "action": "ping"}, tmp_path)
     assert reply["data"]["pong"] is True
@@ -93,6 +94,7 @@ def test_a_ping_imports_neither_an_sdk_nor_the_http_client(tmp_path: Path) -> No
     }
 
 
+@pytest.mark.spawns
 @pytest.mark.parametrize("wire", STREAMS)
 def test_a_chat_with_a_plain_key_imports_no_sdk(wire: str, port: int, tmp_path: Path) -> None:
     chat = {

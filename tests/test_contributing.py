@@ -3,6 +3,8 @@
 import shutil
 from pathlib import Path
 
+import pytest
+
 from tests.support import documents
 from tests.support.documents import ROOT
 
@@ -16,6 +18,7 @@ def checkout(folder: Path) -> Path:
     return copy
 
 
+@pytest.mark.spawns
 def test_without_recordings_at_hand_their_tests_are_found_and_skipped(tmp_path: Path) -> None:
     """A newcomer's `make test`: one file that cannot be collected ends all of it."""
     copy = checkout(tmp_path)
@@ -28,6 +31,7 @@ def test_without_recordings_at_hand_their_tests_are_found_and_skipped(tmp_path: 
     assert "failed" not in last
 
 
+@pytest.mark.spawns
 def test_the_worked_examples_work(tmp_path: Path) -> None:
     """CONTRIBUTING.md is followed to the letter in a copy of the repository: files, changes, commands."""
     copy, ran = checkout(tmp_path), 0

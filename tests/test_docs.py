@@ -84,6 +84,7 @@ def _is_known(block: Block) -> bool:
     return block.mark.startswith(("path=", "append=", "patch")) or block.mark in MARKS.get(block.language, ())
 
 
+@pytest.mark.spawns
 @pytest.mark.parametrize(("before", "after"), documents.pairs("json", "run"), ids=id_of)
 def test_what_is_run_gives_what_is_shown(before: Block, after: Block, tmp_path: Path) -> None:
     """Protocol. After a change that is meant: `python -m tests.support.documents`."""
@@ -123,6 +124,7 @@ def test_a_configuration_is_taken(block: Block, tmp_path: Path) -> None:
     assert loaded.providers
 
 
+@pytest.mark.spawns
 @pytest.mark.parametrize("block", documents.all_blocks("console", ""), ids=id_of)
 def test_a_command_prints_what_is_shown(block: Block, tmp_path: Path) -> None:
     for command, shown in documents.commands(block):
@@ -133,6 +135,7 @@ def test_a_command_prints_what_is_shown(block: Block, tmp_path: Path) -> None:
             assert printed.strip() == shown.strip()
 
 
+@pytest.mark.spawns
 @pytest.mark.parametrize("block", documents.all_blocks("js", "host"), ids=id_of)
 @pytest.mark.skipif(shutil.which("node") is None, reason="the example is for node")
 def test_the_host_in_another_language_works(block: Block, tmp_path: Path) -> None:
@@ -302,6 +305,7 @@ def test_every_flag_is_described() -> None:
     assert not sorted(set(re.findall(r"--[a-z-]+", USAGE)) - words("README.md"))
 
 
+@pytest.mark.spawns
 def test_the_example_of_the_help_works(tmp_path: Path) -> None:
     command = next(line for line in USAGE.splitlines() if "| sidecar" in line)
     lines = documents.sh(command, tmp_path).splitlines()

@@ -156,6 +156,7 @@ def test_the_version_of_the_package_is_that_of_the_project() -> None:
     assert sidecar.__version__ == PYPROJECT["project"]["version"]
 
 
+@pytest.mark.spawns
 def test_a_wheel_holds_every_file_of_the_packages_and_the_fixtures(tmp_path: Path) -> None:
     """Ours: the catalogue, the schema and the recorded exchanges are of no use if they stay behind in the checkout."""
     build = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(tmp_path)]

@@ -115,6 +115,7 @@ async def test_a_bearer_key_goes_before_keys_that_sign(memory: Memory) -> None:
     }
 
 
+@pytest.mark.spawns
 def test_a_bearer_key_imports_no_sdk() -> None:
     program = (
         "import anyio, sys\n"

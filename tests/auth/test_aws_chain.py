@@ -70,6 +70,7 @@ def program(tmp_path: Path, source: str) -> str:
     return f'credential_process = "{sys.executable}" "{tmp_path / "program.py"}"\n'
 
 
+@pytest.mark.spawns
 async def test_a_program_is_asked_once_for_as_long_as_its_credentials_are_good(
     files: dict[str, str], tmp_path: Path, memory: Memory
 ) -> None:
@@ -117,6 +118,7 @@ def test_behind_a_proxy_that_reads_tls_the_variable_that_helps_is_named() -> Non
     assert "AWS_CA_BUNDLE" in (body.hint or "")
 
 
+@pytest.mark.spawns
 async def test_a_program_sees_no_variable_that_may_hold_another_key(
     files: dict[str, str], tmp_path: Path, memory: Memory
 ) -> None:
@@ -140,6 +142,7 @@ async def test_a_program_sees_no_variable_that_may_hold_another_key(
     assert seen["VAULT_TOKEN"] == "of the program"
 
 
+@pytest.mark.spawns
 async def test_what_a_program_prints_when_it_fails_is_not_shown(
     files: dict[str, str], tmp_path: Path, memory: Memory
 ) -> None:

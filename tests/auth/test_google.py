@@ -72,6 +72,7 @@ async def test_a_key_or_token_is_one_header(vertex: Authorizer, secret: Secret, 
     assert made.list_secrets() == [secret.reveal()]
 
 
+@pytest.mark.spawns
 def test_the_library_is_not_loaded_for_a_key_or_a_token() -> None:
     script = (
         "import sys, anyio, tests.auth.test_google as t\n"

@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Any, Self
 
-import openai.auth
 import pytest
 
 from sidecar.auth.memory import Memory
@@ -37,6 +36,8 @@ def env(tmp_path: Path) -> dict[str, str]:
 
 def test_the_sources_are_those_of_the_sdk_and_none_starts_a_program() -> None:
     """A source that is new in the SDK has to be looked at before it may be named."""
+    import openai.auth
+
     suffix = "_token_provider"
     found = {name.removesuffix(suffix) for name in openai.auth.__all__ if name.endswith(suffix)}
     assert found == {scheme.FILE, *scheme._read_metadata_servers()}  # noqa: SLF001 - the table
@@ -80,6 +81,8 @@ class Client:
 async def test_what_is_asked_is_what_the_sdk_asks(
     openai_: Authorizer, exchange: FakeExchange, env: dict[str, str], monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
+    import openai.auth
+
     client = Client()
     monkeypatch.setattr("openai.auth._workload.DefaultHttpx2Client", lambda **_: client)
     make = getattr(openai.auth, f"{name}_token_provider")

@@ -110,6 +110,7 @@ def applied(old: Tree, diff: str, chance: random.Random) -> tuple[Tree, list[Fil
     return tree, [row for row in files.rows if not row.complete]
 
 
+@pytest.mark.spawns
 @git
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_diff_of_git_gives_what_git_makes_of_it(seed: int, tmp_path: Path) -> None:
@@ -125,6 +126,7 @@ def test_a_diff_of_git_gives_what_git_makes_of_it(seed: int, tmp_path: Path) -> 
     assert ours == read(tmp_path / "applied") == new
 
 
+@pytest.mark.spawns
 @git
 @pytest.mark.parametrize("seed", SEEDS)
 def test_lines_that_come_again_are_placed_as_git_places_them_or_refused(seed: int, tmp_path: Path) -> None:
@@ -140,6 +142,7 @@ def test_lines_that_come_again_are_placed_as_git_places_them_or_refused(seed: in
     assert len(refused) < FILES / 2
 
 
+@pytest.mark.spawns
 @git
 @patch
 @pytest.mark.parametrize("seed", SEEDS)

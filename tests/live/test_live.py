@@ -68,6 +68,7 @@ def chat_of(wire: str, seen: Seen) -> Answer:
     return text_of(wire)
 
 
+@pytest.mark.spawns
 def test_every_provider_with_a_credential_is_asked_step_by_step(services: ListeningServices, tmp_path: Path) -> None:
     models = {f"SIDECAR_LIVE_MODEL_{name.upper()}": f"model-of-{name}" for name in ASKED if name != "anthropic"}
     with services:
@@ -87,6 +88,7 @@ def test_every_provider_with_a_credential_is_asked_step_by_step(services: Listen
     assert "CANARY" not in ran.stdout + ran.stderr
 
 
+@pytest.mark.spawns
 def test_failures_are_told_by_step_and_end_in_one(services: ListeningServices, tmp_path: Path) -> None:
     with services:
         services.answer("*", document({"error": {"message": "This key is no good."}}, 401))
@@ -98,6 +100,7 @@ def test_failures_are_told_by_step_and_end_in_one(services: ListeningServices, t
     assert "CANARY" not in ran.stdout + ran.stderr
 
 
+@pytest.mark.spawns
 def test_without_a_credential_it_says_where_it_looked(services: ListeningServices, tmp_path: Path) -> None:
     with services:
         services.answer("*", document({}, 404))
@@ -108,6 +111,7 @@ def test_without_a_credential_it_says_where_it_looked(services: ListeningService
         assert all(variable in ran.stdout for variable in row.auth.key_env)
 
 
+@pytest.mark.spawns
 def test_a_provider_that_there_is_not(services: ListeningServices, tmp_path: Path) -> None:
     with services:
         ran = live(services, tmp_path, "nobody")

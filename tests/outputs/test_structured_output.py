@@ -110,6 +110,7 @@ def test_the_warning_of_an_instruction_names_the_option() -> None:
     assert EMULATED.param == RESPONSE_FORMAT
 
 
+@pytest.mark.spawns
 def test_the_schema_library_is_imported_with_the_first_schema() -> None:
     code = (
         "import sys; from sidecar.generation import attempt; from sidecar.outputs import structured_output\n"

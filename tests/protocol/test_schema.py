@@ -47,6 +47,7 @@ def test_the_file_is_fresh() -> None:
     assert schema.PATH.read_text(encoding="utf-8") == schema.render()
 
 
+@pytest.mark.spawns
 def test_the_file_does_not_depend_on_chance_or_on_the_order_of_hashing() -> None:
     script = "from protocol import schema; print(schema.render(), end='')"
     for seed in ("1", "2"):

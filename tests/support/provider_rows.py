@@ -9,7 +9,7 @@ from sidecar.catalogue.provider_rows import ProviderRow
 from tests.support import fixtures
 from tests.support.fake_services import Answer, Seen
 from tests.support.fixtures import Case
-from tests.support.process import Line, Object
+from tests.support.lines import Line, Object
 
 ROWS = {name: row for name, row in provider_rows.read_providers().items() if row.transport == "http"}
 

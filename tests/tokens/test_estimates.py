@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from protocol.requests import Chat
@@ -53,6 +53,7 @@ def test_the_tokens_of_the_pieces_are_those_of_the_text(name: str) -> None:
     encoding = vocabularies.load(name)
     clean = 0
 
+    @settings(max_examples=100)
     @given(text=st.lists(SNIPPETS, min_size=20, max_size=120).map("".join))
     def check(text: str) -> None:
         nonlocal clean

@@ -98,6 +98,7 @@ def test_nothing_is_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(vocabularies.load("cl100k_base").encode_ordinary("hello world")) == 2
 
 
+@pytest.mark.spawns
 def test_loading_imports_no_http_client_and_writes_nothing(tmp_path: Path) -> None:
     script = (
         "import sys; from sidecar.tokens import vocabularies; vocabularies.load('cl100k_base')\n"
@@ -132,6 +133,7 @@ print(*faults)
 """
 
 
+@pytest.mark.spawns
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another allocator")
 @pytest.mark.parametrize("name", NAMES)
 def test_nothing_waits_for_pages_of_memory_while_an_encoding_is_built(name: str) -> None:

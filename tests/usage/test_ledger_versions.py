@@ -180,6 +180,7 @@ ledger_file.write(Path(sys.argv[1]), [], prune=False)
 """
 
 
+@pytest.mark.spawns
 @posix_only
 @pytest.mark.parametrize("statements", [0, len(STEPS[-1])])
 @pytest.mark.parametrize("version", [0, *OLDER])

@@ -5,10 +5,8 @@ from typing import Any
 
 import msgspec
 import pytest
-from anthropic.types import MessageCountTokensParams
 from hypothesis import given
 from hypothesis import strategies as st
-from openai.types.responses import InputTokenCountParams
 
 from protocol.requests import Chat
 from sidecar.catalogue import provider_rows
@@ -74,6 +72,8 @@ def test_anthropic_takes_the_prompt_and_what_changes_it() -> None:
     assert url == "https://provider.test/v1/messages/count_tokens"
     assert set(body) == {"model", "system", "messages", "tools", "thinking", "output_config"}
     assert body == {name: sent(to)[name] for name in body}
+    from anthropic.types import MessageCountTokensParams
+
     assert accepted(MessageCountTokensParams, body) == body
 
 
@@ -94,6 +94,8 @@ def test_responses_takes_the_input_and_what_changes_it(path: str | None) -> None
     assert url == f"https://provider.test/responses/input_tokens{query}"
     assert set(body) == {"model", "input", "tools", "reasoning"}
     assert body == {name: sent(to)[name] for name in body}
+    from openai.types.responses import InputTokenCountParams
+
     assert accepted(InputTokenCountParams, body) == body
 
 

@@ -1,7 +1,7 @@
 """What every test runs under, and the program within the test: see `tests.support.in_process`."""
 
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
 from pathlib import Path
 
 import anyio
@@ -38,6 +38,13 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Choose the tests."""
     speeds.select(config.getoption("speed"), config, items)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Run one test, in its turn."""
+    with speeds.turn(item):
+        return (yield)
 
 
 @pytest.fixture(scope="session")

@@ -16,6 +16,8 @@ from tests.support.process import Sidecar, text
 from tests.support.reply_scripts import ANTHROPIC, stream
 from tests.support.stalling_providers import lively
 
+pytestmark = pytest.mark.alone
+
 KIBIBYTE = 1024
 MEBIBYTE = 1024 * KIBIBYTE
 

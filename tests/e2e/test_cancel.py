@@ -10,6 +10,8 @@ from tests.support.process import Id, Sidecar, in_time, text
 from tests.support.reply_scripts import ANTHROPIC, SHAPES, Shape, stream
 from tests.support.stalling_providers import PHASES, Phase, lively, stalled
 
+pytestmark = pytest.mark.alone
+
 ENDED_SECONDS = 0.05
 CLOSED_SECONDS = 0.25
 

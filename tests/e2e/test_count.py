@@ -7,6 +7,8 @@ import pytest
 from tests.support.process import PING_SECONDS, Object, Sidecar, environment, in_time
 from tests.support.token_counts import CHAT, count
 
+pytestmark = pytest.mark.alone
+
 MEGABYTE = "The quick brown fox; it's 12345 jumps over the lazy dog — naïvely.\n" * 15_000
 """A little more than that."""
 

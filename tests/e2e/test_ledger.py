@@ -3,6 +3,8 @@
 import sqlite3
 from pathlib import Path
 
+import pytest
+
 from tests.support.fake_provider import Provider
 from tests.support.ledgers import MODEL, answered, file_of, report, rows
 from tests.support.process import Sidecar, environment, in_time
@@ -42,6 +44,7 @@ def test_who_asks_nobody_does_not_pay_for_it(tmp_path: Path) -> None:
     assert b"sqlite3" not in sidecar.stderr
 
 
+@pytest.mark.alone
 def test_a_file_that_another_holds_delays_neither_a_chat_nor_the_end(tmp_path: Path, provider: Provider) -> None:
     with Sidecar(tmp_path, provider) as sidecar:
         answered(sidecar, provider)

@@ -19,6 +19,8 @@ from tests.support.process import ROOT, Object, Sidecar, environment, in_time, p
 from tests.support.reply_scripts import ANTHROPIC, stream
 from tests.support.stalling_providers import PHASES, Phase, lively, stalled
 
+pytestmark = pytest.mark.alone
+
 STREAMS = 50
 ENDED_SECONDS = 0.5
 """How soon every open request has its terminal line once the process is told to leave."""

@@ -2,9 +2,13 @@
 
 from pathlib import Path
 
+import pytest
+
 from tests.support.fake_services import Services, document
 from tests.support.listening_services import online
 from tests.support.process import in_time
+
+pytestmark = pytest.mark.alone
 
 
 def test_nothing_waits_while_thousands_of_models_are_read(services: Services, tmp_path: Path) -> None:

@@ -17,6 +17,8 @@ from tests.support.fake_provider import Call, Pause, Provider
 from tests.support.process import ROOT, Sidecar, environment, in_time, text
 from tests.support.reply_scripts import ANTHROPIC, SHAPES, Shape, stream
 
+pytestmark = pytest.mark.alone
+
 PING = b'{"id":"p","action":"ping"}\n'
 
 

@@ -12,6 +12,8 @@ from sidecar.http import dial
 from tests.support import process_probes
 from tests.support.stalling_providers import full_house
 
+pytestmark = pytest.mark.alone
+
 NOBODY = "192.0.2.1"
 
 

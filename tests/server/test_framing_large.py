@@ -9,6 +9,8 @@ from protocol.requests import Chat
 from sidecar.server.framing import decode_envelope, decode_params
 from tests.support.process import in_time
 
+pytestmark = pytest.mark.alone
+
 
 @pytest.mark.parametrize(
     "text", ["The quick brown fox. " * 500_000, "Привет 漢字 " * 200_000], ids=["plain", "escaped"]

@@ -4,9 +4,10 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).resolve().parent.parent.parent
+
+MEASURES = 10
+"""How often a time is measured, on a machine that may have other things to do, before it counts as too long."""
 
 TALKATIVE = {
     "SIDECAR_LOG": "debug",
@@ -31,16 +32,13 @@ def environment(home: Path, **more: str) -> dict[str, str]:
 
 
 def in_time(measure: Callable[[], float], limit_seconds: float) -> None:
-    """Assert that *measure* gives no more than the limit.
+    """Assert that *measure* gives no more than the limit, once: that is what the program can do.
 
-    Once in three times is proof enough of what the process can do. A machine with more to do than it has
-    processors is no place to measure: the test is skipped.
+    A test that measures has the mark `alone`.
     """
     measured: list[float] = []
-    while len(measured) < 3:
+    while len(measured) < MEASURES:
         measured.append(measure())
         if measured[-1] <= limit_seconds:
             return
-    if hasattr(os, "getloadavg") and os.getloadavg()[0] > (os.cpu_count() or 1):
-        pytest.skip("the machine is too busy to measure")
     raise AssertionError(f"{limit_seconds} seconds allowed, measured: {measured}")

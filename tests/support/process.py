@@ -179,7 +179,7 @@ class Sidecar(Program):
 
     def _check_alive(self) -> None:
         self.resume()
-        assert min(self.ping() for _ in range(3)) < PING_SECONDS
+        in_time(self.ping, PING_SECONDS)
         assert self.provider is None or self.provider.quiet(), "a connection to the provider is still in use"
         if process_probes.LINUX:
             assert not process_probes.children(self.process.pid)

@@ -1,11 +1,13 @@
-"""Which tests run.
+"""Which tests run, and which of them beside another.
 
 `--speed fast` leaves out what starts a process and what reads recorded exchanges, and generates fewer examples.
 `--speed quick` leaves out what is marked `long` too. A test that starts a process without the mark `spawns` fails at
-both.
+both. A test that measures time is marked `alone`: no other process of the same run is in a test then.
 """
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -53,3 +55,23 @@ def select(speed: str, config: pytest.Config, items: list[pytest.Item]) -> None:
             pytest.fail(f"{event}: a test that starts a process needs the mark `spawns`")
 
     sys.addaudithook(hear)
+
+
+@contextmanager
+def turn(item: pytest.Item) -> Iterator[None]:
+    """Wait until *item* may run: nothing runs beside a test that is `alone`."""
+    if not hasattr(item.config, "workerinput") or sys.platform == "win32":
+        yield
+        return
+    import fcntl
+
+    # Whoever waits to be alone holds the door, so that nobody else comes in meanwhile.
+    with _DOOR.open("rb") as door, _ROOM.open("rb") as room:
+        fcntl.flock(door, fcntl.LOCK_EX)
+        fcntl.flock(room, fcntl.LOCK_EX if item.get_closest_marker("alone") else fcntl.LOCK_SH)
+        fcntl.flock(door, fcntl.LOCK_UN)
+        yield
+
+
+_DOOR, _ROOM = Path(__file__), E2E / "conftest.py"
+"""Files that every process of a run can lock, whatever stands in them."""

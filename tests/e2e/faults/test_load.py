@@ -15,6 +15,8 @@ from tests.support.fake_provider import RESET, STALL, Gate, Pause, Provider, Rep
 from tests.support.process import Id, Line, Sidecar, environment, in_time, text
 from tests.support.reply_scripts import ANTHROPIC, OPENAI, document
 
+pytestmark = pytest.mark.alone
+
 ENDED_SECONDS = 0.05
 CLOSED_SECONDS = 0.25
 

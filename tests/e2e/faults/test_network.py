@@ -17,6 +17,8 @@ from tests.support.raw_servers import early, listening, silent, tls
 from tests.support.reply_scripts import ANTHROPIC, SSE, head, opened, stream, whole
 from tests.support.stalling_providers import full_house
 
+pytestmark = pytest.mark.alone
+
 RETRIED_SECONDS = 20.0
 
 SOON = {"retry_after_ms": "1"}

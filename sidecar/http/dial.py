@@ -121,6 +121,8 @@ async def attach(
             raise ssl.SSLEOFError(ssl.SSL_ERROR_EOF, "end of the connection within its handshake") from None
         raise
     except BaseException:
+        # A loop that is told to leave a handshake may keep the socket for as long as it would have waited for it.
+        hang_up(made)
         made.close()
         raise
     return attached

@@ -3,6 +3,7 @@
 import os
 import socket
 import ssl
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from sidecar.core.http import ClientName, HttpTimeouts
 from tests.http.test_clients_agree import Outcome, asked
 from tests.support import process_probes
+from tests.support.fake_provider import WAIT_SECONDS
 from tests.support.raw_servers import Listener, certificate, listening, silent
 
 QUICK = HttpTimeouts(connect_seconds=0.3, first_byte_seconds=5, idle_seconds=0.3)
@@ -133,6 +135,22 @@ def resetting(connection: socket.socket) -> None:
 async def test_a_handshake_that_fails(answer: Answer, expected: tuple[str, str | None, bool, str | None]) -> None:
     error = (await both(lambda: listening(answer))).error
     assert (error.code, error.reason, error.retryable, error.phase) == expected
+
+
+@pytest.mark.usefixtures("root")
+async def test_a_handshake_that_is_given_up_ends_its_connection() -> None:
+    ended = threading.Event()
+
+    def answer(connection: socket.socket) -> None:
+        # Only the client's end ends it: after `WAIT_SECONDS` it raises.
+        silent(connection)
+        ended.set()
+
+    for name in get_args(ClientName):
+        ended.clear()
+        with listening(answer) as listener:
+            await asked(name, f"https://127.0.0.1:{listener.port}/x", QUICK)
+            assert ended.wait(WAIT_SECONDS)
 
 
 @pytest.mark.parametrize(

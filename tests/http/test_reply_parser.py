@@ -28,7 +28,7 @@ def parsed(pieces: Iterable[bytes]) -> tuple[ReplyParser, str]:
 
 def splits(data: bytes) -> Iterator[list[bytes]]:
     """Yield *data* in two pieces, cut everywhere, and byte by byte."""
-    for at in range(0, len(data) + 1, max(1, len(data) // FEW_BYTES)):
+    for at in range(0, len(data) + 1, 1 if len(data) <= FEW_BYTES else len(data) // 100):
         yield [data[:at], data[at:]]
     if len(data) <= FEW_BYTES:
         yield [data[at : at + 1] for at in range(len(data))]

@@ -9,8 +9,6 @@ from protocol.requests import Chat
 from sidecar.server.framing import decode_envelope, decode_params
 from tests.support.process import in_time
 
-pytestmark = pytest.mark.alone
-
 
 @pytest.mark.parametrize(
     "text", ["The quick brown fox. " * 500_000, "Привет 漢字 " * 200_000], ids=["plain", "escaped"]
@@ -21,9 +19,10 @@ def test_a_line_of_ten_megabytes_is_read_at_once(text: str) -> None:
     assert len(line) > 10_000_000
 
     def measure() -> float:
-        begun = time.perf_counter()
+        # All of it is work of this thread, and other processes do not count.
+        begun = time.thread_time()
         chat = decode_params(decode_envelope(line).params, Chat)
-        seconds = time.perf_counter() - begun
+        seconds = time.thread_time() - begun
         assert chat.messages[0].content == text
         return seconds
 

@@ -255,7 +255,8 @@ def test_the_limits_of_time_are_those_of_the_program() -> None:
     text, rows = documents.read(PROTOCOL), []
     for name in ChatTimeouts.__struct_fields__:
         usual, long = (round(getattr(each, name) * 1000) for each in (DEFAULT_TIMEOUTS, LONG_TIMEOUTS))
-        rows.append(f"`{name}_ms`{', `timeout`' * (name == 'total')} | {usual} | {long} |")
+        option = name.replace("_seconds", "_ms")
+        rows.append(f"`{option}`{', `timeout`' * (option == 'total_ms')} | {usual} | {long} |")
     login = ACTIONS["authenticate"]
     assert isinstance(login, TaskAction)
     for limit in (

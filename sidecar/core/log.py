@@ -8,6 +8,8 @@ import time
 import traceback
 from typing import Literal
 
+from sidecar.core.errors import SidecarError
+
 Level = Literal["debug", "info", "warn", "error", "off"]
 
 _RANKS: dict[str, int] = {"debug": 10, "info": 20, "warn": 30, "error": 40, "off": 100}
@@ -36,3 +38,22 @@ def find_origin(error: BaseException) -> dict[str, str]:
         error = error.exceptions[0]
     place = traceback.extract_tb(error.__traceback__)[-1:]
     return {"type": type(error).__name__, "where": f"{place[0].name}:{place[0].lineno}" if place else "unknown"}
+
+
+def find_failure(error: Exception) -> SidecarError:
+    """Return the only SidecarError in a group of exceptions, or an internal error, which is logged."""
+    inner: BaseException = error
+    while isinstance(inner, BaseExceptionGroup) and len(inner.exceptions) == 1:
+        inner = inner.exceptions[0]
+    return inner if isinstance(inner, SidecarError) else make_internal_error(error)
+
+
+def make_internal_error(error: Exception) -> SidecarError:
+    """Return the error for a defect of ours, and log where it is."""
+    origin = find_origin(error)
+    log("error", "internal_error", **origin)
+    return SidecarError(
+        "internal_error",
+        "The sidecar failed to handle the request.",
+        hint=f"Report {origin['type']} at {origin['where']}.",
+    )

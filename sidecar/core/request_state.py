@@ -4,13 +4,17 @@ Everything that works for a request gets it. Knows nothing of lines, actions or 
 """
 
 import time
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import anyio
 
 from protocol.errors import Phase, Resume
 from protocol.messages import Message, Usage
 from protocol.replies import Attempt
+from sidecar.core.errors import SidecarError
+
+if TYPE_CHECKING:
+    from decimal import Decimal  # A host that only pings should not pay for it.
 
 TOTAL_MS = 600_000
 """How long a request may take, unless the request, its action or its model says otherwise."""
@@ -64,13 +68,44 @@ class Progress:
         self.resume: Resume | None = None
 
 
-class RequestState:
-    """The state of one request."""
+class SharedBudget:
+    """What several answers may cost together, in US dollars, and what they have cost so far."""
 
-    __slots__ = ("action", "limit_ms", "limited", "progress", "provider", "reason", "scope", "started")
+    __slots__ = ("spent_usd", "usd")
+
+    def __init__(self, usd: "Decimal") -> None:
+        self.usd = usd
+        self.spent_usd = 0 * usd
+
+
+class RequestState:
+    """The state of one request, or of a part of it that has a deadline and a cancellation of its own."""
+
+    __slots__ = (
+        "action",
+        "branches",
+        "budget",
+        "kind",
+        "limit_ms",
+        "limited",
+        "parent",
+        "progress",
+        "provider",
+        "reason",
+        "scope",
+        "started",
+    )
 
     def __init__(self, action: str, provider: str | None = None) -> None:
         self.action = action
+        self.kind = "chat"
+        """What its attempts at an answer are, of `sidecar.usage.kinds`."""
+        self.parent: RequestState | None = None
+        """The request that it is a part of, whose cancellation and deadline apply to it too."""
+        self.branches: dict[int, RequestState] = {}
+        """The parts that a host can cancel alone, by number, while they last."""
+        self.budget: SharedBudget | None = None
+        """What all parts may cost together."""
         self.provider = provider
         """The provider as the request names it."""
         self.scope = anyio.CancelScope()
@@ -83,6 +118,14 @@ class RequestState:
         self.limited = False
         """Whether the request itself set `limit_ms`."""
 
+    def make_part(self, kind: str, provider: str | None = None) -> "RequestState":
+        """Return the state of a part of the request, whose attempts are of that *kind*."""
+        part = RequestState(self.action, provider)
+        part.kind, part.parent, part.started, part.budget = kind, self, self.started, self.budget
+        if self.limited and self.limit_ms:
+            part.limit(self.limit_ms)
+        return part
+
     def cancel(self, reason: CancelReason) -> None:
         """Cancel the request's task. Its terminal line will give *reason*."""
         if not self.scope.cancel_called:
@@ -93,11 +136,15 @@ class RequestState:
         """End the request *ms* after its line was read, as the request itself says. The shortest limit applies."""
         self._end_after(min(ms, self.limit_ms) if self.limited and self.limit_ms else ms)
         self.limited = True
+        if self.parent:
+            self.parent.grant(ms)
 
     def grant(self, ms: int) -> None:
         """End the request *ms* after its line was read, unless it sets a limit itself. The longest grant applies."""
         if not self.limited:
             self._end_after(max(ms, self.limit_ms or 0))
+        if self.parent:
+            self.parent.grant(ms)
 
     def _end_after(self, ms: int) -> None:
         self.limit_ms = ms
@@ -105,16 +152,36 @@ class RequestState:
         self.scope.deadline = anyio.current_time() + left
 
     @property
+    def ended_by(self) -> CancelReason | None:
+        """Why the request was cancelled, or what it is a part of; None while it was not."""
+        if self.scope.cancel_called:
+            return self.reason
+        return self.parent.ended_by if self.parent else None
+
+    @property
     def is_cancelled_by_host(self) -> bool:
         """Whether the host has cancelled the request."""
-        return self.scope.cancel_called and self.reason == "cancelled"
+        return self.ended_by == "cancelled"
 
     @property
     def remaining_ms(self) -> float:
         """Milliseconds until the request's deadline; infinite without one."""
-        return (self.scope.deadline - anyio.current_time()) * 1000
+        own_ms = (self.scope.deadline - anyio.current_time()) * 1000
+        return min(own_ms, self.parent.remaining_ms) if self.parent else own_ms
 
     @property
     def elapsed_ms(self) -> int:
         """Milliseconds since the request's line was read."""
         return int((time.monotonic() - self.started) * 1000)
+
+
+def make_cancelled_error(state: RequestState) -> SidecarError:
+    """Return the failure of a request whose scope was cancelled, or that of the request which it is a part of."""
+    reason = state.ended_by
+    if reason == "timeout":
+        limit_ms = state.limit_ms if state.scope.cancel_called or not state.parent else state.parent.limit_ms
+        text = f"The request took longer than its limit of {limit_ms} ms."
+        return SidecarError("timeout", text, phase=state.progress.phase or "total", reason="deadline")
+    if reason == "cancelled":
+        return SidecarError("cancelled", "The request was cancelled.")
+    return SidecarError("shutting_down", "The sidecar is shutting down.")

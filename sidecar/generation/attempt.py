@@ -70,7 +70,7 @@ async def answer(up: Upstream, state: RequestState, plan: ChatPlan, turn: Turn, 
     timeouts = choose_timeouts(plan.target, chat.options.timeouts)
     attempt = _Attempt(state, plan, turn, sink, limits, timeouts, time.monotonic())
     attempt.progress.attempts_begun += 1
-    with attempts.record(up.ledger, state, "chat", route.provider, route.model) as recorded:
+    with attempts.record(up.ledger, state, state.kind, route.provider, route.model) as recorded:
         async with await _send(up, attempt, request) as reply:
             response = await _check_reply(up, attempt, request, reply)
             start = Start(

@@ -10,7 +10,8 @@ import msgspec
 from protocol.replies import ReplyId, Warn
 from protocol.requests import PARAMS, Envelope
 from sidecar.core.errors import SidecarError, invalid_request
-from sidecar.core.log import find_origin, log
+from sidecar.core.log import find_failure, make_internal_error
+from sidecar.core.request_state import make_cancelled_error
 from sidecar.server import framing, heartbeat
 from sidecar.server.actions import ACTIONS, ImmediateAction, TaskAction
 from sidecar.server.app import App
@@ -33,14 +34,14 @@ def accept(app: App, line: bytes | TooLong) -> None:
         app.refuse(_find_id(line) if error.body.code != "parse_error" else None, error)
         return
     except MemoryError as error:
-        app.refuse(framing.sniff_id(line[: framing.SNIFF_BYTES]), _make_internal_error(error))
+        app.refuse(framing.sniff_id(line[: framing.SNIFF_BYTES]), make_internal_error(error))
         return
     try:
         _start(app, envelope, unknown)
     except SidecarError as error:
         app.refuse(None if error.body.code == "parse_error" else envelope.id, error)
     except Exception as error:  # noqa: BLE001 - nothing on stdin may end the process
-        app.refuse(envelope.id, _make_internal_error(error))
+        app.refuse(envelope.id, make_internal_error(error))
 
 
 def _make_too_long_error(line: TooLong) -> SidecarError:
@@ -135,35 +136,7 @@ async def _run(app: App, request: OpenRequest, action: TaskAction, params: msgsp
         except SidecarError as error:
             app.fail(request, error)
         except Exception as error:  # noqa: BLE001 - any other failure is a defect of ours: the host gets a line for it
-            app.fail(request, _find_sidecar_error(error))
+            app.fail(request, find_failure(error))
     # Without a terminal line the scope was cancelled, whatever the task made of that.
     if not request.lane.closed:
-        app.fail(request, _make_cancelled_error(request))
-
-
-def _make_cancelled_error(request: OpenRequest) -> SidecarError:
-    state = request.state
-    if state.reason == "timeout":
-        text = f"The request took longer than its limit of {state.limit_ms} ms."
-        return SidecarError("timeout", text, phase=state.progress.phase or "total", reason="deadline")
-    if state.reason == "shutting_down":
-        return SidecarError("shutting_down", "The sidecar is shutting down.")
-    return SidecarError("cancelled", "The request was cancelled.")
-
-
-def _find_sidecar_error(error: Exception) -> SidecarError:
-    """Return the only SidecarError in a group of exceptions, or an internal error."""
-    inner: BaseException = error
-    while isinstance(inner, BaseExceptionGroup) and len(inner.exceptions) == 1:
-        inner = inner.exceptions[0]
-    return inner if isinstance(inner, SidecarError) else _make_internal_error(error)
-
-
-def _make_internal_error(error: Exception) -> SidecarError:
-    origin = find_origin(error)
-    log("error", "internal_error", **origin)
-    return SidecarError(
-        "internal_error",
-        "The sidecar failed to handle the request.",
-        hint=f"Report {origin['type']} at {origin['where']}.",
-    )
+        app.fail(request, make_cancelled_error(request.state))

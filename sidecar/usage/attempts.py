@@ -96,6 +96,5 @@ def _classify(request: RequestState, error: BaseException) -> tuple[Literal["fai
     """Return the outcome and the code of an attempt that *error* ended."""
     if isinstance(error, Exception):
         return "failed", "internal_error"
-    if not request.scope.cancel_called:
-        return "cancelled", "shutting_down"
-    return ("failed", "timeout") if request.reason == "timeout" else ("cancelled", request.reason)
+    reason = request.ended_by
+    return ("failed", "timeout") if reason == "timeout" else ("cancelled", reason or "shutting_down")

@@ -17,6 +17,9 @@ class Kind(NamedTuple):
 
 KINDS: dict[str, Kind] = {
     "chat": Kind("an answer to a conversation", has_price=True),
+    "branch": Kind("an answer of one of the models that `compare` asks", has_price=True),
+    "hedge": Kind("an answer of a model that is asked because the one before it is slow", has_price=True),
+    "judge": Kind("which of several answers is best", has_price=True),
     "list": Kind("a provider's list of models", has_price=False),
     "count": Kind("the tokens of a prompt", has_price=False),
 }

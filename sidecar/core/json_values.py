@@ -96,9 +96,12 @@ def open_state(state: str | State | None) -> State | None:
     try:
         return _decode_state(state)
     except (msgspec.DecodeError, UnicodeError, RecursionError):
-        raise invalid_request(
-            "A `state` is not as the sidecar wrote it. Return it unchanged.", "params.messages"
-        ) from None
+        raise make_state_error() from None
+
+
+def make_state_error() -> SidecarError:
+    """Return the error for a state that was changed."""
+    return invalid_request("A `state` is not as the sidecar wrote it. Return it unchanged.", "params.messages")
 
 
 # --- values of the wrong shape -----------------------------------------------------------------

@@ -32,7 +32,8 @@ from sidecar.upstream.gates.gate import Turn
 from sidecar.usage import attempts, pricing
 from sidecar.wires import registry
 from sidecar.wires.shared.reply_headers import clean_id, read_request_id
-from sidecar.wires.shared.types import Outcome
+from sidecar.wires.shared.types import Outcome, Route
+from sidecar.wires.shared.undeclared_calls import list_tool_names
 
 MAX_NAME_CHARS = 256
 """The longest model or finish reason that is passed on."""
@@ -80,7 +81,7 @@ async def answer(up: Upstream, state: RequestState, plan: ChatPlan, turn: Turn, 
                 warnings=[*plan.warnings, *encoded.warnings, *limit_warnings],
             )
             headers_ms = state.elapsed_ms
-            stream = ResponseStream(wire, route, response.headers)
+            stream = ResponseStream(wire, _declare_tools(up, attempt), response.headers)
             read = _read_background if is_background else _read_response
             outcome = await read(up, attempt, stream, response, start)
             done = await _make_done(attempt, start, outcome, headers_ms)
@@ -93,6 +94,14 @@ async def answer(up: Upstream, state: RequestState, plan: ChatPlan, turn: Turn, 
             if limits is None or not limits.has_ended_stream:
                 # A stream that a limit has ended would go on for long.
                 await drain(response)
+
+
+def _declare_tools(up: Upstream, attempt: _Attempt) -> Route:
+    """Return the route with the names of the tools that were declared to whoever answers."""
+    target, options = attempt.plan.target, attempt.plan.chat.options
+    is_replay = target.row.transport == "replay"
+    tools = replay.list_tool_names(up.config, target.route) if is_replay else list_tool_names(options)
+    return msgspec.structs.replace(target.route, tools=tools)
 
 
 async def _send(up: Upstream, attempt: _Attempt, request: HttpRequest) -> AbstractAsyncContextManager[Response]:

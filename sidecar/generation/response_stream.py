@@ -19,6 +19,7 @@ from sidecar.wires.shared import costs
 from sidecar.wires.shared.answer_size import MAX_REPLY_BYTES, make_too_large_error
 from sidecar.wires.shared.errors import make_bad_event_error, make_unexpected_body_error
 from sidecar.wires.shared.types import Cursor, Outcome, Route, StreamDecoder, Wire
+from sidecar.wires.shared.undeclared_calls import hides_all_calls
 
 MAX_DOCUMENT_BYTES = 32 * 1024 * 1024
 """Largest reply that is one JSON document."""
@@ -145,6 +146,8 @@ class ResponseStream:
         elif not self._decoder.finished:
             self._feed_last_frames(out)
         outcome = self._decoder.end(out)
+        if outcome.finish_reason == "tool_calls" and hides_all_calls(outcome.message):
+            outcome = msgspec.structs.replace(outcome, finish_reason="other")
         return msgspec.structs.replace(outcome, provider_cost_usd=self.provider_cost_usd or outcome.provider_cost_usd)
 
     def _begin(self, data: bytes) -> None:

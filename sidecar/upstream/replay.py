@@ -15,7 +15,9 @@ from sidecar.config.values import Config
 from sidecar.core import resources
 from sidecar.core.errors import SidecarError, invalid_request
 from sidecar.core.http import Response
+from sidecar.core.json_values import parse_json, read_object
 from sidecar.wires import registry
+from sidecar.wires.shared import undeclared_calls
 from sidecar.wires.shared.types import Route
 
 PIECE_BYTES = 160
@@ -65,6 +67,16 @@ async def send(config: Config, route: Route) -> AsyncIterator[Response]:
             raise invalid_request(text, "params.model") from None
     body = next(case.glob("response.*")).read_bytes()
     yield Response(head.status, head.headers, _pace_body(body))
+
+
+def list_tool_names(config: Config, route: Route) -> frozenset[str] | None:
+    """Return the names of the tools that the recorded request declared, or None if that is not known."""
+    try:
+        call = parse_json((find_folder(config) / route.wire / route.model / "call.json").read_bytes())
+    except OSError:
+        return None
+    params = read_object(read_object(call).get("params"))
+    return undeclared_calls.read_tool_names(read_object(params.get("options")))
 
 
 async def _pace_body(body: bytes) -> AsyncIterator[bytes]:

@@ -135,7 +135,7 @@ class Decoder:
 
     def __init__(self, route: Route) -> None:
         self._route = route
-        self._draft = Draft(route.seed)
+        self._draft = Draft(route)
         self._other: StreamDecoder | None = None
         """The decoder of the other dialect, once the stream has shown that it speaks it."""
         self._done = False

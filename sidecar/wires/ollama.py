@@ -200,7 +200,7 @@ class Decoder:
     def __init__(self, route: Route) -> None:
         self.finished = False
         self._route = route
-        self._draft = Draft(route.seed)
+        self._draft = Draft(route)
         self._model = route.model
         self._reason: str | None = None
         self._usage: Usage | None = None

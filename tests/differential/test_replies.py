@@ -168,6 +168,7 @@ DIFFERENT = {
     "openai_chat/tools_arguments": "the SDK fails at arguments that are no text; ours writes them out",
     "openai_responses/error_400_flat_body": "the SDK knows no code outside of `error`; ours does",
     "openai_responses/error_event_empty": "the SDK gives an empty error as an event; ours fails",
+    "openai_responses/server_tools": "the SDK does not tell calls that the provider has run from calls of the caller's",
     "openai_responses/without_index": "the SDK fails at items without their lists; ours has had them in the events",
 }
 """Replies that the SDK reads otherwise, and why ours is the better reading."""

@@ -81,7 +81,8 @@ def call_events(arguments: str) -> list[Step]:
 @pytest.mark.parametrize("levels", LEVELS)
 def test_arguments_that_are_nested_too_deeply_stay_text(sidecar: Program, provider: Provider, levels: int) -> None:
     provider.play("deep", stream(call_events(nested(levels))))
-    (part,) = only_end(sidecar, "deep", shape=OPENAI)["data"]["message"]["content"]
+    options = {"wire": OPENAI.wire, "tools": [{"name": "f"}]}
+    (part,) = only_end(sidecar, "deep", shape=OPENAI, options=options)["data"]["message"]["content"]
     assert part["arguments_text"] == nested(levels)
     assert (part["arguments"] is None) == (levels > MAX_LEVELS)
 

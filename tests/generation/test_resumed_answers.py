@@ -108,10 +108,11 @@ def test_a_call_that_was_cut_is_left_out_and_one_that_is_whole_asks_for_a_new_an
     sidecar: Program, provider: Provider
 ) -> None:
     provider.play("m", [*ANTHROPIC.begun("one", TOOL), b"0\r\n\r\n"])
-    error = interrupted(sidecar, sidecar.params("m"), "anthropic")
+    options = {"tools": [{"name": "look"}]}
+    error = interrupted(sidecar, sidecar.params("m", options=options), "anthropic")
     assert error["partial_message"]["content"] == [{"type": "text", "text": "one"}]
     provider.play_in_turn("n", [*ANTHROPIC.begun("one", TOOL + ARGUMENTS), b"0\r\n\r\n"], ANTHROPIC.answer("new"))
-    params = sidecar.params("n")
+    params = sidecar.params("n", options=options)
     error = interrupted(sidecar, params, "anthropic")
     assert [part["type"] for part in error["partial_message"]["content"]] == ["text", "tool_call"]
     assert error["resume"] == {"method": "restart", "guarantee": "none"}

@@ -25,6 +25,7 @@ from sidecar.core.errors import SidecarError
 from sidecar.server.framing import decode_params
 from sidecar.wires import registry
 from sidecar.wires.shared.types import ModelFacts, Quirks, Route
+from sidecar.wires.shared.undeclared_calls import list_tool_names
 from tests.support.decoding import play
 
 ROOT = Path(__file__).resolve().parents[2] / "fixtures"
@@ -88,6 +89,7 @@ def route(case: Case) -> Route:
         facts=msgspec.convert(call.get("facts", {}), ModelFacts),
         quirks=msgspec.convert(call.get("quirks", {}), Quirks),
         settings=call.get("settings", {}),
+        tools=list_tool_names(decode_params(json.dumps(call["params"]).encode(), Chat).options),
     )
 
 

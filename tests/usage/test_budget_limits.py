@@ -73,7 +73,7 @@ def test_a_call_that_is_cut_is_not_in_the_message(warm: Program, provider: Provi
 
     begun = [OPENAI.opening, OPENAI.text("Let me see."), call("", id="c1", type="function", function={"name": "f"})]
     provider.play("m", opened([*begun, *[call('{"a": "' + "x" * 400)], *[call("x")] * 10]))
-    lines = warm.stream(limited(warm, "m", OPENAI, token_limit=50))
+    lines = warm.stream(limited(warm, "m", OPENAI, token_limit=50, tools=[{"name": "f"}]))
     assert "tool_call" not in [line.data["data"]["type"] for line in lines]
     assert [part["type"] for part in lines[-1].data["data"]["message"]["content"]] == ["text"]
 

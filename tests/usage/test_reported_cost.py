@@ -128,7 +128,7 @@ def test_a_count_from_before_the_answer_is_none_of_it(
 ) -> None:
     provider.play(MODEL, ANTHROPIC.begun(*steps))
     given = sidecar.params(MODEL)
-    given["options"] |= {"retry": {"max_attempts": 1}}
+    given["options"] |= {"retry": {"max_attempts": 1}, "tools": [{"name": "write"}]}
     error = sidecar.reply(sidecar.send("stream_chat", given, provider="anthropic"))["error"]
     assert (error["usage"]["input_tokens"], error["usage"]["output_tokens"]) == (10, output_tokens)
     # Ten tokens of the prompt, at 2 dollars a million, and what was written, at 10.

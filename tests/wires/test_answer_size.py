@@ -78,7 +78,7 @@ def test_an_id_or_a_name_that_is_too_long_to_come_back_is_shortened() -> None:
     draft, out = Draft(), list[Chunk]()
     draft.begin_call(0, "i" * 600, "n" * 300, out)
     draft.begin_call(1, "i" * 601, "", out)
-    draft.name_call(1, "n" * 301)
+    draft.name_call(1, "n" * 301, out)
     draft.end(out)
     parts = [part for part in list_parts(draft.build_message()) if isinstance(part, ToolCallPart)]
     assert [(len(part.id), len(part.name)) for part in parts] == [(512, 256)] * 2

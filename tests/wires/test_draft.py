@@ -188,8 +188,8 @@ def test_a_call_without_an_id_is_given_one_of_its_own() -> None:
 def test_a_name_that_comes_late_is_taken_once() -> None:
     draft, out = Draft(), list[Chunk]()
     draft.begin_call(0, "c0", "", out)
-    draft.name_call(0, "tool0")
-    draft.name_call(0, "tool0")
+    draft.name_call(0, "tool0", out)
+    draft.name_call(0, "tool0", out)
     draft.add_arguments(0, "{}", out)
     draft.end(out)
     assert plain(out)[-1]["tool_call"]["name"] == "tool0"

@@ -89,7 +89,7 @@ class Decoder:
     def __init__(self, route: Route) -> None:
         self.finished = False
         self._route = route
-        self._draft = Draft(route.seed)
+        self._draft = Draft(route)
         self._model = route.model
         self._stopped = False
         self._stop_reason: str | None = None

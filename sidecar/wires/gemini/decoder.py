@@ -64,7 +64,7 @@ class Decoder:
 
     def __init__(self, route: Route) -> None:
         self._route = route
-        self._draft = Draft(route.seed)
+        self._draft = Draft(route)
         self._model = route.model
         self._response_id: str | None = None
         self._reason = ""

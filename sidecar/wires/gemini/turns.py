@@ -26,6 +26,7 @@ from sidecar.wires.shared.errors import make_unsupported_error
 from sidecar.wires.shared.state import read_own_fields
 from sidecar.wires.shared.tool_calls import NO_RESULT, get_arguments
 from sidecar.wires.shared.types import Route
+from sidecar.wires.shared.undeclared_calls import restore_calls
 
 Contents = list[dict[str, Any]]
 
@@ -40,7 +41,7 @@ def encode_conversation(messages: list[Message], route: Route) -> tuple[Contents
     Raises: SidecarError `invalid_request` naming a part that the API cannot carry in its place.
     """
     system, conversation = Contents(), _Conversation(route)
-    for index, message in enumerate(messages):
+    for index, message in enumerate(map(restore_calls, messages)):
         where = f"params.messages[{index}].content"
         if message.role == "system":
             system += _encode_system(message, where)

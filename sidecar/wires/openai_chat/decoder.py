@@ -54,7 +54,7 @@ class Decoder:
     def __init__(self, route: Route) -> None:
         self.finished = False
         self._route = route
-        self._draft = Draft(route.seed)
+        self._draft = Draft(route)
         self._calls = CallAssembler(self._draft, route)
         self._reasoning = ReasoningAssembler(self._draft, route)
         self._model = ""

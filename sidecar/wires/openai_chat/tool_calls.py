@@ -103,7 +103,7 @@ class CallAssembler:
             return
         if name and not call.name:
             call.name = name
-            self._draft.name_call(call.key, name)
+            self._draft.name_call(call.key, name, out)
         call.unread.write(arguments)
         self._draft.add_arguments(call.key, arguments, out)
         if fragment.extra_content or function.thought_signature:

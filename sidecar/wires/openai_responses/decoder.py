@@ -88,9 +88,6 @@ FINISH_REASONS: dict[str, FinishReason] = {
 }
 """By status and, for an incomplete response, by its reason."""
 
-CALLS = {"function_call": "arguments", "custom_tool_call": "input"}
-"""Items that call the caller's own tools, and the field of the text that the model wrote."""
-
 ARGUMENT_DELTAS = frozenset({"response.function_call_arguments.delta", "response.custom_tool_call_input.delta"})
 WHOLE_ARGUMENTS = {
     "response.function_call_arguments.done": "arguments",
@@ -116,7 +113,7 @@ class Decoder:
         self._by_index: dict[int | None, OutputItem] = {}
         self._by_id: dict[str, OutputItem] = {}
         self._size = AnswerSize()
-        self._calls = Draft(route.seed, self._size)
+        self._calls = Draft(route, self._size)
         """All function calls, keyed by their item: they share a draft, so that they are numbered together."""
         self._call_items: list[OutputItem] = []
 
@@ -228,8 +225,10 @@ class Decoder:
 
     def _awaits_result(self) -> bool:
         """Return whether the caller must answer any call."""
+        if self._route.tools is not None:
+            return self._calls.has_tool_calls
         last = max((item.order for item in self._items if item.fields.get("type") == "message"), default=-1)
-        # After a custom tool that the provider has run itself, the model goes on with a message.
+        # Not knowing which tools are the caller's: after one that the provider has run, the model goes on.
         return any(item.fields.get("type") != CUSTOM or item.order > last for item in self._call_items)
 
     def _build_parts(self) -> list[Part]:
@@ -263,7 +262,7 @@ class Decoder:
         return item
 
     def _begin_call(self, item: OutputItem, fields: dict[str, Any], out: list[Chunk]) -> None:
-        if read_text(fields.get("type")) in CALLS and not self._calls.has_call(item):
+        if self._is_call(fields) and not self._calls.has_call(item):
             call_id = read_text(fields.get("call_id")) or read_text(fields.get("id"))
             self._call_items.append(item)
             self._calls.begin_call(item, call_id, read_text(fields.get("name")), out)
@@ -280,10 +279,15 @@ class Decoder:
         elif kind == "reasoning":
             item.complete_parts(item.pick_reasoning(whole), out)
             item.draft.set_reasoning_state(self._make_state(whole))
-        elif kind in CALLS:
+        elif self._is_call(whole) or self._calls.has_call(item):
             self._close_call(item, whole, out)
         elif kind:
             item.draft.add_opaque(kind, self._make_state(whole))
+
+    def _is_call(self, fields: dict[str, Any]) -> bool:
+        """Return whether an item calls a tool of the caller's: of its own tools, a provider makes custom calls too."""
+        is_declared = self._route.tools is None or read_text(fields.get("name")) in self._route.tools
+        return fields.get("type") == "function_call" or (fields.get("type") == CUSTOM and is_declared)
 
     def _close_call(self, item: OutputItem, whole: dict[str, Any], out: list[Chunk]) -> None:
         self._begin_call(item, whole, out)

@@ -31,6 +31,8 @@ from protocol.replies import (
 from sidecar.core.json_values import has_big_integer
 from sidecar.wires.shared.answer_size import AnswerSize
 from sidecar.wires.shared.tool_calls import parse_arguments
+from sidecar.wires.shared.types import Route
+from sidecar.wires.shared.undeclared_calls import get_call, hide_call
 
 MAX_PIECE_CHARS = 64 * 1024
 """Longest text of one chunk (at most 256 KiB of UTF-8); a longer delta becomes several chunks."""
@@ -56,12 +58,12 @@ class _OpenText:
 
 
 class _OpenCall:
-    """A tool call under way."""
+    """A tool call under way. It has an index once the host knows of it."""
 
     __slots__ = ("arguments", "buffer", "ended", "id", "index", "name", "state")
 
-    def __init__(self, index: int, call_id: str, name: str) -> None:
-        self.index = index
+    def __init__(self, call_id: str, name: str) -> None:
+        self.index: int | None = None
         self.id = call_id
         self.name = name
         self.buffer = StringIO()
@@ -73,9 +75,10 @@ class _OpenCall:
 class Draft:
     """One assistant message. Its methods append chunks to *out* and keep the parts in order of arrival."""
 
-    def __init__(self, seed: str = "", size: AnswerSize | None = None) -> None:
-        """Begin a message; drafts of one answer share its *size*."""
-        self._seed = seed
+    def __init__(self, route: Route | None = None, size: AnswerSize | None = None) -> None:
+        """Begin a message; drafts of one answer share its *size*, and those without a *route* have no tool calls."""
+        self._route = route
+        self._declared = route.tools if route else None
         self._size = size or AnswerSize()
         self._parts: list[_OpenText | _OpenCall | OpaquePart] = []
         self._calls: dict[Hashable, _OpenCall] = {}
@@ -85,7 +88,7 @@ class Draft:
 
     @property
     def has_tool_calls(self) -> bool:
-        """Whether any tool call has begun."""
+        """Whether any call of a tool that the host knows has begun."""
         return self._call_count > 0
 
     # --- text and reasoning
@@ -141,24 +144,34 @@ class Draft:
         """Begin the tool call that later fragments name by *key*; a call without *call_id* is given one.
 
         The seed makes that id differ between the turns of a conversation: some wires refuse an id that comes twice.
+        A call of a tool that the request does not declare makes no chunks: nobody may run it.
         """
         self._size.add_part()
         self.close_block()
         call_id, name = _shorten(call_id, MAX_CALL_ID_CHARS), _shorten(name, MAX_CALL_NAME_CHARS)
-        call_id = call_id or f"call_{self._seed}{self._call_count}"
-        call = _OpenCall(self._call_count, call_id, name)
-        self._call_count += 1
-        self._calls[key] = call
+        call_id = call_id or f"call_{self._route.seed if self._route else ''}{len(self._calls)}"
+        call = self._calls[key] = _OpenCall(call_id, name)
         self._parts.append(call)
-        out.append(ToolCallDelta(call.index, call_id, name, ""))
+        self._announce_call(call, out)
+
+    def _announce_call(self, call: _OpenCall, out: list[Chunk]) -> None:
+        """Append the first chunks of a call that the host may run."""
+        if call.index is None and (self._declared is None or call.name in self._declared):
+            call.index = self._call_count
+            self._call_count += 1
+            out.append(ToolCallDelta(call.index, call.id, call.name, ""))
+            if so_far := call.buffer.getvalue():
+                out.extend(ToolCallDelta(call.index, call.id, call.name, piece) for piece in cut_pieces(so_far))
 
     def has_call(self, key: Hashable) -> bool:
         """Return whether a call has begun under *key*."""
         return key in self._calls
 
-    def name_call(self, key: Hashable, name: str) -> None:
+    def name_call(self, key: Hashable, name: str, out: list[Chunk]) -> None:
         """Give the call under *key* a name that came after its first fragment; a name that it has stays."""
-        self._calls[key].name = self._calls[key].name or _shorten(name, MAX_CALL_NAME_CHARS)
+        call = self._calls[key]
+        call.name = call.name or _shorten(name, MAX_CALL_NAME_CHARS)
+        self._announce_call(call, out)
 
     def set_call_state(self, key: Hashable, state: State) -> None:
         """Set the *state* of the call under *key*."""
@@ -170,6 +183,8 @@ class Draft:
         if fragment:
             self._size.add_chars(len(fragment))
             call.buffer.write(fragment)
+            if call.index is None:
+                return
             out.extend(ToolCallDelta(call.index, call.id, call.name, piece) for piece in cut_pieces(fragment))
 
     def get_arguments_text(self, key: Hashable) -> str:
@@ -184,6 +199,8 @@ class Draft:
         call.ended = True
         text = call.buffer.getvalue()
         call.arguments = parse_arguments(text)
+        if call.index is None:
+            return
         arguments = None if has_big_integer(call.arguments, text) else call.arguments
         out.append(ToolCallChunk(ToolCall(id=call.id, name=call.name, arguments=arguments, arguments_text=text)))
 
@@ -204,7 +221,14 @@ class Draft:
         return Message(role="assistant", content=self._build_parts())
 
     def _build_parts(self) -> list[Part]:
-        return [built for part in self._parts if (built := _build_part(part)) is not None]
+        return [built for part in self._parts if (built := self._build_part(part)) is not None]
+
+    def _build_part(self, part: _OpenText | _OpenCall | OpaquePart) -> Part | None:
+        if isinstance(part, _OpenCall):
+            call = _build_call(part)
+            # Without an index it is none that the host may run.
+            return hide_call(call, self._route) if part.index is None and self._route else call
+        return part if isinstance(part, OpaquePart) else _build_text(part)
 
     def _open_part(self, kind: str, *, refusal: bool = False) -> _OpenText:
         self._size.add_part()
@@ -218,12 +242,13 @@ class Draft:
         return part
 
 
-def _build_part(part: _OpenText | _OpenCall | OpaquePart) -> Part | None:
-    if isinstance(part, OpaquePart):
-        return part
+def _build_call(call: _OpenCall) -> ToolCallPart:
+    text = call.buffer.getvalue()
+    return ToolCallPart(id=call.id, name=call.name, arguments=call.arguments, arguments_text=text, state=call.state)
+
+
+def _build_text(part: _OpenText) -> Part | None:
     text = part.buffer.getvalue()
-    if isinstance(part, _OpenCall):
-        return ToolCallPart(id=part.id, name=part.name, arguments=part.arguments, arguments_text=text, state=part.state)
     if not text and part.state is None and not part.citations:
         return None
     if part.kind == "reasoning":
@@ -233,7 +258,7 @@ def _build_part(part: _OpenText | _OpenCall | OpaquePart) -> Part | None:
 
 def drop_cut_calls(parts: Iterable[Part]) -> Iterator[Part]:
     """Yield *parts* without the tool calls whose arguments are not, or not yet, a JSON object: nobody may run them."""
-    return (part for part in parts if not isinstance(part, ToolCallPart) or part.arguments is not None)
+    return (part for part in parts if (call := get_call(part)) is None or call.arguments is not None)
 
 
 def _shorten(text: str, limit: int) -> str:

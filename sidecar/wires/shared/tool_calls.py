@@ -16,6 +16,7 @@ import msgspec
 from protocol.messages import Message, Part, Tool, ToolCallPart, ToolResultPart
 from sidecar.core.json_values import parse_json
 from sidecar.core.message_content import list_parts
+from sidecar.wires.shared.undeclared_calls import restore_calls
 
 MAX_ID_CHARS = 64
 """The longest id that every provider with a limit accepts."""
@@ -33,7 +34,7 @@ def pair_calls(messages: list[Message], fit_id: Fit = str, fit_name: Fit = str) 
     added at the end of the last message before the model's next turn.
     """
     ledger, fitted, answer_at = _CallLedger(fit_id, fit_name), list[Message](), -1
-    for message in messages:
+    for message in map(restore_calls, messages):
         if message.role == "assistant":
             _add_missing_results(fitted, answer_at, ledger)
             answer_at = -1

@@ -91,6 +91,9 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     headers: dict[str, str] = {}
     seed: str = ""
     """Part of the ids that the sidecar gives to calls without one, so that they are unique to this request."""
+    tools: frozenset[str] | None = None
+    """The names of the tools that the request declares: a call of another one is no `tool_call`. None: not known, and
+    every call is one."""
     settings: dict[str, Any] = {}
     """The provider's merged settings, for what only some wires and schemes need (region, project, …)."""
 

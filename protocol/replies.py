@@ -221,6 +221,8 @@ class Authentication(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=Tr
     expires_at: str | None = None
     problem: str | None = None
     """Why the credential that was found cannot be used."""
+    missing_settings: list[str] = []
+    """Settings that a chat needs and nobody has set, for `params.settings` of a login with a key."""
     valid: bool | None = None
     """After `validate`: true. A refused credential is an error."""
     removed: bool | None = None

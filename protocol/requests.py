@@ -117,6 +117,8 @@ class Authenticate(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     """For `login`: the key to store. For `validate`: the key to test, which is not stored."""
     existing: bool = False
     """For `login`: store the login that another program has left, if `logins` offers `existing`."""
+    settings: Settings | None = None
+    """With `api_key`: what else the provider needs, such as `resource` or `region`. `login` stores it with the key."""
 
 
 class Chat(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

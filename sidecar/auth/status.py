@@ -12,6 +12,7 @@ from sidecar.core.errors import SidecarError
 from sidecar.core.secret import Kind, Secret
 from sidecar.providers.credentials import find_credential, has_identity
 from sidecar.providers.resolve import make_target, resolve_provider
+from sidecar.providers.settings import list_missing
 from sidecar.providers.values import Provider, TargetSpec
 
 LoginMethod = Literal["api_key", "device", "existing"]
@@ -44,8 +45,17 @@ def describe_authorization(provider: Provider, store: Store, given: Secret | Non
         storage=stored.storage if stored else None,
         expires_at=stored.expires_at if stored else None,
         problem=problem,
+        missing_settings=_list_missing(provider),
         warnings=store.warnings,
     )
+
+
+def _list_missing(provider: Provider) -> list[str]:
+    try:
+        return list_missing(provider)
+    except SidecarError:
+        # A setting that cannot be used is told where it is used.
+        return []
 
 
 def find_usable_credential(provider: Provider) -> tuple[Secret | None, str | None]:

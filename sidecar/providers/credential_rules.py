@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from protocol.requests import Settings
 from sidecar.catalogue import provider_rows
 from sidecar.catalogue.provider_rows import ProviderRow
 from sidecar.core import url_policy
@@ -62,13 +63,15 @@ def _belongs(provider: Provider, address: BaseAddress, credential: Secret) -> bo
     return address.source in ("none", "gateway", credential.source)
 
 
-def describe_server(provider: Provider) -> str:
+def describe_server(provider: Provider, requested: Settings | None = None) -> str:
     """Return the server that the user has set for *provider*, to which a credential that is stored now belongs.
+
+    *requested* are the settings that are stored with it.
 
     Raises: SidecarError as a request to that server does.
     """
     spec = TargetSpec(provider=provider.id)
-    resolved = ResolvedProvider(provider, spec, "", merge_settings(provider, None))
+    resolved = ResolvedProvider(provider, spec, "", merge_settings(provider, requested))
     address = find_base_address(resolved, has_key=True)
     is_built_in = address.source in ("none", "gateway") or address.variable is not None
     place = "built-in" if is_built_in else url_policy.get_origin(address.url)

@@ -1,7 +1,7 @@
 """The settings of a provider for one request, merged by precedence. [pure]
 
-Precedence: request > configuration > environment > the machine's credentials > the provider's row. Must not know
-addresses, credentials or HTTP.
+Precedence: request > configuration > environment > what is stored with a key > the machine's credentials > the
+provider's row. Must not know addresses, credentials or HTTP.
 """
 
 import re
@@ -16,6 +16,7 @@ from sidecar.core.errors import invalid_request
 from sidecar.providers.values import Provider
 
 _PLAIN = re.compile(r"[\w.:@+-]{1,256}", re.ASCII)
+_CREDENTIALS = frozenset({"api_key", "api_keys", "api_key_env", "api_keys_env", "access_token", "access_token_env"})
 _NAMES = frozenset(Settings.__struct_fields__) - {"api_key", "access_token", "base_url"}
 
 
@@ -38,8 +39,11 @@ def merge_settings(provider: Provider, requested: Settings | None) -> dict[str, 
 
 
 def read_settings(provider: Provider, requested: Settings | None) -> dict[str, Any]:
-    """Return the settings that somebody has set: in the environment, the configuration or the request."""
-    env, row, settings = provider.setup.config.env, provider.row, dict[str, Any]()
+    """Return the settings that somebody has set: with a stored key, in the environment, the file or the request."""
+    env, row = provider.setup.config.env, provider.row
+    # Beside a credential of the file, the stored one and what was stored with it do not count.
+    stored = {} if _CREDENTIALS & provider.table.keys() else provider.setup.found.stored_settings.get(provider.id, {})
+    settings = {key: value for key, value in stored.items() if key in row.settings}
     for key, setting in row.settings.items():
         variables = map(env.get, setting.env)
         if value := read_provider_variable(env, provider.id, key) or next(filter(None, variables), None):
@@ -54,6 +58,27 @@ def find_undiscovered(provider: Provider, requested: Settings | None) -> frozens
     """Return the names of the settings that nobody has set and that the machine's credentials may know."""
     names = frozenset(key for key, setting in provider.row.settings.items() if setting.discoverable)
     return names.difference(read_settings(provider, requested)) if names else names
+
+
+def read_storable(provider: Provider, requested: Settings | None) -> dict[str, str]:
+    """Return the settings of a login that are stored with its key.
+
+    Raises: SidecarError `invalid_request` for one that the provider does not have, or that no login may set.
+    """
+    given = msgspec.to_builtins(requested) if requested else {}
+    for key in given:
+        setting = provider.row.settings.get(key)
+        if setting is None or setting.user_only:
+            names = ", ".join(name for name, each in provider.row.settings.items() if not each.user_only) or "none"
+            text = f"A login to {provider.row.name} cannot store the setting `{key}`. It can store: {names}."
+            raise invalid_request(text, f"params.settings.{key}")
+    return given
+
+
+def list_missing(provider: Provider) -> list[str]:
+    """Return the settings without which a request with a key has no address, and that nobody has set."""
+    merged = merge_settings(provider, None)
+    return [key for key, setting in provider.row.settings.items() if setting.required and key not in merged]
 
 
 def changes_server(provider: Provider, requested: Settings | None) -> bool:

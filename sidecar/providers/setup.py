@@ -18,6 +18,8 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
 
     credentials: Mapping[str, Secret] = {}
     """Stored credentials."""
+    stored_settings: Mapping[str, Mapping[str, str]] = {}
+    """What the user has stored with them."""
     identities: frozenset[str] = frozenset()
     """Providers for which this machine has an identity in a file."""
     logins: Mapping[str, str | None] = {}

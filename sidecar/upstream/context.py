@@ -83,7 +83,9 @@ class Upstream:
         if self.store.is_check_due:
             await self.single_flight.run_once("store", self._load_credentials)
         if self.found.credentials is not self.store.secrets:
-            self.found = msgspec.structs.replace(self.found, credentials=self.store.secrets)
+            self.found = msgspec.structs.replace(
+                self.found, credentials=self.store.secrets, stored_settings=self.store.settings
+            )
 
     async def _load_credentials(self) -> None:
         # A host that only pings should not pay for these imports.

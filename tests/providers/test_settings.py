@@ -93,3 +93,15 @@ def test_a_request_changes_the_server_by_another_value_than_the_users(
 def test_a_switch_is_on_if_it_says_true(value: object, on: bool) -> None:
     assert is_on({"switch": value}, "switch") is on
     assert not is_on({}, "switch")
+
+
+def test_what_is_stored_with_a_key_counts_after_the_environment_and_not_beside_a_key_of_the_file() -> None:
+    found = Found(stored_settings={"azure": {"resource": "stored"}})
+    for env, table, resource in (
+        ({}, {}, "stored"),
+        ({"AZURE_OPENAI_RESOURCE": "set"}, {}, "set"),
+        ({}, {"resource": "filed"}, "filed"),
+        ({}, {"api_key": "k"}, None),
+    ):
+        config = Config(path="", env=env, providers={"azure": table})
+        assert merge_settings(get_provider(Setup(config, found), "azure"), None).get("resource") == resource

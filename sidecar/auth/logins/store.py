@@ -24,6 +24,8 @@ class Store:
         self._in_memory: Entries = {}
         self.secrets: dict[str, Secret] = {}
         """The credentials themselves, by provider; replaced, never changed."""
+        self.settings: dict[str, dict[str, str]] = {}
+        """The settings that are stored with them, replaced at the same time."""
 
     @property
     def warnings(self) -> list[Warn]:
@@ -104,4 +106,5 @@ class Store:
     def _publish(self) -> None:
         """Make what is stored known to those who look for a credential."""
         entries = (self._folder.entries if self._folder else {}) | self._in_memory
+        self.settings = {name: each.settings for name, each in entries.items() if each.settings}
         self.secrets = {name: found for name, each in entries.items() if (found := read_secret(each)) is not None}

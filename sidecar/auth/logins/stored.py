@@ -30,6 +30,8 @@ class Stored(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     saved_at: str
     account: str | None = None
     expires_at: str | None = None
+    settings: dict[str, str] = {}
+    """What else the provider needs, and the user has given with the key."""
     storage: Storage = "file"
     secrets: Secrets | None = None
     """In the file, None: the keychain has them. In memory, None: the keychain does not give them."""

@@ -22,7 +22,7 @@ from sidecar.providers.credential_rules import describe_server
 from sidecar.providers.model_names import find_id
 from sidecar.providers.resolve import make_target, resolve_provider
 from sidecar.providers.rows import get_provider
-from sidecar.providers.settings import merge_settings
+from sidecar.providers.settings import list_missing, merge_settings, read_storable
 from sidecar.providers.values import Provider, ResolvedProvider, Target, TargetSpec
 from sidecar.server.app import App
 from sidecar.server.open_requests import OpenRequest
@@ -53,13 +53,19 @@ async def _log_in(app: App, request: OpenRequest, name: str, params: Authenticat
     row = provider.row
     if row.auth.scheme == "none":
         raise invalid_request(f"{row.name} needs no login.", "provider")
+    storable = read_storable(provider, params.settings)
+    if storable and (params.existing or params.api_key is None):
+        text = "Settings are stored with a key: set `params.api_key` too."
+        raise invalid_request(text, "params.api_key")
     if params.existing:
         return await _import_login(app.upstream, provider, params)
     if params.api_key is not None:
         return await _store_key(app.upstream, name, params)
     if row.auth.login is not None:
         return await _log_in_by_device(app, request, provider)
-    raise invalid_request(f"A login to {row.name} needs a key: set `params.api_key`.", "params.api_key")
+    fields = ["`params.api_key`", *(f"`params.settings.{name}`" for name in list_missing(provider))]
+    text = f"A login to {row.name} needs a key: set {' and '.join(fields)}."
+    raise invalid_request(text, "params.api_key")
 
 
 async def _store_key(up: Upstream, name: str, params: Authenticate) -> LoggedIn:
@@ -70,8 +76,9 @@ async def _store_key(up: Upstream, name: str, params: Authenticate) -> LoggedIn:
     stored = Stored(
         kind=credential.kind,
         method="api_key",
-        server=describe_server(resolved.provider),
+        server=describe_server(resolved.provider, params.settings),
         saved_at=datetime.now(UTC).isoformat(),
+        settings=read_storable(resolved.provider, params.settings),
         secrets=Secrets(credential.reveal()),
     )
     return await up.single_flight.run_shielded(lambda: _save(up, name, stored))
@@ -174,7 +181,7 @@ async def _validate(app: App, request: OpenRequest, name: str, params: Authentic
 
 
 async def _resolve(up: Upstream, name: str, params: Authenticate) -> ResolvedProvider:
-    spec = TargetSpec(provider=name, api_key=params.api_key)
+    spec = TargetSpec(provider=name, api_key=params.api_key, settings=params.settings)
     return await discover_settings(up, resolve_provider(up.setup, spec))
 
 

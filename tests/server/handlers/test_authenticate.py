@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from sidecar.auth.token_cache import Key, Minted, Terms
 from sidecar.upstream.caches import CachedSettings, SettingsKey
 from sidecar.upstream.context import Upstream
@@ -78,6 +80,58 @@ async def test_a_login_that_there_is_not_is_refused() -> None:
             ("openai", {}, "params.api_key"),
             ("openai", {"existing": True}, "params.existing"),
             ("openai", {"existing": True, "api_key": KEY}, "params.existing"),
+        ):
+            error = (await authenticate(host, "login", provider, **params))["error"]
+            assert (error["code"], error["param"]) == ("invalid_request", param)
+
+
+NEEDED = {
+    "azure": ({"resource": "contoso"}, "https://contoso.openai.azure.com/openai/v1/models"),
+    "bedrock": ({"region": "eu-west-1"}, "https://bedrock.eu-west-1.amazonaws.com/foundation-models"),
+    "cloudflare": ({"account_id": "acc"}, "https://api.cloudflare.com/client/v4/accounts/acc/ai/"),
+}
+
+
+@pytest.mark.parametrize("provider", NEEDED)
+async def test_a_login_says_and_takes_all_that_a_provider_needs_in_one_step(tmp_path: Path, provider: str) -> None:
+    settings, url = NEEDED[provider]
+    store_dir = str(tmp_path / "store")
+    async with app.running(store_dir=store_dir) as host:
+        (name,) = settings
+        assert (await authenticate(host, "status", provider))["data"]["missing_settings"] == [name]
+        error = (await authenticate(host, "login", provider))["error"]
+        assert f"`params.api_key` and `params.settings.{name}`" in error["message"]
+        error = (await authenticate(host, "login", provider, api_key=KEY))["error"]
+        assert (error["code"], error["param"]) == ("invalid_request", f"params.settings.{name}")
+        stored = await authenticate(host, "login", provider, api_key=KEY, settings=settings)
+        assert stored["data"]["type"] == "done"
+        described = (await authenticate(host, "status", provider))["data"]
+        assert (described["ready"], "missing_settings" in described) == (True, False)
+    async with app.running(store_dir=store_dir) as host:
+        host.http.answer_with({"data": []})
+        assert (await authenticate(host, "validate", provider))["data"]["valid"] is True
+        assert host.http.asked[0].request.url.startswith(url)
+        assert KEY in str(host.http.asked[0].auth)
+        await authenticate(host, "logout", provider)
+        assert (await authenticate(host, "status", provider))["data"]["missing_settings"] == list(settings)
+
+
+async def test_a_stored_key_goes_to_no_other_resource_than_it_was_stored_with(tmp_path: Path) -> None:
+    async with app.running(store_dir=str(tmp_path / "store")) as host:
+        await authenticate(host, "login", "azure", api_key=KEY, settings={"resource": "contoso"})
+        chat = {"model": "gpt-x", "messages": [{"role": "user", "content": "Hi"}], "settings": {"resource": "other"}}
+        error = (await host.ask("generate", chat, provider="azure"))["error"]
+        assert (error["code"], error["param"]) == ("invalid_request", "params.api_key")
+        assert not host.http.asked
+
+
+async def test_a_login_stores_no_setting_that_a_provider_does_not_have() -> None:
+    async with app.running() as host:
+        for provider, params, param in (
+            ("azure", {"api_key": KEY, "settings": {"region": "x"}}, "params.settings.region"),
+            ("azure", {"api_key": KEY, "settings": {"base_url": "https://x.test"}}, "params.settings.base_url"),
+            ("azure", {"api_key": KEY, "settings": {"resource": "a.b/c"}}, "params.settings.resource"),
+            ("azure", {"settings": {"resource": "contoso"}}, "params.api_key"),
         ):
             error = (await authenticate(host, "login", provider, **params))["error"]
             assert (error["code"], error["param"]) == ("invalid_request", param)

@@ -94,6 +94,7 @@ class RequestState:
         "reason",
         "scope",
         "started",
+        "task",
     )
 
     def __init__(self, action: str, provider: str | None = None) -> None:
@@ -108,6 +109,8 @@ class RequestState:
         """What all parts may cost together."""
         self.provider = provider
         """The provider as the request names it."""
+        self.task: str | None = None
+        """The task that the request does, if it names one. The ledger tells tasks apart."""
         self.scope = anyio.CancelScope()
         self.reason: CancelReason = "timeout"
         """Why the scope was cancelled."""
@@ -122,6 +125,7 @@ class RequestState:
         """Return the state of a part of the request, whose attempts are of that *kind*."""
         part = RequestState(self.action, provider)
         part.kind, part.parent, part.started, part.budget = kind, self, self.started, self.budget
+        part.task = self.task
         if self.limited and self.limit_ms:
             part.limit(self.limit_ms)
         return part

@@ -69,6 +69,7 @@ class Attempt:
             cost_picousd=self._picousd(cost),
             latency_ms=self._request.elapsed_ms - self._began_ms,
             first_chunk_ms=None if first_ms is None else max(0, first_ms - self._began_ms),
+            task=self._request.task,
         )
         self._ledger.add(row)
 

@@ -18,7 +18,7 @@ from protocol.replies import Warn
 from sidecar.core.errors import SidecarError
 from sidecar.core.log import log
 from sidecar.usage.ledger_errors import LedgerError
-from sidecar.usage.ledger_row import Row
+from sidecar.usage.ledger_row import PastAnswer, Row
 from sidecar.usage.spending import Reservation, Reserved, Spending, Sums
 
 if TYPE_CHECKING:
@@ -163,6 +163,23 @@ class Ledger:
                 # A cancelled request must not lose the rows that are being written.
                 await self._write()
             return await self._in_thread(read)
+
+    async def read_answers(
+        self, models: Sequence[tuple[str, str]], limit: int
+    ) -> dict[tuple[str, str], list[PastAnswer]]:
+        """Return what `ledger_file.read_answers` finds; nothing without a ledger, or if its file cannot be used."""
+
+        def read(path: Path) -> dict[tuple[str, str], list[PastAnswer]]:
+            from sidecar.usage import ledger_file  # SQLite comes with it: only a process that has asked somebody pays.
+
+            return ledger_file.read_answers(path, models, limit)
+
+        if self._path is None or anyio.current_time() < self._leave_alone_until:
+            return {}
+        async with self._turn:
+            with suppress(SidecarError):
+                return await self._in_thread(read)
+        return {}
 
     async def flush(self) -> None:
         """Write what waits, unless the file could not be used a moment ago."""

@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from sidecar.core import platforms, private_files
+from sidecar.usage.kinds import KINDS
 from sidecar.usage.ledger_errors import LedgerError, NewerError
+from sidecar.usage.ledger_row import PastAnswer
 from sidecar.usage.ledger_schema import COLUMNS, STEPS, VERSION
 from sidecar.usage.spending import Reserved, Sums
 
@@ -124,6 +126,23 @@ def read_spending(path: Path, since: str, process: str = "") -> tuple[Sums, dict
         for provider, amount in connection.execute(others, (process, _format_time(after_seconds=0))):
             reserved[provider] = reserved.get(provider, 0) + amount
         return spent, reserved
+
+
+def read_answers(path: Path, models: Iterable[tuple[str, str]], limit: int) -> dict[tuple[str, str], list[PastAnswer]]:
+    """Return (provider, model) → its last answers, at most *limit* of each, the latest first.
+
+    Raises: LedgerError.
+    """
+    if not _exists(path):
+        return {}
+    kinds = [name for name, kind in KINDS.items() if kind.has_price]
+    query = f"""SELECT {", ".join(PastAnswer._fields)} FROM attempts
+        WHERE provider = ? AND model = ? AND outcome = 'ok' AND kind IN ({", ".join("?" * len(kinds))})
+        ORDER BY id DESC LIMIT ?"""  # noqa: S608 - names of ours
+    with _open(path) as connection:
+        return {
+            model: [PastAnswer(*row) for row in connection.execute(query, (*model, *kinds, limit))] for model in models
+        }
 
 
 def report(path: Path, by: Sequence[str], since: str | None, until: str | None, provider: str | None) -> Found:

@@ -3,7 +3,7 @@
 No row has content or a credential. Must not know files.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -11,6 +11,16 @@ from protocol.messages import Usage
 
 MAX_TOKENS = 10**12
 """The most tokens that one attempt is believed to use. A higher count is a provider's mistake, and unknown."""
+
+
+class PastAnswer(NamedTuple):
+    """What an earlier answer of a model has used, and how long it took to begin. None: unknown."""
+
+    task: str | None
+    input_tokens: int | None
+    output_tokens: int | None
+    cache_read_tokens: int | None
+    first_chunk_ms: int | None
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
@@ -35,6 +45,10 @@ class Row(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """Millionths of a millionth of a US dollar; None for an unknown cost."""
     latency_ms: int
     first_chunk_ms: int | None
+    task: str | None = None
+    """The task that the request does, by its name."""
+    saved_picousd: int | None = None
+    """What an answer that was used again would have cost; None for an unknown cost, and for every other attempt."""
 
     @property
     def cost(self) -> tuple[str, str, int]:
@@ -51,5 +65,5 @@ class Row(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
         return (
             *(self.at, self.action, self.kind, self.provider, self.model, self.outcome, self.code, self.finish_reason),
             *(count if count is None or 0 <= count <= MAX_TOKENS else None for count in counts),
-            *(self.cost_picousd, self.latency_ms, self.first_chunk_ms),
+            *(self.cost_picousd, self.latency_ms, self.first_chunk_ms, self.task, self.saved_picousd),
         )

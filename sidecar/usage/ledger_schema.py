@@ -29,6 +29,13 @@ STEPS: tuple[tuple[str, ...], ...] = (
           process TEXT NOT NULL, provider TEXT NOT NULL, picousd INTEGER NOT NULL, until TEXT NOT NULL,
           PRIMARY KEY (process, provider)) WITHOUT ROWID""",
     ),
+    # 4: what routes and reports ask besides: the task of the host's request, what an answer that was used again has
+    # saved, and the last attempts at one model.
+    (
+        "ALTER TABLE attempts ADD COLUMN task TEXT",
+        "ALTER TABLE attempts ADD COLUMN saved_picousd INTEGER",
+        "CREATE INDEX attempts_model ON attempts (provider, model, id)",
+    ),
 )
 """Version → the statements that lead to it from the version before, the first being 1."""
 
@@ -37,6 +44,6 @@ VERSION = len(STEPS)
 COLUMNS = (
     *("at", "action", "kind", "provider", "model", "outcome", "code", "finish_reason"),
     *("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "cache_write_1h_tokens"),
-    *("reasoning_tokens", "cost_picousd", "latency_ms", "first_chunk_ms"),
+    *("reasoning_tokens", "cost_picousd", "latency_ms", "first_chunk_ms", "task", "saved_picousd"),
 )
 """The columns of a row of `attempts`, in the order of `sidecar.usage.ledger.Row`."""

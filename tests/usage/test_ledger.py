@@ -18,7 +18,7 @@ from sidecar.usage import ledger, ledger_file
 from sidecar.usage.amounts import to_picousd, to_usd
 from sidecar.usage.ledger import Ledger
 from sidecar.usage.ledger_errors import LedgerError
-from sidecar.usage.ledger_row import Row
+from sidecar.usage.ledger_row import PastAnswer, Row
 from sidecar.usage.ledger_schema import COLUMNS
 from tests.support.process_probes import posix_only
 
@@ -115,6 +115,21 @@ def test_a_report_groups_and_sums(path: Path) -> None:
     # How long a failure took is no latency.
     assert (found.totals["p50_latency_ms"], found.totals["p95_latency_ms"]) == (1000, 1900)
     assert not found.truncated
+
+
+def test_the_last_answers_of_a_model_are_found_the_latest_first(path: Path) -> None:
+    answers = [row(first_chunk_ms=ms, task="title", usage=Usage(input_tokens=ms, cache_read_tokens=1)) for ms in (1, 2)]
+    others = [row(kind="count"), row(outcome="failed"), row(model="n"), row(provider="q")]
+    write(path, *answers, *others, row(first_chunk_ms=3, usage=None))
+    found = ledger_file.read_answers(path, [("p", "m"), ("p", "unknown")], 2)
+    assert found == {
+        ("p", "m"): [PastAnswer(None, None, None, None, 3), PastAnswer("title", 2, None, 1, 2)],
+        ("p", "unknown"): [],
+    }
+
+
+def test_a_ledger_without_a_file_has_no_answers(path: Path) -> None:
+    assert ledger_file.read_answers(path, [("p", "m")], 9) == {}
 
 
 def test_a_number_that_no_attempt_can_have_is_unknown_and_harms_no_other(path: Path) -> None:

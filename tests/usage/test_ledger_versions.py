@@ -61,7 +61,17 @@ INSERT INTO attempts VALUES
 """
 """As the program that made version 2 leaves a file."""
 
-OLDER = {1: VERSION_1, 2: VERSION_2}
+VERSION_3 = (
+    VERSION_2.replace("VALUES (2)", "VALUES (3)")
+    + """
+CREATE TABLE reservations (
+  process TEXT NOT NULL, provider TEXT NOT NULL, picousd INTEGER NOT NULL, until TEXT NOT NULL,
+  PRIMARY KEY (process, provider)) WITHOUT ROWID;
+"""
+)
+"""As the program that made version 3 leaves a file."""
+
+OLDER = {1: VERSION_1, 2: VERSION_2, 3: VERSION_3}
 """Version → a file of it, each with the same three attempts."""
 
 CHATS: list[dict[str, Any]] = [
@@ -120,7 +130,7 @@ def test_rows_of_an_older_file_survive_and_sums_are_right(path: Path, version: i
     found = rows(path)
     assert [each["id"] for each in found] == [1, 2, 9]
     assert [{name: each[name] for name in CHATS[0]} for each in found] == CHATS
-    assert [found[0][name] for name in COLUMNS[8:]] == [10, 5, 4, 3, 2, 1, 1500, 100, 10]
+    assert [found[0][name] for name in COLUMNS[8:]] == [10, 5, 4, 3, 2, 1, 1500, 100, 10, None, None]
     write(path, row())
     found_by_kind = ledger_file.report(path, ("kind", "action"), None, None, None)
     assert [(each["by_kind"], each["by_action"], each["requests"]) for each in found_by_kind.rows] == [

@@ -14,12 +14,12 @@ from sidecar.catalogue.models import ModelRow
 from sidecar.config.values import Config
 from sidecar.core.errors import SidecarError, invalid_request
 from sidecar.core.message_content import list_parts
-from sidecar.generation import request_limits
 from sidecar.providers.model_names import apply_preset
 from sidecar.providers.model_rows import find_model_row
 from sidecar.providers.resolve import resolve_provider
 from sidecar.providers.setup import Setup
 from sidecar.providers.values import TargetSpec
+from sidecar.tokens.prompts import estimate_prompt_tokens
 
 
 class Candidate(msgspec.Struct, frozen=True):
@@ -86,7 +86,7 @@ def _find_misfits(row: ModelRow, chat: Chat) -> Iterator[str]:
     if FilePart in kinds and row.caps.pdf is False:
         yield "it takes no documents"
     max_tokens = row.max_input or row.context_length
-    if max_tokens and request_limits.estimate_prompt_tokens(chat) > max_tokens:
+    if max_tokens and estimate_prompt_tokens(chat) > max_tokens:
         yield f"it takes {max_tokens} tokens, fewer than the prompt has"
 
 

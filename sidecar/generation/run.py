@@ -25,6 +25,7 @@ from sidecar.providers import refusals
 from sidecar.providers.model_names import apply_preset
 from sidecar.providers.resolve import change_wire, make_target, resolve_provider
 from sidecar.providers.values import make_chat_spec
+from sidecar.tokens.prompts import estimate_prompt_tokens
 from sidecar.upstream import model_lists
 from sidecar.upstream.ask import AskPolicy, ask
 from sidecar.upstream.context import Upstream
@@ -105,7 +106,7 @@ async def _ask_plan(up: Upstream, state: RequestState, plan: ChatPlan, sink: Sin
             up.config.limits, plan.origin.route.provider, retry_options.max_attempts if retry_options else None
         ),
         get_model=lambda each: each.target.route.model,
-        estimate_tokens=lambda each: request_limits.estimate_prompt_tokens(each.chat),
+        estimate_tokens=lambda each: estimate_prompt_tokens(each.chat),
         priority=plan.chat.options.priority,
         pick_key=partial(pick_key, up),
         prepare=partial(_prepare, up),

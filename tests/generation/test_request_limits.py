@@ -5,13 +5,12 @@ from decimal import Decimal
 import msgspec
 import pytest
 
-from protocol.messages import FilePart, Message, TextPart, ToolCall, ToolResultPart, Usage
+from protocol.messages import Message, ToolCall, Usage
 from protocol.options import Options
 from protocol.replies import Content, Reasoning, ToolCallChunk, ToolCallDelta
 from protocol.requests import Chat
 from sidecar.core.errors import SidecarError
 from sidecar.generation import request_limits
-from sidecar.tokens import media
 
 FRAME = 6
 """What the model is known to add to one message."""
@@ -91,28 +90,6 @@ def test_a_budget_without_a_price_gives_a_warning() -> None:
     assert [warning.param for warning in warnings] == ["options.budget_usd"]
     assert watch
     assert watch.find_reached_limit([Content("x" * 10_000_000)], None) is None
-
-
-def test_every_part_of_a_prompt_counts() -> None:
-    nested = ToolResultPart("1", [TextPart("x" * 400)])
-    longer_chat = msgspec.structs.replace(CHAT, messages=[Message(role="tool", content=[nested])])
-    assert request_limits.estimate_prompt_tokens(longer_chat) == FRAME + 100
-    tool = {"name": "f", "description": "x" * 399}
-    assert request_limits.estimate_prompt_tokens(chat(tools=[tool])) > PROMPT + 100
-
-
-def test_a_prompt_is_estimated_by_its_models_family_and_bytes() -> None:
-    chinese = msgspec.structs.replace(CHAT, messages=[Message(role="user", content="\u4f60\u597d" * 1000)])
-    assert request_limits.estimate_prompt_tokens(chinese) == FRAME + 1500
-    claude = msgspec.structs.replace(CHAT, model="claude-opus-4-7")
-    assert request_limits.estimate_prompt_tokens(claude) > 1.5 * PROMPT
-
-
-def test_an_estimate_does_not_parse_documents(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(media, "_decode_document", None)
-    document = FilePart(data="JVBERi0xLjcK" * 100_000, media_type="application/pdf")
-    longer_chat = msgspec.structs.replace(CHAT, messages=[Message(role="user", content=[document])])
-    assert request_limits.estimate_prompt_tokens(longer_chat) > 14_000
 
 
 @pytest.mark.parametrize("wrong", ["-1", "1e5", "", "0.1234567890123", -0.5, 1e10, "nan"])

@@ -17,6 +17,7 @@ from protocol.options import Options
 from protocol.requests import Chat
 from sidecar.core.errors import SidecarError
 from sidecar.generation import request_limits
+from sidecar.tokens import prompts
 from sidecar.usage import budgets, ledger, ledger_file
 from sidecar.usage.amounts import PICO
 from sidecar.usage.budgets import Admission
@@ -147,7 +148,7 @@ def test_a_chat_is_expected_to_cost_its_prompt_and_a_usual_answer_within_its_lim
     options: dict[str, Any], usd: str
 ) -> None:
     chat = Chat(model="m", messages=[Message(role="user", content="Hi")], options=Options(**options))
-    prompt = request_limits.estimate_prompt_tokens(chat)
+    prompt = prompts.estimate_prompt_tokens(chat)
 
     def price(usage: Usage) -> Decimal:
         assert usage.input_tokens == prompt
@@ -159,7 +160,7 @@ def test_a_chat_is_expected_to_cost_its_prompt_and_a_usual_answer_within_its_lim
 
 def test_the_document_names_these_limits() -> None:
     text = " ".join(documents.read("protocol/PROTOCOL.md").split())
-    assert f"{request_limits.EXPECTED_OUTPUT_TOKENS} tokens of output" in text
+    assert f"{prompts.EXPECTED_OUTPUT_TOKENS} tokens of output" in text
     # Sums of that age, and a write that has waited for others.
     assert ledger.REFRESH_SECONDS + ledger.LINGER_SECONDS < 3
     assert "other processes within 3 seconds" in text

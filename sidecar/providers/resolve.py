@@ -11,6 +11,7 @@ import msgspec
 from sidecar.catalogue import models, provider_rows
 from sidecar.catalogue.models import ModelRow
 from sidecar.catalogue.provider_rows import ProviderRow
+from sidecar.core.url_policy import has_same_origin
 from sidecar.providers import addresses, credential_rules, credentials
 from sidecar.providers.model_names import find_id, split_model
 from sidecar.providers.model_rows import find_model_row
@@ -19,7 +20,7 @@ from sidecar.providers.settings import changes_server, merge_settings
 from sidecar.providers.setup import Setup
 from sidecar.providers.templates import fill_headers
 from sidecar.providers.values import BaseAddress, Provider, ResolvedProvider, Target, TargetSpec
-from sidecar.wires.shared.types import ModelFacts, Route
+from sidecar.wires.shared.types import ModelFacts, Quirks, Route
 
 
 def resolve_provider(setup: Setup, spec: TargetSpec) -> ResolvedProvider:
@@ -63,7 +64,7 @@ def make_target(resolved: ResolvedProvider) -> Target:
     keys = credentials.list_keys(provider, credential)
     for key in keys:
         credential_rules.check_prefix(provider, address, key)
-    route, model_row = _make_route(resolved, address.url, has_key=has_key)
+    route, model_row = _make_route(resolved, base, has_key=has_key)
     return Target(
         row=provider.row,
         route=route,
@@ -78,8 +79,8 @@ def make_target(resolved: ResolvedProvider) -> Target:
     )
 
 
-def _make_route(resolved: ResolvedProvider, base_url: str, *, has_key: bool) -> tuple[Route, ModelRow | None]:
-    """Return the route to *base_url*, and what is known of the model."""
+def _make_route(resolved: ResolvedProvider, base: BaseAddress, *, has_key: bool) -> tuple[Route, ModelRow | None]:
+    """Return the route to the address *base*, and what is known of the model."""
     row, settings = resolved.provider.row, resolved.settings
     wire, model = _split_wire(row, resolved)
     model_row = find_model_row(resolved, model)
@@ -87,8 +88,8 @@ def _make_route(resolved: ResolvedProvider, base_url: str, *, has_key: bool) -> 
         provider=resolved.provider.id,
         wire=wire or _choose_wire(resolved.provider, model, model_row),
         model=model,
-        base_url=base_url,
-        quirks=row.quirks,
+        base_url=base.url,
+        quirks=_choose_quirks(resolved.provider, base),
         facts=models.make_facts(model_row) if model_row else ModelFacts(),
         headers=row.headers | fill_headers(row.setting_headers, settings),
         seed=f"{token_hex(3)}_",
@@ -96,6 +97,15 @@ def _make_route(resolved: ResolvedProvider, base_url: str, *, has_key: bool) -> 
     )
     path = addresses.find_path(row, route, has_key=has_key) if model else None
     return msgspec.structs.replace(route, path=path), model_row
+
+
+def _choose_quirks(provider: Provider, base: BaseAddress) -> Quirks:
+    """Return the quirks of the server at *base*: another one than the provider's own may end without a marker."""
+    row = provider.row
+    is_own = base.source in ("none", "gateway") or has_same_origin(base.url, row.address.base_url)
+    if is_own or "done_marker" in provider.table.get("quirks", {}):
+        return row.quirks
+    return msgspec.structs.replace(row.quirks, done_marker=False)
 
 
 def _split_wire(row: ProviderRow, resolved: ResolvedProvider) -> tuple[str | None, str]:

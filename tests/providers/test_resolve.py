@@ -160,3 +160,28 @@ def test_neither_a_spec_nor_a_setup_shows_its_secrets() -> None:
     resolved = resolve_provider(Setup(config), spec)
     for shown in (spec, resolved.provider, resolved, make_target(resolved).keys):
         assert "CANARY" not in repr(shown)
+
+
+OWN_URL = "https://api.openai.com/v1"
+OTHER_URL = "http://127.0.0.1:1234/v1"
+
+
+@pytest.mark.parametrize(
+    ("config", "params", "has_marker"),
+    [
+        (Config(path=""), {}, True),
+        (Config(path="", providers={"openai": {"base_url": OWN_URL}}), {}, True),
+        (Config(path="", providers={"openai": {"base_url": OTHER_URL}}), {}, False),
+        (Config(path="", env={"SIDECAR_OPENAI_BASE_URL": OTHER_URL}), {}, False),
+        (Config(path="", env={"OPENAI_BASE_URL": OTHER_URL}), {}, False),
+        (Config(path=""), {"base_url": OTHER_URL}, False),
+        (Config(path="", providers={"openai": {"quirks": {"done_marker": True}}}), {"base_url": OTHER_URL}, True),
+    ],
+    ids=["own", "own, configured", "configured", "environment", "the SDK's variable", "requested", "quirk"],
+)
+def test_a_stream_of_another_server_may_end_without_its_marker(
+    config: Config, params: dict[str, Any], has_marker: bool
+) -> None:
+    # The key is only for the address that the request names.
+    given = {"api_key": "request-key"} | params
+    assert target("openai", config, **given).route.quirks.done_marker is has_marker

@@ -196,6 +196,22 @@ def test_a_stream_of_ones_own_server_may_end_without_its_marker(services: Servic
         assert sidecar.ask("stream_chat", params(), provider="mylab")["error"]["code"] == "stream_interrupted"
 
 
+def test_a_compatible_server_under_a_built_in_name_may_end_without_its_marker(
+    services: Services, tmp_path: Path
+) -> None:
+    recorded = text_of("openai_chat")
+    whole = recorded.body.replace(b"data: [DONE]\n\n", b"")
+    cut = whole[: whole.index(b'"finish_reason":"stop"') - 200]
+    services.answer("*", *(Answer(body, headers=recorded.headers) for body in (whole, cut, whole)))
+    asked = params(base_url=f"{services.url}/v1", api_key="CANARY-asked", options={"wire": "openai_chat"})
+    with online(services, tmp_path, **every_key()) as sidecar:
+        assert sidecar.ask("generate", asked, provider="openai")["data"]["finish_reason"] == "stop"
+        assert sidecar.ask("stream_chat", asked, provider="openai")["error"]["code"] == "stream_interrupted"
+        # OpenAI itself always sends it.
+        own = params(options={"wire": "openai_chat"})
+        assert sidecar.ask("stream_chat", own, provider="openai")["error"]["code"] == "stream_interrupted"
+
+
 def test_a_built_in_provider_can_be_corrected(services: Services, tmp_path: Path) -> None:
     config = """
     [providers.openai]

@@ -16,7 +16,8 @@ class Quirks(msgspec.Struct, frozen=True, kw_only=True):
     """Where a provider departs from its wire: columns of the provider's table, each with the usual value as default."""
 
     done_marker: bool = True
-    """The stream ends in `[DONE]`, and one without it was cut. False: a finish reason is the end. Default: true."""
+    """The stream ends in `[DONE]`, and one without it was cut. False: a finish reason is the end.
+    Default: true, but false for a provider at an address that the user or the request sets."""
     usage_option: bool = True
     """The provider understands `stream_options.include_usage`. Default: true."""
     obfuscation_option: bool = False

@@ -98,7 +98,9 @@ def test_a_chat_goes_where_it_belongs_with_the_one_key_that_belongs_there(
     row, case = ROWS[name], case_of(wire, cases)
     address = ENDPOINTS.get((name, wire)) or row.address.base_url + (row.address.paths.get(wire) or USUAL_PATHS[wire])
     services.answer(f"POST {address}", reply_of(case))
-    lines = keyed.stream(keyed.send("stream_chat", params(wire), provider=name))
+    chat = params(wire)
+    chat["options"]["tools"] = case.call["params"].get("options", {}).get("tools", [])
+    lines = keyed.stream(keyed.send("stream_chat", chat, provider=name))
     assert [seen.url for seen in services.asked()] == [address]
     seen = services.only()
     check_chunks(lines, case)

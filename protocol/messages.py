@@ -162,6 +162,8 @@ class Usage(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     """Of `cache_write_tokens`: kept for an hour."""
     reasoning_tokens: int | None = None
     """Of `output_tokens`: reasoning, shown or not."""
+    estimated: Literal[True] | msgspec.UnsetType = msgspec.UNSET
+    """In an error: `input_tokens` and `output_tokens` are estimates where the provider had not counted them yet."""
 
 
 FinishReason = Literal["stop", "length", "tool_calls", "content_filter", "refusal", "paused", "error", "other"]

@@ -12,6 +12,7 @@ from protocol.requests import Chat
 from sidecar.generation.request_limits import CHARS_PER_TOKEN, LimitWatch
 from sidecar.generation.response_stream import ResponseStream
 from sidecar.providers.values import Target
+from sidecar.tokens.prompts import estimate_prompt_tokens
 from sidecar.usage import pricing
 from sidecar.wires.shared.types import Outcome
 
@@ -30,21 +31,28 @@ def price_outcome(target: Target, chat: Chat, outcome: Outcome, limits: LimitWat
     return _mark_estimated(price_usage(target, chat, limits.usage))
 
 
-def price_partial(target: Target, chat: Chat, stream: ResponseStream) -> dict[str, Any] | None:
-    """Return the `cost` object of an answer so far, or None while nothing is known."""
+def price_partial(target: Target, chat: Chat, stream: ResponseStream, usage: Usage | None) -> dict[str, Any] | None:
+    """Return the `cost` object of an answer so far, of which *usage* is known; None while nothing is."""
     if stream.provider_cost_usd is not None:
         return pricing.price_reported(target, stream.provider_cost_usd)
+    if usage is None:
+        return None
+    cost = price_usage(target, chat, usage)
+    return _mark_estimated(cost) if usage.estimated is True else cost
+
+
+def read_partial_usage(chat: Chat, stream: ResponseStream) -> Usage | None:
+    """Return the usage of an answer that has broken off, with estimates for what its provider has not counted.
+
+    None if nothing has come.
+    """
     usage, uncounted = stream.usage, stream.uncounted_chars
-    if usage is None or not uncounted:
-        return price_usage(target, chat, usage) if usage else None
-    output_tokens = max(uncounted // CHARS_PER_TOKEN, usage.output_tokens or 0)
-    return _mark_estimated(price_usage(target, chat, msgspec.structs.replace(usage, output_tokens=output_tokens)))
-
-
-def read_usage(stream: ResponseStream) -> Usage | None:
-    """Return the usage so far, without an output count that is out of date."""
-    usage = stream.usage
-    return msgspec.structs.replace(usage, output_tokens=None) if usage and stream.uncounted_chars else usage
+    if not uncounted:
+        return usage
+    usage = usage or Usage()
+    input_tokens = usage.input_tokens if usage.input_tokens is not None else estimate_prompt_tokens(chat)
+    output_tokens = max(-(-uncounted // CHARS_PER_TOKEN), usage.output_tokens or 0)
+    return msgspec.structs.replace(usage, input_tokens=input_tokens, output_tokens=output_tokens, estimated=True)
 
 
 def count_tokens(usage: Usage | None) -> int:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from protocol.messages import Usage
 from protocol.replies import Attempt, Chunk, Done, Start, Timings
 from sidecar.auth import authorize
 from sidecar.core.errors import SidecarError, clean_text, remove_secret
@@ -174,7 +175,6 @@ def _keep_partial(attempt: _Attempt, stream: ResponseStream) -> None:
 async def _read_answer(attempt: _Attempt, stream: ResponseStream, body: AsyncIterator[bytes], start: Start) -> Outcome:
     """Decode the body and send its chunks to the sink as they come, even those before a failure."""
     out: list[Chunk] = [start]
-    target, chat = attempt.plan.target, attempt.plan.chat
     try:
         reached = await _read_until_finished(attempt, stream, body, out)
         if reached is None:
@@ -182,13 +182,20 @@ async def _read_answer(attempt: _Attempt, stream: ResponseStream, body: AsyncIte
             attempt.turn.report_success()
         else:
             outcome = _make_cut_outcome(attempt, stream, reached, start)
+    except BaseException:
+        _note_usage(attempt, stream, accounting.read_partial_usage(attempt.plan.chat, stream))
+        raise
     finally:
-        attempt.progress.usage = accounting.read_usage(stream)
-        attempt.progress.cost = accounting.price_partial(target, chat, stream)
         _deliver(attempt, out)
+    _note_usage(attempt, stream, stream.usage)
     # A start without any content was held back.
     attempt.sink.send(out)
     return outcome
+
+
+def _note_usage(attempt: _Attempt, stream: ResponseStream, usage: Usage | None) -> None:
+    attempt.progress.usage = usage
+    attempt.progress.cost = accounting.price_partial(attempt.plan.target, attempt.plan.chat, stream, usage)
 
 
 async def _read_until_finished(

@@ -14,7 +14,6 @@ from sidecar.codecs.frame import Frame
 from sidecar.codecs.registry import make_codec
 from sidecar.core.errors import SidecarError
 from sidecar.core.json_values import MAX_LEVELS, is_too_deep, parse_json
-from sidecar.generation.request_limits import count_chars
 from sidecar.wires.shared import costs
 from sidecar.wires.shared.answer_size import MAX_REPLY_BYTES, make_too_large_error
 from sidecar.wires.shared.errors import make_bad_event_error, make_unexpected_body_error
@@ -46,8 +45,6 @@ class ResponseStream:
         self._early_output_tokens: int | None = None
         """The count that was reported before there was any output: some providers report 1."""
         self._has_output = False
-        self._output_chars = 0
-        """Counted only if there is such an early count."""
         self._cost_field = route.quirks.cost_field.partition(".")[0].encode()
         self.skip_until: int | None = None
         """The number of the last event whose chunks the host has already."""
@@ -99,16 +96,18 @@ class ResponseStream:
             del out[count:]
         if len(out) > count:
             self._has_output = True
-            self._output_chars += sum(map(count_chars, out[count:])) if self._early_output_tokens is not None else 0
 
     @property
     def uncounted_chars(self) -> int:
-        """The characters of an answer whose only token count is older than the answer itself; 0 otherwise.
+        """The characters of an answer without a token count, or with one that is older than itself; 0 otherwise.
 
-        Some providers count only at the beginning and at the end.
+        Most providers count only at the end, and some at the beginning too.
         """
         usage = self.usage
-        return self._output_chars if usage is not None and usage.output_tokens == self._early_output_tokens else 0
+        if usage is not None and usage.output_tokens != self._early_output_tokens:
+            return 0
+        chars: int = getattr(self._decoder, "answer_chars", 0)
+        return chars
 
     @property
     def provider_cost_usd(self) -> str | None:

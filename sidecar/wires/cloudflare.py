@@ -148,6 +148,11 @@ class Decoder:
         return self._other.finished if self._other else self._done
 
     @property
+    def answer_chars(self) -> int:
+        """How many characters of the answer have come."""
+        return self._draft.answer_chars
+
+    @property
     def usage(self) -> Usage | None:
         """The usage so far."""
         if self._other:

@@ -206,6 +206,11 @@ class Decoder:
         self._usage: Usage | None = None
 
     @property
+    def answer_chars(self) -> int:
+        """How many characters of the answer have come."""
+        return self._draft.answer_chars
+
+    @property
     def usage(self) -> Usage | None:
         """The usage, once the last line has come."""
         return self._usage

@@ -50,7 +50,10 @@ def test_a_stream_in_full_flow_is_cancelled(warm: Sidecar, provider: Provider, s
         *chunks, end = warm.lines_of(request_id)
         error = end.data["error"]
         assert (error["partial"], error["partial_seq"], error["retryable"]) == (True, chunks[-1].data["seq"], False)
-        assert (error.get("usage") or {}).get("input_tokens") == (10 if shape is ANTHROPIC else None)
+        assert error["usage"]["estimated"] is True
+        assert error["usage"]["output_tokens"] >= 1
+        if shape is ANTHROPIC:
+            assert error["usage"]["input_tokens"] == 10
         return seconds
 
     in_time(measure, ENDED_SECONDS)

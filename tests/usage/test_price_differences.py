@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from genai_prices import Usage as TheirUsage
 from genai_prices import calc_price
@@ -74,7 +75,7 @@ def their_usd(provider: str, model: str, usage: dict[str, int], mode: str | None
 
 
 def our_usd(row: ModelRow, usage: dict[str, int], mode: str | None = None) -> Decimal | None:
-    found = calculate(Usage(**usage), row, AT, mode=mode)["usd"]
+    found = calculate(msgspec.convert(usage, Usage), row, AT, mode=mode)["usd"]
     return None if found is None else Decimal(found)
 
 

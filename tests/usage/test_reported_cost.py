@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.fake_provider import CLOSE, Provider, Step
+from tests.support.fake_provider import CLOSE, STALL, Provider, Step
 from tests.support.fake_services import Answer, Services, document
 from tests.support.in_process import online
 from tests.support.ledgers import MODEL
@@ -111,8 +111,8 @@ CALL = {"type": "content_block_start", "index": 1, "content_block": {"type": "to
 @pytest.mark.parametrize(
     ("steps", "output_tokens", "usd", "source"),
     [
-        (["x" * 4000, CLOSE], None, "0.01002", "estimate"),
-        (["x" * 400, events(CALL), call_delta('{"a": "' + "x" * 3593), CLOSE], None, "0.01002", "estimate"),
+        (["x" * 4000, CLOSE], 1000, "0.01002", "estimate"),
+        (["x" * 400, events(CALL), call_delta('{"a": "' + "x" * 3593), CLOSE], 1000, "0.01002", "estimate"),
         (["x" * 4000, events({"type": "message_delta", "usage": {"output_tokens": 990}}), CLOSE], 990, "0.00992", None),
         ([events({"type": "error", "error": {"type": "api_error"}})], 1, "0.00003", None),
     ],
@@ -122,7 +122,7 @@ def test_a_count_from_before_the_answer_is_none_of_it(
     sidecar: Program,
     provider: Provider,
     steps: list[Step | str],
-    output_tokens: int | None,
+    output_tokens: int,
     usd: str,
     source: str | None,
 ) -> None:
@@ -131,6 +131,36 @@ def test_a_count_from_before_the_answer_is_none_of_it(
     given["options"] |= {"retry": {"max_attempts": 1}, "tools": [{"name": "write"}]}
     error = sidecar.reply(sidecar.send("stream_chat", given, provider="anthropic"))["error"]
     assert (error["usage"]["input_tokens"], error["usage"]["output_tokens"]) == (10, output_tokens)
+    assert error["usage"].get("estimated", False) is (source == "estimate")
     # Ten tokens of the prompt, at 2 dollars a million, and what was written, at 10.
     assert (error["cost"]["usd"], error["cost"]["source"]) == (usd, source or "catalogue")
     assert sidecar.ask("usage_report")["data"]["totals"]["cost_usd"] == usd
+
+
+@pytest.mark.parametrize("end", ["cancelled", "timeout"])
+def test_an_answer_that_its_host_leaves_is_estimated_from_what_came(
+    sidecar: Program, provider: Provider, end: str
+) -> None:
+    provider.play("gpt-6-sol", stream([OPENAI.opening, OPENAI.text("x" * 4000), STALL]))
+    limits = {"timeout": 2000} if end == "timeout" else {}
+    asked = sidecar.send("stream_chat", sidecar.params("gpt-6-sol", OPENAI), provider="openai", **limits)
+    sidecar.chunk(asked, 1)
+    if end == "cancelled":
+        sidecar.ask("cancel", {"id": asked})
+    error = sidecar.reply(asked)["error"]
+    assert error["code"] == end
+    assert (error["usage"]["output_tokens"], error["usage"]["estimated"]) == (1000, True)
+    assert 0 < error["usage"]["input_tokens"] < 20
+    assert error["cost"]["source"] == "estimate"
+    priced = {"model": "openai/gpt-6-sol", "usage": error["usage"]}
+    assert error["cost"]["usd"] == sidecar.ask("calculate_cost", priced)["data"]["usd"]
+    totals = sidecar.ask("usage_report")["data"]["totals"]
+    assert (totals["cost_usd"], totals["output_tokens"]) == (error["cost"]["usd"], 1000)
+
+
+def test_a_request_that_is_left_before_a_word_has_no_usage(sidecar: Program, provider: Provider) -> None:
+    provider.play("gpt-6-sol", [STALL])
+    asked = sidecar.chat("gpt-6-sol", OPENAI)
+    provider.call("gpt-6-sol")
+    sidecar.ask("cancel", {"id": asked})
+    assert "usage" not in sidecar.reply(asked)["error"]

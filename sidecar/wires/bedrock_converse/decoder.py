@@ -104,6 +104,11 @@ class Decoder:
         """Fragments of their `input`, by index."""
 
     @property
+    def answer_chars(self) -> int:
+        """How many characters of the answer have come."""
+        return self._draft.answer_chars
+
+    @property
     def usage(self) -> Usage | None:
         """The usage so far."""
         return read_usage(self._usage) if self._usage else None

@@ -85,6 +85,11 @@ class Decoder:
         return False
 
     @property
+    def answer_chars(self) -> int:
+        """How many characters of the answer have come."""
+        return self._draft.answer_chars
+
+    @property
     def usage(self) -> Usage | None:
         """The usage so far."""
         return read_usage(self._counts) if self._counts else None

@@ -73,6 +73,11 @@ class Decoder:
         """Whether the previous chunk was of choice 0 and left no reasoning open: then a text alone needs no checks."""
 
     @property
+    def answer_chars(self) -> int:
+        """How many characters of the answer have come."""
+        return self._draft.answer_chars
+
+    @property
     def usage(self) -> Usage | None:
         """The usage so far."""
         if not self._usage:

@@ -118,6 +118,11 @@ class Decoder:
         self._call_items: list[OutputItem] = []
 
     @property
+    def answer_chars(self) -> int:
+        """How many characters of the answer have come."""
+        return self._calls.answer_chars
+
+    @property
     def usage(self) -> Usage | None:
         """The usage so far."""
         return read_usage(self._usage) if self._usage else None

@@ -17,17 +17,18 @@ MAX_REPLY_BYTES = 512 * 1024 * 1024
 class AnswerSize:
     """What has come of one answer so far. Its methods raise `provider_error` once that is too much."""
 
-    __slots__ = ("_chars", "_citations", "_parts")
+    __slots__ = ("_citations", "_parts", "chars")
 
     def __init__(self) -> None:
-        self._chars = 0
+        self.chars = 0
+        """The characters so far."""
         self._citations = 0
         self._parts = 0
 
     def add_chars(self, chars: int) -> None:
         """Count *chars* of text, reasoning or arguments."""
-        self._chars += chars
-        if self._chars > MAX_ANSWER_CHARS:
+        self.chars += chars
+        if self.chars > MAX_ANSWER_CHARS:
             raise make_too_large_error(f"more than {MAX_ANSWER_CHARS} characters")
 
     def add_part(self) -> None:

@@ -87,6 +87,11 @@ class Draft:
         self._call_count = 0
 
     @property
+    def answer_chars(self) -> int:
+        """How many characters of text, reasoning and arguments have come."""
+        return self._size.chars
+
+    @property
     def has_tool_calls(self) -> bool:
         """Whether any call of a tool that the host knows has begun."""
         return self._call_count > 0

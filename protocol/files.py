@@ -112,6 +112,8 @@ class FileEnd(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="type",
     """Of the final text in UTF-8, in hexadecimal; absent where there is none."""
     edits: list[EditResult] = []
     """Of an `edit` or `rename`: one for each edit, in the model's order."""
+    edits_omitted: bool = False
+    """The line would be longer than the host's `max_line_bytes`: `edits` is absent."""
     unfenced: bool = False
     """A Markdown fence around the whole text was taken off, after the chunks had to wait for its end."""
 

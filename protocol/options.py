@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from protocol.messages import Name, PlainText, Tool
+from protocol.outputs import Output
 from protocol.values import Model, Text, TimeoutMs, Usd
 
 
@@ -61,6 +62,8 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
     tool_choice: Literal["auto", "none", "required"] | NamedTool | None = None
     parallel_tool_calls: bool | None = None
     response_format: ResponseFormat | None = None
+    output: Output | None = None
+    """What to make of the answer's text: code, or files."""
     reasoning: ReasoningOptions | None = None
     cache: Literal["auto", "off"] | None = None
     wire: PlainText | None = None

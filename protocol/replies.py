@@ -9,6 +9,7 @@ from typing import Any, Literal
 import msgspec
 
 from protocol.errors import ErrorBody, Phase
+from protocol.files import CodeResult, CommandChunk, FileChunk, FileEnd, FileResult, FileStart
 from protocol.messages import Citation, FinishReason, Message, ToolCall, Usage
 
 PROTOCOL_VERSION = 1
@@ -286,9 +287,18 @@ class Done(msgspec.Struct, frozen=True, tag_field="type", tag="done", kw_only=Tr
     """The line would be longer than the host's `max_line_bytes`: `message` is empty, and `structured.value` null."""
     structured: Structured | msgspec.UnsetType = msgspec.UNSET
     """Present only if `response_format` asked for JSON and the answer has text."""
+    code: CodeResult | msgspec.UnsetType = msgspec.UNSET
+    """Present only if `output` asked for code."""
+    code_omitted: Literal[True] | msgspec.UnsetType = msgspec.UNSET
+    """As `message_omitted`: `code` is absent."""
+    files: list[FileResult] | msgspec.UnsetType = msgspec.UNSET
+    """Present only if `output` asked for files: a row for each path, in the order in which they came first."""
+    files_omitted: Literal[True] | msgspec.UnsetType = msgspec.UNSET
+    """As `message_omitted`: no row has its `content`, and if that does not help, there are no rows."""
 
 
-Chunk = Start | Content | Reasoning | ToolCallDelta | ToolCallChunk | CitationChunk | Status | Done
+Files = FileStart | FileChunk | FileEnd | CommandChunk
+Chunk = Start | Content | Reasoning | ToolCallDelta | ToolCallChunk | CitationChunk | Status | Files | Done
 
 
 LoginChunk = DeviceFlow | Status | LoggedIn

@@ -5,6 +5,7 @@ Only the schema needs them at run time; the program's own types are checked agai
 
 from typing import Any, Literal, NotRequired, TypedDict
 
+from protocol.files import CodeResult, FileResult
 from protocol.messages import FinishReason, Message, ToolCall, Usage
 from protocol.replies import (
     Attempt,
@@ -172,6 +173,12 @@ class Answer(TypedDict):
     """As in `done`."""
     structured: NotRequired[Structured]
     """Present only if `response_format` asked for JSON and the answer has text."""
+    code: NotRequired[CodeResult]
+    """Present only if `output` asked for code."""
+    code_omitted: NotRequired[Literal[True]]
+    files: NotRequired[list[FileResult]]
+    """Present only if `output` asked for files."""
+    files_omitted: NotRequired[Literal[True]]
 
 
 ANSWERS: dict[str, Any] = {

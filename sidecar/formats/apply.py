@@ -225,6 +225,8 @@ class Files:
         tolerance: Tolerance = "elision",
         partial: bool = False,
     ) -> None:
+        self._name: FormatName = name
+        self._nonce = nonce
         self._lexer = make_lexer(name, nonce)
         self._tolerance: Tolerance = tolerance
         self._partial = partial
@@ -233,18 +235,33 @@ class Files:
 
     def feed(self, text: str) -> list[Content | OutputChunk]:
         """Return the chunks that *text* completes."""
-        return [self._chunk(event) for event in self._lexer.feed(text)]
+        return [self.apply(event) for event in self.read(text)]
 
     def end(self, *, whole: bool = False) -> list[Content | OutputChunk]:
         """Return the chunks that the end of the text completes; *whole* as in `Lexer.end`."""
-        return [self._chunk(event) for event in self._lexer.end(whole=whole)]
+        return [self.apply(event) for event in self.read_end(whole=whole)]
+
+    def read(self, text: str) -> list[Event]:
+        """Return the events of `feed`. `apply` turns each of them into its chunk, in this order."""
+        return self._lexer.feed(text)
+
+    def read_end(self, *, whole: bool = False) -> list[Event]:
+        """Return the events of `end`, and begin another text, whose files count on."""
+        events = self._lexer.end(whole=whole)
+        self._lexer = make_lexer(self._name, self._nonce, self._lexer.count)
+        return events
+
+    def weigh(self, closed: Closed) -> int:
+        """Return how many characters `apply` has to search."""
+        return len(self._texts.get(closed.start.path, "")) + len(closed.text) if closed.edits else 0
 
     @property
     def rows(self) -> list[FileResult]:
         """One row for each path so far, in the order of their first appearance."""
         return list(self._rows.values())
 
-    def _chunk(self, event: Event) -> Content | OutputChunk:
+    def apply(self, event: Event) -> Content | OutputChunk:
+        """Return the chunk of *event*; at the end of a file, its edits are applied."""
         return self._end(event) if isinstance(event, Closed) else event
 
     def _end(self, closed: Closed) -> FileEnd:

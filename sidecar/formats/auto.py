@@ -21,8 +21,11 @@ FORMATS: dict[FormatName, Format] = {
 """By name, in the order in which `auto` tries them."""
 
 
-def make_lexer(name: FormatName, nonce: str | None = None) -> Lexer:
-    """Return a lexer of the format *name*; *nonce* is what the markers of `blocks` carry."""
+def make_lexer(name: FormatName, nonce: str | None = None, first: int = 0) -> Lexer:
+    """Return a lexer of the format *name*, which counts files from *first* on.
+
+    *nonce* is what the markers of `blocks` carry.
+    """
     if name == "auto":
         # `fences` accepts everything that `whole` does.
         formats = (
@@ -31,7 +34,7 @@ def make_lexer(name: FormatName, nonce: str | None = None) -> Lexer:
         )
     else:
         formats = (blocks.make_own_format(nonce) if nonce and name == "blocks" else FORMATS[name],)
-    return Lexer(lambda out: read_prose(out, formats))
+    return Lexer(lambda out: read_prose(out, formats), first)
 
 
 def read_prose(out: Writer, formats: tuple[Format, ...]) -> Grammar:
@@ -45,7 +48,7 @@ def read_prose(out: Writer, formats: tuple[Format, ...]) -> Grammar:
             if inside is False:
                 continue
             line = None if inside is True else (yield from inside)
-            if out.count and not out.only:
+            if out.count > out.first and not out.only:
                 out.only = True
                 formats = (format_,)
                 state = _make_prose_state(formats)

@@ -30,13 +30,14 @@ Event = Content | FileStart | FileChunk | Closed | CommandChunk
 class Writer:
     """Collects the events of one answer: a grammar writes them, and whoever feeds the lexer takes them."""
 
-    def __init__(self) -> None:
+    def __init__(self, first: int = 0) -> None:
+        """Count the files from *first* on."""
         self.held: list[str] = []
         """Lines that may belong to what follows. If they do not, they are text."""
         self.fence: Fence | None = None
         """The open fence in the prose. Within it no other Markdown counts."""
-        self.count = 0
-        """The number of files opened so far."""
+        self.first = self.count = first
+        """The number of the first file, and of the next one."""
         self.last_path = ""
         """The path of the last file, as the model wrote it."""
         self.only = False

@@ -81,8 +81,9 @@ def begins_with_any(*starts: str) -> Decide:
 class Lexer:
     """The text of one answer → events. They do not depend on how the text is split, except where content is cut."""
 
-    def __init__(self, grammar: Callable[[Writer], Grammar]) -> None:
-        self._out = Writer()
+    def __init__(self, grammar: Callable[[Writer], Grammar], first: int = 0) -> None:
+        """Count the files from *first* on."""
+        self._out = Writer(first)
         self._grammar = grammar(self._out)
         self._state = next(self._grammar)
         self._waiting = ""
@@ -110,6 +111,11 @@ class Lexer:
         self._send("")
         self._out.end()
         return self._out.take()
+
+    @property
+    def count(self) -> int:
+        """The number of the next file."""
+        return self._out.count
 
     def _read(self, text: str, *, ended: bool) -> None:
         """Pass possible markers to the grammar, and all else to the writer."""

@@ -4,6 +4,7 @@ Knows the order alone. What is done with the conversation before, with the chunk
 belongs to the packages that it names.
 """
 
+from protocol.outputs import TextOutput
 from protocol.requests import Chat
 from sidecar.core.request_state import RequestState
 from sidecar.generation import run
@@ -16,4 +17,13 @@ async def answer_chat(up: Upstream, state: RequestState, chat: Chat, sink: Sink)
 
     Raises: SidecarError as the last model failed that was asked.
     """
-    await run.stream_chat(up, state, chat, sink)
+    output = chat.options.output
+    if output is None or isinstance(output, TextOutput):
+        await run.stream_chat(up, state, chat, sink)
+        return
+    # Most chats have none.
+    from sidecar.generation.resume import find_earlier_text
+    from sidecar.outputs.reading import read_output
+
+    async with read_output(chat, output, sink, find_earlier_text(chat)) as (instructed, reader):
+        await run.stream_chat(up, state, instructed, reader)

@@ -105,6 +105,20 @@ def join_messages(params: ResumeChat, rest: Message) -> Message:
     return Message(role="assistant", content=[*before, *after])
 
 
+def find_earlier_text(chat: Chat) -> str:
+    """Return the text that the host has already of the answer to *chat*, as the rest continues it.
+
+    Raises: SidecarError `invalid_request` if it is not known.
+    """
+    if not isinstance(chat, ResumeChat) or chat.method == "restart":
+        return ""
+    if chat.partial_message is None:
+        text = "`params.partial_message` is required with `params.options.output`, which reads the whole answer."
+        raise invalid_request(text, "params.partial_message")
+    text = _join_texts(_list_parts(chat.partial_message))
+    return text.rstrip() if chat.method == "prefill" else text
+
+
 def _list_parts(message: Message) -> list[Part]:
     return [TextPart(message.content)] if isinstance(message.content, str) else message.content
 

@@ -1,10 +1,12 @@
 """Reply lines no longer than the host can read: content in smaller pieces, and what it has already left out. [pure]"""
 
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import msgspec
 
 from protocol.errors import ErrorBody
+from protocol.files import CommandChunk, FileChunk, FileEnd, FileStart
 from protocol.messages import Citation, Message, ToolCall
 from protocol.replies import Chunk, CitationChunk, Content, Done, Reasoning, ToolCallChunk, ToolCallDelta
 from sidecar.core.errors import invalid_request
@@ -21,7 +23,7 @@ def fit_chunks(chunks: Iterable[Chunk], max_line_bytes: int) -> Iterator[Chunk]:
     most_chars = max(1, (max_line_bytes - FRAME_BYTES) // BYTES_PER_CHAR)
     for chunk in chunks:
         match chunk:
-            case Content(content=text) | Reasoning(content=text) if len(text) > most_chars:
+            case Content(content=text) | Reasoning(content=text) | FileChunk(content=text) if len(text) > most_chars:
                 yield from (msgspec.structs.replace(chunk, content=piece) for piece in _cut(text, most_chars))
             case ToolCallDelta(arguments_delta=text) if len(text) > most_chars:
                 yield from (msgspec.structs.replace(chunk, arguments_delta=piece) for piece in _cut(text, most_chars))
@@ -29,31 +31,78 @@ def fit_chunks(chunks: Iterable[Chunk], max_line_bytes: int) -> Iterator[Chunk]:
                 yield ToolCallChunk(_shorten_call(call, max_line_bytes))
             case CitationChunk(citation=citation) if is_longer(citation, max_line_bytes - FRAME_BYTES):
                 yield CitationChunk(Citation(start=citation.start, end=citation.end))
+            case CommandChunk(command=text) if len(text) > most_chars:
+                yield from (Content(piece) for piece in _cut(text, most_chars))
+            case FileStart() if is_longer(chunk, max_line_bytes - FRAME_BYTES):
+                yield msgspec.structs.replace(chunk, purpose=None)
+            case FileEnd() if is_longer(chunk, max_line_bytes - FRAME_BYTES):
+                yield msgspec.structs.replace(chunk, edits=[], edits_omitted=True)
             case _:
                 yield chunk
 
 
 def fit_answer(data: object, max_line_bytes: int) -> object:
-    """Return the *data* of a terminal line, without its message if the line would be longer than *max_line_bytes*.
+    """Return the *data* of a terminal line, without what makes the line longer than *max_line_bytes*.
+
+    Left out are what earlier chunks have said already, and at last the final texts of files.
 
     Raises: SidecarError `invalid_request` if it would be longer all the same.
     """
     size_bytes = max_line_bytes - FRAME_BYTES
-    if not is_longer(data, size_bytes):
-        return data
-    empty = Message(role="assistant", content=[])
-    if isinstance(data, Done):
-        structured = data.structured
-        if isinstance(structured, msgspec.Struct):
-            structured = msgspec.structs.replace(structured, value=None)
-        data = msgspec.structs.replace(data, message=empty, message_omitted=True, structured=structured)
-    elif isinstance(data, dict) and "message" in data:
-        data = data | {"message": empty, "message_omitted": True}
-    if is_longer(data, size_bytes):
-        text = f"The reply does not fit into `max_line_bytes`, {max_line_bytes} bytes."
-        hint = "Send `initialize` with a larger `max_line_bytes`, or use `stream_chat` for an answer."
-        raise invalid_request(text, reason="reply_too_long").with_fields(hint=hint)
+    shortened = data
+    for omit in (_keep_all, _omit_message, _omit_code, _omit_texts, _omit_files):
+        shortened = omit(shortened)
+        if not is_longer(shortened, size_bytes):
+            return shortened
+    text = f"The reply does not fit into `max_line_bytes`, {max_line_bytes} bytes."
+    hint = "Send `initialize` with a larger `max_line_bytes`, or use `stream_chat` for an answer."
+    raise invalid_request(text, reason="reply_too_long").with_fields(hint=hint)
+
+
+def _keep_all(data: object) -> object:
     return data
+
+
+def _omit_message(data: object) -> object:
+    changes: dict[str, Any] = {"message": Message(role="assistant", content=[]), "message_omitted": True}
+    if isinstance(data, Done) and isinstance(data.structured, msgspec.Struct):
+        changes["structured"] = msgspec.structs.replace(data.structured, value=None)
+    return _change(data, "message", changes)
+
+
+def _omit_code(data: object) -> object:
+    return _change(data, "code", {"code": msgspec.UNSET, "code_omitted": True})
+
+
+def _omit_texts(data: object) -> object:
+    rows = _find(data, "files") or []
+    bare = [
+        # In the answer of `generate` they are plain objects.
+        {key: value for key, value in row.items() if key != "content"}
+        if isinstance(row, dict)
+        else msgspec.structs.replace(row, content=None)
+        for row in rows
+    ]
+    return _change(data, "files", {"files": bare, "files_omitted": True})
+
+
+def _omit_files(data: object) -> object:
+    return _change(data, "files", {"files": [], "files_omitted": True})
+
+
+def _find(data: object, name: str) -> Any:
+    """Return the field *name* of an answer, or None if it has none."""
+    value = data.get(name) if isinstance(data, dict) else getattr(data, name, None)
+    return None if value is msgspec.UNSET else value
+
+
+def _change(data: Any, name: str, changes: dict[str, Any]) -> object:
+    """Return the answer *data* with *changes*, if it has a field of that *name*."""
+    if _find(data, name) is None:
+        return data
+    if isinstance(data, Done):
+        return msgspec.structs.replace(data, **changes)
+    return {key: value for key, value in {**data, **changes}.items() if value is not msgspec.UNSET}
 
 
 def fit_error(body: ErrorBody, max_line_bytes: int) -> ErrorBody:

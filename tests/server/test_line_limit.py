@@ -6,11 +6,23 @@ import msgspec
 import pytest
 
 from protocol.errors import ErrorBody
+from protocol.files import CodeResult, CommandChunk, EditResult, FileChunk, FileEnd, FileResult, FileStart
 from protocol.messages import Citation, Message, TextPart, ToolCall
-from protocol.replies import Chunk, CitationChunk, Content, Reasoning, Streamed, ToolCallChunk, ToolCallDelta
+from protocol.replies import (
+    Chunk,
+    CitationChunk,
+    Content,
+    Done,
+    Reasoning,
+    Streamed,
+    Timings,
+    ToolCallChunk,
+    ToolCallDelta,
+)
+from sidecar.generation.run import fold_answer
 from sidecar.server.app import App
 from sidecar.server.framing import encode_line
-from sidecar.server.line_limit import fit_chunks, fit_error
+from sidecar.server.line_limit import fit_answer, fit_chunks, fit_error
 from sidecar.server.open_requests import OpenRequest
 from tests.server.test_dispatch import USAGE, replace_handler
 from tests.support import app
@@ -59,6 +71,66 @@ def test_an_error_leaves_out_a_long_partial_message() -> None:
     body = ErrorBody(code="timeout", message="m", retryable=True, partial=True, partial_message=partial)
     assert fit_error(body, LIMIT).partial_message is None
     assert fit_error(body, 4 * LIMIT).partial_message == partial
+
+
+@pytest.mark.parametrize("letter", LETTERS)
+def test_files_come_in_pieces_that_fit(letter: str) -> None:
+    text = letter * 65536
+    pieces = fitted(FileChunk(10**6, text, 10**6, "replace"))
+    assert {(each.file, each.edit, each.side) for each in pieces} == {(10**6, 10**6, "replace")}
+    assert "".join(each.content for each in pieces) == text
+    pieces = fitted(CommandChunk(text))
+    assert "".join(each.content for each in pieces) == text
+    assert {type(each) for each in pieces} == {Content}
+    path = letter * 1024
+    (start,) = fitted(
+        FileStart(file=1, path=path[:600], op="rename", format="full_content", to=path[:600], purpose=text)
+    )
+    assert start.purpose is None
+
+
+def test_the_end_of_a_file_leaves_out_what_became_of_its_edits_where_there_are_many() -> None:
+    edits = [EditResult(edit=at, problem="not_found", hint="x" * 100) for at in range(200)]
+    (end,) = fitted(FileEnd(file=0, path="a.py", complete=False, problem="edits_failed", edits=edits))
+    assert (end.edits, end.edits_omitted, end.problem) == ([], True, "edits_failed")
+
+
+FILES = [FileResult(path=f"{at}.py", op="create", complete=True, content="x" * 1000, files=[at]) for at in range(500)]
+
+
+@pytest.mark.parametrize(
+    ("limit", "omitted", "rows", "contents"),
+    [
+        (2**22, [], 500, 500),
+        (600_000, ["message"], 500, 500),
+        (100_000, ["message", "code", "files"], 500, 0),
+        (LIMIT, ["message", "code", "files"], 0, 0),
+    ],
+)
+@pytest.mark.parametrize("action", ["stream_chat", "generate"])
+def test_a_last_line_loses_no_more_of_its_files_than_it_must(
+    action: str, limit: int, omitted: list[str], rows: int, contents: int
+) -> None:
+    done: Any = Done(
+        finish_reason="stop",
+        provider_finish_reason=None,
+        usage=None,
+        cost={"usd": None},
+        message=Message(role="assistant", content=[TextPart("x" * 500_000)]),
+        provider="p",
+        model="m",
+        request_id=None,
+        attempts=[],
+        timings=Timings(total_ms=1),
+        code=CodeResult(language=None, code="y" * 50_000, blocks=[], problem=None),
+        files=FILES,
+    )
+    data = done if action == "stream_chat" else fold_answer(done) | {"content": ""}
+    fitted = msgspec.to_builtins(fit_answer(data, limit))
+    assert len(msgspec.json.encode(fitted)) <= limit
+    assert [name for name in ("message", "code", "files") if fitted.get(f"{name}_omitted")] == omitted
+    assert ("code" in fitted) is ("code" not in omitted)
+    assert (len(fitted["files"]), sum("content" in row for row in fitted["files"])) == (rows, contents)
 
 
 HELLO: Object = {"messages": [{"role": "user", "content": "Hi"}]}

@@ -8,6 +8,7 @@ import math
 from typing import Any, NamedTuple
 
 from protocol.messages import Message
+from protocol.outputs import FilesOutput
 from protocol.replies import Warn
 from protocol.requests import Chat, CountTokens
 from sidecar.core.errors import invalid_request
@@ -64,7 +65,7 @@ async def count_tokens(app: App, request: OpenRequest, params: CountTokens) -> d
 def _make_chat(params: CountTokens) -> Chat:
     if (params.messages is None) == (params.text is None):
         raise invalid_request("Set either `params.messages` or `params.text`.", "params.messages")
-    return Chat(
+    chat = Chat(
         model=params.model,
         messages=[Message(role="user", content=params.text or "")] if params.messages is None else params.messages,
         options=params.options,
@@ -72,6 +73,12 @@ def _make_chat(params: CountTokens) -> Chat:
         base_url=params.base_url,
         settings=params.settings,
     )
+    output = params.options.output
+    if params.text is not None or not isinstance(output, FilesOutput):
+        return chat
+    from sidecar.outputs.instructions import add_instructions
+
+    return add_instructions(chat, output)[0]
 
 
 def _complete_count(prompt: _Prompt, counted: token_counts.ProviderCount) -> dict[str, Any]:

@@ -1,0 +1,67 @@
+"""The code of an answer: a sink that adds it to the terminal chunk.
+
+Must not know Markdown (`sidecar.formats.code`), or who reads the chunks.
+"""
+
+from collections.abc import Sequence
+
+import anyio.to_thread
+import msgspec
+
+from protocol.messages import TextPart
+from protocol.outputs import CodeOutput
+from protocol.replies import Chunk, Done
+from sidecar.core.message_content import list_parts
+from sidecar.formats.code import extract_code
+from sidecar.outputs.sink import Sink
+
+LONG_CHARS = 64 * 1024
+"""A longer text is read in a worker thread."""
+
+
+class CodeSink:
+    """Passes the chunks of an answer on, and at its end its code."""
+
+    def __init__(self, output: CodeOutput, sink: Sink, *, earlier_text: str = "") -> None:
+        """Read the code of an answer that began with *earlier_text*."""
+        self._language = output.language
+        self._sink = sink
+        self._earlier_text = earlier_text
+        self._done: Done | None = None
+        """The terminal chunk, while it waits for a worker thread."""
+        self.wait_for_room = sink.wait_for_room
+        self.send_status = sink.send_status
+
+    @property
+    def full(self) -> bool:
+        """Whether the producer should wait."""
+        return self._sink.full
+
+    def send(self, chunks: Sequence[Chunk]) -> None:
+        """Pass *chunks* on."""
+        self._sink.send(chunks)
+
+    def finish(self, done: Done) -> None:
+        """Take *done*, and pass it on with the code."""
+        text = self._read_text(done)
+        if len(text) > LONG_CHARS:
+            self._done = done
+        else:
+            self._sink.finish(msgspec.structs.replace(done, code=extract_code(text, self._language)))
+
+    async def settle(self) -> None:
+        """Pass the terminal chunk on, if it has waited."""
+        if self._done is not None:
+            text = self._read_text(self._done)
+            code = await anyio.to_thread.run_sync(extract_code, text, self._language, abandon_on_cancel=True)
+            self._sink.finish(msgspec.structs.replace(self._done, code=code))
+
+    def _read_text(self, done: Done) -> str:
+        parts = list_parts(done.message)
+        return self._earlier_text + "".join(part.text for part in parts if isinstance(part, TextPart))
+
+    async def end(self) -> None:
+        """Do nothing: an answer that broke off has no code."""
+
+    def abandon(self) -> None:
+        """Do nothing, likewise."""

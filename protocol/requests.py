@@ -97,9 +97,21 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
     deployments: dict[str, Deployment] = {}
 
 
-class ListModels(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """List the models of a provider."""
+Offset = Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]
 
+
+class ListProviders(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """List the providers."""
+
+    offset: Offset = 0
+    """How many to skip: `next_offset` of the page before."""
+
+
+class ListModels(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """List the models of a provider or, as a stream, of all that are ready."""
+
+    offset: Offset = 0
+    """How many to skip: `next_offset` of the page before. Only with a provider."""
     refresh: bool = False
     """Ask the provider even if the sidecar has a fresh list."""
     refresh_catalogue: bool = False
@@ -183,6 +195,8 @@ class UsageReport(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     """A date or time in ISO 8601, in UTC unless it names a zone."""
     until: Annotated[str, msgspec.Meta(max_length=40)] | None = None
     """Likewise; exclusive."""
+    offset: Offset = 0
+    """How many rows to skip: `next_offset` of the page before."""
     provider: Provider | None = None
     """Report on this provider only."""
 
@@ -190,7 +204,7 @@ class UsageReport(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
 PARAMS: dict[str, type[msgspec.Struct]] = {
     "initialize": Initialize,
     "ping": Nothing,
-    "list_providers": Nothing,
+    "list_providers": ListProviders,
     "list_models": ListModels,
     "stream_chat": Chat,
     "generate": Chat,

@@ -100,6 +100,8 @@ class ProviderList(TypedDict):
     """The result of `list_providers`."""
 
     providers: list[ProviderInfo]
+    next_offset: NotRequired[int]
+    """More providers follow: send the request again with this `offset`."""
 
 
 class Cancelled(TypedDict):

@@ -16,6 +16,7 @@ import msgspec
 
 from protocol.errors import ErrorCode
 from protocol.messages import FinishReason, Message, Part, Usage
+from protocol.model_streams import ListChunk, StreamedList
 from protocol.replies import (
     PROTOCOL_VERSION,
     Chunk,
@@ -32,8 +33,14 @@ from protocol.values import Id, Provider, TimeoutMs
 
 PATH = Path(__file__).parent / "schema.json"
 
-STREAMS = ("stream_chat", "resume", "authenticate")
-"""The actions that are answered by a stream. `authenticate` is here for its `login`, and in `ANSWERS` for the rest."""
+STREAMS = {
+    "stream_chat": ("Chunk", "Done"),
+    "resume": ("Chunk", "Done"),
+    "authenticate": ("LoginChunk", "LoggedIn"),
+    "list_models": ("ListChunk", "ModelsListed"),
+}
+"""The actions that are answered by a stream, with the definitions of its chunks and of the last one. `authenticate` is
+here for its `login`, `list_models` for all providers together; both are in `ANSWERS` for the rest."""
 
 OPEN_FIELDS: dict[tuple[str, str], Any] = {
     ("Done", "cost"): Cost,
@@ -51,6 +58,7 @@ NAMED: dict[str, tuple[Any, str]] = {
     "Part": (Part, "A part of a message."),
     "Chunk": (Chunk, "The `data` of a line of a chat's stream."),
     "LoginChunk": (LoginChunk, "The `data` of a line of a login's stream."),
+    "ListChunk": (ListChunk, "The `data` of a line of the lists of all providers."),
 }
 """Types that recur and have no struct of their own: named, so that generators make one type of each."""
 
@@ -61,7 +69,7 @@ def build() -> dict[str, Any]:
     """Return the schema."""
     requests = {f"{camel(action)}Request": _request(action, params) for action, params in PARAMS.items()}
     replies = {f"{camel(action)}Reply": _reply(action, data) for action, data in ANSWERS.items()}
-    lines = {each.__name__: each for each in (Streamed, StreamedLogin, Failed, Event)} | replies
+    lines = {each.__name__: each for each in (Streamed, StreamedLogin, StreamedList, Failed, Event)} | replies
     kinds = [*requests.values(), *lines.values(), *(kind for kind, _ in NAMED.values()), *OPEN_FIELDS.values()]
     schemas, defs = msgspec.json.schema_components(kinds)
     for (struct, field), schema in zip(OPEN_FIELDS, schemas[-len(OPEN_FIELDS) :], strict=True):
@@ -122,9 +130,8 @@ def _map_action(action: str) -> dict[str, str]:
     """Return the definitions of *action*: its `params`, its chunks with the last one, and the `data` of its answer."""
     mapped = {"params": f"#/$defs/{PARAMS[action].__name__}"}
     if action in STREAMS:
-        is_login = action == "authenticate"
-        mapped["chunk"] = f"#/$defs/{'LoginChunk' if is_login else 'Chunk'}"
-        mapped["done"] = f"#/$defs/{'LoggedIn' if is_login else 'Done'}"
+        chunk, done = STREAMS[action]
+        mapped |= {"chunk": f"#/$defs/{chunk}", "done": f"#/$defs/{done}"}
     if action in ANSWERS:
         mapped["answer"] = f"#/$defs/{ANSWERS[action].__name__}"
     return mapped

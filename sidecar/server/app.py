@@ -10,6 +10,7 @@ import msgspec
 
 from protocol.errors import ErrorBody
 from protocol.messages import Message, Part, ReasoningPart, TextPart, ToolCallPart
+from protocol.model_streams import ModelsListed, StreamedList
 from protocol.replies import (
     Done,
     Event,
@@ -89,7 +90,7 @@ class App:
         if request.warnings:
             data = self._add_warnings(data, request.warnings)
         try:
-            lane.close(_make_line(lane, self._fit(data)))
+            lane.close(_make_line(lane, self._fit(data, request.offset)))
         except SidecarError as error:
             self.fail(request, error)
             return
@@ -99,16 +100,20 @@ class App:
             return
         self.requests.release(request)
 
-    def _fit(self, data: object) -> object:
-        """Return *data* for a line that the host can read.
+    def _fit(self, data: object, offset: int) -> object:
+        """Return *data*, its list from the entry *offset* on, for a line that the host can read.
 
         Raises: SidecarError `invalid_request` if nothing can be left out.
         """
-        if self.session.max_line_bytes is None:
+        if self.session.max_line_bytes is None and not offset:
             return data
         from sidecar.server import line_limit
 
-        return line_limit.fit_answer(data, self.session.max_line_bytes)
+        if offset:
+            data = line_limit.skip_entries(data, offset)
+        if self.session.max_line_bytes is None:
+            return data
+        return line_limit.fit_answer(data, self.session.max_line_bytes, offset)
 
     def _add_warnings(self, data: object, warnings: list[Warn]) -> object:
         """Return *data* with *warnings*, which become events if it has no place for them."""
@@ -147,6 +152,8 @@ def _make_line(lane: Lane, data: object) -> msgspec.Struct:
         return Streamed(lane.id, True, True, lane.next_seq, data)  # noqa: FBT003 - wire fields
     if isinstance(data, LoggedIn):
         return StreamedLogin(lane.id, True, True, lane.next_seq, data)  # noqa: FBT003 - wire fields
+    if isinstance(data, ModelsListed):
+        return StreamedList(lane.id, True, True, lane.next_seq, data)  # noqa: FBT003 - wire fields
     return Reply(lane.id, True, data)  # noqa: FBT003 - a wire field
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 import anyio
 import msgspec
 
+from protocol.model_streams import ListChunk
 from protocol.replies import Chunk, LoginChunk, ReplyId, Streamed
 from sidecar.core.log import find_origin, log
 from sidecar.server.framing import encode_line, encoder, escape_line_breaks
@@ -85,7 +86,7 @@ class Lane:
         self.sent_seq: int | None = None
         """The `seq` of the last chunk that was handed to the writer."""
 
-    def send(self, chunks: Sequence[Chunk | LoginChunk]) -> None:
+    def send(self, chunks: Sequence[Chunk | LoginChunk | ListChunk]) -> None:
         """Queue *chunks* as lines with the next sequence numbers."""
         if self.closed or self.dropped or not chunks:
             return

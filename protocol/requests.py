@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from protocol.errors import ResumeMethod
+from protocol.files import Tolerance
 from protocol.messages import Message, Name, Usage
 from protocol.options import Options
 from protocol.values import Id, Model, Provider, Secret, Text, TimeoutMs, Url
@@ -19,6 +20,7 @@ ACTIONS = (
     "resume",
     "count_tokens",
     "calculate_cost",
+    "apply_edit",
     "authenticate",
     "usage_report",
     "cancel",
@@ -183,6 +185,25 @@ class CalculateCost(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     """The place, if it has a price of its own."""
 
 
+class TextEdit(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Put `replace` where `search` stands in the text. Both are whole lines, or `search` a part of one."""
+
+    search: Text
+    replace: Text
+
+
+class ApplyEdit(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Apply edits to a text: either `edits` or a `patch`."""
+
+    text: Text
+    edits: Annotated[list[TextEdit], msgspec.Meta(min_length=1, max_length=10_000)] | None = None
+    patch: Text | None = None
+    """The patch of one file, in any format that `output` reads, or hunks alone."""
+    tolerance: Tolerance = "elision"
+    partial: bool = False
+    """Apply the edits that have a place even if others have none."""
+
+
 class UsageReport(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Report past requests and their cost, from the ledger."""
 
@@ -211,6 +232,7 @@ PARAMS: dict[str, type[msgspec.Struct]] = {
     "resume": ResumeChat,
     "count_tokens": CountTokens,
     "calculate_cost": CalculateCost,
+    "apply_edit": ApplyEdit,
     "authenticate": Authenticate,
     "usage_report": UsageReport,
     "cancel": Cancel,

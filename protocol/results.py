@@ -5,7 +5,7 @@ Only the schema needs them at run time; the program's own types are checked agai
 
 from typing import Any, Literal, NotRequired, TypedDict
 
-from protocol.files import CodeResult, FileResult
+from protocol.files import CodeResult, EditOutcome, FileResult
 from protocol.messages import FinishReason, Message, ToolCall, Usage
 from protocol.replies import (
     Attempt,
@@ -191,6 +191,7 @@ ANSWERS: dict[str, Any] = {
     "generate": Answer,
     "count_tokens": TokenCount,
     "calculate_cost": Cost,
+    "apply_edit": EditOutcome,
     "authenticate": Authentication,
     "usage_report": UsageTable,
     "cancel": Cancelled,

@@ -6,6 +6,7 @@ Every handler gets it. Nothing of a single request is kept here.
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+import anyio
 import msgspec
 
 from protocol.errors import ErrorBody
@@ -37,6 +38,9 @@ if TYPE_CHECKING:
     from anyio.abc import TaskGroup
 
 
+EDIT_THREADS = 2
+"""How many texts are edited at once."""
+
 UNWRITABLE_TEXT = "The answer holds a value that cannot be written as JSON: nested too deeply, say, or too large."
 
 
@@ -51,6 +55,8 @@ class App:
         self.requests = OpenRequests()
         self.session = Initialize()
         """What the host said of itself in `initialize`."""
+        self.edit_threads = anyio.CapacityLimiter(EDIT_THREADS)
+        """For `apply_edit`, which must leave threads to the others."""
         self.heartbeat_is_due = False
         """Whether the timer of `sidecar.server.heartbeat` runs."""
         self.config_mistakes: tuple[str, ...] = ()

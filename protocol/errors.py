@@ -99,6 +99,8 @@ class ErrorBody(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """The usage known so far, in the shape of `done.usage`."""
     cost: Any = None
     """The cost known so far, in the shape of `done.cost`."""
+    branches: Any = None
+    """Of `compare`, when all branches failed: a row each, in the shape of its `done.branches`."""
     hint: str | None = None
     """One action that would help, for people."""
     elapsed_ms: int | None = None

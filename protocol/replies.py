@@ -74,7 +74,19 @@ class CitationChunk(msgspec.Struct, frozen=True, tag_field="type", tag="citation
 class Status(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="type", tag="status", kw_only=True):
     """What a silent request is waiting for. Only hosts that asked for `status` get it."""
 
-    state: Literal["queued", "connecting", "waiting", "retrying", "falling_back"]
+    state: Literal[
+        "queued",
+        "connecting",
+        "waiting",
+        "retrying",
+        "falling_back",
+        "hedging",
+        "pending",
+        "generating",
+        "completed",
+        "failed",
+    ]
+    """The last four are of a branch of `compare`."""
     attempt: int | None = None
     """The number of the attempt that failed."""
     wait_ms: int | None = None
@@ -127,8 +139,6 @@ class ModelList(msgspec.Struct, frozen=True, kw_only=True):
     """When the provider was asked, ISO 8601 in UTC."""
     catalogue_refreshed_at: str | msgspec.UnsetType = msgspec.UNSET
     """When the catalogue was last refreshed, ISO 8601 in UTC; absent if never."""
-    next_offset: int | msgspec.UnsetType = msgspec.UNSET
-    """More models follow: send the request again with this `offset`."""
     warnings: list[Warn] = []
 
 
@@ -169,8 +179,6 @@ class UsageTable(msgspec.Struct, frozen=True, kw_only=True):
     until: str | None
     truncated: bool
     """Whether there are more rows."""
-    next_offset: int | msgspec.UnsetType = msgspec.UNSET
-    """More of these rows follow: send the request again with this `offset`."""
 
 
 Storage = Literal["keychain", "file", "memory"]
@@ -302,7 +310,10 @@ class Done(msgspec.Struct, frozen=True, tag_field="type", tag="done", kw_only=Tr
 
 
 Files = FileStart | FileChunk | FileEnd | CommandChunk
-Chunk = Start | Content | Reasoning | ToolCallDelta | ToolCallChunk | CitationChunk | Status | Files | Done
+AnswerChunk = Start | Content | Reasoning | ToolCallDelta | ToolCallChunk | CitationChunk | Status | Files
+"""What comes before the end of an answer."""
+
+Chunk = AnswerChunk | Done
 
 
 LoginChunk = DeviceFlow | Status | LoggedIn

@@ -5,10 +5,9 @@ from typing import Annotated, Literal
 import msgspec
 
 from protocol.errors import ResumeMethod
-from protocol.files import Tolerance
 from protocol.messages import Message, Name, Usage
 from protocol.options import Options
-from protocol.values import Id, Model, Provider, Secret, Text, TimeoutMs, Url
+from protocol.values import Id, Model, Provider, Secret, Text, TimeoutMs, Url, Usd
 
 ACTIONS = (
     "initialize",
@@ -18,14 +17,18 @@ ACTIONS = (
     "stream_chat",
     "generate",
     "resume",
+    "compare",
     "count_tokens",
     "calculate_cost",
-    "apply_edit",
     "authenticate",
     "usage_report",
     "cancel",
     "shutdown",
 )
+
+
+MAX_BRANCHES = 16
+"""How many models `compare` asks at most."""
 
 
 class Envelope(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -69,6 +72,8 @@ class Cancel(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """End the request with this `id`."""
 
     id: Id
+    branch: Annotated[int, msgspec.Meta(ge=0, le=MAX_BRANCHES - 1)] | None = None
+    """Of a `compare`: end this branch alone."""
 
 
 SettingValue = Annotated[str, msgspec.Meta(max_length=256, pattern=r"^[\x21-\x7e]*(?!\n)$")]
@@ -99,21 +104,9 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
     deployments: dict[str, Deployment] = {}
 
 
-Offset = Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]
-
-
-class ListProviders(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """List the providers."""
-
-    offset: Offset = 0
-    """How many to skip: `next_offset` of the page before."""
-
-
 class ListModels(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """List the models of a provider or, as a stream, of all that are ready."""
+    """List the models of a provider."""
 
-    offset: Offset = 0
-    """How many to skip: `next_offset` of the page before. Only with a provider."""
     refresh: bool = False
     """Ask the provider even if the sidecar has a fresh list."""
     refresh_catalogue: bool = False
@@ -158,6 +151,49 @@ class ResumeChat(Chat, frozen=True, kw_only=True):
     """With `cursor`: the number of the last event received."""
 
 
+class BranchModel(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A model that answers beside others, with what concerns it alone."""
+
+    model: Model
+    provider: Provider | None = None
+    options: Options = Options()
+    """Added to the options of the request; where both have one, this counts."""
+    api_key: Secret | None = None
+    base_url: Url | None = None
+    settings: Settings | None = None
+
+
+class Judge(BranchModel, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The model that says which of several answers is best."""
+
+    criteria: Text | None = None
+    """What makes an answer good, in words for the judge."""
+
+
+class Choose(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How one of several answers is chosen."""
+
+    by: Literal["none", "first_valid", "longest", "vote", "judge"] = "none"
+    cancel_rest: bool = False
+    """Cancel the other branches once the choice is certain. With `first_valid` and `vote`."""
+    judge: Judge | None = None
+
+
+class Compare(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A conversation for several models to answer at once."""
+
+    models: Annotated[list[Model | BranchModel], msgspec.Meta(min_length=2, max_length=MAX_BRANCHES)]
+    messages: Annotated[list[Message], msgspec.Meta(min_length=1, max_length=100_000)]
+    options: Options = Options()
+    choose: Choose = Choose()
+    budget_usd: Usd | None = None
+    """US dollars, for all branches and the judge together."""
+    concurrency: Annotated[int, msgspec.Meta(ge=1, le=MAX_BRANCHES)] | None = None
+    """How many branches are asked at once; by default all."""
+    stream: bool = True
+    """False: answer in one line."""
+
+
 class CountTokens(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Count the tokens of a prompt: either `messages`, with what `options` add to them, or `text` alone."""
 
@@ -185,25 +221,6 @@ class CalculateCost(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     """The place, if it has a price of its own."""
 
 
-class TextEdit(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Put `replace` where `search` stands in the text. Both are whole lines, or `search` a part of one."""
-
-    search: Text
-    replace: Text
-
-
-class ApplyEdit(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Apply edits to a text: either `edits` or a `patch`."""
-
-    text: Text
-    edits: Annotated[list[TextEdit], msgspec.Meta(min_length=1, max_length=10_000)] | None = None
-    patch: Text | None = None
-    """The patch of one file, in any format that `output` reads, or hunks alone."""
-    tolerance: Tolerance = "elision"
-    partial: bool = False
-    """Apply the edits that have a place even if others have none."""
-
-
 class UsageReport(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Report past requests and their cost, from the ledger."""
 
@@ -216,8 +233,6 @@ class UsageReport(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     """A date or time in ISO 8601, in UTC unless it names a zone."""
     until: Annotated[str, msgspec.Meta(max_length=40)] | None = None
     """Likewise; exclusive."""
-    offset: Offset = 0
-    """How many rows to skip: `next_offset` of the page before."""
     provider: Provider | None = None
     """Report on this provider only."""
 
@@ -225,14 +240,14 @@ class UsageReport(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
 PARAMS: dict[str, type[msgspec.Struct]] = {
     "initialize": Initialize,
     "ping": Nothing,
-    "list_providers": ListProviders,
+    "list_providers": Nothing,
     "list_models": ListModels,
     "stream_chat": Chat,
     "generate": Chat,
     "resume": ResumeChat,
+    "compare": Compare,
     "count_tokens": CountTokens,
     "calculate_cost": CalculateCost,
-    "apply_edit": ApplyEdit,
     "authenticate": Authenticate,
     "usage_report": UsageReport,
     "cancel": Cancel,

@@ -5,7 +5,8 @@ Only the schema needs them at run time; the program's own types are checked agai
 
 from typing import Any, Literal, NotRequired, TypedDict
 
-from protocol.files import CodeResult, EditOutcome, FileResult
+from protocol.compare import Compared
+from protocol.files import CodeResult, FileResult
 from protocol.messages import FinishReason, Message, ToolCall, Usage
 from protocol.replies import (
     Attempt,
@@ -100,8 +101,6 @@ class ProviderList(TypedDict):
     """The result of `list_providers`."""
 
     providers: list[ProviderInfo]
-    next_offset: NotRequired[int]
-    """More providers follow: send the request again with this `offset`."""
 
 
 class Cancelled(TypedDict):
@@ -131,6 +130,8 @@ class Cost(TypedDict):
     """The time whose prices apply, ISO 8601 in UTC; null if the provider states the cost."""
     reason: NotRequired[str]
     """Why `usd` is null."""
+    unpriced: NotRequired[int]
+    """In an error of `compare`, whose cost is a sum: the attempts whose cost is unknown, and which it leaves out."""
     credits: NotRequired[str]
     """The same cost in the provider's own credits, as a decimal string, if it bills in credits."""
 
@@ -189,9 +190,9 @@ ANSWERS: dict[str, Any] = {
     "list_providers": ProviderList,
     "list_models": ModelList,
     "generate": Answer,
+    "compare": Compared,
     "count_tokens": TokenCount,
     "calculate_cost": Cost,
-    "apply_edit": EditOutcome,
     "authenticate": Authentication,
     "usage_report": UsageTable,
     "cancel": Cancelled,

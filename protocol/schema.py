@@ -10,15 +10,16 @@ import json
 import sys
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import msgspec
 
+from protocol.compare import BranchRow, CompareChunk, StreamedCompare
 from protocol.errors import ErrorCode
 from protocol.messages import FinishReason, Message, Part, Usage
-from protocol.model_streams import ListChunk, StreamedList
 from protocol.replies import (
     PROTOCOL_VERSION,
+    AnswerChunk,
     Chunk,
     Event,
     Failed,
@@ -28,7 +29,7 @@ from protocol.replies import (
     StreamedLogin,
 )
 from protocol.requests import PARAMS
-from protocol.results import ANSWERS, Cost
+from protocol.results import ANSWERS, Answer, Cost
 from protocol.values import Id, Provider, TimeoutMs
 
 PATH = Path(__file__).parent / "schema.json"
@@ -36,16 +37,22 @@ PATH = Path(__file__).parent / "schema.json"
 STREAMS = {
     "stream_chat": ("Chunk", "Done"),
     "resume": ("Chunk", "Done"),
+    "compare": ("CompareChunk", "CompareDone"),
     "authenticate": ("LoginChunk", "LoggedIn"),
-    "list_models": ("ListChunk", "ModelsListed"),
 }
-"""The actions that are answered by a stream, with the definitions of its chunks and of the last one. `authenticate` is
-here for its `login`, `list_models` for all providers together; both are in `ANSWERS` for the rest."""
+"""The actions that are answered by a stream, with its chunks and the last one. `authenticate` is here for its `login`,
+`compare` unless `stream` is false; both are in `ANSWERS` for the rest."""
+
+BRANCH = {"type": "integer", "description": "In the stream of `compare`: the number of the branch, from 0."}
+"""A field of every chunk of an answer. No struct has it: it is written beside what the branch sends."""
 
 OPEN_FIELDS: dict[tuple[str, str], Any] = {
     ("Done", "cost"): Cost,
     ("ErrorBody", "cost"): Cost | None,
     ("ErrorBody", "usage"): Usage | None,
+    ("ErrorBody", "branches"): list[BranchRow] | None,
+    ("BranchDone", "cost"): Cost,
+    ("BranchRow", "answer"): Answer | None,
 }
 """Fields that the structs leave open because the program builds their values as plain objects."""
 
@@ -56,9 +63,9 @@ NAMED: dict[str, tuple[Any, str]] = {
     "FinishReason": (FinishReason, "Why an answer ended."),
     "ErrorCode": (ErrorCode, "What the host or the user can do about a failure."),
     "Part": (Part, "A part of a message."),
+    "CompareChunk": (CompareChunk, "The `data` of a line of the stream of `compare`."),
     "Chunk": (Chunk, "The `data` of a line of a chat's stream."),
     "LoginChunk": (LoginChunk, "The `data` of a line of a login's stream."),
-    "ListChunk": (ListChunk, "The `data` of a line of the lists of all providers."),
 }
 """Types that recur and have no struct of their own: named, so that generators make one type of each."""
 
@@ -69,11 +76,13 @@ def build() -> dict[str, Any]:
     """Return the schema."""
     requests = {f"{camel(action)}Request": _request(action, params) for action, params in PARAMS.items()}
     replies = {f"{camel(action)}Reply": _reply(action, data) for action, data in ANSWERS.items()}
-    lines = {each.__name__: each for each in (Streamed, StreamedLogin, StreamedList, Failed, Event)} | replies
+    lines = {each.__name__: each for each in (Streamed, StreamedCompare, StreamedLogin, Failed, Event)} | replies
     kinds = [*requests.values(), *lines.values(), *(kind for kind, _ in NAMED.values()), *OPEN_FIELDS.values()]
     schemas, defs = msgspec.json.schema_components(kinds)
     for (struct, field), schema in zip(OPEN_FIELDS, schemas[-len(OPEN_FIELDS) :], strict=True):
         defs[struct]["properties"][field] |= schema
+    for chunk in get_args(AnswerChunk):
+        defs[chunk.__name__]["properties"]["branch"] = dict(BRANCH)
     _describe(defs)
     named = dict(zip(NAMED, schemas[len(requests) + len(lines) :], strict=False))
     defs = {name: _name_types(schema, named) for name, schema in defs.items()} | {
@@ -130,8 +139,7 @@ def _map_action(action: str) -> dict[str, str]:
     """Return the definitions of *action*: its `params`, its chunks with the last one, and the `data` of its answer."""
     mapped = {"params": f"#/$defs/{PARAMS[action].__name__}"}
     if action in STREAMS:
-        chunk, done = STREAMS[action]
-        mapped |= {"chunk": f"#/$defs/{chunk}", "done": f"#/$defs/{done}"}
+        mapped["chunk"], mapped["done"] = (f"#/$defs/{name}" for name in STREAMS[action])
     if action in ANSWERS:
         mapped["answer"] = f"#/$defs/{ANSWERS[action].__name__}"
     return mapped

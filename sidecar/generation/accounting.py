@@ -35,8 +35,11 @@ def price_partial(target: Target, chat: Chat, stream: ResponseStream, usage: Usa
     """Return the `cost` object of an answer so far, of which *usage* is known; None while nothing is."""
     if stream.provider_cost_usd is not None:
         return pricing.price_reported(target, stream.provider_cost_usd)
-    if usage is None:
-        return None
+    return None if usage is None else price_known(target, chat, usage)
+
+
+def price_known(target: Target, chat: Chat, usage: Usage) -> dict[str, Any]:
+    """Return the `cost` object of *usage*, marked where that has estimates."""
     cost = price_usage(target, chat, usage)
     return _mark_estimated(cost) if usage.estimated is True else cost
 
@@ -53,6 +56,11 @@ def read_partial_usage(chat: Chat, stream: ResponseStream) -> Usage | None:
     input_tokens = usage.input_tokens if usage.input_tokens is not None else estimate_prompt_tokens(chat)
     output_tokens = max(-(-uncounted // CHARS_PER_TOKEN), usage.output_tokens or 0)
     return msgspec.structs.replace(usage, input_tokens=input_tokens, output_tokens=output_tokens, estimated=True)
+
+
+def estimate_unanswered_usage(chat: Chat) -> Usage:
+    """Return the usage of a chat that was sent and then cancelled before anything came: its prompt."""
+    return Usage(input_tokens=estimate_prompt_tokens(chat), output_tokens=0, estimated=True)
 
 
 def count_tokens(usage: Usage | None) -> int:

@@ -5,8 +5,8 @@ whether there will be another attempt.
 """
 
 import time
-from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AbstractAsyncContextManager, contextmanager
 from functools import partial
 from typing import NamedTuple
 
@@ -67,12 +67,15 @@ async def answer(up: Upstream, state: RequestState, plan: ChatPlan, turn: Turn, 
     encoded = background_responses.encode_request(plan) if is_background else wire.encode(chat, route)
     request = plan.adapt_request(encoded.request)
     limits, limit_warnings = request_limits.watch_limits(
-        chat, partial(pricing.calculate_usd, plan.target, chat.options.provider_options)
+        chat, partial(pricing.calculate_usd, plan.target, chat.options.provider_options), state.budget
     )
     timeouts = choose_timeouts(plan.target, chat.options.timeouts)
     attempt = _Attempt(state, plan, turn, sink, limits, timeouts, time.monotonic())
     attempt.progress.attempts_begun += 1
-    with attempts.record(up.ledger, state, state.kind, route.provider, route.model) as recorded:
+    with (
+        attempts.record(up.ledger, state, state.kind, route.provider, route.model) as recorded,
+        _settle(attempt, recorded),
+    ):
         async with await _send(up, attempt, request) as reply:
             response = await _check_reply(up, attempt, request, reply)
             start = Start(
@@ -103,6 +106,49 @@ def _declare_tools(up: Upstream, attempt: _Attempt) -> Route:
     is_replay = target.row.transport == "replay"
     tools = replay.list_tool_names(up.config, target.route) if is_replay else list_tool_names(options)
     return msgspec.structs.replace(target.route, tools=tools)
+
+
+@contextmanager
+def _settle(attempt: _Attempt, recorded: attempts.Attempt) -> Iterator[None]:
+    """Say what an attempt has cost that is cancelled because another one does better, or for a reason of its own.
+
+    What a refused attempt was expected to cost is no longer counted.
+    """
+    progress = attempt.progress
+    try:
+        yield
+    except SidecarError:
+        if attempt.limits is not None and progress.cost is None:
+            attempt.limits.give_back()
+        raise
+    except BaseException:
+        if attempt.state.parent is not None and not recorded.is_written:
+            if progress.usage is None and progress.phase in ("headers", "idle"):
+                _estimate_unanswered(attempt)
+            progress.attempts.append(_make_cut_attempt(attempt))
+        raise
+
+
+def _estimate_unanswered(attempt: _Attempt) -> None:
+    usage = accounting.estimate_unanswered_usage(attempt.plan.chat)
+    attempt.progress.usage = usage
+    attempt.progress.cost = accounting.price_known(attempt.plan.target, attempt.plan.chat, usage)
+
+
+def _make_cut_attempt(attempt: _Attempt) -> Attempt:
+    route, progress = attempt.plan.target.route, attempt.progress
+    return Attempt(
+        provider=route.provider,
+        model=route.model,
+        code="timeout" if attempt.state.ended_by == "timeout" else "cancelled",
+        ms=_count_ms(attempt),
+        usage=progress.usage,
+        cost=progress.cost,
+    )
+
+
+def _count_ms(attempt: _Attempt) -> int:
+    return int((time.monotonic() - attempt.began_at) * 1000)
 
 
 async def _send(up: Upstream, attempt: _Attempt, request: HttpRequest) -> AbstractAsyncContextManager[Response]:
@@ -262,7 +308,7 @@ async def _make_done(attempt: _Attempt, start: Start, outcome: Outcome, headers_
     succeeded = Attempt(
         provider=start.provider,
         model=start.model,
-        ms=int((time.monotonic() - attempt.began_at) * 1000),
+        ms=_count_ms(attempt),
         usage=outcome.usage,
         cost=cost,
     )

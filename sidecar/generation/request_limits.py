@@ -13,6 +13,7 @@ from protocol.messages import Usage
 from protocol.replies import Chunk, Content, Reasoning, ToolCallDelta, Warn
 from protocol.requests import Chat
 from sidecar.core.errors import SidecarError
+from sidecar.core.request_state import SharedBudget
 from sidecar.tokens.prompts import estimate_prompt_tokens, limit_output_tokens
 
 CHARS_PER_TOKEN = 4
@@ -24,13 +25,24 @@ CalculateUsd = Callable[[Usage], Decimal | None]
 
 
 class LimitWatch:
-    """Counts what an answer uses, against its request's `token_limit` and `budget_usd`."""
+    """Counts what an answer uses, against its request's `token_limit` and `budget_usd`, and a budget that it shares."""
 
     def __init__(
-        self, token_limit: int | None, budget_usd: Decimal | None, prompt_tokens: int, calculate_usd: CalculateUsd
+        self,
+        token_limit: int | None,
+        budget_usd: Decimal | None,
+        prompt_tokens: int,
+        calculate_usd: CalculateUsd,
+        shared: SharedBudget | None = None,
     ) -> None:
         self._token_limit = token_limit
         self._budget_usd = budget_usd
+        self._shared = shared
+        self._counted_usd = Decimal(0)
+        """What this answer has added to the shared budget."""
+        self._prompt_usd: Decimal | None = None
+        self._million_usd: Decimal | None = None
+        """What the prompt costs, and the prompt with a million tokens of output."""
         self._calculate_usd = calculate_usd
         self._usage = Usage(input_tokens=prompt_tokens)
         """The last report, or the estimate of the prompt."""
@@ -39,6 +51,15 @@ class LimitWatch:
         self._affordable_tokens = self._compute_affordable_tokens()
         self.has_ended_stream = False
         """Whether the stream was left because a limit was reached."""
+        if shared is not None:
+            # Others that begin now must not count on what this prompt costs.
+            self._is_shared_budget_spent(shared)
+
+    def give_back(self) -> None:
+        """Take out of the shared budget what the answer was expected to cost: there is none."""
+        if self._shared is not None:
+            self._shared.spent_usd -= self._counted_usd
+            self._counted_usd = Decimal(0)
 
     @property
     def output_tokens(self) -> int:
@@ -63,7 +84,17 @@ class LimitWatch:
             return "token_limit"
         if self._affordable_tokens is not None and self.output_tokens >= self._affordable_tokens:
             return "budget_usd"
+        if self._shared is not None and self._is_shared_budget_spent(self._shared):
+            return "budget_usd"
         return None
+
+    def _is_shared_budget_spent(self, shared: SharedBudget) -> bool:
+        if self._prompt_usd is None or self._million_usd is None:
+            return False
+        usd = self._prompt_usd + (self._million_usd - self._prompt_usd) * self.output_tokens / _MILLION
+        shared.spent_usd += usd - self._counted_usd
+        self._counted_usd = usd
+        return shared.spent_usd >= shared.usd
 
     def _merge_report(self, usage: Usage) -> None:
         if usage.output_tokens is not None and usage.output_tokens != self._usage.output_tokens:
@@ -80,34 +111,40 @@ class LimitWatch:
         million_usd = self._calculate_usd(
             msgspec.structs.replace(self._usage, output_tokens=_MILLION, reasoning_tokens=None)
         )
+        self._prompt_usd, self._million_usd = prompt_usd, million_usd
         if self._budget_usd is None or prompt_usd is None or million_usd is None or million_usd == prompt_usd:
             return None
         return max(0, int((self._budget_usd - prompt_usd) * _MILLION / (million_usd - prompt_usd)))
 
 
-def watch_limits(chat: Chat, calculate_usd: CalculateUsd) -> tuple[LimitWatch | None, list[Warn]]:
-    """Return what watches the limits of *chat*, or None if it has none, and warnings.
+def watch_limits(
+    chat: Chat, calculate_usd: CalculateUsd, shared: SharedBudget | None = None
+) -> tuple[LimitWatch | None, list[Warn]]:
+    """Return what watches the limits of *chat* and its *shared* budget, or None if there are none, and warnings.
 
-    Raises: SidecarError `quota_exceeded` when the prompt alone costs more than the budget.
+    Raises: SidecarError `quota_exceeded` when the prompt alone costs more than a budget.
     """
     options = chat.options
     budget_usd = None if options.budget_usd is None else Decimal(str(options.budget_usd))
-    if budget_usd is None and options.token_limit is None:
+    if budget_usd is None and shared is None and options.token_limit is None:
         return None, []
-    tokens = estimate_prompt_tokens(chat)
-    prompt_usd = calculate_usd(Usage(input_tokens=tokens, output_tokens=0)) if budget_usd is not None else None
+    tokens, has_budget = estimate_prompt_tokens(chat), budget_usd is not None or shared is not None
+    prompt_usd = calculate_usd(Usage(input_tokens=tokens, output_tokens=0)) if has_budget else None
     if budget_usd is not None and prompt_usd is not None and prompt_usd > budget_usd:
-        raise SidecarError(
-            "quota_exceeded",
-            f"The prompt alone, about {tokens} tokens, costs more than `options.budget_usd`.",
-            param="params.options.budget_usd",
-            reason="budget_usd",
-        )
+        raise _make_budget_error(tokens, "more than `options.budget_usd`", "params.options.budget_usd")
+    if shared is not None and prompt_usd is not None and shared.spent_usd + prompt_usd > shared.usd:
+        raise _make_budget_error(tokens, "more than is left of the budget of all models", "params.budget_usd")
     warnings = []
-    if budget_usd is not None and prompt_usd is None:
+    if has_budget and prompt_usd is None:
         text = "The model's price is unknown, so its answer is not limited by the budget."
-        warnings = [Warn(code="option_left_out", message=text, param="options.budget_usd")]
-    return LimitWatch(options.token_limit, budget_usd, tokens, calculate_usd), warnings
+        param = "options.budget_usd" if budget_usd is not None else "budget_usd"
+        warnings = [Warn(code="option_left_out", message=text, param=param)]
+    return LimitWatch(options.token_limit, budget_usd, tokens, calculate_usd, shared), warnings
+
+
+def _make_budget_error(tokens: int, comparison: str, param: str) -> SidecarError:
+    text = f"The prompt alone, about {tokens} tokens, costs {comparison}."
+    return SidecarError("quota_exceeded", text, param=param, reason="budget_usd")
 
 
 def estimate_usd(chat: Chat, calculate_usd: CalculateUsd) -> Decimal | None:

@@ -20,17 +20,7 @@ Key = int | str | msgspec.UnsetType
 class OpenRequest:
     """One open request."""
 
-    __slots__ = (
-        "checked_seq",
-        "envelope",
-        "lane",
-        "offset",
-        "silent_since",
-        "state",
-        "status_at",
-        "streams",
-        "warnings",
-    )
+    __slots__ = ("checked_seq", "envelope", "lane", "silent_since", "state", "status_at", "streams", "warnings")
 
     def __init__(self, envelope: Envelope, lane: Lane, *, streams: bool = False) -> None:
         self.envelope = envelope
@@ -40,8 +30,6 @@ class OpenRequest:
         """Whether the lane takes chunks of a chat, such as `status`."""
         self.warnings: list[Warn] = []
         """What the answer says of the request itself, before its own warnings."""
-        self.offset = 0
-        """At which entry of its list the answer begins."""
         self.checked_seq = 0
         """The lane's `next_seq` at the last check of `sidecar.server.heartbeat`."""
         self.silent_since = self.status_at = self.state.started
@@ -100,6 +88,15 @@ class OpenRequests:
             return False
         request.lane.drop()
         request.state.cancel("cancelled")
+        return True
+
+    def cancel_branch(self, key: Key, branch: int) -> bool:
+        """Cancel one branch of the request with this *key*, and return whether there is one that has not ended."""
+        request = self._requests.get(key)
+        part = request.state.branches.get(branch) if request else None
+        if part is None:
+            return False
+        part.cancel("cancelled")
         return True
 
     def cancel_all(self, reason: CancelReason) -> None:

@@ -7,14 +7,17 @@ makes the reader of requests wait.
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import anyio
 import msgspec
 
-from protocol.model_streams import ListChunk
 from protocol.replies import Chunk, LoginChunk, ReplyId, Streamed
 from sidecar.core.log import find_origin, log
 from sidecar.server.framing import encode_line, encoder, escape_line_breaks
+
+if TYPE_CHECKING:
+    from protocol.compare import CompareChunk  # Most processes never compare.
 
 BATCH_BYTES = 64 * 1024
 """The size of one write: what a pipe usually holds, so that a cancelled request leaves little in it."""
@@ -86,8 +89,11 @@ class Lane:
         self.sent_seq: int | None = None
         """The `seq` of the last chunk that was handed to the writer."""
 
-    def send(self, chunks: Sequence[Chunk | LoginChunk | ListChunk]) -> None:
-        """Queue *chunks* as lines with the next sequence numbers."""
+    def send(self, chunks: "Sequence[Chunk | LoginChunk | CompareChunk]", ending: bytes = b"") -> None:
+        """Queue *chunks* as lines with the next sequence numbers; *ending* is what takes the place of each `}}`.
+
+        An ending such as `,"branch":0}}` adds a field to the data, at less than the cost of another struct.
+        """
         if self.closed or self.dropped or not chunks:
             return
         segment = self._open_segment()
@@ -96,6 +102,8 @@ class Lane:
         try:
             for chunk in chunks:
                 encode_into(Streamed(self.id, True, True, seq, chunk), lines, -1)  # type: ignore[arg-type]  # noqa: FBT003 - wire fields, alike for both
+                if ending:
+                    lines[-2:] = ending
                 lines += b"\n"
                 seq += 1
             if not lines.isascii() or b"\x7f" in lines:

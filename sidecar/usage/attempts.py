@@ -29,7 +29,8 @@ class Attempt:
         self._provider = provider
         self._model = model
         self._began_ms = request.elapsed_ms
-        self._is_written = False
+        self.is_written = False
+        """Whether it has ended: what comes later is no part of it."""
         # The usage of an earlier attempt stands in a row of its own.
         request.progress.usage = request.progress.cost = None
 
@@ -52,9 +53,9 @@ class Attempt:
         usage: Usage | None,
         cost: dict[str, Any] | None,
     ) -> None:
-        if self._is_written:
+        if self.is_written:
             return
-        self._is_written = True
+        self.is_written = True
         first_ms = self._request.progress.first_chunk_ms
         row = Row(
             at=format_time(datetime.now(UTC)),

@@ -176,4 +176,4 @@ def test_a_status_says_what_the_phase_is_waiting_for(
 
 def test_only_streamed_chats_get_a_status() -> None:
     streaming = {name for name, action in ACTIONS.items() if isinstance(action, TaskAction) and action.streams}
-    assert streaming == {"stream_chat", "resume"}
+    assert streaming == {"stream_chat", "resume", "compare"}

@@ -21,6 +21,7 @@ REQUIRED: dict[str, Object] = {
     "stream_chat": CHAT,
     "generate": CHAT,
     "resume": CHAT | {"method": "restart"},
+    "compare": {"models": ["m", "n"], "messages": CHAT["messages"]},
     "count_tokens": {"model": "m"},
     "calculate_cost": {"model": "m", "usage": {}},
     "authenticate": {"op": "status"},

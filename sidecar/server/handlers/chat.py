@@ -18,13 +18,13 @@ from sidecar.upstream import catalogue_refresh
 
 async def stream_chat(app: App, request: OpenRequest, params: Chat) -> None:
     """Answer a conversation as a stream."""
-    await _load_stored_data(app)
+    await load_stored_data(app)
     await pipeline.answer_chat(app.upstream, request.state, params, StreamSink(app, request))
 
 
 async def generate(app: App, request: OpenRequest, params: Chat) -> None:
     """Answer a conversation in one line."""
-    await _load_stored_data(app)
+    await load_stored_data(app)
     await pipeline.answer_chat(app.upstream, request.state, params, SingleLineSink(app, request))
 
 
@@ -34,19 +34,23 @@ async def resume(app: App, request: OpenRequest, params: ResumeChat) -> None:
     def complete(done: Done) -> Done:
         return msgspec.structs.replace(done, message=resumption.join_messages(params, done.message))
 
-    await _load_stored_data(app)
+    await load_stored_data(app)
     await pipeline.answer_chat(
         app.upstream, request.state, resumption.continue_chat(params), StreamSink(app, request, complete)
     )
 
 
-async def _load_stored_data(app: App) -> None:
+async def load_stored_data(app: App) -> None:
     """Load stored credentials and the refreshed catalogue, which are read when a request first needs them."""
     await app.upstream.load_credentials()
     await catalogue_refresh.load_stored(app.upstream)
 
 
-def _make_portable(done: Done) -> Done:
+def make_portable_done(done: Done) -> Done:
+    """Return *done* with a message that every language can hold.
+
+    Raises: SidecarError `provider_error` for one that cannot be written.
+    """
     try:
         return msgspec.structs.replace(done, message=make_portable(done.message))
     except UNWRITABLE:
@@ -100,7 +104,7 @@ class StreamSink:
 
     def finish(self, done: Done) -> None:
         """Write the terminal line."""
-        self._app.finish(self._request, _make_portable(self._complete(done) if self._complete else done))
+        self._app.finish(self._request, make_portable_done(self._complete(done) if self._complete else done))
 
 
 class SingleLineSink:
@@ -123,4 +127,4 @@ class SingleLineSink:
 
     def finish(self, done: Done) -> None:
         """Write the one line."""
-        self._app.finish(self._request, run.fold_answer(_make_portable(done)))
+        self._app.finish(self._request, run.fold_answer(make_portable_done(done)))

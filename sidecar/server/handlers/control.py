@@ -12,7 +12,9 @@ def ping(app: App, params: Nothing) -> dict[str, Any]:  # noqa: ARG001 - the sig
 
 
 def cancel(app: App, params: Cancel) -> dict[str, Any]:
-    """Cancel a request, and return whether there was one with that id."""
+    """Cancel a request, or one of its branches, and return whether there was one."""
+    if params.branch is not None:
+        return {"found": app.requests.cancel_branch(params.id, params.branch)}
     return {"found": app.requests.cancel(params.id)}
 
 

@@ -1,0 +1,159 @@
+"""Which of several answers is chosen, where the answers themselves tell. [pure]
+
+A way of choosing is a row: what it keeps of an answer, what it makes of all of them, and what is certain before.
+Must not know models, costs, or how branches run. The judge is asked in `sidecar.branches.judging`.
+"""
+
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+
+from protocol.compare import Why
+from protocol.messages import Message, TextPart, ToolCallPart
+from protocol.replies import Done
+from sidecar.core.message_content import list_parts
+
+MAX_VOTE_CHARS = 200
+"""The longest answer that has a vote. Longer ones agree by chance alone."""
+
+MAX_JUDGED_CHARS = 40_000
+"""How much of an answer a judge is shown."""
+
+GOOD_ENDS = frozenset({"stop", "tool_calls"})
+"""The finish reasons of an answer that is whole."""
+
+_MARKS = re.compile(r"^[\s\W_]+|[\s\W_]+$")
+
+
+class Verdict(NamedTuple):
+    """The chosen branch, or None, and why."""
+
+    chosen: int | None
+    why: Why
+
+
+class Measured(NamedTuple):
+    """A branch that has its answer, and what the way of choosing keeps of that."""
+
+    branch: int
+    merit: Any
+
+
+class Way(NamedTuple):
+    """One way of choosing."""
+
+    measure: Callable[[Done], Any]
+    """Returns what of an answer is kept."""
+    decide: Callable[[Sequence[Measured]], Verdict]
+    """Returns the verdict over all answers, in the order in which they came."""
+    decide_early: Callable[[Sequence[Measured], int], Verdict | None] = lambda _, __: None
+    """Returns the verdict that is certain while so many branches have not ended, or None."""
+
+
+def read_text(message: Message) -> str:
+    """Return the text of an answer."""
+    return "".join(part.text for part in list_parts(message) if isinstance(part, TextPart))
+
+
+# --- first valid -----------------------------------------------------------------------------
+
+
+def is_valid(done: Done) -> bool:
+    """Return whether an answer is whole, obeys its schema and has files and code that can be used."""
+    parts = list_parts(done.message)
+    has_content = any(isinstance(part, ToolCallPart) for part in parts) or bool(read_text(done.message).strip())
+    if done.finish_reason not in GOOD_ENDS or not has_content:
+        return False
+    if any(isinstance(part, ToolCallPart) and part.arguments is None for part in parts):
+        return False
+    return _fits(done.structured, "valid", good=True) and _has_usable_files(done)
+
+
+def _has_usable_files(done: Done) -> bool:
+    if done.files is not msgspec.UNSET and not (done.files and all(file.complete for file in done.files)):
+        return False
+    return _fits(done.code, "problem", good=None)
+
+
+def _fits(result: object, field: str, *, good: object) -> bool:
+    """Return whether *result*, which is UNSET if it was not asked for, has the *good* value in its *field*."""
+    return result is msgspec.UNSET or getattr(result, field) is good
+
+
+def _find_first_valid(measured: Sequence[Measured]) -> Verdict | None:
+    return next((Verdict(each.branch, "first_valid") for each in measured if each.merit), None)
+
+
+# --- longest ---------------------------------------------------------------------------------
+
+
+def _find_longest(measured: Sequence[Measured]) -> Verdict:
+    longest = max(measured, key=lambda each: (each.merit, -each.branch))
+    return Verdict(longest.branch, "longest")
+
+
+# --- vote ------------------------------------------------------------------------------------
+
+
+def read_vote(done: Done) -> str | None:
+    """Return a short answer in the form in which it is counted, or None for a long or an empty one.
+
+    Case, white space, and punctuation and marks around the answer do not count. JSON counts by its value.
+    """
+    if isinstance(done.structured, msgspec.Struct) and done.structured.value is not None:
+        text = msgspec.json.encode(done.structured.value, order="deterministic").decode()
+        return text if len(text) <= MAX_VOTE_CHARS else None
+    text = read_text(done.message)
+    if done.finish_reason not in GOOD_ENDS or len(text) > 4 * MAX_VOTE_CHARS:
+        return None
+    folded = " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+    # Nothing but marks is an answer too.
+    vote = _MARKS.sub("", folded) or folded
+    return vote if 0 < len(vote) <= MAX_VOTE_CHARS else None
+
+
+def _count_votes(measured: Sequence[Measured]) -> list[tuple[str, int]]:
+    """Return the answers with their votes, most votes first; one vote more, so that there is always a second."""
+    votes = Counter(each.merit for each in measured if each.merit is not None)
+    return [*votes.most_common(2), ("", 0), ("", 0)]
+
+
+def _find_most_votes(measured: Sequence[Measured]) -> Verdict:
+    (vote, most), (_, second), *_ = _count_votes(measured)
+    if most < 2 or most == second:
+        return Verdict(None, "no_majority")
+    return Verdict(min(each.branch for each in measured if each.merit == vote), "vote")
+
+
+def _find_certain_vote(measured: Sequence[Measured], left: int) -> Verdict | None:
+    (_, most), (_, second), *_ = _count_votes(measured)
+    return _find_most_votes(measured) if most > second + left else None
+
+
+WAYS: dict[str, Way] = {
+    "none": Way(lambda _: None, lambda _: Verdict(None, "host_chooses")),
+    "first_valid": Way(
+        is_valid,
+        lambda measured: _find_first_valid(measured) or Verdict(None, "none_valid"),
+        lambda measured, _: _find_first_valid(measured),
+    ),
+    "longest": Way(lambda done: len(read_text(done.message)), _find_longest),
+    "vote": Way(read_vote, _find_most_votes, _find_certain_vote),
+    # Its verdict stands only where it cannot be asked.
+    "judge": Way(lambda done: read_text(done.message)[: MAX_JUDGED_CHARS + 1], lambda _: Verdict(None, "judge_failed")),
+}
+"""By the word in `choose.by`."""
+
+TAKING_THE_ONLY_ONE = frozenset({"longest", "vote", "judge"})
+"""The ways that compare answers: where there is one, it is chosen."""
+
+
+def choose(by: str, measured: Sequence[Measured]) -> Verdict:
+    """Return the verdict over all answers; those of a judge are judged elsewhere where there are several."""
+    if len(measured) == 1 and by in TAKING_THE_ONLY_ONE:
+        return Verdict(measured[0].branch, "only_answer")
+    return WAYS[by].decide(measured)

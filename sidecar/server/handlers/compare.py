@@ -1,0 +1,126 @@
+"""The action `compare`: several models at once, as one stream or one line."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, cast
+
+import msgspec
+
+from protocol.compare import BranchDone, BranchError, Compared, CompareDone
+from protocol.replies import Chunk, Done, Status
+from protocol.requests import MAX_BRANCHES, Compare
+from sidecar.branches.run import compare as compare_models
+from sidecar.core.errors import SidecarError
+from sidecar.generation.run import fold_answer
+from sidecar.server.app import UNWRITABLE_TEXT, App
+from sidecar.server.handlers.chat import load_stored_data, make_portable_done
+from sidecar.server.open_requests import OpenRequest
+from sidecar.server.write_queue import UNWRITABLE
+
+ENDINGS = [b',"branch":%d}}' % number for number in range(MAX_BRANCHES)]
+"""How the lines of each branch end."""
+
+
+async def compare(app: App, request: OpenRequest, params: Compare) -> None:
+    """Ask several models at once."""
+    await load_stored_data(app)
+    if params.stream:
+        stream = BranchStream(app, request)
+
+        def finish(compared: Compared) -> None:
+            fields = {name: getattr(compared, name) for name in compared.__struct_fields__}
+            app.finish(request, CompareDone(**fields))
+
+        await compare_models(app.upstream, request.state, params, stream, finish)
+    else:
+        request.streams = False
+        line = BranchLine()
+        await compare_models(app.upstream, request.state, params, line, lambda compared: app.finish(request, compared))
+
+
+class BranchStream:
+    """Writes the chunks of all branches to the request's lane, so that a host that reads slowly slows all of them."""
+
+    streams = True
+
+    def __init__(self, app: App, request: OpenRequest) -> None:
+        self._app = app
+        self._lane = request.lane
+        self._max_line_bytes = app.session.max_line_bytes
+        self.send: Callable[[int, Sequence[Chunk]], None] = self._send_fitted if self._max_line_bytes else self._send
+        self.wait_for_room = request.lane.wait_for_room
+
+    def _send(self, branch: int, chunks: Sequence[Chunk]) -> None:
+        self._lane.send(chunks, ENDINGS[branch])
+
+    def _send_fitted(self, branch: int, chunks: Sequence[Chunk]) -> None:
+        from sidecar.server.line_limit import fit_chunks  # Most hosts never need it.
+
+        self._lane.send([*fit_chunks(chunks, self._max_line_bytes or 0)], ENDINGS[branch])
+
+    @property
+    def full(self) -> bool:
+        """Whether the host reads more slowly than the providers write."""
+        return self._lane.full
+
+    def send_status(self, branch: int, status: Status) -> None:
+        """Write *status* if the host asked for such chunks."""
+        if self._app.wants_status:
+            self.send(branch, [status])
+
+    def prepare(self, done: Done) -> Done:
+        """Return *done* as it can be written.
+
+        Raises: SidecarError for an answer that cannot.
+        """
+        done = make_portable_done(done)
+        try:
+            msgspec.json.encode(done)
+        except UNWRITABLE:
+            raise SidecarError("provider_error", UNWRITABLE_TEXT, reason="bad_event") from None
+        if self._max_line_bytes is None:
+            return done
+        from sidecar.server.line_limit import fit_answer
+
+        return cast("Done", fit_answer(done, self._max_line_bytes))
+
+    def fold(self, done: Done) -> dict[str, Any] | None:  # noqa: ARG002 - as for one line
+        """Return None: the host has the answer in chunks."""
+        return None
+
+    def end(self, chunk: BranchDone | BranchError) -> None:
+        """Write the last chunk of a branch."""
+        if self._max_line_bytes is not None and isinstance(chunk, BranchError):
+            from sidecar.server.line_limit import fit_error
+
+            chunk = msgspec.structs.replace(chunk, error=fit_error(chunk.error, self._max_line_bytes))
+        self._lane.send([chunk])
+
+
+class BranchLine:
+    """Drops the chunks of all branches: the one line has their answers."""
+
+    full = False
+    streams = False
+
+    def send(self, branch: int, chunks: Sequence[Chunk]) -> None:
+        """Drop *chunks*."""
+
+    def send_status(self, branch: int, status: Status) -> None:
+        """Drop *status*."""
+
+    async def wait_for_room(self) -> None:
+        """Return at once."""
+
+    def prepare(self, done: Done) -> Done:
+        """Return *done* as it can be written.
+
+        Raises: SidecarError for an answer that cannot.
+        """
+        return make_portable_done(done)
+
+    def fold(self, done: Done) -> dict[str, Any] | None:
+        """Return the answer as `generate` has it."""
+        return fold_answer(done)
+
+    def end(self, chunk: BranchDone | BranchError) -> None:
+        """Drop the last chunk of a branch: its row says the same."""

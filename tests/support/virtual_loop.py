@@ -28,6 +28,8 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         self._now = _monotonic()
         self.threads = 0
         """Calls in worker threads that somebody waits for."""
+        self.longest_turn_seconds = 0.0
+        """The CPU time of the longest turn so far."""
         self.has_happened: Callable[[], bool] = lambda: False
         """Whether what the test waits for has happened."""
         self.surroundings: list[Callable[[], AbstractContextManager[None]]] = []
@@ -61,9 +63,12 @@ class _Selector(selectors.DefaultSelector):
     def __init__(self, loop: VirtualLoop) -> None:
         super().__init__()
         self._loop = loop
+        self._turn_began = 0.0
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         loop = self._loop
+        turn_seconds = time.thread_time() - self._turn_began
+        loop.longest_turn_seconds = max(loop.longest_turn_seconds, turn_seconds)
         ready = super().select(0)
         if loop.has_happened():
             loop.stop()
@@ -77,6 +82,7 @@ class _Selector(selectors.DefaultSelector):
         else:
             assert timeout is not None, "nothing can happen any more"
             loop.advance(timeout)
+        self._turn_began = time.thread_time()
         return ready
 
 

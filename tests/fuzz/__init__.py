@@ -1,0 +1,1 @@
+"""Input that was bent at random: see `python -m tests.fuzz`."""

@@ -135,7 +135,7 @@ ONE_MODULE_FOR: dict[str, tuple[str, ...]] = {
     "httpx2": ("sidecar/http/proxied.py",),
     "httptools": ("sidecar/http/reply_parser.py",),
     "truststore": ("sidecar/http/dial.py",),
-    "ssl": ("sidecar/http/dial.py", "sidecar/http/direct.py", "sidecar/http/failures.py", "sidecar/http/proxied.py"),
+    "ssl": tuple(f"sidecar/http/{name}.py" for name in ("dial", "direct", "failures", "proxied", "unread")),
     # A connection is the loop's own protocol: each layer above that costs more than the work itself.
     "asyncio": (
         "sidecar/core/event_loop.py",
@@ -143,6 +143,7 @@ ONE_MODULE_FOR: dict[str, tuple[str, ...]] = {
         "sidecar/http/dial.py",
         "sidecar/http/pool.py",
         "sidecar/http/turns.py",
+        "sidecar/http/unread.py",
     ),
     "uvloop": ("sidecar/core/event_loop.py",),
     "threading": ("sidecar/core/event_loop.py", "sidecar/server/stdio.py"),
@@ -168,7 +169,7 @@ ONE_MODULE_FOR: dict[str, tuple[str, ...]] = {
     "multiprocessing": (),
     "pickle": (),
     "requests": (),
-    "socket": ("sidecar/core/event_loop.py", "sidecar/http/dial.py"),
+    "socket": ("sidecar/core/event_loop.py", "sidecar/http/dial.py", "sidecar/http/unread.py"),
     "socketserver": (),
     "subprocess": (),
     # What the system says of proxies.
@@ -193,12 +194,12 @@ DESCRIPTORS = re.compile(
 )
 
 DESCRIPTOR_USERS: dict[str, set[str]] = {
+    "sidecar/http/unread.py": {"os.dup"},  # a second descriptor of a socket
     # Before the descriptors are claimed, and for a start that cannot succeed, it says so itself.
     "sidecar/__main__.py": {"os.write", "sys.stderr"},
     # It writes to the stream that `stdio` has put in the place of stderr, which never blocks.
     "sidecar/core/log.py": {"sys.stderr"},
-    # The descriptor of a folder, of which there is no file object.
-    "sidecar/core/platforms.py": {"os.close"},
+    "sidecar/core/platforms.py": {"os.close"},  # the descriptor of a folder, of which there is no file object
 }
 
 

@@ -7,11 +7,13 @@ the codes of errors.
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from typing import cast
 
 from sidecar.http.message import CutReplyError, IdleError, MalformedReplyError, UnwrittenError
 from sidecar.http.reply_parser import ReplyParser
 from sidecar.http.turns import Turns
+from sidecar.http.unread import Unread, hold_unread
 
 READ_BYTES = 16 * 1024
 """The most that is read at once."""
@@ -53,6 +55,8 @@ class Connection(asyncio.BufferedProtocol):
         self._is_reading = True
         self._unread_bytes = 0
         self._unsent = memoryview(b"")
+        self._unread: Unread | None = None
+        """Held while a large request is written."""
         self._write_timer: asyncio.TimerHandle | None = None
         self._has_room = True
         self.reply: ReplyParser | None = None
@@ -83,6 +87,7 @@ class Connection(asyncio.BufferedProtocol):
         if len(body) <= WRITE_BYTES:
             self._transport.write(head + body)
         else:
+            self._unread = hold_unread(self._transport)
             self._transport.write(head)
             self._unsent = memoryview(body)
             self._send_more()
@@ -115,6 +120,9 @@ class Connection(asyncio.BufferedProtocol):
         if reply is None:
             return False
         reply.close()
+        if self._unread is not None:
+            self._unread.close()
+            self._unread = None
         self._end_timers()
         is_good = reply.complete and reply.reusable and not reply.excess and self.failure is None
         if not is_good or self._unsent or self.closed or self._transport.get_write_buffer_size():
@@ -211,9 +219,23 @@ class Connection(asyncio.BufferedProtocol):
     # --- the inside ------------------------------------------------------------------------------
 
     def _send_more(self) -> None:
-        while self._unsent and self._has_room and not self.closed:
+        while self._unsent and self._has_room and not self._transport.is_closing() and not self._is_refused():
             piece, self._unsent = self._unsent[:WRITE_BYTES], self._unsent[WRITE_BYTES:]
             self._transport.write(piece)
+
+    def _is_refused(self) -> bool:
+        """Return whether the reply is an error already: the server needs no more of the request."""
+        return self.reply is not None and self.reply.head is not None and self.reply.head.status >= 400
+
+    def _read_rest(self) -> None:
+        """Take what the server had sent before it closed the connection to which a large request was being written."""
+        unread, self._unread = self._unread, None
+        if unread is None:
+            return
+        if self.reply is not None and not self.reply.complete and (rest := unread.read()):
+            with suppress(MalformedReplyError):
+                self.reply.feed(rest)
+        unread.close()
 
     def _look_for_life(self) -> None:
         self._idle_timer = None
@@ -227,6 +249,7 @@ class Connection(asyncio.BufferedProtocol):
             self._idle_timer = self._loop.call_at(until, self._look_for_life)
 
     def _fail(self, failure: Failure) -> None:
+        self._read_rest()
         if self.failure is None:
             self.failure = failure
         self._unsent = memoryview(b"")

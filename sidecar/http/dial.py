@@ -13,6 +13,8 @@ from ipaddress import ip_address
 from itertools import chain, zip_longest
 from typing import Any, NamedTuple, TypeVar
 
+from sidecar.http import unread
+
 ATTEMPT_SECONDS = 0.25
 """How long an address is tried before the next one is tried beside it."""
 
@@ -138,6 +140,6 @@ def tls_context() -> ssl.SSLContext:
     """Return a context on the system's trust store, which corporate roots are in; it writes no key log."""
     import truststore
 
-    context = truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context = unread.make_context(truststore.SSLContext)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     return context

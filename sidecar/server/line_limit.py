@@ -51,7 +51,7 @@ def fit_answer(data: object, max_line_bytes: int) -> object:
     """
     size_bytes = max_line_bytes - FRAME_BYTES
     shortened = data
-    for omit in (_keep_all, _omit_message, _omit_code, _omit_texts, _omit_files, _shorten_rows):
+    for omit in (_keep_all, _omit_message, _omit_code, _omit_texts, _omit_files, _shorten_rows, _bare_rows):
         shortened = omit(shortened)
         if not is_longer(shortened, size_bytes):
             return shortened
@@ -98,6 +98,13 @@ def _shorten_rows(data: object) -> object:
     return msgspec.structs.replace(data, branches=[_shorten_row(row) for row in data.branches])
 
 
+def _bare_rows(data: object) -> object:
+    """Return the end of a comparison with what tells its branches apart: the host has read their ends."""
+    if not isinstance(data, Compared):
+        return data
+    return msgspec.structs.replace(data, branches=[_bare_row(row) for row in data.branches])
+
+
 def _find(data: object, name: str) -> Any:
     """Return the field *name* of an answer, or None if it has none."""
     value = data.get(name) if isinstance(data, dict) else getattr(data, name, None)
@@ -114,10 +121,10 @@ def _change(data: Any, name: str, changes: dict[str, Any]) -> object:
 
 
 def fit_error(body: ErrorBody, max_line_bytes: int) -> ErrorBody:
-    """Return *body*; if longer than *max_line_bytes*, without partial message and the attempts of branches."""
+    """Return *body*; if longer than *max_line_bytes*, without its partial message and with bare rows of branches."""
     if not is_longer(body, max_line_bytes - FRAME_BYTES):
         return body
-    rows = body.branches and [_shorten_row(row) for row in body.branches]
+    rows = body.branches and [_bare_row(row) for row in body.branches]
     return msgspec.structs.replace(body, partial_message=None, branches=rows)
 
 
@@ -136,6 +143,14 @@ def _shorten_row(row: BranchRow) -> BranchRow:
     """Return *row* without what the host has, or can do without."""
     answer = row.answer and cast("dict[str, Any]", _omit_message(row.answer)) | {"attempts": []}
     return msgspec.structs.replace(row, attempts=[], answer=answer)
+
+
+def _bare_row(row: BranchRow) -> BranchRow:
+    told = row.error
+    error = told and ErrorBody(
+        code=told.code, message="", retryable=told.retryable, reason=told.reason, partial=told.partial
+    )
+    return msgspec.structs.replace(_shorten_row(row), error=error, timings=None, usage=None)
 
 
 def _shorten_call(call: ToolCall, max_line_bytes: int) -> ToolCall:

@@ -354,16 +354,16 @@ def _changed(node: ast.AST) -> str:
 
 # --- what a process loads, and what it shows -------------------------------------------------
 
+RECORDED = ROOT / "fixtures/anthropic_messages/text/response.sse"
 SDKS = ("anthropic", "boto3", "botocore", "google", "keyring", "openai", "pydantic", "requests", "tiktoken")
 
 
 @pytest.mark.spawns
 def test_a_plain_chat_loads_no_sdk(tmp_path: Path) -> None:
     """Invariant 6: a key, a stream over HTTP, and none of the slow packages, as the interpreter lists them."""
-    recorded = (ROOT / "fixtures/anthropic_messages/text/response.sse").read_bytes()
     listing = environment(tmp_path, PYTHONPROFILEIMPORTTIME="1")
     with ListeningProvider() as provider, Sidecar(tmp_path, provider, env=listing) as sidecar:
-        end = sidecar.reply(sidecar.chat(provider.play("text", stream([recorded]))))
+        end = sidecar.reply(sidecar.chat(provider.play("text", stream([RECORDED.read_bytes()]))))
         assert end["data"]["type"] == "done"
     loaded = re.findall(r"^import time: +\d+ \| +\d+ \| +([\w.]+)$", sidecar.stderr.decode(), re.MULTILINE)
     assert "httptools" in loaded
@@ -374,9 +374,8 @@ def test_a_plain_chat_loads_no_sdk(tmp_path: Path) -> None:
 @linux_only
 def test_a_process_listens_nowhere(tmp_path: Path) -> None:
     """Ours: whoever wants something of the process has its pipes, and nobody else gets near the keys."""
-    recorded = (ROOT / "fixtures/anthropic_messages/text/response.sse").read_bytes()
     with ListeningProvider() as provider, Sidecar(tmp_path, provider) as sidecar:
-        sidecar.reply(sidecar.chat(provider.play("text", stream([recorded]))))
+        sidecar.reply(sidecar.chat(provider.play("text", stream([RECORDED.read_bytes()]))))
         opened = descriptors(sidecar.process.pid).values()
         found = listening(sidecar.process.pid)
     assert any(each.startswith("socket:") for each in opened)

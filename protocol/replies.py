@@ -139,6 +139,8 @@ class ModelList(msgspec.Struct, frozen=True, kw_only=True):
     """When the provider was asked, ISO 8601 in UTC."""
     catalogue_refreshed_at: str | msgspec.UnsetType = msgspec.UNSET
     """When the catalogue was last refreshed, ISO 8601 in UTC; absent if never."""
+    next_offset: int | msgspec.UnsetType = msgspec.UNSET
+    """More models follow: send the request again with this `offset`."""
     warnings: list[Warn] = []
 
 
@@ -179,6 +181,8 @@ class UsageTable(msgspec.Struct, frozen=True, kw_only=True):
     until: str | None
     truncated: bool
     """Whether there are more rows."""
+    next_offset: int | msgspec.UnsetType = msgspec.UNSET
+    """More of these rows follow: send the request again with this `offset`."""
 
 
 Storage = Literal["keychain", "file", "memory"]

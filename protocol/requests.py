@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from protocol.errors import ResumeMethod
+from protocol.files import Tolerance
 from protocol.messages import Message, Name, Usage
 from protocol.options import Options
 from protocol.values import Id, Model, Provider, Secret, Text, TimeoutMs, Url, Usd
@@ -20,6 +21,7 @@ ACTIONS = (
     "compare",
     "count_tokens",
     "calculate_cost",
+    "apply_edit",
     "authenticate",
     "usage_report",
     "cancel",
@@ -104,9 +106,21 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
     deployments: dict[str, Deployment] = {}
 
 
-class ListModels(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """List the models of a provider."""
+Offset = Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]
 
+
+class ListProviders(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """List the providers."""
+
+    offset: Offset = 0
+    """How many to skip: `next_offset` of the page before."""
+
+
+class ListModels(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """List the models of a provider or, as a stream, of all that are ready."""
+
+    offset: Offset = 0
+    """How many to skip: `next_offset` of the page before. Only with a provider."""
     refresh: bool = False
     """Ask the provider even if the sidecar has a fresh list."""
     refresh_catalogue: bool = False
@@ -221,6 +235,25 @@ class CalculateCost(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     """The place, if it has a price of its own."""
 
 
+class TextEdit(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Put `replace` where `search` stands in the text. Both are whole lines, or `search` a part of one."""
+
+    search: Text
+    replace: Text
+
+
+class ApplyEdit(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Apply edits to a text: either `edits` or a `patch`."""
+
+    text: Text
+    edits: Annotated[list[TextEdit], msgspec.Meta(min_length=1, max_length=10_000)] | None = None
+    patch: Text | None = None
+    """The patch of one file, in any format that `output` reads, or hunks alone."""
+    tolerance: Tolerance = "elision"
+    partial: bool = False
+    """Apply the edits that have a place even if others have none."""
+
+
 class UsageReport(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Report past requests and their cost, from the ledger."""
 
@@ -233,6 +266,8 @@ class UsageReport(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     """A date or time in ISO 8601, in UTC unless it names a zone."""
     until: Annotated[str, msgspec.Meta(max_length=40)] | None = None
     """Likewise; exclusive."""
+    offset: Offset = 0
+    """How many rows to skip: `next_offset` of the page before."""
     provider: Provider | None = None
     """Report on this provider only."""
 
@@ -240,7 +275,7 @@ class UsageReport(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
 PARAMS: dict[str, type[msgspec.Struct]] = {
     "initialize": Initialize,
     "ping": Nothing,
-    "list_providers": Nothing,
+    "list_providers": ListProviders,
     "list_models": ListModels,
     "stream_chat": Chat,
     "generate": Chat,
@@ -248,6 +283,7 @@ PARAMS: dict[str, type[msgspec.Struct]] = {
     "compare": Compare,
     "count_tokens": CountTokens,
     "calculate_cost": CalculateCost,
+    "apply_edit": ApplyEdit,
     "authenticate": Authenticate,
     "usage_report": UsageReport,
     "cancel": Cancel,

@@ -6,7 +6,7 @@ Only the schema needs them at run time; the program's own types are checked agai
 from typing import Any, Literal, NotRequired, TypedDict
 
 from protocol.compare import Compared
-from protocol.files import CodeResult, FileResult
+from protocol.files import CodeResult, EditOutcome, FileResult
 from protocol.messages import FinishReason, Message, ToolCall, Usage
 from protocol.replies import (
     Attempt,
@@ -101,6 +101,8 @@ class ProviderList(TypedDict):
     """The result of `list_providers`."""
 
     providers: list[ProviderInfo]
+    next_offset: NotRequired[int]
+    """More providers follow: send the request again with this `offset`."""
 
 
 class Cancelled(TypedDict):
@@ -193,6 +195,7 @@ ANSWERS: dict[str, Any] = {
     "compare": Compared,
     "count_tokens": TokenCount,
     "calculate_cost": Cost,
+    "apply_edit": EditOutcome,
     "authenticate": Authentication,
     "usage_report": UsageTable,
     "cancel": Cancelled,

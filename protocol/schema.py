@@ -17,6 +17,7 @@ import msgspec
 from protocol.compare import BranchRow, CompareChunk, StreamedCompare
 from protocol.errors import ErrorCode
 from protocol.messages import FinishReason, Message, Part, Usage
+from protocol.model_streams import ListChunk, StreamedList
 from protocol.replies import (
     PROTOCOL_VERSION,
     AnswerChunk,
@@ -39,9 +40,11 @@ STREAMS = {
     "resume": ("Chunk", "Done"),
     "compare": ("CompareChunk", "CompareDone"),
     "authenticate": ("LoginChunk", "LoggedIn"),
+    "list_models": ("ListChunk", "ModelsListed"),
 }
-"""The actions that are answered by a stream, with its chunks and the last one. `authenticate` is here for its `login`,
-`compare` unless `stream` is false; both are in `ANSWERS` for the rest."""
+"""The actions that are answered by a stream, with the definitions of its chunks and of the last one. `authenticate` is
+here for its `login`, `list_models` for all providers together, `compare` unless `stream` is false; these are in
+`ANSWERS` for the rest."""
 
 BRANCH = {"type": "integer", "description": "In the stream of `compare`: the number of the branch, from 0."}
 """A field of every chunk of an answer. No struct has it: it is written beside what the branch sends."""
@@ -66,6 +69,7 @@ NAMED: dict[str, tuple[Any, str]] = {
     "CompareChunk": (CompareChunk, "The `data` of a line of the stream of `compare`."),
     "Chunk": (Chunk, "The `data` of a line of a chat's stream."),
     "LoginChunk": (LoginChunk, "The `data` of a line of a login's stream."),
+    "ListChunk": (ListChunk, "The `data` of a line of the lists of all providers."),
 }
 """Types that recur and have no struct of their own: named, so that generators make one type of each."""
 
@@ -76,7 +80,8 @@ def build() -> dict[str, Any]:
     """Return the schema."""
     requests = {f"{camel(action)}Request": _request(action, params) for action, params in PARAMS.items()}
     replies = {f"{camel(action)}Reply": _reply(action, data) for action, data in ANSWERS.items()}
-    lines = {each.__name__: each for each in (Streamed, StreamedCompare, StreamedLogin, Failed, Event)} | replies
+    streams = (Streamed, StreamedCompare, StreamedLogin, StreamedList)
+    lines = {each.__name__: each for each in (*streams, Failed, Event)} | replies
     kinds = [*requests.values(), *lines.values(), *(kind for kind, _ in NAMED.values()), *OPEN_FIELDS.values()]
     schemas, defs = msgspec.json.schema_components(kinds)
     for (struct, field), schema in zip(OPEN_FIELDS, schemas[-len(OPEN_FIELDS) :], strict=True):

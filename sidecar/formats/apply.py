@@ -35,6 +35,9 @@ MAX_TEXT_CHARS = 16 * 1024 * 1024
 MAX_EDITS = 10_000
 """The largest text, and the most edits to it."""
 
+MAX_WORK_LINES, MAX_WORK_CHARS = 500_000_000, 20_000_000_000
+"""The largest text times its edits: about half a minute of work if all lines are alike and no edit fits."""
+
 _BOM = "\ufeff"
 
 
@@ -65,6 +68,10 @@ def apply_edits(
         )
     if len(wanted) > MAX_EDITS:
         raise invalid_request(f"There are more than {MAX_EDITS} edits.", "params.edits")
+    if len(text) * len(wanted) > MAX_WORK_CHARS or text.count("\n") * len(wanted) > MAX_WORK_LINES:
+        raise invalid_request(
+            "So many edits of such a long text are too much work. Send fewer at once.", "params.edits"
+        )
     changed, results, failed = _apply(text, wanted, tolerance, partial=partial)
     applied = [] if changed is None else [each for each in results if not each.problem]
     return EditOutcome(text=text if changed is None else changed, applied=applied, failed=failed)

@@ -35,6 +35,12 @@ class TaskAction(NamedTuple):
     """Whether its chunks are those of a chat, among which `status` tells what it is waiting for."""
 
 
+def _load_apply_edit() -> Handler:
+    from sidecar.server.handlers.apply_edit import apply_edit
+
+    return apply_edit
+
+
 def _load_authenticate() -> Handler:
     from sidecar.server.handlers.authenticate import authenticate
 
@@ -106,6 +112,7 @@ ACTIONS: dict[str, ImmediateAction | TaskAction] = {
     "compare": TaskAction(_load_compare, streams=True),
     "count_tokens": TaskAction(_load_count_tokens),
     "calculate_cost": TaskAction(_load_calculate_cost),
+    "apply_edit": TaskAction(_load_apply_edit),
     # The user may take as long as the code of a login is valid, which is an hour at most.
     "authenticate": TaskAction(_load_authenticate, total_ms=3_900_000),
     "usage_report": TaskAction(_load_usage_report),

@@ -6,6 +6,7 @@ Every handler gets it. Nothing of a single request is kept here.
 from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
 
+import anyio
 import msgspec
 
 from protocol.errors import ErrorBody
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
     from anyio.abc import TaskGroup
 
 
+EDIT_THREADS = 2
+"""How many texts are edited at once."""
+
 UNWRITABLE_TEXT = "The answer holds a value that cannot be written as JSON: nested too deeply, say, or too large."
 
 
@@ -48,6 +52,8 @@ class App:
         self.requests = OpenRequests()
         self.session = Initialize()
         """What the host said of itself in `initialize`."""
+        self.edit_threads = anyio.CapacityLimiter(EDIT_THREADS)
+        """For `apply_edit`, which must leave threads to the others."""
         self.heartbeat_is_due = False
         """Whether the timer of `sidecar.server.heartbeat` runs."""
         self.config_mistakes: tuple[str, ...] = ()
@@ -87,7 +93,7 @@ class App:
         if request.warnings:
             data = self._add_warnings(data, request.warnings)
         try:
-            lane.close(_make_line(lane, self._fit(data)))
+            lane.close(_make_line(lane, self._fit(data, request.offset)))
         except SidecarError as error:
             self.fail(request, error)
             return
@@ -97,16 +103,20 @@ class App:
             return
         self.requests.release(request)
 
-    def _fit(self, data: object) -> object:
-        """Return *data* for a line that the host can read.
+    def _fit(self, data: object, offset: int) -> object:
+        """Return *data*, its list from the entry *offset* on, for a line that the host can read.
 
         Raises: SidecarError `invalid_request` if nothing can be left out.
         """
-        if self.session.max_line_bytes is None:
+        if self.session.max_line_bytes is None and not offset:
             return data
         from sidecar.server import line_limit
 
-        return line_limit.fit_answer(data, self.session.max_line_bytes)
+        if offset:
+            data = line_limit.skip_entries(data, offset)
+        if self.session.max_line_bytes is None:
+            return data
+        return line_limit.fit_answer(data, self.session.max_line_bytes, offset)
 
     def _add_warnings(self, data: object, warnings: list[Warn]) -> object:
         """Return *data* with *warnings*, which become events if it has no place for them."""
@@ -142,7 +152,7 @@ class App:
 
 def _make_line(lane: Lane, data: object) -> msgspec.Struct:
     if isinstance(data, msgspec.Struct) and data.__struct_config__.tag == "done":
-        # `Streamed`, `StreamedLogin` and `StreamedCompare` are alike but for the types of their data.
+        # The structs of the lines of a stream are alike but for the types of their data.
         return Streamed(lane.id, True, True, lane.next_seq, cast("Done", data))  # noqa: FBT003 - wire fields
     return Reply(lane.id, True, data)  # noqa: FBT003 - a wire field
 

@@ -90,7 +90,7 @@ def _start(app: App, envelope: Envelope, unknown: list[str]) -> None:
         return
     _check_room(app)
     request = OpenRequest(envelope, app.write_queue.open_lane(envelope.id), streams=action.streams)
-    request.warnings = warnings
+    request.warnings, request.offset = warnings, getattr(params, "offset", 0)
     app.requests.register(request)
     if envelope.timeout is not None:
         request.state.limit(envelope.timeout)

@@ -1,7 +1,8 @@
 """Reply lines no longer than the host can read: content in smaller pieces, and what it has already left out. [pure]"""
 
-from collections.abc import Iterable, Iterator
-from typing import Any, cast
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import accumulate, islice, takewhile
+from typing import Any, TypeVar, cast
 
 import msgspec
 
@@ -10,10 +11,18 @@ from protocol.errors import ErrorBody
 from protocol.files import CommandChunk, FileChunk, FileEnd, FileStart
 from protocol.messages import Citation, Message, ToolCall
 from protocol.replies import Chunk, CitationChunk, Content, Done, Reasoning, ToolCallChunk, ToolCallDelta
-from sidecar.core.errors import invalid_request
+from sidecar.core.errors import SidecarError, invalid_request
+
+_T = TypeVar("_T")
 
 FRAME_BYTES = 6144
 """Room for all that is beside the text of a chunk: the ids of the request and of a tool call, and a tool's name."""
+
+PART_BYTES = 48 * 1024
+"""The entries of one line of a list that is a stream: the lines of such a list suit readers that stop at 64 KiB."""
+
+PAGED = ("models", "providers", "rows")
+"""The lists of answers that may come in pages."""
 
 BYTES_PER_CHAR = 6
 """What a character takes at most, as `\\u0000`."""
@@ -42,10 +51,11 @@ def fit_chunks(chunks: Iterable[Chunk], max_line_bytes: int) -> Iterator[Chunk]:
                 yield chunk
 
 
-def fit_answer(data: object, max_line_bytes: int) -> object:
+def fit_answer(data: object, max_line_bytes: int, offset: int = 0) -> object:
     """Return the *data* of a terminal line, without what makes the line longer than *max_line_bytes*.
 
-    Left out are what earlier chunks have said already, and at last the final texts of files.
+    Left out are what earlier chunks have said already, and at last the final texts of files. A longer list becomes a
+    page, whose `next_offset` counts from *offset*, where the list begins.
 
     Raises: SidecarError `invalid_request` if it would be longer all the same.
     """
@@ -55,9 +65,9 @@ def fit_answer(data: object, max_line_bytes: int) -> object:
         shortened = omit(shortened)
         if not is_longer(shortened, size_bytes):
             return shortened
-    text = f"The reply does not fit into `max_line_bytes`, {max_line_bytes} bytes."
-    hint = "Send `initialize` with a larger `max_line_bytes`, or use `stream_chat` for an answer."
-    raise invalid_request(text, reason="reply_too_long").with_fields(hint=hint)
+    if (name := find_list(data)) is not None:
+        return _cut_page(data, name, size_bytes, offset)
+    raise _make_too_long_error(max_line_bytes)
 
 
 def _keep_all(data: object) -> object:
@@ -120,6 +130,69 @@ def _change(data: Any, name: str, changes: dict[str, Any]) -> object:
     return {key: value for key, value in {**data, **changes}.items() if value is not msgspec.UNSET}
 
 
+def _make_too_long_error(max_line_bytes: int) -> SidecarError:
+    text = f"The reply does not fit into `max_line_bytes`, {max_line_bytes} bytes."
+    hint = "Send `initialize` with a larger `max_line_bytes`, or use `stream_chat` for an answer."
+    return invalid_request(text, reason="reply_too_long").with_fields(hint=hint)
+
+
+# --- lists -----------------------------------------------------------------------------------
+
+
+def find_list(data: object) -> str | None:
+    """Return the field of *data* that holds a list which may come in pages, or None."""
+    fields = data if isinstance(data, dict) else getattr(data, "__struct_fields__", ())
+    return next((name for name in PAGED if name in fields), None)
+
+
+def skip_entries(data: object, offset: int) -> object:
+    """Return *data* without the first *offset* entries of its list."""
+    name = find_list(data)
+    return data if name is None else _replace(data, {name: _get(data, name)[offset:]})
+
+
+def cut_parts(entries: Sequence[_T], max_line_bytes: int | None) -> Iterator[Sequence[_T]]:
+    """Yield *entries* in lists that each fit into a line; one empty list if there are none.
+
+    Raises: SidecarError `invalid_request` if one entry alone does not fit.
+    """
+    room = PART_BYTES if max_line_bytes is None else min(PART_BYTES, max_line_bytes - FRAME_BYTES)
+    at = 0
+    while True:
+        count = _count_fitting(islice(entries, at, None), room)
+        if not count and at < len(entries):
+            if max_line_bytes is not None:
+                raise _make_too_long_error(max_line_bytes)
+            count = 1
+        yield entries[at : at + count]
+        at += count
+        if at >= len(entries):
+            return
+
+
+def _cut_page(data: object, name: str, size_bytes: int, offset: int) -> object:
+    entries = _get(data, name)
+    empty = _replace(data, {name: [], "next_offset": offset + len(entries)})
+    count = _count_fitting(entries, size_bytes - _count_bytes(empty))
+    if not count:
+        raise _make_too_long_error(size_bytes + FRAME_BYTES)
+    return _replace(data, {name: entries[:count], "next_offset": offset + count})
+
+
+def _count_fitting(entries: Iterable[object], room_bytes: int) -> int:
+    """Return how many of *entries*, from the first, take no more than *room_bytes*."""
+    sizes = (_count_bytes(entry) + 1 for entry in entries)
+    return sum(1 for _ in takewhile(lambda total: total <= room_bytes, accumulate(sizes)))
+
+
+def _get(data: Any, name: str) -> Any:
+    return data[name] if isinstance(data, dict) else getattr(data, name)
+
+
+def _replace(data: Any, fields: dict[str, Any]) -> object:
+    return data | fields if isinstance(data, dict) else msgspec.structs.replace(data, **fields)
+
+
 def fit_error(body: ErrorBody, max_line_bytes: int) -> ErrorBody:
     """Return *body*; if longer than *max_line_bytes*, without its partial message and with bare rows of branches."""
     if not is_longer(body, max_line_bytes - FRAME_BYTES):
@@ -129,10 +202,15 @@ def fit_error(body: ErrorBody, max_line_bytes: int) -> ErrorBody:
 
 
 def is_longer(value: object, size_bytes: int) -> bool:
-    """Whether *value* takes more than *size_bytes* as JSON, with the characters escaped that are not ASCII."""
+    """Whether *value* may take more than *size_bytes* in a line."""
+    return _count_bytes(value) > size_bytes
+
+
+def _count_bytes(value: object) -> int:
+    """Return how many bytes *value* takes at most in a line, where some characters beyond ASCII are escaped."""
     encoded = msgspec.json.encode(value)
-    # Of what is escaped on top, U+0080 grows most: from two bytes to six.
-    return len(encoded) > size_bytes or (not encoded.isascii() and 3 * len(encoded) > size_bytes)
+    # Of them, U+0080 grows most: from two bytes to six.
+    return len(encoded) * (1 if encoded.isascii() else 3)
 
 
 def _cut(text: str, most_chars: int) -> Iterator[str]:

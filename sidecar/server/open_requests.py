@@ -20,7 +20,17 @@ Key = int | str | msgspec.UnsetType
 class OpenRequest:
     """One open request."""
 
-    __slots__ = ("checked_seq", "envelope", "lane", "silent_since", "state", "status_at", "streams", "warnings")
+    __slots__ = (
+        "checked_seq",
+        "envelope",
+        "lane",
+        "offset",
+        "silent_since",
+        "state",
+        "status_at",
+        "streams",
+        "warnings",
+    )
 
     def __init__(self, envelope: Envelope, lane: Lane, *, streams: bool = False) -> None:
         self.envelope = envelope
@@ -30,6 +40,8 @@ class OpenRequest:
         """Whether the lane takes chunks of a chat, such as `status`."""
         self.warnings: list[Warn] = []
         """What the answer says of the request itself, before its own warnings."""
+        self.offset = 0
+        """At which entry of its list the answer begins."""
         self.checked_seq = 0
         """The lane's `next_seq` at the last check of `sidecar.server.heartbeat`."""
         self.silent_since = self.status_at = self.state.started

@@ -7,6 +7,7 @@ import msgspec
 from msgspec import inspect
 
 from protocol.compare import Compared
+from protocol.model_streams import ModelsListed
 from protocol.replies import Authentication, Done, LoggedIn, ModelList, Warn
 from protocol.requests import PARAMS, Envelope
 
@@ -77,7 +78,7 @@ def _list_paths(kind: inspect.Type, path: str) -> Iterator[str]:
 
 def add_warnings(data: object, warnings: Sequence[Warn]) -> object | None:
     """Return the answer *data* with *warnings* before its own, or None if such an answer has none."""
-    if isinstance(data, Done | LoggedIn | ModelList | Authentication | Compared):
+    if isinstance(data, Done | LoggedIn | ModelList | ModelsListed | Authentication | Compared):
         return msgspec.structs.replace(data, warnings=[*warnings, *data.warnings])
     if isinstance(data, dict) and "warnings" in data:
         return data | {"warnings": [*warnings, *data["warnings"]]}

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import anyio
 import msgspec
 
+from protocol.model_streams import ListChunk
 from protocol.replies import Chunk, LoginChunk, ReplyId, Streamed
 from sidecar.core.log import find_origin, log
 from sidecar.server.framing import encode_line, encoder, escape_line_breaks
@@ -89,7 +90,7 @@ class Lane:
         self.sent_seq: int | None = None
         """The `seq` of the last chunk that was handed to the writer."""
 
-    def send(self, chunks: "Sequence[Chunk | LoginChunk | CompareChunk]", ending: bytes = b"") -> None:
+    def send(self, chunks: "Sequence[Chunk | LoginChunk | ListChunk | CompareChunk]", ending: bytes = b"") -> None:
         """Queue *chunks* as lines with the next sequence numbers; *ending* is what takes the place of each `}}`.
 
         An ending such as `,"branch":0}}` adds a field to the data, at less than the cost of another struct.

@@ -6,12 +6,13 @@ Knows when it is fetched and how long that may take. Must not know its format (`
 
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import anyio
 import msgspec
 from anyio.to_thread import run_sync as to_thread
 
+from protocol.model_streams import ModelsListed
 from protocol.replies import ModelList, Warn
 from sidecar.auth.exchange import Answer, Question
 from sidecar.catalogue import models, provider_rows
@@ -34,6 +35,8 @@ TOTAL_SECONDS = 60.0
 MAX_DOCUMENT_BYTES = 32 * 1024 * 1024
 
 OK = 200
+
+_Listed = TypeVar("_Listed", ModelList, ModelsListed)
 
 
 async def load_stored(up: Upstream) -> None:
@@ -160,8 +163,8 @@ async def _store(up: Upstream, data: bytes) -> list[Warn]:
     return []
 
 
-def add_to_list(up: Upstream, listed: ModelList, warnings: list[Warn]) -> ModelList:
-    """Return *listed* with the age of the catalogue, and with the *warnings* of a refresh."""
+def add_to_list(up: Upstream, listed: _Listed, warnings: list[Warn]) -> _Listed:
+    """Return *listed*, for one provider or all, with the age of the catalogue and the *warnings* of a refresh."""
     return msgspec.structs.replace(
         listed,
         catalogue_refreshed_at=up.found.refreshed.fetched_at or msgspec.UNSET,

@@ -53,7 +53,7 @@ async def test_an_immediate_action_is_answered_before_the_next_line() -> None:
         (b"{", "parse_error", None),
         (b'{"id":1,"action":"sing"}', "invalid_request", "action"),
         (b'{"id":1,"action":"cancel"}', "invalid_request", "params.id"),
-        (b'{"id":1,"action":"list_models"}', "invalid_request", "provider"),
+        (b'{"id":1,"action":"authenticate","params":{"op":"status"}}', "invalid_request", "provider"),
         (b'{"id":[],"action":"ping"}', "invalid_request", "id"),
         (b'{"id":1,"action":"ping","params":{"a":01}}', "parse_error", None),
     ],

@@ -25,6 +25,7 @@ REQUIRED: dict[str, Object] = {
     "count_tokens": {"model": "m"},
     "calculate_cost": {"model": "m", "usage": {}},
     "authenticate": {"op": "status"},
+    "apply_edit": {"text": "a"},
     "cancel": {"id": 1},
 }
 

@@ -64,7 +64,7 @@ WRONG: list[tuple[Object, str | None]] = [
     ({"action": "cancel", "params": {"id": {"x": MARK}}}, "params.id"),
     ({"action": "initialize", "params": {"protocol_version": 2}}, "params.protocol_version"),
     ({"action": "initialize", "params": {"events": [MARK]}}, "params.events[0]"),
-    ({"action": "list_models"}, "provider"),
+    ({"action": "authenticate", "params": {"op": "status"}}, "provider"),
     ({"action": "stream_chat", "params": CHAT}, "provider"),
     (chat(messages=MARK), "params.messages"),
     (chat(messages=[]), "params.messages"),

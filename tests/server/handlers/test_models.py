@@ -47,9 +47,3 @@ async def test_a_list_is_asked_for_once_and_then_remembered() -> None:
         assert [each["id"] for each in first["models"]] == ["gpt-4o"]
         assert (first["source"], second["source"]) == ("provider", "cache")
         assert len(host.http.asked) == 1
-
-
-async def test_a_list_needs_a_provider() -> None:
-    async with app.running() as host:
-        error = (await host.ask("list_models"))["error"]
-        assert (error["code"], error["param"]) == ("invalid_request", "provider")

@@ -71,6 +71,21 @@ def make_thread_caller() -> Callable[..., object]:
     return partial(asyncio.get_running_loop().call_soon_threadsafe, context=copy_context())
 
 
+def handle_shortage(on_shortage: Callable[[], None]) -> None:
+    """Call *on_shortage* where a callback of this event loop gets no memory; the loop goes on.
+
+    Of other failures it says what it says by itself.
+    """
+
+    def handle(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        if isinstance(context.get("exception"), MemoryError):
+            on_shortage()
+        else:
+            loop.default_exception_handler(context)
+
+    asyncio.get_running_loop().set_exception_handler(handle)
+
+
 def call_later(seconds: float, function: Callable[..., object], *arguments: object) -> None:
     """Call *function* in this event loop after *seconds*, even if all tasks end before."""
     asyncio.get_running_loop().call_later(seconds, function, *arguments)

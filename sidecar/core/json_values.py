@@ -18,8 +18,27 @@ MAX_LEVELS = 200
 _OUTSIDE_STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*+"|([\[{])|([\]}])', re.DOTALL)
 
 
+LARGE_JSON_BYTES = 64 * 1024
+"""The longest JSON that is read without a look at whether there is memory for its values."""
+
+
+def require_memory(encoded: bytes | msgspec.Raw) -> None:
+    """Look whether there is memory for what the JSON *encoded* holds.
+
+    msgspec reads a long string into memory that it has asked for and not looked at: without any the process would end
+    with a fault (0.21, 2026-11).
+
+    Raises: MemoryError if there is not.
+    """
+    size_bytes = len(memoryview(encoded))
+    if size_bytes > LARGE_JSON_BYTES:
+        # The system lends the addresses, and nothing is written to them.
+        bytes(2 * size_bytes)
+
+
 def parse_json(body: bytes) -> Any:
     """Return *body* as a JSON value, or None if it is not JSON, or nested too deeply to be kept."""
+    require_memory(body)
     try:
         return None if is_too_deep(body) else msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

@@ -5,7 +5,6 @@ Knows levels and escaping. Must not know what is logged. Writing never blocks, s
 
 import sys
 import time
-import traceback
 from typing import Literal
 
 from sidecar.core.errors import SidecarError
@@ -36,8 +35,12 @@ def find_origin(error: BaseException) -> dict[str, str]:
     """Return the type of *error*, or of the first in a group, and where it was raised: its text may hold content."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
-    place = traceback.extract_tb(error.__traceback__)[-1:]
-    return {"type": type(error).__name__, "where": f"{place[0].name}:{place[0].lineno}" if place else "unknown"}
+    where, step = "unknown", error.__traceback__
+    # The module for this would be a tenth of the start, and may end the process where there is no memory.
+    while step is not None:
+        where = f"{step.tb_frame.f_code.co_name}:{step.tb_lineno}"
+        step = step.tb_next
+    return {"type": type(error).__name__, "where": where}
 
 
 def find_failure(error: Exception) -> SidecarError:
@@ -52,6 +55,8 @@ def make_internal_error(error: Exception) -> SidecarError:
     """Return the error for a defect of ours, and log where it is."""
     origin = find_origin(error)
     log("error", "internal_error", **origin)
+    if isinstance(error, MemoryError):
+        return SidecarError("internal_error", "There is not enough memory for the request.", reason="no_memory")
     return SidecarError(
         "internal_error",
         "The sidecar failed to handle the request.",

@@ -13,7 +13,7 @@ from protocol.replies import Chunk
 from sidecar.codecs.frame import Frame
 from sidecar.codecs.registry import make_codec
 from sidecar.core.errors import SidecarError
-from sidecar.core.json_values import MAX_LEVELS, is_too_deep, parse_json
+from sidecar.core.json_values import MAX_LEVELS, is_too_deep, parse_json, require_memory
 from sidecar.wires.shared import costs
 from sidecar.wires.shared.answer_size import MAX_REPLY_BYTES, make_too_large_error
 from sidecar.wires.shared.errors import make_bad_event_error, make_unexpected_body_error
@@ -77,6 +77,7 @@ class ResponseStream:
 
     def _take(self, frame: Frame, out: list[Chunk]) -> None:
         """Append the chunks of one event to *out*."""
+        require_memory(frame[1])
         if is_too_deep(frame[1], MAX_EVENT_LEVELS):
             raise make_bad_event_error()
         count = len(out)
@@ -137,6 +138,7 @@ class ResponseStream:
             raise SidecarError("provider_error", "The provider sent an empty reply.", reason="empty_response")
         if self._document is not None:
             body = b"".join(self._document)
+            require_memory(body)
             if is_too_deep(body, MAX_EVENT_LEVELS):
                 raise make_unexpected_body_error()
             self._decoder, chunks = self._wire.decode_whole(body, self._route)

@@ -31,7 +31,7 @@ WRITE_SECONDS = 30.0
 """How long a server may take nothing of a request."""
 
 
-Failure = OSError | CutReplyError | MalformedReplyError | IdleError | UnwrittenError
+Failure = OSError | MemoryError | CutReplyError | MalformedReplyError | IdleError | UnwrittenError
 """What a reply may end with in the place of its end."""
 
 
@@ -161,7 +161,7 @@ class Connection(asyncio.BufferedProtocol):
             return
         try:
             reply.feed(self._buffer[:nbytes])
-        except MalformedReplyError as error:
+        except (MalformedReplyError, MemoryError) as error:
             self._fail(error)
             return
         if reply.parts:

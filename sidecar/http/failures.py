@@ -24,6 +24,8 @@ def read(failure: BaseException) -> SidecarError:
         return malformed_reply()
     if isinstance(failure, UnsendableError):
         return unsendable()
+    if isinstance(failure, MemoryError):
+        return SidecarError("internal_error", "There is not enough memory for the reply.", reason="no_memory")
     return broken(failure)
 
 

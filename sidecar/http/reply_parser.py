@@ -64,7 +64,9 @@ class ReplyParser:
         had = len(self.parts)
         try:
             self._parser.feed_data(data)
-        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+            if isinstance(error.__context__, MemoryError):
+                raise error.__context__ from None
             if not self.complete:
                 raise MalformedReplyError("syntax") from None
             self.excess = True

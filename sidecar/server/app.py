@@ -25,6 +25,7 @@ from sidecar.config.values import Config
 from sidecar.core.errors import SidecarError
 from sidecar.core.http import Transport
 from sidecar.core.log import find_origin, log
+from sidecar.server.memory_reserve import MemoryReserve
 from sidecar.server.open_requests import OpenRequest, OpenRequests
 from sidecar.server.portable import make_portable
 from sidecar.server.write_queue import UNWRITABLE, Lane, WriteQueue
@@ -50,6 +51,7 @@ class App:
         self.upstream = Upstream(config, tasks, http, self.warn)
         self.counter = Counter(self.upstream.single_flight)
         self.requests = OpenRequests()
+        self.memory_reserve = MemoryReserve()
         self.session = Initialize()
         """What the host said of itself in `initialize`."""
         self.edit_threads = anyio.CapacityLimiter(EDIT_THREADS)

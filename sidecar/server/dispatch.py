@@ -136,6 +136,8 @@ async def _run(app: App, request: OpenRequest, action: TaskAction, params: msgsp
         except SidecarError as error:
             app.fail(request, error)
         except Exception as error:  # noqa: BLE001 - any other failure is a defect of ours: the host gets a line for it
+            if isinstance(error, MemoryError):
+                app.memory_reserve.release()
             app.fail(request, find_failure(error))
     # Without a terminal line the scope was cancelled, whatever the task made of that.
     if not request.lane.closed:

@@ -13,13 +13,16 @@ import msgspec
 from protocol.requests import Envelope
 from protocol.values import Id
 from sidecar.core.errors import SidecarError
-from sidecar.core.json_values import make_validation_error
+from sidecar.core.json_values import make_validation_error, require_memory
 
 MAX_LINE_BYTES = 32 * 1024 * 1024
 """The longest request line: room for a few images. A longer one is refused and skipped, never kept."""
 
 ID_TYPE: Any = Id
 """The type of an id as a value, for msgspec."""
+
+LARGE_LINE_BYTES = 1024 * 1024
+"""A part of a line that is longer than this is let go of when memory is short."""
 
 SNIFF_BYTES = 64 * 1024
 """How much of an overlong line is searched for its `id`."""
@@ -51,14 +54,27 @@ class LineDecoder:
         """Yield each line that *data* completes, without its line end. Blank lines are skipped."""
         start = 0
         while (end := data.find(b"\n", start)) >= 0:
-            line = self._finish(data[start:end])
+            try:
+                line = self._finish(data[start:end])
+            except MemoryError:
+                line = None if self._skipping else self._refuse(no_memory=True)
+                self._skipping = False
             start = end + 1
             if line:
                 yield line
         if start < len(data):
-            rest = data[start:] if start else data
-            if too_long := self._keep(rest):
+            try:
+                too_long = self._keep(data[start:] if start else data)
+            except MemoryError:
+                too_long = self._skip(no_memory=True)
+            if too_long:
                 yield too_long
+
+    def give_up(self) -> TooLong | None:
+        """Return the line that is not complete, if it takes much memory, and skip the rest of it; else None."""
+        if self._size_bytes <= LARGE_LINE_BYTES:
+            return None
+        return self._skip(no_memory=True)
 
     def end(self) -> Iterator[bytes | TooLong]:
         """Yield the last line if it has no LF."""
@@ -72,8 +88,11 @@ class LineDecoder:
         self._size_bytes += len(piece)
         if self._size_bytes <= self._max_line_bytes:
             return None
+        return self._skip()
+
+    def _skip(self, *, no_memory: bool = False) -> TooLong:
         self._skipping = True
-        return self._refuse()
+        return self._refuse(no_memory=no_memory)
 
     def _finish(self, tail: bytes) -> bytes | TooLong | None:
         if self._skipping:
@@ -82,10 +101,7 @@ class LineDecoder:
         if self._size_bytes + len(tail) > self._max_line_bytes:
             self._pieces.append(tail)
             return self._refuse()
-        try:
-            line = b"".join((*self._pieces, tail)) if self._pieces else tail
-        except MemoryError:
-            return self._refuse(no_memory=True)
+        line = b"".join((*self._pieces, tail)) if self._pieces else tail
         self._pieces.clear()
         self._size_bytes = 0
         if self._at_start:
@@ -94,15 +110,16 @@ class LineDecoder:
         return line.strip(b" \t\r")
 
     def _refuse(self, *, no_memory: bool = False) -> TooLong:
-        head = bytearray()
-        for piece in self._pieces:
-            head += piece[: SNIFF_BYTES - len(head)]
-            if len(head) == SNIFF_BYTES:
-                break
-        self._pieces.clear()
+        pieces, self._pieces = self._pieces, []
         self._size_bytes = 0
         self._at_start = False
-        return TooLong(bytes(head), no_memory)
+        # All that is not the beginning goes first: there may be no memory for a copy before.
+        size_bytes = count = 0
+        while count < len(pieces) and size_bytes < SNIFF_BYTES:
+            size_bytes += len(pieces[count])
+            count += 1
+        del pieces[count:]
+        return TooLong(b"".join(pieces)[:SNIFF_BYTES], no_memory)
 
 
 _envelope = msgspec.json.Decoder(Envelope)
@@ -150,6 +167,7 @@ def decode_envelope(line: bytes, unknown: list[str] | None = None) -> Envelope:
     Raises: SidecarError `parse_error` if the line is not JSON in UTF-8, `invalid_request` if it is JSON but not a
     request. The message names the field and never its value.
     """
+    require_memory(line)
     try:
         if not line.isascii():
             line.decode()
@@ -183,6 +201,7 @@ def decode_params(raw: bytes | msgspec.Raw, kind: type[T], unknown: list[str] | 
 
     Raises: SidecarError `parse_error`, or `invalid_request` whose path begins with `params`.
     """
+    require_memory(raw)
     try:
         try:
             return _decoder(kind).decode(raw)

@@ -15,6 +15,7 @@ import anyio
 from sidecar.config.values import Config
 from sidecar.core import event_loop, platforms
 from sidecar.core.errors import SidecarError
+from sidecar.core.log import find_origin, log
 from sidecar.server import dispatch, stdio
 from sidecar.server.app import App
 from sidecar.server.framing import LineDecoder
@@ -75,7 +76,7 @@ async def serve(
             app.leave = lambda: _start_leaving(app, finished)
             _handle_signals(app, output)
             tasks.start_soon(_read_requests, app, descriptors.stdin, finished)
-            tasks.start_soon(_watch_host, output, finished)
+            tasks.start_soon(_watch_host, app, output, finished)
             tasks.start_soon(_watch_writes, write_queue, finished)
             await finished.wait()
             app.leaving = True
@@ -85,15 +86,18 @@ async def serve(
                 closing.start_soon(_close_ledger, app)
             event_loop.call_later(GIVE_UP_SECONDS, leave, exit_code)
             tasks.cancel_scope.cancel()
-    except ExceptionGroup:
+    except (ExceptionGroup, MemoryError) as error:
         if app is not None:
             await _fail_all(app)
-        raise
+        log("error", "crashed", **find_origin(error))
+        # The loop's own end would wait for its threads.
+        exit_code = 1
     leave(exit_code)
 
 
 async def _fail_all(app: App) -> None:
     """Write a terminal line for every open request, after a failure that ends the process, such as lack of memory."""
+    app.memory_reserve.release()
     for request in [*app.requests]:
         app.fail(request, SidecarError("internal_error", "The sidecar has failed and is leaving."))
     await _flush(app.write_queue)
@@ -114,7 +118,17 @@ async def _close_ledger(app: App) -> None:
 async def _read_requests(app: App, fd: int, finished: anyio.Event) -> None:
     """Accept requests until the end of input, then let the open ones finish."""
     decoder = LineDecoder()
-    async for data in stdio.Input(fd):
+
+    def make_room() -> None:
+        app.memory_reserve.release()
+        if line := decoder.give_up():
+            dispatch.accept(app, line)
+
+    event_loop.handle_shortage(make_room)
+    async for data in stdio.Input(fd, app.memory_reserve.release):
+        if data is None:
+            make_room()
+            continue
         for line in decoder.feed(data):
             dispatch.accept(app, line)
     for line in decoder.end():
@@ -139,11 +153,12 @@ async def _leave_when_idle(app: App, finished: anyio.Event) -> None:
     finished.set()
 
 
-async def _watch_host(output: stdio.Output, finished: anyio.Event) -> None:
+async def _watch_host(app: App, output: stdio.Output, finished: anyio.Event) -> None:
     parent = platforms.find_parent()
     _watch_parent(parent, finished)
-    while not parent.is_gone() and not output.reader_gone:  # noqa: ASYNC110 - some systems never report it
+    while not parent.is_gone() and not output.reader_gone:
         await anyio.sleep(HOST_CHECK_SECONDS)
+        app.memory_reserve.refill()
     finished.set()
 
 

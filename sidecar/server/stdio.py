@@ -8,6 +8,7 @@ import io
 import os
 import sys
 import threading
+import time
 from collections.abc import AsyncIterator, Callable
 from queue import Full, Queue, SimpleQueue
 from typing import NamedTuple
@@ -17,6 +18,9 @@ import anyio
 from sidecar.core import event_loop, platforms
 
 READ_BYTES = 64 * 1024
+
+SHORTAGE_SECONDS = 0.02
+"""How long the thread that reads stdin waits for memory before it asks for it again."""
 
 MAX_STDERR_LINES = 1000
 """How many writes to stderr wait for a host that does not read it; further ones are dropped and counted."""
@@ -75,37 +79,60 @@ def _open_null_as(fd: int) -> None:
 
 
 class Input:
-    """stdin as an async iterator of bytes. Reads nothing further until the last piece has been processed."""
+    """stdin as an async iterator of bytes. Reads nothing further until the last piece has been processed.
 
-    def __init__(self, fd: int) -> None:
+    None stands for a moment without memory for the next piece, which comes after it.
+    """
+
+    def __init__(self, fd: int, on_shortage: Callable[[], None] = lambda: None) -> None:
+        """Read *fd*. *on_shortage* is called in the thread that reads, when it gets no memory."""
         self._fd = fd
+        self._on_shortage = on_shortage
         self._call_in_loop = event_loop.make_thread_caller()
         self._arrived = anyio.Event()
-        self._data = b""
+        self._data: bytes | None = b""
         self._processed = threading.Semaphore(0)
         threading.Thread(target=self._read, name="stdin", daemon=True).start()
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
+    async def __aiter__(self) -> AsyncIterator[bytes | None]:
         while True:
             await self._arrived.wait()
             data, self._arrived = self._data, anyio.Event()
-            if not data:
+            if data == b"":
                 return
             yield data
             self._processed.release()
 
     def _read(self) -> None:
         while True:
-            data = _read_some(self._fd)
+            data: bytes | None
             try:
-                self._call_in_loop(self._deliver, data)
+                data = _read_some(self._fd)
+            except MemoryError:
+                # Nothing was read yet.
+                self._on_shortage()
+                data = None
+            try:
+                self._hand_over(data)
             except RuntimeError:
                 return
-            if not data:
+            if data == b"":
                 return
             self._processed.acquire()
+            if data is None:
+                time.sleep(SHORTAGE_SECONDS)
 
-    def _deliver(self, data: bytes) -> None:
+    def _hand_over(self, data: bytes | None) -> None:
+        while True:
+            try:
+                self._call_in_loop(self._deliver, data)
+            except MemoryError:
+                self._on_shortage()
+                time.sleep(SHORTAGE_SECONDS)
+            else:
+                return
+
+    def _deliver(self, data: bytes | None) -> None:
         self._data = data
         self._arrived.set()
 

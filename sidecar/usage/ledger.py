@@ -255,7 +255,11 @@ class Ledger:
             except MemoryError:
                 return LedgerError("no_memory")
 
-        result = await anyio.to_thread.run_sync(call, abandon_on_cancel=True, limiter=self._thread)
+        try:
+            result = await anyio.to_thread.run_sync(call, abandon_on_cancel=True, limiter=self._thread)
+        except (RuntimeError, MemoryError):
+            # There is none for the thread itself.
+            result = LedgerError("no_memory")
         if not isinstance(result, LedgerError):
             return result
         self._leave_alone_until = anyio.current_time() + RETRY_SECONDS

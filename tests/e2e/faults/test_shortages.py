@@ -6,6 +6,7 @@ in its middle, as it meets the end of a disk; and to give it more memory than it
 
 import json
 import os
+import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import process_probes
-from tests.support.fake_provider import STALL, Provider
+from tests.support.fake_provider import STALL, WAIT_SECONDS, Provider
 from tests.support.fake_services import Services
 from tests.support.logins import (
     KEY,
@@ -137,7 +138,11 @@ def test_a_recording_on_a_full_disk_is_given_up_and_the_chat_is_not(tmp_path: Pa
     with Sidecar(tmp_path, provider, arguments=arguments, env=environment(tmp_path)) as sidecar, full_disk(sidecar):
         assert text(sidecar.stream(sidecar.chat("m"))) == long
         assert text(sidecar.stream(sidecar.chat(provider.play("small", ANTHROPIC.answer("fine"))))) == "fine"
-    assert b"record.failed" in sidecar.stderr
+        # It is written after the answer.
+        deadline = time.monotonic() + WAIT_SECONDS
+        while b"record.failed" not in sidecar.stderr:
+            assert time.monotonic() < deadline
+            sidecar.ping()
     assert [path for path in folder.rglob("call.json") if "small" in str(path)]
 
 

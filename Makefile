@@ -18,6 +18,7 @@ WORKERS ?= --numprocesses 2 --dist worksteal
 unexport PYTHONDONTWRITEBYTECODE
 
 UV := build/uv/bin/uv
+SBOM_TOOL := build/cyclonedx/bin/cyclonedx-py
 LOCK := $(UV) pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
 	--no-annotate --custom-compile-command "make lock" --quiet $(UPGRADE)
 
@@ -86,6 +87,12 @@ lock: $(UV) ## write the lock files from pyproject.toml; UPGRADE=--upgrade takes
 	$(LOCK) --output-file requirements.lock
 	$(LOCK) --output-file requirements-dev.lock --group dev --constraints requirements.lock
 
+.PHONY: audit
+audit: $(VENV) $(SBOM_TOOL) ## check licences and hashes, write build/sbom.json, list what a wheel holds
+	@$(SBOM_TOOL) requirements requirements.lock --pyproject pyproject.toml --output-reproducible \
+		--of JSON --output-file build/sbom.json 2>/dev/null
+	@$(BIN)/python -m tests.audit build/sbom.json
+
 .PHONY: clean
 clean: ## remove the environment and every cache
 	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
@@ -103,6 +110,10 @@ $(VENV): requirements-dev.lock
 	&& $(PIP) --require-hashes --only-binary :all: --requirement requirements-dev.lock \
 	&& $(PIP) --no-index --no-deps --no-build-isolation --editable . \
 	&& cp requirements-dev.lock $@
+
+$(SBOM_TOOL):
+	$(PYTHON) -m venv --clear build/cyclonedx
+	build/cyclonedx/bin/python -m pip --disable-pip-version-check install --quiet cyclonedx-bom==7.5.0
 
 $(UV):
 	$(PYTHON) -m venv --clear build/uv

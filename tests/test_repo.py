@@ -12,15 +12,13 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
-from packaging.markers import Marker
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import sidecar
+from tests.support.locks import ROOT, read_pins
 
-ROOT = Path(__file__).resolve().parent.parent
 PYPROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 LOCKS = ("requirements.lock", "requirements-dev.lock")
 
@@ -29,10 +27,6 @@ PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 
 ADDRESS = re.compile(r"://|\bfile:|^\s*-(?!-hash=)|\s@\s|[\w.~]/[\w.]|\\\w", re.MULTILINE)
 """A URL, an option of pip, a direct reference or a path."""
-
-PIN = re.compile(
-    r"(?P<name>[\w.-]+)==(?P<version>[\w.]+)(?: ; (?P<marker>[^\\]+?))?(?P<hashes>(?: --hash=sha256:[0-9a-f]{64})+)"
-)
 
 GENERATED = re.compile(r"\.|(?:build|dist|__pycache__)$")
 """Folders that tools make, and the tools' own."""
@@ -43,29 +37,6 @@ MACHINE_PATH = re.compile(
     re.VERBOSE,
 )
 """A path that exists on somebody's machine; `/home/you` is nobody's."""
-
-
-class Pin(msgspec.Struct, frozen=True):
-    """One package of a lock, for the machines that *marker* names."""
-
-    version: str
-    marker: str | None
-
-    def applies(self, environment: dict[str, str]) -> bool:
-        """Return whether it is installed in *environment*."""
-        return self.marker is None or Marker(self.marker).evaluate(environment)
-
-
-def pins(lock: str) -> dict[str, list[Pin]]:
-    """Return the packages of *lock* by name; fails on a line that is no pin with hashes."""
-    text = (ROOT / lock).read_text(encoding="utf-8").replace(" \\\n   ", "")
-    found: dict[str, list[Pin]] = {}
-    for line in text.splitlines():
-        if not line.startswith("#"):
-            match = PIN.fullmatch(line)
-            assert match, f"{lock}: no pin with hashes: {line[:80]!r}"
-            found.setdefault(canonicalize_name(match["name"]), []).append(Pin(match["version"], match["marker"]))
-    return found
 
 
 def environments() -> Iterator[dict[str, str]]:
@@ -97,7 +68,7 @@ def test_a_lock_names_no_address_no_option_and_no_path(lock: str) -> None:
 
 @pytest.mark.parametrize("lock", LOCKS)
 def test_a_lock_pins_every_package_by_hash_once_for_every_machine(lock: str) -> None:
-    locked = pins(lock)
+    locked = read_pins(lock)
     assert len(locked) > 20
     for name, environment in product(locked, environments()):
         assert sum(pin.applies(environment) for pin in locked[name]) <= 1, f"{lock}: {name} twice for {environment}"
@@ -114,7 +85,7 @@ def test_a_lock_pins_every_package_by_hash_once_for_every_machine(lock: str) -> 
     ids=["runtime", "runtime in dev", "dev", "build"],
 )
 def test_what_pyproject_asks_for_is_locked_in_a_version_that_it_takes(lock: str, declared: list[str]) -> None:
-    locked = pins(lock)
+    locked = read_pins(lock)
     for requirement, environment in product(map(Requirement, declared), environments()):
         if requirement.marker is not None and not requirement.marker.evaluate(environment):
             continue
@@ -148,8 +119,8 @@ def _imports(file: Path) -> Iterator[str]:
 
 
 def test_both_locks_agree() -> None:
-    development = pins(LOCKS[1])
-    assert {name: development.get(name) for name in pins(LOCKS[0])} == pins(LOCKS[0])
+    development = read_pins(LOCKS[1])
+    assert {name: development.get(name) for name in read_pins(LOCKS[0])} == read_pins(LOCKS[0])
 
 
 def test_the_version_of_the_package_is_that_of_the_project() -> None:

@@ -24,9 +24,10 @@ from sidecar.auth.logins import store_file
 from sidecar.core import log
 from sidecar.core.errors import remove_secret
 from sidecar.core.url_policy import has_dot_segments, is_link_local
+from tests.support.locks import ROOT, read_pins
 from tests.support.process_probes import posix_only
 from tests.support.source import files, nodes_of
-from tests.test_repo import LOCKS, ROOT, environments, pins
+from tests.test_repo import LOCKS, environments
 
 # --- addresses that names lead to ------------------------------------------------------------------
 
@@ -218,7 +219,7 @@ def test_tls_is_made_in_one_place_and_verification_is_never_off() -> None:
 
 def _locked() -> dict[str, importlib.metadata.Distribution]:
     found = {}
-    for name in pins(LOCKS[0]):
+    for name in read_pins(LOCKS[0]):
         try:
             found[name] = importlib.metadata.distribution(name)
         except importlib.metadata.PackageNotFoundError:
@@ -229,7 +230,7 @@ def _locked() -> dict[str, importlib.metadata.Distribution]:
 def test_what_is_installed_is_what_is_locked() -> None:
     here = next(each for each in environments() if _is_here(each))
     for name, found in _locked().items():
-        (version,) = [pin.version for pin in pins(LOCKS[0])[name] if pin.applies(here)] or [found.version]
+        (version,) = [pin.version for pin in read_pins(LOCKS[0])[name] if pin.applies(here)] or [found.version]
         assert found.version == version, name
     assert len(_locked()) > 20
 
@@ -261,4 +262,4 @@ def test_no_file_of_the_environment_runs_code_but_those_that_are_known() -> None
         if re.search(r"^import[ \t]", path.read_text(encoding="utf-8", errors="replace"), re.MULTILINE)
     }
     assert running <= known, running - known
-    assert not [name for name in found if name not in known and canonicalize_name(name[:-4]) in pins(LOCKS[0])]
+    assert not [name for name in found if name not in known and canonicalize_name(name[:-4]) in read_pins(LOCKS[0])]

@@ -162,10 +162,12 @@ TEMPLATES = {
     ("sidecar/config/environment.py", "template"),
     ("sidecar/auth/logins/device_flow.py", "template"),
     ("sidecar/upstream/gates/token_buckets.py", "template"),
+    ("sidecar/branches/judging.py", "_ANSWER"),
+    ("sidecar/branches/judging.py", "_PROMPT"),
     ("sidecar/generation/resume.py", "_PROMPT"),
     ("sidecar/providers/templates.py", "template"),
 }
-"""Columns of the catalogue, and one constant. Whoever adds to it looks where the template comes from."""
+"""Columns of the catalogue, and constants. Whoever adds to it looks where the template comes from."""
 
 
 def test_nothing_is_evaluated_and_no_input_is_a_template() -> None:

@@ -36,6 +36,7 @@ run: compiled ## stream a recorded chat from the `replay` provider: no key, no n
 		'{"id":1,"action":"initialize"}' \
 		'{"id":2,"action":"stream_chat","provider":"replay","params":{"model":"anthropic_messages/text","messages":[{"role":"user","content":"Hello"}]}}' \
 		'{"id":"compare","action":"compare","provider":"replay","params":{"models":["anthropic_messages/text","openai_chat/text"],"messages":[{"role":"user","content":"Hello"}],"choose":{"by":"first_valid"}}}' \
+		'{"id":"route","action":"generate","params":{"model":"auto","messages":[{"role":"user","content":"Hello"}],"options":{"route":{"models":["replay/anthropic_messages/text","openai/gpt-6"]}}}}' \
 		| $(BIN)/sidecar
 
 .PHONY: test

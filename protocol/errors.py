@@ -10,6 +10,7 @@ from typing import Any, Literal
 import msgspec
 
 from protocol.messages import Message
+from protocol.routes import RoutedModel
 
 ErrorCode = Literal[
     "parse_error",
@@ -103,5 +104,7 @@ class ErrorBody(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """Of `compare`, when all branches failed: a row each, in the shape of its `done.branches`."""
     hint: str | None = None
     """One action that would help, for people."""
+    route: list[RoutedModel] | None = None
+    """With the reason `no_model_fits`: what each model of the route lacks."""
     elapsed_ms: int | None = None
     """Milliseconds since the sidecar read the request line."""

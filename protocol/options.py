@@ -6,6 +6,7 @@ import msgspec
 
 from protocol.messages import Name, PlainText, Tool
 from protocol.outputs import Output
+from protocol.routes import RouteOptions
 from protocol.values import Model, Text, TimeoutMs, Usd
 
 
@@ -72,6 +73,8 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
     fallbacks: Annotated[list[Model], msgspec.Meta(max_length=8)] | Name = []
     """The models to ask next, each naming its provider, when the one before is down or unknown and nothing was
     delivered; or the name of such a list in `[chains]` of the configuration."""
+    route: RouteOptions | None = None
+    """For `"model": "auto"`: which models to choose from, and how."""
     token_limit: Annotated[int, msgspec.Meta(ge=1, le=100_000_000)] | None = None
     """Output tokens after which the sidecar itself ends the answer."""
     budget_usd: Usd | None = None

@@ -11,6 +11,7 @@ import msgspec
 from protocol.errors import ErrorBody, Phase
 from protocol.files import CodeResult, CommandChunk, FileChunk, FileEnd, FileResult, FileStart
 from protocol.messages import Citation, FinishReason, Message, ToolCall, Usage
+from protocol.routes import Routed
 
 PROTOCOL_VERSION = 1
 
@@ -33,6 +34,8 @@ class Start(msgspec.Struct, frozen=True, tag_field="type", tag="start", kw_only=
     model: str
     request_id: str | None = None
     warnings: list[Warn] = []
+    route: Routed | msgspec.UnsetType = msgspec.UNSET
+    """Present only if the model was `auto`."""
 
 
 class Content(msgspec.Struct, frozen=True, tag_field="type", tag="content"):
@@ -311,6 +314,8 @@ class Done(msgspec.Struct, frozen=True, tag_field="type", tag="done", kw_only=Tr
     """Present only if `output` asked for files: a row for each path, in the order in which they came first."""
     files_omitted: Literal[True] | msgspec.UnsetType = msgspec.UNSET
     """As `message_omitted`: no row has its `content`, and if that does not help, there are no rows."""
+    route: Routed | msgspec.UnsetType = msgspec.UNSET
+    """As in `start`."""
 
 
 Files = FileStart | FileChunk | FileEnd | CommandChunk

@@ -19,6 +19,7 @@ from protocol.replies import (
     UsageTable,
     Warn,
 )
+from protocol.routes import Routed
 
 
 class LineLimits(TypedDict):
@@ -184,6 +185,8 @@ class Answer(TypedDict):
     files: NotRequired[list[FileResult]]
     """Present only if `output` asked for files."""
     files_omitted: NotRequired[Literal[True]]
+    route: NotRequired[Routed]
+    """Present only if the model was `auto`."""
 
 
 ANSWERS: dict[str, Any] = {

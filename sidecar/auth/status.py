@@ -28,15 +28,15 @@ def describe_authorization(provider: Provider, store: Store, given: Secret | Non
     if given is not None and given.source == "request":
         credential, problem = given, None
     stored = store.get(name) if credential and credential.source == "store" else None
-    has_chain = _has_chain(provider)
+    chained = has_chain(provider)
     method: Method | None = None
     if credential is not None:
         method = stored.method if stored else _METHODS[credential.kind]
-    elif has_chain and (row.auth.identity_env or row.auth.identity_files):
+    elif chained and (row.auth.identity_env or row.auth.identity_files):
         method = "chain"
     return Authentication(
         provider=name,
-        ready=problem is None and (credential is not None or has_chain),
+        ready=problem is None and (credential is not None or chained),
         logins=list_login_methods(provider),
         method=method,
         source=credential.source if credential and credential.source != "none" else None,
@@ -92,7 +92,7 @@ def list_variables(provider: Provider) -> list[str]:
     return [*table.get("api_keys_env", ()), *named] or [*row.auth.key_env, *row.auth.token_env]
 
 
-def _has_chain(provider: Provider) -> bool:
+def has_chain(provider: Provider) -> bool:
     """Return whether a request without a credential would find one on this machine, or needs none.
 
     As far as can be told without asking the provider.

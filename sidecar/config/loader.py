@@ -43,6 +43,7 @@ def load(
         path=str(file),
         providers=tables.get("providers") or {},
         models=tables.get("models") or {},
+        route=tables.get("route") or {},
         chains=tables.get("chains") or {},
         gateway=_add_token(tables.get("gateway") or {}, env),
         limits=(tables.get("limits") or {}) | read_limits(env),

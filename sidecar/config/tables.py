@@ -11,6 +11,7 @@ import msgspec
 from pydantic import BaseModel, BeforeValidator, Field, SecretStr, Strict, field_validator, model_validator
 
 from protocol.options import Options
+from protocol.routes import Preference
 from sidecar.catalogue.provider_rows import read_gateways
 from sidecar.config.catalogue_table import STRICT, CatalogueTable, check_wire, keep_exact
 from sidecar.config.values import LIMITS
@@ -172,6 +173,18 @@ class BudgetsTable(BudgetTable):
     providers: dict[str, BudgetTable] = {}
 
 
+class RouteTable(BaseModel):
+    """`[route]`: how the model `auto` is chosen, where a chat says nothing else."""
+
+    model_config = STRICT
+
+    models: Annotated[list[str], Field(min_length=1, max_length=16)] | str | None = None
+    prefer: Preference | None = None
+    max_usd: Usd | None = None
+    region: str | None = Field(None, min_length=1, max_length=64)
+    fall_back: bool | None = None
+
+
 class LedgerTable(BaseModel):
     """`[ledger]`."""
 
@@ -203,6 +216,7 @@ class File(BaseModel):
 
     providers: dict[str, ProviderTable] = {}
     models: dict[str, ModelTable] = {}
+    route: RouteTable | None = None
     chains: dict[str, Annotated[list[str], Field(min_length=1, max_length=8)]] = {}
     """`[chains]`: named lists of models to fall back to; each names its provider or is a preset."""
     catalogue: CatalogueTable | None = None

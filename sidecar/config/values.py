@@ -40,6 +40,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     """The file's `[providers.*]` tables, checked."""
     models: dict[str, dict[str, Any]] = {}
     """The file's `[models.*]` presets, checked: `model`, `provider`, `options`."""
+    route: dict[str, Any] = {}
+    """The file's `[route]` table, checked: what a route is like where a request says nothing else."""
     chains: dict[str, list[str]] = {}
     """The file's `[chains]`: name → models to fall back to in turn."""
     gateway: dict[str, Any] = {}

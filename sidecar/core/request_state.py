@@ -92,6 +92,7 @@ class RequestState:
         "progress",
         "provider",
         "reason",
+        "routed_model",
         "scope",
         "started",
         "task",
@@ -109,6 +110,8 @@ class RequestState:
         """What all parts may cost together."""
         self.provider = provider
         """The provider as the request names it."""
+        self.routed_model: str | None = None
+        """The model of a route that has answered an earlier round of the request."""
         self.task: str | None = None
         """The task that the request does, if it names one. The ledger tells tasks apart."""
         self.scope = anyio.CancelScope()

@@ -83,6 +83,7 @@ async def answer(up: Upstream, state: RequestState, plan: ChatPlan, turn: Turn, 
                 model=route.model,
                 request_id=read_request_id(response.headers),
                 warnings=[*plan.warnings, *encoded.warnings, *limit_warnings],
+                route=plan.route or msgspec.UNSET,
             )
             headers_ms = state.elapsed_ms
             stream = ResponseStream(wire, _declare_tools(up, attempt), response.headers)
@@ -328,6 +329,7 @@ async def _make_done(attempt: _Attempt, start: Start, outcome: Outcome, headers_
         timings=Timings(headers_ms=headers_ms, first_chunk_ms=progress.first_chunk_ms, total_ms=elapsed_ms),
         warnings=start.warnings,
         structured=structured or msgspec.UNSET,
+        route=start.route,
     )
 
 

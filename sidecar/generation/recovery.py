@@ -11,6 +11,7 @@ import msgspec
 
 from protocol.replies import Warn
 from protocol.requests import Chat
+from protocol.routes import Routed
 from sidecar.core.errors import SidecarError
 from sidecar.core.http import HttpRequest
 from sidecar.upstream import model_lists
@@ -30,6 +31,8 @@ class ChatPlan(Plan, frozen=True, kw_only=True):
     """Ask for the whole reply instead of a stream."""
     reservation: Reservation | None = None
     """What is reserved of the budgets for the chat."""
+    route: Routed | None = None
+    """The choice among the models of a route."""
 
     def adapt_request(self, request: HttpRequest) -> HttpRequest:
         """Return *request* as the plan wants it sent."""

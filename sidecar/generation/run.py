@@ -16,8 +16,7 @@ from protocol.requests import Chat
 from sidecar.auth import authorize
 from sidecar.core.errors import SidecarError
 from sidecar.core.request_state import Progress, RequestState
-from sidecar.generation import attempt, fallbacks, recovery, request_limits
-from sidecar.generation.fallbacks import Candidate
+from sidecar.generation import attempt, recovery, request_limits
 from sidecar.generation.recovery import ChatPlan
 from sidecar.generation.timeouts import set_deadline
 from sidecar.outputs.sink import Sink
@@ -25,6 +24,8 @@ from sidecar.providers import refusals
 from sidecar.providers.model_names import apply_preset
 from sidecar.providers.resolve import change_wire, make_target, resolve_provider
 from sidecar.providers.values import make_chat_spec
+from sidecar.routing.candidates import Candidate, remember
+from sidecar.routing.choice import list_candidates
 from sidecar.tokens.prompts import estimate_prompt_tokens
 from sidecar.upstream import model_lists
 from sidecar.upstream.ask import AskPolicy, ask
@@ -59,7 +60,7 @@ async def stream_chat(up: Upstream, state: RequestState, chat: Chat, sink: Sink)
 
     Raises: SidecarError as the last model failed that was asked.
     """
-    candidates = fallbacks.list_candidates(up.setup, state.provider, chat)
+    candidates = await list_candidates(up, state, chat)
     failure: SidecarError | None = None
     for number, candidate in enumerate(candidates, 1):
         is_last, begun_before = number == len(candidates), state.progress.attempts_begun
@@ -73,6 +74,8 @@ async def stream_chat(up: Upstream, state: RequestState, chat: Chat, sink: Sink)
                 raise failure from None
             sink.send_status(Status(state="falling_back", attempt=number, code=error.body.code))
         else:
+            if candidate.route is not None:
+                remember(up, state, chat, candidate)
             return
 
 
@@ -133,7 +136,9 @@ async def _make_plan(up: Upstream, state: RequestState, candidate: Candidate, *,
     set_deadline(state, target, chat.options.timeouts)
     if has_fallback and up.gates.find(target).should_avoid():
         raise SidecarError("provider_overloaded", "The provider has been failing and is avoided for a while.")
-    return ChatPlan(target=target, origin=target, chat=chat, warnings=candidate.warnings, keys=target.keys)
+    return ChatPlan(
+        target=target, origin=target, chat=chat, warnings=candidate.warnings, keys=target.keys, route=candidate.route
+    )
 
 
 async def _prepare(up: Upstream, plan: ChatPlan) -> ChatPlan:

@@ -8,10 +8,13 @@ import msgspec
 
 from protocol.replies import ModelList
 from sidecar.catalogue.corrections import Refreshed
+from sidecar.usage.ledger_row import PastAnswer
 
 MAX_MODEL_LISTS = 100
 MAX_SETTINGS = 100
 MAX_TOKEN_COUNTS = 256
+MAX_KNOWN_ANSWERS = 256
+MAX_CONVERSATIONS = 1024
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
@@ -86,3 +89,18 @@ class CachedSettings(msgspec.Struct, frozen=True):
     settings: dict[str, str]
     expires_at: float
     """On the event loop's clock."""
+
+
+class ModelKey(NamedTuple):
+    """A model of one provider, as the ledger names it."""
+
+    provider: str
+    model: str
+
+
+class KnownAnswers(NamedTuple):
+    """A model's last answers, as the ledger has them."""
+
+    read_at: float
+    """On the event loop's clock."""
+    answers: list[PastAnswer]

@@ -19,12 +19,16 @@ from sidecar.core.http import Transport
 from sidecar.core.single_flight import SingleFlight
 from sidecar.providers.setup import Found, Setup
 from sidecar.upstream.caches import (
+    MAX_CONVERSATIONS,
+    MAX_KNOWN_ANSWERS,
     MAX_MODEL_LISTS,
     MAX_SETTINGS,
     MAX_TOKEN_COUNTS,
     CachedModelList,
     CachedSettings,
+    KnownAnswers,
     LruCache,
+    ModelKey,
     ModelListKey,
     SettingsKey,
 )
@@ -64,6 +68,10 @@ class Upstream:
         self.discovered_settings = LruCache[SettingsKey, CachedSettings](MAX_SETTINGS)
         self.token_counts = LruCache[bytes, int](MAX_TOKEN_COUNTS)
         """Providers' counts, by a hash of the question."""
+        self.known_answers = LruCache[ModelKey, KnownAnswers](MAX_KNOWN_ANSWERS)
+        """What the ledger has seen of the models of routes."""
+        self.conversations = LruCache[str, str](MAX_CONVERSATIONS)
+        """The label of a conversation → the model of its route that has it."""
         self.catalogue_warnings: list[Warn] | None = None
         """What is wrong with the stored catalogue. None: it is not loaded yet."""
 

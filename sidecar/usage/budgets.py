@@ -65,8 +65,8 @@ async def admit(budgets: Mapping[str, Any], ledger: Ledger, provider: str, expec
     """
     if not budgets:
         return Admission([], ledger.reserve(provider, 0))
+    await refresh(ledger)
     now = datetime.now(UTC)
-    await ledger.refresh(format_time(now)[:MONTH_CHARS] + "-01")
     # Nothing waits between here and the reservation, so no other chat can come between.
     warn_at = budgets.get("warn_at", WARN_AT)
     due: dict[Budget, Warn] = {}
@@ -78,6 +78,21 @@ async def admit(budgets: Mapping[str, Any], ledger: Ledger, provider: str, expec
     ledger.warned.update(due)
     reserved = min(expected_usd or Decimal(0), MOST_RESERVED_USD)
     return Admission([*due.values()], ledger.reserve(provider, int(reserved * PICO)))
+
+
+async def refresh(ledger: Ledger) -> None:
+    """Learn what other processes have spent."""
+    await ledger.refresh(format_time(datetime.now(UTC))[:MONTH_CHARS] + "-01")
+
+
+def has_room(budgets: Mapping[str, Any], ledger: Ledger, provider: str, now: datetime) -> bool:
+    """Return whether the budgets have room for another chat at *provider*, as far as the ledger knows."""
+    try:
+        for limit in _list_limits(budgets, provider):
+            _check(ledger, limit, now)
+    except SidecarError:
+        return False
+    return True
 
 
 def _list_limits(budgets: Mapping[str, Any], provider: str) -> Iterator[_Limit]:

@@ -38,7 +38,7 @@ from tests.support.source import (
 
 # --- layers ----------------------------------------------------------------------------------
 
-OF_THE_SCHEMA = ("ast", "itertools", "json", "pathlib", "sys")
+OF_THE_SCHEMA = ("ast", "gc", "itertools", "json", "pathlib", "sys")
 """What `protocol/schema.py`, a development tool, needs beyond the contract."""
 
 PURE = (

@@ -3,8 +3,6 @@
 Everything here blocks and is called in a worker thread. Knows files and their owners. Must not know the content.
 """
 
-import os
-import stat
 import time
 from pathlib import Path
 
@@ -24,20 +22,7 @@ def read(folder: Path) -> bytes | None:
 
     Raises: RefusedError, OSError.
     """
-    path = folder / FILE_NAME
-    try:
-        with private_files.open_file(path, "rb") as file:
-            status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode):
-                raise RefusedError(f"{path} is not a file")
-            if platforms.is_foreign(status) or platforms.is_open_to_others(status):
-                raise RefusedError(f"{path} belongs to another user, or others have access to it")
-            data = file.read(MAX_BYTES + 1)
-    except FileNotFoundError:
-        return None
-    if len(data) > MAX_BYTES:
-        raise RefusedError(f"{path} is too large")
-    return data
+    return private_files.read_file(folder / FILE_NAME, MAX_BYTES)
 
 
 def write(folder: Path, data: bytes) -> None:

@@ -1,13 +1,23 @@
 """Files that only the user may read: never opened through a link, replaced as a whole or not at all.
 
-Everything here blocks; call it in a worker thread. Must not know what the files are for.
+Everything here blocks and belongs into a worker thread, except `wait_for_lock`. Must not know what the files are for.
 """
 
 import os
+import stat
+import time
 from pathlib import Path
 from typing import IO
 
+import anyio
+import anyio.to_thread
+
 from sidecar.core import platforms
+
+LOCK_POLL_SECONDS = 0.02
+
+Stamp = tuple[int, int, int] | None
+"""What changes when a file does; None when there is none."""
 
 
 class RefusedError(ValueError):
@@ -35,6 +45,49 @@ def open_file(path: Path, mode: str) -> IO[bytes]:
 
 def _open_private(path: str, flags: int) -> int:
     return os.open(path, flags | platforms.PRIVATE_OPEN, 0o600)
+
+
+def read_file(path: Path, max_bytes: int) -> bytes | None:
+    """Return the content of a file that nobody else can read or write, or None if there is none.
+
+    Raises: RefusedError, OSError.
+    """
+    try:
+        with open_file(path, "rb") as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise RefusedError(f"{path} is not a file")
+            if platforms.is_foreign(status) or platforms.is_open_to_others(status):
+                raise RefusedError(f"{path} belongs to another user, or others have access to it")
+            data = file.read(max_bytes + 1)
+    except FileNotFoundError:
+        return None
+    if len(data) > max_bytes:
+        raise RefusedError(f"{path} is too large")
+    return data
+
+
+def read_stamp(path: Path) -> Stamp:
+    """Return the stamp of the file *path*."""
+    try:
+        status = path.lstat()
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_ino, status.st_size
+
+
+def set_aside(path: Path) -> None:
+    """Keep a file that makes no sense under another name. Whoever may change it holds the lock."""
+    path.replace(path.with_name(f"{path.name}.corrupt-{int(time.time())}-{os.urandom(2).hex()}"))
+
+
+async def wait_for_lock(file: IO[bytes], seconds: float) -> bool:
+    """Lock *file* against other processes, and return whether it was free in time. Closing it unlocks it."""
+    with anyio.move_on_after(seconds):
+        while not await anyio.to_thread.run_sync(platforms.try_lock, file.fileno()):  # noqa: ASYNC110 - a lock tells nobody
+            await anyio.sleep(LOCK_POLL_SECONDS)
+        return True
+    return False
 
 
 def temporary_pattern(name: str) -> str:

@@ -5,13 +5,12 @@ Everything here blocks; call it in a worker thread. Knows files and their owners
 
 import os
 import stat
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO, NamedTuple
 
 from sidecar.core import platforms, private_files
-from sidecar.core.private_files import RefusedError
+from sidecar.core.private_files import RefusedError, Stamp
 
 NAME = "credentials.json"
 LOCK_NAME = "credentials.lock"
@@ -29,17 +28,9 @@ class Content(NamedTuple):
     """Whether others could have read it; now they cannot."""
 
 
-Stamp = tuple[int, int, int] | None
-"""What changes when the file does; None when there is none."""
-
-
 def read_stamp(folder: Path) -> Stamp:
     """Return the stamp of the file in *folder*."""
-    try:
-        status = (folder / NAME).lstat()
-    except OSError:
-        return None
-    return status.st_mtime_ns, status.st_ino, status.st_size
+    return private_files.read_stamp(folder / NAME)
 
 
 def read(folder: Path) -> Content:
@@ -72,7 +63,7 @@ def write(folder: Path, data: bytes) -> None:
 
 def set_aside(folder: Path) -> None:
     """Keep a file that makes no sense under another name. The lock is held."""
-    (folder / NAME).replace(folder / f"{NAME}.corrupt-{int(time.time())}-{os.urandom(2).hex()}")
+    private_files.set_aside(folder / NAME)
 
 
 def open_lock(folder: Path) -> IO[bytes]:

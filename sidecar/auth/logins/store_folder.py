@@ -15,7 +15,6 @@ from anyio.to_thread import run_sync as to_thread
 
 from protocol.replies import Warn
 from sidecar.auth.logins import store_file
-from sidecar.auth.logins.store_file import Stamp
 from sidecar.auth.logins.store_keychain import Keychain, UnusableError
 from sidecar.auth.logins.stored import (
     Entries,
@@ -26,10 +25,10 @@ from sidecar.auth.logins.stored import (
     encode_secrets,
     is_another,
 )
-from sidecar.core import platforms
+from sidecar.core import private_files
 from sidecar.core.errors import SidecarError
 from sidecar.core.log import log
-from sidecar.core.private_files import RefusedError
+from sidecar.core.private_files import RefusedError, Stamp
 
 CHECK_SECONDS = 2.0
 """How often the file is checked for changes."""
@@ -39,8 +38,6 @@ RETRY_SECONDS = 30.0
 
 LOCK_SECONDS = 5.0
 """How long to wait for another process that holds the lock."""
-
-LOCK_POLL_SECONDS = 0.02
 
 KEYCHAIN_SILENT = Warn(code="keychain_unavailable", message="The keychain did not answer: what it has is not used.")
 KEYCHAIN_KEEPS = Warn(code="keychain_unavailable", message="The keychain did not answer, and may keep the secret.")
@@ -218,10 +215,7 @@ class StoreFolder:
         """
         file = await to_thread(store_file.open_lock, self._path)
         try:
-            is_locked = False
-            with anyio.move_on_after(LOCK_SECONDS):
-                while not (is_locked := await to_thread(platforms.try_lock, file.fileno())):  # noqa: ASYNC110 - a lock tells nobody
-                    await anyio.sleep(LOCK_POLL_SECONDS)
+            is_locked = await private_files.wait_for_lock(file, LOCK_SECONDS)
             if not is_locked:
                 self._warn(LOCKED)
             yield is_locked

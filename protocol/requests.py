@@ -1,6 +1,6 @@
 """The lines that a host may write: one JSON object per line, with the `action` that it requests."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -8,6 +8,7 @@ from protocol.errors import ResumeMethod
 from protocol.files import Tolerance
 from protocol.messages import Message, Name, Usage
 from protocol.options import Options
+from protocol.tasks import SetTask, TaskName
 from protocol.values import Id, Model, Provider, Secret, Text, TimeoutMs, Url, Usd
 
 ACTIONS = (
@@ -22,6 +23,8 @@ ACTIONS = (
     "count_tokens",
     "calculate_cost",
     "apply_edit",
+    "list_tasks",
+    "set_task",
     "authenticate",
     "usage_report",
     "cancel",
@@ -143,14 +146,29 @@ class Authenticate(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
 
 
 class Chat(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A conversation to answer."""
+    """A conversation to answer, or a task to do, which may go before one."""
 
-    model: Model
-    messages: Annotated[list[Message], msgspec.Meta(min_length=1, max_length=100_000)]
+    model: Model = ""
+    """Required without a `task`; with one, the task may have a model of its own."""
+    messages: Annotated[list[Message], msgspec.Meta(min_length=1, max_length=100_000)] = []
+    """Required without a `task`."""
+    task: TaskName | None = None
+    input: dict[str, Any] = {}
+    """The inputs of the task, by name."""
     options: Options = Options()
     api_key: Secret | None = None
     base_url: Url | None = None
     settings: Settings | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse a chat that nobody could answer, in msgspec's own words."""
+        if self.task is None:
+            _require(model=self.model, messages=self.messages)
+
+
+def _require(**fields: object) -> None:
+    if missing := next((name for name, value in fields.items() if not value), None):
+        raise ValueError(f"Object missing required field `{missing}`")
 
 
 class ResumeChat(Chat, frozen=True, kw_only=True):
@@ -209,10 +227,14 @@ class Compare(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 
 
 class CountTokens(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Count the tokens of a prompt: either `messages`, with what `options` add to them, or `text` alone."""
+    """Count the tokens of a prompt: `messages` or a `task`, with what `options` add to them, or `text` alone."""
 
-    model: Model
+    model: Model = ""
+    """Required without a `task`."""
     messages: Annotated[list[Message], msgspec.Meta(min_length=1, max_length=100_000)] | None = None
+    task: TaskName | None = None
+    input: dict[str, Any] = {}
+    """The inputs of the task, by name."""
     text: Text | None = None
     options: Options = Options()
     exact: bool = False
@@ -220,6 +242,11 @@ class CountTokens(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     api_key: Secret | None = None
     base_url: Url | None = None
     settings: Settings | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse a count for no model, in msgspec's own words."""
+        if self.task is None:
+            _require(model=self.model)
 
 
 class CalculateCost(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -284,6 +311,8 @@ PARAMS: dict[str, type[msgspec.Struct]] = {
     "count_tokens": CountTokens,
     "calculate_cost": CalculateCost,
     "apply_edit": ApplyEdit,
+    "list_tasks": Nothing,
+    "set_task": SetTask,
     "authenticate": Authenticate,
     "usage_report": UsageReport,
     "cancel": Cancel,

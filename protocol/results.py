@@ -20,6 +20,7 @@ from protocol.replies import (
     Warn,
 )
 from protocol.routes import Routed
+from protocol.tasks import TaskChange, TaskList
 
 
 class LineLimits(TypedDict):
@@ -199,6 +200,8 @@ ANSWERS: dict[str, Any] = {
     "count_tokens": TokenCount,
     "calculate_cost": Cost,
     "apply_edit": EditOutcome,
+    "list_tasks": TaskList,
+    "set_task": TaskChange,
     "authenticate": Authentication,
     "usage_report": UsageTable,
     "cancel": Cancelled,

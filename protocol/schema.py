@@ -113,7 +113,7 @@ def build() -> dict[str, Any]:
 def _request(action: str, params: type[msgspec.Struct]) -> type[msgspec.Struct]:
     """Return the envelope with the parameters of *action*; `params` may be absent if none of them is required."""
     literal: Any = Literal
-    required = any(field.required for field in msgspec.structs.fields(params))
+    required = hasattr(params, "__post_init__") or any(field.required for field in msgspec.structs.fields(params))
     return msgspec.defstruct(
         f"{camel(action)}Request",
         [
@@ -181,6 +181,9 @@ def _describe(defs: dict[str, Any]) -> None:
         for field, own in schema["properties"].items():
             if text := docs.get(name, {}).get(field):
                 own["description"] = text
+            if not own.get("default", True) and (own.get("minLength") or own.get("minItems")):
+                # The field is absent: the value that says so in the structs is no value that a host may send.
+                del own["default"]
         if "id" in schema["properties"] and "success" in schema["properties"]:
             # It is absent if the request had none; the struct says so with a value that JSON does not have.
             schema["required"].remove("id")

@@ -7,11 +7,14 @@ import tomllib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import msgspec
 from pydantic import SecretStr, ValidationError
 
 from sidecar.catalogue.provider_rows import read_aliases, read_providers
+from sidecar.config import task_rows
 from sidecar.config.mistakes import describe_mistake, describe_problem
 from sidecar.config.tables import File
+from sidecar.config.task_rows import TaskRow
 from sidecar.config.values import ConfigError
 
 Mistake = tuple[tuple[int | str, ...], str]
@@ -37,9 +40,9 @@ def parse(content: bytes, path: str) -> dict[str, Any]:
         errors = error.errors(include_input=False)
         found = [(each["loc"], describe_problem(each["type"], each["msg"])) for each in errors]
         raise _refuse(path, text, found) from None
-    if mistakes := list(_check_providers(file)):
-        raise _refuse(path, text, mistakes)
     tables: dict[str, Any] = _reveal(file.model_dump(exclude_unset=True))
+    if mistakes := [*_check_providers(file), *_check_tasks(tables)]:
+        raise _refuse(path, text, mistakes)
     return tables
 
 
@@ -58,6 +61,18 @@ def _check_providers(file: File) -> Iterator[Mistake]:
             alias = read_aliases().get(name)
             problem = f"use the provider's id, which is {alias}" if alias else "there is no such provider"
             yield ("catalogue", name, *[*models][:1]), problem
+
+
+def _check_tasks(tables: dict[str, Any]) -> Iterator[Mistake]:
+    """Yield a mistake for each thing that would keep a task from being run."""
+    chains, built_in = tables.get("chains") or {}, task_rows.read_built_in() if tables.get("tasks") else {}
+    for name, table in (tables.get("tasks") or {}).items():
+        if name == "default":
+            continue
+        row = msgspec.convert(task_rows.merge(built_in.get(name, {}), table), TaskRow)
+        yield from ((("tasks", name, *keys), problem) for keys, problem in task_rows.find_problems(row))
+        if row.chain and row.chain not in chains:
+            yield ("tasks", name, "chain"), "there is no such list in [chains]"
 
 
 def _reveal(value: Any) -> Any:

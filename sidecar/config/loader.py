@@ -39,12 +39,17 @@ def load(
     corrections = tables.get("catalogue") or {}
     # It stands among the providers, and is none.
     refresh_url = corrections.pop("refresh_url", REFRESH_URL)
+    tasks = tables.get("tasks") or {}
+    # It stands among the tasks, and is none.
+    default_model = tasks.pop("default", None)
     return Config(
         path=str(file),
         providers=tables.get("providers") or {},
         models=tables.get("models") or {},
         route=tables.get("route") or {},
         chains=tables.get("chains") or {},
+        tasks=tasks,
+        task_model=default_model,
         gateway=_add_token(tables.get("gateway") or {}, env),
         limits=(tables.get("limits") or {}) | read_limits(env),
         env=env,

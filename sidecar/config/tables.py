@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import msgspec
-from pydantic import BaseModel, BeforeValidator, Field, SecretStr, Strict, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, Strict, field_validator, model_validator
 
 from protocol.options import Options
 from protocol.routes import Preference
@@ -193,6 +193,42 @@ class LedgerTable(BaseModel):
     enabled: bool = True
 
 
+Model = Annotated[str, Field(min_length=1, max_length=256, pattern=r"^[\x20-\x7e]+$")]
+
+
+class TaskTable(BaseModel):
+    """`[tasks.NAME]`: a task of the user's own, or changes to a built-in one. See `sidecar.config.task_rows`."""
+
+    model_config = STRICT
+
+    summary: str = Field("", max_length=500)
+    model: Model | None = None
+    models: list[Model] = Field([], min_length=1, max_length=9)
+    chain: str | None = Field(None, min_length=1, max_length=256)
+    options: dict[str, Any] = {}
+    system: str = Field("", max_length=200_000)
+    prompt: str = Field("", max_length=200_000)
+    input: dict[str, str] = {}
+    choices: dict[str, dict[str, str]] = {}
+    output: dict[str, Any] = {}
+    max_chars: int = Field(1, ge=100, le=10_000_000)
+    max_file_chars: int = Field(1, ge=100, le=10_000_000)
+
+    @field_validator("options")
+    @classmethod
+    def _check_options(cls, options: dict[str, Any]) -> dict[str, Any]:
+        return _check_fields(options, Options)
+
+
+class TasksTable(BaseModel):
+    """`[tasks]`: the model of tasks that have none, and a table for each task."""
+
+    model_config = STRICT | ConfigDict(extra="allow")
+    __pydantic_extra__: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")], TaskTable] = Field(init=False)
+
+    default: Model | None = None
+
+
 class LogTable(BaseModel):
     """`[log]`."""
 
@@ -226,3 +262,4 @@ class File(BaseModel):
     budgets: BudgetsTable | None = None
     log: LogTable | None = None
     replay: ReplayTable | None = None
+    tasks: TasksTable | None = None

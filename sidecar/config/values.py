@@ -44,6 +44,10 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     """The file's `[route]` table, checked: what a route is like where a request says nothing else."""
     chains: dict[str, list[str]] = {}
     """The file's `[chains]`: name → models to fall back to in turn."""
+    tasks: dict[str, dict[str, Any]] = {}
+    """The file's `[tasks.*]` tables, checked: the keys of `sidecar.config.task_rows.TaskRow` that it sets."""
+    task_model: str | None = None
+    """The file's `[tasks] default`: the model of tasks that have none."""
     gateway: dict[str, Any] = {}
     """The file's `[gateway]` table, checked, with the `token` of its variable."""
     limits: dict[str, Any] = {}

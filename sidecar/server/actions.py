@@ -83,10 +83,22 @@ def _load_list_providers() -> Handler:
     return list_providers
 
 
+def _load_list_tasks() -> Handler:
+    from sidecar.server.handlers.tasks import list_tasks
+
+    return list_tasks
+
+
 def _load_resume() -> Handler:
     from sidecar.server.handlers.chat import resume
 
     return resume
+
+
+def _load_set_task() -> Handler:
+    from sidecar.server.handlers.tasks import set_task
+
+    return set_task
 
 
 def _load_stream_chat() -> Handler:
@@ -113,6 +125,8 @@ ACTIONS: dict[str, ImmediateAction | TaskAction] = {
     "count_tokens": TaskAction(_load_count_tokens),
     "calculate_cost": TaskAction(_load_calculate_cost),
     "apply_edit": TaskAction(_load_apply_edit),
+    "list_tasks": TaskAction(_load_list_tasks),
+    "set_task": TaskAction(_load_set_task),
     # The user may take as long as the code of a login is valid, which is an hour at most.
     "authenticate": TaskAction(_load_authenticate, total_ms=3_900_000),
     "usage_report": TaskAction(_load_usage_report),

@@ -35,6 +35,7 @@ from sidecar.upstream.context import Upstream
 if TYPE_CHECKING:
     from anyio.abc import TaskGroup
 
+    from sidecar.tasks.table import TaskTable
 
 EDIT_THREADS = 2
 """How many texts are edited at once."""
@@ -50,6 +51,8 @@ class App:
         self.tasks = tasks
         self.upstream = Upstream(config, tasks, http, self.warn)
         self.counter = Counter(self.upstream.single_flight)
+        self.task_table: TaskTable | None = None
+        """None: no request has named a task yet."""
         self.requests = OpenRequests()
         self.memory_reserve = MemoryReserve()
         self.session = Initialize()

@@ -10,6 +10,7 @@ from sidecar.core.errors import SidecarError
 from sidecar.generation import pipeline, run
 from sidecar.generation import resume as resumption
 from sidecar.server.app import UNWRITABLE_TEXT, App
+from sidecar.server.handlers.tasks import expand_task
 from sidecar.server.open_requests import OpenRequest
 from sidecar.server.portable import make_portable
 from sidecar.server.write_queue import UNWRITABLE
@@ -18,14 +19,16 @@ from sidecar.upstream import catalogue_refresh
 
 async def stream_chat(app: App, request: OpenRequest, params: Chat) -> None:
     """Answer a conversation as a stream."""
+    chat = await expand_task(app, request, params)
     await load_stored_data(app)
-    await pipeline.answer_chat(app.upstream, request.state, params, StreamSink(app, request))
+    await pipeline.answer_chat(app.upstream, request.state, chat, StreamSink(app, request))
 
 
 async def generate(app: App, request: OpenRequest, params: Chat) -> None:
     """Answer a conversation in one line."""
+    chat = await expand_task(app, request, params)
     await load_stored_data(app)
-    await pipeline.answer_chat(app.upstream, request.state, params, SingleLineSink(app, request))
+    await pipeline.answer_chat(app.upstream, request.state, chat, SingleLineSink(app, request))
 
 
 async def resume(app: App, request: OpenRequest, params: ResumeChat) -> None:
@@ -34,10 +37,9 @@ async def resume(app: App, request: OpenRequest, params: ResumeChat) -> None:
     def complete(done: Done) -> Done:
         return msgspec.structs.replace(done, message=resumption.join_messages(params, done.message))
 
+    chat = resumption.continue_chat(await expand_task(app, request, params))
     await load_stored_data(app)
-    await pipeline.answer_chat(
-        app.upstream, request.state, resumption.continue_chat(params), StreamSink(app, request, complete)
-    )
+    await pipeline.answer_chat(app.upstream, request.state, chat, StreamSink(app, request, complete))
 
 
 async def load_stored_data(app: App) -> None:

@@ -17,6 +17,7 @@ from sidecar.providers.model_rows import find_base_model
 from sidecar.providers.resolve import resolve_provider
 from sidecar.providers.values import make_chat_spec
 from sidecar.server.app import App
+from sidecar.server.handlers.tasks import expand_task
 from sidecar.server.open_requests import OpenRequest
 from sidecar.tokens import estimates, families, texts
 from sidecar.tokens.counter import Counter
@@ -48,7 +49,10 @@ async def count_tokens(app: App, request: OpenRequest, params: CountTokens) -> d
     """
     up, progress = app.upstream, request.state.progress
     await catalogue_refresh.load_stored(up)
-    provider, chat = apply_preset(up.config, request.envelope.provider, _make_chat(params))
+    asked = await expand_task(app, request, _make_chat(params))
+    if params.text is None:
+        asked = _add_instructions(asked)
+    provider, chat = apply_preset(up.config, request.envelope.provider, asked)
     resolved = resolve_provider(up.setup, make_chat_spec(provider, chat))
     progress.provider, progress.model = resolved.provider.id, resolved.model
     base_model = find_base_model(resolved.settings, resolved.model)
@@ -63,18 +67,25 @@ async def count_tokens(app: App, request: OpenRequest, params: CountTokens) -> d
 
 
 def _make_chat(params: CountTokens) -> Chat:
-    if (params.messages is None) == (params.text is None):
+    has_chat = params.messages is not None or params.task is not None
+    if has_chat == (params.text is not None):
         raise invalid_request("Set either `params.messages` or `params.text`.", "params.messages")
-    chat = Chat(
+    return Chat(
         model=params.model,
-        messages=[Message(role="user", content=params.text or "")] if params.messages is None else params.messages,
+        messages=(params.messages or []) if has_chat else [Message(role="user", content=params.text or "")],
+        task=params.task,
+        input=params.input,
         options=params.options,
         api_key=params.api_key,
         base_url=params.base_url,
         settings=params.settings,
     )
-    output = params.options.output
-    if params.text is not None or not isinstance(output, FilesOutput):
+
+
+def _add_instructions(chat: Chat) -> Chat:
+    """Return *chat* with what its output adds to the prompt."""
+    output = chat.options.output
+    if not isinstance(output, FilesOutput):
         return chat
     from sidecar.outputs.instructions import add_instructions
 

@@ -1,0 +1,49 @@
+"""The actions about tasks, and the task of a request that names one."""
+
+from typing import TYPE_CHECKING, TypeVar
+
+from protocol.requests import Chat, Nothing
+from protocol.tasks import SetTask, TaskChange, TaskList
+from sidecar.core.errors import invalid_request
+from sidecar.server.app import App
+from sidecar.server.open_requests import OpenRequest
+
+if TYPE_CHECKING:
+    from sidecar.tasks.table import TaskTable
+
+C = TypeVar("C", bound=Chat)
+
+
+async def expand_task(app: App, request: OpenRequest, chat: C) -> C:
+    """Return the chat that *chat* stands for: itself, unless it names a task. What was cut is told with the answer.
+
+    Raises: SidecarError `invalid_request`.
+    """
+    if chat.task is None:
+        if chat.input:
+            raise invalid_request("`params.input` belongs to a task: send `params.task` beside it.", "params.input")
+        return chat
+    from sidecar.tasks.expand import expand  # Most chats need no task.
+
+    expanded, warnings = await expand(_find_table(app), request.envelope.provider, chat)
+    request.warnings = [*request.warnings, *warnings]
+    request.state.task = chat.task
+    return expanded
+
+
+async def list_tasks(app: App, request: OpenRequest, params: Nothing) -> TaskList:  # noqa: ARG001 - the signature of a handler
+    """Return all tasks."""
+    return await _find_table(app).list_all()
+
+
+async def set_task(app: App, request: OpenRequest, params: SetTask) -> TaskChange:  # noqa: ARG001 - the signature of a handler
+    """Change a task for the user."""
+    return await _find_table(app).change(params)
+
+
+def _find_table(app: App) -> "TaskTable":
+    from sidecar.tasks.table import TaskTable
+
+    if app.task_table is None:
+        app.task_table = TaskTable(app.upstream.config)
+    return app.task_table

@@ -56,7 +56,7 @@ def _print_help(flag: str) -> int:
 
 
 USAGE = """\
-usage: sidecar [--config FILE] [--record DIR] [--log-level LEVEL]
+usage: sidecar [--config FILE] [--record DIR] [--trace FILE] [--log-level LEVEL]
 
 Reads JSON requests from stdin and writes JSON replies to stdout, one per line, until stdin
 ends. Try:
@@ -65,6 +65,7 @@ ends. Try:
 
   --config FILE      read this configuration file instead of the user's own
   --record DIR       record every exchange in DIR, for the provider `replay`
+  --trace FILE       write every line in both directions to FILE, without credentials
   --log-level LEVEL  debug, info, warn (default), error or off; the log is JSON lines on stderr
   --version          print the version
 """  # noqa: E501 - a command to copy
@@ -76,14 +77,18 @@ def _serve(arguments: list[str], descriptors: stdio.Descriptors, leave: Callable
     from sidecar.server.serve import serve
 
     mistakes: list[str] = []
+    options: dict[str, str] = {}
     try:
         options = parse_options(arguments)
         config = loader.load(
-            path=options.get("--config"), record_dir=options.get("--record"), log_level=options.get("--log-level")
+            path=options.get("--config"),
+            record_dir=options.get("--record"),
+            trace_path=options.get("--trace"),
+            log_level=options.get("--log-level"),
         )
     except values.ConfigError as error:
         # The host reads replies and seldom stderr: each of its requests is answered with the mistakes.
-        mistakes, config = str(error).splitlines(), values.Config(path="")
+        mistakes, config = str(error).splitlines(), values.Config(path="", trace_path=options.get("--trace"))
         _print_problems(mistakes)
     except ValueError as error:
         _print_problems([str(error)])
@@ -99,7 +104,7 @@ def _print_problems(lines: list[str]) -> None:
     sys.stderr.write("".join(f"sidecar: {line}\n" for line in lines))
 
 
-_OPTIONS = frozenset({"--config", "--record", "--log-level"})
+_OPTIONS = frozenset({"--config", "--record", "--trace", "--log-level"})
 
 
 def parse_options(arguments: list[str]) -> dict[str, str]:

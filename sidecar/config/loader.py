@@ -24,6 +24,7 @@ def load(
     *,
     path: str | None = None,
     record_dir: str | None = None,
+    trace_path: str | None = None,
     log_level: str | None = None,
     env: Mapping[str, str] | None = None,
 ) -> Config:
@@ -63,6 +64,7 @@ def load(
         http_client=read_choice(env, "SIDECAR_HTTP", get_args(ClientName)),
         log_level=_check_level(log_level or env.get("SIDECAR_LOG") or tables.get("log", {}).get("level", "warn")),
         record_dir=record_dir,
+        trace_path=trace_path or read_folder(env, "SIDECAR_TRACE", ""),
         replay_dir=env.get("SIDECAR_REPLAY_DIR") or tables.get("replay", {}).get("dir"),
     )
 

@@ -71,6 +71,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     http_client: ClientName = "direct"
     """Who carries requests where there is a choice."""
     log_level: str = "warn"
+    trace_path: str | None = None
+    """The file with every line in both directions; None: there is none."""
     record_dir: str | None = None
     """The folder in which exchanges are recorded; None: none are."""
     replay_dir: str | None = None

@@ -9,6 +9,8 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING
 
 import anyio
 
@@ -18,9 +20,12 @@ from sidecar.core.errors import SidecarError
 from sidecar.core.log import find_origin, log
 from sidecar.server import dispatch, stdio
 from sidecar.server.app import App
-from sidecar.server.framing import LineDecoder
+from sidecar.server.framing import LineDecoder, TooLong
 from sidecar.server.write_queue import WriteQueue
 from sidecar.upstream.http_client import HttpClient
+
+if TYPE_CHECKING:
+    from sidecar.server.trace import Trace
 
 LEAVE_SECONDS = 0.7
 """How long open requests may take to write their terminal lines when the process leaves."""
@@ -66,7 +71,9 @@ async def serve(
     gc.set_threshold(*GC_THRESHOLDS)
     sys.setswitchinterval(SWITCH_SECONDS)
     output = stdio.Output(descriptors.stdout)
-    write_queue = WriteQueue(output.write, event_loop.call_soon, time.monotonic)
+    trace = _begin_trace(config)
+    write = trace.watch(output.write) if trace else output.write
+    write_queue = WriteQueue(write, event_loop.call_soon, time.monotonic)
     finished = anyio.Event()
     app: App | None = None
     try:
@@ -75,7 +82,9 @@ async def serve(
             app.config_mistakes = tuple(mistakes)
             app.leave = lambda: _start_leaving(app, finished)
             _handle_signals(app, output)
-            tasks.start_soon(_read_requests, app, descriptors.stdin, finished)
+            tasks.start_soon(_read_requests, app, descriptors.stdin, finished, trace)
+            if trace:
+                tasks.start_soon(trace.run)
             tasks.start_soon(_watch_host, app, output, finished)
             tasks.start_soon(_watch_writes, write_queue, finished)
             await finished.wait()
@@ -92,7 +101,17 @@ async def serve(
         log("error", "crashed", **find_origin(error))
         # The loop's own end would wait for its threads.
         exit_code = 1
+    if trace:
+        trace.write()
     leave(exit_code)
+
+
+def _begin_trace(config: Config) -> "Trace | None":
+    if config.trace_path is None:
+        return None
+    from sidecar.server.trace import Trace  # Few processes have one.
+
+    return Trace(config.trace_path)
 
 
 async def _fail_all(app: App) -> None:
@@ -115,14 +134,17 @@ async def _close_ledger(app: App) -> None:
         await app.upstream.ledger.flush()
 
 
-async def _read_requests(app: App, fd: int, finished: anyio.Event) -> None:
+async def _read_requests(app: App, fd: int, finished: anyio.Event, trace: "Trace | None") -> None:
     """Accept requests until the end of input, then let the open ones finish."""
     decoder = LineDecoder()
+    accept: Callable[[bytes | TooLong], None] = partial(dispatch.accept, app)
+    if trace:
+        accept = trace.watch_requests(accept)
 
     def make_room() -> None:
         app.memory_reserve.release()
         if line := decoder.give_up():
-            dispatch.accept(app, line)
+            accept(line)
 
     event_loop.handle_shortage(make_room)
     async for data in stdio.Input(fd, app.memory_reserve.release):
@@ -130,9 +152,9 @@ async def _read_requests(app: App, fd: int, finished: anyio.Event) -> None:
             make_room()
             continue
         for line in decoder.feed(data):
-            dispatch.accept(app, line)
+            accept(line)
     for line in decoder.end():
-        dispatch.accept(app, line)
+        accept(line)
     await app.requests.wait_until_idle()
     await app.write_queue.flush()
     if not app.leaving:

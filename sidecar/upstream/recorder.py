@@ -104,12 +104,19 @@ _CREDENTIAL = re.compile(
 )
 """The names of fields that hold a credential, such as those of a server of tools in `provider_options`."""
 
+_CREDENTIALS = frozenset({"key", "token", "credential", "credentials", "user_code"})
+
+
+def names_credential(name: str) -> bool:
+    """Return whether a field of that *name* holds a credential."""
+    return _CREDENTIAL.search(name) is not None or name.lower() in _CREDENTIALS
+
 
 def _find_credentials(value: Any) -> Iterator[str]:
     """Yield the strings of *value*, plain JSON, that stand under the name of a credential."""
     if isinstance(value, dict):
         for name, each in value.items():
-            if isinstance(each, str) and _CREDENTIAL.search(name):
+            if isinstance(each, str) and names_credential(name):
                 yield each
                 # The name of a scheme may precede it.
                 yield each.rpartition(" ")[2]

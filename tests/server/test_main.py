@@ -28,5 +28,5 @@ def test_what_is_no_option_is_refused(arguments: list[str], problem: str) -> Non
 
 
 def test_the_help_names_every_option() -> None:
-    for option in ("--config FILE", "--record DIR", "--log-level LEVEL", "--version"):
+    for option in ("--config FILE", "--record DIR", "--trace FILE", "--log-level LEVEL", "--version"):
         assert option in USAGE

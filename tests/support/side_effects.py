@@ -27,7 +27,7 @@ class Allowed:
 
     def __init__(self, env: Mapping[str, str], arguments: Sequence[str]) -> None:
         data = Path(env.get("XDG_DATA_HOME") or Path(env.get("HOME", "/"), ".local", "share")) / "sidecar"
-        recorded = [Path(after) for before, after in pairwise(arguments) if before == "--record"]
+        recorded = [Path(after) for before, after in pairwise(arguments) if before in ("--record", "--trace")]
         self.open_to_view = recorded + ([Path(env["SIDECAR_LEDGER"])] if "SIDECAR_LEDGER" in env else [])
         """Places in which no secret may be."""
         store = [Path(env["SIDECAR_STORE_DIR"])] if "SIDECAR_STORE_DIR" in env else []

@@ -1,0 +1,154 @@
+"""A file with every line in both directions, for whoever writes a host.
+
+Knows what is cut from a line: credentials, and the rest of long texts. Must not know what the lines mean.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import anyio
+import msgspec
+from anyio.to_thread import run_sync as to_thread
+
+from sidecar.core.json_values import parse_json
+from sidecar.core.log import log
+from sidecar.core.private_files import RefusedError, make_folder, open_file
+from sidecar.server.framing import TooLong
+from sidecar.upstream.recorder import names_credential
+
+MAX_FILE_BYTES = 32 * 1024 * 1024
+"""A longer file becomes FILE.1, in the place of the one before, and a new one is begun."""
+
+MAX_WAITING_BYTES = 32 * 1024 * 1024
+"""What may wait to be written. Lines beyond it are dropped, and counted."""
+
+MAX_TEXT_CHARS = 4000
+"""How much is shown of a text."""
+
+OMITTED = "(omitted)"
+
+Reader = Literal["sidecar", "host"]
+Write = Callable[[bytes, Callable[[bool], None]], bool | None]
+
+
+class _Noted:
+    """Some lines of one direction, and when they passed."""
+
+    __slots__ = ("data", "seconds", "to")
+
+    def __init__(self, to: Reader, data: bytes) -> None:
+        self.to = to
+        self.data = data
+        self.seconds = datetime.now(UTC)
+
+
+class Trace:
+    """The lines that passed and are not yet in the file."""
+
+    def __init__(self, path: str) -> None:
+        self._path = Path(path)
+        self._waiting: list[_Noted] = []
+        self._waiting_bytes = 0
+        self._dropped = 0
+        self._arrived = anyio.Event()
+        self._is_unusable = False
+
+    def note(self, to: Reader, data: bytes | TooLong) -> None:
+        """Keep the lines in *data* for the file."""
+        lines = data if isinstance(data, bytes) else bytes(data.head)
+        if self._is_unusable or self._waiting_bytes + len(lines) > MAX_WAITING_BYTES:
+            self._dropped += 1
+            return
+        try:
+            self._waiting.append(_Noted(to, lines))
+        except MemoryError:
+            self._dropped += 1
+            return
+        self._waiting_bytes += len(lines)
+        self._arrived.set()
+
+    def watch_requests(self, accept: Callable[[bytes | TooLong], None]) -> Callable[[bytes | TooLong], None]:
+        """Return *accept*, which takes a line of the host, such that it is kept for the file too."""
+
+        def accept_noted(line: bytes | TooLong) -> None:
+            self.note("sidecar", line)
+            accept(line)
+
+        return accept_noted
+
+    def watch(self, write: Write) -> Write:
+        """Return *write*, which writes lines for the host, such that they are kept for the file too."""
+
+        def write_noted(batch: bytes, on_written: Callable[[bool], None]) -> bool | None:
+            self.note("host", batch)
+            return write(batch, on_written)
+
+        return write_noted
+
+    async def run(self) -> None:
+        """Write what comes, in a thread, until cancelled."""
+        while True:
+            await self._arrived.wait()
+            self._arrived = anyio.Event()
+            await to_thread(self.write)
+
+    def write(self) -> None:
+        """Write all that waits. Blocks."""
+        waiting, self._waiting, self._waiting_bytes = self._waiting, [], 0
+        dropped, self._dropped = self._dropped, 0
+        try:
+            lines = [line for noted in waiting for line in _format(noted)]
+        except MemoryError:
+            lines, dropped = [], dropped + len(waiting)
+        if dropped:
+            lines.append(_encode({"event": "dropped", "count": dropped}))
+        if self._is_unusable or not lines:
+            return
+        try:
+            self._append(b"".join(lines))
+        except (OSError, RefusedError) as error:
+            self._is_unusable = True
+            log("error", "trace.unusable", reason=getattr(error, "strerror", None) or str(error))
+
+    def _append(self, lines: bytes) -> None:
+        make_folder(self._path.parent)
+        with open_file(self._path, "ab") as file:
+            # One that was there may be open to others.
+            self._path.chmod(0o600)
+            file.write(lines)
+            is_full = file.tell() > MAX_FILE_BYTES
+        if is_full:
+            self._path.replace(f"{self._path}.1")
+
+
+def _format(noted: _Noted) -> Iterator[bytes]:
+    for line in noted.data.split(b"\n"):
+        if line.strip():
+            value = parse_json(line)
+            # What cannot be read cannot be cut either.
+            shown = {"line": _cut(value)} if isinstance(value, dict) else {"unreadable_bytes": len(line)}
+            yield _encode({"to": noted.to} | shown, noted.seconds)
+
+
+def _encode(entry: dict[str, Any], at: datetime | None = None) -> bytes:
+    time = (at or datetime.now(UTC)).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return msgspec.json.encode({"time": time, "pid": os.getpid()} | entry) + b"\n"
+
+
+def _cut(value: Any, name: str = "") -> Any:
+    """Return *value*, plain JSON, without credentials and with the beginnings of long texts."""
+    if isinstance(value, dict):
+        return {key: _cut(each, key) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_cut(each, name) for each in value]
+    if not isinstance(value, str):
+        return value
+    if names_credential(name):
+        return OMITTED
+    if name.endswith("url"):
+        # Whoever has a signed address needs no credential.
+        value = value.partition("?")[0]
+    return value if len(value) <= MAX_TEXT_CHARS else f"{value[:MAX_TEXT_CHARS]}… ({len(value)} characters)"

@@ -5,6 +5,7 @@ Knows levels and escaping. Must not know what is logged. Writing never blocks, s
 
 import sys
 import time
+from contextvars import ContextVar
 from typing import Literal
 
 from sidecar.core.errors import SidecarError
@@ -13,6 +14,14 @@ Level = Literal["debug", "info", "warn", "error", "off"]
 
 _RANKS: dict[str, int] = {"debug": 10, "info": 20, "warn": 30, "error": 40, "off": 100}
 _threshold = _RANKS["warn"]
+
+_request_id: ContextVar[object] = ContextVar("request_id", default=None)
+"""The id of the request that the current task works for."""
+
+
+def name_request(request_id: object) -> None:
+    """Have the lines of this task, and of those that it starts, name the request."""
+    _request_id.set(request_id)
 
 
 def set_level(level: str) -> None:
@@ -27,7 +36,10 @@ def log(level: Level, event: str, **fields: object) -> None:
         return
     import json  # Many processes never log anything.
 
-    line = {"time": round(time.time(), 3), "level": level, "event": event} | fields
+    line: dict[str, object] = {"time": round(time.time(), 3), "level": level, "event": event}
+    if (request_id := _request_id.get()) is not None:
+        line["request"] = request_id
+    line |= fields
     sys.stderr.write(json.dumps(line, default=repr) + "\n")
 
 

@@ -30,6 +30,7 @@ from sidecar.upstream import recorder, replay
 from sidecar.upstream.ask import check_status
 from sidecar.upstream.context import Upstream, make_call
 from sidecar.upstream.gates.gate import Turn
+from sidecar.upstream.plan import log_target
 from sidecar.usage import attempts, pricing
 from sidecar.wires import registry
 from sidecar.wires.shared.reply_headers import clean_id, read_request_id
@@ -72,6 +73,7 @@ async def answer(up: Upstream, state: RequestState, plan: ChatPlan, turn: Turn, 
     timeouts = choose_timeouts(plan.target, chat.options.timeouts)
     attempt = _Attempt(state, plan, turn, sink, limits, timeouts, time.monotonic())
     attempt.progress.attempts_begun += 1
+    log_target(plan.target, state.kind, attempt.progress.attempts_begun)
     with (
         attempts.record(up.ledger, state, state.kind, route.provider, route.model) as recorded,
         _settle(attempt, recorded),

@@ -10,7 +10,7 @@ import msgspec
 from protocol.replies import ReplyId, Warn
 from protocol.requests import PARAMS, Envelope
 from sidecar.core.errors import SidecarError, invalid_request
-from sidecar.core.log import find_failure, make_internal_error
+from sidecar.core.log import find_failure, log, make_internal_error, name_request
 from sidecar.core.request_state import make_cancelled_error
 from sidecar.server import framing, heartbeat
 from sidecar.server.actions import ACTIONS, ImmediateAction, TaskAction
@@ -128,12 +128,15 @@ def _find_warnings(app: App, action: str, unknown: list[str]) -> list[Warn]:
 
 
 async def _run(app: App, request: OpenRequest, action: TaskAction, params: msgspec.Struct) -> None:
+    name_request(None if request.envelope.id is msgspec.UNSET else request.envelope.id)
+    log("debug", "request.began", action=request.envelope.action)
     with request.state.scope:
         try:
             data = await action.load_handler()(app, request, params)
             if data is not None:
                 app.finish(request, data)
         except SidecarError as error:
+            log("debug", "request.failed", code=error.body.code, reason=error.body.reason, param=error.body.param)
             app.fail(request, error)
         except Exception as error:  # noqa: BLE001 - any other failure is a defect of ours: the host gets a line for it
             if isinstance(error, MemoryError):
@@ -142,3 +145,4 @@ async def _run(app: App, request: OpenRequest, action: TaskAction, params: msgsp
     # Without a terminal line the scope was cancelled, whatever the task made of that.
     if not request.lane.closed:
         app.fail(request, make_cancelled_error(request.state))
+    log("debug", "request.ended", ms=request.state.elapsed_ms, attempts=request.state.progress.attempts_begun)

@@ -17,9 +17,10 @@ from protocol.replies import Attempt, Status
 from sidecar.core.errors import SidecarError
 from sidecar.core.http import Response
 from sidecar.core.http_bodies import read_error_body
+from sidecar.core.log import log
 from sidecar.core.request_state import Progress, RequestState
 from sidecar.upstream.gates.gate import Gate, Priority, Turn
-from sidecar.upstream.gates.retry import Retry, RetryBudget, plan_retry
+from sidecar.upstream.gates.retry import Retry, RetryBudget, is_transient, plan_retry
 
 P = TypeVar("P")
 """What an attempt is made from, such as `sidecar.upstream.plan.Plan`. A recovery returns another one."""
@@ -79,6 +80,7 @@ async def ask(state: RequestState, policy: AskPolicy[P, T], plan: P) -> T:
             if policy.recover is not None and was_sent and not progress.delivered:
                 changed = await policy.recover(plan, error)
             retry = None if changed is not None else _plan_retry(state, policy, gate, failure, number)
+            _log_failure(progress, failure, number, began_at, retry, is_changed=changed is not None)
             if policy.name_target is not None:
                 partial = progress if was_sent else None
                 progress.attempts.append(_make_attempt(policy.name_target(plan), failure, began_at, retry, partial))
@@ -88,6 +90,7 @@ async def ask(state: RequestState, policy: AskPolicy[P, T], plan: P) -> T:
             if retry is None:
                 raise failure from None
         else:
+            log("debug", "attempt.succeeded", ms=_count_ms(began_at))
             (budget or gate.retry_budget).give_back(cost)
             return answer
         budget, cost = gate.retry_budget, retry.cost
@@ -138,6 +141,36 @@ def _plan_retry(
     )
 
 
+def _log_failure(
+    progress: Progress, failure: SidecarError, number: int, began_at: float, retry: Retry | None, *, is_changed: bool
+) -> None:
+    body = failure.body
+    if retry is not None:
+        then = f"retried after {retry.wait_ms} ms"
+    elif is_changed:
+        then = "asked again in another way"
+    elif progress.delivered:
+        then = "not retried: the host has content already"
+    elif not is_transient(body):
+        then = "not retried: it would fail again"
+    else:
+        then = "not retried: no attempt is left, or none in time"
+    log(
+        "debug",
+        "attempt.failed",
+        attempt=number,
+        code=body.code,
+        reason=body.reason,
+        status=body.provider_status,
+        ms=_count_ms(began_at),
+        then=then,
+    )
+
+
+def _count_ms(began_at: float) -> int:
+    return int((time.monotonic() - began_at) * 1000)
+
+
 def _make_attempt(
     target: tuple[str, str], failure: SidecarError, began_at: float, retry: Retry | None, partial: Progress | None
 ) -> Attempt:
@@ -149,7 +182,7 @@ def _make_attempt(
         code=failure.body.code,
         provider_status=failure.body.provider_status,
         wait_ms=retry.wait_ms if retry else None,
-        ms=int((time.monotonic() - began_at) * 1000),
+        ms=_count_ms(began_at),
         usage=partial.usage if partial else None,
         cost=partial.cost if partial else None,
     )

@@ -20,7 +20,7 @@ from sidecar.upstream.ask import AskPolicy, Classify, ask, check_status
 from sidecar.upstream.context import Upstream, make_call
 from sidecar.upstream.gates.gate import Gate, Priority, Turn
 from sidecar.upstream.gates.lookup import read_max_attempts
-from sidecar.upstream.plan import Plan, pick_key, prepare, recover
+from sidecar.upstream.plan import Plan, log_target, pick_key, prepare, recover
 from sidecar.usage import attempts
 
 T = TypeVar("T")
@@ -88,6 +88,7 @@ async def _attempt(up: Upstream, state: RequestState, question: DocumentQuestion
     state.progress.secrets = authorized.list_secrets()
     state.progress.attempts_begun += 1
     route = plan.target.route
+    log_target(plan.target, question.kind, state.progress.attempts_begun)
     with attempts.record(up.ledger, state, question.kind, route.provider, route.model) as recorded:
         async with up.http.send(request, authorized.headers, question.timeouts, state.progress) as response:
             await check_status(response, question.classify)

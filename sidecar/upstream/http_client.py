@@ -4,6 +4,7 @@ Knows which of two clients carries a request: our own connections (`sidecar.http
 (`sidecar.http.proxied`) where a proxy may be needed. Their replies read alike. Must not know providers or bodies.
 """
 
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
@@ -69,6 +70,7 @@ class HttpClient:
         headers = {"user-agent": f"sidecar/{__version__}", "accept-encoding": "identity"} | request.headers | {**auth}
         exchange = Exchange(request, headers, timeouts, trace, guarded=not link_local)
         exchange.enter("connect")
+        began_at = time.monotonic()
         try:
             with anyio.fail_after(timeouts.first_byte_seconds):
                 reply = await _answered(self._sender(exchange), exchange, budget)
@@ -81,6 +83,7 @@ class HttpClient:
             if 200 <= reply.status < 300 and is_encoded(reply.headers):
                 text = "The provider compressed its reply, unasked."
                 raise SidecarError("provider_error", text, reason="content_encoding")
+            log("debug", "http.reply", status=reply.status, ms=int((time.monotonic() - began_at) * 1000))
             yield Response(reply.status, reply.headers, reply.body)
         finally:
             await reply.close()

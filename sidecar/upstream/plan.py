@@ -11,7 +11,9 @@ import msgspec
 from protocol.requests import Chat
 from sidecar.auth import authorize
 from sidecar.core.errors import SidecarError
+from sidecar.core.log import log
 from sidecar.core.secret import Secret
+from sidecar.core.url_policy import get_origin
 from sidecar.providers.values import Target
 from sidecar.upstream.context import Upstream, make_call
 from sidecar.upstream.gates.gate import REFUSAL_CODES
@@ -50,6 +52,22 @@ class Change(NamedTuple, Generic[AnyPlan]):
 def make_plan(target: Target, chat: Chat | None = None) -> Plan:
     """Return the plan of a question to *target*."""
     return Plan(target=target, origin=target, keys=target.keys, chat=chat)
+
+
+def log_target(target: Target, kind: str, number: int) -> None:
+    """Log whom attempt *number* at a question of that *kind* asks, and how."""
+    route, credential = target.route, target.credential
+    log(
+        "debug",
+        "attempt.began",
+        kind=kind,
+        attempt=number,
+        provider=route.provider,
+        model=route.model,
+        wire=route.wire,
+        address=get_origin(route.base_url) if "//" in route.base_url else None,
+        credential=credential.source if credential else None,
+    )
 
 
 def pick_key(up: Upstream, plan: AnyPlan) -> AnyPlan:

@@ -13,8 +13,8 @@ from sidecar.config.values import ConfigError
 from sidecar.server import trace
 from sidecar.server.framing import TooLong
 from sidecar.server.trace import MAX_TEXT_CHARS, Trace
-from tests.support.fake_provider import Provider
 from tests.support.lines import CANARY, Object
+from tests.support.listening_provider import ListeningProvider
 from tests.support.process import Sidecar
 from tests.support.reply_scripts import ANTHROPIC
 
@@ -109,11 +109,13 @@ def test_the_environment_names_it_by_an_absolute_path() -> None:
 
 
 @pytest.mark.spawns
-def test_a_process_writes_both_directions_in_order(tmp_path: Path, provider: Provider) -> None:
+def test_a_process_writes_both_directions_in_order(tmp_path: Path) -> None:
     path = tmp_path / "trace.ndjson"
     (tmp_path / "home").mkdir()
-    with Sidecar(tmp_path / "home", provider, arguments=["--trace", str(path)]) as sidecar:
+    arguments = ["--trace", str(path)]
+    with ListeningProvider() as provider, Sidecar(tmp_path / "home", provider, arguments=arguments) as sidecar:
         lines = sidecar.stream(sidecar.chat(provider.play("m", ANTHROPIC.answer("Hello"))))
+    assert lines[-1].data["success"]
     found: list[Any] = entries(path)
     asked = next(entry for entry in found if entry.get("line", {}).get("action") == "stream_chat")
     assert (asked["to"], asked["line"]["params"]["api_key"]) == ("sidecar", "(omitted)")

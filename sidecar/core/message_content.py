@@ -1,10 +1,23 @@
-"""The content of a message: its parts, and the data inside an image or file part. [pure]"""
+"""The content of a message: its parts, the data in an image or file part, and what every language can hold. [pure]"""
 
 import binascii
 import re
 
-from protocol.messages import FilePart, ImagePart, Message, Part, TextPart
+import msgspec
+
+from protocol.messages import (
+    FilePart,
+    ImagePart,
+    Message,
+    OpaquePart,
+    Part,
+    ReasoningPart,
+    State,
+    TextPart,
+    ToolCallPart,
+)
 from sidecar.core.errors import invalid_request
+from sidecar.core.json_values import has_big_integer
 
 _DATA_URL = re.compile(r"^data:([\w.+/-]+)?((?:;[\w=.+-]+)*),", re.ASCII)
 
@@ -44,3 +57,21 @@ def decode_text(data: str, where: str) -> str:
         return binascii.a2b_base64(data, strict_mode=True).decode()
     except (binascii.Error, UnicodeDecodeError):
         raise invalid_request(f"`{where}.data` is not base64-encoded UTF-8 text.", f"{where}.data") from None
+
+
+def make_portable(message: Message) -> Message:
+    """Return *message* for the host: each `state` as one string, arguments with a big integer as their text alone.
+
+    Raises: what encoding JSON raises for a value that it cannot hold.
+    """
+    if isinstance(message.content, str):
+        return message
+    return Message(role=message.role, content=[_make_part_portable(part) for part in message.content])
+
+
+def _make_part_portable(part: Part) -> Part:
+    if isinstance(part, ToolCallPart) and has_big_integer(part.arguments, part.arguments_text):
+        part = msgspec.structs.replace(part, arguments=None)
+    if isinstance(part, TextPart | ReasoningPart | ToolCallPart | OpaquePart) and isinstance(part.state, State):
+        return msgspec.structs.replace(part, state=msgspec.json.encode(part.state).decode())
+    return part

@@ -25,9 +25,9 @@ from sidecar.config.values import Config
 from sidecar.core.errors import SidecarError
 from sidecar.core.http import Transport
 from sidecar.core.log import find_origin, log
+from sidecar.core.message_content import make_portable
 from sidecar.server.memory_reserve import MemoryReserve
 from sidecar.server.open_requests import OpenRequest, OpenRequests
-from sidecar.server.portable import make_portable
 from sidecar.server.write_queue import UNWRITABLE, Lane, WriteQueue
 from sidecar.tokens.counter import Counter
 from sidecar.upstream.context import Upstream

@@ -11,8 +11,8 @@ from protocol.options import Options
 from protocol.replies import Chunk
 from protocol.requests import Chat
 from sidecar.core.errors import SidecarError
+from sidecar.core.message_content import make_portable
 from sidecar.server.framing import decode_params
-from sidecar.server.portable import make_portable
 from sidecar.wires import registry
 from sidecar.wires.shared.draft import Draft
 from sidecar.wires.shared.types import Outcome, Route

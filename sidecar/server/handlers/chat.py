@@ -7,12 +7,12 @@ import msgspec
 from protocol.replies import Chunk, Done, Start, Status
 from protocol.requests import Chat, ResumeChat
 from sidecar.core.errors import SidecarError
+from sidecar.core.message_content import make_portable
 from sidecar.generation import pipeline, run
 from sidecar.generation import resume as resumption
 from sidecar.server.app import UNWRITABLE_TEXT, App
 from sidecar.server.handlers.tasks import expand_task
 from sidecar.server.open_requests import OpenRequest
-from sidecar.server.portable import make_portable
 from sidecar.server.write_queue import UNWRITABLE
 from sidecar.upstream import catalogue_refresh
 

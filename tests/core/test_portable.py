@@ -9,7 +9,7 @@ import pytest
 from protocol.messages import Message, OpaquePart, Part, ReasoningPart, State, TextPart, ToolCallPart
 from sidecar.core.errors import SidecarError
 from sidecar.core.json_values import open_state
-from sidecar.server.portable import make_portable
+from sidecar.core.message_content import make_portable
 from sidecar.wires.shared.tool_calls import get_arguments
 from tests.support import app
 from tests.support.lines import Object

@@ -36,7 +36,7 @@ ErrorCode = Literal[
 ]
 """The set is closed for a major version. A host treats a code that it does not know as `internal_error`."""
 
-Phase = Literal["queue", "connect", "headers", "idle", "progress", "total"]
+Phase = Literal["queue", "connect", "headers", "idle", "progress", "tool_result", "total"]
 """With the code `timeout`: what the request was waiting for when the limit expired. `queue`: its turn or the next
 attempt. `connect`: the connection. `headers`: the head of the response. `idle`: more of its body. `progress`: content.
 `total`: none of these."""

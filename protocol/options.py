@@ -7,6 +7,7 @@ import msgspec
 from protocol.messages import Name, PlainText, Tool
 from protocol.outputs import Output
 from protocol.routes import RouteOptions
+from protocol.tool_loop import ToolLoop
 from protocol.values import Model, Text, TimeoutMs, Usd
 
 
@@ -62,6 +63,8 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
     tools: list[Tool] = []
     tool_choice: Literal["auto", "none", "required"] | NamedTool | None = None
     parallel_tool_calls: bool | None = None
+    tool_loop: ToolLoop | None = None
+    """Wait for the results of the model's calls and go on in the same stream. Of `stream_chat` alone."""
     response_format: ResponseFormat | None = None
     output: Output | None = None
     """What to make of the answer's text: code, or files."""

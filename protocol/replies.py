@@ -12,6 +12,7 @@ from protocol.errors import ErrorBody, Phase
 from protocol.files import CodeResult, CommandChunk, FileChunk, FileEnd, FileResult, FileStart
 from protocol.messages import Citation, FinishReason, Message, ToolCall, Usage
 from protocol.routes import Routed
+from protocol.tool_loop import Round, ToolRound
 
 PROTOCOL_VERSION = 1
 
@@ -316,10 +317,17 @@ class Done(msgspec.Struct, frozen=True, tag_field="type", tag="done", kw_only=Tr
     """As `message_omitted`: no row has its `content`, and if that does not help, there are no rows."""
     route: Routed | msgspec.UnsetType = msgspec.UNSET
     """As in `start`."""
+    rounds: list[Round] | msgspec.UnsetType = msgspec.UNSET
+    """Present only with `tool_loop`, as `messages`: the answers of which the stream consists. `usage` and `cost` are
+    their sums."""
+    messages: list[Message] | msgspec.UnsetType = msgspec.UNSET
+    """All new messages in order, ready to append: those of the model, and the results in between."""
+    messages_omitted: Literal[True] | msgspec.UnsetType = msgspec.UNSET
+    """As `message_omitted`: `messages` is empty."""
 
 
 Files = FileStart | FileChunk | FileEnd | CommandChunk
-AnswerChunk = Start | Content | Reasoning | ToolCallDelta | ToolCallChunk | CitationChunk | Status | Files
+AnswerChunk = Start | Content | Reasoning | ToolCallDelta | ToolCallChunk | CitationChunk | Status | Files | ToolRound
 """What comes before the end of an answer."""
 
 Chunk = AnswerChunk | Done

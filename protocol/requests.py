@@ -9,6 +9,7 @@ from protocol.files import Tolerance
 from protocol.messages import Message, Name, Usage
 from protocol.options import Options
 from protocol.tasks import SetTask, TaskName
+from protocol.tool_loop import SendToolResult
 from protocol.values import Id, Model, Provider, Secret, Text, TimeoutMs, Url, Usd
 
 ACTIONS = (
@@ -27,6 +28,7 @@ ACTIONS = (
     "set_task",
     "authenticate",
     "usage_report",
+    "tool_result",
     "cancel",
     "shutdown",
 )
@@ -315,6 +317,7 @@ PARAMS: dict[str, type[msgspec.Struct]] = {
     "set_task": SetTask,
     "authenticate": Authenticate,
     "usage_report": UsageReport,
+    "tool_result": SendToolResult,
     "cancel": Cancel,
     "shutdown": Nothing,
 }

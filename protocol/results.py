@@ -114,6 +114,13 @@ class Cancelled(TypedDict):
     """False if no request with that id was open; its terminal line is already written."""
 
 
+class TakenToolResult(TypedDict):
+    """The result of `tool_result`."""
+
+    missing: list[str]
+    """The calls of the round that have no result yet, in the model's order."""
+
+
 class ShuttingDown(TypedDict):
     """The result of `shutdown`."""
 
@@ -204,6 +211,7 @@ ANSWERS: dict[str, Any] = {
     "set_task": TaskChange,
     "authenticate": Authentication,
     "usage_report": UsageTable,
+    "tool_result": TakenToolResult,
     "cancel": Cancelled,
     "shutdown": ShuttingDown,
 }

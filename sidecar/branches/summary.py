@@ -10,21 +10,8 @@ from typing import Any
 from protocol.compare import CostSum
 from protocol.messages import Usage
 from protocol.replies import Attempt
+from sidecar.generation.accounting import sum_usage
 from sidecar.usage.amounts import format_plain
-
-COUNTS = tuple(name for name in Usage.__struct_fields__ if name.endswith("_tokens"))
-
-
-def sum_usage(usages: Iterable[Usage | None]) -> Usage | None:
-    """Return the sums of the counts that were reported, None if nothing was."""
-    known = [usage for usage in usages if usage is not None]
-    if not known:
-        return None
-    sums: dict[str, Any] = {"estimated": True} if any(usage.estimated is True for usage in known) else {}
-    for name in COUNTS:
-        counts = [count for usage in known if (count := getattr(usage, name)) is not None]
-        sums[name] = sum(counts) if counts else None
-    return Usage(**sums)
 
 
 def sum_costs(costs: Iterable[dict[str, Any] | None]) -> CostSum:

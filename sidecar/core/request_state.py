@@ -4,6 +4,7 @@ Everything that works for a request gets it. Knows nothing of lines, actions or 
 """
 
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import anyio
@@ -11,6 +12,7 @@ import anyio
 from protocol.errors import Phase, Resume
 from protocol.messages import Message, Usage
 from protocol.replies import Attempt
+from protocol.tool_loop import ToolResult
 from sidecar.core.errors import SidecarError
 
 if TYPE_CHECKING:
@@ -68,6 +70,32 @@ class Progress:
         self.resume: Resume | None = None
 
 
+class ToolWait:
+    """The calls whose results a request waits for, and the results that have come."""
+
+    __slots__ = ("calls", "ended", "has_stopped", "results")
+
+    def __init__(self, calls: list[str]) -> None:
+        self.calls = calls
+        self.results: dict[str, ToolResult] = {}
+        self.has_stopped = False
+        """Whether the host wants no further answer."""
+        self.ended = anyio.Event()
+        """Set when nothing is missing, and when nothing more can come."""
+
+    @property
+    def missing(self) -> list[str]:
+        """The calls without a result, in the model's order."""
+        return [call for call in self.calls if call not in self.results]
+
+    def take(self, results: Sequence[ToolResult], *, stop: bool) -> None:
+        """Take *results* of the calls."""
+        self.results |= {each.id: each for each in results}
+        self.has_stopped = self.has_stopped or stop
+        if self.has_stopped or not self.missing:
+            self.ended.set()
+
+
 class SharedBudget:
     """What several answers may cost together, in US dollars, and what they have cost so far."""
 
@@ -85,6 +113,8 @@ class RequestState:
         "action",
         "branches",
         "budget",
+        "granted_from_ms",
+        "input_ended",
         "kind",
         "limit_ms",
         "limited",
@@ -96,6 +126,7 @@ class RequestState:
         "scope",
         "started",
         "task",
+        "tool_wait",
     )
 
     def __init__(self, action: str, provider: str | None = None) -> None:
@@ -121,6 +152,12 @@ class RequestState:
         self.started = time.monotonic()
         self.limit_ms: int | None = None
         """How long the request may take."""
+        self.granted_from_ms = 0
+        """When the time began that is granted to it, since its line was read."""
+        self.tool_wait: ToolWait | None = None
+        """What the request waits for, while it does."""
+        self.input_ended = False
+        """Whether the host can send nothing more."""
         self.limited = False
         """Whether the request itself set `limit_ms`."""
 
@@ -149,9 +186,19 @@ class RequestState:
     def grant(self, ms: int) -> None:
         """End the request *ms* after its line was read, unless it sets a limit itself. The longest grant applies."""
         if not self.limited:
-            self._end_after(max(ms, self.limit_ms or 0))
+            self._end_after(max(self.granted_from_ms + ms, self.limit_ms or 0))
         if self.parent:
             self.parent.grant(ms)
+
+    def grant_anew(self) -> None:
+        """Count from now on what is granted: the request begins a part that takes its own time."""
+        self.granted_from_ms = self.elapsed_ms
+
+    def end_input(self) -> None:
+        """Say that the host can send nothing more."""
+        self.input_ended = True
+        if self.tool_wait:
+            self.tool_wait.ended.set()
 
     def _end_after(self, ms: int) -> None:
         self.limit_ms = ms

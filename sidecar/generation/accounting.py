@@ -3,6 +3,8 @@
 Must not know wires, or where prices come from.
 """
 
+from collections.abc import Iterable
+from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -14,7 +16,10 @@ from sidecar.generation.response_stream import ResponseStream
 from sidecar.providers.values import Target
 from sidecar.tokens.prompts import estimate_prompt_tokens
 from sidecar.usage import pricing
+from sidecar.usage.amounts import format_plain
 from sidecar.wires.shared.types import Outcome
+
+COUNTS = tuple(name for name in Usage.__struct_fields__ if name.endswith("_tokens"))
 
 
 def price_usage(target: Target, chat: Chat, usage: Usage | None) -> dict[str, Any]:
@@ -66,6 +71,39 @@ def estimate_unanswered_usage(chat: Chat) -> Usage:
 def count_tokens(usage: Usage | None) -> int:
     """Return the tokens of *usage*, prompt and answer; 0 if it is unknown."""
     return (usage.input_tokens or 0) + (usage.output_tokens or 0) if usage else 0
+
+
+def sum_usage(usages: Iterable[Usage | None]) -> Usage | None:
+    """Return the sums of the counts that were reported, None if nothing was."""
+    known = [usage for usage in usages if usage is not None]
+    if not known:
+        return None
+    sums: dict[str, Any] = {"estimated": True} if any(usage.estimated is True for usage in known) else {}
+    for name in COUNTS:
+        counts = [count for usage in known if (count := getattr(usage, name)) is not None]
+        sums[name] = sum(counts) if counts else None
+    return Usage(**sums)
+
+
+def sum_costs(costs: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    """Return the sum of `cost` objects as one; it is unknown if one of them is."""
+    costs = list(costs)
+    if unknown := next((cost for cost in costs if cost["usd"] is None), None):
+        return unknown
+    parts: dict[str, Decimal] = {}
+    for cost in costs:
+        for name, amount in cost["parts"].items():
+            parts[name] = parts.get(name, Decimal(0)) + Decimal(amount)
+    total: dict[str, Any] = {"usd": _sum_amounts(cost["usd"] for cost in costs)}
+    if "credits" in costs[-1]:
+        total["credits"] = _sum_amounts(cost.get("credits", "0") for cost in costs)
+    total["parts"] = {name: format_plain(amount) for name, amount in parts.items()}
+    is_estimate = any(cost["source"] == "estimate" for cost in costs)
+    return costs[-1] | total | ({"source": "estimate"} if is_estimate else {})
+
+
+def _sum_amounts(amounts: Iterable[str]) -> str:
+    return format_plain(sum(map(Decimal, amounts), Decimal(0)))
 
 
 def _mark_estimated(cost: dict[str, Any]) -> dict[str, Any]:

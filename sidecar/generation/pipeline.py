@@ -4,6 +4,8 @@ Knows the order alone. What is done with the conversation before, with the chunk
 belongs to the packages that it names.
 """
 
+from functools import partial
+
 from protocol.outputs import TextOutput
 from protocol.requests import Chat
 from sidecar.core.request_state import RequestState
@@ -19,11 +21,23 @@ async def answer_chat(up: Upstream, state: RequestState, chat: Chat, sink: Sink)
     """
     output = chat.options.output
     if output is None or isinstance(output, TextOutput):
-        await run.stream_chat(up, state, chat, sink)
+        await _answer_rounds(up, state, chat, sink)
         return
     # Most chats have none.
     from sidecar.generation.resume import find_earlier_text
     from sidecar.outputs.reading import read_output
 
     async with read_output(chat, output, sink, find_earlier_text(chat)) as (instructed, reader):
-        await run.stream_chat(up, state, instructed, reader)
+        await _answer_rounds(up, state, instructed, reader)
+
+
+async def _answer_rounds(up: Upstream, state: RequestState, chat: Chat, sink: Sink) -> None:
+    """Answer *chat* once, or with the results of its tools again and again."""
+    answer = partial(run.stream_chat, up, state)
+    loop = chat.options.tool_loop
+    if loop is None:
+        await answer(chat, sink)
+        return
+    from sidecar.generation.tool_loop import answer_in_rounds
+
+    await answer_in_rounds(state, chat, loop, sink, answer)

@@ -12,6 +12,7 @@ import msgspec
 from protocol.files import CommandChunk, FileChunk, FileEnd, FileStart
 from protocol.outputs import FilesOutput
 from protocol.replies import Chunk, Content, Done, Start, Status
+from protocol.tool_loop import ToolRound
 from sidecar.formats.apply import Files
 from sidecar.formats.events import Closed, Event
 from sidecar.outputs.sink import Sink
@@ -75,6 +76,9 @@ class FileSink:
                 out.append(chunk)
                 self._files = self._make_files()
                 self._apply(self._read_earlier_text(), out)
+            elif isinstance(chunk, ToolRound):
+                # The next round has a text of its own.
+                self._apply([*self._files.read_end(whole=not self._stops), chunk], out)
             else:
                 self._apply([chunk], out)
         if out:

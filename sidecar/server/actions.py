@@ -10,6 +10,7 @@ from sidecar.core.request_state import TOTAL_MS
 from sidecar.server.app import App
 from sidecar.server.handlers import control
 from sidecar.server.handlers.initialize import initialize
+from sidecar.server.handlers.tool_result import tool_result
 from sidecar.server.open_requests import OpenRequest
 
 Handler = Callable[[App, OpenRequest, Any], Awaitable[object]]
@@ -130,6 +131,7 @@ ACTIONS: dict[str, ImmediateAction | TaskAction] = {
     # The user may take as long as the code of a login is valid, which is an hour at most.
     "authenticate": TaskAction(_load_authenticate, total_ms=3_900_000),
     "usage_report": TaskAction(_load_usage_report),
+    "tool_result": ImmediateAction(tool_result),
     "cancel": ImmediateAction(control.cancel),
     "shutdown": ImmediateAction(control.shutdown),
 }

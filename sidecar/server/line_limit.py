@@ -11,6 +11,7 @@ from protocol.errors import ErrorBody
 from protocol.files import CommandChunk, FileChunk, FileEnd, FileStart
 from protocol.messages import Citation, Message, ToolCall
 from protocol.replies import Chunk, CitationChunk, Content, Done, Reasoning, ToolCallChunk, ToolCallDelta
+from protocol.tool_loop import ToolRound
 from sidecar.core.errors import SidecarError, invalid_request
 
 _T = TypeVar("_T")
@@ -23,6 +24,8 @@ PART_BYTES = 48 * 1024
 
 PAGED = ("models", "providers", "rows")
 """The lists of answers that may come in pages."""
+
+_EMPTY = Message(role="assistant", content=[])
 
 BYTES_PER_CHAR = 6
 """What a character takes at most, as `\\u0000`."""
@@ -43,6 +46,8 @@ def fit_chunks(chunks: Iterable[Chunk], max_line_bytes: int) -> Iterator[Chunk]:
                 yield CitationChunk(Citation(start=citation.start, end=citation.end))
             case CommandChunk(command=text) if len(text) > most_chars:
                 yield from (Content(piece) for piece in _cut(text, most_chars))
+            case ToolRound() if is_longer(chunk, max_line_bytes - FRAME_BYTES):
+                yield msgspec.structs.replace(chunk, message=_EMPTY, message_omitted=True)
             case FileStart() if is_longer(chunk, max_line_bytes - FRAME_BYTES):
                 yield msgspec.structs.replace(chunk, purpose=None)
             case FileEnd() if is_longer(chunk, max_line_bytes - FRAME_BYTES):
@@ -61,7 +66,8 @@ def fit_answer(data: object, max_line_bytes: int, offset: int = 0) -> object:
     """
     size_bytes = max_line_bytes - FRAME_BYTES
     shortened = data
-    for omit in (_keep_all, _omit_message, _omit_code, _omit_texts, _omit_files, _shorten_rows, _bare_rows):
+    steps = (_keep_all, _omit_message, _omit_messages, _omit_code, _omit_texts, _omit_files, _shorten_rows, _bare_rows)
+    for omit in steps:
         shortened = omit(shortened)
         if not is_longer(shortened, size_bytes):
             return shortened
@@ -75,10 +81,14 @@ def _keep_all(data: object) -> object:
 
 
 def _omit_message(data: object) -> object:
-    changes: dict[str, Any] = {"message": Message(role="assistant", content=[]), "message_omitted": True}
+    changes: dict[str, Any] = {"message": _EMPTY, "message_omitted": True}
     if isinstance(data, Done) and isinstance(data.structured, msgspec.Struct):
         changes["structured"] = msgspec.structs.replace(data.structured, value=None)
     return _change(data, "message", changes)
+
+
+def _omit_messages(data: object) -> object:
+    return _change(data, "messages", {"messages": [], "messages_omitted": True})
 
 
 def _omit_code(data: object) -> object:

@@ -102,6 +102,16 @@ class OpenRequests:
         request.state.cancel("cancelled")
         return True
 
+    def find(self, key: Key) -> OpenRequest | None:
+        """Return the request with this *key*, unless the host has cancelled it."""
+        request = self._requests.get(key)
+        return None if request is None or request.lane.dropped else request
+
+    def end_input(self) -> None:
+        """Tell every open request that the host can send nothing more."""
+        for request in self._requests.values():
+            request.state.end_input()
+
     def cancel_branch(self, key: Key, branch: int) -> bool:
         """Cancel one branch of the request with this *key*, and return whether there is one that has not ended."""
         request = self._requests.get(key)

@@ -155,6 +155,7 @@ async def _read_requests(app: App, fd: int, finished: anyio.Event, trace: "Trace
             accept(line)
     for line in decoder.end():
         accept(line)
+    app.requests.end_input()
     await app.requests.wait_until_idle()
     await app.write_queue.flush()
     if not app.leaving:

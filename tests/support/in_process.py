@@ -171,6 +171,7 @@ class InProcess(Program):
                 for line in decoder.feed(data) if data else decoder.end():
                     dispatch.accept(app, line)
                 if not data:
+                    app.requests.end_input()
                     await app.requests.wait_until_idle()
                     finished.set()
                     return

@@ -6,7 +6,7 @@ import msgspec
 
 from protocol.replies import Chunk, Done, Start, Status
 from protocol.requests import Chat, ResumeChat
-from sidecar.core.errors import SidecarError
+from sidecar.core.errors import SidecarError, invalid_request
 from sidecar.core.message_content import make_portable
 from sidecar.generation import pipeline, run
 from sidecar.generation import resume as resumption
@@ -18,8 +18,13 @@ from sidecar.upstream import catalogue_refresh
 
 
 async def stream_chat(app: App, request: OpenRequest, params: Chat) -> None:
-    """Answer a conversation as a stream."""
+    """Answer a conversation as a stream.
+
+    Raises: SidecarError `invalid_request` if nobody could send it the results that it would wait for.
+    """
     chat = await expand_task(app, request, params)
+    if chat.options.tool_loop is not None and request.envelope.id is msgspec.UNSET:
+        raise invalid_request("`id` is required with `params.options.tool_loop`: `tool_result` names it.", "id")
     await load_stored_data(app)
     await pipeline.answer_chat(app.upstream, request.state, chat, StreamSink(app, request))
 
@@ -49,11 +54,13 @@ async def load_stored_data(app: App) -> None:
 
 
 def make_portable_done(done: Done) -> Done:
-    """Return *done* with a message that every language can hold.
+    """Return *done* with messages that every language can hold.
 
     Raises: SidecarError `provider_error` for one that cannot be written.
     """
     try:
+        if done.messages is not msgspec.UNSET:
+            done = msgspec.structs.replace(done, messages=[make_portable(each) for each in done.messages])
         return msgspec.structs.replace(done, message=make_portable(done.message))
     except UNWRITABLE:
         raise SidecarError("provider_error", UNWRITABLE_TEXT, reason="bad_event") from None

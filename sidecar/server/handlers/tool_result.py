@@ -1,0 +1,32 @@
+"""The action `tool_result`: what the host's tools gave, for a stream that waits for it."""
+
+from typing import Any
+
+from protocol.tool_loop import SendToolResult
+from sidecar.core.errors import invalid_request
+from sidecar.server.app import App
+
+
+def tool_result(app: App, params: SendToolResult) -> dict[str, Any]:
+    """Hand the results to their request, and return which are missing.
+
+    Raises: SidecarError `invalid_request`; then none of the results is taken.
+    """
+    request = app.requests.find(params.id)
+    if request is None:
+        raise invalid_request("No request with this `id` is open.", "params.id", reason="no_such_request")
+    wait = request.state.tool_wait
+    if wait is None or wait.ended.is_set():
+        raise invalid_request("The request does not wait for results now.", "params.id", reason="not_waiting")
+    if not params.results and not params.stop:
+        raise invalid_request("Set `params.results`, or `params.stop` to true.", "params.results")
+    seen = {*wait.results}
+    for at, result in enumerate(params.results):
+        path = f"params.results[{at}].id"
+        if result.id not in wait.calls:
+            raise invalid_request(f"`{path}` is no call of this round.", path, reason="unknown_call")
+        if result.id in seen:
+            raise invalid_request(f"`{path}` has a result already.", path, reason="duplicate_result")
+        seen.add(result.id)
+    wait.take(params.results, stop=params.stop)
+    return {"missing": wait.missing}

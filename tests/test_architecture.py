@@ -197,8 +197,7 @@ DESCRIPTOR_USERS: dict[str, set[str]] = {
     "sidecar/http/unread.py": {"os.dup"},  # a second descriptor of a socket
     # Before the descriptors are claimed, and for a start that cannot succeed, it says so itself.
     "sidecar/__main__.py": {"os.write", "sys.stderr"},
-    # It writes to the stream that `stdio` has put in the place of stderr, which never blocks.
-    "sidecar/core/log.py": {"sys.stderr"},
+    "sidecar/core/log.py": {"sys.stderr"},  # the stream that `stdio` has put there, which never blocks
     "sidecar/core/platforms.py": {"os.close"},  # the descriptor of a folder, of which there is no file object
 }
 

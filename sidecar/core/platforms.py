@@ -18,7 +18,7 @@ WINDOWS = sys.platform == "win32"
 MACOS = sys.platform == "darwin"
 
 PARENT_PID = os.getppid()
-"""The process that started ours, read as early as possible. If it ended even earlier, only the pipes tell."""
+"""The process that started ours, read as early as possible. If it ended even earlier: `is_adopted`."""
 
 PARENT_SIGNAL: signal.Signals | None = getattr(signal, "SIGURG", None) if sys.platform == "linux" else None
 """The signal of `request_parent_signal`: nothing else sends it, and by default it does nothing."""
@@ -192,6 +192,26 @@ def find_parent() -> Parent:
     if hasattr(select, "kqueue"):
         return Parent(_is_orphan, partial(_wait_by_kqueue, PARENT_PID))
     return Parent(_is_orphan, None)
+
+
+def is_adopted(stdin: int) -> bool:
+    """Return whether our parent has only taken us over, because the process that started ours ended at once.
+
+    Such a parent holds no end of the pipe *stdin* and is of another session: that of a shell's pipeline is of ours.
+    Where its descriptors are not to be seen, it is the first process of the system. Elsewhere than on Linux: false.
+    """
+    if sys.platform != "linux":
+        return False
+    try:
+        pipe = os.readlink(f"/proc/self/fd/{stdin}")  # noqa: PTH115 - it names no file
+        if not pipe.startswith("pipe:") or os.getsid(PARENT_PID) == os.getsid(0):
+            return False
+        with os.scandir(f"/proc/{PARENT_PID}/fd") as descriptors:
+            return not any(os.readlink(each.path) == pipe for each in descriptors)  # noqa: PTH115 - as above
+    except PermissionError:
+        return PARENT_PID == 1
+    except OSError:
+        return False
 
 
 def _is_orphan() -> bool:

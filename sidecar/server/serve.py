@@ -85,7 +85,7 @@ async def serve(
             tasks.start_soon(_read_requests, app, descriptors.stdin, finished, trace)
             if trace:
                 tasks.start_soon(trace.run)
-            tasks.start_soon(_watch_host, app, output, finished)
+            tasks.start_soon(_watch_host, app, descriptors.stdin, output, finished)
             tasks.start_soon(_watch_writes, write_queue, finished)
             await finished.wait()
             app.leaving = True
@@ -176,16 +176,16 @@ async def _leave_when_idle(app: App, finished: anyio.Event) -> None:
     finished.set()
 
 
-async def _watch_host(app: App, output: stdio.Output, finished: anyio.Event) -> None:
+async def _watch_host(app: App, stdin: int, output: stdio.Output, finished: anyio.Event) -> None:
     parent = platforms.find_parent()
-    _watch_parent(parent, finished)
+    _watch_parent(stdin, parent, finished)
     while not parent.is_gone() and not output.reader_gone:
         await anyio.sleep(HOST_CHECK_SECONDS)
         app.memory_reserve.refill()
     finished.set()
 
 
-def _watch_parent(parent: platforms.Parent, finished: anyio.Event) -> None:
+def _watch_parent(stdin: int, parent: platforms.Parent, finished: anyio.Event) -> None:
     """Have the system report the end of *parent* at once, even while another process holds the pipes open."""
     call_in_loop = event_loop.make_thread_caller()
 
@@ -202,8 +202,10 @@ def _watch_parent(parent: platforms.Parent, finished: anyio.Event) -> None:
         if platforms.PARENT_SIGNAL:
             signal.signal(platforms.PARENT_SIGNAL, handle)
             platforms.request_parent_signal()
-            # It may have ended just before.
+            # It may have ended just before, or before this process knew of it.
             check()
+            if platforms.is_adopted(stdin):
+                finished.set()
 
     if parent.wait:
         event_loop.wait_in_thread(parent.wait, lambda has_ended: finished.set() if has_ended else None)

@@ -28,6 +28,20 @@ async def test_headers_that_leave_nothing_block_requests_for_their_model(tasks: 
         await request.admitted.wait()
 
 
+async def test_a_queue_that_waits_for_its_models_own_limit_is_shown(tasks: TaskGroup) -> None:
+    gate = Gate()
+    async with gate.hold_slot("interactive", model="m") as turn:
+        turn.learn_limits({"x-remaining-tokens": "0", "x-reset-tokens": "30s"}, NAMES)
+    assert (gate.state.state, gate.state.retry_after_ms) == ("closed", None)
+    [request] = await start_requests(tasks, gate, 1)
+    assert (gate.state.state, gate.state.queued) == ("limited", 1)
+    assert 0 < (gate.state.retry_after_ms or 0) <= 30_001
+    # Of another model they may enter.
+    [other] = await start_requests(tasks, gate, 1, model="other")
+    assert other.admitted.is_set()
+    assert not request.admitted.is_set()
+
+
 async def test_no_more_requests_enter_than_the_headers_leave(tasks: TaskGroup) -> None:
     gate = Gate()
     headers = {"x-limit-requests": "100", "x-remaining-requests": "3", "x-reset-requests": "9.7"}

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from protocol.requests import Chat
 from sidecar.core.errors import SidecarError
-from sidecar.wires import openai_chat
+from sidecar.wires import openai_chat, registry
 from tests.support import fixtures
 from tests.support.openai_chats import body_of, route_to
 
@@ -88,6 +88,45 @@ def test_an_option_is_left_out_with_a_warning_only_where_it_is_known_to_be_refus
     body = body_of(to=route_to(facts=facts), **{option: value})
     assert gone not in body
     assert body["warned"] == [f"params.options.{option}"]
+
+
+@pytest.mark.parametrize("wire", ["openai_chat", "openai_responses"])
+@pytest.mark.parametrize(
+    ("text", "wanted", "is_added"),
+    [
+        ("List three.", {"type": "json"}, True),
+        ("List three as JSON.", {"type": "json"}, False),
+        ("List three.", {"type": "json_schema", "schema": {"type": "object"}}, False),
+        ("List three.", {"type": "text"}, False),
+    ],
+)
+def test_plain_json_gets_the_word_that_the_api_requires(
+    wire: str, text: str, wanted: dict[str, Any], is_added: bool
+) -> None:
+    given = {"model": "m", "messages": [{"role": "user", "content": text}], "options": {"response_format": wanted}}
+    built = registry.load(wire).encode(msgspec.convert(given, Chat), route_to())
+    body = msgspec.json.decode(built.request.body)
+    first = (body.get("messages") or body["input"])[0]
+    assert (first["role"] == "system", "JSON" in msgspec.json.encode(first).decode()) == (
+        is_added,
+        is_added or "JSON" in text,
+    )
+    assert not built.warnings
+
+
+def test_messages_are_marked_for_the_cache_where_the_column_says_so() -> None:
+    mark = {"mark": {"type": "ephemeral"}}
+    roles = ["system", "system", "user", "assistant", "user", "assistant", "tool", "tool", "user"]
+    call = {"type": "tool_call", "id": "c", "name": "f", "arguments": {}}
+    result = {"type": "tool_result", "id": "c", "content": [{"type": "text", "text": "r"}]}
+    contents: dict[int, Any] = {5: [call, call | {"id": "d"}], 6: [result], 7: [result | {"id": "d"}]}
+    messages = [{"role": role, "content": contents.get(at, f"text {at}")} for at, role in enumerate(roles)]
+    for cache, marked in (("auto", [1, 4, 7, 8]), ("off", [])):
+        given = {"model": "m", "messages": messages, "options": {"cache": cache}}
+        built = openai_chat.encode(msgspec.convert(given, Chat), route_to(quirks={"cache_mark": "mark"}))
+        sent = msgspec.json.decode(built.request.body)["messages"]
+        assert [each["role"] for each in sent] == roles
+        assert [at for at, each in enumerate(sent) if mark.items() <= each.items()] == marked
 
 
 def test_what_belongs_to_tools_is_not_sent_without_them() -> None:

@@ -6,7 +6,7 @@ Everything here runs in the event loop's thread.
 
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from itertools import chain
 from typing import Literal
@@ -354,11 +354,25 @@ class Gate:
     def state(self) -> GateState:
         """The state of the gate."""
         return GateState(
-            state=self._state_name, active=self._active, queued=self._queued, retry_after_ms=self._delay_ms
+            state=self._state_name, active=self._active, queued=self._queued, retry_after_ms=self._shown_delay_ms
         )
+
+    @property
+    def _shown_delay_ms(self) -> int | None:
+        """How long the limits delay a request for any model, or else one that waits for the limits of its own."""
+        delays = (self.compute_delay_ms(turn.model, turn.tokens) for turn in self._list_heads())
+        return self._delay_ms or min(filter(None, delays), default=None)
+
+    def _list_heads(self) -> Iterator[Turn]:
+        """Return the first of the requests that wait for each model: it keeps the others waiting."""
+        models = set[str]()
+        for turn in chain(*self._queues.values()):
+            if turn.model not in models:
+                models.add(turn.model)
+                yield turn
 
     @property
     def _state_name(self) -> GateStateName:
         state = self.breaker.get_state(time.monotonic())
-        is_limited = self._delay_ms is not None or self._max_probes is not None
+        is_limited = self._shown_delay_ms is not None or self._max_probes is not None
         return "limited" if state == "closed" and is_limited else state

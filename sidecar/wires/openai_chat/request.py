@@ -11,15 +11,17 @@ from typing import Any
 import msgspec
 
 from protocol.messages import Tool
-from protocol.options import NamedTool, Options, ReasoningOptions
+from protocol.options import NamedTool, Options, ReasoningOptions, ResponseFormat
 from protocol.replies import Warn
 from protocol.requests import Chat
 from sidecar.core.http import HttpRequest
 from sidecar.wires.openai_chat.turns import encode_conversation
 from sidecar.wires.shared.options import (
+    JSON_WORD,
     describe_left_out,
     drop_refused_options,
     get_json_format,
+    lacks_json_word,
     list_stops,
     merge_provider_options,
     write_json_instruction,
@@ -50,9 +52,14 @@ def encode(chat: Chat, route: Route) -> Encoded:
     body |= _encode_sampling(options, route)
     body |= _encode_tools(options)
     body |= _encode_reasoning(options.reasoning, route, warnings)
-    _add_response_format(body, options, route, warnings)
+    if (json_format := get_json_format(options)) is not None:
+        _add_response_format(body, json_format, route, warnings)
+        if json_format.type == "json" and "response_format" in body and lacks_json_word(chat):
+            messages.insert(0, {"role": route.quirks.system_role, "content": JSON_WORD})
     if options.cache == "auto":
         body |= CACHE_OPTIONS[route.quirks.cache_option]
+        if route.quirks.cache_mark:
+            _mark_cache(messages, route.quirks.cache_mark)
     return Encoded(
         HttpRequest(
             method="POST",
@@ -62,6 +69,15 @@ def encode(chat: Chat, route: Route) -> Encoded:
         ),
         warnings,
     )
+
+
+def _mark_cache(messages: list[dict[str, Any]], field: str) -> None:
+    """Set marks after the system text, the last two turns of the user's and the last result: 4, the most allowed."""
+    first_turn = next((at for at, each in enumerate(messages) if each["role"] != "system"), len(messages))
+    asked = [at for at, each in enumerate(messages) if each["role"] == "user"]
+    results = [at for at, each in enumerate(messages) if each["role"] == "tool"]
+    for at in {*range(first_turn - 1, first_turn), *asked[-2:], *results[-1:]} - {-1}:
+        messages[at] = messages[at] | {field: {"type": "ephemeral"}}
 
 
 # --- options ---------------------------------------------------------------------------------
@@ -126,10 +142,7 @@ def _encode_tool(tool: Tool) -> dict[str, Any]:
     return {"type": "function", "function": function}
 
 
-def _add_response_format(body: dict[str, Any], options: Options, route: Route, warnings: list[Warn]) -> None:
-    json_format = get_json_format(options)
-    if json_format is None:
-        return
+def _add_response_format(body: dict[str, Any], json_format: ResponseFormat, route: Route, warnings: list[Warn]) -> None:
     has_schema = json_format.type == "json_schema"
     is_refused = "response_format" in route.facts.refuses or (has_schema and route.facts.structured is False)
     if is_refused or (has_schema and not route.quirks.json_schema):

@@ -17,9 +17,11 @@ from protocol.requests import Chat
 from sidecar.core.http import HttpRequest
 from sidecar.wires.openai_responses.input_items import encode_conversation, encode_system_text
 from sidecar.wires.shared.options import (
+    JSON_WORD,
     describe_left_out,
     drop_refused_options,
     get_json_format,
+    lacks_json_word,
     list_stops,
     merge_provider_options,
     write_json_instruction,
@@ -50,6 +52,8 @@ def encode(chat: Chat, route: Route) -> Encoded:
     _add_sampling(body, options, route, warnings)
     _add_reasoning(body, options, route, warnings)
     _add_text_format(body, options, route, warnings)
+    if body.get("text") == {"format": {"type": "json_object"}} and lacks_json_word(chat):
+        body["input"].insert(0, encode_system_text(JSON_WORD, route))
     return Encoded(
         HttpRequest(
             method="POST",

@@ -4,9 +4,11 @@ from typing import Any
 
 import msgspec
 
+from protocol.messages import TextPart
 from protocol.options import Options, ResponseFormat
 from protocol.replies import Warn
 from protocol.requests import Chat
+from sidecar.core.message_content import list_parts
 from sidecar.wires.shared.types import Route
 
 SAMPLING = ("temperature", "top_p", "stop", "seed")
@@ -57,6 +59,16 @@ def write_json_instruction(json_format: ResponseFormat, route: Route, warnings: 
         )
     )
     return text
+
+
+JSON_WORD = "Answer in JSON."
+"""What is said to a model whose API takes a request for plain JSON only if its messages have that word."""
+
+
+def lacks_json_word(chat: Chat) -> bool:
+    """Return whether no text of *chat* has the word JSON."""
+    parts = (part for message in chat.messages for part in list_parts(message))
+    return not any(isinstance(part, TextPart) and "json" in part.text.lower() for part in parts)
 
 
 def list_stops(options: Options) -> list[str]:

@@ -37,6 +37,8 @@ class Quirks(msgspec.Struct, frozen=True, kw_only=True):
     cache_option: Literal["", "cache_control", "gateway"] = ""
     """What asks the provider to cache the prompt: a top-level `cache_control`, or `providerOptions.gateway.caching`.
     Default: nothing; the provider decides."""
+    cache_mark: str = ""
+    """The field of a message up to which the prompt is to be cached. Default: none."""
     reasoning_option: Literal["reasoning_effort", "reasoning", "thinking", ""] = "reasoning_effort"
     """What asks for reasoning: an effort, an object `reasoning`, a switch `thinking`, or nothing.
     Default: `reasoning_effort`."""

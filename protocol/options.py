@@ -52,6 +52,15 @@ class Retry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
     max_attempts: Annotated[int, msgspec.Meta(ge=1, le=5)] | None = None
 
 
+class Hedge(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
+    """Ask the next of *models* when nothing was delivered for so long. Whichever delivers first answers."""
+
+    after_ms: Annotated[int, msgspec.Meta(ge=0, le=600_000)] = 1500
+    """Milliseconds, after the first model and then after each of the others."""
+    models: Annotated[list[Model], msgspec.Meta(min_length=1, max_length=4)]
+    """Each naming its provider."""
+
+
 class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
     """How to answer. If a model is known to refuse an option, the sidecar leaves it out, with a warning in `start`."""
 
@@ -78,6 +87,8 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
     delivered; or the name of such a list in `[chains]` of the configuration."""
     route: RouteOptions | None = None
     """For `"model": "auto"`: which models to choose from, and how."""
+    hedge: Hedge | None = None
+    """Other models to ask if this one is slow."""
     token_limit: Annotated[int, msgspec.Meta(ge=1, le=100_000_000)] | None = None
     """Output tokens after which the sidecar itself ends the answer."""
     budget_usd: Usd | None = None

@@ -86,6 +86,6 @@ def _check_options(options: Options, path: str) -> None:
 
     Raises: SidecarError `invalid_request`.
     """
-    if getattr(options, "tool_loop", None):
+    if options.tool_loop is not None:
         text = "A branch cannot wait for the results of tools. Leave `tool_loop` out, or use `stream_chat`."
         raise invalid_request(text, f"{path}.tool_loop")

@@ -57,7 +57,7 @@ async def compare(
     """
     planned = plan_branches(state.provider, params)
     if (budget_usd := read_budget(params)) is not None:
-        state.budget = SharedBudget(budget_usd)
+        state.budget = SharedBudget(budget_usd, "params.budget_usd")
     measure = WAYS[params.choose.by].measure
     branches = [RunningBranch(each, state.make_part("branch", each.provider), output, measure) for each in planned]
     race = Race(params, branches)

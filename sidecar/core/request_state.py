@@ -99,10 +99,12 @@ class ToolWait:
 class SharedBudget:
     """What several answers may cost together, in US dollars, and what they have cost so far."""
 
-    __slots__ = ("spent_usd", "usd")
+    __slots__ = ("param", "spent_usd", "usd")
 
-    def __init__(self, usd: "Decimal") -> None:
+    def __init__(self, usd: "Decimal", param: str) -> None:
         self.usd = usd
+        self.param = param
+        """The path of the field that sets it."""
         self.spent_usd = 0 * usd
 
 
@@ -165,7 +167,7 @@ class RequestState:
         """Return the state of a part of the request, whose attempts are of that *kind*."""
         part = RequestState(self.action, provider)
         part.kind, part.parent, part.started, part.budget = kind, self, self.started, self.budget
-        part.task = self.task
+        part.task, part.routed_model, part.granted_from_ms = self.task, self.routed_model, self.granted_from_ms
         if self.limited and self.limit_ms:
             part.limit(self.limit_ms)
         return part

@@ -33,7 +33,7 @@ async def answer_chat(up: Upstream, state: RequestState, chat: Chat, sink: Sink)
 
 async def _answer_rounds(up: Upstream, state: RequestState, chat: Chat, sink: Sink) -> None:
     """Answer *chat* once, or with the results of its tools again and again."""
-    answer = partial(run.stream_chat, up, state)
+    answer = partial(_ask, up, state)
     loop = chat.options.tool_loop
     if loop is None:
         await answer(chat, sink)
@@ -41,3 +41,13 @@ async def _answer_rounds(up: Upstream, state: RequestState, chat: Chat, sink: Si
     from sidecar.generation.tool_loop import answer_in_rounds
 
     await answer_in_rounds(state, chat, loop, sink, answer)
+
+
+async def _ask(up: Upstream, state: RequestState, chat: Chat, sink: Sink) -> None:
+    """Ask the model of *chat*, and other models if it is slow or fails."""
+    if chat.options.hedge is None:
+        await run.stream_chat(up, state, chat, sink)
+        return
+    from sidecar.generation.hedge import answer_hedged  # Most chats have none.
+
+    await answer_hedged(up, state, chat, sink, partial(run.stream_chat, up))

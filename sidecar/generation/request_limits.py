@@ -133,7 +133,7 @@ def watch_limits(
     if budget_usd is not None and prompt_usd is not None and prompt_usd > budget_usd:
         raise _make_budget_error(tokens, "more than `options.budget_usd`", "params.options.budget_usd")
     if shared is not None and prompt_usd is not None and shared.spent_usd + prompt_usd > shared.usd:
-        raise _make_budget_error(tokens, "more than is left of the budget of all models", "params.budget_usd")
+        raise _make_budget_error(tokens, "more than is left of the budget of all models", shared.param)
     warnings = []
     if has_budget and prompt_usd is None:
         text = "The model's price is unknown, so its answer is not limited by the budget."

@@ -34,7 +34,7 @@ def list_fallbacks(setup: Setup, chat: Chat, told: Sequence[Warn] = ()) -> list[
     candidates, warnings = list[Candidate](), [*told]
     for index, model in enumerate(read_models(setup.config, chat.options.fallbacks, "params.options.fallbacks")):
         fallback = change_model(chat, model)
-        if reason := _find_misfit(setup, fallback):
+        if reason := explain_misfit(setup, fallback):
             text = f"The fallback `{model}` was skipped: {reason}."
             warnings.append(Warn(code="fallback_skipped", message=text, param=f"params.options.fallbacks[{index}]"))
         else:
@@ -42,7 +42,7 @@ def list_fallbacks(setup: Setup, chat: Chat, told: Sequence[Warn] = ()) -> list[
     return candidates
 
 
-def _find_misfit(setup: Setup, chat: Chat) -> str | None:
+def explain_misfit(setup: Setup, chat: Chat) -> str | None:
     """Return why the model of *chat* is known not to accept it, or None."""
     try:
         provider, chat = apply_preset(setup.config, None, chat)

@@ -37,6 +37,8 @@ run: compiled ## stream a recorded chat from the `replay` provider: no key, no n
 		'{"id":2,"action":"stream_chat","provider":"replay","params":{"model":"anthropic_messages/text","messages":[{"role":"user","content":"Hello"}]}}' \
 		'{"id":"compare","action":"compare","provider":"replay","params":{"models":["anthropic_messages/text","openai_chat/text"],"messages":[{"role":"user","content":"Hello"}],"choose":{"by":"first_valid"}}}' \
 		'{"id":"route","action":"generate","params":{"model":"auto","messages":[{"role":"user","content":"Hello"}],"options":{"route":{"models":["replay/anthropic_messages/text","openai/gpt-6"]}}}}' \
+		'{"id":"files","action":"stream_chat","provider":"replay","params":{"model":"anthropic_messages/files","messages":[{"role":"user","content":"Let main.py greet by a function of its own file."}],"options":{"output":{"type":"files","existing":{"main.py":"import sys\n\nprint(\u0027Hello\u0027)\n"}}}}}' \
+		'{"id":"edit","action":"apply_edit","params":{"text":"a = 1\nb = 2\n","edits":[{"search":"b = 2","replace":"b = 3"}]}}' \
 		| $(BIN)/sidecar
 
 .PHONY: test

@@ -14,6 +14,7 @@ before you commit.
 import json
 import sys
 from collections.abc import Iterable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -50,27 +51,41 @@ class Case(msgspec.Struct, frozen=True):
 
     @property
     def head(self) -> dict[str, Any]:
-        return {"status": 200, "headers": {}} | (self._json("head.json") if (self.path / "head.json").exists() else {})
+        return {"status": 200, "headers": {}} | (self._json("head.json") if "head.json" in _names(self.path) else {})
 
     @property
     def body(self) -> bytes:
-        return next(self.path.glob("response.*")).read_bytes()
+        return _read(self.path / self._response)
 
     @property
     def has_reply(self) -> bool:
-        return any(self.path.glob("response.*"))
+        return bool(self._response)
 
     @property
     def expected(self) -> list[dict[str, Any]]:
-        lines = (self.path / "chunks.ndjson").read_text(encoding="utf-8").splitlines()
-        return [json.loads(line) for line in lines]
+        return [json.loads(line) for line in _read(self.path / "chunks.ndjson").splitlines()]
 
     @property
     def expected_request(self) -> dict[str, Any]:
         return dict(self._json("request.json"))
 
+    @property
+    def _response(self) -> str:
+        return next((name for name in _names(self.path) if name.startswith("response.")), "")
+
     def _json(self, name: str) -> Any:
-        return json.loads((self.path / name).read_text(encoding="utf-8"))
+        return json.loads(_read(self.path / name))
+
+
+# Tests come back to the same few hundred files thousands of times.
+@cache
+def _names(folder: Path) -> list[str]:
+    return [path.name for path in folder.iterdir()]
+
+
+@cache
+def _read(file: Path) -> bytes:
+    return file.read_bytes()
 
 
 def cases(*wire_names: str) -> list[Case]:
@@ -78,6 +93,7 @@ def cases(*wire_names: str) -> list[Case]:
     return [Case(p.parent) for p in sorted(ROOT.glob("*/*/call.json")) if not wire_names or p.parts[-3] in wire_names]
 
 
+@cache
 def route(case: Case) -> Route:
     """Return the route that a case's call goes: its base address is `https://provider.test`."""
     call = case.call
@@ -110,8 +126,9 @@ def request(case: Case) -> dict[str, Any]:
 def chunks(case: Case, pieces: Iterable[bytes]) -> list[dict[str, Any]]:
     """Return what comes out when the reply arrives in *pieces*: chunks, then `done` or `error`."""
     out: list[Chunk] = []
+    head = case.head
     try:
-        outcome = play(route(case), case.head["status"], case.head["headers"], pieces, out.extend)
+        outcome = play(route(case), head["status"], head["headers"], pieces, out.extend)
     except SidecarError as error:
         return [*_plain(out), {"type": "error", "error": msgspec.to_builtins(error.body)}]
     return [*_plain(out), {"type": "done"} | msgspec.to_builtins(outcome)]

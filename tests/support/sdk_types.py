@@ -1,5 +1,6 @@
 """The SDKs' own types as judges of the bodies that the wires build."""
 
+from functools import cache
 from typing import Any
 
 from pydantic import BaseModel, TypeAdapter
@@ -10,10 +11,14 @@ def accepted(kind: Any, body: dict[str, Any]) -> dict[str, Any]:
 
     Raises: ValidationError for a field that is missing or of another type.
     """
-    # The iterables in what it returns are read later, and do not keep it alive.
-    adapter = TypeAdapter[Any](kind)
-    taken: dict[str, Any] = _exhausted(adapter.validate_python(body))
+    taken: dict[str, Any] = _exhausted(_adapter(kind).validate_python(body))
     return taken
+
+
+@cache
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    """Return what reads *kind*; to make one takes many times as long as to use it."""
+    return TypeAdapter(kind)
 
 
 def _exhausted(value: Any) -> Any:

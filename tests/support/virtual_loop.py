@@ -21,6 +21,10 @@ LOOK_SECONDS = 0.02
 """How often a loop whose threads are busy looks whether what a test waits for has happened."""
 
 
+TURN_SECONDS = 1e-7
+"""How long a turn of the loop takes: a timer that is set for less than the clock can tell comes to its end, too."""
+
+
 class VirtualLoop(asyncio.SelectorEventLoop):
     """The loop, which runs only while a test waits for something."""
 
@@ -73,7 +77,7 @@ class _Selector(selectors.DefaultSelector):
         if loop.has_happened():
             loop.stop()
         elif ready or timeout == 0:
-            pass
+            loop.advance(TURN_SECONDS)
         elif loop.threads:
             begun = _monotonic()
             # What the test waits for may happen in a thread, which does not wake the loop.

@@ -12,7 +12,7 @@ import pytest
 
 from tests.e2e.faults.registry import CASES, PARTS, covering, reasons
 
-WIRES = "tests/e2e/faults/test_wires.py"
+WIRES = "tests/generation/faults/test_wires.py"
 SIX = {
     "again_when_it_says": ("429", "503"),
     "after_the_first_text": ("truncation", "disconnect", "malformed", "stall"),

@@ -4,9 +4,10 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.e2e.faults.wires import WIRES, Wire
+from tests.generation.faults.wires import WIRES, Wire
 from tests.support.fake_provider import RESET, STALL, Provider, Step
-from tests.support.process import Line, Object, Sidecar, text
+from tests.support.lines import Line, Object, text
+from tests.support.program import Program
 from tests.support.reply_scripts import document
 
 BY_WIRE = pytest.mark.parametrize("wire", WIRES, ids=lambda wire: wire.name)
@@ -39,7 +40,7 @@ DAMAGED = {"bedrock_converse": "stream_interrupted"}
 """By wire: its code for a bad frame, where frames have a checksum and garbage is damage."""
 
 
-def ask(sidecar: Sidecar, wire: Wire, name: str, *scripts: list[Step]) -> list[Line]:
+def ask(sidecar: Program, wire: Wire, name: str, *scripts: list[Step]) -> list[Line]:
     """Ask for what *scripts* answer in turn, and return the lines."""
     assert sidecar.provider
     sidecar.provider.play_in_turn(name, *scripts)
@@ -56,7 +57,7 @@ def waits(lines: list[Line]) -> list[Object]:
 @BY_WIRE
 @pytest.mark.parametrize(("status", "code"), [(429, "rate_limited"), (503, "provider_overloaded")])
 def test_a_refusal_that_passes_is_asked_again_when_it_says(
-    sidecar: Sidecar, provider: Provider, wire: Wire, status: int, code: str
+    sidecar: Program, provider: Provider, wire: Wire, status: int, code: str
 ) -> None:  # E01, E07
     refusal = document({"error": {"message": "Later."}}, status, retry_after="1")
     lines = ask(sidecar, wire, "again", refusal, wire.whole())
@@ -73,7 +74,7 @@ def test_a_refusal_that_passes_is_asked_again_when_it_says(
 @BY_WIRE
 @BY_FAULT
 def test_what_breaks_after_the_first_text_is_told_and_not_asked_again(
-    sidecar: Sidecar, provider: Provider, wire: Wire, fault: str
+    sidecar: Program, provider: Provider, wire: Wire, fault: str
 ) -> None:  # D08, D09, D11, D17, D30
     gate = provider.gate()
     provider.play("broken", [*wire.begun(wire.pieces[: wire.first_text]), gate, *FAULTS[fault].steps])
@@ -97,7 +98,7 @@ def test_what_breaks_after_the_first_text_is_told_and_not_asked_again(
 @BY_WIRE
 @BY_FAULT
 def test_what_breaks_before_the_first_text_is_asked_again_unseen(
-    sidecar: Sidecar, provider: Provider, wire: Wire, fault: str
+    sidecar: Program, provider: Provider, wire: Wire, fault: str
 ) -> None:  # D10
     lines = ask(sidecar, wire, "early", [*wire.begun([]), *FAULTS[fault].steps], wire.whole())
     if FAULTS[fault].is_asked_again:

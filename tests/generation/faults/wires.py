@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from tests.support import fixtures
 from tests.support.fake_provider import Provider, Step
 from tests.support.fixtures import ROOT, Case
-from tests.support.process import CANARY, Object
+from tests.support.lines import CANARY, Object
 from tests.support.reply_scripts import SSE, head, opened
 
 EVENTSTREAM, NDJSON = "application/vnd.amazon.eventstream", "application/x-ndjson"

@@ -7,14 +7,17 @@ from typing import Any
 import pytest
 
 from protocol.replies import Content, Reasoning, ToolCallDelta
-from tests.e2e.faults.wires import WIRES, Wire
+from tests.generation.faults.wires import WIRES, Wire
 from tests.support import recorded_replies
 from tests.support.fake_provider import CLOSE, RESET, Provider, Step
 from tests.support.fixtures import ROOT, Case
-from tests.support.process import Line, Sidecar
+from tests.support.lines import Line
+from tests.support.program import Program
 from tests.support.provider_rows import TOOLS, case_of
 from tests.support.recorded_replies import Recorded
 from tests.wires.test_cuts import marked_from, whole
+
+pytestmark = pytest.mark.long
 
 CUTS = 45
 
@@ -71,7 +74,7 @@ def check(lines: list[Line], reply: Recorded, at: int, end: Step) -> None:
 @pytest.mark.parametrize("is_calling", [False, True], ids=["text", "tools"])
 @pytest.mark.parametrize("wire", WIRES, ids=lambda wire: wire.name)
 def test_a_reply_that_ends_anywhere_is_told_as_far_as_it_came(
-    sidecar: Sidecar, provider: Provider, wire: Wire, is_calling: bool
+    sidecar: Program, provider: Provider, wire: Wire, is_calling: bool
 ) -> None:  # D08, D09, D30
     reply = recorded_replies.of_fixture(case_of(wire.name, TOOLS) if is_calling else Case(ROOT / wire.name / wire.case))
     asked = {}

@@ -6,10 +6,11 @@ from email.utils import format_datetime
 
 import pytest
 
-from tests.e2e.faults.conftest import Spawn
-from tests.e2e.faults.test_wires import waits
+from tests.generation.faults.conftest import Run
+from tests.generation.faults.test_wires import waits
 from tests.support.fake_provider import CLOSE, RESET, Pause, Provider, Step
-from tests.support.process import Object, Sidecar, text
+from tests.support.lines import Object, text
+from tests.support.program import Program
 from tests.support.reply_scripts import ANTHROPIC, OPENAI, document, stream
 
 SOON = {"retry_after_ms": "1"}
@@ -38,7 +39,7 @@ def dated(seconds: float) -> dict[str, str]:
     ],
 )
 def test_a_time_that_the_provider_names_is_waited(
-    sidecar: Sidecar, provider: Provider, headers: dict[str, str], least_ms: int, most_ms: int
+    sidecar: Program, provider: Provider, headers: dict[str, str], least_ms: int, most_ms: int
 ) -> None:  # E01, I07
     provider.play_in_turn("m", refusal(429, **headers), ANTHROPIC.answer("fine"))
     lines = sidecar.stream(sidecar.chat("m"))
@@ -48,7 +49,7 @@ def test_a_time_that_the_provider_names_is_waited(
     assert provider.call("m", 1).at - provider.call("m").at >= least_ms / 1000
 
 
-def test_headers_of_a_spent_limit_hold_the_next_request(sidecar: Sidecar, provider: Provider) -> None:  # E01
+def test_headers_of_a_spent_limit_hold_the_next_request(sidecar: Program, provider: Provider) -> None:  # E01
     spent = {"x_ratelimit_remaining_requests": "0", "x_ratelimit_reset_requests": "300ms"}
     answer = stream([OPENAI.opening, OPENAI.text("fine"), OPENAI.closing], **spent)
     for _ in range(2):
@@ -58,7 +59,7 @@ def test_headers_of_a_spent_limit_hold_the_next_request(sidecar: Sidecar, provid
 
 
 @pytest.mark.parametrize("value", ["0", "-5", "abc", "1e12", "nan", "inf", "", "Wed, 21 Oct 2015 07:28:00 GMT", "1, 2"])
-def test_a_time_that_is_none_is_ignored(sidecar: Sidecar, provider: Provider, value: str) -> None:  # E02
+def test_a_time_that_is_none_is_ignored(sidecar: Program, provider: Provider, value: str) -> None:  # E02
     provider.play_in_turn(
         "m", refusal(429, retry_after=value, date=format_datetime(datetime.now(UTC))), ANTHROPIC.answer("fine")
     )
@@ -73,17 +74,17 @@ def test_a_time_that_is_none_is_ignored(sidecar: Sidecar, provider: Provider, va
     [({"retry_after": "86400"}, {}, 86_400_000), ({"retry_after": "5"}, {"timeout": 3000}, 5000)],
 )
 def test_a_time_that_is_too_long_is_left_to_the_host(
-    spawn: Spawn, provider: Provider, headers: dict[str, str], envelope: Object, told_ms: int
+    run: Run, provider: Provider, headers: dict[str, str], envelope: Object, told_ms: int
 ) -> None:  # E03
     provider.play("m", refusal(429, **headers))
-    with spawn() as sidecar:
+    with run() as sidecar:
         begun = time.monotonic()
         error = sidecar.reply(sidecar.chat("m", **envelope))["error"]
     assert (error["code"], error["retry_after_ms"], error["attempts"]) == ("rate_limited", told_ms, 1)
     assert time.monotonic() - begun < 2
 
 
-def test_without_a_time_the_waits_are_our_own(sidecar: Sidecar, provider: Provider) -> None:  # E04
+def test_without_a_time_the_waits_are_our_own(sidecar: Program, provider: Provider) -> None:  # E04
     provider.play_in_turn("m", refusal(429), refusal(429), ANTHROPIC.answer("fine"))
     lines = sidecar.stream(sidecar.chat("m"))
     assert text(lines) == "fine"
@@ -93,13 +94,13 @@ def test_without_a_time_the_waits_are_our_own(sidecar: Sidecar, provider: Provid
     assert [each.get("code") for each in lines[-1].data["data"]["attempts"]] == ["rate_limited", "rate_limited", None]
 
 
-def test_after_a_rate_limit_one_of_twenty_tries_first(spawn: Spawn, provider: Provider) -> None:  # E05
+def test_after_a_rate_limit_one_of_twenty_tries_first(run: Run, provider: Provider) -> None:  # E05
     gate = provider.gate()
     held: list[Step] = [gate, *ANTHROPIC.answer("fine")]
     provider.play("limited", refusal(429, retry_after_ms="400"))
     provider.play_in_turn("queued", held, ANTHROPIC.answer("fine"))
     provider.play("other", ANTHROPIC.answer("fine"))
-    with spawn() as sidecar:
+    with run() as sidecar:
         limited = sidecar.chat("limited")
         provider.call("limited")
         # The limit is known here once the process has answered what came after it.
@@ -123,7 +124,7 @@ def test_after_a_rate_limit_one_of_twenty_tries_first(spawn: Spawn, provider: Pr
         sidecar.stream(limited)
 
 
-def gates(sidecar: Sidecar) -> list[Object]:
+def gates(sidecar: Program) -> list[Object]:
     """Return the gates of the provider that hold requests up."""
     rows = sidecar.ask("list_providers")["data"]["providers"]
     found: list[Object] = next(row for row in rows if row["id"] == "anthropic").get("gates", [])
@@ -144,7 +145,7 @@ FOR_GOOD = [
 
 
 def test_what_is_refused_for_good_is_asked_once(
-    sidecar: Sidecar, provider: Provider
+    sidecar: Program, provider: Provider
 ) -> None:  # D22, E06, E08, E09, E11, E12
     for number, (status, said, code) in enumerate(FOR_GOOD):
         name = provider.play(f"refused-{number}", refusal(status, said))
@@ -167,7 +168,7 @@ def test_what_is_refused_for_good_is_asked_once(
         (529, "provider_overloaded"),
     ],
 )
-def test_an_outage_is_asked_three_times(sidecar: Sidecar, provider: Provider, status: int, code: str) -> None:  # E07
+def test_an_outage_is_asked_three_times(sidecar: Program, provider: Provider, status: int, code: str) -> None:  # E07
     page = b"<html><title>cloudflare</title></html>"
     head = b"HTTP/1.1 %d Oh\r\nretry-after-ms: 1\r\ncontent-type: text/html\r\ncontent-length: %d\r\n\r\n"
     provider.play("m", [head % (status, len(page)) + page])
@@ -180,7 +181,7 @@ OVERLOADED = b'event: error\ndata: {"type":"error","error":{"type":"overloaded_e
 
 
 def test_an_error_as_the_first_event_is_asked_again_and_a_later_one_is_not(
-    sidecar: Sidecar, provider: Provider
+    sidecar: Program, provider: Provider
 ) -> None:  # E15, E16
     provider.play_in_turn("m", stream([OVERLOADED]), stream([ANTHROPIC.opening, OVERLOADED]), ANTHROPIC.answer("fine"))
     lines = sidecar.stream(sidecar.chat("m"))
@@ -192,7 +193,7 @@ def test_an_error_as_the_first_event_is_asked_again_and_a_later_one_is_not(
     assert (error["code"], error["attempts"], error["partial"]) == ("provider_overloaded", 1, True)
 
 
-def test_a_key_that_is_refused_once_is_tried_again_later(sidecar: Sidecar, provider: Provider) -> None:  # E25
+def test_a_key_that_is_refused_once_is_tried_again_later(sidecar: Program, provider: Provider) -> None:  # E25
     gate = provider.gate()
     provider.play("alive", [*ANTHROPIC.begun("so "), gate, *stream([ANTHROPIC.text("far"), ANTHROPIC.closing])[1:]])
     provider.play_in_turn("m", refusal(401), ANTHROPIC.answer("fine"))
@@ -204,14 +205,14 @@ def test_a_key_that_is_refused_once_is_tried_again_later(sidecar: Sidecar, provi
     assert text(sidecar.stream(alive)) == "so far"
 
 
-def test_the_model_that_answered_is_named(sidecar: Sidecar, provider: Provider) -> None:  # E26
+def test_the_model_that_answered_is_named(sidecar: Program, provider: Provider) -> None:  # E26
     done = sidecar.reply(sidecar.chat(provider.play("m", ANTHROPIC.answer("x"))))["data"]
     assert done["model"] == "claude-x"
 
 
 @pytest.mark.parametrize(("status", "word", "attempts"), [(500, "false", 1), (400, "true", 3), (429, "false", 1)])
 def test_a_provider_that_says_whether_to_ask_again_is_obeyed(
-    sidecar: Sidecar, provider: Provider, status: int, word: str, attempts: int
+    sidecar: Program, provider: Provider, status: int, word: str, attempts: int
 ) -> None:  # E28
     provider.play("m", refusal(status, x_should_retry=word, **SOON))
     error = sidecar.reply(sidecar.chat("m"))["error"]
@@ -221,14 +222,14 @@ def test_a_provider_that_says_whether_to_ask_again_is_obeyed(
 # --- time ------------------------------------------------------------------------------------
 
 
-def test_no_wait_is_begun_that_cannot_end_in_time(sidecar: Sidecar, provider: Provider) -> None:  # I02
+def test_no_wait_is_begun_that_cannot_end_in_time(sidecar: Program, provider: Provider) -> None:  # I02
     begun = time.monotonic()
     error = sidecar.reply(sidecar.chat(provider.play("m", refusal(500)), timeout=900))["error"]
     assert (error["code"], error["retryable"], error["attempts"]) == ("provider_error", True, 1)
     assert time.monotonic() - begun < 0.8
 
 
-def test_a_deadline_is_over_all_attempts(sidecar: Sidecar, provider: Provider) -> None:  # I04
+def test_a_deadline_is_over_all_attempts(sidecar: Program, provider: Provider) -> None:  # I04
     provider.play("m", [Pause(0.8), *refusal(500, **SOON)])
     begun = time.monotonic()
     error = sidecar.reply(sidecar.chat("m", timeout=2500))["error"]
@@ -236,9 +237,9 @@ def test_a_deadline_is_over_all_attempts(sidecar: Sidecar, provider: Provider) -
     assert time.monotonic() - begun <= 2.6
 
 
-def test_a_deadline_in_the_wait_for_a_turn(spawn: Spawn, provider: Provider) -> None:  # I01
+def test_a_deadline_in_the_wait_for_a_turn(run: Run, provider: Provider) -> None:  # I01
     provider.play("holder", ANTHROPIC.begun("x", provider.gate()))
-    with spawn(SIDECAR_CONCURRENCY="1") as sidecar:
+    with run(SIDECAR_CONCURRENCY="1") as sidecar:
         holder = sidecar.chat("holder")
         sidecar.chunk(holder, 1)
         begun = time.monotonic()
@@ -262,12 +263,13 @@ OUTAGES: dict[str, list[Step]] = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("is_warm", [False, True], ids=["new", "warm"])
 @pytest.mark.parametrize("outage", OUTAGES)
 def test_an_outage_is_not_answered_with_a_storm(
-    spawn: Spawn, provider: Provider, outage: str, is_warm: bool
+    run: Run, provider: Provider, outage: str, is_warm: bool
 ) -> None:  # I05
-    with spawn() as sidecar:
+    with run() as sidecar:
         if is_warm:
             # A hundred connections that the outage meets idle.
             gate = provider.gate()
@@ -287,14 +289,14 @@ def test_an_outage_is_not_answered_with_a_storm(
     assert 100 < len(provider.calls("m")) <= 135
 
 
-def test_a_fallback_is_asked_when_the_first_is_down(spawn: Spawn, provider: Provider) -> None:
+def test_a_fallback_is_asked_when_the_first_is_down(run: Run, provider: Provider) -> None:
     provider.play("down", refusal(503, **SOON))
     provider.play("up", OPENAI.answer("fine"))
     env = {"ANTHROPIC_API_KEY": "sk-1", "OPENAI_API_KEY": "sk-2"}
     places = {f"SIDECAR_{name}_BASE_URL": provider.url + base for name, base in (("ANTHROPIC", ""), ("OPENAI", "/v1"))}
     chat = {"model": "down", "messages": [{"role": "user", "content": "Hi"}]}
     options = {"fallbacks": ["openai/up"], "wire": None}
-    with spawn(**env, **places) as sidecar:
+    with run(**env, **places) as sidecar:
         sidecar.ask("initialize", {"events": ["status"]})
         for attempts in (3, 3, 0):
             before = len(provider.calls("down"))
@@ -306,6 +308,6 @@ def test_a_fallback_is_asked_when_the_first_is_down(spawn: Spawn, provider: Prov
             assert states[-1] == "falling_back"
 
 
-def test_a_connection_closed_before_its_reply_ends_in_one_error(sidecar: Sidecar, provider: Provider) -> None:  # D06
+def test_a_connection_closed_before_its_reply_ends_in_one_error(sidecar: Program, provider: Provider) -> None:  # D06
     error = sidecar.reply(sidecar.chat(provider.play("m", [CLOSE])))["error"]
     assert (error["code"], error["attempts"]) == ("network_error", 3)

@@ -1,156 +1,39 @@
-"""Recorded exchanges of real providers through the whole process come out as an independent reader found them."""
+"""One recorded exchange of each provider through a process; all of them run in process.
 
-from collections.abc import Iterator
+`tests/wires/test_corpus.py` and `tests/providers/test_corpus.py` have the others.
+"""
+
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
 
 from tests.support import corpus
 from tests.support.corpus import Exchange
-from tests.support.fake_provider import Step
-from tests.support.listening_provider import ListeningProvider
-from tests.support.process import CANARY, Sidecar
-from tests.support.reply_scripts import Shape, head
+from tests.support.process import Sidecar
 
-EXCHANGES = corpus.exchanges("anthropic", "openai")
-
-if not EXCHANGES:
+if not corpus.exchanges(*corpus.PROVIDERS):
     pytest.skip("no recordings at hand", allow_module_level=True)
 
-SMALL_BYTES = 4096
-"""Longest body that is also sent byte by byte."""
-
-BASES = {"anthropic": "", "openai": "/v1"}
-"""By provider: what follows the origin in its base address."""
-
-LISTS = {"anthropic": "/v1/models?limit=1000", "openai": "/models"}
-"""By provider: where its list of models is, from its base address."""
-
-HOP_BY_HOP = frozenset({"connection", "content-encoding", "content-length", "keep-alive", "transfer-encoding"})
-"""Headers of the recorded connection, not of the reply: this one has its own."""
-
-CODES = {
-    "authentication_error": "auth_failed",
-    "not_found_error": "model_not_found",
-    "insufficient_quota": "quota_exceeded",
-    "model_not_found": "model_not_found",
-    "unsupported_file": "invalid_request",
-}
-"""The provider's most specific word → the code that a host must see."""
-
-ELSEWHERE = frozenset({"anthropic.count_tokens", "openai.count_tokens"})
-"""APIs whose exchanges are played in `test_count_exact.py`."""
+from tests.providers import test_corpus as others
+from tests.wires import test_corpus as exact
 
 
-@pytest.fixture(scope="module")
-def sidecar(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sidecar]:
-    """Yield one process, with a provider of its own, for all exchanges."""
-    with ListeningProvider() as provider, Sidecar(tmp_path_factory.mktemp("home"), provider) as process:
-        yield process
+def first_of_each(exchanges: Iterable[Exchange]) -> list[Any]:
+    """Return the first answer of each provider."""
+    found: dict[str, Exchange] = {}
+    for each in exchanges:
+        if each.api in corpus.WIRES and each.expected["text"] and not each.expected["error"]:
+            found.setdefault(each.provider, each)
+    return [pytest.param(each, id=each.name) for each in found.values()]
 
 
-def params(*wanted: str) -> list[Any]:
-    return [pytest.param(exchange, id=exchange.name) for exchange in EXCHANGES if exchange.api in wanted]
+@pytest.mark.parametrize("exchange", first_of_each(exact.EXCHANGES))
+def test_an_answer_comes_out_as_an_independent_reader_found_it(shared: Sidecar, exchange: Exchange) -> None:
+    pieces = corpus.pieces(exchange.body, 1)
+    exact.check(exchange, exact.play(shared, exchange, "split", pieces))
 
 
-CHATS = params("anthropic.messages", "openai.chat", "openai.responses")
-
-
-def reply(exchange: Exchange, pieces: list[bytes]) -> list[Step]:
-    """Return the recorded reply, each piece a chunk of its own."""
-    kept = {name: value for name, value in exchange.headers.items() if name not in HOP_BY_HOP}
-    chunks = b"".join(b"%x\r\n%s\r\n" % (len(piece), piece) for piece in pieces)
-    return [head(exchange.status, transfer_encoding="chunked", **kept) + chunks + b"0\r\n\r\n"]
-
-
-def play(sidecar: Sidecar, exchange: Exchange, way: str, pieces: list[bytes]) -> list[dict[str, Any]]:
-    """Return the lines of the chat that gets the recorded reply in *pieces*."""
-    assert sidecar.provider
-    shape = Shape(exchange.provider, corpus.WIRES[exchange.api], BASES[exchange.provider], b"", b"", b"")
-    model = sidecar.provider.play(f"{exchange.name} {way}", reply(exchange, pieces))
-    return [line.data for line in sidecar.stream(sidecar.chat(model, shape))]
-
-
-def check(exchange: Exchange, lines: list[dict[str, Any]]) -> None:
-    expected = exchange.expected
-    chunks = [line["data"] for line in lines if "streaming" in line]
-    assert said(chunks, "content") == expected["text"]
-    assert said(chunks, "reasoning") == expected["reasoning"]
-    calls = [chunk["tool_call"] for chunk in chunks if chunk["type"] == "tool_call"]
-    assert calls == [tool_call(call) for call in expected["tool_calls"]]
-    assert deltas(chunks) == {call["id"]: call["arguments_text"] for call in calls}
-    if expected["error"] is not None:
-        check_error(expected["error"], lines[-1])
-        return
-    done = chunks[-1]
-    assert chunks[0]["type"] == "start"
-    assert done["type"] == "done"
-    assert done["provider_finish_reason"] == expected["finish_reason_raw"]
-    assert done["usage"] == corpus.usage(exchange)
-    check_message(done["message"], expected, calls)
-
-
-def said(chunks: list[dict[str, Any]], kind: str) -> str:
-    return "".join(chunk["content"] for chunk in chunks if chunk["type"] == kind)
-
-
-def tool_call(call: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "id": call["id"],
-        "name": call["name"],
-        "arguments": call["arguments"],
-        "arguments_text": call["arguments_raw"],
-    }
-
-
-def deltas(chunks: list[dict[str, Any]]) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for chunk in chunks:
-        if chunk["type"] == "tool_call_delta":
-            found[chunk["id"]] = found.get(chunk["id"], "") + chunk["arguments_delta"]
-    return found
-
-
-def check_error(expected: dict[str, Any], line: dict[str, Any]) -> None:
-    assert line["success"] is False
-    error, word = line["error"], expected["code"] or expected["type"]
-    assert error["code"] == CODES[word]
-    assert error["provider_code"] == word
-    assert error.get("provider_status") == expected["status"]
-    assert error["message"] == expected["message"]
-
-
-def check_message(message: dict[str, Any], expected: dict[str, Any], calls: list[dict[str, Any]]) -> None:
-    assert message["role"] == "assistant"
-    parts = message["content"]
-    assert "".join(part["text"] for part in parts if part["type"] == "text") == expected["text"]
-    assert "".join(part["content"] for part in parts if part["type"] == "reasoning") == expected["reasoning"]
-    kept = [part for part in parts if part["type"] == "tool_call"]
-    assert [{key: part[key] for key in ("id", "name", "arguments", "arguments_text")} for part in kept] == calls
-
-
-@pytest.mark.parametrize("exchange", CHATS)
-@pytest.mark.parametrize("seed", [1, 2])
-def test_a_recorded_chat_split_at_random(sidecar: Sidecar, exchange: Exchange, seed: int) -> None:
-    check(exchange, play(sidecar, exchange, f"split {seed}", corpus.pieces(exchange.body, seed)))
-
-
-@pytest.mark.parametrize("exchange", [each for each in CHATS if len(each.values[0].body) <= SMALL_BYTES])
-def test_a_recorded_chat_byte_by_byte(sidecar: Sidecar, exchange: Exchange) -> None:
-    body = exchange.body
-    check(exchange, play(sidecar, exchange, "bytewise", [body[at : at + 1] for at in range(len(body))]))
-
-
-@pytest.mark.parametrize("exchange", params("list_models"))
-def test_a_recorded_list_of_models(sidecar: Sidecar, exchange: Exchange) -> None:
-    assert sidecar.provider
-    base = f"/{exchange.path.name}{BASES[exchange.provider]}"
-    sidecar.provider.play(base + LISTS[exchange.provider], reply(exchange, corpus.pieces(exchange.body, 1)))
-    where = {"api_key": CANARY, "base_url": sidecar.provider.url + base}
-    data = sidecar.ask("list_models", where, provider=exchange.provider)["data"]
-    assert [model["id"] for model in data["models"]] == exchange.expected["models"]
-    assert data["source"] == "provider"
-
-
-def test_nothing_recorded_is_left_out() -> None:
-    assert {exchange.api for exchange in EXCHANGES} <= {*corpus.WIRES, *ELSEWHERE, "list_models"}
+@pytest.mark.parametrize("exchange", first_of_each(others.EXCHANGES))
+def test_an_answer_is_read_by_its_own_providers_table(shared: Sidecar, exchange: Exchange) -> None:
+    others.check(exchange, others.ask(shared, exchange, 1))

@@ -6,11 +6,17 @@ A folder `<provider>/<exchange>/` holds `meta.json` (where it went and what came
 
 import json
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tests.support.fake_provider import Step
+from tests.support.reply_scripts import head
+
 ROOT = Path(__file__).resolve().parents[3] / "shared" / "corpus"
+
+HOP_BY_HOP = frozenset({"connection", "content-encoding", "content-length", "keep-alive", "transfer-encoding"})
+"""Headers of the recorded connection, not of the reply: this one has its own."""
 
 Counts = dict[str, int | None]
 
@@ -69,6 +75,13 @@ def pieces(body: bytes, seed: int) -> list[bytes]:
     chance = random.Random(seed)
     cuts = sorted({chance.randrange(1, len(body)) for _ in range(chance.randrange(2, 40))}) if len(body) > 1 else []
     return [body[a:b] for a, b in zip([0, *cuts], [*cuts, len(body)], strict=True)]
+
+
+def script(exchange: Exchange, cut: list[bytes], *, left_out: Container[str] = HOP_BY_HOP) -> list[Step]:
+    """Return the recorded reply, each piece of *cut* a chunk of its own, without the headers that are *left_out*."""
+    kept = {name: value for name, value in exchange.headers.items() if name not in left_out}
+    chunks = b"".join(b"%x\r\n%s\r\n" % (len(piece), piece) for piece in cut)
+    return [head(exchange.status, transfer_encoding="chunked", **kept) + chunks + b"0\r\n\r\n"]
 
 
 def _at(raw: dict[str, Any], *path: str) -> int | None:

@@ -87,6 +87,7 @@ def test_protocol_imports_nothing_but_itself_msgspec_and_typing() -> None:
     assert not wrong, report(wrong)
 
 
+@pytest.mark.long
 def test_the_program_does_not_import_the_tool_that_makes_the_schema() -> None:
     """Invariant 1: `protocol/schema.py` may import more than the contract because nothing imports it."""
     wrong = [use for file in files("sidecar") for use in imports(file) if within(use.what, ["protocol.schema"])]

@@ -94,6 +94,7 @@ def test_what_pyproject_asks_for_is_locked_in_a_version_that_it_takes(lock: str,
         assert requirement.specifier.contains(versions[0]), f"{lock} has {versions[0]} for {requirement}: `make lock`"
 
 
+@pytest.mark.long
 def test_what_the_program_imports_it_declares() -> None:
     """Ours: a package that happens to come with another may stop doing so."""
     files = (file for folder in ("protocol", "sidecar") for file in (ROOT / folder).rglob("*.py"))
@@ -159,6 +160,7 @@ def test_nothing_that_is_installed_imports_a_maintainers_tool() -> None:
     assert not [str(file) for file in installed if named.search(file.read_text(encoding="utf-8"))]
 
 
+@pytest.mark.long
 def test_no_file_names_a_path_of_somebodys_machine() -> None:
     found = [
         f"{path.relative_to(ROOT)}: {match[0]}" for path, text in text_files() for match in MACHINE_PATH.finditer(text)

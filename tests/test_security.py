@@ -242,6 +242,7 @@ def _is_here(environment: dict[str, str]) -> bool:
     return environment["sys_platform"] == sys.platform and environment["python_version"] == version
 
 
+@pytest.mark.long
 def test_no_package_runs_code_whenever_python_starts() -> None:
     """A `.pth` file with an import, or a `sitecustomize`, is how a stolen package ran without being imported."""
     for name, found in _locked().items():

@@ -6,6 +6,7 @@ import tomllib
 from pathlib import Path
 
 import msgspec
+import pytest
 
 from tests.support.source import ROOT, Use, files, nodes_of, program, report, strings_and_names
 
@@ -13,6 +14,7 @@ MAX_FILE_LINES = 400
 MAX_FUNCTION_LINES = 60
 
 
+@pytest.mark.long
 def test_no_code_names_a_provider() -> None:
     """Invariant 7: a name occurs in data, and in the wire or scheme whose file is called after it.
 
@@ -50,6 +52,7 @@ def _called(file: str) -> str:
     return parts[1] if parts[0] in ("counts", "schemes") and len(parts) > 1 else parts[0]
 
 
+@pytest.mark.long
 def test_files_and_functions_are_short() -> None:
     """Ours: a file is read in one sitting, a function on one screen."""
     everything = files("protocol", "sidecar", "tests")

@@ -18,6 +18,8 @@ from tests.support.fake_exchange import FakeExchange
 from tests.support.fake_services import Answer, document
 from tests.support.scheme_calls import Authorizer, TokenClock, gather_bearers, get_bearer, get_failure
 
+pytestmark = pytest.mark.long
+
 TOKENS = "POST https://api.anthropic.com/v1/oauth/token"
 WORKLOAD = {
     "ANTHROPIC_FEDERATION_RULE_ID": "fdrl_1",

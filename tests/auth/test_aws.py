@@ -169,6 +169,7 @@ MODELS = (
 )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("token", [None, "made-up-session-token=="])
 @pytest.mark.parametrize("model", MODELS)
 def test_a_signature_is_the_one_that_the_sdk_makes(
@@ -186,6 +187,7 @@ def test_a_signature_is_the_one_that_the_sdk_makes(
     assert ours.get("x-amz-security-token") == token
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("model", MODELS)
 def test_the_address_that_is_signed_is_the_one_that_the_wire_makes(monkeypatch: pytest.MonkeyPatch, model: str) -> None:
     from protocol.messages import Message
@@ -205,6 +207,7 @@ def test_the_address_that_is_signed_is_the_one_that_the_wire_makes(monkeypatch: 
     assert ours.url == theirs.url
 
 
+@pytest.mark.long
 def test_a_request_of_the_control_plane_is_signed_as_the_sdk_does(monkeypatch: pytest.MonkeyPatch) -> None:
     theirs = sent_by_sdk(
         monkeypatch, "bedrock", None, "list_inference_profiles", maxResults=1000, typeEquals="SYSTEM_DEFINED"

@@ -188,6 +188,7 @@ CONFIGURATIONS = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", CONFIGURATIONS)
 async def test_a_login_that_is_missing_is_told_with_the_command_that_mends_it(
     files: dict[str, str], name: str, memory: Memory

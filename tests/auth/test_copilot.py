@@ -155,6 +155,7 @@ async def test_many_refusals_are_one_exchange(host: Host, services: FakeTranspor
     assert len(services.asked(f"GET {SESSIONS}")) == 1
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("status", [401, 403])
 async def test_a_session_that_is_refused_later_is_exchanged_once_for_all(
     host: Host, services: FakeTransport, token_clock: TokenClock, status: int

@@ -334,6 +334,7 @@ class Silent:
         return document(TOKEN)
 
 
+@pytest.mark.long
 async def test_a_token_that_does_not_come_is_not_waited_for(
     vertex: Authorizer, exchange: FakeExchange, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -95,6 +95,7 @@ def in_configured_file(folder: Path, text: str) -> tuple[str, dict[str, str]]:
     return f'[providers.vertex]\ncredentials_file = "{file}"\n', {"GOOGLE_APPLICATION_CREDENTIALS": "/nowhere"}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("place", [in_file, in_configured_file, in_environment, in_configuration, in_named_variable])
 def test_a_service_account_is_taken_by_path_and_inline(services: Services, tmp_path: Path, place: Any) -> None:
     ready(services)
@@ -280,6 +281,7 @@ def test_a_refused_token_is_replaced_once_and_no_sooner_than_in_a_minute(service
         assert len(services.asked(TOKENS)) == 2
 
 
+@pytest.mark.long
 def test_many_refusals_are_one_new_token(services: Services, tmp_path: Path) -> None:
     ready(services)
     services.answer(TOKENS, token(), token("CANARY-second"))

@@ -34,6 +34,7 @@ def env(tmp_path: Path) -> dict[str, str]:
 # --- the SDK ---------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_the_sources_are_those_of_the_sdk_and_none_starts_a_program() -> None:
     """A source that is new in the SDK has to be looked at before it may be named."""
     import openai.auth
@@ -77,6 +78,7 @@ class Client:
         return Reply()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["k8s_service_account", "azure_managed_identity", "gcp_id"])
 async def test_what_is_asked_is_what_the_sdk_asks(
     openai_: Authorizer, exchange: FakeExchange, env: dict[str, str], monkeypatch: pytest.MonkeyPatch, name: str

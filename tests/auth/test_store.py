@@ -44,6 +44,7 @@ CORRUPT = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("content", CORRUPT.values(), ids=list(CORRUPT))
 def test_a_file_that_makes_no_sense_is_set_aside(services: Services, tmp_path: Path, content: bytes) -> None:  # F15
     seed(tmp_path, content)

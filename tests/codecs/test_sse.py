@@ -115,6 +115,7 @@ def test_the_three_line_ends_mean_the_same(lines: list[bytes]) -> None:
     assert lf == crlf == cr
 
 
+@pytest.mark.long
 @settings(max_examples=60)
 @given(STREAMS)
 def test_finish_adds_at_most_the_event_that_lacks_its_blank_line(stream: bytes) -> None:
@@ -229,6 +230,7 @@ def _seconds(stream: bytes, piece: int) -> float:
     return best
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "unit",
     [

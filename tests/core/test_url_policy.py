@@ -160,6 +160,7 @@ def test_plain_http_to_a_private_address_needs_a_server_of_the_users_own(host: s
     refused(url)
 
 
+@pytest.mark.long
 @settings(max_examples=300)
 @given(
     st.text(max_size=60)

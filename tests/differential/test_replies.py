@@ -16,7 +16,7 @@ from tests.support.decoding import play
 from tests.support.fake_provider import Provider
 from tests.support.fixtures import Case
 
-pytestmark = QUIET
+pytestmark = [*QUIET, pytest.mark.long]
 
 
 class Meaning(NamedTuple):

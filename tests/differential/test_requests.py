@@ -26,7 +26,7 @@ from tests.support.fake_provider import Call as Arrived
 from tests.support.fake_provider import Provider
 from tests.support.fixtures import Case
 
-pytestmark = QUIET
+pytestmark = [*QUIET, pytest.mark.long]
 
 TRANSPORT_HEADERS = {"accept", "accept-encoding", "connection", "content-length", "host", "user-agent"}
 """Headers that are the client's own affair, beside the SDKs' `x-stainless-*`."""

@@ -13,6 +13,8 @@ from sidecar.formats.edits import make_edit
 from sidecar.formats.lines import MAX_MARKER_CHARS
 from tests.formats.lexing import NONCE, files, lexed
 
+pytestmark = pytest.mark.long
+
 MANY = 10_000
 
 

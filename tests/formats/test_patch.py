@@ -165,6 +165,7 @@ def made_up(chance: random.Random, words: int) -> tuple[str, str, list[str]]:
     return "".join(f"{each}\n" for each in old), "".join(f"{each}\n" for each in new), hunks
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("words", "least"), [(100_000, 250), (30, 200), (5, 50)])
 def test_made_up_patches_are_applied_as_an_independent_reader_does_or_refused(words: int, least: int) -> None:
     chance = random.Random(words)

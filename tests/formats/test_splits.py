@@ -12,6 +12,8 @@ from sidecar.formats.auto import make_lexer
 from sidecar.formats.lines import MAX_MARKER_CHARS
 from tests.formats.lexing import NONCE, cut, files, lexed
 
+pytestmark = pytest.mark.long
+
 FORMATS = get_args(FormatName)
 
 MARKERS: dict[str, list[str]] = {

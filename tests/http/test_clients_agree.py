@@ -16,6 +16,8 @@ from sidecar.upstream.http_client import HttpClient
 from tests.http.replies import CUT, DOUBTFUL, GOOD, MALFORMED, MORE, UNTIL_CLOSE
 from tests.support.raw_servers import Listener, listening, silent
 
+pytestmark = pytest.mark.long
+
 WAIT_SECONDS = 10
 PATIENT = HttpTimeouts()
 QUICK = HttpTimeouts(connect_seconds=2, first_byte_seconds=0.5, idle_seconds=0.2)

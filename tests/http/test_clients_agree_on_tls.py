@@ -21,7 +21,7 @@ QUICK = HttpTimeouts(connect_seconds=0.3, first_byte_seconds=5, idle_seconds=0.3
 
 OK = b"HTTP/1.1 200 OK\r\n"
 
-pytestmark = process_probes.linux_only
+pytestmark = [process_probes.linux_only, pytest.mark.long]
 """Elsewhere the system's own store decides whom to trust, which a variable does not change."""
 
 Answer = Callable[[socket.socket], None]

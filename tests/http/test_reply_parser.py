@@ -51,6 +51,7 @@ def test_a_reply_that_is_cut_is_never_taken_for_whole(reply: bytes) -> None:
         assert (outcome, parser.complete) == ("CutReplyError", False)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("reply", (MALFORMED | DOUBTFUL).values(), ids=[*MALFORMED, *DOUBTFUL])
 def test_a_reply_that_two_readers_could_read_in_two_ways_is_none(reply: bytes) -> None:
     for pieces in splits(reply):

@@ -31,6 +31,7 @@ async def read(schema: dict[str, Any], text: str) -> Structured:
     return found
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("schema", "text", "valid"),
     [
@@ -62,6 +63,7 @@ async def test_work_is_bounded_whatever_the_schema_and_the_text(
     assert (found.error is None) is (valid is True)
 
 
+@pytest.mark.long
 async def test_the_loop_turns_while_a_schema_is_checked() -> None:
     turns = 0
 
@@ -78,6 +80,7 @@ async def test_the_loop_turns_while_a_schema_is_checked() -> None:
     assert turns > 5
 
 
+@pytest.mark.long
 async def test_prose_full_of_brackets_is_read_a_few_times_only() -> None:
     text = "prose: " + "[1," * 64 + "1," * 2_000_000
     began = time.process_time()
@@ -86,6 +89,7 @@ async def test_prose_full_of_brackets_is_read_a_few_times_only() -> None:
     assert found == Structured(valid=False, value=None, error="$: there is no JSON in the answer", native=True)
 
 
+@pytest.mark.long
 def test_a_check_that_is_given_up_says_why() -> None:
     with pytest.raises(UncheckedError, match="too much work"):
         find_violation({}, DOUBLED)

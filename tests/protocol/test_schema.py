@@ -62,11 +62,13 @@ def test_the_file_does_not_depend_on_chance_or_on_the_order_of_hashing() -> None
         assert done.stdout.decode() == schema.render()
 
 
+@pytest.mark.long
 def test_the_schema_is_one_of_draft_2020_12() -> None:
     Draft202012Validator.check_schema(DOCUMENT)
     assert DOCUMENT["$schema"] == Draft202012Validator.META_SCHEMA["$id"]
 
 
+@pytest.mark.long
 def test_a_stale_file_is_refused_with_what_to_do(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -29,6 +29,8 @@ from tests.support.provider_rows import (
     wires_of,
 )
 
+pytestmark = pytest.mark.long
+
 RESOURCE = "https://my-resource.openai.azure.com/openai"
 VERTEX = "https://aiplatform.googleapis.com/v1beta1/projects/my-project/locations/global"
 ACCOUNT = "https://api.cloudflare.com/client/v4/accounts/my-account_id/ai"

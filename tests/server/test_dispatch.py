@@ -174,6 +174,7 @@ async def test_a_request_that_was_found_and_cancelled_never_succeeds(monkeypatch
         assert (await host.ask("cancel", {"id": "a"}))["data"] == {"found": False}
 
 
+@pytest.mark.long
 async def test_a_host_that_reads_nothing_is_refused_before_its_replies_fill_the_memory(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -241,6 +241,7 @@ def test_a_refused_value_is_never_repeated(line: dict[str, Any]) -> None:
     assert "CANARY" not in repr(msgspec.to_builtins(refusal(json.dumps(line).encode()).body))
 
 
+@pytest.mark.long
 @settings(max_examples=200)
 @given(
     st.binary(max_size=60)

@@ -10,6 +10,7 @@ from sidecar.server.framing import decode_envelope, decode_params
 from tests.support.process import in_time
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "text", ["The quick brown fox. " * 500_000, "Привет 漢字 " * 200_000], ids=["plain", "escaped"]
 )

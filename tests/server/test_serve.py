@@ -112,6 +112,7 @@ async def test_a_shutdown_ends_every_open_request_with_its_line(process: Process
     assert process.exits == [0]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("gone", ["the parent", "the reader of stdout"])
 async def test_a_host_that_is_gone_ends_the_process_although_requests_are_open(
     process: Process, parent_ends: list[bool], begun: anyio.Event, gone: str

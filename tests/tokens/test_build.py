@@ -20,6 +20,7 @@ def published(name: str) -> bytes:
     return b"".join(b"%s %d\n" % (base64.b64encode(token), rank) for rank, token in enumerate(tokens))
 
 
+@pytest.mark.long
 def test_the_files_are_made_again_from_published_ones_and_from_archives(tmp_path: Path) -> None:
     """Whatever they are called: a vocabulary is recognized by its content."""
     (tmp_path / "any-name").write_bytes(published("cl100k_base"))

@@ -47,6 +47,7 @@ def short_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(texts, "_WINDOW_CHARS", 30)
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("short_pieces")
 @pytest.mark.parametrize("name", ["o200k_base", "cl100k_base"])
 def test_the_tokens_of_the_pieces_are_those_of_the_text(name: str) -> None:
@@ -85,6 +86,7 @@ ADVERSARIES = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ADVERSARIES)
 def test_no_text_is_too_much_for_the_vocabulary(name: str) -> None:
     """A million blanks at once end the thread that counts them, and with it the process."""

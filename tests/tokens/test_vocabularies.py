@@ -21,6 +21,8 @@ from tiktoken_ext import openai_public  # type: ignore[import-untyped]
 from sidecar.tokens import vocabularies
 from tests.tokens.test_build import published
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = sorted(vocabularies.load_table())
 

@@ -15,6 +15,8 @@ from tests.support.process_probes import posix_only
 from tests.support.program import Program
 from tests.support.provider_rows import secrets
 
+pytestmark = pytest.mark.long
+
 MODELS_DEV = "https://models.dev/api.json"
 
 LATEST = "gpt-9-terra"

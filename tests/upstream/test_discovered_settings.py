@@ -87,6 +87,7 @@ def ready(services: Services) -> None:
     services.answer(LOGINS, token())
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", PLACES)
 def test_project_and_location_are_found(services: Services, tmp_path: Path, name: str) -> None:
     making, expected = PLACES[name]
@@ -233,6 +234,7 @@ def region_of(services: Services) -> str:
     return host.removeprefix("bedrock-runtime.").removesuffix(".amazonaws.com")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("env", "settings", "region"),
     [

@@ -13,6 +13,7 @@ from tests.support.gates import Clock, list_active, run_ready_tasks, start_reque
 NAMES: Mapping[LimitKind, str] = {"requests": "x-{}-requests", "tokens": "x-{}-tokens"}
 
 
+@pytest.mark.long
 async def test_headers_that_leave_nothing_block_requests_for_their_model(tasks: TaskGroup) -> None:
     gate = Gate()
     async with gate.hold_slot("interactive", model="m") as turn:

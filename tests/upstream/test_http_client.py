@@ -22,6 +22,8 @@ from tests.support.fake_provider import CLOSE, RESET, STALL, WAIT_SECONDS, Act, 
 from tests.support.listening_provider import ListeningProvider
 from tests.support.loops import anyio_backend
 
+pytestmark = pytest.mark.long
+
 __all__ = ["anyio_backend"]
 
 CANARY = "sk-CANARY-0123456789"

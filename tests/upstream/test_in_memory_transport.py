@@ -81,6 +81,7 @@ async def outcome(http: Transport, provider: Provider, **changed: Any) -> tuple[
         return error.body, b"".join(pieces), trace.phase
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", SCRIPTS)
 async def test_both_clients_read_the_same_reply(clients: list[tuple[Transport, Provider]], name: str) -> None:
     found = []
@@ -112,6 +113,7 @@ def _own(headers: dict[str, str]) -> set[tuple[str, str]]:
     return {(name, headers[name]) for name in OWN_HEADERS & headers.keys()}
 
 
+@pytest.mark.long
 async def test_both_servers_hear_that_a_client_hangs_up(clients: list[tuple[Transport, Provider]]) -> None:
     for http, provider in clients:
         provider.play("m", SCRIPTS["silent in a body"])

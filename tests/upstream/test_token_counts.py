@@ -192,6 +192,7 @@ def test_a_count_that_the_provider_has_made_is_not_asked_for_again(keyed: Progra
     assert count(keyed, "xai", "grok-4.3", **texts)["data"]["cached"] is True
 
 
+@pytest.mark.long
 def test_no_more_counts_are_remembered_than_a_few_hundred(keyed: Program, services: Services) -> None:
     services.answer("POST *", document({"input_tokens": 42}))
     given = chat_nobody_asked_before() | {"exact": True}
@@ -213,6 +214,7 @@ UNABLE = [
 ]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("provider", "model", "status", "answer"), UNABLE)
 def test_a_place_that_does_not_count_this_model_is_stood_in_for(
     keyed: Program, services: Services, provider: str, model: str, status: int, answer: Object

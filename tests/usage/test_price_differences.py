@@ -23,6 +23,8 @@ from sidecar.catalogue import models, provider_rows
 from sidecar.catalogue.models import ModelRow
 from sidecar.usage.cost import calculate
 
+pytestmark = pytest.mark.long
+
 TABLE = tomllib.loads((Path(__file__).parent / "price_differences.toml").read_text(encoding="utf-8"))
 
 THEIRS = {

@@ -208,6 +208,7 @@ async def until(happened: Callable[[], bool]) -> None:
             await anyio.sleep(0.01)
 
 
+@pytest.mark.long
 async def test_a_reservation_is_written_without_being_asked_for(file: Path) -> None:
     async with anyio.create_task_group() as tasks:
         book = Ledger(str(file), tasks, never)
@@ -250,6 +251,7 @@ def test_what_a_killed_process_has_reserved_counts_for_a_minute(file: Path, monk
     assert others(file) == {"p": 1}
 
 
+@pytest.mark.long
 async def test_a_file_that_is_held_delays_a_chat_for_no_more_than_a_second(file: Path) -> None:
     write(file, row())
     other = sqlite3.connect(file, isolation_level=None)

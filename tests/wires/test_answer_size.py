@@ -19,6 +19,8 @@ from sidecar.wires.shared.draft import Draft
 from sidecar.wires.shared.tool_calls import pair_calls
 from tests.support.openai_chats import DONE, delta, played, route_to
 
+pytestmark = pytest.mark.long
+
 
 def raised(run: Any) -> SidecarError:
     with pytest.raises(SidecarError) as caught:

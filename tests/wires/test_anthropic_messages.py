@@ -31,6 +31,7 @@ def body(messages: list[Message], route: Route, options: Options | None = None) 
     return decoded
 
 
+@pytest.mark.long
 @given(mangled.mangled("anthropic_messages"))
 def test_any_stream_gives_chunks_or_a_sidecar_error(stream: tuple[Route, list[bytes]]) -> None:
     assert isinstance(mangled.outcome("anthropic_messages", stream), Outcome | SidecarError)
@@ -127,6 +128,7 @@ def test_encoding_twice_gives_the_same_bytes(case: Case) -> None:
     assert msgspec.to_builtins(chat) == msgspec.to_builtins(msgspec.convert(case.call["params"], Chat))
 
 
+@pytest.mark.long
 def test_every_request_is_one_that_the_sdk_has_types_for() -> None:
     from anthropic.types.message_create_params import MessageCreateParamsStreaming
 

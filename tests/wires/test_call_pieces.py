@@ -31,6 +31,7 @@ def test_an_object_is_seen_to_end_however_it_is_cut(text: str, cuts: list[int]) 
     assert whole.is_closed or not is_object
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", ["function", "x_search"])
 @pytest.mark.parametrize("repeated_name", [False, True])
 def test_many_pieces_after_a_long_call_are_taken_at_once(kind: str, *, repeated_name: bool) -> None:

@@ -71,6 +71,7 @@ HEADERS = st.dictionaries(
 )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", WIRES)
 def test_no_error_reply_raises_or_shows_a_secret(name: str) -> None:
     wire = registry.load(name)
@@ -89,6 +90,7 @@ def test_no_error_reply_raises_or_shows_a_secret(name: str) -> None:
     classified()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", WIRES)
 @pytest.mark.parametrize("status", [400, 401, 429, 500])
 def test_a_huge_error_reply_gives_a_bounded_error(name: str, status: int) -> None:

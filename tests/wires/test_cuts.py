@@ -13,6 +13,8 @@ from tests.codecs.test_sse import reference
 from tests.support import recorded_replies
 from tests.support.recorded_replies import Played, Recorded, played
 
+pytestmark = pytest.mark.long
+
 SMALL_BYTES = 4096
 """The longest reply that is cut at every byte; a longer one is cut around its line ends and at random."""
 

@@ -248,6 +248,7 @@ def test_arguments_are_parsed_or_flagged_and_never_altered(text: str, arguments:
     assert (kept.arguments, kept.arguments_text) == (arguments, text)  # type: ignore[union-attr]
 
 
+@pytest.mark.long
 @settings(max_examples=150)
 @given(
     st.text(max_size=40)

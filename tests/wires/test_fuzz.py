@@ -20,6 +20,8 @@ from sidecar.wires import registry
 from tests.support import fixtures, recorded_replies
 from tests.support.recorded_replies import Recorded, played
 
+pytestmark = pytest.mark.long
+
 CODECS = ("sse", "ndjson", "aws_eventstream")
 
 LONGEST_BYTES = 20_000

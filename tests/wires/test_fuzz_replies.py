@@ -8,6 +8,7 @@ from tests.fuzz import __main__ as command
 from tests.fuzz import replies, values
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seed", range(4))
 def test_a_mutated_reply_has_one_end_that_can_be_written(seed: int) -> None:
     ends = replies.run(500, seed)

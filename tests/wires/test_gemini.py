@@ -28,6 +28,7 @@ def test_any_stream_gives_chunks_or_a_sidecar_error(stream: tuple[Route, list[by
     assert isinstance(mangled.outcome("gemini", stream), Outcome | SidecarError)
 
 
+@pytest.mark.long
 @settings(max_examples=200)
 @given(mangled.JUNK)
 def test_any_document_gives_chunks_or_a_sidecar_error(junk: Any) -> None:
@@ -38,6 +39,7 @@ def test_any_document_gives_chunks_or_a_sidecar_error(junk: Any) -> None:
         assert wire.classify(500, {}, json.dumps(document).encode()).body.provider_status == 500
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("answer", STREAMS)
 def test_a_stream_cut_before_its_reason_is_never_taken_for_an_answer(answer: Case) -> None:
     stream, route = answer.body, fixtures.route(answer)

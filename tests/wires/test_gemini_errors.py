@@ -90,6 +90,7 @@ def test_errors_in_unusual_shapes_are_classified(document: Any, code: str, messa
     assert (error.body.code, error.body.message, error.body.provider_status) == (code, message, 401)
 
 
+@pytest.mark.long
 def test_an_error_is_unwrapped_from_others_only_a_few_times() -> None:
     document = status("UNAVAILABLE", message="Innermost.")
     for _ in range(20):

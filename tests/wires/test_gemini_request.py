@@ -182,6 +182,7 @@ def test_the_path_of_the_providers_table_is_used_as_it_is() -> None:
     assert request.headers == {"content-type": "application/json", "x-extra": "1"}
 
 
+@pytest.mark.long
 @settings(max_examples=300)
 @given(
     st.sampled_from(["gemini-2.5-pro", "gemini-2.5-flash", "gemini-3-pro-preview", "gemini-4-carbon", "mine"]),

@@ -18,6 +18,8 @@ from tests.support import fixtures
 from tests.support.fixtures import Case
 from tests.support.request_rules import RULES, nine_letters
 
+pytestmark = pytest.mark.long
+
 ANSWERS: list[tuple[Case, Message]] = [
     (case, msgspec.convert(last["message"], Message))
     for case in fixtures.cases()

@@ -177,6 +177,7 @@ CHUNK = some(
 )
 
 
+@pytest.mark.long
 @given(events=st.lists(CHUNK, max_size=4), echo=st.sampled_from(["", "reasoning_text", "reasoning_details"]))
 def test_no_event_makes_the_decoder_raise_an_undocumented_error(events: list[dict[str, Any]], echo: str) -> None:
     decoder, out = openai_chat.Decoder(route_to(quirks={"reasoning_echo": echo})), list[Chunk]()

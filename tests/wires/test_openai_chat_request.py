@@ -16,6 +16,7 @@ from tests.support.openai_chats import body_of, route_to
 STANDARD = [case for case in fixtures.cases("openai_chat") if case.call["provider"] == "openai"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("case", [pytest.param(case, id=case.name) for case in STANDARD])
 def test_the_sdk_of_the_provider_knows_every_field_of_a_request(case: fixtures.Case) -> None:
     from openai.types.chat.completion_create_params import CompletionCreateParamsStreaming

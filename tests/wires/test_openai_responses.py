@@ -143,6 +143,7 @@ def test_the_done_marker_of_another_api_is_not_an_end() -> None:
     assert caught.value.body.code == "stream_interrupted"
 
 
+@pytest.mark.long
 @given(mangled.mangled("openai_responses"))
 def test_any_stream_gives_chunks_or_a_sidecar_error(stream: tuple[Route, list[bytes]]) -> None:
     assert isinstance(mangled.outcome("openai_responses", stream), Outcome | SidecarError)
@@ -328,6 +329,7 @@ def test_encoding_twice_gives_the_same_bytes(case: Case) -> None:
     assert msgspec.to_builtins(chat) == msgspec.to_builtins(msgspec.convert(case.call["params"], Chat))
 
 
+@pytest.mark.long
 def test_every_request_is_one_that_the_sdk_has_types_for() -> None:
     """The SDK wants an id on an assistant message; the API does not."""
     from openai.types.responses.response_create_params import ResponseCreateParamsStreaming

@@ -10,6 +10,8 @@ from tests.support.lines import Object
 from tests.support.program import Program
 from tests.support.token_counts import CHAT, count
 
+pytestmark = pytest.mark.long
+
 # --- by a vocabulary -------------------------------------------------------------------------
 
 

@@ -59,7 +59,7 @@ def ask(sidecar: Program, exchange: Exchange, seed: int) -> list[dict[str, Any]]
     params = play(sidecar, exchange, seed) | {
         "model": str(exchange.meta.get("model") or "m"),
         "messages": [{"role": "user", "content": "Hi"}],
-        "options": {"wire": corpus.WIRES[exchange.api]},
+        "options": {"wire": corpus.WIRES[exchange.api], "tools": corpus.tools(exchange)},
     }
     request = sidecar.send("stream_chat", params, provider=PROVIDERS[exchange.provider])
     return [line.data for line in sidecar.stream(request)]

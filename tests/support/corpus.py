@@ -84,6 +84,11 @@ def script(exchange: Exchange, cut: list[bytes], *, left_out: Container[str] = H
     return [head(exchange.status, transfer_encoding="chunked", **kept) + chunks + b"0\r\n\r\n"]
 
 
+def tools(exchange: Exchange) -> list[dict[str, Any]]:
+    """Return a declaration of each tool that the reply calls, without which its calls are none."""
+    return [{"name": name} for name in dict.fromkeys(call["name"] for call in exchange.expected["tool_calls"])]
+
+
 def _at(raw: dict[str, Any], *path: str) -> int | None:
     found: Any = raw
     for key in path:

@@ -55,7 +55,9 @@ def play(sidecar: Program, exchange: Exchange, way: str, pieces: list[bytes]) ->
     assert sidecar.provider
     shape = Shape(exchange.provider, corpus.WIRES[exchange.api], BASES[exchange.provider], b"", b"", b"")
     model = sidecar.provider.play(f"{exchange.name} {way}", corpus.script(exchange, pieces))
-    return [line.data for line in sidecar.stream(sidecar.chat(model, shape))]
+    params = sidecar.params(model, shape)
+    params["options"] |= {"tools": corpus.tools(exchange)}
+    return [line.data for line in sidecar.stream(sidecar.send("stream_chat", params, provider=shape.provider))]
 
 
 def check(exchange: Exchange, lines: list[dict[str, Any]]) -> None:

@@ -214,10 +214,14 @@ class Choose(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
 
 class Compare(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A conversation for several models to answer at once."""
+    """A conversation to answer, or a task to do, for several models at once."""
 
     models: Annotated[list[Model | BranchModel], msgspec.Meta(min_length=2, max_length=MAX_BRANCHES)]
-    messages: Annotated[list[Message], msgspec.Meta(min_length=1, max_length=100_000)]
+    messages: Annotated[list[Message], msgspec.Meta(min_length=1, max_length=100_000)] = []
+    """Required without a `task`."""
+    task: TaskName | None = None
+    input: dict[str, Any] = {}
+    """The inputs of the task, by name."""
     options: Options = Options()
     choose: Choose = Choose()
     budget_usd: Usd | None = None
@@ -226,6 +230,11 @@ class Compare(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     """How many branches are asked at once; by default all."""
     stream: bool = True
     """False: answer in one line."""
+
+    def __post_init__(self) -> None:
+        """Refuse a comparison that nobody could answer."""
+        if self.task is None:
+            _require(messages=self.messages)
 
 
 class CountTokens(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -17,11 +17,12 @@ from protocol.options import Options
 from protocol.replies import Chunk, Done, Status
 from protocol.requests import Compare, Judge
 from sidecar.branches.choosing import MAX_JUDGED_CHARS, Measured, Verdict, read_text
-from sidecar.branches.plan import add_options, make_chat
+from sidecar.branches.plan import make_chat
 from sidecar.branches.summary import count_attempts
 from sidecar.core.errors import SidecarError
 from sidecar.core.request_state import RequestState, make_cancelled_error
 from sidecar.generation import pipeline
+from sidecar.tasks.task import overlay_options
 from sidecar.upstream.context import Upstream
 
 MAX_REQUEST_CHARS = 40_000
@@ -85,7 +86,7 @@ class _Question:
         self._chat = msgspec.structs.replace(
             chat,
             messages=[Message(role="user", content=prompt)],
-            options=add_options(JUDGE_OPTIONS, judge.options),
+            options=overlay_options(JUDGE_OPTIONS, judge.options),
         )
         self._done: Done | None = None
         self._error: SidecarError | None = None

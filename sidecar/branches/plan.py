@@ -10,6 +10,7 @@ import msgspec
 from protocol.options import Options
 from protocol.requests import BranchModel, Chat, Compare
 from sidecar.core.errors import invalid_request
+from sidecar.tasks.task import overlay_options
 
 ENDING_EARLY = ("first_valid", "vote")
 """The ways of choosing that may be certain before all branches have ended."""
@@ -47,16 +48,11 @@ def make_chat(params: Compare, model: BranchModel) -> Chat:
     return Chat(
         model=model.model,
         messages=params.messages,
-        options=add_options(params.options, model.options),
+        options=overlay_options(params.options, model.options),
         api_key=model.api_key,
         base_url=model.base_url,
         settings=model.settings,
     )
-
-
-def add_options(shared: Options, own: Options) -> Options:
-    """Return the *shared* options, and in their place those that *own* sets."""
-    return msgspec.convert(msgspec.to_builtins(shared) | msgspec.to_builtins(own), Options)
 
 
 def read_budget(params: Compare) -> Decimal | None:

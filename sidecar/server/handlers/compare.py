@@ -7,12 +7,13 @@ import msgspec
 
 from protocol.compare import BranchDone, BranchError, Compared, CompareDone
 from protocol.replies import Chunk, Done, Status
-from protocol.requests import MAX_BRANCHES, Compare
+from protocol.requests import MAX_BRANCHES, Chat, Compare
 from sidecar.branches.run import compare as compare_models
 from sidecar.core.errors import SidecarError
 from sidecar.generation.run import fold_answer
 from sidecar.server.app import UNWRITABLE_TEXT, App
 from sidecar.server.handlers.chat import load_stored_data, make_portable_done
+from sidecar.server.handlers.tasks import expand_task
 from sidecar.server.open_requests import OpenRequest
 from sidecar.server.write_queue import UNWRITABLE
 
@@ -22,6 +23,7 @@ ENDINGS = [b',"branch":%d}}' % number for number in range(MAX_BRANCHES)]
 
 async def compare(app: App, request: OpenRequest, params: Compare) -> None:
     """Ask several models at once."""
+    params = await _expand_task(app, request, params)
     await load_stored_data(app)
     if params.stream:
         stream = BranchStream(app, request)
@@ -35,6 +37,21 @@ async def compare(app: App, request: OpenRequest, params: Compare) -> None:
         request.streams = False
         line = BranchLine()
         await compare_models(app.upstream, request.state, params, line, lambda compared: app.finish(request, compared))
+
+
+async def _expand_task(app: App, request: OpenRequest, params: Compare) -> Compare:
+    """Return *params* with the messages and the options of its task, if it names one.
+
+    Raises: SidecarError `invalid_request`.
+    """
+    model = params.models[0]
+    # The task's own model is not asked: `models` says who is.
+    named = model if isinstance(model, str) else model.model
+    chat = Chat(model=named, messages=params.messages, task=params.task, input=params.input, options=params.options)
+    chat = await expand_task(app, request, chat)
+    # Nor are the other models of its row, which would stand in for several branches.
+    options = msgspec.structs.replace(chat.options, fallbacks=params.options.fallbacks)
+    return msgspec.structs.replace(params, messages=chat.messages, options=options, input={})
 
 
 class BranchStream:

@@ -145,6 +145,21 @@ class ModelColumns(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """Its ids at models.dev; the first that has a model wins. Default: models.dev does not have it."""
 
 
+class ReplayCase(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A recorded exchange under a name of its own, for the tests of a host."""
+
+    exchange: str
+    """Its wire and case."""
+    name: str
+    """What it shows, for people."""
+    after_results: str | None = None
+    """The exchange to play once the conversation ends with results of tools. Default: the same one."""
+    pace_ms: int = 15
+    """The pause between two pieces. Default: 15, as with a quick model."""
+    stalls: bool = False
+    """The reply never ends. Default: false."""
+
+
 class PriceFactor(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """When a multiplier of the model's row applies: for a setting, or an option passed through to the provider."""
 

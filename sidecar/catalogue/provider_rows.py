@@ -17,6 +17,7 @@ from sidecar.catalogue.provider_columns import (
     ModelColumns,
     PriceFactor,
     PricingColumns,
+    ReplayCase,
     Setting,
     Variant,
 )
@@ -39,6 +40,8 @@ class ProviderRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """Its usual wire; `from_model` if the model's name begins with the wire."""
     transport: Literal["http", "replay"] = "http"
     """`replay` plays recorded exchanges. Default: `http`."""
+    cases: dict[str, ReplayCase] = {}
+    """Recorded exchanges with names of their own. Default: none."""
     pings: bool = False
     """Its streams send something every few seconds even while the model is silent. Default: false."""
     setup_hint: str | None = None

@@ -7,7 +7,7 @@ directory: a project must not be able to configure the process that holds the ke
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, NamedTuple, get_args
 
 import platformdirs
 
@@ -34,7 +34,8 @@ def load(
     """
     env = dict(os.environ) if env is None else env
     named = path or env.get("SIDECAR_CONFIG")
-    file = Path(named) if named else _default_path()
+    folders = _find_folders(env)
+    file = Path(named) if named else Path(folders.config) / "config.toml"
     # Without a home, or with a relative one, the user's own folder would be the working directory.
     tables = _read(file, must_exist=named is not None) if named or file.is_absolute() else {}
     corrections = tables.get("catalogue") or {}
@@ -54,12 +55,13 @@ def load(
         gateway=_add_token(tables.get("gateway") or {}, env),
         limits=(tables.get("limits") or {}) | read_limits(env),
         env=env,
-        store_dir=read_folder(env, "SIDECAR_STORE_DIR", _find_folder(platformdirs.user_data_dir)),
-        ledger_path=_find_ledger(env, tables.get("ledger") or {}),
+        store_dir=read_folder(env, "SIDECAR_STORE_DIR", folders.data),
+        uses_keychain=not folders.is_home,
+        ledger_path=_find_ledger(env, tables.get("ledger") or {}, folders.data),
         budgets=tables.get("budgets") or {},
         refresh_url=refresh_url,
         corrections=_make_corrections(corrections),
-        cache_dir=read_folder(env, "SIDECAR_CACHE_DIR", _find_folder(platformdirs.user_cache_dir)),
+        cache_dir=read_folder(env, "SIDECAR_CACHE_DIR", folders.cache),
         event_loop=read_choice(env, "SIDECAR_LOOP", get_args(LoopName)),
         http_client=read_choice(env, "SIDECAR_HTTP", get_args(ClientName)),
         log_level=_check_level(log_level or env.get("SIDECAR_LOG") or tables.get("log", {}).get("level", "warn")),
@@ -89,19 +91,36 @@ def _make_corrections(tables: Mapping[str, Mapping[str, Any]]) -> dict[str, dict
     return {name: {model: make_correction(table) for model, table in models.items()} for name, models in tables.items()}
 
 
-def _find_ledger(env: Mapping[str, str], table: Mapping[str, Any]) -> str | None:
-    """Return the path of the ledger; None if it is switched off, or there is no folder for it."""
+def _find_ledger(env: Mapping[str, str], table: Mapping[str, Any], folder: str) -> str | None:
+    """Return the path of the ledger, by default in *folder*; None if it is switched off, or there is no folder."""
     named = env.get("SIDECAR_LEDGER")
     if named == "off" or (not named and not table.get("enabled", True)):
         return None
-    path = Path(named) if named else Path(_find_folder(platformdirs.user_data_dir)) / "ledger.sqlite3"
+    path = Path(named) if named else Path(folder) / "ledger.sqlite3"
     if named and not path.is_absolute():
         raise ConfigError("SIDECAR_LEDGER must be `off` or an absolute path")
     return str(path) if path.is_absolute() else None
 
 
-def _default_path() -> Path:
-    return Path(_find_folder(platformdirs.user_config_dir)) / "config.toml"
+class _Folders(NamedTuple):
+    """Where the program's files are, unless a variable says otherwise. Empty: nowhere."""
+
+    config: str
+    data: str
+    cache: str
+    is_home: bool
+    """Whether SIDECAR_HOME names one place for all."""
+
+
+def _find_folders(env: Mapping[str, str]) -> _Folders:
+    if home := read_folder(env, "SIDECAR_HOME", ""):
+        return _Folders(home, str(Path(home, "data")), str(Path(home, "cache")), is_home=True)
+    return _Folders(
+        _find_folder(platformdirs.user_config_dir),
+        _find_folder(platformdirs.user_data_dir),
+        _find_folder(platformdirs.user_cache_dir),
+        is_home=False,
+    )
 
 
 def _find_folder(find: Callable[..., str]) -> str:

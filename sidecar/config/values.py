@@ -56,6 +56,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     """The environment of the process."""
     store_dir: str | None = None
     """The folder of stored credentials; None: they are kept in memory only."""
+    uses_keychain: bool = True
+    """Whether credentials may be stored in the system's keychain, beside the folder."""
     ledger_path: str | None = None
     """The ledger; None: it is switched off."""
     budgets: dict[str, Any] = {}

@@ -32,6 +32,7 @@ from sidecar.upstream.context import Upstream, make_call
 from sidecar.upstream.gates.gate import Turn
 from sidecar.upstream.plan import log_target
 from sidecar.usage import attempts, pricing
+from sidecar.usage.ledger import Ledger
 from sidecar.wires import registry
 from sidecar.wires.shared.reply_headers import clean_id, read_request_id
 from sidecar.wires.shared.types import Outcome, Route
@@ -75,7 +76,7 @@ async def answer(up: Upstream, state: RequestState, plan: ChatPlan, turn: Turn, 
     attempt.progress.attempts_begun += 1
     log_target(plan.target, state.kind, attempt.progress.attempts_begun)
     with (
-        attempts.record(up.ledger, state, state.kind, route.provider, route.model) as recorded,
+        attempts.record(_choose_ledger(up, plan), state, state.kind, route.provider, route.model) as recorded,
         _settle(attempt, recorded),
     ):
         async with await _send(up, attempt, request) as reply:
@@ -103,11 +104,16 @@ async def answer(up: Upstream, state: RequestState, plan: ChatPlan, turn: Turn, 
                 await drain(response)
 
 
+def _choose_ledger(up: Upstream, plan: ChatPlan) -> Ledger | None:
+    """Return the ledger; None for recorded answers, which nobody has used or paid for."""
+    return None if plan.target.row.transport == "replay" else up.ledger
+
+
 def _declare_tools(up: Upstream, attempt: _Attempt) -> Route:
     """Return the route with the names of the tools that were declared to whoever answers."""
     target, options = attempt.plan.target, attempt.plan.chat.options
     is_replay = target.row.transport == "replay"
-    tools = replay.list_tool_names(up.config, target.route) if is_replay else list_tool_names(options)
+    tools = replay.list_tool_names(up.config, target, attempt.plan.chat) if is_replay else list_tool_names(options)
     return msgspec.structs.replace(target.route, tools=tools)
 
 
@@ -157,7 +163,7 @@ def _count_ms(attempt: _Attempt) -> int:
 async def _send(up: Upstream, attempt: _Attempt, request: HttpRequest) -> AbstractAsyncContextManager[Response]:
     target, chat = attempt.plan.target, attempt.plan.chat
     if target.row.transport == "replay":
-        return replay.send(up.config, target.route)
+        return replay.send(up.config, target, chat)
     call = msgspec.structs.replace(make_call(up, target), request=request, chat=chat)
     authorized = await authorize.make_headers(call)
     attempt.progress.secrets = authorized.list_secrets()

@@ -20,6 +20,7 @@ from sidecar.providers.settings import changes_server, merge_settings
 from sidecar.providers.setup import Setup
 from sidecar.providers.templates import fill_headers
 from sidecar.providers.values import BaseAddress, Provider, ResolvedProvider, Target, TargetSpec
+from sidecar.wires import registry
 from sidecar.wires.shared.types import ModelFacts, Quirks, Route
 
 
@@ -71,6 +72,7 @@ def make_target(resolved: ResolvedProvider) -> Target:
         credential=credential,
         keys=keys,
         list_base_url=addresses.find_list_base_url(resolved, address),
+        case=provider.row.cases.get(resolved.model),
         model_row=model_row,
         env=provider.setup.config.env,
         key_variables=credentials.list_named_variables(provider.setup.config),
@@ -113,8 +115,12 @@ def _split_wire(row: ProviderRow, resolved: ResolvedProvider) -> tuple[str | Non
     model = row.models.default if resolved.model == "default" and row.models.default else resolved.model
     if row.wire != "from_model" or not model:
         return resolved.spec.wire, model
-    wire, slash, rest = model.partition("/")
-    return (wire, rest) if slash else (None, model)
+    known = row.cases.get(model)
+    wire, _, rest = (known.exchange if known else model).partition("/")
+    if wire not in registry.list_names():
+        # There is no such exchange either: whoever plays it says so.
+        return (row.models.default or "").partition("/")[0], model
+    return wire, model if known else rest
 
 
 def _choose_wire(provider: Provider, model: str, model_row: ModelRow | None) -> str:

@@ -7,6 +7,7 @@ import msgspec
 
 from protocol.requests import Chat, ListModels, Settings
 from sidecar.catalogue.models import ModelRow
+from sidecar.catalogue.provider_columns import ReplayCase
 from sidecar.catalogue.provider_rows import ProviderRow
 from sidecar.core.secret import Secret, Source
 from sidecar.providers.setup import Setup
@@ -92,6 +93,8 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     """The credentials that may take each other's place, `credential` among them; empty: there is none."""
     list_base_url: str
     """The address of the provider's list of models."""
+    case: ReplayCase | None = None
+    """The recorded exchange that the model names, for a provider that plays such."""
     model_row: ModelRow | None = None
     """What the catalogue knows of the model."""
     env: Mapping[str, str] = {}

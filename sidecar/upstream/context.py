@@ -60,7 +60,7 @@ class Upstream:
         self.single_flight = SingleFlight(tasks)
         self.memory = Memory(self.single_flight)
         """What schemes and logins keep."""
-        self.store = Store(config.store_dir)
+        self.store = Store(config.store_dir, uses_keychain=config.uses_keychain)
         self.ledger = Ledger(config.ledger_path, tasks, warn)
         self.client: ClientInfo | None = None
         """The host's own name and version."""

@@ -102,7 +102,12 @@ def suggest_names(up: Upstream, target: Target) -> list[str]:
     """Return the names most similar to the target's model, from the cached list or else the catalogue."""
     cached = up.model_lists.get(_make_key(target))
     provider = target.route.provider
-    names = [each.id for each in cached.completed.models] if cached else overlay.list_names(up.setup.overlay, provider)
+    if target.row.transport == "replay":
+        names = [each.id for each in replay.list_models(up.config, provider, target.row)]
+    elif cached:
+        names = [each.id for each in cached.completed.models]
+    else:
+        names = overlay.list_names(up.setup.overlay, provider)
     return find_similar(target.route.model, names)
 
 
@@ -157,7 +162,8 @@ def _complete_model(corrections: Overlay, target: Target, info: ModelInfo) -> Mo
 async def _fetch_list(up: Upstream, target: Target, state: RequestState | None) -> ModelList:
     now = datetime.now(UTC).isoformat(timespec="seconds")
     if target.row.transport == "replay":
-        return _make_built_in_list(target, replay.list_exchanges(up.config), now)
+        played = replay.list_models(up.config, target.route.provider, target.row)
+        return ModelList(models=played, source="built_in", fetched_at=now)
     if target.row.models.are_deployments:
         return _make_built_in_list(target, list(_read_deployments(target)), now)
     models = []

@@ -1,7 +1,7 @@
 """Provider `replay`: recorded exchanges, played through the real decode path without a key or a network.
 
-Knows the layout of `fixtures/<wire>/<case>/`. It gives a host's tests a deterministic double, and newcomers a stream
-at once.
+Knows the layout of `fixtures/<wire>/<case>/`, and the cases of the catalogue, which have names of their own. It gives a
+host's tests a deterministic double, and newcomers a stream at once.
 """
 
 from collections.abc import AsyncIterator
@@ -11,20 +11,25 @@ from pathlib import Path
 import anyio
 import msgspec
 
+from protocol.messages import ToolResultPart
+from protocol.replies import ModelInfo
+from protocol.requests import Chat
+from sidecar.catalogue.provider_columns import ReplayCase
+from sidecar.catalogue.provider_rows import ProviderRow
 from sidecar.config.values import Config
 from sidecar.core import resources
 from sidecar.core.errors import SidecarError, invalid_request
 from sidecar.core.http import Response
 from sidecar.core.json_values import parse_json, read_object
+from sidecar.core.message_content import list_parts
+from sidecar.providers.values import Target
 from sidecar.wires import registry
 from sidecar.wires.shared import undeclared_calls
-from sidecar.wires.shared.types import Route
 
 PIECE_BYTES = 160
 """About one event."""
 
-PACE_SECONDS = 0.015
-"""The pause between two pieces, as with a quick model."""
+MAX_PACE_MS = 60_000
 
 
 def find_folder(config: Config) -> Path:
@@ -41,45 +46,84 @@ def list_exchanges(config: Config) -> list[str]:
     return sorted(f"{case.parent.name}/{case.name}" for case in cases if case.parent.name in wires)
 
 
+def list_models(config: Config, provider: str, row: ProviderRow) -> list[ModelInfo]:
+    """Return the cases with names of their own, then the exchanges."""
+    cases = [ModelInfo(id=name, provider=provider, name=case.name, kind="chat") for name, case in row.cases.items()]
+    return cases + [ModelInfo(id=name, provider=provider, kind="recording") for name in list_exchanges(config)]
+
+
 class _Head(msgspec.Struct):
     status: int = 200
     headers: dict[str, str] = {}
 
 
 @asynccontextmanager
-async def send(config: Config, route: Route) -> AsyncIterator[Response]:
-    """Give the reply recorded for *route*'s wire and model.
+async def send(config: Config, target: Target, chat: Chat) -> AsyncIterator[Response]:
+    """Give the reply recorded for the target's wire and model, or for the case of that name.
 
-    Raises: SidecarError `model_not_found` for an unknown exchange, `invalid_request` for a malformed `head.json`.
+    Raises: SidecarError `model_not_found` for an unknown exchange, `invalid_request` for a malformed `head.json` or a
+    `pace_ms` in the provider's options that is no number.
     """
-    name, exchanges = f"{route.wire}/{route.model}", list_exchanges(config)
-    if name not in exchanges:
-        hint = "The folder in SIDECAR_REPLAY_DIR or in [replay] of the configuration has no exchanges."
-        text = "There is no such exchange to replay; `list_models` lists them."
-        raise SidecarError("model_not_found", text, hint=None if exchanges else hint)
-    case = find_folder(config) / name
+    case, folder = _find_case(config, target, chat)
+    pace_ms = _read_pace_ms(chat, case.pace_ms)
     head = _Head()
-    if (case / "head.json").exists():
+    if (folder / "head.json").exists():
         try:
-            head = msgspec.json.decode((case / "head.json").read_bytes(), type=_Head)
+            head = msgspec.json.decode((folder / "head.json").read_bytes(), type=_Head)
         except (msgspec.DecodeError, UnicodeDecodeError):
             text = "The exchange's `head.json` must be an object with `status`, a number, and `headers`, of strings."
             raise invalid_request(text, "params.model") from None
-    body = next(case.glob("response.*")).read_bytes()
-    yield Response(head.status, head.headers, _pace_body(body))
+    body = next(folder.glob("response.*")).read_bytes()
+    yield Response(head.status, head.headers, _pace_body(body, pace_ms / 1000, stalls=case.stalls))
 
 
-def list_tool_names(config: Config, route: Route) -> frozenset[str] | None:
+def list_tool_names(config: Config, target: Target, chat: Chat) -> frozenset[str] | None:
     """Return the names of the tools that the recorded request declared, or None if that is not known."""
     try:
-        call = parse_json((find_folder(config) / route.wire / route.model / "call.json").read_bytes())
+        call = parse_json((_find_case(config, target, chat)[1] / "call.json").read_bytes())
     except OSError:
         return None
     params = read_object(read_object(call).get("params"))
     return undeclared_calls.read_tool_names(read_object(params.get("options")))
 
 
-async def _pace_body(body: bytes) -> AsyncIterator[bytes]:
+def _find_case(config: Config, target: Target, chat: Chat) -> tuple[ReplayCase, Path]:
+    """Return the case that the target's model names, and the folder of its exchange.
+
+    Raises: SidecarError `model_not_found`.
+    """
+    if case := target.case:
+        played = case.after_results if case.after_results and _ends_with_results(chat) else case.exchange
+        return case, resources.find_fixtures() / played
+    exchange, exchanges = f"{target.route.wire}/{target.route.model}", list_exchanges(config)
+    if exchange in exchanges:
+        return ReplayCase(exchange=exchange, name=exchange), find_folder(config) / exchange
+    hint = "The folder in SIDECAR_REPLAY_DIR or in [replay] of the configuration has no exchanges."
+    text = "There is no such exchange to replay; `list_models` lists them."
+    raise SidecarError("model_not_found", text, param="params.model", hint=None if exchanges else hint)
+
+
+def _ends_with_results(chat: Chat) -> bool:
+    """Return whether a result of a tool has come since the model's last turn."""
+    for message in reversed(chat.messages):
+        if message.role == "assistant":
+            return False
+        if any(isinstance(part, ToolResultPart) for part in list_parts(message)):
+            return True
+    return False
+
+
+def _read_pace_ms(chat: Chat, default: int) -> int:
+    pace_ms = chat.options.provider_options.get("pace_ms", default)
+    if isinstance(pace_ms, bool) or not isinstance(pace_ms, int) or not 0 <= pace_ms <= MAX_PACE_MS:
+        param = "params.options.provider_options.pace_ms"
+        raise invalid_request(f"`{param}` must be a number from 0 to {MAX_PACE_MS}.", param)
+    return pace_ms
+
+
+async def _pace_body(body: bytes, pace_seconds: float, *, stalls: bool) -> AsyncIterator[bytes]:
     for start in range(0, len(body), PIECE_BYTES):
         yield body[start : start + PIECE_BYTES]
-        await anyio.sleep(PACE_SECONDS)
+        await anyio.sleep(pace_seconds)
+    if stalls:
+        await anyio.sleep_forever()

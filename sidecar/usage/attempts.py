@@ -21,7 +21,7 @@ from sidecar.usage.times import format_time
 class Attempt:
     """One attempt, whose row is written once."""
 
-    def __init__(self, ledger: Ledger, request: RequestState, kind: str, provider: str, model: str) -> None:
+    def __init__(self, ledger: Ledger | None, request: RequestState, kind: str, provider: str, model: str) -> None:
         self._ledger = ledger
         self._request = request
         self._kind = kind
@@ -53,7 +53,8 @@ class Attempt:
         usage: Usage | None,
         cost: dict[str, Any] | None,
     ) -> None:
-        if self.is_written:
+        if self.is_written or self._ledger is None:
+            self.is_written = True
             return
         self.is_written = True
         first_ms = self._request.progress.first_chunk_ms
@@ -81,8 +82,8 @@ class Attempt:
 
 
 @contextmanager
-def record(ledger: Ledger, request: RequestState, kind: str, provider: str, model: str) -> Iterator[Attempt]:
-    """Write one row for the attempt made within, however it ends; *kind* is one of KINDS."""
+def record(ledger: Ledger | None, request: RequestState, kind: str, provider: str, model: str) -> Iterator[Attempt]:
+    """Write one row for the attempt made within, however it ends; *kind* is one of KINDS. Without *ledger*: no row."""
     attempt = Attempt(ledger, request, kind, provider, model)
     try:
         yield attempt

@@ -30,7 +30,7 @@ class Allowed:
         recorded = [Path(after) for before, after in pairwise(arguments) if before in ("--record", "--trace")]
         self.open_to_view = recorded + ([Path(env["SIDECAR_LEDGER"])] if "SIDECAR_LEDGER" in env else [])
         """Places in which no secret may be."""
-        store = [Path(env["SIDECAR_STORE_DIR"])] if "SIDECAR_STORE_DIR" in env else []
+        store = [Path(env[name]) for name in ("SIDECAR_STORE_DIR", "SIDECAR_HOME") if name in env]
         self._modules = (*_ROOTS, *filter(None, env.get("PYTHONPATH", "").split(os.pathsep)))
         self.places: list[Path] = [data, *store, *self.open_to_view]
         """Files that it may write, and folders in which it may write anything."""

@@ -21,7 +21,8 @@ def test_what_is_recorded_is_played(tmp_path: Path, shape: Shape) -> None:
         with InProcess(tmp_path, provider, arguments=["--record", str(folder)]) as sidecar:
             asked = sidecar.stream(sidecar.chat("m", shape))
     with InProcess(tmp_path, None, env=environment(tmp_path, SIDECAR_REPLAY_DIR=str(folder))) as sidecar:
-        (model,) = sidecar.ask("list_models", {}, provider="replay")["data"]["models"]
+        models = sidecar.ask("list_models", {}, provider="replay")["data"]["models"]
+        (model,) = (each for each in models if each["kind"] == "recording")
         played = sidecar.stream(sidecar.send("stream_chat", CHAT | {"model": model["id"]}, provider="replay"))
     assert model["id"].startswith(f"{shape.wire}/")
     assert text(played) == text(asked) == "one two"

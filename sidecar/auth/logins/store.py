@@ -18,8 +18,8 @@ from sidecar.core.secret import Secret
 class Store:
     """The credentials. *folder* None: they live as long as the process."""
 
-    def __init__(self, folder: str | None) -> None:
-        self._folder = StoreFolder(Path(folder)) if folder else None
+    def __init__(self, folder: str | None, *, uses_keychain: bool = True) -> None:
+        self._folder = StoreFolder(Path(folder), uses_keychain=uses_keychain) if folder else None
         self._turn = anyio.Lock()
         self._in_memory: Entries = {}
         self.secrets: dict[str, Secret] = {}

@@ -55,9 +55,9 @@ Change = Callable[[Entries], Awaitable[Entries]]
 class StoreFolder:
     """The folder; it is made when something is stored."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, uses_keychain: bool = True) -> None:
         self._path = path
-        self._keychain = Keychain()
+        self._keychain = Keychain(is_used=uses_keychain)
         self._stamp: Stamp | Literal["changed"] = None
         self._check_at = 0.0
         self._ask_again_at: float | None = None

@@ -28,7 +28,8 @@ class UnusableError(Exception):
 class Keychain:
     """The keychain. Whoever asks has one request under way at a time."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_used: bool = True) -> None:
+        self._is_used = is_used
         self._busy = False
         """Whether a thread is in there, even if nobody waits for it any more."""
 
@@ -58,8 +59,8 @@ class Keychain:
             await self._ask("delete_password", name)
 
     async def _ask(self, method: str, *arguments: str) -> Any:
-        if self._busy:
-            # The last question still hangs, or waits for the user.
+        if self._busy or not self._is_used:
+            # The last question still hangs, or waits for the user; or all is to be in one folder.
             raise UnusableError
         try:
             with anyio.fail_after(LIMIT_SECONDS):

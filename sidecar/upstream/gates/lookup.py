@@ -33,6 +33,9 @@ class GateTable:
 
     def find(self, target: "Target") -> Gate:
         """Return the gate of a target's provider, address and credential."""
+        if target.row.transport == "replay":
+            # What one recording says must not hold up the next.
+            return Gate()
         provider = target.route.provider
         key = (provider, target.route.base_url, _hash_credential(target))
         gate = self._gates.get(key)

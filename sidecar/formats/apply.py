@@ -275,6 +275,8 @@ class Files:
         """Apply *closed* to the texts, and return its chunk."""
         start = closed.start
         text, results, problem = self._outcome(closed)
+        if problem is None and start.op in ("delete", "rename"):
+            self._texts.pop(start.path, None)
         if text is not None and (problem is None or (self._partial and start.op != "create")):
             self._texts[start.to or start.path] = text
         end = FileEnd(

@@ -113,6 +113,8 @@ def test_files_go_and_move() -> None:
         ("a.py", "rename", "c.py", "x = 1\ny = 3\n"),
         ("c.py", "edit", None, "x = 5\ny = 3\n"),
     ]
+    _, rows = read("blocks", f"<<<< delete {NONCE} a.py\n" + edit("a.py", ("x = 1", "x = 2")) + whole("a.py", "new\n"))
+    assert [(row.path, row.complete, row.content) for row in rows] == [("a.py", False, "new\n")]
     moved = "diff --git a/q b/r\nsimilarity index 100%\nrename from q\nrename to r\n"
     assert [(row.path, row.to, row.complete, row.content) for row in read("udiff", moved)[1]] == [
         ("q", "r", True, None)

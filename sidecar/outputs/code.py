@@ -49,6 +49,11 @@ class CodeSink:
         else:
             self._sink.finish(msgspec.structs.replace(done, code=extract_code(text, self._language)))
 
+    @property
+    def has_answer(self) -> bool:
+        """Whether the answer is complete and its terminal chunk still waits here."""
+        return self._done is not None
+
     async def settle(self) -> None:
         """Pass the terminal chunk on, if it has waited."""
         if self._done is not None:

@@ -136,6 +136,11 @@ class FileSink:
     def _complete(self, done: Done) -> Done:
         return msgspec.structs.replace(done, files=self._files.rows)
 
+    @property
+    def has_answer(self) -> bool:
+        """Whether the answer is complete and its terminal chunk still waits here."""
+        return self._done is not None
+
     async def settle(self) -> None:
         """Pass the terminal chunk on, if it has waited."""
         await self._catch_up()

@@ -40,8 +40,10 @@ async def read_output(
     try:
         yield chat, reader
     except SidecarError:
-        await reader.end()
-        raise
+        if not reader.has_answer:
+            await reader.end()
+            raise
+        # The answer is complete; what failed is the end of its connection.
     except BaseException:
         reader.abandon()
         raise

@@ -1,0 +1,140 @@
+"""Files and rounds together with what else stands around an answer: branches, hedges, fallbacks, tasks, counts."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.generation.test_tool_loop import TOOLS, calling, give, wait_for_round
+from tests.outputs.streams import WHOLE, params
+from tests.support.comparing import chunks, compare, comparing, end, start
+from tests.support.fake_provider import RESET, STALL, Pause, Provider
+from tests.support.lines import Line, Object
+from tests.support.program import Program
+from tests.support.reply_scripts import ANTHROPIC, OPENAI, at_once, document
+
+FILES = {"type": "files"}
+OPENED = "a.py\n```python\nx = 1\n"
+
+
+@pytest.fixture
+def program(tmp_path: Path, provider: Provider) -> Iterator[Program]:
+    with comparing(tmp_path, provider) as started:
+        yield started
+
+
+def begin(program: Program, model: str, **options: Any) -> Any:
+    """Send a chat and return its id."""
+    asked = {"model": model, "messages": [{"role": "user", "content": "Hi"}], "options": options}
+    return program.send("stream_chat", asked, provider="anthropic")
+
+
+def files_of(lines: list[Line], branch: int) -> list[tuple[int, str, bool]]:
+    """Return the number, path and completeness of the files that ended in a branch, each having begun once."""
+    begun = [each["file"] for each in chunks(lines, branch, "file_start")]
+    ends = chunks(lines, branch, "file_end")
+    assert sorted(each["file"] for each in ends) == begun == [*range(len(begun))]
+    return [(each["file"], each["path"], each["complete"]) for each in ends]
+
+
+def test_each_branch_has_files_of_its_own(program: Program, provider: Provider) -> None:
+    provider.play("one", ANTHROPIC.answer(WHOLE))
+    provider.play("two", ANTHROPIC.answer(OPENED))
+    lines = compare(program, ["one", "two"], options={"output": FILES}, choose={"by": "first_valid"})
+    assert files_of(lines, 0) == [(0, "a.py", True), (1, "b/c.py", True)]
+    assert files_of(lines, 1) == [(0, "a.py", False)]
+    assert end(lines)["chosen"] == 0
+    (done,) = chunks(lines, 0, "branch_done")
+    assert [row["path"] for row in done["files"]] == ["a.py", "b/c.py"]
+
+
+def test_a_branch_that_breaks_off_or_is_cancelled_ends_its_file(program: Program, provider: Provider) -> None:
+    provider.play("broken", [*ANTHROPIC.begun(OPENED), RESET])
+    provider.play("stuck", [*ANTHROPIC.begun(OPENED), STALL])
+    provider.play("one", [Pause(1), *ANTHROPIC.answer(WHOLE)])
+    request_id = start(program, ["one", "broken", "stuck"], options={"output": FILES})
+    program.let_pass(2)
+    assert program.ask("cancel", {"id": request_id, "branch": 2})["data"]["found"]
+    lines = program.stream(request_id)
+    for branch in (1, 2):
+        assert files_of(lines, branch) == [(0, "a.py", False)]
+        assert chunks(lines, branch)[-1]["type"] == "branch_error"
+    assert len(files_of(lines, 0)) == 2
+
+
+def test_one_line_has_the_files_of_every_branch(program: Program, provider: Provider) -> None:
+    provider.play("one", ANTHROPIC.answer(WHOLE))
+    data = compare(program, ["one", "one"], options={"output": FILES}, stream=False)[-1].data["data"]
+    assert [len(row["answer"]["files"]) for row in data["branches"]] == [2, 2]
+
+
+def test_a_hedge_brings_the_files_of_the_winner_alone(program: Program, provider: Provider) -> None:
+    provider.play("slow", [Pause(5), *ANTHROPIC.answer(OPENED)])
+    provider.play("spare", ANTHROPIC.answer(WHOLE))
+    hedge = {"after_ms": 500, "models": ["anthropic/spare"]}
+    lines = program.stream(begin(program, "slow", output=FILES, hedge=hedge))
+    done = lines[-1].data["data"]
+    assert [(row["path"], row["files"]) for row in done["files"]] == [("a.py", [0]), ("b/c.py", [1])]
+
+
+def test_a_fallback_brings_files(program: Program, provider: Provider) -> None:
+    provider.play("down", document({"type": "error", "error": {"type": "overloaded_error", "message": "Busy."}}, 529))
+    provider.play("gpt-x", OPENAI.answer(WHOLE))
+    request_id = begin(program, "down", output=FILES, fallbacks=["openai/gpt-x"], wire=None)
+    done = program.stream(request_id)[-1].data["data"]
+    assert (done["provider"], len(done["files"])) == ("openai", 2)
+
+
+def test_a_later_round_may_fall_back(program: Program, provider: Provider) -> None:
+    busy = document({"type": "error", "error": {"type": "overloaded_error", "message": "Busy."}}, 529)
+    provider.play_in_turn("m", calling("a"), busy)
+    provider.play("spare", ANTHROPIC.answer("Done."))
+    request_id = begin(program, "m", tools=TOOLS, tool_loop={}, fallbacks=["anthropic/spare"])
+    wait_for_round(program, request_id)
+    give(program, request_id, "a")
+    done = program.stream(request_id)[-1].data["data"]
+    assert [each.get("code") for each in done["attempts"]] == [None, "provider_overloaded", None]
+    assert [each["role"] for each in done["messages"]] == ["assistant", "tool", "assistant"]
+
+
+def test_each_round_may_be_hedged(program: Program, provider: Provider) -> None:
+    provider.play_in_turn("m", calling("a"), [STALL])
+    provider.play("spare", ANTHROPIC.answer("Done."))
+    hedge = {"after_ms": 500, "models": ["anthropic/spare"]}
+    request_id = begin(program, "m", tools=TOOLS, tool_loop={}, hedge=hedge)
+    wait_for_round(program, request_id)
+    give(program, request_id, "a")
+    done = program.stream(request_id)[-1].data["data"]
+    assert [each["role"] for each in done["messages"]] == ["assistant", "tool", "assistant"]
+    assert len(done["rounds"]) == 2
+    assert [each.get("code") for each in done["attempts"]] == [None, "cancelled", None]
+
+
+def test_a_branch_has_no_rounds(program: Program, provider: Provider) -> None:
+    asked: Object = {"models": ["one", "one"], "messages": [{"role": "user", "content": "Hi"}]}
+    error = program.ask("compare", asked | {"options": {"tool_loop": {}}}, provider="anthropic")["error"]
+    assert error["code"] == "invalid_request"
+    assert error["param"].endswith("options.tool_loop")
+    assert provider.calls("one") == []
+
+
+def test_the_instructions_count(sidecar: Program) -> None:
+    def tokens(**output: Any) -> int:
+        messages = [{"role": "user", "content": "Hi"}]
+        asked = {"model": "openai/gpt-6", "messages": messages, "options": {"output": FILES | output}}
+        found: int = sidecar.ask("count_tokens", asked)["data"]["tokens"]
+        return found
+
+    assert 200 < tokens(instruct=True) - tokens() < 500
+
+
+def test_a_failure_after_the_end_of_an_answer_loses_no_file(sidecar: Program, provider: Provider) -> None:
+    """What breaks is the connection that a finished answer came on, while a worker thread places edits."""
+    edit = "a.py\n<<<<<<< SEARCH\nline 7\n=======\nseven\n>>>>>>> REPLACE\n"
+    steps = ANTHROPIC.answer(edit)
+    provider.play("m", [*at_once(steps[:-1]), Pause(0.1), RESET])
+    old = "".join(f"line {at}\n" for at in range(40_000))
+    asked = params(sidecar, "m", FILES | {"existing": {"a.py": old}})
+    done = sidecar.stream(sidecar.send("stream_chat", asked, provider="anthropic"))[-1].data["data"]
+    assert done["files"][0]["complete"]

@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 
-from tests.bench import faulted, formats, load, paced, processes, report, start, stops, stream, vocabulary
+from tests.bench import comparing, faulted, formats, load, paced, processes, report, start, stops, stream, vocabulary
 from tests.bench.report import Figure
 
 MEASURES: dict[str, Callable[[], Iterator[Figure]]] = {
@@ -15,6 +15,7 @@ MEASURES: dict[str, Callable[[], Iterator[Figure]]] = {
     "warm": start.warm,
     "cpu": stream.cpu,
     "paced": paced.paced,
+    "compared": comparing.compared,
     "many": load.many,
     "faulted": faulted.faulted,
     "long": load.long,

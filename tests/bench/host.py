@@ -73,6 +73,22 @@ class Host:
             },
         )
 
+    def compare(self, wire: str, branches: int, *, n: int, us: int = 0) -> int:
+        """Ask for as many streams as branches of one request and return its id; `branch_key` is the server's key."""
+        stream, request_id = STREAMS[wire], self._last_id + 1
+        models = [
+            {
+                "model": f"n={n},us={us},key={branch_key(request_id, branch)}",
+                "api_key": "k-test",
+                "base_url": f"http://127.0.0.1:{self._port}{stream.base_path}",
+            }
+            for branch in range(branches)
+        ]
+        options = {"wire": wire, "timeouts": {"idle_ms": 60_000}}
+        messages = [{"role": "user", "content": "Hello"}]
+        params = {"models": models, "messages": messages, "options": options}
+        return self.send("compare", provider=stream.provider, params=params)
+
     def read(self, seconds: float = 30) -> Iterator[Seen]:
         """Yield the whole lines of the next batch.
 
@@ -137,6 +153,11 @@ class Host:
     def terminate(self) -> None:
         """Send the signal that means: stop and leave."""
         self.process.send_signal(signal.SIGTERM)
+
+
+def branch_key(request_id: int, branch: int) -> int:
+    """Return the server's key for a branch."""
+    return 1_000_000 + request_id * 100 + branch
 
 
 def _seen(at: float, line: bytes) -> Seen:

@@ -61,6 +61,10 @@ class Hedge(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
     """Each naming its provider."""
 
 
+Overflow = Literal["drop_oldest", "clear_tool_results"]
+"""What to leave out of a conversation that is too long: the oldest turns; or first the content of tool results."""
+
+
 class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
     """How to answer. If a model is known to refuse an option, the sidecar leaves it out, with a warning in `start`."""
 
@@ -95,5 +99,9 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
     """US dollars, prompt included, at which the sidecar ends the answer. A prompt that alone costs more is refused."""
     priority: Literal["interactive", "background"] = "interactive"
     """The queue to wait in when a provider's limits make requests wait."""
+    overflow: Overflow | None = None
+    """What to leave out if the conversation is too long for the model. None: nothing, and the provider refuses it."""
+    compact: bool = False
+    """Take trailing blanks and runs of blank lines out of texts."""
     provider_options: dict[str, Any] = {}
     """Merged into the provider's request body, key by key at the top level, and sent unchanged."""

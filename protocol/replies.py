@@ -13,6 +13,7 @@ from protocol.files import CodeResult, CommandChunk, FileChunk, FileEnd, FileRes
 from protocol.messages import Citation, FinishReason, Message, ToolCall, Usage
 from protocol.routes import Routed
 from protocol.tool_loop import Round, ToolRound
+from protocol.window import Shortened
 
 PROTOCOL_VERSION = 1
 
@@ -37,6 +38,8 @@ class Start(msgspec.Struct, frozen=True, tag_field="type", tag="start", kw_only=
     warnings: list[Warn] = []
     route: Routed | msgspec.UnsetType = msgspec.UNSET
     """Present only if the model was `auto`."""
+    shortened: Shortened | msgspec.UnsetType = msgspec.UNSET
+    """Present only if `compact` was asked for, or `overflow` has left something out."""
 
 
 class Content(msgspec.Struct, frozen=True, tag_field="type", tag="content"):
@@ -324,6 +327,8 @@ class Done(msgspec.Struct, frozen=True, tag_field="type", tag="done", kw_only=Tr
     """All new messages in order, ready to append: those of the model, and the results in between."""
     messages_omitted: Literal[True] | msgspec.UnsetType = msgspec.UNSET
     """As `message_omitted`: `messages` is empty."""
+    shortened: Shortened | msgspec.UnsetType = msgspec.UNSET
+    """As in `start`."""
 
 
 Files = FileStart | FileChunk | FileEnd | CommandChunk

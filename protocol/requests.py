@@ -7,7 +7,7 @@ import msgspec
 from protocol.errors import ResumeMethod
 from protocol.files import Tolerance
 from protocol.messages import Message, Name, Usage
-from protocol.options import Options
+from protocol.options import Options, Overflow
 from protocol.tasks import SetTask, TaskName
 from protocol.tool_loop import SendToolResult
 from protocol.values import Id, Model, Provider, Secret, Text, TimeoutMs, Url, Usd
@@ -22,6 +22,7 @@ ACTIONS = (
     "resume",
     "compare",
     "count_tokens",
+    "fit",
     "calculate_cost",
     "apply_edit",
     "list_tasks",
@@ -260,6 +261,22 @@ class CountTokens(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
             _require(model=self.model)
 
 
+class Fit(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Ask whether a conversation fits into the context window of a model, and what to leave out if it does not."""
+
+    model: Model
+    messages: Annotated[list[Message], msgspec.Meta(min_length=1, max_length=100_000)]
+    options: Options = Options()
+    """As in a chat: tools are part of the prompt, and `max_tokens` is kept free."""
+    reserve_output: Annotated[int, msgspec.Meta(ge=0, le=100_000_000)] | None = None
+    """Tokens to keep free for the answer."""
+    keep: list[Literal["system", "first_turn"]] = msgspec.field(default_factory=lambda: ["system"])
+    """What is never dropped, besides the user's last message and the newest round of calls and results. Default:
+    `system`."""
+    strategy: Overflow = "drop_oldest"
+    settings: Settings | None = None
+
+
 class CalculateCost(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Compute the cost of a usage at a given time."""
 
@@ -320,6 +337,7 @@ PARAMS: dict[str, type[msgspec.Struct]] = {
     "resume": ResumeChat,
     "compare": Compare,
     "count_tokens": CountTokens,
+    "fit": Fit,
     "calculate_cost": CalculateCost,
     "apply_edit": ApplyEdit,
     "list_tasks": Nothing,

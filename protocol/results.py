@@ -21,6 +21,7 @@ from protocol.replies import (
 )
 from protocol.routes import Routed
 from protocol.tasks import TaskChange, TaskList
+from protocol.window import Cleared, Dropped, Shortened
 
 
 class LineLimits(TypedDict):
@@ -164,6 +165,30 @@ class TokenCount(TypedDict):
     warnings: list[Warn]
 
 
+class FitPlan(TypedDict):
+    """The result of `fit`: what to leave out of a conversation. Nothing has been left out yet."""
+
+    fits: bool | None
+    """Whether it fits as it is; null if the limit is unknown."""
+    tokens: int
+    """The tokens of the prompt."""
+    limit: int | None
+    """The most tokens that it may have beside what is kept free for the answer."""
+    error_band_pct: int
+    """How far off `tokens` may be, in percent, up or down."""
+    drop: list[Dropped]
+    """The messages to drop, in order."""
+    clear_tool_results: list[Cleared]
+    """The tool results whose content to replace by a short note, in order."""
+    tokens_after: int
+    """The tokens of what is left."""
+    fits_after: bool | None
+    """Whether that fits. False: what must be kept is too long by itself."""
+    cache_lost_from: int | None
+    """The first message whose tokens the provider can no longer read from its cache of the prompt."""
+    warnings: list[Warn]
+
+
 class Answer(TypedDict):
     """The result of `generate`: the fields of `done`, with text, reasoning and tool calls taken from the message."""
 
@@ -195,6 +220,8 @@ class Answer(TypedDict):
     files_omitted: NotRequired[Literal[True]]
     route: NotRequired[Routed]
     """Present only if the model was `auto`."""
+    shortened: NotRequired[Shortened]
+    """As in `done`."""
 
 
 ANSWERS: dict[str, Any] = {
@@ -205,6 +232,7 @@ ANSWERS: dict[str, Any] = {
     "generate": Answer,
     "compare": Compared,
     "count_tokens": TokenCount,
+    "fit": FitPlan,
     "calculate_cost": Cost,
     "apply_edit": EditOutcome,
     "list_tasks": TaskList,

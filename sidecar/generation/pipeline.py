@@ -19,6 +19,11 @@ async def answer_chat(up: Upstream, state: RequestState, chat: Chat, sink: Sink)
 
     Raises: SidecarError as the last model failed that was asked.
     """
+    if chat.options.compact or chat.options.overflow is not None:
+        # Most chats are sent as they are.
+        from sidecar.window.shorten import shorten
+
+        chat, sink = await shorten(up, state, chat, sink)
     output = chat.options.output
     if output is None or isinstance(output, TextOutput):
         await _answer_rounds(up, state, chat, sink)

@@ -66,6 +66,12 @@ def _load_count_tokens() -> Handler:
     return count_tokens
 
 
+def _load_fit() -> Handler:
+    from sidecar.server.handlers.fit import fit
+
+    return fit
+
+
 def _load_generate() -> Handler:
     from sidecar.server.handlers.chat import generate
 
@@ -124,6 +130,7 @@ ACTIONS: dict[str, ImmediateAction | TaskAction] = {
     "resume": TaskAction(_load_resume, streams=True),
     "compare": TaskAction(_load_compare, streams=True),
     "count_tokens": TaskAction(_load_count_tokens),
+    "fit": TaskAction(_load_fit),
     "calculate_cost": TaskAction(_load_calculate_cost),
     "apply_edit": TaskAction(_load_apply_edit),
     "list_tasks": TaskAction(_load_list_tasks),

@@ -29,7 +29,6 @@ from sidecar.core.message_content import make_portable
 from sidecar.server.memory_reserve import MemoryReserve
 from sidecar.server.open_requests import OpenRequest, OpenRequests
 from sidecar.server.write_queue import UNWRITABLE, Lane, WriteQueue
-from sidecar.tokens.counter import Counter
 from sidecar.upstream.context import Upstream
 
 if TYPE_CHECKING:
@@ -50,7 +49,6 @@ class App:
         self.write_queue = write_queue
         self.tasks = tasks
         self.upstream = Upstream(config, tasks, http, self.warn)
-        self.counter = Counter(self.upstream.single_flight)
         self.task_table: TaskTable | None = None
         """None: no request has named a task yet."""
         self.requests = OpenRequests()

@@ -4,7 +4,7 @@ Knows threads and what is loaded. Must not know what a prompt is made of (`estim
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import anyio
 import anyio.to_thread
@@ -14,8 +14,9 @@ from sidecar.core.single_flight import SingleFlight
 if TYPE_CHECKING:
     from tiktoken import Encoding
 
-    from sidecar.tokens.estimates import Estimate
     from sidecar.tokens.texts import Count
+
+T = TypeVar("T")
 
 THREADS = 2
 """How many counts run at once: more would slow each other down."""
@@ -30,7 +31,7 @@ class Counter:
         """By the name of the vocabulary, of which there is a handful."""
         self._limiter = anyio.CapacityLimiter(THREADS)
 
-    async def count_tokens(self, estimate: "Callable[[Count], Estimate]", vocabulary: str) -> "Estimate":
+    async def count_tokens(self, estimate: "Callable[[Count], T]", vocabulary: str) -> T:
         """Return what *estimate* makes of a function that counts a text by *vocabulary*.
 
         Counting stops between two pieces of a text when the request is cancelled.
@@ -40,7 +41,7 @@ class Counter:
         encoding = await self._load(vocabulary)
         return await self._run(estimate, _count_in_pieces(encoding.encode_ordinary))
 
-    async def count_bytes(self, estimate: "Callable[[Count], Estimate]") -> "Estimate":
+    async def count_bytes(self, estimate: "Callable[[Count], T]") -> T:
         """Return what *estimate* makes of a function that guesses the tokens of a text by its bytes."""
         from sidecar.tokens.texts import count_by_bytes
 
@@ -58,7 +59,7 @@ class Counter:
             await self._single_flight.run_once((__name__, name), load)
         return self._encodings[name]
 
-    async def _run(self, estimate: "Callable[[Count], Estimate]", count: "Count") -> "Estimate":
+    async def _run(self, estimate: "Callable[[Count], T]", count: "Count") -> T:
         return await anyio.to_thread.run_sync(estimate, count, abandon_on_cancel=True, limiter=self._limiter)
 
 

@@ -18,6 +18,7 @@ from sidecar.config.values import Config
 from sidecar.core.http import Transport
 from sidecar.core.single_flight import SingleFlight
 from sidecar.providers.setup import Found, Setup
+from sidecar.tokens.counter import Counter
 from sidecar.upstream.caches import (
     MAX_CONVERSATIONS,
     MAX_KNOWN_ANSWERS,
@@ -58,6 +59,7 @@ class Upstream:
         self.warn = warn
         """Sends the host a warning that belongs to no request."""
         self.single_flight = SingleFlight(tasks)
+        self.counter = Counter(self.single_flight)
         self.memory = Memory(self.single_flight)
         """What schemes and logins keep."""
         self.store = Store(config.store_dir, uses_keychain=config.uses_keychain)

@@ -23,6 +23,7 @@ REQUIRED: dict[str, Object] = {
     "resume": CHAT | {"method": "restart"},
     "compare": {"models": ["m", "n"], "messages": CHAT["messages"]},
     "count_tokens": {"model": "m"},
+    "fit": CHAT,
     "calculate_cost": {"model": "m", "usage": {}},
     "authenticate": {"op": "status"},
     "apply_edit": {"text": "a"},

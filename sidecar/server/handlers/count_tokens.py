@@ -58,12 +58,12 @@ async def count_tokens(app: App, request: OpenRequest, params: CountTokens) -> d
     base_model = find_base_model(resolved.settings, resolved.model)
     prompt = _Prompt(chat, params.text, families.find_family(base_model))
     if not params.exact or (params.text is not None and prompt.family.own):
-        return await _estimate(app.counter, prompt)
+        return await _estimate(up.counter, prompt)
     counted = await token_counts.count_by_provider(up, request.state, provider, chat)
     if counted is not None:
         return _complete_count(prompt, counted)
     warning = Warn(code="estimated", message="The provider does not count this itself: the count is an estimate.")
-    return await _estimate(app.counter, prompt) | {"warnings": [warning]}
+    return await _estimate(up.counter, prompt) | {"warnings": [warning]}
 
 
 def _make_chat(params: CountTokens) -> Chat:

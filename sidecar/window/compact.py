@@ -1,0 +1,80 @@
+"""White space that says nothing, taken out of texts: blanks at the ends of lines, and all but one of many blank lines.
+
+Never within a fence, where white space may well say something; nor in results of tools, files, and texts that somebody
+has signed or counted the characters of. [pure]
+"""
+
+import re
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from protocol.messages import Message, Part, TextPart
+from sidecar.formats.code import Fence, closes_fence, read_opening_fence
+
+_WASTE = re.compile(r"[ \t](?:\r?\n|\r?\Z)|\n\r?\n\r?\n")
+_QUOTE = re.compile(r"(?: {0,3}> ?)*")
+
+
+class Compacted(NamedTuple):
+    """Messages, and how many characters have left them."""
+
+    messages: list[Message]
+    chars: int
+
+
+def compact(messages: Sequence[Message]) -> Compacted:
+    """Return *messages* with compact texts."""
+    compacted = [_compact_message(message) for message in messages]
+    return Compacted([message for message, _ in compacted], sum(chars for _, chars in compacted))
+
+
+def _compact_message(message: Message) -> tuple[Message, int]:
+    if message.role == "tool":
+        return message, 0
+    if isinstance(message.content, str):
+        text = compact_text(message.content)
+        if text is message.content:
+            return message, 0
+        return msgspec.structs.replace(message, content=text), len(message.content) - len(text)
+    parts = [_compact_part(part) for part in message.content]
+    chars = sum(
+        _count_chars(before) - _count_chars(after) for before, after in zip(message.content, parts, strict=True)
+    )
+    return (msgspec.structs.replace(message, content=parts), chars) if chars else (message, 0)
+
+
+def _compact_part(part: Part) -> Part:
+    if not isinstance(part, TextPart) or part.state is not None or part.citations:
+        return part
+    text = compact_text(part.text)
+    return part if text is part.text else msgspec.structs.replace(part, text=text)
+
+
+def _count_chars(part: Part) -> int:
+    return len(part.text) if isinstance(part, TextPart) else 0
+
+
+def compact_text(text: str) -> str:
+    """Return *text* without blanks at the ends of its lines and with no two blank lines in a row, outside of fences."""
+    if not _WASTE.search(text):
+        return text
+    # What follows the last line end is no line.
+    *lines, rest = text.split("\n")
+    kept: list[str] = []
+    fence: Fence | None = None
+    for line in lines if not rest else [*lines, rest]:
+        bare = _QUOTE.sub("", line, count=1)
+        if fence is not None:
+            kept.append(line)
+            fence = None if closes_fence(bare, fence, fence.indent) else fence
+            continue
+        # However deep it is: within a list it may be a fence.
+        fence = read_opening_fence(bare, len(bare) - len(bare.lstrip(" ")))
+        stripped = line.rstrip(" \t\r")
+        if fence is not None:
+            kept.append(line)
+        elif stripped or not kept or kept[-1].strip("\r"):
+            kept.append(stripped + "\r" * line.endswith("\r"))
+    return "\n".join(kept if rest else [*kept, ""])

@@ -1,0 +1,71 @@
+"""How long a conversation may be for its model, and how long it is.
+
+Must not know what is left out if it is too long.
+"""
+
+from typing import NamedTuple
+
+from protocol.requests import Chat
+from sidecar.catalogue.models import ModelRow
+from sidecar.core.errors import invalid_request
+from sidecar.providers.model_names import apply_preset
+from sidecar.providers.model_rows import find_base_model, find_model_row
+from sidecar.providers.resolve import resolve_provider
+from sidecar.providers.values import make_chat_spec
+from sidecar.routing.choice import AUTO
+from sidecar.tokens.families import find_family
+from sidecar.tokens.texts import BYTES_BAND_PCT
+from sidecar.tokens.vocabularies import VocabularyError
+from sidecar.upstream.context import Upstream
+from sidecar.window.weights import Weights, weigh
+
+MOST_RESERVED_TOKENS = 32_000
+"""What is kept free for an answer whose length nobody limits, if the model can write as much, and a quarter of the
+window has room for it."""
+
+
+class Window(NamedTuple):
+    """The window of a model, for one chat."""
+
+    chat: Chat
+    """With the options of its preset."""
+    base_model: str
+    limit: int | None
+    """The most tokens that the prompt may have; None: unknown."""
+
+
+def find_window(up: Upstream, provider: str | None, chat: Chat, reserve_tokens: int | None = None) -> Window:
+    """Return the window of the model of *chat*, of which *reserve_tokens* are kept free for the answer.
+
+    Raises: SidecarError `unknown_provider`, `invalid_request`.
+    """
+    provider, chat = apply_preset(up.config, provider, chat)
+    if provider is None and chat.model == AUTO:
+        raise invalid_request(
+            "`params.model` must be one model: `auto` is chosen when a chat is sent, and by its length.", "params.model"
+        )
+    resolved = resolve_provider(up.setup, make_chat_spec(provider, chat))
+    row = find_model_row(resolved, resolved.model)
+    limit = None if row is None else _find_limit(row, reserve_tokens, chat.options.max_tokens)
+    return Window(chat, find_base_model(resolved.settings, resolved.model), limit)
+
+
+def _find_limit(row: ModelRow, reserve_tokens: int | None, max_tokens: int | None) -> int | None:
+    limits = [row.max_input] if row.max_input else []
+    if row.context_length:
+        usual = min(row.max_output or MOST_RESERVED_TOKENS, MOST_RESERVED_TOKENS, row.context_length // 4)
+        reserved = next((tokens for tokens in (reserve_tokens, max_tokens) if tokens is not None), usual)
+        limits.append(max(0, row.context_length - reserved))
+    return min(limits, default=None)
+
+
+async def weigh_window(up: Upstream, window: Window) -> Weights:
+    """Return the tokens of the chat of *window*, counted in a thread."""
+    chat, family = window.chat, find_family(window.base_model)
+    try:
+        return await up.counter.count_tokens(
+            lambda count: weigh(chat.messages, chat.options, family, count), family.vocabulary
+        )
+    except VocabularyError:
+        weights = await up.counter.count_bytes(lambda count: weigh(chat.messages, chat.options, family, count))
+        return weights._replace(total=weights.total._replace(error_band_pct=BYTES_BAND_PCT))

@@ -8,6 +8,7 @@ from sidecar.config import task_rows
 from sidecar.config.values import Config
 from sidecar.core.errors import SidecarError, invalid_request
 from sidecar.providers.model_names import split_model
+from sidecar.routing.choice import AUTO
 from sidecar.tasks.describe import describe
 from sidecar.tasks.overrides import Override, Overrides
 from sidecar.tasks.task import Task, make_task
@@ -76,7 +77,7 @@ class TaskTable:
 def _check_models(config: Config, params: SetTask) -> None:
     fallbacks = params.fallbacks or []
     for param, model in (("model", params.model), *((f"fallbacks[{at}]", each) for at, each in enumerate(fallbacks))):
-        if model is None or model in config.models:
+        if model is None or model in config.models or (model == AUTO and param == "model"):
             continue
         try:
             split_model(config, None, model)

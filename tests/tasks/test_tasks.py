@@ -211,6 +211,17 @@ async def test_what_is_set_is_told_lasts_and_can_be_reset(tmp_path: Path) -> Non
         assert (data["task"]["model"], data["task"]["fallbacks"], data["task"]["options"]) == (None, [], {})
 
 
+async def test_a_task_may_take_a_route(tmp_path: Path) -> None:
+    async with running(tmp_path) as host:
+        options = {"route": {"models": ["lab/one"]}}
+        data = (await host.ask("set_task", {"task": "title", "model": "auto", "options": options}))["data"]
+        assert data["task"]["model"] == "auto"
+        line, body = await ask(host, TITLE)
+        assert (body["model"], line["data"]["route"]["why"]) == ("one", "only_one")
+        error = (await host.ask("set_task", {"task": "title", "fallbacks": ["auto"]}))["error"]
+        assert error["param"] == "params.fallbacks[0]"
+
+
 async def test_fallbacks_among_the_options_are_the_fallbacks() -> None:
     async with running() as host:
         params = {"task": "title", "options": {"fallbacks": ["lab/a"], "max_tokens": 2}}

@@ -28,6 +28,7 @@ REQUIRED: dict[str, Object] = {
     "authenticate": {"op": "status"},
     "apply_edit": {"text": "a"},
     "set_task": {"task": "title"},
+    "tool_result": {"id": 1, "stop": True},
     "cancel": {"id": 1},
 }
 

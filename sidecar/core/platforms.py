@@ -270,3 +270,22 @@ def request_parent_signal() -> bool:
     set_parent_death_signal = 1
     prctl.argtypes = (ctypes.c_int, ctypes.c_ulong)
     return bool(prctl(set_parent_death_signal, PARENT_SIGNAL) == 0)
+
+
+def limit_malloc_arenas() -> bool:
+    """Have glibc serve all threads from the arenas that there are, and return whether it will.
+
+    By default each new thread gets an arena of its own. Worker threads come and go, and what is freed in one arena is
+    of no use to the others, so a process that runs for days would grow. Source: mallopt(3), M_ARENA_MAX.
+    """
+    if sys.platform != "linux":
+        return False
+    # Importing it takes a few milliseconds.
+    import ctypes
+
+    arena_max = -8
+    try:
+        return bool(ctypes.CDLL(None).mallopt(arena_max, 1))
+    except (OSError, AttributeError):
+        # musl has no arenas.
+        return False

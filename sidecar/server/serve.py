@@ -42,8 +42,8 @@ GIVE_UP_SECONDS = 0.25
 HOST_CHECK_SECONDS = 0.5
 """How often to check that the host still exists: not every system reports the end of a host that is silent."""
 
-PARENT_SIGNAL_SECONDS = 0.5
-"""When to ask the system to signal the parent's end. The imports for that should not delay the start."""
+SETTLED_SECONDS = 0.5
+"""When to ask the system for what can wait, such as a signal at the parent's end: its imports would delay the start."""
 
 GC_THRESHOLDS = (20_000, 10, 10)
 """The thresholds of the garbage collector. With the default ones it keeps scanning everything that a thousand streams
@@ -82,6 +82,7 @@ async def serve(
             app.config_mistakes = tuple(mistakes)
             app.leave = lambda: _start_leaving(app, finished)
             _handle_signals(app, output)
+            event_loop.call_later(SETTLED_SECONDS, platforms.limit_malloc_arenas)
             tasks.start_soon(_read_requests, app, descriptors.stdin, finished, trace)
             if trace:
                 tasks.start_soon(trace.run)
@@ -210,7 +211,7 @@ def _watch_parent(stdin: int, parent: platforms.Parent, finished: anyio.Event) -
     if parent.wait:
         event_loop.wait_in_thread(parent.wait, lambda has_ended: finished.set() if has_ended else None)
     else:
-        event_loop.call_later(PARENT_SIGNAL_SECONDS, request_signal)
+        event_loop.call_later(SETTLED_SECONDS, request_signal)
 
 
 async def _watch_writes(write_queue: WriteQueue, finished: anyio.Event) -> None:

@@ -4,6 +4,8 @@ import ctypes
 import os
 import select
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -158,3 +160,45 @@ class TestLinux:
         assert not parent.is_gone()
         monkeypatch.setattr(platforms, "PARENT_PID", STRANGER)
         assert parent.is_gone()
+
+
+COUNT_ARENAS = """
+import re, sys, threading
+from pathlib import Path
+from sidecar.core import platforms
+
+if sys.argv[1] == "limited":
+    assert platforms.limit_malloc_arenas()
+started = threading.Barrier(9)
+
+def allocate():
+    kept = [bytearray(600) for _ in range(1000)]
+    started.wait()
+
+for _ in range(8):
+    threading.Thread(target=allocate, daemon=True).start()
+started.wait()
+# An arena reserves 64 MB, of which most is not accessible yet.
+maps = re.findall(r"^([0-9a-f]+)-([0-9a-f]+) ---p 00000000 00:00", Path("/proc/self/maps").read_text(), re.MULTILINE)
+print(sum(int(end, 16) - int(begin, 16) > 2**25 for begin, end in maps))
+"""
+
+
+@pytest.mark.spawns
+@pytest.mark.skipif(
+    not hasattr(os, "confstr") or "glibc" not in str(os.confstr("CS_GNU_LIBC_VERSION")), reason="no glibc"
+)
+def test_threads_share_the_arenas_that_there_are() -> None:
+    def count_arenas(mode: str) -> int:
+        command = [sys.executable, "-c", COUNT_ARENAS, mode]
+        return int(subprocess.run(command, check=True, capture_output=True, timeout=30).stdout)
+
+    assert count_arenas("unlimited") >= 4
+    assert count_arenas("limited") == 0
+
+
+def test_a_system_without_glibc_has_no_arenas_to_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ctypes, "CDLL", lambda _: object())
+    assert not platforms.limit_malloc_arenas()
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert not platforms.limit_malloc_arenas()

@@ -17,7 +17,7 @@ import anyio.lowlevel
 import msgspec
 
 from sidecar.config import loader
-from sidecar.core import event_loop, log
+from sidecar.core import event_loop, log, platforms
 from sidecar.core.http import HttpRequest, HttpTimeouts, Response, RetryBudget, Trace
 from sidecar.server import dispatch
 from sidecar.server.app import App
@@ -113,6 +113,7 @@ class LongRun:
         os.environ.update(self._env)
         config = loader.load(path=None, record_dir=None, log_level="error", env=self._env)
         log.set_level(config.log_level)
+        platforms.limit_malloc_arenas()
         sys.stdout = sys.stderr = self.stderr
         try:
             with its_clock() as loop:

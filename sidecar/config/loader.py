@@ -7,13 +7,12 @@ directory: a project must not be able to configure the process that holds the ke
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, get_args
-
-import platformdirs
+from typing import Any, Literal, NamedTuple, get_args
 
 from sidecar.catalogue.corrections import Correction
 from sidecar.config.environment import read_choice, read_folder, read_limits
 from sidecar.config.values import REFRESH_URL, Config, ConfigError, LoopName
+from sidecar.core import platforms
 from sidecar.core.http import ClientName
 from sidecar.core.log import Level
 
@@ -116,15 +115,26 @@ def _find_folders(env: Mapping[str, str]) -> _Folders:
     if home := read_folder(env, "SIDECAR_HOME", ""):
         return _Folders(home, str(Path(home, "data")), str(Path(home, "cache")), is_home=True)
     return _Folders(
-        _find_folder(platformdirs.user_config_dir),
-        _find_folder(platformdirs.user_data_dir),
-        _find_folder(platformdirs.user_cache_dir),
+        _find_folder("config"),
+        _find_folder("data"),
+        _find_folder("cache"),
         is_home=False,
     )
 
 
-def _find_folder(find: Callable[..., str]) -> str:
+_XDG_FOLDERS = {"cache": ".cache", "config": ".config", "data": ".local/share"}
+"""Below the user's home, where `XDG_CACHE_HOME` and so on name no other."""
+
+
+def _find_folder(kind: Literal["cache", "config", "data"]) -> str:
     """Return the user's folder; empty for a user whom the system does not know and who has no HOME."""
+    if platforms.FOLLOWS_XDG:
+        named, home = Path(os.environ.get(f"XDG_{kind.upper()}_HOME", "")), Path(os.environ.get("HOME", ""))
+        if named.is_absolute() or home.is_absolute():
+            return str((named if named.is_absolute() else home / _XDG_FOLDERS[kind]) / "sidecar")
+    import platformdirs  # A tenth of the time of a start.
+
+    find: Callable[..., str] = getattr(platformdirs, f"user_{kind}_dir")
     try:
         return find("sidecar", appauthor=False)
     except RuntimeError:

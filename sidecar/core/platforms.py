@@ -17,6 +17,9 @@ from typing import Any, NamedTuple
 WINDOWS = sys.platform == "win32"
 MACOS = sys.platform == "darwin"
 
+FOLLOWS_XDG = not WINDOWS and not MACOS
+"""Whether users' folders are where the XDG Base Directory Specification has them."""
+
 PARENT_PID = os.getppid()
 """The process that started ours, read as early as possible. If it ended even earlier: `is_adopted`."""
 

@@ -88,7 +88,11 @@ def test_a_ping_imports_neither_an_sdk_nor_the_http_client(tmp_path: Path) -> No
         "sidecar.tokens.estimates",
         "sidecar.auth.logins.imported",
         "sidecar.providers.resolve",
+        "sidecar.upstream.context",
+        "sidecar.usage.ledger",
+        "anyio._backends._asyncio",
         "anyio.from_thread",
+        "platformdirs",
         "hashlib",
         "secrets",
     }

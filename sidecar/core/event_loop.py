@@ -7,29 +7,82 @@ import asyncio
 import os
 import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from contextvars import copy_context
 from functools import partial
-from ipaddress import ip_address
-from typing import Any
+from typing import Any, Protocol, TypeVarTuple
+
+Args = TypeVarTuple("Args")
 
 MAX_LOOKUPS = 256
 """How many host names may be looked up at once, each in a thread of its own."""
 
 
-def run(main: Callable[..., Awaitable[object]], *arguments: object, prefer_uvloop: bool) -> None:
+def run(main: Callable[..., Coroutine[Any, Any, object]], *arguments: object, prefer_uvloop: bool) -> None:
     """Run *main* with *arguments* in an event loop of its own, and return when it ends.
 
     The loop is uvloop's where that is preferred and installed: it is in C, and takes half as long for an event.
     """
-    import anyio
-
     factory: Callable[[], asyncio.AbstractEventLoop] | None = None
     if prefer_uvloop:
         with suppress(ImportError):
             factory = find_uvloop()
-    anyio.run(main, *arguments, backend_options={"loop_factory": factory})
+    with suppress(ImportError):
+        # So anyio knows the loop outside of tasks too. All that anyio needs for asyncio is loaded by the first that
+        # asks it for anything: that takes a third of the time of a start.
+        import sniffio
+
+        sniffio.current_async_library_cvar.set("asyncio")
+    with asyncio.Runner(loop_factory=factory) as runner:
+        runner.run(main(*arguments))
+
+
+Event = asyncio.Event
+"""What anyio's is, for what runs before the first request needs anyio."""
+
+sleep = asyncio.sleep
+
+
+async def give_time(seconds: float, function: Callable[[], Awaitable[object]]) -> None:
+    """Run *function* for at most *seconds*, then cancel it."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await function()
+
+
+class TaskStarter(Protocol):
+    """Starts tasks: `Tasks`, or a task group of anyio's."""
+
+    def start_soon(self, function: Callable[[*Args], Coroutine[Any, Any, object]], /, *arguments: *Args) -> object:
+        """Run *function* with *arguments* in a task."""
+
+
+class Tasks:
+    """The tasks of the process, none of which may fail."""
+
+    def __init__(self, on_failure: Callable[[BaseException], None]) -> None:
+        """Call *on_failure* with what a task has failed with."""
+        self._on_failure = on_failure
+        self._running: set[asyncio.Task[Any]] = set()
+
+    def start_soon(self, function: Callable[[*Args], Coroutine[Any, Any, object]], /, *arguments: *Args) -> None:
+        """Run *function* with *arguments* in a task."""
+        task = asyncio.get_running_loop().create_task(function(*arguments))
+        self._running.add(task)
+        task.add_done_callback(self._end)
+
+    async def cancel(self) -> None:
+        """Cancel all tasks and wait for their ends."""
+        for task in [*self._running]:
+            task.cancel()
+        while self._running:
+            await asyncio.wait(self._running)
+
+    def _end(self, task: "asyncio.Task[Any]") -> None:
+        self._running.discard(task)
+        if not task.cancelled() and (failure := task.exception()) is not None:
+            self._on_failure(failure)
 
 
 def find_uvloop() -> Callable[[], asyncio.AbstractEventLoop]:
@@ -53,6 +106,8 @@ def find_uvloop() -> Callable[[], asyncio.AbstractEventLoop]:
 
 
 def _is_address(host: object) -> bool:
+    from ipaddress import ip_address  # Only a request needs it.
+
     try:
         ip_address(str(host))
     except ValueError:

@@ -5,14 +5,12 @@ Knows that a request which is cancelled leaves the work to the others. Must not 
 
 from collections.abc import Awaitable, Callable, Hashable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import anyio
 
 from sidecar.core.errors import SidecarError
-
-if TYPE_CHECKING:
-    from anyio.abc import TaskGroup
+from sidecar.core.event_loop import TaskStarter
 
 T = TypeVar("T")
 
@@ -72,7 +70,7 @@ class SharedTask(Generic[T]):
 class SingleFlight:
     """The shared tasks that run now, by key."""
 
-    def __init__(self, tasks: "TaskGroup") -> None:
+    def __init__(self, tasks: TaskStarter) -> None:
         self._tasks = tasks
         self._running: dict[Hashable, SharedTask[Any]] = {}
 

@@ -4,6 +4,7 @@ Every handler gets it. Nothing of a single request is kept here.
 """
 
 from collections.abc import Callable
+from functools import cached_property
 from typing import TYPE_CHECKING, cast
 
 import anyio
@@ -23,18 +24,17 @@ from protocol.replies import (
 from protocol.requests import Initialize
 from sidecar.config.values import Config
 from sidecar.core.errors import SidecarError
+from sidecar.core.event_loop import TaskStarter
 from sidecar.core.http import Transport
 from sidecar.core.log import find_origin, log
 from sidecar.core.message_content import make_portable
 from sidecar.server.memory_reserve import MemoryReserve
 from sidecar.server.open_requests import OpenRequest, OpenRequests
 from sidecar.server.write_queue import UNWRITABLE, Lane, WriteQueue
-from sidecar.upstream.context import Upstream
 
 if TYPE_CHECKING:
-    from anyio.abc import TaskGroup
-
     from sidecar.tasks.table import TaskTable
+    from sidecar.upstream.context import Upstream
 
 EDIT_THREADS = 2
 """How many texts are edited at once."""
@@ -45,18 +45,20 @@ UNWRITABLE_TEXT = "The answer holds a value that cannot be written as JSON: nest
 class App:
     """One for the process."""
 
-    def __init__(self, config: Config, write_queue: WriteQueue, tasks: "TaskGroup", http: Transport) -> None:
+    def __init__(
+        self, config: Config, write_queue: WriteQueue, tasks: TaskStarter, http: Transport | None = None
+    ) -> None:
+        """Ask with *http*; None: with a client that is made when first needed."""
         self.write_queue = write_queue
         self.tasks = tasks
-        self.upstream = Upstream(config, tasks, http, self.warn)
+        self._config = config
+        self._http = http
         self.task_table: TaskTable | None = None
         """None: no request has named a task yet."""
         self.requests = OpenRequests()
         self.memory_reserve = MemoryReserve()
         self.session = Initialize()
         """What the host said of itself in `initialize`."""
-        self.edit_threads = anyio.CapacityLimiter(EDIT_THREADS)
-        """For `apply_edit`, which must leave threads to the others."""
         self.heartbeat_is_due = False
         """Whether the timer of `sidecar.server.heartbeat` runs."""
         self.config_mistakes: tuple[str, ...] = ()
@@ -66,10 +68,32 @@ class App:
         self.leave: Callable[[], None] = lambda: None
         """Starts the shutdown; set by `sidecar.server.serve`."""
 
+    @cached_property
+    def upstream(self) -> "Upstream":
+        """What it takes to ask providers, made and loaded for the first request that may ask one."""
+        from sidecar.upstream.context import Upstream
+        from sidecar.upstream.http_client import HttpClient
+
+        http = HttpClient(self._config.http_client) if self._http is None else self._http
+        made = Upstream(self._config, self.tasks, http, self.warn)
+        made.client = self.session.client
+        return made
+
+    @property
+    def may_have_asked(self) -> bool:
+        """Whether `upstream` was needed so far."""
+        return "upstream" in self.__dict__
+
+    @cached_property
+    def edit_threads(self) -> "anyio.CapacityLimiter":
+        """For `apply_edit`, which must leave threads to the others."""
+        return anyio.CapacityLimiter(EDIT_THREADS)
+
     def begin_session(self, session: Initialize) -> None:
         """Keep what the host says of itself."""
         self.session = session
-        self.upstream.client = session.client
+        if self.may_have_asked:
+            self.upstream.client = session.client
 
     @property
     def wants_status(self) -> bool:

@@ -5,11 +5,11 @@ A request is open from its line until its terminal line. Must not know actions.
 
 from collections.abc import Iterator
 
-import anyio
 import msgspec
 
 from protocol.replies import Warn
 from protocol.requests import Envelope
+from sidecar.core import event_loop
 from sidecar.core.errors import SidecarError, invalid_request
 from sidecar.core.request_state import CancelReason, RequestState
 from sidecar.server.write_queue import Lane
@@ -62,7 +62,7 @@ class OpenRequests:
 
     def __init__(self) -> None:
         self._requests: dict[Key, OpenRequest] = {}
-        self._idle = anyio.Event()
+        self._idle = event_loop.Event()
         self._idle.set()
 
     def __len__(self) -> int:
@@ -83,7 +83,7 @@ class OpenRequests:
         if key in self._requests:
             raise make_duplicate_error(key)
         if not self._requests:
-            self._idle = anyio.Event()
+            self._idle = event_loop.Event()
         self._requests[key] = request
 
     def release(self, request: OpenRequest) -> None:

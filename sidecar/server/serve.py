@@ -12,8 +12,6 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-import anyio
-
 from sidecar.config.values import Config
 from sidecar.core import event_loop, platforms
 from sidecar.core.errors import SidecarError
@@ -22,7 +20,6 @@ from sidecar.server import dispatch, stdio
 from sidecar.server.app import App
 from sidecar.server.framing import LineDecoder, TooLong
 from sidecar.server.write_queue import WriteQueue
-from sidecar.upstream.http_client import HttpClient
 
 if TYPE_CHECKING:
     from sidecar.server.trace import Trace
@@ -74,32 +71,35 @@ async def serve(
     trace = _begin_trace(config)
     write = trace.watch(output.write) if trace else output.write
     write_queue = WriteQueue(write, event_loop.call_soon, time.monotonic)
-    finished = anyio.Event()
-    app: App | None = None
+    finished = event_loop.Event()
+    failures: list[BaseException] = []
+
+    def fail(failure: BaseException) -> None:
+        failures.append(failure)
+        finished.set()
+
+    tasks = event_loop.Tasks(fail)
+    app = App(config, write_queue, tasks)
+    app.config_mistakes = tuple(mistakes)
+    app.leave = lambda: _start_leaving(app, finished)
     try:
-        async with anyio.create_task_group() as tasks:
-            app = App(config, write_queue, tasks, HttpClient(config.http_client))
-            app.config_mistakes = tuple(mistakes)
-            app.leave = lambda: _start_leaving(app, finished)
-            _handle_signals(app, output)
-            event_loop.call_later(SETTLED_SECONDS, platforms.limit_malloc_arenas)
-            tasks.start_soon(_read_requests, app, descriptors.stdin, finished, trace)
-            if trace:
-                tasks.start_soon(trace.run)
-            tasks.start_soon(_watch_host, app, descriptors.stdin, output, finished)
-            tasks.start_soon(_watch_writes, write_queue, finished)
-            await finished.wait()
-            app.leaving = True
-            app.requests.cancel_all("shutting_down")
-            async with anyio.create_task_group() as closing:
-                closing.start_soon(_flush, write_queue)
-                closing.start_soon(_close_ledger, app)
+        _handle_signals(app, output)
+        event_loop.call_later(SETTLED_SECONDS, platforms.limit_malloc_arenas)
+        tasks.start_soon(_read_requests, app, descriptors.stdin, finished, trace)
+        if trace:
+            tasks.start_soon(trace.run)
+        tasks.start_soon(_watch_host, app, descriptors.stdin, output, finished)
+        tasks.start_soon(_watch_writes, write_queue, finished)
+        await finished.wait()
+        if not failures:
+            await _end_requests(app)
             event_loop.call_later(GIVE_UP_SECONDS, leave, exit_code)
-            tasks.cancel_scope.cancel()
-    except (ExceptionGroup, MemoryError) as error:
-        if app is not None:
-            await _fail_all(app)
-        log("error", "crashed", **find_origin(error))
+            await tasks.cancel()
+    except MemoryError as error:
+        failures.append(error)
+    if failures:
+        await _fail_all(app)
+        log("error", "crashed", **find_origin(failures[0]))
         # The loop's own end would wait for its threads.
         exit_code = 1
     if trace:
@@ -115,6 +115,15 @@ def _begin_trace(config: Config) -> "Trace | None":
     return Trace(config.trace_path)
 
 
+async def _end_requests(app: App) -> None:
+    """Cancel what is open, and give the last lines and the ledger the time that they may take."""
+    app.leaving = True
+    app.requests.cancel_all("shutting_down")
+    await _flush(app.write_queue)
+    if app.may_have_asked:
+        await event_loop.give_time(LEDGER_SECONDS, partial(_close_ledger, app))
+
+
 async def _fail_all(app: App) -> None:
     """Write a terminal line for every open request, after a failure that ends the process, such as lack of memory."""
     app.memory_reserve.release()
@@ -125,17 +134,15 @@ async def _fail_all(app: App) -> None:
 
 async def _flush(write_queue: WriteQueue) -> None:
     if not write_queue.reader_gone.is_set():
-        with anyio.move_on_after(FLUSH_SECONDS):
-            await write_queue.flush()
+        await event_loop.give_time(FLUSH_SECONDS, write_queue.flush)
 
 
 async def _close_ledger(app: App) -> None:
-    with anyio.move_on_after(LEDGER_SECONDS):
-        await app.requests.wait_until_idle()
-        await app.upstream.ledger.flush()
+    await app.requests.wait_until_idle()
+    await app.upstream.ledger.flush()
 
 
-async def _read_requests(app: App, fd: int, finished: anyio.Event, trace: "Trace | None") -> None:
+async def _read_requests(app: App, fd: int, finished: event_loop.Event, trace: "Trace | None") -> None:
     """Accept requests until the end of input, then let the open ones finish."""
     decoder = LineDecoder()
     accept: Callable[[bytes | TooLong], None] = partial(dispatch.accept, app)
@@ -163,7 +170,7 @@ async def _read_requests(app: App, fd: int, finished: anyio.Event, trace: "Trace
         finished.set()
 
 
-def _start_leaving(app: App, finished: anyio.Event) -> None:
+def _start_leaving(app: App, finished: event_loop.Event) -> None:
     """Refuse new requests, cancel the open ones, and leave when each has its terminal line. Does nothing twice."""
     if not app.leaving:
         app.leaving = True
@@ -171,22 +178,21 @@ def _start_leaving(app: App, finished: anyio.Event) -> None:
         app.tasks.start_soon(_leave_when_idle, app, finished)
 
 
-async def _leave_when_idle(app: App, finished: anyio.Event) -> None:
-    with anyio.move_on_after(LEAVE_SECONDS):
-        await app.requests.wait_until_idle()
+async def _leave_when_idle(app: App, finished: event_loop.Event) -> None:
+    await event_loop.give_time(LEAVE_SECONDS, app.requests.wait_until_idle)
     finished.set()
 
 
-async def _watch_host(app: App, stdin: int, output: stdio.Output, finished: anyio.Event) -> None:
+async def _watch_host(app: App, stdin: int, output: stdio.Output, finished: event_loop.Event) -> None:
     parent = platforms.find_parent()
     _watch_parent(stdin, parent, finished)
     while not parent.is_gone() and not output.reader_gone:
-        await anyio.sleep(HOST_CHECK_SECONDS)
+        await event_loop.sleep(HOST_CHECK_SECONDS)
         app.memory_reserve.refill()
     finished.set()
 
 
-def _watch_parent(stdin: int, parent: platforms.Parent, finished: anyio.Event) -> None:
+def _watch_parent(stdin: int, parent: platforms.Parent, finished: event_loop.Event) -> None:
     """Have the system report the end of *parent* at once, even while another process holds the pipes open."""
     call_in_loop = event_loop.make_thread_caller()
 
@@ -214,7 +220,7 @@ def _watch_parent(stdin: int, parent: platforms.Parent, finished: anyio.Event) -
         event_loop.call_later(SETTLED_SECONDS, request_signal)
 
 
-async def _watch_writes(write_queue: WriteQueue, finished: anyio.Event) -> None:
+async def _watch_writes(write_queue: WriteQueue, finished: event_loop.Event) -> None:
     await write_queue.reader_gone.wait()
     finished.set()
 

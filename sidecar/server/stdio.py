@@ -13,8 +13,6 @@ from collections.abc import AsyncIterator, Callable
 from queue import Full, Queue, SimpleQueue
 from typing import NamedTuple
 
-import anyio
-
 from sidecar.core import event_loop, platforms
 
 READ_BYTES = 64 * 1024
@@ -89,7 +87,7 @@ class Input:
         self._fd = fd
         self._on_shortage = on_shortage
         self._call_in_loop = event_loop.make_thread_caller()
-        self._arrived = anyio.Event()
+        self._arrived = event_loop.Event()
         self._data: bytes | None = b""
         self._processed = threading.Semaphore(0)
         threading.Thread(target=self._read, name="stdin", daemon=True).start()
@@ -97,7 +95,7 @@ class Input:
     async def __aiter__(self) -> AsyncIterator[bytes | None]:
         while True:
             await self._arrived.wait()
-            data, self._arrived = self._data, anyio.Event()
+            data, self._arrived = self._data, event_loop.Event()
             if data == b"":
                 return
             yield data

@@ -9,11 +9,11 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-import anyio
 import msgspec
 
 from protocol.model_streams import ListChunk
 from protocol.replies import Chunk, LoginChunk, ReplyId, Streamed
+from sidecar.core import event_loop
 from sidecar.core.log import find_origin, log
 from sidecar.server.framing import encode_line, encoder, escape_line_breaks
 
@@ -78,7 +78,7 @@ class Lane:
     def __init__(self, queue: "WriteQueue", request_id: ReplyId) -> None:
         self._queue = queue
         self._segments: deque[_Segment] = deque()
-        self._has_room: anyio.Event | None = None
+        self._has_room: event_loop.Event | None = None
         self.id = request_id
         self.closed = False
         self.dropped = False
@@ -163,7 +163,7 @@ class Lane:
         """Wait until the lane is no longer full."""
         while self.full:
             if self._has_room is None:
-                self._has_room = anyio.Event()
+                self._has_room = event_loop.Event()
             await self._has_room.wait()
 
     def take_segment(self) -> bytearray:
@@ -224,9 +224,9 @@ class WriteQueue:
         """What all lanes hold."""
         self._writing = False
         """Whether a write is running or scheduled."""
-        self._drained: anyio.Event | None = None
+        self._drained: event_loop.Event | None = None
         """Set when nothing is queued any more; None: nobody waits for that."""
-        self.reader_gone = anyio.Event()
+        self.reader_gone = event_loop.Event()
         """Set when the host has closed its end, or is taken for dead."""
 
     def open_lane(self, request_id: ReplyId) -> Lane:
@@ -269,7 +269,7 @@ class WriteQueue:
     async def flush(self) -> None:
         """Wait until everything that is queued has been written."""
         if self._writing:
-            self._drained = self._drained or anyio.Event()
+            self._drained = self._drained or event_loop.Event()
             await self._drained.wait()
 
     def _write_batches(self) -> None:

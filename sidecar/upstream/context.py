@@ -15,6 +15,7 @@ from sidecar.auth.logins.store import Store
 from sidecar.auth.memory import Memory
 from sidecar.config.environment import find_existing
 from sidecar.config.values import Config
+from sidecar.core.event_loop import TaskStarter
 from sidecar.core.http import Transport
 from sidecar.core.single_flight import SingleFlight
 from sidecar.providers.setup import Found, Setup
@@ -38,8 +39,6 @@ from sidecar.upstream.gates.lookup import GateTable
 from sidecar.usage.ledger import Ledger
 
 if TYPE_CHECKING:
-    from anyio.abc import TaskGroup
-
     from sidecar.auth.scheme import Call
     from sidecar.providers.values import Target
 
@@ -47,7 +46,7 @@ if TYPE_CHECKING:
 class Upstream:
     """The HTTP client, the gates, the credentials and the caches of the process."""
 
-    def __init__(self, config: Config, tasks: "TaskGroup", http: Transport, warn: Callable[[Warn], None]) -> None:
+    def __init__(self, config: Config, tasks: TaskStarter, http: Transport, warn: Callable[[Warn], None]) -> None:
         self.config: Final = config
         self.found = Found()
         """What was found since the process began. Replaced whenever something new is found."""

@@ -16,14 +16,13 @@ import anyio.to_thread
 
 from protocol.replies import Warn
 from sidecar.core.errors import SidecarError
+from sidecar.core.event_loop import TaskStarter
 from sidecar.core.log import log
 from sidecar.usage.ledger_errors import LedgerError
 from sidecar.usage.ledger_row import PastAnswer, Row
 from sidecar.usage.spending import Reservation, Reserved, Spending, Sums
 
 if TYPE_CHECKING:
-    from anyio.abc import TaskGroup
-
     from sidecar.usage.ledger_file import Found
 
 T = TypeVar("T")
@@ -53,7 +52,7 @@ RENEW_SECONDS = 20.0
 class Ledger:
     """The rows of this process on their way to the file at *path*; None: the ledger is switched off."""
 
-    def __init__(self, path: str | None, tasks: "TaskGroup", warn: Callable[[Warn], None]) -> None:
+    def __init__(self, path: str | None, tasks: TaskStarter, warn: Callable[[Warn], None]) -> None:
         self._path = Path(path) if path else None
         self._tasks = tasks
         self._warn = warn

@@ -115,7 +115,7 @@ def test_an_amount_that_is_none_is_told_with_its_place(tmp_path: Path, line: str
 
 
 def test_the_ledger_is_on_unless_it_is_switched_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("platformdirs.user_data_dir", lambda *_, **__: str(tmp_path / "data"))
+    monkeypatch.setattr(loader, "_find_folder", lambda _: str(tmp_path / "data"))
     here, elsewhere = str(tmp_path / "data" / "ledger.sqlite3"), str(tmp_path / "mine")
     off = "[ledger]\nenabled = false\n"
     assert load(tmp_path, "").ledger_path == here
@@ -125,5 +125,5 @@ def test_the_ledger_is_on_unless_it_is_switched_off(tmp_path: Path, monkeypatch:
     with pytest.raises(ConfigError, match="SIDECAR_LEDGER"):
         load(tmp_path, "", SIDECAR_LEDGER="ledger.sqlite3")
     # Without a home the user's directory would be the working directory.
-    monkeypatch.setattr("platformdirs.user_data_dir", lambda *_, **__: "data")
+    monkeypatch.setattr(loader, "_find_folder", lambda _: "data")
     assert load(tmp_path, "").ledger_path is None

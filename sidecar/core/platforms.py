@@ -197,20 +197,21 @@ def find_parent() -> Parent:
     return Parent(_is_orphan, None)
 
 
-def is_adopted(stdin: int) -> bool:
+def is_adopted(*pipes: int) -> bool:
     """Return whether our parent has only taken us over, because the process that started ours ended at once.
 
-    Such a parent holds no end of the pipe *stdin* and is of another session: that of a shell's pipeline is of ours.
-    Where its descriptors are not to be seen, it is the first process of the system. Elsewhere than on Linux: false.
+    Such a parent holds no end of our *pipes* and is of another session: that of a shell's pipeline is of ours. A host
+    that has said all it has to say still holds the one that it reads. Where its descriptors are not to be seen, it is
+    the first process of the system. Elsewhere than on Linux: false.
     """
     if sys.platform != "linux":
         return False
     try:
-        pipe = os.readlink(f"/proc/self/fd/{stdin}")  # noqa: PTH115 - it names no file
-        if not pipe.startswith("pipe:") or os.getsid(PARENT_PID) == os.getsid(0):
+        ours = {os.readlink(f"/proc/self/fd/{pipe}") for pipe in pipes}  # noqa: PTH115 - it names no file
+        if not all(name.startswith("pipe:") for name in ours) or os.getsid(PARENT_PID) == os.getsid(0):
             return False
         with os.scandir(f"/proc/{PARENT_PID}/fd") as descriptors:
-            return not any(os.readlink(each.path) == pipe for each in descriptors)  # noqa: PTH115 - as above
+            return not any(os.readlink(each.path) in ours for each in descriptors)  # noqa: PTH115 - as above
     except PermissionError:
         return PARENT_PID == 1
     except OSError:

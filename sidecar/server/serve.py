@@ -88,7 +88,7 @@ async def serve(
         tasks.start_soon(_read_requests, app, descriptors.stdin, finished, trace)
         if trace:
             tasks.start_soon(trace.run)
-        tasks.start_soon(_watch_host, app, descriptors.stdin, output, finished)
+        tasks.start_soon(_watch_host, app, descriptors[:2], output, finished)
         tasks.start_soon(_watch_writes, write_queue, finished)
         await finished.wait()
         if not failures:
@@ -183,16 +183,16 @@ async def _leave_when_idle(app: App, finished: event_loop.Event) -> None:
     finished.set()
 
 
-async def _watch_host(app: App, stdin: int, output: stdio.Output, finished: event_loop.Event) -> None:
+async def _watch_host(app: App, pipes: tuple[int, int], output: stdio.Output, finished: event_loop.Event) -> None:
     parent = platforms.find_parent()
-    _watch_parent(stdin, parent, finished)
+    _watch_parent(pipes, parent, finished)
     while not parent.is_gone() and not output.reader_gone:
         await event_loop.sleep(HOST_CHECK_SECONDS)
         app.memory_reserve.refill()
     finished.set()
 
 
-def _watch_parent(stdin: int, parent: platforms.Parent, finished: event_loop.Event) -> None:
+def _watch_parent(pipes: tuple[int, int], parent: platforms.Parent, finished: event_loop.Event) -> None:
     """Have the system report the end of *parent* at once, even while another process holds the pipes open."""
     call_in_loop = event_loop.make_thread_caller()
 
@@ -211,7 +211,7 @@ def _watch_parent(stdin: int, parent: platforms.Parent, finished: event_loop.Eve
             platforms.request_parent_signal()
             # It may have ended just before, or before this process knew of it.
             check()
-            if platforms.is_adopted(stdin):
+            if platforms.is_adopted(*pipes):
                 finished.set()
 
     if parent.wait:

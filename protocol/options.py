@@ -6,6 +6,7 @@ import msgspec
 
 from protocol.messages import Name, PlainText, Tool
 from protocol.outputs import Output
+from protocol.reuse import ReuseOptions
 from protocol.routes import RouteOptions
 from protocol.tool_loop import ToolLoop
 from protocol.values import Model, Text, TimeoutMs, Usd
@@ -93,6 +94,8 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
     """For `"model": "auto"`: which models to choose from, and how."""
     hedge: Hedge | None = None
     """Other models to ask if this one is slow."""
+    reuse: ReuseOptions | None = None
+    """Use a stored answer, and store this one."""
     token_limit: Annotated[int, msgspec.Meta(ge=1, le=100_000_000)] | None = None
     """Output tokens after which the sidecar itself ends the answer."""
     budget_usd: Usd | None = None

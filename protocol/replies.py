@@ -11,6 +11,7 @@ import msgspec
 from protocol.errors import ErrorBody, Phase
 from protocol.files import CodeResult, CommandChunk, FileChunk, FileEnd, FileResult, FileStart
 from protocol.messages import Citation, FinishReason, Message, ToolCall, Usage
+from protocol.reuse import Original, Reused
 from protocol.routes import Routed
 from protocol.tool_loop import Round, ToolRound
 from protocol.window import Shortened
@@ -40,6 +41,8 @@ class Start(msgspec.Struct, frozen=True, tag_field="type", tag="start", kw_only=
     """Present only if the model was `auto`."""
     shortened: Shortened | msgspec.UnsetType = msgspec.UNSET
     """Present only if `compact` was asked for, or `overflow` has left something out."""
+    reused: Reused | msgspec.UnsetType = msgspec.UNSET
+    """Present only if the answer was stored, and nobody was asked."""
 
 
 class Content(msgspec.Struct, frozen=True, tag_field="type", tag="content"):
@@ -175,6 +178,8 @@ class UsageGroup(msgspec.Struct, frozen=True, kw_only=True):
     """The sum of the known costs: US dollars as a decimal string."""
     unpriced: int
     """Attempts whose cost is unknown, and which the sum leaves out."""
+    saved_usd: str | msgspec.UnsetType = msgspec.UNSET
+    """What answers that were used again had cost: US dollars as a decimal string. Absent if there are none."""
 
 
 class UsageTable(msgspec.Struct, frozen=True, kw_only=True):
@@ -329,6 +334,10 @@ class Done(msgspec.Struct, frozen=True, tag_field="type", tag="done", kw_only=Tr
     """As `message_omitted`: `messages` is empty."""
     shortened: Shortened | msgspec.UnsetType = msgspec.UNSET
     """As in `start`."""
+    reused: Reused | msgspec.UnsetType = msgspec.UNSET
+    """As in `start`."""
+    original: Original | msgspec.UnsetType = msgspec.UNSET
+    """Beside `reused`: what the answer used and cost when it was given."""
 
 
 Files = FileStart | FileChunk | FileEnd | CommandChunk

@@ -8,6 +8,7 @@ from protocol.errors import ResumeMethod
 from protocol.files import Tolerance
 from protocol.messages import Message, Name, Usage
 from protocol.options import Options, Overflow
+from protocol.reuse import Scope
 from protocol.tasks import SetTask, TaskName
 from protocol.tool_loop import SendToolResult
 from protocol.values import Id, Model, Provider, Secret, Text, TimeoutMs, Url, Usd
@@ -30,6 +31,7 @@ ACTIONS = (
     "authenticate",
     "usage_report",
     "tool_result",
+    "forget",
     "cancel",
     "shutdown",
 )
@@ -327,6 +329,12 @@ class UsageReport(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     """Report on this provider only."""
 
 
+class Forget(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Forget the stored answers of one scope."""
+
+    scope: Scope
+
+
 PARAMS: dict[str, type[msgspec.Struct]] = {
     "initialize": Initialize,
     "ping": Nothing,
@@ -345,6 +353,7 @@ PARAMS: dict[str, type[msgspec.Struct]] = {
     "authenticate": Authenticate,
     "usage_report": UsageReport,
     "tool_result": SendToolResult,
+    "forget": Forget,
     "cancel": Cancel,
     "shutdown": Nothing,
 }

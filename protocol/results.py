@@ -19,6 +19,7 @@ from protocol.replies import (
     UsageTable,
     Warn,
 )
+from protocol.reuse import Original, Reused
 from protocol.routes import Routed
 from protocol.tasks import TaskChange, TaskList
 from protocol.window import Cleared, Dropped, Shortened
@@ -108,6 +109,13 @@ class ProviderList(TypedDict):
     """More providers follow: send the request again with this `offset`."""
 
 
+class Forgotten(TypedDict):
+    """The result of `forget`."""
+
+    forgotten: int
+    """How many answers were stored."""
+
+
 class Cancelled(TypedDict):
     """The result of `cancel`."""
 
@@ -135,9 +143,9 @@ class Cost(TypedDict):
     """US dollars as a decimal string; null if unknown, and then `reason` says why."""
     parts: NotRequired[dict[str, str]]
     """The parts of `usd`, by kind of token: US dollars as decimal strings."""
-    source: NotRequired[Literal["catalogue", "configuration", "models.dev", "provider", "estimate"]]
+    source: NotRequired[Literal["catalogue", "configuration", "models.dev", "provider", "estimate", "reuse"]]
     """Who states the cost: the catalogue, the user's prices, refreshed prices, the provider's response, or prices and
-    the sidecar's own count of tokens."""
+    the sidecar's own count of tokens, or nobody, because the answer was stored."""
     priced_at: NotRequired[str | None]
     """The time whose prices apply, ISO 8601 in UTC; null if the provider states the cost."""
     reason: NotRequired[str]
@@ -222,6 +230,10 @@ class Answer(TypedDict):
     """Present only if the model was `auto`."""
     shortened: NotRequired[Shortened]
     """As in `done`."""
+    reused: NotRequired[Reused]
+    """Present only if the answer was stored, and nobody was asked."""
+    original: NotRequired[Original]
+    """Beside `reused`: what the answer used and cost when it was given."""
 
 
 ANSWERS: dict[str, Any] = {
@@ -240,6 +252,7 @@ ANSWERS: dict[str, Any] = {
     "authenticate": Authentication,
     "usage_report": UsageTable,
     "tool_result": TakenToolResult,
+    "forget": Forgotten,
     "cancel": Cancelled,
     "shutdown": ShuttingDown,
 }

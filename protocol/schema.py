@@ -53,6 +53,7 @@ BRANCH = {"type": "integer", "description": "In the stream of `compare`: the num
 OPEN_FIELDS: dict[tuple[str, str], Any] = {
     ("Done", "cost"): Cost,
     ("Round", "cost"): Cost,
+    ("Original", "cost"): Cost,
     ("ErrorBody", "cost"): Cost | None,
     ("ErrorBody", "usage"): Usage | None,
     ("ErrorBody", "branches"): list[BranchRow] | None,

@@ -160,7 +160,7 @@ ONE_MODULE_FOR: dict[str, tuple[str, ...]] = {
     "msvcrt": ("sidecar/core/platforms.py",),
     "select": ("sidecar/core/platforms.py",),
     "resource": ("sidecar/core/platforms.py",),
-    "sqlite3": ("sidecar/usage/ledger_file.py",),
+    "sqlite3": ("sidecar/reuse/answer_file.py", "sidecar/usage/ledger_file.py"),
     # The log is written by hand, so that no library's chatter gets into it.
     "logging": (),
     # There is no second way to the network, no listener, no child and no code in data.

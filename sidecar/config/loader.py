@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple, get_args
 
 from sidecar.catalogue.corrections import Correction
 from sidecar.config.environment import read_choice, read_folder, read_limits
-from sidecar.config.values import REFRESH_URL, Config, ConfigError, LoopName
+from sidecar.config.values import REFRESH_URL, REUSE_MAX_BYTES, Config, ConfigError, LoopName
 from sidecar.core import platforms
 from sidecar.core.http import ClientName
 from sidecar.core.log import Level
@@ -57,6 +57,8 @@ def load(
         store_dir=read_folder(env, "SIDECAR_STORE_DIR", folders.data),
         uses_keychain=not folders.is_home,
         ledger_path=_find_ledger(env, tables.get("ledger") or {}, folders.data),
+        reuse_path=_find_answers(tables.get("reuse") or {}, folders.data),
+        reuse_max_bytes=(tables.get("reuse") or {}).get("max_bytes", REUSE_MAX_BYTES),
         budgets=tables.get("budgets") or {},
         refresh_url=refresh_url,
         corrections=_make_corrections(corrections),
@@ -99,6 +101,12 @@ def _find_ledger(env: Mapping[str, str], table: Mapping[str, Any], folder: str) 
     if named and not path.is_absolute():
         raise ConfigError("SIDECAR_LEDGER must be `off` or an absolute path")
     return str(path) if path.is_absolute() else None
+
+
+def _find_answers(table: Mapping[str, Any], folder: str) -> str | None:
+    """Return the path of the file of stored answers in *folder*; None unless the user wants one."""
+    path = Path(folder) / "answers.sqlite3"
+    return str(path) if table.get("persist") and path.is_absolute() else None
 
 
 class _Folders(NamedTuple):

@@ -14,7 +14,7 @@ from protocol.options import Options
 from protocol.routes import Preference
 from sidecar.catalogue.provider_rows import read_gateways
 from sidecar.config.catalogue_table import STRICT, CatalogueTable, check_wire, keep_exact
-from sidecar.config.values import LIMITS
+from sidecar.config.values import LIMITS, REUSE_MAX_BYTES
 from sidecar.core.json_values import make_validation_error
 from sidecar.wires.shared.types import Quirks
 
@@ -185,6 +185,15 @@ class RouteTable(BaseModel):
     fall_back: bool | None = None
 
 
+class ReuseTable(BaseModel):
+    """`[reuse]`: where answers are kept that chats ask to use again."""
+
+    model_config = STRICT
+
+    persist: bool = False
+    max_bytes: int = Field(REUSE_MAX_BYTES, ge=2**16, le=2**32)
+
+
 class LedgerTable(BaseModel):
     """`[ledger]`."""
 
@@ -253,6 +262,7 @@ class File(BaseModel):
     providers: dict[str, ProviderTable] = {}
     models: dict[str, ModelTable] = {}
     route: RouteTable | None = None
+    reuse: ReuseTable | None = None
     chains: dict[str, Annotated[list[str], Field(min_length=1, max_length=8)]] = {}
     """`[chains]`: named lists of models to fall back to; each names its provider or is a preset."""
     catalogue: CatalogueTable | None = None

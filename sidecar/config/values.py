@@ -27,6 +27,10 @@ LIMITS = MappingProxyType(
 """Key of `[limits]` → its largest value. Each key is an environment variable too."""
 
 
+REUSE_MAX_BYTES = 32 * 1024 * 1024
+"""What stored answers may take, unless the user sets it."""
+
+
 class ConfigError(Exception):
     """A configuration that cannot be used. Each line of the text is one mistake."""
 
@@ -60,6 +64,10 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     """Whether credentials may be stored in the system's keychain, beside the folder."""
     ledger_path: str | None = None
     """The ledger; None: it is switched off."""
+    reuse_path: str | None = None
+    """The file of stored answers; None: they are kept in memory only."""
+    reuse_max_bytes: int = REUSE_MAX_BYTES
+    """The most that stored answers take."""
     budgets: dict[str, Any] = {}
     """The file's `[budgets]` table, checked: `day_usd`, `month_usd`, `warn_at` as decimals, `providers`."""
     corrections: Mapping[str, Mapping[str, Correction]] = {}

@@ -90,6 +90,24 @@ async def wait_for_lock(file: IO[bytes], seconds: float) -> bool:
     return False
 
 
+def make_private(path: Path) -> None:
+    """Make the folder of *path* and an empty file there, both open to nobody else; close an existing file to others.
+
+    Raises: RefusedError for a link, which may lead to a file that somebody else has chosen; OSError.
+    """
+    make_folder(path.parent)
+    try:
+        status = path.lstat()
+    except FileNotFoundError:
+        path.touch(mode=0o600)
+        return
+    # An existing file is not opened here: closing it would drop the POSIX locks of a connection that is still open.
+    if stat.S_ISLNK(status.st_mode):
+        raise RefusedError(f"{path} is a link")
+    if stat.S_ISREG(status.st_mode) and platforms.is_open_to_others(status):
+        path.chmod(0o600)
+
+
 def temporary_pattern(name: str) -> str:
     """Return the glob pattern of the temporary files of `replace_file`, which a killed process leaves behind."""
     return f"{name}.*.tmp"

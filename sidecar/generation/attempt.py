@@ -35,7 +35,7 @@ from sidecar.usage import attempts, pricing
 from sidecar.usage.ledger import Ledger
 from sidecar.wires import registry
 from sidecar.wires.shared.reply_headers import clean_id, read_request_id
-from sidecar.wires.shared.types import Outcome, Route
+from sidecar.wires.shared.types import Encoded, Outcome, Route
 from sidecar.wires.shared.undeclared_calls import list_tool_names
 
 MAX_NAME_CHARS = 256
@@ -66,7 +66,7 @@ async def answer(up: Upstream, state: RequestState, plan: ChatPlan, turn: Turn, 
     """
     route, chat = plan.target.route, plan.chat
     wire, is_background = registry.load(route.wire), background_responses.is_background(chat)
-    encoded = background_responses.encode_request(plan) if is_background else wire.encode(chat, route)
+    encoded = encode_request(plan)
     request = plan.adapt_request(encoded.request)
     limits, limit_warnings = request_limits.watch_limits(
         chat, partial(pricing.calculate_usd, plan.target, chat.options.provider_options), state.budget
@@ -76,7 +76,7 @@ async def answer(up: Upstream, state: RequestState, plan: ChatPlan, turn: Turn, 
     attempt.progress.attempts_begun += 1
     log_target(plan.target, state.kind, attempt.progress.attempts_begun)
     with (
-        attempts.record(_choose_ledger(up, plan), state, state.kind, route.provider, route.model) as recorded,
+        attempts.record(choose_ledger(up, plan), state, state.kind, route.provider, route.model) as recorded,
         _settle(attempt, recorded),
     ):
         async with await _send(up, attempt, request) as reply:
@@ -104,9 +104,19 @@ async def answer(up: Upstream, state: RequestState, plan: ChatPlan, turn: Turn, 
                 await drain(response)
 
 
-def _choose_ledger(up: Upstream, plan: ChatPlan) -> Ledger | None:
+def choose_ledger(up: Upstream, plan: ChatPlan) -> Ledger | None:
     """Return the ledger; None for recorded answers, which nobody has used or paid for."""
     return None if plan.target.row.transport == "replay" else up.ledger
+
+
+def encode_request(plan: ChatPlan) -> Encoded:
+    """Return the request of *plan*: the one that a stored answer was looked up with, unless that has changed."""
+    target, chat = plan.target, plan.chat
+    if plan.recording is not None and (encoded := plan.recording.take_request(target, chat)) is not None:
+        return encoded
+    if background_responses.is_background(chat):
+        return background_responses.encode_request(plan)
+    return registry.load(target.route.wire).encode(chat, target.route)
 
 
 def _declare_tools(up: Upstream, attempt: _Attempt) -> Route:

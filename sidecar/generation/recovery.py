@@ -5,7 +5,7 @@ credential, are in `sidecar.upstream.plan`.
 """
 
 from collections.abc import Mapping
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import msgspec
 
@@ -21,6 +21,9 @@ from sidecar.usage.spending import Reservation
 from sidecar.wires import registry
 from sidecar.wires.shared.types import RecoverableWire
 
+if TYPE_CHECKING:
+    from sidecar.reuse.recording import Recording
+
 
 class ChatPlan(Plan, frozen=True, kw_only=True):
     """How a chat is asked, and which changes were made so far."""
@@ -33,6 +36,8 @@ class ChatPlan(Plan, frozen=True, kw_only=True):
     """What is reserved of the budgets for the chat."""
     route: Routed | None = None
     """The choice among the models of a route."""
+    recording: "Recording | None" = None
+    """Keeps the answer, which is to be used again."""
 
     def adapt_request(self, request: HttpRequest) -> HttpRequest:
         """Return *request* as the plan wants it sent."""

@@ -4,6 +4,7 @@ Each is asked through `sidecar.upstream.ask`, and the next one only while nothin
 scheme or provider.
 """
 
+from contextlib import suppress
 from decimal import Decimal
 from functools import partial
 from typing import Any
@@ -82,8 +83,27 @@ async def stream_chat(up: Upstream, state: RequestState, chat: Chat, sink: Sink)
 async def _ask_candidate(
     up: Upstream, state: RequestState, candidate: Candidate, sink: Sink, *, has_fallback: bool
 ) -> None:
-    """Ask one model if the budgets admit the chat."""
+    """Ask one model, unless the answer is stored and the chat wants that."""
     plan = await _make_plan(up, state, candidate, has_fallback=has_fallback)
+    if plan.chat.options.reuse is None:
+        await _ask_admitted(up, state, plan, sink, has_fallback=has_fallback)
+        return
+    # Few chats ask for it.
+    from sidecar.generation import stored_answers
+
+    # As an attempt would, because the credential may name the address. If that fails, the attempt tells why.
+    with suppress(SidecarError):
+        plan = await _prepare(up, pick_key(up, plan))
+    stored = await stored_answers.answer(up, state, plan, sink)
+    if stored is None:
+        return
+    plan = msgspec.structs.replace(plan, warnings=[*plan.warnings, *stored.warnings], recording=stored.recording)
+    await _ask_admitted(up, state, plan, stored.recording or sink, has_fallback=has_fallback)
+    await stored.keep()
+
+
+async def _ask_admitted(up: Upstream, state: RequestState, plan: ChatPlan, sink: Sink, *, has_fallback: bool) -> None:
+    """Ask one model if the budgets admit the chat."""
     expected_usd = _estimate_usd(plan) if up.config.budgets else None
     admission = await budgets.admit(up.config.budgets, up.ledger, plan.target.route.provider, expected_usd)
     for warning in admission.warnings:

@@ -72,6 +72,12 @@ def _load_fit() -> Handler:
     return fit
 
 
+def _load_forget() -> Handler:
+    from sidecar.server.handlers.forget import forget
+
+    return forget
+
+
 def _load_generate() -> Handler:
     from sidecar.server.handlers.chat import generate
 
@@ -139,6 +145,7 @@ ACTIONS: dict[str, ImmediateAction | TaskAction] = {
     "authenticate": TaskAction(_load_authenticate, total_ms=3_900_000),
     "usage_report": TaskAction(_load_usage_report),
     "tool_result": ImmediateAction(tool_result),
+    "forget": TaskAction(_load_forget),
     "cancel": ImmediateAction(control.cancel),
     "shutdown": ImmediateAction(control.shutdown),
 }

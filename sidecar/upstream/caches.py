@@ -2,7 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator
-from typing import Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import msgspec
 
@@ -89,6 +89,31 @@ class CachedSettings(msgspec.Struct, frozen=True):
     settings: dict[str, str]
     expires_at: float
     """On the event loop's clock."""
+
+
+class FoundAnswer(NamedTuple):
+    """What a store has for a question."""
+
+    data: bytes | None
+    """The answer as it was stored; None: there is none."""
+    age_seconds: float
+    epoch: int | None
+    """To be given back when an answer is stored. None: the store cannot be used now."""
+
+
+class AnswerStore(Protocol):
+    """Keeps answers that may be used again; see `sidecar.reuse.store`."""
+
+    max_bytes: int
+
+    async def find(self, question: Any) -> FoundAnswer:
+        """Return the answer to *question*, a `sidecar.reuse.question.Question`, if there is one."""
+
+    async def keep(self, question: Any, data: bytes, ttl_seconds: float, epoch: int) -> None:
+        """Store *data* for *ttl_seconds*, unless answers were forgotten since *epoch*."""
+
+    async def forget(self, scope: str) -> int:
+        """Forget the answers of *scope*, and return how many there were."""
 
 
 class ModelKey(NamedTuple):

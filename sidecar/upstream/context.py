@@ -26,6 +26,7 @@ from sidecar.upstream.caches import (
     MAX_MODEL_LISTS,
     MAX_SETTINGS,
     MAX_TOKEN_COUNTS,
+    AnswerStore,
     CachedModelList,
     CachedSettings,
     KnownAnswers,
@@ -73,6 +74,8 @@ class Upstream:
         """What the ledger has seen of the models of routes."""
         self.conversations = LruCache[str, str](MAX_CONVERSATIONS)
         """The label of a conversation → the model of its route that has it."""
+        self.answers: AnswerStore | None = None
+        """Answers that may be used again. None: no chat has asked for that yet."""
         self.catalogue_warnings: list[Warn] | None = None
         """What is wrong with the stored catalogue. None: it is not loaded yet."""
 

@@ -29,15 +29,22 @@ class Attempt:
         self._provider = provider
         self._model = model
         self._began_ms = request.elapsed_ms
+        self._saved_picousd: int | None = None
         self.is_written = False
         """Whether it has ended: what comes later is no part of it."""
         # The usage of an earlier attempt stands in a row of its own.
         request.progress.usage = request.progress.cost = None
 
     def succeed(
-        self, finish_reason: str | None = None, usage: Usage | None = None, cost: dict[str, Any] | None = None
+        self,
+        finish_reason: str | None = None,
+        usage: Usage | None = None,
+        cost: dict[str, Any] | None = None,
+        *,
+        saved_usd: str | None = None,
     ) -> None:
-        """Write the row of an attempt that has its answer."""
+        """Write the row of an attempt that has its answer; *saved_usd* is what a stored one has cost."""
+        self._saved_picousd = None if saved_usd is None else to_picousd(saved_usd)
         self._write("ok", None, finish_reason, usage, cost)
 
     def fail(self, outcome: Literal["failed", "cancelled"], code: str) -> None:
@@ -72,6 +79,7 @@ class Attempt:
             latency_ms=self._request.elapsed_ms - self._began_ms,
             first_chunk_ms=None if first_ms is None else max(0, first_ms - self._began_ms),
             task=self._request.task,
+            saved_picousd=self._saved_picousd,
         )
         self._ledger.add(row)
 

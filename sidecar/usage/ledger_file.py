@@ -5,14 +5,13 @@ Knows tables and queries. Must not know chats.
 """
 
 import sqlite3
-import stat
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sidecar.core import platforms, private_files
+from sidecar.core import private_files
 from sidecar.usage.kinds import KINDS
 from sidecar.usage.ledger_errors import LedgerError, NewerError
 from sidecar.usage.ledger_row import PastAnswer
@@ -42,6 +41,7 @@ _ROW_ERRORS = (
 
 _MICRO = 10**6
 _COST = f"SUM(cost_picousd / {_MICRO}) AS cost_whole, SUM(cost_picousd % {_MICRO}) AS cost_rest"
+_SAVED = f"SUM(saved_picousd / {_MICRO}) AS saved_whole, SUM(saved_picousd % {_MICRO}) AS saved_rest"
 """The sum of costs in two parts: SQLite fails if a sum needs more than 64 bits, which is nine million dollars."""
 
 GROUPS = {
@@ -196,11 +196,12 @@ def _group(
           SUM(input_tokens) AS input_tokens, SUM(output_tokens) AS output_tokens,
           SUM(cache_read_tokens) AS cache_read_tokens, SUM(cache_write_tokens) AS cache_write_tokens,
           SUM(reasoning_tokens) AS reasoning_tokens,
-          {_COST}, SUM(cost_picousd IS NULL) AS unpriced
+          {_COST}, {_SAVED}, SUM(cost_picousd IS NULL) AS unpriced
         FROM attempts WHERE {where} GROUP BY {names} ORDER BY {names} LIMIT {MAX_GROUPS + 1}"""  # noqa: S608 - ours
     found = {tuple(row[f"by_{name}"] for name in by): row for row in connection.execute(counts, values)}
     for row in found.values():
         row["cost_picousd"] = _join_cost(row.pop("cost_whole"), row.pop("cost_rest"))
+        row["saved_picousd"] = _join_cost(row.pop("saved_whole"), row.pop("saved_rest"))
     for column in ("latency_ms", "first_chunk_ms"):
         # Counting equal values first takes a fraction of the time that ranking each row would.
         ranks = f"""
@@ -227,32 +228,16 @@ def _open(path: Path) -> Iterator[sqlite3.Connection]:
     Raises: LedgerError.
     """
     try:
-        _create(path)
+        private_files.make_private(path)
         # No isolation level: the module then begins no transactions itself, by rules that differ between versions.
         with closing(sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)) as connection:
             _migrate(connection)
             connection.execute("PRAGMA synchronous=NORMAL")
             yield connection
+    except private_files.RefusedError as error:
+        raise LedgerError("link") from error
     except (sqlite3.Error, OSError, OverflowError) as error:
         raise LedgerError(_read_reason(error)) from error
-
-
-def _create(path: Path) -> None:
-    """Create the folder and an empty file, both private, and make an existing file private.
-
-    Raises: LedgerError for a link, which may lead to a file that somebody else has chosen; OSError.
-    """
-    private_files.make_folder(path.parent)
-    try:
-        status = path.lstat()
-    except FileNotFoundError:
-        path.touch(mode=0o600)
-        return
-    # An existing file is not opened here: closing it would drop the POSIX locks of a connection that is still open.
-    if stat.S_ISLNK(status.st_mode):
-        raise LedgerError("link")
-    if stat.S_ISREG(status.st_mode) and platforms.is_open_to_others(status):
-        path.chmod(0o600)
 
 
 @contextmanager

@@ -47,4 +47,6 @@ def _group(row: dict[str, Any], by: Sequence[str]) -> UsageGroup:
         "unpriced": row.get("unpriced") or 0,
         "cost_usd": to_usd(row.get("cost_picousd") or 0),
     }
+    if row.get("saved_picousd") is not None:
+        counts["saved_usd"] = to_usd(row["saved_picousd"])
     return msgspec.convert(counts, UsageGroup)

@@ -18,7 +18,7 @@ def test_every_limit_can_be_configured_for_all_providers_and_for_one() -> None:
 
 
 def test_every_table_has_its_place_in_the_configuration() -> None:
-    elsewhere = {"catalogue", "ledger", "log", "replay"}
+    elsewhere = {"catalogue", "ledger", "log", "replay", "reuse"}
     assert tables.File.model_fields.keys() - elsewhere <= {*Config.__struct_fields__}
 
 

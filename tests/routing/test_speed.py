@@ -3,6 +3,8 @@
 import time
 from statistics import median
 
+import pytest
+
 from protocol.messages import Message
 from protocol.options import Options
 from protocol.requests import Chat
@@ -23,6 +25,7 @@ MODELS = [
 ]
 
 
+@pytest.mark.alone
 async def test_a_choice_among_sixteen_models_takes_less_than_five_milliseconds() -> None:
     """Once they are warm. What other programs take of the machine does not count."""
     chat = Chat(

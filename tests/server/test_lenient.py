@@ -30,6 +30,7 @@ REQUIRED: dict[str, Object] = {
     "set_task": {"task": "title"},
     "tool_result": {"id": 1, "stop": True},
     "cancel": {"id": 1},
+    "forget": {"scope": "s"},
 }
 
 

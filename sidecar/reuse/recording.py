@@ -1,0 +1,100 @@
+"""An answer on its way to the host, kept beside until it is whole.
+
+Must not know where it is stored, or who asks.
+"""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from protocol.replies import Chunk, Content, Done, Reasoning, Start, Status
+from protocol.requests import Chat
+from sidecar.providers.values import Target
+from sidecar.reuse.answers import encode, make_answer
+from sidecar.reuse.question import Question
+from sidecar.reuse.rules import is_storable
+from sidecar.upstream.caches import AnswerStore
+from sidecar.wires.shared.types import Encoded
+
+CHUNK_BYTES = 64
+"""What a chunk takes besides its text, about."""
+
+
+class Sink(Protocol):
+    """Takes the chunks of an answer; as `sidecar.outputs.sink` describes it."""
+
+    @property
+    def full(self) -> bool:
+        """Whether the producer should wait."""
+
+    def send(self, chunks: Sequence[Chunk]) -> None:
+        """Take *chunks*."""
+
+    def send_status(self, status: Status) -> None:
+        """Take *status*."""
+
+    async def wait_for_room(self) -> None:
+        """Wait until the sink is no longer full."""
+
+    def finish(self, done: Done) -> None:
+        """Take *done*."""
+
+
+class Recording:
+    """Passes the chunks of an answer on to *sink*, and keeps them until it is known whether they are to be stored.
+
+    *encoded* is the request that *question* is the digest of: how the chat is sent to *target*.
+    """
+
+    def __init__(self, question: Question, encoded: Encoded, target: Target, chat: Chat, sink: Sink) -> None:
+        self._question = question
+        self._encoded = encoded
+        self._target = target
+        self._chat = chat
+        self._sink = sink
+        self.max_bytes = 0
+        """The longest answer that is kept, in bytes or so; 0: none is."""
+        self._chunks: list[Chunk] = []
+        self._bytes = 0
+        self._is_exact = False
+        """Whether the last attempt has sent just what the question says."""
+        self._done: Done | None = None
+        self.wait_for_room = sink.wait_for_room
+        self.send_status = sink.send_status
+
+    def take_request(self, target: Target, chat: Chat) -> Encoded | None:
+        """Return the request for *chat* to *target*, or None if an attempt has changed one of them since the lookup."""
+        self._is_exact = target is self._target and chat is self._chat
+        return self._encoded if self._is_exact else None
+
+    @property
+    def full(self) -> bool:
+        """Whether the producer should wait."""
+        return self._sink.full
+
+    def send(self, chunks: Sequence[Chunk]) -> None:
+        """Keep *chunks* and pass them on."""
+        if self.max_bytes and self._bytes <= self.max_bytes:
+            for chunk in chunks:
+                if isinstance(chunk, Start):
+                    continue
+                text = chunk.content if isinstance(chunk, Content | Reasoning) else ""
+                self._bytes += CHUNK_BYTES + len(text)
+                self._chunks.append(chunk)
+            if self._bytes > self.max_bytes:
+                self._chunks.clear()
+        self._sink.send(chunks)
+
+    def finish(self, done: Done) -> None:
+        """Keep *done* and pass it on."""
+        self._done = done
+        self._sink.finish(done)
+
+    async def store(self, store: AnswerStore, ttl_seconds: float, epoch: int | None) -> None:
+        """Store the answer if it is whole, and answers just this question."""
+        if not self.max_bytes or self._bytes > self.max_bytes:
+            return
+        if self._done is None or epoch is None or not self._is_exact:
+            return
+        data = encode(make_answer(self._chunks, self._done)) if is_storable(self._done) else None
+        if data is not None:
+            await store.keep(self._question, data, ttl_seconds, epoch)

@@ -1,0 +1,127 @@
+"""Where answers are kept: in this process, or in the file that the user has enabled.
+
+A file that cannot be used never fails a chat: nothing is found, and nothing is stored. Must not know what an answer is.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import anyio
+import anyio.to_thread
+
+from protocol.replies import Warn
+from sidecar.core.errors import SidecarError
+from sidecar.core.log import log
+from sidecar.reuse.memory_store import MemoryStore
+from sidecar.reuse.question import Question
+from sidecar.upstream.caches import AnswerStore, FoundAnswer
+from sidecar.upstream.context import Upstream
+
+T = TypeVar("T")
+
+RETRY_SECONDS = 10.0
+"""How long a file is left alone that could not be used."""
+
+KEEP_SECONDS = 5.0
+"""The longest that the end of a chat, or of the process, waits for its answer to be stored."""
+
+
+def find_store(up: Upstream) -> AnswerStore:
+    """Return the store of this process."""
+    if up.answers is None:
+        config = up.config
+        path, max_bytes = config.reuse_path, config.reuse_max_bytes
+        up.answers = MemoryStore(max_bytes) if path is None else FileStore(Path(path), max_bytes, up.warn)
+    return up.answers
+
+
+class FileStore:
+    """The answers in the file at *path*, at most *max_bytes* of them."""
+
+    def __init__(self, path: Path, max_bytes: int, warn: Callable[[Warn], None]) -> None:
+        self.max_bytes = max_bytes
+        self._path = path
+        self._warn = warn
+        self._has_warned = False
+        self._leave_alone_until = 0.0
+        self._thread = anyio.CapacityLimiter(4)
+
+    async def find(self, question: Question) -> FoundAnswer:
+        """Return the answer to *question*, if there is one."""
+
+        def look(path: Path) -> FoundAnswer:
+            from sidecar.reuse import answer_file  # SQLite comes with it.
+
+            return answer_file.find(path, question)
+
+        return await self._use(look) or FoundAnswer(None, 0.0, None)
+
+    async def keep(self, question: Question, data: bytes, ttl_seconds: float, epoch: int) -> None:
+        """Store *data* for *ttl_seconds*, unless answers were forgotten since *epoch*."""
+
+        def write(path: Path) -> None:
+            from sidecar.reuse import answer_file  # SQLite comes with it.
+
+            answer_file.keep(path, question, data, ttl_seconds, epoch=epoch, max_bytes=self.max_bytes)
+
+        with anyio.move_on_after(KEEP_SECONDS, shield=True):
+            # A process that leaves waits for it.
+            await self._use(write)
+
+    async def forget(self, scope: str) -> int:
+        """Forget the answers of *scope*, and return how many there were.
+
+        Raises: SidecarError `internal_error` if the file cannot be used: then they are still there.
+        """
+
+        def remove(path: Path) -> int:
+            from sidecar.reuse import answer_file  # SQLite comes with it.
+
+            return answer_file.forget(path, scope)
+
+        self._leave_alone_until = 0.0
+        forgotten = await self._use(remove)
+        if forgotten is None:
+            text = "The file of stored answers cannot be used, so nothing was forgotten."
+            raise SidecarError("internal_error", text, reason="answers_unusable", hint=f"Delete {self._path.name}.")
+        return forgotten
+
+    async def _use(self, action: Callable[[Path], T]) -> T | None:
+        """Return what *action* does with the file, or None if the file cannot be used."""
+
+        def call() -> tuple[T | None, bool, str | None]:
+            from sidecar.reuse import answer_file  # SQLite comes with it.
+
+            try:
+                return *answer_file.use(self._path, action), None
+            except answer_file.UnusableError as error:
+                return None, False, str(error)
+
+        if anyio.current_time() < self._leave_alone_until:
+            return None
+        try:
+            result, was_corrupt, reason = await anyio.to_thread.run_sync(
+                call, abandon_on_cancel=True, limiter=self._thread
+            )
+        except ImportError:
+            # Some Pythons come without SQLite.
+            result, was_corrupt, reason = None, False, "no_sqlite"
+        if was_corrupt:
+            log("warn", "answers.corrupt")
+            text = "The file of stored answers made no sense. It was set aside, and a new one begun."
+            self._warn(Warn(code="answers_corrupt", message=text))
+        if reason is not None:
+            self._note_unusable(reason)
+        return result
+
+    def _note_unusable(self, reason: str) -> None:
+        if reason == "busy":
+            # Another process writes; the next chat may have more luck.
+            return
+        self._leave_alone_until = anyio.current_time() + RETRY_SECONDS
+        if not self._has_warned:
+            self._has_warned = True
+            log("warn", "answers.unusable", reason=reason)
+            text = f"The file of stored answers cannot be used ({reason}). Chats go on without it."
+            self._warn(Warn(code="answers_unusable", message=text))

@@ -4,8 +4,8 @@ Must not know Markdown (`sidecar.formats.code`), or who reads the chunks.
 """
 
 from collections.abc import Sequence
+from functools import partial
 
-import anyio.to_thread
 import msgspec
 
 from protocol.messages import TextPart
@@ -13,6 +13,7 @@ from protocol.outputs import CodeOutput
 from protocol.replies import Chunk, Done
 from sidecar.core.message_content import list_parts
 from sidecar.formats.code import extract_code
+from sidecar.outputs.edit_threads import run_in_edit_thread
 from sidecar.outputs.sink import Sink
 
 LONG_CHARS = 64 * 1024
@@ -58,7 +59,7 @@ class CodeSink:
         """Pass the terminal chunk on, if it has waited."""
         if self._done is not None:
             text = self._read_text(self._done)
-            code = await anyio.to_thread.run_sync(extract_code, text, self._language, abandon_on_cancel=True)
+            code = await run_in_edit_thread(partial(extract_code, text, self._language))
             self._sink.finish(msgspec.structs.replace(self._done, code=code))
 
     def _read_text(self, done: Done) -> str:

@@ -5,8 +5,8 @@ the chunks.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 
-import anyio.to_thread
 import msgspec
 
 from protocol.files import CommandChunk, FileChunk, FileEnd, FileStart
@@ -15,6 +15,7 @@ from protocol.replies import Chunk, Content, Done, Start, Status
 from protocol.tool_loop import ToolRound
 from sidecar.formats.apply import Files
 from sidecar.formats.events import Closed, Event
+from sidecar.outputs.edit_threads import run_in_edit_thread
 from sidecar.outputs.sink import Sink
 from sidecar.wires.shared.draft import MAX_PIECE_CHARS, cut_pieces
 
@@ -173,7 +174,7 @@ class FileSink:
         """Do the work that waits, in a worker thread, and send what has waited for it."""
         while self._waiting:
             events = [*self._waiting]
-            out = await anyio.to_thread.run_sync(self._do_work, events, abandon_on_cancel=True)
+            out = await run_in_edit_thread(partial(self._do_work, events))
             del self._waiting[: len(events)]
             self._sink.send(out)
 

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import TYPE_CHECKING, cast
 
-import anyio
 import msgspec
 
 from protocol.errors import ErrorBody
@@ -35,9 +34,6 @@ from sidecar.server.write_queue import UNWRITABLE, Lane, WriteQueue
 if TYPE_CHECKING:
     from sidecar.tasks.table import TaskTable
     from sidecar.upstream.context import Upstream
-
-EDIT_THREADS = 2
-"""How many texts are edited at once."""
 
 UNWRITABLE_TEXT = "The answer holds a value that cannot be written as JSON: nested too deeply, say, or too large."
 
@@ -83,11 +79,6 @@ class App:
     def may_have_asked(self) -> bool:
         """Whether `upstream` was needed so far."""
         return "upstream" in self.__dict__
-
-    @cached_property
-    def edit_threads(self) -> "anyio.CapacityLimiter":
-        """For `apply_edit`, which must leave threads to the others."""
-        return anyio.CapacityLimiter(EDIT_THREADS)
 
     def begin_session(self, session: Initialize) -> None:
         """Keep what the host says of itself."""

@@ -22,8 +22,9 @@ from tests.support.reply_scripts import ANTHROPIC
         ({"results": [{"id": 7}]}, "params.results[0].id", None),
         ({"results": [{"content": "x"}]}, "params.results[0].id", None),
         ({"results": [{"id": "a", "content": [{"type": "reasoning", "content": "x"}]}]}, None, None),
+        ({"results": [{"id": "a", "content": [{"type": "image"}]}]}, "params.results[0].content[0]", None),
     ],
-    ids=["request", "call", "twice", "nothing", "number", "no id", "part"],
+    ids=["request", "call", "twice", "nothing", "number", "no id", "part", "image"],
 )
 def test_a_result_that_belongs_to_nothing_is_refused_and_changes_nothing(
     sidecar: Program, provider: Provider, params: Object, param: str | None, reason: str | None

@@ -19,6 +19,7 @@ from protocol.replies import (
     ToolCallChunk,
     ToolCallDelta,
 )
+from protocol.tool_loop import ToolRound
 from sidecar.generation.run import fold_answer
 from sidecar.server.app import App
 from sidecar.server.framing import encode_line
@@ -87,6 +88,12 @@ def test_files_come_in_pieces_that_fit(letter: str) -> None:
         FileStart(file=1, path=path[:600], op="rename", format="full_content", to=path[:600], purpose=text)
     )
     assert start.purpose is None
+
+
+def test_a_round_leaves_out_a_message_that_is_too_long() -> None:
+    message = Message(role="assistant", content=[TextPart("x" * LIMIT)])
+    (chunk,) = fitted(ToolRound(round=1, calls=["a"], message=message))
+    assert (chunk.calls, chunk.message.content, chunk.message_omitted) == (["a"], [], True)
 
 
 def test_the_end_of_a_file_leaves_out_what_became_of_its_edits_where_there_are_many() -> None:

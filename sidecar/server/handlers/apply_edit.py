@@ -5,13 +5,12 @@ Must not know how edits are written or placed (`sidecar.formats`).
 
 from functools import partial
 
-import anyio.to_thread
-
 from protocol.files import EditOutcome
 from protocol.requests import ApplyEdit
 from sidecar.core.errors import invalid_request
 from sidecar.formats import apply
 from sidecar.formats.edits import make_edit
+from sidecar.outputs.edit_threads import run_in_edit_thread
 from sidecar.server.app import App
 from sidecar.server.open_requests import OpenRequest
 
@@ -23,8 +22,7 @@ async def apply_edit(app: App, request: OpenRequest, params: ApplyEdit) -> EditO
     """
     if (params.edits is None) == (params.patch is None):
         raise invalid_request("Set either `params.edits` or `params.patch`.", "params.edits")
-    work = partial(_apply, params)
-    return await anyio.to_thread.run_sync(work, abandon_on_cancel=True, limiter=app.edit_threads)
+    return await run_in_edit_thread(partial(_apply, params))
 
 
 def _apply(params: ApplyEdit) -> EditOutcome:

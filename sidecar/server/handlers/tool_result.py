@@ -2,8 +2,10 @@
 
 from typing import Any
 
-from protocol.tool_loop import SendToolResult
+from protocol.messages import TextPart
+from protocol.tool_loop import SendToolResult, ToolResult
 from sidecar.core.errors import invalid_request
+from sidecar.core.message_content import read_inline_data
 from sidecar.server.app import App
 
 
@@ -28,5 +30,16 @@ def tool_result(app: App, params: SendToolResult) -> dict[str, Any]:
         if result.id in seen:
             raise invalid_request(f"`{path}` has a result already.", path, reason="duplicate_result")
         seen.add(result.id)
+        _check_parts(result, f"params.results[{at}].content")
     wait.take(params.results, stop=params.stop)
     return {"missing": wait.missing}
+
+
+def _check_parts(result: ToolResult, path: str) -> None:
+    """Refuse an image or a file that could not be sent, while the host can still send another one.
+
+    Raises: SidecarError `invalid_request`.
+    """
+    for at, part in enumerate(result.content if isinstance(result.content, list) else ()):
+        if not isinstance(part, TextPart):
+            read_inline_data(part, f"{path}[{at}]")

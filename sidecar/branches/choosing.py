@@ -134,6 +134,16 @@ def _find_certain_vote(measured: Sequence[Measured], left: int) -> Verdict | Non
     return _find_most_votes(measured) if most > second + left else None
 
 
+# --- judge -----------------------------------------------------------------------------------
+
+
+def _show_answer(done: Done) -> str:
+    """Return what a judge is shown of an answer: its text and its tool calls, a little more than fits at most."""
+    calls = [part for part in list_parts(done.message) if isinstance(part, ToolCallPart)]
+    shown = [read_text(done.message), *(f"[calls {call.name} with {call.arguments_text}]" for call in calls)]
+    return "\n".join(text for text in shown if text)[: MAX_JUDGED_CHARS + 1]
+
+
 WAYS: dict[str, Way] = {
     "none": Way(lambda _: None, lambda _: Verdict(None, "host_chooses")),
     "first_valid": Way(
@@ -144,7 +154,7 @@ WAYS: dict[str, Way] = {
     "longest": Way(lambda done: len(read_text(done.message)), _find_longest),
     "vote": Way(read_vote, _find_most_votes, _find_certain_vote),
     # Its verdict stands only where it cannot be asked.
-    "judge": Way(lambda done: read_text(done.message)[: MAX_JUDGED_CHARS + 1], lambda _: Verdict(None, "judge_failed")),
+    "judge": Way(_show_answer, lambda _: Verdict(None, "judge_failed")),
 }
 """By the word in `choose.by`."""
 

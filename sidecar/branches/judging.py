@@ -57,19 +57,21 @@ _CHOICE = re.compile(r"\[\[\s*([A-P])\s*\]\]")
 
 
 async def ask_judge(
-    up: Upstream, state: RequestState, params: Compare, judge: Judge, measured: Sequence[Measured]
-) -> tuple[Verdict, list[JudgeRow]]:
-    """Return the verdict of *judge* over several answers, and a row for each of its two answers."""
+    up: Upstream, state: RequestState, params: Compare, measured: Sequence[Measured], rows: list[JudgeRow]
+) -> Verdict:
+    """Return the judge's verdict over several answers, and add a row for each question to *rows*, however that ends."""
     first = sorted(measured)
-    questions = [_Question(state, params, judge, order) for order in (first, first[::-1])]
-    async with anyio.create_task_group() as tasks:
-        for question in questions:
-            tasks.start_soon(question.ask, up)
-    rows = [question.make_row() for question in questions]
+    questions = [_Question(state, params, order) for order in (first, first[::-1])]
+    try:
+        async with anyio.create_task_group() as tasks:
+            for question in questions:
+                tasks.start_soon(question.ask, up)
+    finally:
+        rows += [question.make_row() for question in questions]
     chosen = {row.chosen for row in rows}
     if None in chosen:
-        return Verdict(None, "judge_failed"), rows
-    return (Verdict(chosen.pop(), "judge") if len(chosen) == 1 else Verdict(None, "judge_tie")), rows
+        return Verdict(None, "judge_failed")
+    return Verdict(chosen.pop(), "judge") if len(chosen) == 1 else Verdict(None, "judge_tie")
 
 
 class _Question:
@@ -77,8 +79,8 @@ class _Question:
 
     full = False
 
-    def __init__(self, state: RequestState, params: Compare, judge: Judge, order: Sequence[Measured]) -> None:
-        self._judge = judge
+    def __init__(self, state: RequestState, params: Compare, order: Sequence[Measured]) -> None:
+        judge = params.choose.judge or Judge(model="")
         self._order = order
         self._state = state.make_part("judge", judge.provider or state.provider)
         chat = make_chat(params, judge)
@@ -98,8 +100,9 @@ class _Question:
                 await pipeline.answer_chat(up, self._state, self._chat, self)
         except SidecarError as error:
             self._error = error
-        if self._done is None and self._error is None:
-            self._error = make_cancelled_error(self._state)
+        finally:
+            if self._done is None and self._error is None:
+                self._error = make_cancelled_error(self._state)
 
     def make_row(self) -> JudgeRow:
         """Return what became of the question."""

@@ -87,6 +87,17 @@ def test_the_first_model_may_still_be_first(program: Program, provider: Provider
     assert kinds(program) == {("chat", "ok"): 1, ("hedge", "cancelled"): 1}
 
 
+@pytest.mark.parametrize("offset", [-0.001, 0, 0.001])
+def test_two_that_come_at_once_are_one_answer(program: Program, provider: Provider, offset: float) -> None:
+    provider.play("slow", late(AFTER_MS / 1000 + offset, "slow"))
+    provider.play("spare", ANTHROPIC.answer("spare"))
+    lines = ask(program, "slow", hedged("anthropic/spare"))
+    attempts = end(lines)["attempts"]
+    assert [each.get("code") for each in attempts[:-1]] == ["cancelled"] * (len(attempts) - 1)
+    assert text(lines) == attempts[-1]["model"]
+    assert "code" not in attempts[-1]
+
+
 def test_a_cancelled_attempt_costs_its_prompt_or_says_that_nobody_knows(program: Program, provider: Provider) -> None:
     provider.play("cheap", [STALL])
     provider.play("unknown", [STALL])

@@ -35,12 +35,12 @@ price = {{ input = 100, output = 1000 }}
 
 
 @contextmanager
-def comparing(folder: Path, provider: Provider, **env: str) -> Iterator[Program]:
-    """Yield the program, whose host wants to know the state of its requests."""
+def comparing(folder: Path, provider: Provider, more: str = "") -> Iterator[Program]:
+    """Yield the program, whose host wants to know the state of its requests; *more* is more of its configuration."""
     file = folder / "config" / "sidecar" / "config.toml"
     file.parent.mkdir(parents=True)
-    file.write_text(CONFIG.format(url=provider.url))
-    with InProcess(folder, provider, env=environment(folder, **env)) as program:
+    file.write_text(CONFIG.format(url=provider.url) + more)
+    with InProcess(folder, provider, env=environment(folder)) as program:
         program.ask("initialize", {"events": ["status"]})
         yield program
 

@@ -21,6 +21,10 @@ ENDINGS = [b',"branch":%d}}' % number for number in range(MAX_BRANCHES)]
 """How the lines of each branch end."""
 
 
+MAX_ANSWERS_BYTES = 64 * 1024 * 1024
+"""How long the answers in one line may be together."""
+
+
 async def compare(app: App, request: OpenRequest, params: Compare) -> None:
     """Ask several models at once."""
     params = await _expand_task(app, request, params)
@@ -89,11 +93,7 @@ class BranchStream:
 
         Raises: SidecarError for an answer that cannot.
         """
-        done = make_portable_done(done)
-        try:
-            msgspec.json.encode(done)
-        except UNWRITABLE:
-            raise SidecarError("provider_error", UNWRITABLE_TEXT, reason="bad_event") from None
+        done, _ = _make_writable(done)
         if self._max_line_bytes is None:
             return done
         from sidecar.server.line_limit import fit_answer
@@ -119,6 +119,10 @@ class BranchLine:
     full = False
     streams = False
 
+    def __init__(self) -> None:
+        self._size_bytes = 0
+        """Of the answers so far."""
+
     def send(self, branch: int, chunks: Sequence[Chunk]) -> None:
         """Drop *chunks*."""
 
@@ -133,7 +137,13 @@ class BranchLine:
 
         Raises: SidecarError for an answer that cannot.
         """
-        return make_portable_done(done)
+        done, size_bytes = _make_writable(done)
+        self._size_bytes += size_bytes
+        if self._size_bytes > MAX_ANSWERS_BYTES:
+            text = "The answers of all branches together are too long for one line."
+            hint = "Leave `stream` out: a stream has no such limit."
+            raise SidecarError("provider_error", text, reason="event_too_large", retryable=False, hint=hint)
+        return done
 
     def fold(self, done: Done) -> dict[str, Any] | None:
         """Return the answer as `generate` has it."""
@@ -141,3 +151,15 @@ class BranchLine:
 
     def end(self, chunk: BranchDone | BranchError) -> None:
         """Drop the last chunk of a branch: its row says the same."""
+
+
+def _make_writable(done: Done) -> tuple[Done, int]:
+    """Return *done* as it can be written, and its size in bytes.
+
+    Raises: SidecarError `provider_error` for one that cannot.
+    """
+    done = make_portable_done(done)
+    try:
+        return done, len(msgspec.json.encode(done))
+    except UNWRITABLE:
+        raise SidecarError("provider_error", UNWRITABLE_TEXT, reason="bad_event") from None

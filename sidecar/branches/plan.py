@@ -48,6 +48,7 @@ def make_chat(params: Compare, model: BranchModel) -> Chat:
     return Chat(
         model=model.model,
         messages=params.messages,
+        task=params.task,
         options=overlay_options(params.options, model.options),
         api_key=model.api_key,
         base_url=model.base_url,

@@ -11,7 +11,11 @@ from protocol.requests import Chat
 from sidecar.core.request_state import RequestState
 from sidecar.generation import run
 from sidecar.outputs.sink import Sink
+from sidecar.providers.model_names import take_preset_options
 from sidecar.upstream.context import Upstream
+
+STEPS = ("compact", "overflow", "output", "tool_loop", "hedge")
+"""The options that decide about steps. A preset may have them, and all others are read where its model is asked."""
 
 
 async def answer_chat(up: Upstream, state: RequestState, chat: Chat, sink: Sink) -> None:
@@ -19,6 +23,8 @@ async def answer_chat(up: Upstream, state: RequestState, chat: Chat, sink: Sink)
 
     Raises: SidecarError as the last model failed that was asked.
     """
+    if chat.model in up.config.models:
+        chat = take_preset_options(up.config, chat, STEPS)
     if chat.options.compact or chat.options.overflow is not None:
         # Most chats are sent as they are.
         from sidecar.window.shorten import shorten

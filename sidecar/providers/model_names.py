@@ -1,5 +1,7 @@
 """The names of models: presets, and names that include the provider. [pure]"""
 
+from collections.abc import Collection
+
 import msgspec
 
 from protocol.options import Options
@@ -17,6 +19,17 @@ def apply_preset(config: Config, provider: str | None, chat: Chat) -> tuple[str 
     options = preset.get("options", {}) | msgspec.to_builtins(chat.options)
     preset_chat = msgspec.structs.replace(chat, model=preset["model"], options=msgspec.convert(options, Options))
     return preset.get("provider"), preset_chat
+
+
+def take_preset_options(config: Config, chat: Chat, names: Collection[str]) -> Chat:
+    """Return *chat* with those of the options *names* that its preset sets, if its model is one; its own win."""
+    preset = config.models.get(chat.model, {})
+    found = [name for name in preset.get("options", {}) if name in names]
+    if not found:
+        return chat
+    whole = apply_preset(config, None, chat)[1].options
+    options = msgspec.structs.replace(chat.options, **{name: getattr(whole, name) for name in found})
+    return msgspec.structs.replace(chat, options=options)
 
 
 def expand_preset(config: Config, provider: str | None, model: str) -> tuple[str | None, str]:

@@ -224,3 +224,35 @@ async def test_compact_goes_with_files_whose_texts_it_leaves_alone() -> None:
         prompt = "\n".join(each["content"] for each in sent)
         assert "D\n\nE" in prompt
         assert "a.py\n```\nx = 1  \n\n\n\n```" in prompt
+
+
+async def test_a_preset_may_ask_for_it() -> None:
+    tidy = {"model": "small", "provider": "lab", "options": {"compact": True, "overflow": "drop_oldest"}}
+    async with running(models={"tidy": tidy}) as host:
+        line, sent = await ask(host, {}, model="tidy", messages=[*TURNS[:3], {"role": "user", "content": "a  \nb"}])
+        assert [each["content"] for each in sent] == ["Be brief.", "a\nb"]
+        assert line["data"]["shortened"]["compacted_chars"] == 2
+        line, sent = await ask(host, {"overflow": "clear_tool_results"}, model="tidy", messages=TURNS[-1:])
+        assert line["data"]["shortened"] == {"compacted_chars": 0}
+
+
+async def test_each_branch_leaves_out_what_its_own_model_cannot_take() -> None:
+    async with running() as host:
+        for _ in range(2):
+            host.http.answer_with(REPLY)
+        params = {"models": ["lab/small", "lab/large"], "messages": TURNS, "options": {"overflow": "drop_oldest"}}
+        line = await host.ask("compare", params | {"stream": False, "concurrency": 1})
+        assert [len(msgspec.json.decode(each.request.body)["messages"]) for each in host.http.asked] == [2, 4]
+        assert line["success"]
+
+
+async def test_the_prompt_of_a_task_stays_in_every_branch() -> None:
+    tasks = {"ask": {"prompt": "Answer: $question", "input": {"question": "text"}}}
+    async with running(tasks=tasks) as host:
+        for _ in range(2):
+            host.http.answer_with(REPLY)
+        params = {"models": ["lab/small"] * 2, "task": "ask", "input": {"question": "Why?"}, "messages": TURNS[1:]}
+        await host.ask("compare", params | {"stream": False, "options": {"overflow": "drop_oldest"}})
+        for each in host.http.asked:
+            sent = msgspec.json.decode(each.request.body)["messages"]
+            assert [message["content"] for message in sent] == ["Answer: Why?", "And now?"]

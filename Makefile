@@ -38,6 +38,9 @@ run: compiled ## stream a recorded chat from the `replay` provider: no key, no n
 		'{"id":"compare","action":"compare","provider":"replay","params":{"models":["anthropic_messages/text","openai_chat/text"],"messages":[{"role":"user","content":"Hello"}],"choose":{"by":"first_valid"}}}' \
 		'{"id":"route","action":"generate","params":{"model":"auto","messages":[{"role":"user","content":"Hello"}],"options":{"route":{"models":["replay/anthropic_messages/text","openai/gpt-6"]}}}}' \
 		'{"id":"files","action":"stream_chat","provider":"replay","params":{"model":"anthropic_messages/files","messages":[{"role":"user","content":"Let main.py greet by a function of its own file."}],"options":{"output":{"type":"files","existing":{"main.py":"import sys\n\nprint(\u0027Hello\u0027)\n"}}}}}' \
+		'{"id":"task","action":"generate","provider":"replay","params":{"model":"anthropic_messages/review","task":"code_review","input":{"files":{"main.py":"import sys\n\nprint(\u0027Hello \u0027 + sys.argv[1])\n"}}}}' \
+		'{"id":"fit","action":"fit","provider":"openai","params":{"model":"gpt-4","reserve_output":8165,"messages":[{"role":"user","content":"What is a sidecar?"},{"role":"assistant","content":"A small carriage beside a motorcycle."},{"role":"user","content":"And in software, what is a sidecar good for?"}]}}' \
+		'{"id":"compact","action":"stream_chat","provider":"replay","params":{"model":"anthropic_messages/text","messages":[{"role":"user","content":"Hello   \n\n\n\nWhat is a sidecar?"}],"options":{"compact":true}}}' \
 		'{"id":"edit","action":"apply_edit","params":{"text":"a = 1\nb = 2\n","edits":[{"search":"b = 2","replace":"b = 3"}]}}' \
 		| $(BIN)/sidecar
 

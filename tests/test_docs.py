@@ -1,4 +1,4 @@
-"""What the documents say is so: every example is run or checked, every name, link, test and flag exists."""
+"""What the documents say is so: every example is run or checked, every action, field, limit and flag exists."""
 
 import ast
 import re
@@ -153,13 +153,6 @@ def words(document: str) -> set[str]:
     return {word for span in re.findall(r"`([^`]+)`", text) for word in re.findall(r"[\w.-]+", span)}
 
 
-def headings(document: str) -> set[str]:
-    """Return the anchors of *document*."""
-    text = re.sub(r"^```.*?^```$", "", documents.read(document), flags=re.MULTILINE | re.DOTALL)
-    titles = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
-    return {re.sub(r"[^\w -]", "", title.lower()).strip().replace(" ", "-") for title in titles}
-
-
 def table(heading: str) -> dict[str, list[str]]:
     """Return the rows of the first table of PROTOCOL.md whose first column is called *heading*, by that column."""
     lines = documents.read(PROTOCOL).splitlines()
@@ -180,7 +173,7 @@ def test_every_field_of_the_schema_is_described() -> None:
 
 
 def test_every_action_has_its_section() -> None:
-    assert not sorted(set(PARAMS) - headings(PROTOCOL))
+    assert not sorted(set(PARAMS) - documents.headings(PROTOCOL))
 
 
 def test_the_contents_name_every_action() -> None:
@@ -191,7 +184,7 @@ def test_the_contents_name_every_action() -> None:
 
 def test_every_chunk_has_its_section() -> None:
     chunks = DEFS["Chunk"]["discriminator"]["mapping"]
-    assert not sorted(set(chunks) - headings(PROTOCOL))
+    assert not sorted(set(chunks) - documents.headings(PROTOCOL))
     assert set(table("chunk type")) == set(chunks)
 
 
@@ -356,42 +349,6 @@ def test_every_make_target_exists() -> None:
 def test_the_version_heads_the_changelog() -> None:
     versions = re.findall(r"^## \[?([\w.]+)\]?(?: - Unreleased)?", documents.read("CHANGELOG.md"), re.MULTILINE)
     assert sidecar.__version__ in versions[:2]
-
-
-# --- links, paths and tests ------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("document", DOCUMENTS)
-def test_every_link_leads_somewhere(document: str) -> None:
-    text = re.sub(r"^```.*?^```$", "", documents.read(document), flags=re.MULTILINE | re.DOTALL)
-    lost = []
-    for target in re.findall(r"\]\((?!https?://)([^)\s]+)\)", text):
-        path, _, anchor = target.partition("#")
-        file = ((ROOT / document).parent / path).resolve() if path else ROOT / document
-        if not file.exists() or (anchor and anchor not in headings(file.relative_to(ROOT).as_posix())):
-            lost.append(target)
-    assert not lost
-
-
-@pytest.mark.parametrize("document", DOCUMENTS)
-def test_every_path_and_every_test_that_is_named_exists(document: str) -> None:
-    text = re.sub(r"^```.*?^```$", "", documents.read(document), flags=re.MULTILINE | re.DOTALL)
-    named = re.findall(r"`((?:protocol|sidecar|tests|fixtures)/[\w/.-]*)(?:::(\w+))?`", text)
-    lost = [path for path, _ in named if not (ROOT / path).exists()]
-    lost += [
-        f"{path}::{test}"
-        for path, test in named
-        if test and not re.search(rf"^(?:async )?def {test}\(", (ROOT / path).read_text(encoding="utf-8"), re.MULTILINE)
-    ]
-    assert not lost
-
-
-def test_the_architecture_maps_every_module() -> None:
-    """Ours: a module that the map does not know is one that a newcomer does not find."""
-    there = {path.relative_to(ROOT / "sidecar").as_posix() for path in (ROOT / "sidecar").glob("*.py")}
-    there |= {f"{path.parent.name}/" for path in (ROOT / "sidecar").glob("*/__init__.py")}
-    text = documents.read("ARCHITECTURE.md")
-    assert not sorted(name for name in there - {"__init__.py"} if f"{name}`" not in text)
 
 
 @pytest.mark.parametrize(("document", "limit"), [("README.md", 150), ("ARCHITECTURE.md", 250)])

@@ -69,6 +69,17 @@ class Block(NamedTuple):
         return f"{self.document}:{self.line}"
 
 
+def prose(document: str) -> str:
+    """Return *document* without its fenced blocks."""
+    return re.sub(r"^```.*?^```$", "", read(document), flags=re.MULTILINE | re.DOTALL)
+
+
+def headings(document: str) -> set[str]:
+    """Return the anchors of *document*."""
+    titles = re.findall(r"^#+ (.+)$", prose(document), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", title.lower()).strip().replace(" ", "-") for title in titles}
+
+
 def read(document: str) -> str:
     """Return the text of *document*."""
     return (ROOT / document).read_text(encoding="utf-8")

@@ -28,6 +28,9 @@ class Candidate(msgspec.Struct, frozen=True):
 def remember(up: Upstream, state: RequestState, chat: Chat, candidate: Candidate) -> None:
     """Remember who has answered: later rounds of the request and chats of its conversation stay there."""
     state.routed_model = candidate.chat.model
+    if state.parent is not None and state.parent.kind == state.kind:
+        # The first model of a hedged chat, which is asked as a part of it.
+        state.parent.routed_model = candidate.chat.model
     label = chat.options.route.conversation if chat.options.route else None
     if label is not None:
         up.conversations.put(label, candidate.chat.model)

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from protocol.replies import ModelInfo
+from sidecar.core.json_values import read_count
 from sidecar.wires.shared import costs
 
 MAX_PAGES = 20
@@ -192,7 +193,7 @@ def guess_kind(model: str) -> str | None:
 def _parse_count(value: Any) -> int | None:
     if isinstance(value, str) and len(value) <= MAX_DIGITS and value.isascii() and value.isdigit():
         value = int(value)
-    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None
+    return read_count(value) or None
 
 
 def _parse_text(value: Any) -> str | None:

@@ -11,6 +11,7 @@ import msgspec
 from protocol.replies import UsageGroup, UsageTable
 from protocol.requests import UsageReport
 from sidecar.catalogue import provider_rows
+from sidecar.core.json_values import MAX_INTEGER
 from sidecar.usage.amounts import to_usd
 from sidecar.usage.ledger import Ledger
 from sidecar.usage.times import format_time, parse_time
@@ -37,9 +38,14 @@ def _read_time(text: str | None, param: str) -> str | None:
     return None if text is None else format_time(parse_time(text, param))
 
 
+def _hold(sum_: int | None) -> int | None:
+    """Return a sum that every language can hold, None for a larger one."""
+    return sum_ if sum_ is None or sum_ <= MAX_INTEGER else None
+
+
 def _group(row: dict[str, Any], by: Sequence[str]) -> UsageGroup:
     requests, succeeded = row["requests"], row.get("succeeded") or 0
-    counts = {name: row.get(name) for name in UsageGroup.__struct_fields__ if name in row}
+    counts: dict[str, Any] = {name: _hold(row.get(name)) for name in UsageGroup.__struct_fields__ if name in row}
     counts |= {
         "group": {name: row[f"by_{name}"] for name in by},
         "succeeded": succeeded,

@@ -5,6 +5,7 @@ import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from sidecar.core.json_values import has_big_integer
 from tests.support.canaries import Secrets
 
 CANARY = "sk-CANARY-5f2e7c90d1"
@@ -16,6 +17,7 @@ ABSENT = object()
 Id = Any
 Object = dict[str, Any]
 
+_MANY_DIGITS = re.compile(rb"\d{16}")
 _CONTROLS = bytes([*range(32), 127])
 _WIDE_CONTROLS = re.compile(b"\xc2[\x80-\x9f]|\xe2\x80[\xa8\xa9]|\xef\xbb\xbf")
 """In UTF-8: C1, what some readers of lines take for line ends, and the byte order mark."""
@@ -57,6 +59,8 @@ def read_line(at: float, raw: bytes, secrets: Secrets) -> Line:
         raise ValueError("no reply")
     if len(raw.translate(None, _CONTROLS)) < len(raw) or (not raw.isascii() and _WIDE_CONTROLS.search(raw)):
         raise ValueError("a control character")
+    if _MANY_DIGITS.search(raw) and has_big_integer({key: data[key] for key in data if key != "id"}, None):
+        raise ValueError("an integer that many languages cannot hold")
     if secret := secrets.find_in(raw):
         raise ValueError(f"the secret {secret[:12]}")
     return Line(at, data)

@@ -267,8 +267,7 @@ def test_the_document_names_every_module_that_catches_all_exceptions() -> None:
 def _catches_everything(handler: ast.ExceptHandler) -> bool:
     last = handler.body[-1]
     if isinstance(last, ast.Raise) and last.exc is None:
-        # It tidies up and lets the failure pass as it is.
-        return False
+        return False  # It tidies up and lets the failure pass as it is.
     if handler.type is None:
         return True
     return any(
@@ -279,6 +278,7 @@ def _catches_everything(handler: ast.ExceptHandler) -> bool:
 MODULE_STATE: dict[tuple[str, str], str] = {
     ("sidecar/server/lenient.py", "_find_decoders"): "the decoders of a struct's fields, by its type",
     ("sidecar/server/lenient.py", "_list_fields"): "the fields of a struct, by its type",
+    ("sidecar/server/lenient.py", "_find_item_decoder"): "the decoders of the entries of its lists, by its type",
     ("sidecar/outputs/schema_check.py", "_compile"): "the last patterns of schemas, of which 64 are kept",
     ("sidecar/server/framing.py", "_decoders"): "one decoder for each struct of parameters, by its type",
     ("sidecar/core/log.py", "_threshold"): "the level of the process, set once at the start",

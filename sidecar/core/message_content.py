@@ -2,6 +2,7 @@
 
 import binascii
 import re
+from collections.abc import Sequence
 
 import msgspec
 
@@ -20,6 +21,17 @@ from sidecar.core.errors import invalid_request
 from sidecar.core.json_values import has_big_integer
 
 _DATA_URL = re.compile(r"^data:([\w.+/-]+)?((?:;[\w=.+-]+)*),", re.ASCII)
+
+
+MANY_PARTS = 1000
+"""More than so many parts take the event loop too long: whoever walks through them does it in a worker thread."""
+
+
+def has_many_parts(messages: Sequence[Message]) -> bool:
+    """Return whether *messages* have more than `MANY_PARTS`."""
+    if len(messages) > MANY_PARTS:
+        return True
+    return sum(1 if isinstance(each.content, str) else len(each.content) for each in messages) > MANY_PARTS
 
 
 def list_parts(message: Message) -> list[Part]:

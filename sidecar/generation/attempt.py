@@ -10,6 +10,7 @@ from contextlib import AbstractAsyncContextManager, contextmanager
 from functools import partial
 from typing import NamedTuple
 
+import anyio.to_thread
 import msgspec
 
 from protocol.messages import Usage
@@ -18,6 +19,7 @@ from sidecar.auth import authorize
 from sidecar.core.errors import SidecarError, clean_text, remove_secret
 from sidecar.core.http import HttpRequest, Response
 from sidecar.core.http_bodies import drain
+from sidecar.core.message_content import has_many_parts
 from sidecar.core.request_state import Progress, RequestState
 from sidecar.generation import accounting, background_responses, request_limits, resume
 from sidecar.generation.recovery import ChatPlan
@@ -66,7 +68,9 @@ async def answer(up: Upstream, state: RequestState, plan: ChatPlan, turn: Turn, 
     """
     route, chat = plan.target.route, plan.chat
     wire, is_background = registry.load(route.wire), background_responses.is_background(chat)
-    encoded = encode_request(plan)
+    encode = partial(encode_request, plan)
+    is_long = has_many_parts(chat.messages)
+    encoded = await anyio.to_thread.run_sync(encode, abandon_on_cancel=True) if is_long else encode()
     request = plan.adapt_request(encoded.request)
     limits, limit_warnings = request_limits.watch_limits(
         chat, partial(pricing.calculate_usd, plan.target, chat.options.provider_options), state.budget

@@ -4,7 +4,9 @@ Knows ids, and the task and cancel scope of a request. Must not know what an act
 """
 
 from collections.abc import Sequence
+from functools import partial
 
+import anyio.to_thread
 import msgspec
 
 from protocol.replies import ReplyId, Warn
@@ -17,6 +19,9 @@ from sidecar.server.actions import ACTIONS, ImmediateAction, TaskAction
 from sidecar.server.app import App
 from sidecar.server.framing import TooLong
 from sidecar.server.open_requests import OpenRequest, make_duplicate_error
+
+LONG_PARAMS_BYTES = 256 * 1024
+"""Longer parameters are decoded by the request's own task."""
 
 MAX_OPEN = 4096
 """How many requests may be open at once."""
@@ -81,7 +86,9 @@ def _start(app: App, envelope: Envelope, unknown: list[str]) -> None:
         raise _make_configuration_error(app.config_mistakes)
     if envelope.id in app.requests and (envelope.id is not msgspec.UNSET or isinstance(action, TaskAction)):
         raise make_duplicate_error(envelope.id)
-    params = framing.decode_params(envelope.params, PARAMS[envelope.action], unknown)
+    params = None
+    if isinstance(action, ImmediateAction) or len(memoryview(envelope.params)) <= LONG_PARAMS_BYTES:
+        params = framing.decode_params(envelope.params, PARAMS[envelope.action], unknown)
     warnings = _find_warnings(app, envelope.action, unknown) if unknown else []
     if isinstance(action, ImmediateAction):
         app.reply(envelope.id, action.handler(app, params))
@@ -90,7 +97,7 @@ def _start(app: App, envelope: Envelope, unknown: list[str]) -> None:
         return
     _check_room(app)
     request = OpenRequest(envelope, app.write_queue.open_lane(envelope.id), streams=action.streams)
-    request.warnings, request.offset = warnings, getattr(params, "offset", 0)
+    request.warnings = warnings
     app.requests.register(request)
     if envelope.timeout is not None:
         request.state.limit(envelope.timeout)
@@ -98,7 +105,7 @@ def _start(app: App, envelope: Envelope, unknown: list[str]) -> None:
         request.state.grant(action.total_ms)
     if request.streams:
         heartbeat.start(app)
-    app.tasks.start_soon(_run, app, request, action, params)
+    app.tasks.start_soon(_run, app, request, action, params, unknown)
 
 
 def _check_room(app: App) -> None:
@@ -127,11 +134,29 @@ def _find_warnings(app: App, action: str, unknown: list[str]) -> list[Warn]:
     return unknown_fields.make_warnings(action, unknown)
 
 
-async def _run(app: App, request: OpenRequest, action: TaskAction, params: msgspec.Struct) -> None:
+async def _decode_long(app: App, request: OpenRequest, unknown: list[str]) -> msgspec.Struct:
+    """Return the parameters of a long request, which are decoded in a worker thread so that nobody else waits.
+
+    Raises: SidecarError as `framing.decode_params` does.
+    """
+    envelope = request.envelope
+    work = partial(framing.decode_params, envelope.params, PARAMS[envelope.action], unknown)
+    params = await anyio.to_thread.run_sync(work, abandon_on_cancel=True)
+    if unknown:
+        request.warnings = _find_warnings(app, envelope.action, unknown)
+    return params
+
+
+async def _run(
+    app: App, request: OpenRequest, action: TaskAction, params: msgspec.Struct | None, unknown: list[str]
+) -> None:
     name_request(None if request.envelope.id is msgspec.UNSET else request.envelope.id)
     log("debug", "request.began", action=request.envelope.action)
     with request.state.scope:
         try:
+            if params is None:
+                params = await _decode_long(app, request, unknown)
+            request.offset = getattr(params, "offset", 0)
             data = await action.load_handler()(app, request, params)
             if data is not None:
                 app.finish(request, data)

@@ -46,7 +46,7 @@ def convert_params(raw: bytes | msgspec.Raw, kind: type[T], unknown: list[str]) 
     if not isinstance(value, dict):
         return msgspec.convert(value or {}, kind)
     # Of a long conversation only what is wrong is looked at one by one.
-    taken = {key: _decode_field(kind, key, item) for key, item in value.items()}
+    taken = {key: _decode_field(kind, key, item, unknown) for key, item in value.items()}
     good = {key: each for key, each in taken.items() if each is not _WRONG}
     wrong = {key: msgspec.json.decode(value[key]) for key, each in taken.items() if each is _WRONG}
     tidied = _tidy_object(wrong, kind, _Place(None, "params"), unknown)
@@ -56,12 +56,50 @@ def convert_params(raw: bytes | msgspec.Raw, kind: type[T], unknown: list[str]) 
 _WRONG = object()
 
 
-def _decode_field(kind: type[msgspec.Struct], key: str, raw: msgspec.Raw) -> object:
+def _decode_field(kind: type[msgspec.Struct], key: str, raw: msgspec.Raw, unknown: list[str]) -> object:
     decoder = _find_decoders(kind).get(key)
     try:
         return decoder.decode(raw) if decoder else _WRONG
     except msgspec.ValidationError:
+        return _decode_items(kind, key, raw, unknown)
+
+
+def _decode_items(kind: type[msgspec.Struct], key: str, raw: msgspec.Raw, unknown: list[str]) -> object:
+    """Return the list *raw* with each entry decoded that can be, one by one: a list may have 100,000 of them."""
+    found = _find_item_decoder(kind, key)
+    if found is None or bytes(memoryview(raw)[:1]) != b"[":
         return _WRONG
+    (decoder, item_kind), items = found, msgspec.json.decode(raw, type=list[msgspec.Raw])
+    place = _Place(_Place(None, "params"), key)
+    return [_decode_item(decoder, item_kind, each, _Place(place, at), unknown) for at, each in enumerate(items)]
+
+
+def _decode_item(
+    decoder: msgspec.json.Decoder[Any], kind: type[msgspec.Struct], raw: msgspec.Raw, place: _Place, unknown: list[str]
+) -> object:
+    try:
+        return decoder.decode(raw)
+    except msgspec.ValidationError:
+        value = msgspec.json.decode(raw)
+    tidied = _tidy_object(value, kind, place, unknown) if isinstance(value, dict) else value
+    try:
+        return msgspec.convert(tidied, kind)
+    except msgspec.ValidationError:
+        # The whole is refused with it, with the path of what is wrong.
+        return tidied
+
+
+@cache
+def _find_item_decoder(
+    kind: type[msgspec.Struct], key: str
+) -> tuple[msgspec.json.Decoder[Any], type[msgspec.Struct]] | None:
+    """Return the decoder and the type of the entries of a list of structs, None for any other field."""
+    found = _list_fields(kind)[key].type
+    kinds = found.types if isinstance(found, inspect.UnionType) else (found,)
+    items = [each.item_type for each in kinds if isinstance(each, inspect.ListType)]
+    if not items or not isinstance(items[0], inspect.StructType):
+        return None
+    return msgspec.json.Decoder(items[0].cls), items[0].cls
 
 
 @cache

@@ -24,6 +24,9 @@ MAX_MODELS = 5000
 MAX_ENTRY_BYTES = 64 * 1024
 """A larger entry is not a model, and reading it would delay everything else."""
 
+MAX_TABLE_BYTES = 768 * 1024
+"""A larger table of one provider is left out. The largest have a third of that."""
+
 MAX_ID_CHARS = 256
 MAX_TOKENS = 10**9
 MIN_PRICE, MAX_PRICE = Decimal("0.000001"), Decimal(10_000)
@@ -45,7 +48,6 @@ _RATES = {
     "reasoning": "reasoning",
 }
 
-_split = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _decode_any = msgspec.json.Decoder().decode
 
 
@@ -75,7 +77,7 @@ def convert(document: bytes, fetched_at: str, ids: Mapping[str, Sequence[str]]) 
     """
     day = date.fromisoformat(fetched_at[:10])
     try:
-        theirs = _split(document)
+        theirs = _split(document, sorted({name for names in ids.values() for name in names}))
         tables = {ours: [theirs[name] for name in names if name in theirs] for ours, names in ids.items()}
         found = {ours: _convert_models(each, day) for ours, each in tables.items()}
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
@@ -83,6 +85,23 @@ def convert(document: bytes, fetched_at: str, ids: Mapping[str, Sequence[str]]) 
     if not any(found.values()):
         raise ValueError("it has none of our providers")
     return _encode({"version": VERSION, "fetched_at": fetched_at, "models": found})
+
+
+def _split(document: bytes, names: Sequence[str]) -> dict[str, msgspec.Raw]:
+    """Return the tables of the providers *names*. The others, however many, are skipped without a trace.
+
+    A table that is too large to be decoded in one go is left out: no other thread could run meanwhile.
+    """
+    fields = {f"field_{number}": name for number, name in enumerate(names)}
+    columns = [(field, msgspec.Raw | msgspec.UnsetType, msgspec.UNSET) for field in fields]
+    kind = msgspec.defstruct("_Document", columns, rename=fields)
+    found = msgspec.json.decode(document, type=kind)
+    tables = {name: getattr(found, field) for field, name in fields.items()}
+    return {
+        name: table
+        for name, table in tables.items()
+        if isinstance(table, msgspec.Raw) and _count_bytes(table) <= MAX_TABLE_BYTES
+    }
 
 
 def read(data: bytes) -> StoredCatalogue:

@@ -20,7 +20,10 @@ JPEG_CHARS = (64 * 1024, 1024 * 1024)
 """The same for a JPEG, whose size stands behind its previews and colour profiles: first try, and second try."""
 
 SLICE_CHARS = 1024 * 1024
-"""The part of a document that is decoded at once, so that other threads get their turn. A multiple of four."""
+"""The part of a document that is decoded or searched at once, so that other threads get their turn."""
+
+MAX_MATCH_BYTES = 256
+"""The longest mark of a page or of their number."""
 
 BYTES_PER_PAGE = 64 * 1024
 """For a document that does not say how many pages it has."""
@@ -168,9 +171,18 @@ _PAGE_COUNT = re.compile(rb"/Count\s+(\d{1,5})\b")
 def count_pages(data: str) -> int:
     """Return how many pages the document in base64 *data* has, as far as can be told without parsing it."""
     document = _decode_document(data)
-    page_counts = [int(match[1]) for match in _PAGE_COUNT.finditer(document)]
+    most = max((int(match[1]) for match in _find(_PAGE_COUNT, document)), default=0)
     # In compressed objects neither pages nor counts can be seen.
-    return max(sum(1 for _ in _PAGE.finditer(document)), *page_counts, 0) or estimate_pages(data)
+    return max(sum(1 for _ in _find(_PAGE, document)), most) or estimate_pages(data)
+
+
+def _find(pattern: re.Pattern[bytes], document: bytes) -> Iterator[re.Match[bytes]]:
+    """Yield the matches of *pattern*, searching a part of the document at once."""
+    for start in range(0, len(document), SLICE_CHARS):
+        end = start + SLICE_CHARS
+        for match in pattern.finditer(document, start, end + MAX_MATCH_BYTES):
+            if match.start() < end:
+                yield match
 
 
 def estimate_pages(data: str) -> int:
@@ -179,13 +191,14 @@ def estimate_pages(data: str) -> int:
 
 
 def _decode_document(data: str) -> bytes:
-    try:
-        slices = (data[start : start + SLICE_CHARS] for start in range(0, len(data), SLICE_CHARS))
-        return b"".join(map(binascii.a2b_base64, slices))
-    except (binascii.Error, ValueError):
+    decoded, rest = [], ""
+    for start in range(0, len(data), SLICE_CHARS):
         # With line breaks in the text, a slice may end inside a group of four.
-        pass
-    try:
-        return binascii.a2b_base64(data)
-    except (binascii.Error, ValueError):
-        return b""
+        text = rest + "".join(data[start : start + SLICE_CHARS].split())
+        whole = len(text) - len(text) % 4
+        rest = text[whole:]
+        try:
+            decoded.append(binascii.a2b_base64(text[:whole]))
+        except (binascii.Error, ValueError):
+            return b""
+    return b"".join(decoded)

@@ -32,7 +32,8 @@ TIMEOUTS = HttpTimeouts(first_byte_seconds=15.0, idle_seconds=15.0)
 TOTAL_SECONDS = 60.0
 """How long a refresh may take, further attempts included."""
 
-MAX_DOCUMENT_BYTES = 32 * 1024 * 1024
+MAX_DOCUMENT_BYTES = 16 * 1024 * 1024
+"""Several times what there is."""
 
 OK = 200
 

@@ -1,5 +1,6 @@
 """The catalogue of models.dev: what is read of it, what is not believed, and how it is kept."""
 
+import time
 from datetime import date
 from decimal import Decimal
 from typing import Any
@@ -252,3 +253,21 @@ def test_each_name_there_belongs_to_one_provider_of_ours() -> None:
     named = [each for row in provider_rows.read_providers().values() for each in row.models.models_dev_ids]
     assert len(named) > 10
     assert len(set(named)) == len(named)
+
+
+def test_a_table_that_is_too_large_is_left_out_and_the_others_stay() -> None:
+    small = b'{"models":{"m":{"limit":{"context":5}}}}'
+    large = b'{"models":{' + b",".join(b'"m%d":{}' % at for at in range(modelsdev.MAX_TABLE_BYTES // 8)) + b"}}"
+    assert len(large) > modelsdev.MAX_TABLE_BYTES
+    document = b'{"openai":' + large + b',"groq":' + small + b"}"
+    stored = modelsdev.read(modelsdev.convert(document, "2026-11-20T00:00:00+00:00", {"a": ["openai"], "b": ["groq"]}))
+    assert {name: list(rows) for name, rows in stored.models.items()} == {"a": [], "b": ["m"]}
+
+
+def test_providers_that_nobody_asked_for_cost_next_to_nothing() -> None:
+    others = b",".join(b'"p%d":{"models":{}}' % at for at in range(500_000))
+    document = b"{" + others + b',"openai":{"models":{"m":{}}}}'
+    began = time.thread_time()
+    modelsdev.convert(document, "2026-11-20T00:00:00+00:00", {"openai": ["openai"]})
+    # A dictionary of them takes ten times as long, in one step.
+    assert time.thread_time() - began < 0.1

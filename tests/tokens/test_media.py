@@ -137,3 +137,10 @@ def test_a_long_document_is_decoded_in_slices_and_counted_whole() -> None:
     # As mail has it, with a line break where a slice would end in a group of four.
     broken = b"\n".join(document[start : start + 76] for start in range(0, len(document), 76))
     assert count_pages(broken.decode()) == 60_000
+
+
+@pytest.mark.parametrize("shift", range(-13, 3))
+@pytest.mark.parametrize("mark", [b"/Type /Page ", b"/Count 7 "])
+def test_a_mark_is_found_once_wherever_a_part_of_the_document_ends(mark: bytes, shift: int) -> None:
+    document = b" " * (SLICE_CHARS + shift) + mark + b" " * 100
+    assert count_pages(base64.b64encode(document).decode()) == (7 if b"Count" in mark else 1)

@@ -86,7 +86,7 @@ async def answer_in_rounds(state: RequestState, chat: Chat, loop: ToolLoop, sink
     try:
         while True:
             asked = msgspec.structs.replace(
-                chat, messages=[*chat.messages, *messages], options=_reduce_limits(chat.options, rounds)
+                chat, messages=[*chat.messages, *messages], options=_make_options(chat.options, rounds)
             )
             reached = await _answer_round(asked, round_sink, answer, is_first=not rounds)
             if round_sink.is_complete:
@@ -179,9 +179,14 @@ def _report(progress: Progress, rounds: Sequence[Done], *, is_broken: bool = Fal
     progress.usage, progress.cost = sum_usage(usages), sum_costs(costs)
 
 
-def _reduce_limits(options: Options, rounds: Sequence[Done]) -> Options:
-    """Return *options* with what *rounds* have left of the request's limits."""
+def _make_options(options: Options, rounds: Sequence[Done]) -> Options:
+    """Return *options* with what *rounds* have left of the request's limits, and without a forced call after the first.
+
+    A model that must call in each round would never answer.
+    """
     changes: dict[str, Any] = {}
+    if options.tool_choice not in (None, "auto", "none"):
+        changes["tool_choice"] = "auto"
     if options.token_limit is not None:
         changes["token_limit"] = max(1, options.token_limit - _count_output(rounds))
     if options.budget_usd is not None:

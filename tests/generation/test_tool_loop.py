@@ -106,6 +106,34 @@ def test_what_all_rounds_cost_is_their_sum(sidecar: Program, provider: Provider)
     assert float(done["cost"]["parts"]["output"]) > 0
 
 
+@pytest.mark.parametrize(
+    ("choice", "sent"),
+    [("required", {"type": "any"}), ({"name": "look_up"}, {"type": "tool", "name": "look_up"})],
+    ids=["required", "named"],
+)
+def test_a_call_is_forced_in_the_first_round_alone(
+    sidecar: Program, provider: Provider, choice: Any, sent: Object
+) -> None:
+    provider.play_in_turn("m", calling("a"), ANTHROPIC.answer("Done."))
+    request_id = begin(sidecar, options={"tool_choice": choice})
+    wait_for_round(sidecar, request_id)
+    give(sidecar, request_id, "a")
+    assert text(sidecar.stream(request_id)) == "Done."
+    first, second = (provider.call("m", number).json.get("tool_choice") for number in (0, 1))
+    assert first == sent
+    assert second in (None, {"type": "auto"})
+
+
+@pytest.mark.parametrize("model", ["tool_call", "parallel_tools"])
+def test_a_loop_can_be_tried_without_a_key(sidecar: Program, model: str) -> None:
+    options = {"tool_loop": {}, "provider_options": {"pace_ms": 0}}
+    asked = {"model": model, "messages": [{"role": "user", "content": "Weather?"}], "options": options}
+    request_id = sidecar.send("stream_chat", asked, provider="replay")
+    give(sidecar, request_id, *wait_for_round(sidecar, request_id)["calls"])
+    done = sidecar.stream(request_id)[-1].data["data"]
+    assert [each["finish_reason"] for each in done["rounds"]] == ["tool_calls", "stop"]
+
+
 def test_without_calls_the_loop_is_a_chat(sidecar: Program, provider: Provider) -> None:
     provider.play("m", ANTHROPIC.answer("Done."))
     done = sidecar.stream(begin(sidecar))[-1].data["data"]

@@ -20,6 +20,7 @@ ENDINGS = {
     "slow": "stop",
     "reasoning": "stop",
     "citations": "stop",
+    "files": "stop",
     "tool_call": "tool_calls",
     "parallel_tools": "tool_calls",
     "tool_loop": "tool_calls",

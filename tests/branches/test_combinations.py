@@ -117,6 +117,26 @@ def test_tools_are_called_in_each_branch(program: Program, provider: Provider) -
     assert all(call.json["tools"][0]["name"] == "now" for call in provider.calls("one"))
 
 
+def test_a_branch_may_have_an_answer_from_before(program: Program, provider: Provider) -> None:
+    provider.play("one", ANTHROPIC.answer("fine"))
+    provider.play("two", ANTHROPIC.answer("good"))
+    options = {"reuse": {"scope": "test"}, "temperature": 0}
+    first, second = (compare(program, ["one", "two"], options=options) for _ in range(2))
+    assert [branch_text(second, branch) for branch in (0, 1)] == [branch_text(first, branch) for branch in (0, 1)]
+    assert all("reused" in chunks(second, branch, "start")[0] for branch in (0, 1))
+    assert (len(provider.calls("one")), len(provider.calls("two"))) == (1, 1)
+    assert end(second)["cost"]["usd"] == "0"
+
+
+def test_what_is_left_out_of_a_prompt_is_told_of_in_each_branch(program: Program, provider: Provider) -> None:
+    provider.play("one", ANTHROPIC.answer("fine"))
+    message = {"role": "user", "content": "Hi   \n\n\n\n\nthere"}
+    lines = compare(program, ["one"] * 2, messages=[message], options={"compact": True})
+    told = [chunks(lines, branch, "start")[0]["shortened"] for branch in (0, 1)]
+    assert told[0] == told[1]
+    assert all("Hi\n\n" in str(call.json["messages"][0]["content"][0]["text"]) for call in provider.calls("one"))
+
+
 @pytest.mark.parametrize(
     ("models", "options", "param"),
     [

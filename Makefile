@@ -36,6 +36,7 @@ run: compiled ## stream a recorded chat from the `replay` provider: no key, no n
 		'{"id":1,"action":"initialize"}' \
 		'{"id":2,"action":"stream_chat","provider":"replay","params":{"model":"anthropic_messages/text","messages":[{"role":"user","content":"Hello"}]}}' \
 		'{"id":"compare","action":"compare","provider":"replay","params":{"models":["anthropic_messages/text","openai_chat/text"],"messages":[{"role":"user","content":"Hello"}],"choose":{"by":"first_valid"}}}' \
+		'{"id":"hedge","action":"generate","provider":"replay","params":{"model":"anthropic_messages/thinking","messages":[{"role":"user","content":"Hello"}],"options":{"hedge":{"after_ms":0,"models":["replay/openai_chat/text"]}}}}' \
 		'{"id":"route","action":"generate","params":{"model":"auto","messages":[{"role":"user","content":"Hello"}],"options":{"route":{"models":["replay/anthropic_messages/text","openai/gpt-6"]}}}}' \
 		'{"id":"files","action":"stream_chat","provider":"replay","params":{"model":"files","messages":[{"role":"user","content":"Let main.py greet by a function of its own file."}],"options":{"output":{"type":"files","existing":{"main.py":"import sys\n\nprint(\u0027Hello\u0027)\n"}}}}}' \
 		'{"id":"task","action":"generate","provider":"replay","params":{"model":"anthropic_messages/review","task":"code_review","input":{"files":{"main.py":"import sys\n\nprint(\u0027Hello \u0027 + sys.argv[1])\n"}}}}' \

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from tests.codecs.test_aws_eventstream import event
 from tests.live import steps
 from tests.support.fake_services import Answer, Seen, document
 from tests.support.listening_services import ListeningServices
@@ -64,8 +65,29 @@ def chat_of(wire: str, seen: Seen) -> Answer:
         # All but the last byte: the end has not come.
         return Answer(whole.body[: len(whole.body) * 2 // 3], headers=whole.headers, stalls=True)
     if steps.CALL in said and steps.RESULT not in said:
-        return reply_of(case_of(wire, TOOLS))
+        return CALLS.get(wire) or reply_of(case_of(wire, TOOLS))
     return text_of(wire)
+
+
+CALLS = {
+    "bedrock_converse": Answer(
+        b"".join(
+            event(name, payload)
+            for name, payload in (
+                ("messageStart", b'{"role":"assistant"}'),
+                (
+                    "contentBlockStart",
+                    b'{"contentBlockIndex":0,"start":{"toolUse":{"toolUseId":"t-1","name":"weather"}}}',
+                ),
+                ("contentBlockDelta", b'{"contentBlockIndex":0,"delta":{"toolUse":{"input":"{}"}}}'),
+                ("contentBlockStop", b'{"contentBlockIndex":0}'),
+                ("messageStop", b'{"stopReason":"tool_use"}'),
+            )
+        ),
+        headers={"content-type": "application/vnd.amazon.eventstream"},
+    )
+}
+"""Wire whose fixture calls a tool of another name → an answer that calls the one that is declared."""
 
 
 @pytest.mark.spawns

@@ -2,8 +2,10 @@
 
 from pathlib import Path
 
+import pytest
+
 from tests.support.fake_provider import Provider
-from tests.support.process import Sidecar
+from tests.support.process import Sidecar, in_time
 from tests.support.reply_scripts import ANTHROPIC, at_once
 
 
@@ -22,11 +24,17 @@ def test_connections_are_used_again(sidecar: Sidecar, provider: Provider) -> Non
     assert provider.connections == 1
 
 
-def test_the_first_chat_holds_nobody_up(sidecar: Sidecar, provider: Provider) -> None:  # C16, H08
+@pytest.mark.alone
+def test_the_first_chat_holds_nobody_up(tmp_path: Path, provider: Provider) -> None:  # C16, H08
     provider.play("m", ANTHROPIC.answer("hello"))
-    request_id = sidecar.chat("m")
-    waits = []
-    while not any(line.terminal for line in sidecar.lines_of(request_id)):
-        waits.append(sidecar.ping())
-    assert max(waits) <= 0.1
-    assert len(waits) > 2
+
+    def measure() -> float:
+        with Sidecar(tmp_path, provider) as sidecar:
+            request_id = sidecar.chat("m")
+            waits = []
+            while not any(line.terminal for line in sidecar.lines_of(request_id)):
+                waits.append(sidecar.ping())
+            assert len(waits) > 2
+            return max(waits)
+
+    in_time(measure, 0.1)

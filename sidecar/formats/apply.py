@@ -220,6 +220,22 @@ def _join_lines(lines: list[str], ends: list[str], changes: list[_Change]) -> st
 # --- an answer's files -----------------------------------------------------------------------
 
 
+def clean_paths(texts: Mapping[str, str], param: str) -> dict[str, str]:
+    """Return *texts* by their paths as `file_start` writes them.
+
+    Raises: SidecarError `invalid_request` for *param* if a path is refused, or stands there twice.
+    """
+    cleaned: dict[str, str] = {}
+    for path, text in texts.items():
+        name, refusal = paths.clean_path(path)
+        if refusal:
+            raise invalid_request(f"`{param}` has a path that is no relative path below a folder ({refusal}).", param)
+        if name in cleaned:
+            raise invalid_request(f"`{param}` has a path twice.", param)
+        cleaned[name] = text
+    return cleaned
+
+
 class Files:
     """The files of one answer: text goes in, chunks come out, and in the end one row for each path."""
 
@@ -232,12 +248,13 @@ class Files:
         tolerance: Tolerance = "elision",
         partial: bool = False,
     ) -> None:
+        """Change the texts of *existing*, whose paths are as `clean_paths` returns them."""
         self._name: FormatName = name
         self._nonce = nonce
         self._lexer = make_lexer(name, nonce)
         self._tolerance: Tolerance = tolerance
         self._partial = partial
-        self._texts = {paths.clean_path(path)[0]: text for path, text in (existing or {}).items()}
+        self._texts = dict(existing or {})
         self._rows: dict[str, FileResult] = {}
 
     def feed(self, text: str) -> list[Content | OutputChunk]:

@@ -3,19 +3,26 @@
 Knows which requests make no sense. Must not know how an answer comes about.
 """
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
+
+import msgspec
 
 from protocol.outputs import CodeOutput, FilesOutput, Output, TextOutput
 from protocol.requests import Chat, ResumeChat
 from sidecar.core.errors import SidecarError, invalid_request
-from sidecar.formats import paths
+from sidecar.formats.apply import clean_paths
 from sidecar.outputs.code import CodeSink
+from sidecar.outputs.edit_threads import run_in_edit_thread
 from sidecar.outputs.files import FileSink
 from sidecar.outputs.instructions import add_instructions
 from sidecar.outputs.sink import Sink
 
 _PARAM = "params.options.output"
+
+MANY_FILES = 200
+"""With more of them, a worker thread looks at their paths and texts."""
 
 
 @asynccontextmanager
@@ -29,14 +36,7 @@ async def read_output(
     Raises: SidecarError `invalid_request` for an output that contradicts itself or the rest of the request.
     """
     check_output(chat, output)
-    reader: CodeSink | FileSink
-    if isinstance(output, FilesOutput):
-        chat, nonce = add_instructions(chat, output)
-        reader = FileSink(output, sink, nonce=nonce, earlier_text=earlier_text, stops=bool(chat.options.stop))
-    else:
-        # With a cursor the provider tells the whole answer again.
-        is_whole = isinstance(chat, ResumeChat) and chat.method == "cursor"
-        reader = CodeSink(output, sink, earlier_text="" if is_whole else earlier_text)
+    chat, reader = await _make_reader(chat, output, sink, earlier_text)
     try:
         yield chat, reader
     except SidecarError:
@@ -59,20 +59,29 @@ def check_output(chat: Chat, output: Output) -> None:
     if wanted is not None and wanted.type != "text" and not isinstance(output, TextOutput):
         text = f"`{_PARAM}` and `params.options.response_format` contradict each other. Leave one of them out."
         raise invalid_request(text, _PARAM)
-    if isinstance(output, FilesOutput):
-        if output.instruct and output.format not in ("auto", "blocks"):
-            text = f"`{_PARAM}.instruct` teaches the format `blocks`: set `format` to it, or leave `instruct` out."
-            raise invalid_request(text, f"{_PARAM}.instruct")
-        _check_paths(output.existing)
+    if isinstance(output, FilesOutput) and output.instruct and output.format not in ("auto", "blocks"):
+        text = f"`{_PARAM}.instruct` teaches the format `blocks`: set `format` to it, or leave `instruct` out."
+        raise invalid_request(text, f"{_PARAM}.instruct")
 
 
-def _check_paths(existing: Mapping[str, str]) -> None:
-    seen: set[str] = set()
-    for path in existing:
-        cleaned, refusal = paths.clean_path(path)
-        if refusal:
-            text = f"`{_PARAM}.existing` has a path that is no relative path below a folder ({refusal})."
-            raise invalid_request(text, f"{_PARAM}.existing")
-        if cleaned in seen:
-            raise invalid_request(f"`{_PARAM}.existing` has a path twice.", f"{_PARAM}.existing")
-        seen.add(cleaned)
+async def _make_reader(
+    chat: Chat, output: CodeOutput | FilesOutput, sink: Sink, earlier_text: str
+) -> tuple[Chat, CodeSink | FileSink]:
+    if isinstance(output, CodeOutput):
+        # With a cursor the provider tells the whole answer again.
+        is_whole = isinstance(chat, ResumeChat) and chat.method == "cursor"
+        return chat, CodeSink(output, sink, earlier_text="" if is_whole else earlier_text)
+    prepare = partial(_prepare, chat, output)
+    is_much = len(output.existing) > MANY_FILES
+    chat, cleaned, nonce = await run_in_edit_thread(prepare) if is_much else prepare()
+    return chat, FileSink(cleaned, sink, nonce=nonce, earlier_text=earlier_text, stops=bool(chat.options.stop))
+
+
+def _prepare(chat: Chat, output: FilesOutput) -> tuple[Chat, FilesOutput, str | None]:
+    """Return *chat* with instructions, *output* with cleaned paths, and the word of the markers.
+
+    Raises: SidecarError `invalid_request` for a path that is refused.
+    """
+    output = msgspec.structs.replace(output, existing=clean_paths(output.existing, f"{_PARAM}.existing"))
+    chat, nonce = add_instructions(chat, output)
+    return chat, output, nonce

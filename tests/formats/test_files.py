@@ -8,7 +8,7 @@ import pytest
 
 from protocol.files import CommandChunk, EditResult, FileEnd, FileResult, FileStart, FormatName, OutputChunk
 from protocol.replies import Content
-from sidecar.formats.apply import Files
+from sidecar.formats.apply import Files, clean_paths
 from tests.formats.lexing import NONCE
 
 EXISTING = {"a.py": "x = 1\ny = 2\n", "./b.py": "keep\r\nold\r\n"}
@@ -18,7 +18,7 @@ Chunks = list[Content | OutputChunk]
 
 def read(name: FormatName, text: str, **options: Any) -> tuple[Chunks, list[FileResult]]:
     """Return chunks and rows of the answer *text*."""
-    files = Files(name, nonce=NONCE, **{"existing": EXISTING, **options})
+    files = Files(name, nonce=NONCE, **{"existing": clean_paths(EXISTING, "existing"), **options})
     return [*files.feed(text), *files.end()], files.rows
 
 

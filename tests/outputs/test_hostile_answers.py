@@ -212,3 +212,14 @@ def test_ends_carry_what_a_host_needs_to_check_a_file() -> None:
     (end,) = read("a.py\n```\n\n```\n", format="whole").ends
     assert isinstance(end, FileEnd)
     assert (end.complete, end.lines) == (True, 1)
+
+
+def test_ten_thousand_files_of_a_host_delay_nobody(sidecar: Program, provider: Provider) -> None:
+    provider.play("m", ANTHROPIC.answer("b/9.py\n```\nx\n```\n"))
+    existing = {f"./b//{at}.py": "y\n" for at in range(10_000)}
+    asked = params(sidecar, "m", {"type": "files", "existing": existing, "instruct": True})
+    done = sidecar.stream(sidecar.send("stream_chat", asked, provider="anthropic"))[-1].data["data"]
+    assert [(row["path"], row["content"]) for row in done["files"]] == [("b/9.py", "x\n")]
+    asked["options"]["output"]["existing"]["../c"] = ""
+    error = sidecar.ask("stream_chat", asked, provider="anthropic")["error"]
+    assert error["param"] == "params.options.output.existing"

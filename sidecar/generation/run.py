@@ -99,7 +99,6 @@ async def _ask_candidate(
         return
     plan = msgspec.structs.replace(plan, warnings=[*plan.warnings, *stored.warnings], recording=stored.recording)
     await _ask_admitted(up, state, plan, stored.recording or sink, has_fallback=has_fallback)
-    await stored.keep()
 
 
 async def _ask_admitted(up: Upstream, state: RequestState, plan: ChatPlan, sink: Sink, *, has_fallback: bool) -> None:

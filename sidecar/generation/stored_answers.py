@@ -17,10 +17,9 @@ from sidecar.outputs.sink import Sink
 from sidecar.reuse import replay
 from sidecar.reuse.answers import decode
 from sidecar.reuse.question import Question, hash_question
-from sidecar.reuse.recording import Recording
+from sidecar.reuse.recording import Place, Recording
 from sidecar.reuse.rules import find_obstacle
 from sidecar.reuse.store import find_store
-from sidecar.upstream.caches import AnswerStore
 from sidecar.upstream.context import Upstream
 from sidecar.usage import attempts
 from sidecar.wires.shared.types import Encoded
@@ -32,34 +31,27 @@ MAX_SHARE = 8
 """No answer takes more of a store than this part of it."""
 
 
-class StoredAnswers(NamedTuple):
-    """What is done with the answer to a chat that is not stored yet."""
+class Unanswered(NamedTuple):
+    """A chat whose answer is not stored yet."""
 
     warnings: list[Warn]
     """Why it is not to be stored."""
     recording: Recording | None = None
-    store: AnswerStore | None = None
-    ttl_seconds: float = 0.0
-    epoch: int | None = None
-
-    async def keep(self) -> None:
-        """Store the answer, which has ended."""
-        if self.recording is not None and self.store is not None:
-            await self.recording.store(self.store, self.ttl_seconds, self.epoch)
+    """Takes the answer, and stores it."""
 
 
-async def answer(up: Upstream, state: RequestState, plan: ChatPlan, sink: Sink) -> StoredAnswers | None:
-    """Answer the chat of *plan* from the store and return None, or return what to do with the answer to come.
+async def answer(up: Upstream, state: RequestState, plan: ChatPlan, sink: Sink) -> Unanswered | None:
+    """Answer the chat of *plan* from the store and return None, or return what takes the answer to come.
 
     *plan* is prepared: its target and its chat are those that an attempt would use.
     """
     options, target = plan.chat.options, plan.target
     if options.reuse is None:
-        return StoredAnswers([])
+        return Unanswered([])
     obstacle = find_obstacle(plan.chat, target)
     if obstacle is not None:
         text = f"The answer is neither looked up nor stored: {obstacle}."
-        return StoredAnswers([Warn(code="not_reused", message=text, param="params.options.reuse")])
+        return Unanswered([Warn(code="not_reused", message=text, param="params.options.reuse")])
     encoded = attempt.encode_request(plan)
     request = encoded.request
     if len(request.body) > LONG_BYTES:
@@ -80,10 +72,10 @@ async def answer(up: Upstream, state: RequestState, plan: ChatPlan, sink: Sink) 
                 recorded.succeed(done.finish_reason, done.usage, done.cost, saved_usd=reused.saved_usd)
                 sink.finish(done)
             return None
-    recording = Recording(question, encoded, target, plan.chat, sink)
-    if options.reuse.mode != "read":
-        recording.max_bytes = store.max_bytes // MAX_SHARE
-    return StoredAnswers([], recording, store, options.reuse.ttl_s, found.epoch)
+    place = None
+    if options.reuse.mode != "read" and found.epoch is not None:
+        place = Place(store, question, options.reuse.ttl_s, found.epoch, store.max_bytes // MAX_SHARE)
+    return Unanswered([], Recording(place, encoded, target, plan.chat, sink))
 
 
 def _make_start(plan: ChatPlan, encoded: Encoded, reused: Reused) -> Start:

@@ -51,7 +51,7 @@ class MemoryStore:
         self._entries.move_to_end(key)
         return FoundAnswer(entry.data, max(0.0, now - entry.stored_at), self._epoch)
 
-    async def keep(self, question: Question, data: bytes, ttl_seconds: float, epoch: int) -> None:
+    def keep(self, question: Question, data: bytes, ttl_seconds: float, epoch: int) -> None:
         """Store *data* for *ttl_seconds*, unless answers were forgotten since *epoch*."""
         now = time.time()
         self._drop_expired(now)
@@ -65,6 +65,9 @@ class MemoryStore:
         heapq.heappush(self._expiries, (now + ttl_seconds, key))
         while self._bytes > self.max_bytes:
             self._drop(next(iter(self._entries)))
+
+    async def flush(self) -> None:
+        """Return at once: everything is stored."""
 
     async def forget(self, scope: str) -> int:
         """Forget the answers of *scope*, and return how many there were."""

@@ -4,7 +4,7 @@ Must not know where it is stored, or who asks.
 """
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from protocol.replies import Chunk, Content, Done, Reasoning, Start, Status
 from protocol.requests import Chat
@@ -39,25 +39,34 @@ class Sink(Protocol):
         """Take *done*."""
 
 
+class Place(NamedTuple):
+    """Where an answer is stored."""
+
+    store: AnswerStore
+    question: Question
+    ttl_seconds: float
+    epoch: int
+    """As the store gave it when the answer was looked up."""
+    max_bytes: int
+    """The longest answer that is stored, in bytes or so."""
+
+
 class Recording:
     """Passes the chunks of an answer on to *sink*, and keeps them until it is known whether they are to be stored.
 
-    *encoded* is the request that *question* is the digest of: how the chat is sent to *target*.
+    *encoded* is the request that was looked up: how *chat* is sent to *target*. Without a *place* nothing is stored.
     """
 
-    def __init__(self, question: Question, encoded: Encoded, target: Target, chat: Chat, sink: Sink) -> None:
-        self._question = question
+    def __init__(self, place: Place | None, encoded: Encoded, target: Target, chat: Chat, sink: Sink) -> None:
+        self._place = place
         self._encoded = encoded
         self._target = target
         self._chat = chat
         self._sink = sink
-        self.max_bytes = 0
-        """The longest answer that is kept, in bytes or so; 0: none is."""
         self._chunks: list[Chunk] = []
         self._bytes = 0
         self._is_exact = False
         """Whether the last attempt has sent just what the question says."""
-        self._done: Done | None = None
         self.wait_for_room = sink.wait_for_room
         self.send_status = sink.send_status
 
@@ -73,28 +82,23 @@ class Recording:
 
     def send(self, chunks: Sequence[Chunk]) -> None:
         """Keep *chunks* and pass them on."""
-        if self.max_bytes and self._bytes <= self.max_bytes:
+        if self._place is not None and self._bytes <= self._place.max_bytes:
             for chunk in chunks:
                 if isinstance(chunk, Start):
                     continue
                 text = chunk.content if isinstance(chunk, Content | Reasoning) else ""
                 self._bytes += CHUNK_BYTES + len(text)
                 self._chunks.append(chunk)
-            if self._bytes > self.max_bytes:
+            if self._bytes > self._place.max_bytes:
                 self._chunks.clear()
         self._sink.send(chunks)
 
     def finish(self, done: Done) -> None:
-        """Keep *done* and pass it on."""
-        self._done = done
+        """Pass *done* on, and store the answer if it is whole, and answers just what was looked up."""
         self._sink.finish(done)
-
-    async def store(self, store: AnswerStore, ttl_seconds: float, epoch: int | None) -> None:
-        """Store the answer if it is whole, and answers just this question."""
-        if not self.max_bytes or self._bytes > self.max_bytes:
+        place = self._place
+        if place is None or not self._is_exact or self._bytes > place.max_bytes or not is_storable(done):
             return
-        if self._done is None or epoch is None or not self._is_exact:
-            return
-        data = encode(make_answer(self._chunks, self._done)) if is_storable(self._done) else None
+        data = encode(make_answer(self._chunks, done))
         if data is not None:
-            await store.keep(self._question, data, ttl_seconds, epoch)
+            place.store.keep(place.question, data, place.ttl_seconds, place.epoch)

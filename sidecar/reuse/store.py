@@ -4,14 +4,16 @@ A file that cannot be used never fails a chat: nothing is found, and nothing is 
 """
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import anyio
 import anyio.to_thread
 
 from protocol.replies import Warn
 from sidecar.core.errors import SidecarError
+from sidecar.core.event_loop import TaskStarter
 from sidecar.core.log import log
 from sidecar.reuse.memory_store import MemoryStore
 from sidecar.reuse.question import Question
@@ -23,32 +25,48 @@ T = TypeVar("T")
 RETRY_SECONDS = 10.0
 """How long a file is left alone that could not be used."""
 
-KEEP_SECONDS = 5.0
-"""The longest that the end of a chat, or of the process, waits for its answer to be stored."""
-
 
 def find_store(up: Upstream) -> AnswerStore:
     """Return the store of this process."""
     if up.answers is None:
         config = up.config
         path, max_bytes = config.reuse_path, config.reuse_max_bytes
-        up.answers = MemoryStore(max_bytes) if path is None else FileStore(Path(path), max_bytes, up.warn)
+        up.answers = MemoryStore(max_bytes) if path is None else FileStore(Path(path), max_bytes, up.tasks, up.warn)
     return up.answers
+
+
+class _Pending(NamedTuple):
+    """An answer on its way to the file."""
+
+    question: Question
+    data: bytes
+    ttl_seconds: float
+    kept_at: float
+    """On the event loop's clock."""
+    epoch: int
 
 
 class FileStore:
     """The answers in the file at *path*, at most *max_bytes* of them."""
 
-    def __init__(self, path: Path, max_bytes: int, warn: Callable[[Warn], None]) -> None:
+    def __init__(self, path: Path, max_bytes: int, tasks: TaskStarter, warn: Callable[[Warn], None]) -> None:
         self.max_bytes = max_bytes
         self._path = path
+        self._tasks = tasks
         self._warn = warn
         self._has_warned = False
         self._leave_alone_until = 0.0
         self._thread = anyio.CapacityLimiter(4)
+        self._pending: dict[Question, _Pending] = {}
+        """What waits for the file, at most *max_bytes* of it. It is found here until it is there."""
+        self._pending_bytes = 0
+        self._turn = anyio.Lock()
 
     async def find(self, question: Question) -> FoundAnswer:
         """Return the answer to *question*, if there is one."""
+        pending = self._pending.get(question)
+        if pending is not None:
+            return FoundAnswer(pending.data, anyio.current_time() - pending.kept_at, pending.epoch)
 
         def look(path: Path) -> FoundAnswer:
             from sidecar.reuse import answer_file  # SQLite comes with it.
@@ -57,17 +75,29 @@ class FileStore:
 
         return await self._use(look) or FoundAnswer(None, 0.0, None)
 
-    async def keep(self, question: Question, data: bytes, ttl_seconds: float, epoch: int) -> None:
-        """Store *data* for *ttl_seconds*, unless answers were forgotten since *epoch*."""
+    def keep(self, question: Question, data: bytes, ttl_seconds: float, epoch: int) -> None:
+        """Store *data* for *ttl_seconds*, unless answers were forgotten since *epoch*. It is found at once."""
+        self._drop(question)
+        if self._pending_bytes + len(data) > self.max_bytes:
+            return
+        self._pending[question] = _Pending(question, data, ttl_seconds, anyio.current_time(), epoch)
+        self._pending_bytes += len(data)
+        if len(self._pending) == 1:
+            self._tasks.start_soon(self.flush)
 
-        def write(path: Path) -> None:
-            from sidecar.reuse import answer_file  # SQLite comes with it.
+    async def flush(self) -> None:
+        """Wait until everything is stored, or the file has turned out not to be usable."""
+        async with self._turn:
+            while self._pending:
+                pending = next(iter(self._pending.values()))
+                await self._use(partial(_write, pending, self.max_bytes))
+                if self._pending.get(pending.question) is pending:
+                    self._drop(pending.question)
 
-            answer_file.keep(path, question, data, ttl_seconds, epoch=epoch, max_bytes=self.max_bytes)
-
-        with anyio.move_on_after(KEEP_SECONDS, shield=True):
-            # A process that leaves waits for it.
-            await self._use(write)
+    def _drop(self, question: Question) -> None:
+        pending = self._pending.pop(question, None)
+        if pending is not None:
+            self._pending_bytes -= len(pending.data)
 
     async def forget(self, scope: str) -> int:
         """Forget the answers of *scope*, and return how many there were.
@@ -80,6 +110,7 @@ class FileStore:
 
             return answer_file.forget(path, scope)
 
+        await self.flush()
         self._leave_alone_until = 0.0
         forgotten = await self._use(remove)
         if forgotten is None:
@@ -125,3 +156,10 @@ class FileStore:
             log("warn", "answers.unusable", reason=reason)
             text = f"The file of stored answers cannot be used ({reason}). Chats go on without it."
             self._warn(Warn(code="answers_unusable", message=text))
+
+
+def _write(pending: _Pending, max_bytes: int, path: Path) -> None:
+    from sidecar.reuse import answer_file  # SQLite comes with it.
+
+    data, ttl_seconds, epoch = pending.data, pending.ttl_seconds, pending.epoch
+    answer_file.keep(path, pending.question, data, ttl_seconds, epoch=epoch, max_bytes=max_bytes)

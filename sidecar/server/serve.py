@@ -116,12 +116,12 @@ def _begin_trace(config: Config) -> "Trace | None":
 
 
 async def _end_requests(app: App) -> None:
-    """Cancel what is open, and give the last lines and the ledger the time that they may take."""
+    """Cancel what is open, and give the last lines, the ledger and stored answers the time that they may take."""
     app.leaving = True
     app.requests.cancel_all("shutting_down")
     await _flush(app.write_queue)
     if app.may_have_asked:
-        await event_loop.give_time(LEDGER_SECONDS, partial(_close_ledger, app))
+        await event_loop.give_time(LEDGER_SECONDS, partial(_close_files, app))
 
 
 async def _fail_all(app: App) -> None:
@@ -137,9 +137,9 @@ async def _flush(write_queue: WriteQueue) -> None:
         await event_loop.give_time(FLUSH_SECONDS, write_queue.flush)
 
 
-async def _close_ledger(app: App) -> None:
+async def _close_files(app: App) -> None:
     await app.requests.wait_until_idle()
-    await app.upstream.ledger.flush()
+    await app.upstream.flush()
 
 
 async def _read_requests(app: App, fd: int, finished: event_loop.Event, trace: "Trace | None") -> None:

@@ -109,8 +109,11 @@ class AnswerStore(Protocol):
     async def find(self, question: Any) -> FoundAnswer:
         """Return the answer to *question*, a `sidecar.reuse.question.Question`, if there is one."""
 
-    async def keep(self, question: Any, data: bytes, ttl_seconds: float, epoch: int) -> None:
-        """Store *data* for *ttl_seconds*, unless answers were forgotten since *epoch*."""
+    def keep(self, question: Any, data: bytes, ttl_seconds: float, epoch: int) -> None:
+        """Store *data* for *ttl_seconds*, unless answers were forgotten since *epoch*. It is found at once."""
+
+    async def flush(self) -> None:
+        """Wait until everything is stored."""
 
     async def forget(self, scope: str) -> int:
         """Forget the answers of *scope*, and return how many there were."""

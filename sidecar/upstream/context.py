@@ -90,6 +90,12 @@ class Upstream:
         self.model_lists.remove_where(lambda key: key.provider == name)
         self.discovered_settings.remove_where(lambda key: key.provider == name)
 
+    async def flush(self) -> None:
+        """Write what is on its way to the user's files."""
+        await self.ledger.flush()
+        if self.answers is not None:
+            await self.answers.flush()
+
     async def load_credentials(self) -> None:
         """Load stored credentials and imported logins into `found`, unless they are up to date."""
         if self.store.is_check_due:

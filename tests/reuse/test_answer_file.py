@@ -12,6 +12,7 @@ from pathlib import Path
 import anyio
 import anyio.to_thread
 import pytest
+from anyio.abc import TaskGroup
 
 from protocol.replies import Warn
 from sidecar.core.errors import SidecarError
@@ -195,21 +196,24 @@ def test_a_file_that_makes_no_sense_is_told_from_one_that_cannot_be_used(
 
 
 @pytest.mark.parametrize("spoil", SPOILED)
-async def test_a_file_that_makes_no_sense_is_set_aside(path: Path, spoil: Callable[[Path], None]) -> None:
+async def test_a_file_that_makes_no_sense_is_set_aside(
+    path: Path, tasks: TaskGroup, spoil: Callable[[Path], None]
+) -> None:
     path.parent.mkdir()
     spoil(path)
     told: list[Warn] = []
-    store = FileStore(path, LARGE, told.append)
-    await store.keep(question(1), b"x", 60, 0)
+    store = FileStore(path, LARGE, tasks, told.append)
+    store.keep(question(1), b"x", 60, 0)
+    await store.flush()
     assert (await store.find(question(1))).data == b"x"
     assert [each.code for each in told] == ["answers_corrupt"]
     assert sorted(each.name for each in path.parent.iterdir()) == [path.name, f"{path.name}.corrupt"]
 
 
-async def test_a_file_that_cannot_be_used_is_told_of_once_and_finds_nothing(path: Path) -> None:
+async def test_a_file_that_cannot_be_used_is_told_of_once_and_finds_nothing(path: Path, tasks: TaskGroup) -> None:
     path.parent.write_bytes(b"no folder")
     told: list[Warn] = []
-    store = FileStore(path, LARGE, told.append)
+    store = FileStore(path, LARGE, tasks, told.append)
     for _ in range(2):
         found = await store.find(question(1))
         assert (found.data, found.epoch) == (None, None)
@@ -219,9 +223,9 @@ async def test_a_file_that_cannot_be_used_is_told_of_once_and_finds_nothing(path
     assert (caught.value.body.code, caught.value.body.reason) == ("internal_error", "answers_unusable")
 
 
-async def test_who_looks_an_answer_up_does_not_wait_for_who_writes_one(path: Path) -> None:
+async def test_who_looks_an_answer_up_does_not_wait_for_who_writes_one(path: Path, tasks: TaskGroup) -> None:
     keep(path, question(1))
-    store = FileStore(path, LARGE, lambda _: None)
+    store = FileStore(path, LARGE, tasks, lambda _: None)
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN EXCLUSIVE")
         with anyio.fail_after(2):
@@ -238,3 +242,35 @@ def test_a_lookup_in_the_file_leaves_time_for_the_first_line(path: Path) -> None
         return time.perf_counter() - began
 
     in_time(measure, FIND_SECONDS)
+
+
+async def test_an_answer_is_found_before_it_is_in_the_file(path: Path, tasks: TaskGroup) -> None:
+    store = FileStore(path, LARGE, tasks, lambda _: None)
+    epoch = (await store.find(question(1))).epoch
+    assert epoch == 0
+    store.keep(question(1), b"x", 60, epoch)
+    assert (await store.find(question(1))).data == b"x"
+    assert (await store.find(question(1, "other"))).data is None
+    await store.flush()
+    assert answer_file.find(path, question(1)).data == b"x"
+
+
+async def test_what_waits_for_the_file_is_bounded(path: Path, tasks: TaskGroup) -> None:
+    store = FileStore(path, 100_000, tasks, lambda _: None)
+    for number in range(50):
+        store.keep(question(number), bytes(10_000), 60, 0)
+    assert [(await store.find(question(number))).data is not None for number in (0, 9, 10, 49)] == [
+        True,
+        True,
+        False,
+        False,
+    ]
+    await store.flush()
+    assert (await store.find(question(9))).data is not None
+
+
+async def test_what_waits_for_the_file_is_forgotten_too(path: Path, tasks: TaskGroup) -> None:
+    store = FileStore(path, LARGE, tasks, lambda _: None)
+    store.keep(question(1), b"x", 60, 0)
+    assert await store.forget("s") == 1
+    assert (await store.find(question(1))).data is None

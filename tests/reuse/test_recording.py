@@ -13,7 +13,7 @@ from sidecar.core.http import HttpRequest
 from sidecar.reuse.answers import decode
 from sidecar.reuse.memory_store import MemoryStore
 from sidecar.reuse.question import Question
-from sidecar.reuse.recording import Recording
+from sidecar.reuse.recording import Place, Recording
 from sidecar.wires.shared.types import Encoded
 from tests.reuse.test_rules import KEY, done, target
 
@@ -44,11 +44,11 @@ class Host:
         self.chunks.append(done)
 
 
-def make(max_bytes: int = 10_000) -> tuple[Recording, Host]:
+def make(max_bytes: int = 10_000) -> tuple[Recording, Host, MemoryStore]:
     host = Host()
-    recording = Recording(QUESTION, ENCODED, TARGET, CHAT, host)
-    recording.max_bytes = max_bytes
-    return recording, host
+    kept = MemoryStore(1_000_000)
+    place = Place(kept, QUESTION, 60, 0, max_bytes) if max_bytes else None
+    return Recording(place, ENCODED, TARGET, CHAT, host), host, kept
 
 
 def answer(recording: Recording, *texts: str, end: Done | None = None) -> None:
@@ -56,20 +56,18 @@ def answer(recording: Recording, *texts: str, end: Done | None = None) -> None:
     recording.finish(end or done())
 
 
-async def store(recording: Recording) -> list[Chunk] | None:
+async def stored_chunks(kept: MemoryStore) -> list[Chunk] | None:
     """Return the chunks that are stored."""
-    kept = MemoryStore(1_000_000)
-    await recording.store(kept, 60, 0)
     data = (await kept.find(QUESTION)).data
     stored = None if data is None else decode(data)
     return stored.chunks if stored else None
 
 
 async def test_a_whole_answer_is_stored_with_the_bounds_of_its_chunks() -> None:
-    recording, host = make()
+    recording, host, kept = make()
     assert recording.take_request(TARGET, CHAT) is ENCODED
     answer(recording, "Hel", "lo", "")
-    assert await store(recording) == [Content("Hel"), Content("lo"), Content("")]
+    assert await stored_chunks(kept) == [Content("Hel"), Content("lo"), Content("")]
     assert host.chunks[1:] == [Content("Hel"), Content("lo"), Content(""), done()]
 
 
@@ -79,37 +77,37 @@ async def test_an_answer_to_a_request_that_was_changed_is_not_stored() -> None:
         (TARGET, msgspec.structs.replace(CHAT)),
         (msgspec.structs.replace(TARGET), CHAT),
     ):
-        recording, _ = make()
+        recording, _, kept = make()
         assert recording.take_request(TARGET, CHAT) is ENCODED
         assert recording.take_request(*changed) is None
         answer(recording, "Hello")
-        assert await store(recording) is None
+        assert await stored_chunks(kept) is None
 
 
 async def test_an_answer_without_an_end_is_not_stored() -> None:
-    recording, _ = make()
+    recording, _, kept = make()
     recording.take_request(TARGET, CHAT)
     recording.send([Start(provider="p", model="m"), Content("Hello")])
-    assert await store(recording) is None
+    assert await stored_chunks(kept) is None
 
 
 async def test_an_answer_that_is_too_long_is_passed_on_and_not_kept() -> None:
-    recording, host = make(max_bytes=1000)
+    recording, host, kept = make(max_bytes=1000)
     recording.take_request(TARGET, CHAT)
     answer(recording, *["x" * 400] * 5)
-    assert await store(recording) is None
+    assert await stored_chunks(kept) is None
     assert len(host.chunks) == 7
 
 
 async def test_what_cannot_be_written_is_not_stored() -> None:
-    recording, _ = make()
+    recording, _, kept = make()
     recording.take_request(TARGET, CHAT)
     answer(recording, end=done(cost={"usd": 2**70}))
-    assert await store(recording) is None
+    assert await stored_chunks(kept) is None
 
 
 async def test_without_room_nothing_is_kept() -> None:
-    recording, _ = make(max_bytes=0)
+    recording, _, kept = make(max_bytes=0)
     recording.take_request(TARGET, CHAT)
     answer(recording)
-    assert await store(recording) is None
+    assert await stored_chunks(kept) is None

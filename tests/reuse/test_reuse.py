@@ -1,5 +1,6 @@
 """Chats that use an answer again: what the host sees, what is asked, and what the ledger counts."""
 
+import json
 import time
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ import pytest
 
 from sidecar.reuse import memory_store
 from tests.reuse.test_memory_store import Clock
+from tests.support import documents
 from tests.support.environment import environment, in_time
 from tests.support.fake_provider import Provider
 from tests.support.in_process import InProcess
@@ -26,10 +28,7 @@ def ask(sidecar: Program, model: str = MODEL, action: str = "stream_chat", conte
     params = sidecar.params(model)
     params["messages"] = [{"role": "user", "content": content}]
     params["options"] |= {"reuse": SCOPE} | options
-    lines = sidecar.stream(sidecar.send(action, params, provider="anthropic"))
-    # An answer is stored after its last line.
-    sidecar.let_pass(0.3)
-    return lines
+    return sidecar.stream(sidecar.send(action, params, provider="anthropic"))
 
 
 def data(lines: list[Any]) -> list[Object]:
@@ -235,6 +234,18 @@ def test_with_a_file_another_process_has_the_answer(tmp_path: Path, provider: Pr
             assert text(ask(sidecar)) == "Hello there"
         assert len(provider.calls(model)) == count
     assert (home / "data" / "sidecar" / "answers.sqlite3").is_file()
+
+
+@pytest.mark.spawns
+def test_a_process_that_ends_at_once_has_stored_its_answer(tmp_path: Path) -> None:
+    config = tmp_path / ".config" / "sidecar" / "config.toml"
+    config.parent.mkdir(parents=True)
+    config.write_text("[reuse]\npersist = true\n")
+    params = {"model": "default", "messages": [{"role": "user", "content": "Hi"}], "options": {"reuse": SCOPE}}
+    line = json.dumps({"action": "generate", "provider": "replay", "params": params})
+    first, second = (json.loads(documents.run(f"{line}\n", tmp_path))["data"] for _ in range(2))
+    assert ["reused" in each for each in (first, second)] == [False, True]
+    assert second["content"] == first["content"]
 
 
 @pytest.mark.usefixtures("model")

@@ -8,14 +8,13 @@ import pytest
 
 from tests.generation.test_tool_loop import TOOLS, calling, give, wait_for_round
 from tests.outputs.streams import WHOLE
-from tests.support.comparing import branch_text, chunks, comparing
-from tests.support.comparing import compare as compare_models
+from tests.support.comparing import branch_text, chunks, compare, comparing
 from tests.support.comparing import end as end_of_comparison
 from tests.support.environment import environment
 from tests.support.fake_provider import STALL, Provider
 from tests.support.in_process import InProcess
 from tests.support.ledgers import rows
-from tests.support.lines import Line, Object, text
+from tests.support.lines import Object, text
 from tests.support.program import Program, write_home
 from tests.support.reply_scripts import ANTHROPIC
 
@@ -37,16 +36,9 @@ def begin(program: Program, model: str = "auto", **options: Any) -> Any:
 
 
 def ask(program: Program, model: str = "auto", **options: Any) -> list[Object]:
-    """Return the chunks of a chat, without `status`, once its answer is stored."""
+    """Return the chunks of a chat, without `status`."""
     lines = program.stream(begin(program, model, **options))
-    program.let_pass(0.1)
     return [data for line in lines if (data := line.data["data"])["type"] != "status"]
-
-
-def compare(program: Program, models: list[Any], **more: Any) -> list[Line]:
-    lines = compare_models(program, models, **more)
-    program.let_pass(0.1)
-    return lines
 
 
 # --- a route ---------------------------------------------------------------------------------
@@ -197,7 +189,6 @@ def test_a_compacted_chat_may_use_a_stored_answer(program: Program, provider: Pr
     starts = []
     for _ in range(2):
         lines = program.stream(program.send("stream_chat", padded, provider="anthropic"))
-        program.let_pass(0.1)
         assert text(lines) == "fine"
         starts.append(lines[0].data["data"])
     assert ["reused" in each for each in starts] == [False, True]

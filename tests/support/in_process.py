@@ -158,7 +158,7 @@ class InProcess(Program):
             app.requests.cancel_all("shutting_down")
             await app.requests.wait_until_idle()
             await app.write_queue.flush()
-            await app.upstream.ledger.flush()
+            await app.upstream.flush()
             tasks.cancel_scope.cancel()
 
     async def _read(self, app: App, finished: anyio.Event) -> None:

@@ -142,7 +142,7 @@ class LongRun:
         async with anyio.create_task_group() as tasks:
             self.app = App(config, WriteQueue(self._take_batch, event_loop.call_soon), tasks, self.http)
             await play(self)
-            await self.app.upstream.ledger.flush()
+            await self.app.upstream.flush()
             tasks.cancel_scope.cancel()
 
     def accept(self, data: bytes) -> None:

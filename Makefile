@@ -85,6 +85,10 @@ faults: $(VENV) ## run the catalogue of faults and print the result of each case
 peers: $(VENV) ## test against a mock of the providers that others wrote; needs Node
 	@$(BIN)/python -m tests.peers $(ARGS)
 
+.PHONY: servers
+servers: $(VENV) ## test against real gateways, proxies, login services and keychains, as far as they can be installed
+	@$(BIN)/python -m tests.servers $(ARGS)
+
 .PHONY: live
 live: $(VENV) ## test against the real services that have a credential here; ARGS="groq mistral" selects some
 	@$(BIN)/python -m tests.live $(ARGS)

@@ -48,8 +48,11 @@ async def answer_hedged(up: Upstream, state: RequestState, chat: Chat, sink: Sin
         state.limit(chat.options.timeouts.total_ms)
     chats, warnings = _list_chats(up, chat, hedge)
     race = _Race(state, sink, warnings)
-    async with anyio.create_task_group() as tasks:
-        await _start_in_turn(race, tasks, chats, hedge.after_ms / 1000, ask)
+    try:
+        async with anyio.create_task_group() as tasks:
+            await _start_in_turn(race, tasks, chats, hedge.after_ms / 1000, ask)
+    finally:
+        race.report_attempts()
     race.raise_failure()
 
 
@@ -116,6 +119,7 @@ class _Race:
         self._changed = anyio.Event()
         self._done: Done | None = None
         """The end of the answer, while a loser has not ended yet."""
+        self._is_finished = False
 
     def add(self, number: int) -> "_Runner":
         """Return one more runner. The first has the request's own progress."""
@@ -166,22 +170,26 @@ class _Race:
     def _finish_if_over(self) -> None:
         if self._done is None or any(each.is_running for each in self._runners if each is not self.winner):
             return
-        done, self._done = self._done, None
+        done, self._done, self._is_finished = self._done, None, True
         # Later rounds of the request stay with a model that a route has chosen.
         self.state.routed_model = self._runners[0].state.routed_model
         lost = [attempt for each in self._runners if each is not self.winner for attempt in each.list_attempts()]
         warnings = [*self.warnings, *done.warnings]
         self.sink.finish(msgspec.structs.replace(done, attempts=[*lost, *done.attempts], warnings=warnings))
 
-    def raise_failure(self) -> None:
-        """Raise the failure of the winner, or that of the first model if there is no winner."""
-        failed = self.winner or self._runners[0]
-        if failed.failure is None:
+    def report_attempts(self) -> None:
+        """Add the attempts of the other models to the request's own, unless the end of the answer has named them."""
+        if self._is_finished:
             return
-        progress, others = self.state.progress, [each for each in self._runners if each is not failed]
+        progress = self.state.progress
+        others = [each for each in self._runners if each.state.progress is not progress]
         progress.attempts_begun += sum(each.state.progress.attempts_begun for each in others)
         progress.attempts[:0] = [attempt for each in others for attempt in each.list_attempts()]
-        raise failed.failure
+
+    def raise_failure(self) -> None:
+        """Raise the failure of the winner, or that of the first model if there is no winner."""
+        if failure := (self.winner or self._runners[0]).failure:
+            raise failure
 
 
 class _Runner:

@@ -16,6 +16,7 @@ MEASURES: dict[str, Callable[[], Iterator[Figure]]] = {
     "cpu": stream.cpu,
     "paced": paced.paced,
     "compared": comparing.compared,
+    "hedged": comparing.hedged,
     "many": load.many,
     "faulted": faulted.faulted,
     "long": load.long,

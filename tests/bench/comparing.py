@@ -2,10 +2,13 @@
 
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from statistics import median
+from tempfile import TemporaryDirectory
+from typing import Any
 
 from tests.bench import paced, processes
-from tests.bench.host import Host, branch_key, hosting
+from tests.bench.host import COMMAND, Host, branch_key, hosting
 from tests.bench.processes import EndedError, Run, Server
 from tests.bench.report import Bar, Figure
 
@@ -23,6 +26,17 @@ REPEATS = 5
 """Each is run so often, in turn with the other, and its least counts: a busy machine only ever adds."""
 
 CANCELS = 20
+
+HEDGES = 10
+
+AFTER_MS = 200
+"""When the second model is asked, the first being silent."""
+
+CONFIG = """
+[providers.anthropic]
+base_url = "http://127.0.0.1:{port}"
+api_key = "k-test"
+"""
 
 
 def compared() -> Iterator[Figure]:
@@ -45,6 +59,36 @@ def compared() -> Iterator[Figure]:
         closed_ms = [_cancel_one(host, server) for _ in range(CANCELS)]
         for name, value in (("median", median(closed_ms)), ("highest", max(closed_ms))):
             yield Figure(what=f"cancel of a branch: socket closed, {name}", value=value, unit="ms", bars=(Bar(250),))
+
+
+def hedged() -> Iterator[Figure]:
+    """Measure how much later than a plain chat the first content of a hedge comes, once the hedge is asked."""
+    with processes.serving() as server, TemporaryDirectory() as folder:
+        config = Path(folder, "config.toml")
+        config.write_text(CONFIG.format(port=server.port), encoding="utf-8")
+        with hosting(server.port, *COMMAND, "--config", str(config)) as host:
+            host.run(WIRE, n=10)
+            plain_ms = [_first_ms(host, "n=100,us=2000", {}) for _ in range(HEDGES)]
+            hedge = {"hedge": {"after_ms": AFTER_MS, "models": ["anthropic/n=100,us=2000"]}}
+            hedged_ms = [_first_ms(host, "n=0,hang=1", hedge) - AFTER_MS for _ in range(HEDGES)]
+        for name, values in (("median", sorted(hedged_ms)[HEDGES // 2]), ("highest", max(hedged_ms))):
+            yield Figure(
+                what=f"first content of a hedge, {name}",
+                value=values,
+                unit="ms",
+                beside={"a plain chat": median(plain_ms)},
+                bars=(Bar(50),),
+            )
+
+
+def _first_ms(host: Host, model: str, options: dict[str, Any]) -> float:
+    """Return the milliseconds from a chat to its first content."""
+    params = {"model": model, "messages": [{"role": "user", "content": "Hello"}], "options": options}
+    start = time.monotonic()
+    request_id = host.send("stream_chat", provider="anthropic", params=params)
+    first = host.wait(request_id, "content").at - start
+    host.wait(request_id, "done")
+    return first * 1e3
 
 
 def _start_streams(host: Host, events: int, us: int) -> set[int]:

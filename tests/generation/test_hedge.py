@@ -280,5 +280,7 @@ def test_a_branch_that_is_cancelled_ends_its_hedge_too(program: Program, provide
     assert program.ask("cancel", {"id": request, "branch": 0})["data"]["found"]
     done = end_of_comparison(program.stream(request))
     assert [row["state"] for row in done["branches"]] == ["cancelled", "completed"]
+    assert sorted(each["model"] for each in done["branches"][0]["attempts"]) == ["slow", "spare"]
+    assert done["branches"][0]["cost"] == {"usd": None, "unpriced": 2}
     for name in ("slow", "spare"):
         provider.hung_up(name, 1)

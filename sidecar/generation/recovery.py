@@ -83,7 +83,8 @@ _DROPPABLE = {
 async def _drop_option(up: Upstream, plan: ChatPlan, error: SidecarError) -> ChatPlan | None:  # noqa: ARG001 - a change
     """Leave out the option that the model does not accept."""
     body = error.body
-    option = _DROPPABLE.get(body.param or "")
+    # Most wires name the host's field, and some errors still the provider's.
+    option = _DROPPABLE.get((body.param or "").removeprefix("params.options."))
     if option is None or body.provider_code not in ("unsupported_value", "unsupported_parameter"):
         return None
     options = msgspec.structs.replace(plan.chat.options, **{option: None})

@@ -16,7 +16,7 @@ from tests.support.in_process import InProcess
 from tests.support.ledgers import MODEL, OVERLOADED, report, rows
 from tests.support.lines import Object, text
 from tests.support.program import Program, write_home
-from tests.support.reply_scripts import ANTHROPIC, OPENAI
+from tests.support.reply_scripts import ANTHROPIC, OPENAI, document
 from tests.support.stalling_providers import lively
 
 SCOPE = {"scope": "ws:1"}
@@ -181,6 +181,19 @@ def test_an_answer_that_is_cut_off_is_not_stored(sidecar: Program, provider: Pro
     sidecar.stream(going)
     provider.play(MODEL, ANTHROPIC.answer("whole"))
     assert text(ask(sidecar)) == "whole"
+
+
+def test_an_answer_after_an_option_was_dropped_is_not_stored_under_the_request_with_it(
+    sidecar: Program, provider: Provider
+) -> None:
+    no_seed = document({"error": {"code": "unsupported_value", "param": "seed", "message": "No."}}, 400)
+    provider.play_in_turn("m", no_seed, OPENAI.answer("fine"), no_seed, OPENAI.answer("fine"))
+    params = sidecar.params("m", OPENAI)
+    params["options"] |= {"reuse": SCOPE, "seed": 5}
+    for _ in range(2):
+        lines = sidecar.stream(sidecar.send("stream_chat", params, provider="openai"))
+        assert "reused" not in data(lines)[0]
+    assert ["seed" in call.json for call in provider.calls("m")] == [True, False] * 2
 
 
 def test_identical_chats_at_once_are_each_asked(sidecar: Program, provider: Provider, model: str) -> None:

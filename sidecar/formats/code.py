@@ -140,29 +140,48 @@ def _has_prose(text: str) -> bool:
     return any(_PROSE.fullmatch(line) for line in (lines[0], lines[-1]))
 
 
+class FenceReader:
+    """Follows the fences of a text line by line, also those in list items."""
+
+    def __init__(self) -> None:
+        self.fence: Fence | None = None
+        """The open fence. A line that closes it is read with None afterwards, one that opens it with itself."""
+        self._item = 0
+        """The indentation of the content of the open list item."""
+
+    def read(self, line: str) -> Fence | None:
+        """Read *line*, and return the fence that it is a part of, as its first, its last or another line."""
+        before, indent = self.fence, len(line) - len(line.lstrip(" "))
+        if before is not None:
+            if closes_fence(line, before, self._item):
+                self.fence = None
+            return before
+        if match := _ITEM.match(line):
+            self._item = match.end() if len(match[2]) <= 4 else match.end() - len(match[2]) + 1
+            self.fence = read_opening_fence(" " * self._item + line[self._item :], self._item)
+        elif line.strip():
+            self._item = self._item if indent >= self._item else 0
+            self.fence = read_opening_fence(line, self._item)
+        return self.fence
+
+
 def list_fenced_blocks(text: str) -> tuple[list[CodeBlock], bool]:
     """Return the fenced blocks of *text*, also those in list items, and whether the last one is closed."""
     blocks: list[CodeBlock] = []
-    fence: Fence | None = None
     body: list[str] = []
-    item = 0
-    """The indentation of the content of the open list item."""
+    reader = FenceReader()
     for line in text.removesuffix("\n").split("\n"):
-        indent = len(line) - len(line.lstrip(" "))
-        if fence and not closes_fence(line, fence, item):
-            body.append(line[min(indent, fence.indent) :])
-        elif fence:
+        was_open = reader.fence is not None
+        fence = reader.read(line)
+        if fence is None or not was_open:
+            body = []
+        elif reader.fence is None:
             blocks.append(_make_block(fence, body))
-            fence, body = None, []
-        elif match := _ITEM.match(line):
-            item = match.end() if len(match[2]) <= 4 else match.end() - len(match[2]) + 1
-            fence = read_opening_fence(" " * item + line[item:], item)
-        elif line.strip():
-            item = item if indent >= item else 0
-            fence = read_opening_fence(line, item)
-    if fence:
-        blocks.append(_make_block(fence, body))
-    return blocks, fence is None
+        else:
+            body.append(line[min(len(line) - len(line.lstrip(" ")), fence.indent) :])
+    if reader.fence is not None:
+        blocks.append(_make_block(reader.fence, body))
+    return blocks, reader.fence is None
 
 
 def _make_block(fence: Fence, body: list[str]) -> CodeBlock:

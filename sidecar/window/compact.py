@@ -1,7 +1,7 @@
 """White space that says nothing, taken out of texts: blanks at the ends of lines, and all but one of many blank lines.
 
-Never within a fence, where white space may well say something; nor in results of tools, files, and texts that somebody
-has signed or counted the characters of. [pure]
+Never within a fence, where white space may well say something, or a quotation, which may have fences; nor in results of
+tools, files, and texts that somebody has signed or counted the characters of. [pure]
 """
 
 import re
@@ -11,10 +11,11 @@ from typing import NamedTuple
 import msgspec
 
 from protocol.messages import Message, Part, TextPart
-from sidecar.formats.code import Fence, closes_fence, read_opening_fence
+from sidecar.formats.code import FenceReader
 
 _WASTE = re.compile(r"[ \t](?:\r?\n|\r?\Z)|\n\r?\n\r?\n")
-_QUOTE = re.compile(r"(?: {0,3}> ?)*")
+_QUOTATION = re.compile(r" *>")
+"""It may have fences of its own, so its lines stay as they are."""
 
 
 class Compacted(NamedTuple):
@@ -57,23 +58,19 @@ def _count_chars(part: Part) -> int:
 
 
 def compact_text(text: str) -> str:
-    """Return *text* without blanks at the ends of its lines and with no two blank lines in a row, outside of fences."""
+    """Return *text* without blanks at the ends of its lines and with no two blank lines in a row, outside of fences.
+
+    Lists and fences are read as CommonMark has them.
+    """
     if not _WASTE.search(text):
         return text
     # What follows the last line end is no line.
     *lines, rest = text.split("\n")
     kept: list[str] = []
-    fence: Fence | None = None
+    reader = FenceReader()
     for line in lines if not rest else [*lines, rest]:
-        bare = _QUOTE.sub("", line, count=1)
-        if fence is not None:
-            kept.append(line)
-            fence = None if closes_fence(bare, fence, fence.indent) else fence
-            continue
-        # However deep it is: within a list it may be a fence.
-        fence = read_opening_fence(bare, len(bare) - len(bare.lstrip(" ")))
         stripped = line.rstrip(" \t\r")
-        if fence is not None:
+        if reader.read(line) is not None or _QUOTATION.match(line):
             kept.append(line)
         elif stripped or not kept or kept[-1].strip("\r"):
             kept.append(stripped + "\r" * line.endswith("\r"))

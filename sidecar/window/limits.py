@@ -1,10 +1,12 @@
-"""How long a conversation may be for its model, and how long it is.
+"""How long a conversation may be for its model, how long it is, and the plan that follows from both.
 
-Must not know what is left out if it is too long.
+Knows where limits and vocabularies come from. Must not know what is done with a plan.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
+from protocol.options import Overflow
 from protocol.requests import Chat
 from sidecar.catalogue.models import ModelRow
 from sidecar.core.errors import invalid_request
@@ -13,11 +15,13 @@ from sidecar.providers.model_rows import find_base_model, find_model_row
 from sidecar.providers.resolve import resolve_provider
 from sidecar.providers.values import make_chat_spec
 from sidecar.routing.choice import AUTO
+from sidecar.tokens.estimates import Estimate
 from sidecar.tokens.families import find_family
-from sidecar.tokens.texts import BYTES_BAND_PCT
+from sidecar.tokens.texts import BYTES_BAND_PCT, Count
 from sidecar.tokens.vocabularies import VocabularyError
 from sidecar.upstream.context import Upstream
-from sidecar.window.weights import Weights, weigh
+from sidecar.window.plan import Plan, make_plan
+from sidecar.window.weights import weigh
 
 MOST_RESERVED_TOKENS = 32_000
 """What is kept free for an answer whose length nobody limits, if the model can write as much, and a quarter of the
@@ -59,13 +63,27 @@ def _find_limit(row: ModelRow, reserve_tokens: int | None, max_tokens: int | Non
     return min(limits, default=None)
 
 
-async def weigh_window(up: Upstream, window: Window) -> Weights:
-    """Return the tokens of the chat of *window*, counted in a thread."""
+class Planned(NamedTuple):
+    """The tokens of a prompt, and what to leave out of it."""
+
+    total: Estimate
+    plan: Plan
+
+
+async def plan_window(up: Upstream, window: Window, keep: Sequence[str], strategy: Overflow) -> Planned:
+    """Return the tokens of the chat of *window*, and what to leave out; *keep* and *strategy* are as in `fit`.
+
+    All of it is done in a thread: a conversation may have a hundred thousand messages.
+    """
     chat, family = window.chat, find_family(window.base_model)
+
+    def plan(count: Count) -> Planned:
+        weights = weigh(chat.messages, chat.options, family, count)
+        limit = weights.total.tokens if window.limit is None else window.limit
+        return Planned(weights.total, make_plan(chat.messages, weights, limit, keep, strategy))
+
     try:
-        return await up.counter.count_tokens(
-            lambda count: weigh(chat.messages, chat.options, family, count), family.vocabulary
-        )
+        return await up.counter.count_tokens(plan, family.vocabulary)
     except VocabularyError:
-        weights = await up.counter.count_bytes(lambda count: weigh(chat.messages, chat.options, family, count))
-        return weights._replace(total=weights.total._replace(error_band_pct=BYTES_BAND_PCT))
+        planned = await up.counter.count_bytes(plan)
+        return planned._replace(total=planned.total._replace(error_band_pct=BYTES_BAND_PCT))

@@ -6,6 +6,7 @@ Knows what is done before a chat is sent. Must not know who sends it.
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
+import anyio.to_thread
 import msgspec
 
 from protocol.replies import Chunk, Done, Start, Warn
@@ -18,8 +19,8 @@ from sidecar.routing.choice import AUTO
 from sidecar.tokens.prompts import estimate_prompt_tokens
 from sidecar.upstream.context import Upstream
 from sidecar.window.compact import compact
-from sidecar.window.limits import Window, find_window, weigh_window
-from sidecar.window.plan import apply_plan, make_plan
+from sidecar.window.limits import Window, find_window, plan_window
+from sidecar.window.plan import apply_plan
 
 T = TypeVar("T", Start, Done)
 
@@ -34,7 +35,8 @@ async def shorten(up: Upstream, state: RequestState, chat: Chat, sink: Sink) -> 
     """
     shortened, warnings = Shortened(), list[Warn]()
     if chat.options.compact:
-        messages, chars = compact(chat.messages)
+        # A text may have many megabytes.
+        messages, chars = await anyio.to_thread.run_sync(compact, chat.messages)
         chat, shortened = msgspec.structs.replace(chat, messages=messages), Shortened(compacted_chars=chars)
     if chat.options.overflow is not None:
         chat, shortened, warnings = await _fit(up, state.provider, chat, shortened)
@@ -62,17 +64,16 @@ async def _fit(
 async def _leave_out(
     up: Upstream, window: Window, limit: int, chat: Chat, shortened: Shortened
 ) -> tuple[Chat, Shortened, list[Warn]]:
-    weights = await weigh_window(up, window)
     # What a task asks for comes first.
     keep = ("system",) if chat.task is None else ("system", "first_turn")
-    plan = make_plan(chat.messages, weights, limit, keep, chat.options.overflow or "drop_oldest")
+    total, plan = await plan_window(up, window, keep, chat.options.overflow or "drop_oldest")
     if not plan.drop and not plan.clear:
         return chat, shortened, []
     told = msgspec.structs.replace(
         shortened,
         dropped=plan.drop,
         cleared=plan.clear,
-        tokens=weights.total.tokens,
+        tokens=total.tokens,
         tokens_after=plan.tokens_after,
         limit=limit,
         cache_lost_from=plan.cache_lost_from,

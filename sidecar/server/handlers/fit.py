@@ -6,8 +6,7 @@ from protocol.requests import Chat, Fit
 from sidecar.server.app import App
 from sidecar.server.open_requests import OpenRequest
 from sidecar.upstream import catalogue_refresh
-from sidecar.window.limits import find_window, weigh_window
-from sidecar.window.plan import Plan, make_plan
+from sidecar.window.limits import find_window, plan_window
 
 
 async def fit(app: App, request: OpenRequest, params: Fit) -> dict[str, Any]:
@@ -19,17 +18,13 @@ async def fit(app: App, request: OpenRequest, params: Fit) -> dict[str, Any]:
     await catalogue_refresh.load_stored(up)
     chat = Chat(model=params.model, messages=params.messages, options=params.options, settings=params.settings)
     window = find_window(up, request.envelope.provider, chat, params.reserve_output)
-    weights = await weigh_window(up, window)
-    tokens, limit = weights.total.tokens, window.limit
-    if limit is None:
-        plan = Plan(drop=[], clear=[], tokens_after=tokens)
-    else:
-        plan = make_plan(chat.messages, weights, limit, params.keep, params.strategy)
+    total, plan = await plan_window(up, window, params.keep, params.strategy)
+    limit = window.limit
     return {
-        "fits": None if limit is None else tokens <= limit,
-        "tokens": tokens,
+        "fits": None if limit is None else total.tokens <= limit,
+        "tokens": total.tokens,
         "limit": limit,
-        "error_band_pct": weights.total.error_band_pct,
+        "error_band_pct": total.error_band_pct,
         "drop": plan.drop,
         "clear_tool_results": plan.clear,
         "tokens_after": plan.tokens_after,

@@ -124,6 +124,13 @@ class ListProviders(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     """How many to skip: `next_offset` of the page before."""
 
 
+class ListTasks(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """List the tasks."""
+
+    offset: Offset = 0
+    """How many to skip: `next_offset` of the page before."""
+
+
 class ListModels(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """List the models of a provider or, as a stream, of all that are ready."""
 
@@ -348,7 +355,7 @@ PARAMS: dict[str, type[msgspec.Struct]] = {
     "fit": Fit,
     "calculate_cost": CalculateCost,
     "apply_edit": ApplyEdit,
-    "list_tasks": Nothing,
+    "list_tasks": ListTasks,
     "set_task": SetTask,
     "authenticate": Authenticate,
     "usage_report": UsageReport,

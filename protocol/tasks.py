@@ -81,6 +81,8 @@ class TaskList(msgspec.Struct, frozen=True, kw_only=True):
     """The result of `list_tasks`."""
 
     tasks: list[TaskInfo]
+    next_offset: int | msgspec.UnsetType = msgspec.UNSET
+    """More tasks follow: send the request again with this `offset`."""
     warnings: list[Warn] = []
 
 

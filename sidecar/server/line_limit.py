@@ -22,7 +22,7 @@ FRAME_BYTES = 6144
 PART_BYTES = 48 * 1024
 """The entries of one line of a list that is a stream: the lines of such a list suit readers that stop at 64 KiB."""
 
-PAGED = ("models", "providers", "rows")
+PAGED = ("models", "providers", "rows", "tasks")
 """The lists of answers that may come in pages."""
 
 _EMPTY = Message(role="assistant", content=[])

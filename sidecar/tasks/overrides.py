@@ -75,6 +75,8 @@ class Overrides:
         try:
             entries = _decode(await to_thread(private_files.read_file, path, MAX_BYTES))
         except (RefusedError, OSError) as error:
+            # What is wrong may be so for a moment only.
+            self._stamp = "unread"
             self.warnings.append(Warn(code="tasks_unusable", message=f"What was set for tasks is not used: {error}."))
             return {}
         if entries is None:

@@ -227,6 +227,21 @@ async def test_a_file_that_may_be_somebody_elses_is_not_used(tmp_path: Path, kin
     assert [warning.code for warning in own.warnings] == ["tasks_unusable"]
 
 
+async def test_a_file_that_cannot_be_read_for_a_moment_is_read_the_next_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> NoReturn:
+        raise OSError(24, "Too many open files")
+
+    await put(tmp_path, "title", FIRST)
+    own = Overrides(str(tmp_path))
+    with monkeypatch.context() as patch:
+        patch.setattr(private_files, "read_file", fail)
+        assert await own.load() == {}
+        assert [warning.code for warning in own.warnings] == ["tasks_unusable"]
+    assert (await own.load(), own.warnings) == ({"title": FIRST}, [])
+
+
 async def test_an_entry_of_a_later_version_is_left_alone(tmp_path: Path) -> None:
     later = b'{"tasks":{"title":{"model":"a/m","options":{"later":1}},"plan":{"model":"a/m","later":2}}}'
     (tmp_path / NAME).write_bytes(later)

@@ -1,7 +1,8 @@
 """Tasks as a host uses them: what a request becomes, whose word counts, and what is refused."""
 
+import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 
@@ -209,6 +210,27 @@ async def test_what_is_set_is_told_lasts_and_can_be_reset(tmp_path: Path) -> Non
         assert described(await host.ask("list_tasks"), "title")["model"] == "lab/other"
         data = (await host.ask("set_task", {"task": "title", "reset": True}))["data"]
         assert (data["task"]["model"], data["task"]["fallbacks"], data["task"]["options"]) == (None, [], {})
+
+
+async def test_a_list_that_is_too_long_for_the_host_comes_in_pages() -> None:
+    async with running() as host:
+        whole = (await host.ask("list_tasks"))["data"]["tasks"]
+        await host.ask("initialize", {"max_line_bytes": 16384})
+        page = (await host.ask("list_tasks"))["data"]
+        assert 0 < page["next_offset"] < len(whole)
+        rest = (await host.ask("list_tasks", {"offset": page["next_offset"]}))["data"]
+        assert "next_offset" not in rest
+        assert page["tasks"] + rest["tasks"] == whole
+
+
+async def test_the_ledger_knows_the_task(tmp_path: Path) -> None:
+    ledger = tmp_path / "ledger.sqlite3"
+    async with running(ledger_path=str(ledger)) as host:
+        await ask(host, TITLE | {"model": "lab/m"})
+        await ask(host, {"model": "lab/m", "messages": [{"role": "user", "content": "Hi"}]})
+        await host.app.upstream.ledger.flush()
+    with closing(sqlite3.connect(ledger)) as database:
+        assert database.execute("SELECT task FROM attempts ORDER BY rowid").fetchall() == [("title",), (None,)]
 
 
 async def test_a_task_may_take_a_route(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, TypeVar
 
-from protocol.requests import Chat, Nothing
+from protocol.requests import Chat, ListTasks
 from protocol.tasks import SetTask, TaskChange, TaskList
 from sidecar.core.errors import invalid_request
 from sidecar.server.app import App
@@ -31,7 +31,7 @@ async def expand_task(app: App, request: OpenRequest, chat: C) -> C:
     return expanded
 
 
-async def list_tasks(app: App, request: OpenRequest, params: Nothing) -> TaskList:  # noqa: ARG001 - the signature of a handler
+async def list_tasks(app: App, request: OpenRequest, params: ListTasks) -> TaskList:  # noqa: ARG001 - the signature of a handler
     """Return all tasks."""
     return await _find_table(app).list_all()
 

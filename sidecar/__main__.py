@@ -24,8 +24,9 @@ def main() -> None:
 
 
 def _run(arguments: list[str]) -> int:
-    if arguments and arguments[0] in ("-h", "--help", "--version"):
-        return _print_help(arguments[0])
+    for argument in arguments:
+        if argument in ("-h", "--help", "-V", "--version"):
+            return _print_help(argument)
     # Before anything is imported that may print.
     try:
         descriptors = stdio.claim()
@@ -50,7 +51,7 @@ def _run(arguments: list[str]) -> int:
 def _print_help(flag: str) -> int:
     from sidecar import __version__
 
-    text = f"sidecar {__version__}\n" if flag == "--version" else USAGE
+    text = f"sidecar {__version__}\n" if flag in ("-V", "--version") else USAGE
     os.write(1, text.encode())
     return 0
 
@@ -68,7 +69,16 @@ ends. Try:
   --trace FILE       write every line in both directions to FILE, without credentials
   --log-level LEVEL  debug, info, warn (default), error or off; the log is JSON lines on stderr
   --version          print the version
+
+The user's configuration is ~/.config/sidecar/config.toml (macOS: ~/Library/Application
+Support/sidecar, Windows: %LOCALAPPDATA%\\sidecar); SIDECAR_CONFIG and SIDECAR_HOME name others.
+CONFIGURATION.md has the keys and variables, protocol/PROTOCOL.md the requests and replies.
 """  # noqa: E501 - a command to copy
+
+ON_A_TERMINAL = """\
+sidecar: reads one JSON object a line, of at most 4095 bytes as terminals cut them; Ctrl-D ends.
+sidecar: --help shows a request to try
+"""
 
 
 def _serve(arguments: list[str], descriptors: stdio.Descriptors, leave: Callable[[int], None]) -> int:
@@ -93,6 +103,8 @@ def _serve(arguments: list[str], descriptors: stdio.Descriptors, leave: Callable
     except ValueError as error:
         _print_problems([str(error)])
         return 2
+    if os.isatty(descriptors.stdin):
+        sys.stderr.write(ON_A_TERMINAL)
     log.set_level(config.log_level)
     platforms.raise_file_limit()
     prefer_uvloop = config.event_loop == "uvloop"
@@ -116,10 +128,12 @@ def parse_options(arguments: list[str]) -> dict[str, str]:
     rest = iter(arguments)
     for argument in rest:
         flag, equals, value = argument.partition("=")
+        if not flag.startswith("-"):
+            raise ValueError(f"there is no command {flag!r}: requests come on stdin; see sidecar --help")
         if flag not in _OPTIONS:
             raise ValueError(f"unknown option {flag!r}; see sidecar --help")
         option = value if equals else next(rest, None)
-        if option is None:
+        if not option:
             raise ValueError(f"{flag} needs a value")
         options[flag] = option
     return options

@@ -5,20 +5,19 @@ Imported only if there is a file.
 
 import tomllib
 from collections.abc import Iterator, Sequence
-from typing import Any
+from difflib import get_close_matches
+from typing import Any, get_args
 
 import msgspec
-from pydantic import SecretStr, ValidationError
+from pydantic import BaseModel, SecretStr, ValidationError
+from pydantic_core import ErrorDetails
 
 from sidecar.catalogue.provider_rows import read_aliases, read_providers
 from sidecar.config import task_rows
-from sidecar.config.mistakes import describe_mistake, describe_problem
+from sidecar.config.mistakes import Mistake, describe_mistakes, describe_problem
 from sidecar.config.tables import File
 from sidecar.config.task_rows import TaskRow
 from sidecar.config.values import ConfigError
-
-Mistake = tuple[tuple[int | str, ...], str]
-"""The keys that lead to it, and the problem."""
 
 
 def parse(content: bytes, path: str) -> dict[str, Any]:
@@ -38,16 +37,37 @@ def parse(content: bytes, path: str) -> dict[str, Any]:
         file = File.model_validate(raw)
     except ValidationError as error:
         errors = error.errors(include_input=False)
-        found = [(each["loc"], describe_problem(each["type"], each["msg"])) for each in errors]
-        raise _refuse(path, text, found) from None
+        found = [(each["loc"], _describe_problem(each)) for each in errors]
+        raise ConfigError(describe_mistakes(path, text, found)) from None
     tables: dict[str, Any] = _reveal(file.model_dump(exclude_unset=True))
     if mistakes := [*_check_providers(file), *_check_tasks(tables)]:
-        raise _refuse(path, text, mistakes)
+        raise ConfigError(describe_mistakes(path, text, mistakes))
     return tables
 
 
-def _refuse(path: str, text: str, mistakes: Sequence[Mistake]) -> ConfigError:
-    return ConfigError("\n".join(describe_mistake(path, text, keys, problem) for keys, problem in mistakes))
+def _describe_problem(error: ErrorDetails) -> str:
+    problem = describe_problem(error["type"], error["msg"])
+    if error["type"] != "extra_forbidden":
+        return problem
+    *steps, name = error["loc"]
+    near = get_close_matches(str(name), _list_keys(steps), n=1)
+    return f"{problem}; did you mean {near[0]}?" if near else problem
+
+
+def _list_keys(steps: Sequence[int | str]) -> list[str]:
+    """Return the keys that a table may have to which *steps* lead."""
+    model: type[BaseModel] = File
+    for step in steps:
+        # A step that is no field is the name of a table, or the index of an entry.
+        field = model.model_fields.get(str(step))
+        model = (_find_model(field.annotation) if field else None) or model
+    return [field.alias or name for name, field in model.model_fields.items()]
+
+
+def _find_model(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((found for each in get_args(annotation) if (found := _find_model(each)) is not None), None)
 
 
 def _check_providers(file: File) -> Iterator[Mistake]:

@@ -2,6 +2,7 @@
 
 import re
 from collections import Counter
+from collections.abc import Sequence
 
 _NAME = r"(?:\"[^\"]*\"|'[^']*'|[\w-]+)"
 _PATH = rf"{_NAME}(?:\s*\.\s*{_NAME})*"
@@ -24,11 +25,20 @@ _PROBLEMS = {
 """The type of an error of pydantic's → what it is."""
 
 
-def describe_mistake(path: str, text: str, keys: tuple[int | str, ...], problem: str) -> str:
-    """Return one line about a mistake at *keys* of the file *path* whose content is *text*: place, key, problem."""
-    names = [str(key) for key in keys]
-    line = _find_line(text, names)
-    place = f"{path}:{line}" if line else path
+Mistake = tuple[tuple[int | str, ...], str]
+"""The keys that lead to it, and the problem."""
+
+
+def describe_mistakes(path: str, text: str, mistakes: Sequence[Mistake]) -> str:
+    """Return one line for each mistake in the file *path*, in the order of its *text*: place, key, problem."""
+    found = [([str(key) for key in keys], problem) for keys, problem in mistakes]
+    placed = sorted(
+        ((_find_line(text, names) or 0, names, problem) for names, problem in found), key=lambda each: each[0]
+    )
+    return "\n".join(_describe(f"{path}:{line}" if line else path, names, problem) for line, names, problem in placed)
+
+
+def _describe(place: str, names: list[str], problem: str) -> str:
     return f"{place}: {'.'.join(names)}: {problem[0].lower()}{problem[1:]}"
 
 
@@ -54,8 +64,9 @@ def _find_line(text: str, names: list[str]) -> int | None:
             path = table + _split(match[1])
         else:
             continue
-        if path == names[: len(path)] and len(path) > best_length:
-            best, best_length = number, len(path)
+        common = min(len(path), len(names))
+        if path[:common] == names[:common] and common > best_length:
+            best, best_length = number, common
     return best
 
 

@@ -228,6 +228,9 @@ def _decoder(kind: type[T]) -> msgspec.json.Decoder[T]:
     return decoder
 
 
+ONE_LINE = "A request is one JSON object on one line. `jq -c` writes one so, and `sidecar --help` shows one."
+
+
 def make_parse_error(error: Exception) -> SidecarError:
     """Return the `parse_error` of a line that is not JSON. It says where the mistake is, and not what is there."""
     if isinstance(error, RecursionError):
@@ -236,7 +239,7 @@ def make_parse_error(error: Exception) -> SidecarError:
         return SidecarError("parse_error", f"The line is not UTF-8 (byte {error.start}).")
     detail = str(error)
     place = match[0] if (match := re.search(r"\(byte \d+\)", detail)) else ""
-    return SidecarError("parse_error", f"The line is not valid JSON {place}".strip() + ".")
+    return SidecarError("parse_error", f"The line is not valid JSON {place}".strip() + ".", hint=ONE_LINE)
 
 
 def _make_envelope_error(error: msgspec.ValidationError, line: bytes) -> SidecarError:

@@ -28,14 +28,19 @@ async def report(ledger: Ledger, params: UsageReport) -> UsageTable:
     return UsageTable(
         rows=[_group(row, params.by) for row in found.rows],
         totals=_group(found.totals, ()),
-        since=since,
-        until=until,
+        since=_show_time(since),
+        until=_show_time(until),
         truncated=found.truncated,
     )
 
 
 def _read_time(text: str | None, param: str) -> str | None:
     return None if text is None else format_time(parse_time(text, param))
+
+
+def _show_time(time: str | None) -> str | None:
+    """Return a time of the ledger as all times of replies are written."""
+    return time and time.replace("Z", "+00:00")
 
 
 def _hold(sum_: int | None) -> int | None:

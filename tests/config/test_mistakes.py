@@ -3,7 +3,7 @@
 import pytest
 
 from sidecar.config import file
-from sidecar.config.mistakes import describe_mistake, describe_problem
+from sidecar.config.mistakes import describe_mistakes, describe_problem
 from sidecar.config.values import ConfigError
 
 MISTAKES: dict[str, list[str]] = {
@@ -38,6 +38,11 @@ MISTAKES: dict[str, list[str]] = {
         "2: budgets.day_usd: must be greater than or equal to 0",
         "3: budgets.warn_at: must be less than or equal to 1",
     ],
+    "[limits]\nconcurrency = 'x'\n[providers.openai]\napi_keyy = 'x'\n[provider.openai]\na = 1": [
+        "2: limits.concurrency: must be a whole number",
+        "4: providers.openai.api_keyy: there is no such key; did you mean api_key?",
+        "5: provider: there is no such key; did you mean providers?",
+    ],
     "[log]\nlevel = 'loud'": ["2: log.level: must be 'debug', 'info', 'warn', 'error' or 'off'"],
 }
 
@@ -63,7 +68,7 @@ def test_a_mistake_reads_as_a_sentence_about_its_key(text: str) -> None:
 def test_a_mistake_is_at_the_line_that_spells_out_most_of_its_keys(
     text: str, keys: tuple[int | str, ...], place: str
 ) -> None:
-    assert describe_mistake("f", text, keys, "Is wrong") == f"{place}: is wrong"
+    assert describe_mistakes("f", text, [(keys, "Is wrong")]) == f"{place}: is wrong"
 
 
 def test_a_problem_that_is_not_known_keeps_the_words_that_it_came_with() -> None:

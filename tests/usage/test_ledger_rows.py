@@ -101,7 +101,7 @@ def test_a_report_sums_to_the_last_digit_and_keeps_to_its_time(sidecar: Program,
     assert (priced["group"], priced["cost_usd"], priced["unpriced"]) == ({"model": MODEL}, "0.00027", 0)
     assert (unpriced["cost_usd"], unpriced["unpriced"]) == ("0", 1)
     assert table["totals"]["output_tokens"] == 28
-    assert table["since"] == "2020-01-01T00:00:00.000Z"
+    assert table["since"] == "2020-01-01T00:00:00.000+00:00"
     assert report(sidecar, until="2020-01-01")["totals"]["requests"] == 0
     assert report(sidecar, provider="openai")["totals"]["requests"] == 0
     for since in ("yesterday", "0001-01-01T00:00:00+14:00"):

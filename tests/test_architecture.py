@@ -136,12 +136,13 @@ ONE_MODULE_FOR: dict[str, tuple[str, ...]] = {
     "httpx2": ("sidecar/http/proxied.py",),
     "httptools": ("sidecar/http/reply_parser.py",),
     "truststore": ("sidecar/http/dial.py",),
-    "ssl": tuple(f"sidecar/http/{name}.py" for name in ("dial", "direct", "failures", "proxied", "unread")),
+    "ssl": tuple(f"sidecar/http/{name}.py" for name in ("dial", "direct", "failures", "proxied", "trust", "unread")),
     # A connection is the loop's own protocol: each layer above that costs more than the work itself.
     "asyncio": (
         "sidecar/core/event_loop.py",
         "sidecar/http/connection.py",
         "sidecar/http/dial.py",
+        "sidecar/http/direct.py",
         "sidecar/http/pool.py",
         "sidecar/http/turns.py",
         "sidecar/http/unread.py",

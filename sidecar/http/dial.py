@@ -13,7 +13,8 @@ from ipaddress import ip_address
 from itertools import chain, zip_longest
 from typing import Any, NamedTuple, TypeVar
 
-from sidecar.http import unread
+from sidecar.core import platforms
+from sidecar.http import trust, unread
 
 ATTEMPT_SECONDS = 0.25
 """How long an address is tried before the next one is tried beside it."""
@@ -138,8 +139,13 @@ def hang_up(made: socket.socket) -> None:
 
 def tls_context() -> ssl.SSLContext:
     """Return a context on the system's trust store, which corporate roots are in; it writes no key log."""
-    import truststore
+    if platforms.WINDOWS or platforms.MACOS:
+        import truststore
 
-    context = unread.make_context(truststore.SSLContext)
+        context = unread.make_context(truststore.SSLContext)
+    else:
+        # truststore would read the file of all roots again for each connection, in the event loop.
+        context = unread.make_context(ssl.SSLContext)
+        trust.trust_files(context)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     return context

@@ -3,6 +3,7 @@
 Knows the order of the steps: connection, request, head, body. Must not know who asks or what is said.
 """
 
+import asyncio
 import ssl
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -10,7 +11,6 @@ from typing import Self
 
 import anyio
 import anyio.lowlevel
-import anyio.to_thread
 
 from sidecar.core import event_loop, platforms, url_policy
 from sidecar.http import dial, failures
@@ -33,8 +33,7 @@ class Direct:
         """Have at most *most* connections; what comes on top waits."""
         self._pool = Pool(most, platforms.is_readable, platforms.read_boot_seconds)
         self._has_looked_up = False
-        self._context: ssl.SSLContext | None = None
-        self._making = anyio.Lock()
+        self._context: asyncio.Future[ssl.SSLContext] | None = None
         self._turns = Turns()
         # A read and what is made of it are one step of the loop, so that one buffer does for all connections;
         # on Windows the system writes into it in its own time.
@@ -82,33 +81,45 @@ class Direct:
 
     async def _connect(self, exchange: Exchange, target: Target) -> Connection:
         try:
-            context = await self._tls() if target.scheme == "https" else None
             if not self._has_looked_up:
                 self._has_looked_up = True
                 event_loop.allow_many_lookups()
+            if target.scheme == "https":
+                self._make_tls()
             with anyio.fail_after(exchange.timeouts.connect_seconds):
                 made = await dial.dial(target.host, target.port)
             if exchange.guarded and url_policy.is_link_local(made.getpeername()[0]):
                 # Whoever owns a name says where it leads: a harmless one may lead to a cloud's metadata server.
                 made.close()
                 raise failures.link_local()
+            context = await asyncio.shield(self._make_tls()) if target.scheme == "https" else None
             with anyio.fail_after(exchange.timeouts.connect_seconds):
                 connection = partial(Connection, self._read_buffer(), self._turns, partial(dial.hang_up, made))
                 return await dial.attach(made, connection, context, target.host)
         except TimeoutError:
             raise failures.unreached() from None
+        except ssl.SSLCertVerificationError as error:
+            # Whoever adds a root, as the error says, need not start the process again.
+            self._context = None
+            raise failures.read(error) from None
         except (OSError, ExceptionGroup) as error:
             raise failures.read(error) from None
 
     def _read_buffer(self) -> memoryview:
         return self._buffer or memoryview(bytearray(READ_BYTES))
 
-    async def _tls(self) -> ssl.SSLContext:
-        async with self._making:
-            if self._context is None:
-                # Certificates are read from disk, for which the loop, and a `cancel` in it, need not wait.
-                self._context = await anyio.to_thread.run_sync(dial.tls_context, abandon_on_cancel=True)
+    def _make_tls(self) -> "asyncio.Future[ssl.SSLContext]":
+        """Return what will be the context for all connections, made beside the first one."""
+        if self._context is None:
+            # Certificates are read from disk, for which the loop, and a `cancel` in it, need not wait.
+            self._context = asyncio.get_running_loop().run_in_executor(None, dial.tls_context)
+            self._context.add_done_callback(self._look_at_tls)
         return self._context
+
+    def _look_at_tls(self, context: "asyncio.Future[ssl.SSLContext]") -> None:
+        if context.cancelled() or context.exception() is not None:
+            # The next connection may have more luck.
+            self._context = None
 
     def _on_lost(self, connection: Connection) -> Callable[[], None]:
         def lost() -> None:

@@ -3,7 +3,6 @@
 Knows the fences and the prose that models put around JSON. Must not know what the JSON is for.
 """
 
-import json
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -41,12 +40,16 @@ def find_json(text: str) -> tuple[bool, Any]:
 
 def _find_json_in_prose(text: str) -> Iterator[str]:
     """Yield the parts of *text* from its first brackets on that may be JSON, with bounded work."""
+    from json import JSONDecodeError, JSONDecoder  # Few answers need it.
+
+    # It finds the end of JSON that is followed by prose. The value itself is read by msgspec, as everywhere.
+    decoder = JSONDecoder()
     chars_left = MAX_READINGS * len(text)
     for match, _ in zip(_START.finditer(text), range(MAX_STARTS), strict=False):
         start = match.start()
         try:
-            end = _DECODER.raw_decode(text, start)[1]
-        except json.JSONDecodeError as error:
+            end = decoder.raw_decode(text, start)[1]
+        except JSONDecodeError as error:
             chars_left -= error.pos - start
         except (ValueError, RecursionError):
             chars_left -= len(text) - start
@@ -55,7 +58,3 @@ def _find_json_in_prose(text: str) -> Iterator[str]:
             yield text[start:end]
         if chars_left < 0:
             return
-
-
-_DECODER = json.JSONDecoder()
-"""Finds the end of JSON that is followed by prose. The value itself is read by msgspec, as everywhere."""

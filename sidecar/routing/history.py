@@ -4,7 +4,6 @@ What was read is kept for a moment and read anew beside the next choice, so only
 """
 
 from collections.abc import Sequence
-from statistics import median_high
 
 import anyio
 import msgspec
@@ -45,7 +44,7 @@ def summarize(answers: Sequence[PastAnswer], task: str | None) -> History:
     return History(
         output_tokens=round(sum(tokens) / len(tokens)) if tokens else None,
         cached_share=cached_tokens / prompt_tokens if prompt_tokens else 0.0,
-        first_chunk_ms=median_high(delays) if delays else None,
+        first_chunk_ms=sorted(delays)[len(delays) // 2] if delays else None,
     )
 
 

@@ -3,7 +3,6 @@
 Knows the cache and the pages. Must not know the format of a list (`catalogue/listings.py`) or an action.
 """
 
-import difflib
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -116,7 +115,9 @@ def find_similar(model: str, names: Sequence[str]) -> list[str]:
     # Each comparison takes time, in the event loop; a name that cannot be shown as it is helps nobody.
     some = names[:MAX_COMPARED]
     clean = [each for each in some if each != model and len(each) <= MAX_SHOWN_CHARS and clean_text(each) == each]
-    return difflib.get_close_matches(model, clean, MAX_SUGGESTIONS, MIN_SIMILARITY)
+    from difflib import get_close_matches  # Only a failure needs it.
+
+    return get_close_matches(model, clean, MAX_SUGGESTIONS, MIN_SIMILARITY)
 
 
 def _make_key(target: Target) -> ModelListKey:

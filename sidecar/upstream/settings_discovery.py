@@ -3,8 +3,6 @@
 Knows when to ask, and how long an answer is used. Must not know schemes.
 """
 
-import hashlib
-
 import anyio
 
 from sidecar.auth import authorize
@@ -76,4 +74,6 @@ async def _find_settings(up: Upstream, provider: Provider, lookup: Lookup) -> di
 def _hash_lookup(lookup: Lookup) -> bytes:
     credential = lookup.credential.reveal() if lookup.credential else None
     question = (sorted(lookup.names), sorted(lookup.settings.items(), key=str), credential)
-    return hashlib.sha256(str(question).encode()).digest()
+    from hashlib import sha256  # Few providers need it.
+
+    return sha256(str(question).encode()).digest()

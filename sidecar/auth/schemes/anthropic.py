@@ -10,7 +10,6 @@ import time
 from functools import partial
 from typing import Any
 
-import anyio.from_thread
 import msgspec
 
 from sidecar.auth.exchange import Answer, Exchange, Question
@@ -166,12 +165,14 @@ class _HttpClient:
 
         Raises: SidecarError `network_error` or `timeout`, which passes through the SDK.
         """
+        from anyio import from_thread  # Few credentials need it.
+
         named = {name.lower(): value for name, value in headers.items()}
         question = Question(
             request=HttpRequest(method="POST", url=url, headers=named, body=content),
             timeouts=HttpTimeouts(first_byte_seconds=ANSWER_SECONDS, idle_seconds=ANSWER_SECONDS),
         )
         try:
-            return _Reply(anyio.from_thread.run(self._exchange, question))
+            return _Reply(from_thread.run(self._exchange, question))
         except SidecarError as error:
             raise error.with_fields(message=f"Anthropic's login could not be reached: {error.body.message}") from None

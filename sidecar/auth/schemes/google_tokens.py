@@ -9,7 +9,6 @@ from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 import anyio
-import anyio.from_thread
 import msgspec
 
 from sidecar.auth.exchange import Answer, Exchange, Question
@@ -102,9 +101,11 @@ def _make_requester(exchange: Exchange, source: Source) -> Callable[..., _Reply]
     def request(
         url: str, method: str = "GET", body: bytes | None = None, headers: dict[str, str] | None = None, **_: object
     ) -> _Reply:
+        from anyio import from_thread  # Few credentials need it.
+
         wanted = HttpRequest(method=method, url=url, headers=headers or {}, body=body or b"")
         try:
-            answer = anyio.from_thread.run(exchange, make_question(wanted, link_local=link_local))
+            answer = from_thread.run(exchange, make_question(wanted, link_local=link_local))
         except SidecarError as error:
             raise load_exceptions().TransportError(error.body.message) from error
         return _Reply(answer.status, answer.headers, answer.body)

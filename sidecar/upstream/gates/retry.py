@@ -3,7 +3,6 @@
 Must not know HTTP, or who waits. The caller sees to it that nothing is asked again once content was delivered.
 """
 
-import random
 from typing import NamedTuple
 
 from protocol.errors import ErrorBody
@@ -114,9 +113,15 @@ def _follow_retry_after(retry_after_ms: int) -> float | None:
     """Return the provider's own time, with a little added so that not everybody comes back at once."""
     if retry_after_ms > MAX_RETRY_AFTER_MS:
         return None
-    return retry_after_ms + random.uniform(0, min(1000, retry_after_ms / 4))  # noqa: S311 - jitter, no secret
+    return retry_after_ms + _draw(0, min(1000, retry_after_ms / 4))
 
 
 def _draw_wait_ms(error: ErrorBody, attempt: int) -> float:
     scale_ms, cap_ms = THROTTLED_MS if error.code in THROTTLED_CODES else TRANSIENT_MS
-    return random.uniform(0, min(cap_ms, scale_ms * 2 ** (attempt - 1)))  # noqa: S311 - jitter, no secret
+    return _draw(0, min(cap_ms, scale_ms * 2 ** (attempt - 1)))
+
+
+def _draw(least: float, most: float) -> float:
+    import random  # Only a failure needs it.
+
+    return random.uniform(least, most)  # noqa: S311 - jitter, no secret

@@ -57,11 +57,16 @@ _CHOICE = re.compile(r"\[\[\s*([A-P])\s*\]\]")
 
 
 async def ask_judge(
-    up: Upstream, state: RequestState, params: Compare, measured: Sequence[Measured], rows: list[JudgeRow]
+    up: Upstream,
+    state: RequestState,
+    params: Compare,
+    judge: Judge,
+    measured: Sequence[Measured],
+    rows: list[JudgeRow],
 ) -> Verdict:
-    """Return the judge's verdict over several answers, and add a row for each question to *rows*, however that ends."""
+    """Return the verdict of *judge* over several answers, and add a row for each question to *rows* in any case."""
     first = sorted(measured)
-    questions = [_Question(state, params, order) for order in (first, first[::-1])]
+    questions = [_Question(state, params, judge, order) for order in (first, first[::-1])]
     try:
         async with anyio.create_task_group() as tasks:
             for question in questions:
@@ -79,10 +84,11 @@ class _Question:
 
     full = False
 
-    def __init__(self, state: RequestState, params: Compare, order: Sequence[Measured]) -> None:
-        judge = params.choose.judge or Judge(model="")
+    def __init__(self, state: RequestState, params: Compare, judge: Judge, order: Sequence[Measured]) -> None:
         self._order = order
         self._state = state.make_part("judge", judge.provider or state.provider)
+        # What tasks use and cost is told without what it takes to judge them.
+        self._state.task = None
         chat = make_chat(params, judge)
         prompt = make_prompt(params.messages, judge.criteria or CRITERIA, [str(each.merit) for each in order])
         self._chat = msgspec.structs.replace(

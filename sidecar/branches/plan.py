@@ -38,6 +38,8 @@ def plan_branches(provider: str | None, params: Compare) -> list[Branch]:
         Branch(number, model.provider or provider, make_chat(params, model))
         for number, model in enumerate(map(_read_model, params.models))
     ]
+    if params.choose.judge is not None:
+        _check_options(params.choose.judge.options, "params.choose.judge.options")
     for branch in branches:
         _check_options(branch.chat.options, f"params.models[{branch.number}].options")
     return branches

@@ -107,11 +107,11 @@ async def _run_branch(up: Upstream, state: RequestState, branch: RunningBranch, 
 
 async def _choose(up: Upstream, state: RequestState, race: Race) -> Verdict:
     choice = race.params.choose
-    if choice.by != "judge" or len(race.measured) == 1:
+    if choice.judge is None or len(race.measured) == 1:
         return choose(choice.by, race.measured)
     from sidecar.branches import judging  # Few requests have a judge.
 
-    return await judging.ask_judge(up, state, race.params, race.measured, race.judged)
+    return await judging.ask_judge(up, state, race.params, choice.judge, race.measured, race.judged)
 
 
 def _choose_late(race: Race) -> Verdict:

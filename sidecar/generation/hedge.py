@@ -34,13 +34,11 @@ Ask = Callable[[RequestState, Chat, Sink], Awaitable[None]]
 """Asks the model of a chat, and those that stand in for it when it fails."""
 
 
-async def answer_hedged(up: Upstream, state: RequestState, chat: Chat, sink: Sink, ask: Ask) -> None:
-    """Answer *chat* by whichever model of it and its hedges delivers first; *ask* asks one of them.
+async def answer_hedged(up: Upstream, state: RequestState, chat: Chat, hedge: Hedge, sink: Sink, ask: Ask) -> None:
+    """Answer *chat* by whichever delivers first, its model or one of *hedge*; *ask* asks one of them.
 
     Raises: SidecarError as the first model failed, if none answers; `invalid_request` for what must not be done twice.
     """
-    hedge = chat.options.hedge
-    assert hedge is not None  # noqa: S101 - for the type checker: whoever calls has looked
     _check(chat)
     if chat.options.budget_usd is not None and state.budget is None:
         state.budget = SharedBudget(Decimal(str(chat.options.budget_usd)), "params.options.budget_usd")

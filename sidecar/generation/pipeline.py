@@ -56,9 +56,10 @@ async def _answer_rounds(up: Upstream, state: RequestState, chat: Chat, sink: Si
 
 async def _ask(up: Upstream, state: RequestState, chat: Chat, sink: Sink) -> None:
     """Ask the model of *chat*, and other models if it is slow or fails."""
-    if chat.options.hedge is None:
+    hedge = chat.options.hedge
+    if hedge is None:
         await run.stream_chat(up, state, chat, sink)
         return
     from sidecar.generation.hedge import answer_hedged  # Most chats have none.
 
-    await answer_hedged(up, state, chat, sink, partial(run.stream_chat, up))
+    await answer_hedged(up, state, chat, hedge, sink, partial(run.stream_chat, up))

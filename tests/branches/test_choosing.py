@@ -181,6 +181,10 @@ def test_the_longest_is_chosen_where_the_host_wants_that(program: Program, provi
         ({"choose": {"by": "vote", "judge": {"model": "m"}}}, "params.choose.judge"),
         ({"choose": {"by": "longest", "cancel_rest": True}}, "params.choose.cancel_rest"),
         ({"choose": {"by": "best"}}, "params.choose.by"),
+        (
+            {"choose": {"by": "judge", "judge": {"model": "m", "options": {"tool_loop": {}}}}},
+            "params.choose.judge.options.tool_loop",
+        ),
         ({"models": ["one"]}, "params.models"),
         ({"models": ["one"] * 17}, "params.models"),
         ({"models": ["one", {"provider": "anthropic"}]}, "params.models[1].model"),

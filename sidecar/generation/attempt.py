@@ -14,7 +14,7 @@ import anyio.to_thread
 import msgspec
 
 from protocol.messages import Usage
-from protocol.replies import Attempt, Chunk, Done, Start, Timings
+from protocol.replies import Attempt, Chunk, Done, Start, Structured, Timings
 from sidecar.auth import authorize
 from sidecar.core.errors import SidecarError, clean_text, remove_secret
 from sidecar.core.http import HttpRequest, Response
@@ -26,7 +26,6 @@ from sidecar.generation.recovery import ChatPlan
 from sidecar.generation.request_limits import LimitWatch
 from sidecar.generation.response_stream import ResponseStream
 from sidecar.generation.timeouts import ChatTimeouts, choose_timeouts
-from sidecar.outputs import structured_output
 from sidecar.outputs.sink import Sink
 from sidecar.upstream import recorder, replay
 from sidecar.upstream.ask import check_status
@@ -335,9 +334,12 @@ async def _make_done(attempt: _Attempt, start: Start, outcome: Outcome, headers_
         usage=outcome.usage,
         cost=cost,
     )
-    structured = await structured_output.read_structured_output(
-        plan.chat.options.response_format, outcome.message, start.warnings
-    )
+    structured: Structured | None = None
+    if plan.chat.options.response_format is not None:
+        # Most chats have none.
+        from sidecar.outputs.structured_output import read_structured_output
+
+        structured = await read_structured_output(plan.chat.options.response_format, outcome.message, start.warnings)
     return Done(
         finish_reason=outcome.finish_reason,
         provider_finish_reason=_clean(attempt, outcome.provider_finish_reason),

@@ -3,6 +3,19 @@
 import re
 from typing import Any
 
+import anyio
+import msgspec
+from hypothesis import given
+from hypothesis import strategies as st
+
+from protocol.errors import ErrorBody
+from protocol.requests import Chat
+from sidecar.config import task_rows
+from sidecar.config.task_rows import TaskRow
+from sidecar.config.values import Config
+from sidecar.core.errors import SidecarError
+from sidecar.tasks.expand import expand
+from sidecar.tasks.table import TaskTable
 from tests.tasks.test_tasks import REPLY, ask, described, refuse, running
 
 PHASE = {"name": "Speed up", "description": "Double it.", "files": [{"path": "a.py", "purpose": "The only one."}]}
@@ -102,3 +115,26 @@ async def test_the_tokens_of_a_task_are_those_of_its_prompt_and_its_instructions
         _, body = await ask(host, IMPLEMENT)
         same = (await host.ask("count_tokens", {"model": "lab/m", "messages": body["messages"]}))["data"]["tokens"]
         assert counted == same > 300
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-3, 3) | st.text(max_size=4),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["path", "name", "url", "a"]), inner),
+    max_leaves=6,
+)
+
+
+@given(st.sampled_from(sorted(task_rows.read_built_in())), st.data())
+def test_whatever_a_host_sends_as_input_is_taken_or_named(name: str, data: st.DataObject) -> None:
+    row = msgspec.convert(task_rows.read_built_in()[name], TaskRow)
+    sent = data.draw(st.fixed_dictionaries({}, optional=dict.fromkeys([*row.input, "other"], JSON)))
+    asked = Chat(model="lab/m", task=name, input=sent)
+    refused = list[ErrorBody]()
+    try:
+        chat, _ = anyio.run(expand, TaskTable(Config(path="")), None, asked)
+    except SidecarError as error:
+        refused.append(error.body)
+        chat = asked
+    assert all(each.code == "invalid_request" for each in refused)
+    assert all((each.param or "").startswith(("params.input.", "params.messages")) for each in refused)
+    assert refused or (chat.messages and not chat.input)

@@ -64,6 +64,10 @@ async def read_histories(up: Upstream, models: Sequence[ModelKey], task: str | N
     if missing:
         with anyio.move_on_after(READ_SECONDS):
             await _read(up, missing)
+        for model in missing:
+            if up.known_answers.get(model) is None:
+                # The file is slow. It is tried again beside a later choice.
+                up.known_answers.put(model, KnownAnswers(now, []))
     found = {model: up.known_answers.get(model) for model in models}
     return {model: summarize(each.answers if each else [], task) for model, each in found.items()}
 

@@ -158,6 +158,13 @@ def test_identical_branches_are_each_asked(program: Program, provider: Provider)
     assert len(provider.calls("cheap")) == 2
 
 
+def test_identical_branches_in_turn_are_asked_once(program: Program, provider: Provider) -> None:
+    provider.play("cheap", ANTHROPIC.answer("fine"))
+    lines = compare(program, ["cheap", "cheap"], options={"reuse": SCOPE}, concurrency=1)
+    assert ["reused" in chunks(lines, number, "start")[0] for number in (0, 1)] == [False, True]
+    assert len(provider.calls("cheap")) == 1
+
+
 def test_a_stored_answer_comes_before_a_hedge_is_due(program: Program, provider: Provider) -> None:
     provider.play("cheap", ANTHROPIC.answer("fine"))
     options = {"hedge": {"after_ms": 1000, "models": ["anthropic/spare"]}, "reuse": SCOPE}

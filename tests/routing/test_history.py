@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 
 import anyio
+import pytest
 
+from sidecar.routing import history
 from sidecar.routing.history import FRESH_SECONDS, History, read_histories, summarize
 from sidecar.upstream.caches import ModelKey
 from sidecar.usage.ledger_row import PastAnswer
@@ -65,3 +67,19 @@ async def test_the_ledger_is_read_once_in_a_while_and_nobody_waits_for_it_again(
             while len(asked) < 2:
                 await anyio.lowlevel.checkpoint()
         assert (await read_histories(up, [KEY], None))[KEY].first_chunk_ms == 2
+
+
+async def test_a_slow_ledger_holds_up_one_choice_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(history, "READ_SECONDS", 0.01)
+    async with running() as up:
+        asked = []
+
+        async def read_answers(*question: object) -> dict[tuple[str, str], list[PastAnswer]]:
+            asked.append(question)
+            await anyio.sleep_forever()
+            raise AssertionError
+
+        up.ledger.read_answers = read_answers  # type: ignore[assignment, method-assign]
+        for _ in range(3):
+            assert await read_histories(up, [KEY], None) == {KEY: History()}
+        assert len(asked) == 1

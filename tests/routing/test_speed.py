@@ -3,6 +3,7 @@
 import time
 from statistics import median
 
+import anyio
 import pytest
 
 from protocol.messages import Message
@@ -11,6 +12,9 @@ from protocol.requests import Chat
 from protocol.routes import RouteOptions
 from sidecar.core.request_state import RequestState
 from sidecar.routing.choice import list_candidates
+from sidecar.routing.history import MAX_ANSWERS
+from sidecar.upstream.caches import KnownAnswers, ModelKey
+from sidecar.usage.ledger_row import PastAnswer
 from tests.support.upstream import running
 
 BUDGET_SECONDS = 0.005
@@ -36,6 +40,10 @@ async def test_a_choice_among_sixteen_models_takes_less_than_five_milliseconds()
     env = {"ANTHROPIC_API_KEY": "sk-ant-made-up", "OPENAI_API_KEY": "sk-made-up"}
     took = []
     async with running(env=env) as up:
+        for model in MODELS:
+            key = ModelKey(*model.split("/"))
+            answers = [PastAnswer("title" if n % 3 else None, 900 + n, 10 * n, n, 300 + n) for n in range(MAX_ANSWERS)]
+            up.known_answers.put(key, KnownAnswers(anyio.current_time(), answers))
         for _ in range(30):
             begun = time.process_time()
             found = await list_candidates(up, RequestState("stream_chat"), chat)

@@ -6,7 +6,7 @@ import anyio
 
 from protocol.model_streams import ListedProvider, ModelsFailed, ModelsListed, ModelsPart
 from protocol.replies import ModelList
-from protocol.requests import ListModels, ListProviders
+from protocol.requests import ListModels, ListProviders, Settings
 from sidecar.auth import status
 from sidecar.core.errors import SidecarError, invalid_request
 from sidecar.providers import rows
@@ -55,7 +55,7 @@ def _check_for_all(params: ListModels) -> None:
     Raises: SidecarError `invalid_request`.
     """
     for name in _OF_ONE_PROVIDER:
-        if getattr(params, name):
+        if getattr(params, name) not in (None, 0, Settings()):
             raise invalid_request(f"`params.{name}` is for one provider: set `provider` too.", f"params.{name}")
 
 

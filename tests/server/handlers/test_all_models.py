@@ -66,6 +66,12 @@ def test_what_belongs_to_one_provider_needs_its_name(sidecar: Program, param: st
     assert (error["code"], error["param"]) == ("invalid_request", f"params.{param}")
 
 
+def test_what_is_empty_belongs_to_nobody(services: Services, tmp_path: Path) -> None:
+    services.answer("*", document({"error": {"message": "down"}}, 400))
+    with online(services, tmp_path) as sidecar:
+        assert sidecar.ask("list_models", {"settings": [], "api_key": None, "offset": None})["success"]
+
+
 def test_all_lists_end_when_the_request_is_cancelled(services: Services, tmp_path: Path) -> None:
     with online(services, tmp_path, **KEYS) as sidecar:
         asked = sidecar.send("list_models")

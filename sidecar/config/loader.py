@@ -65,17 +65,20 @@ def load(
         cache_dir=read_folder(env, "SIDECAR_CACHE_DIR", folders.cache),
         event_loop=read_choice(env, "SIDECAR_LOOP", get_args(LoopName)),
         http_client=read_choice(env, "SIDECAR_HTTP", get_args(ClientName)),
-        log_level=_check_level(log_level or env.get("SIDECAR_LOG") or tables.get("log", {}).get("level", "warn")),
+        log_level=_choose_level(log_level, env.get("SIDECAR_LOG"), tables.get("log", {}).get("level", "warn")),
         record_dir=record_dir,
         trace_path=trace_path or read_folder(env, "SIDECAR_TRACE", ""),
         replay_dir=env.get("SIDECAR_REPLAY_DIR") or tables.get("replay", {}).get("dir"),
     )
 
 
-def _check_level(name: str) -> str:
-    if name not in get_args(Level):
-        raise ConfigError(f"the log level must be one of {', '.join(get_args(Level))}")
-    return name
+def _choose_level(of_option: str | None, of_variable: str | None, of_file: str) -> str:
+    for where, name in (("--log-level", of_option), ("SIDECAR_LOG", of_variable)):
+        if name and name not in get_args(Level):
+            raise ConfigError(f"{where} must be one of {', '.join(get_args(Level))}")
+        if name:
+            return name
+    return of_file
 
 
 def _add_token(gateway: dict[str, Any], env: Mapping[str, str]) -> dict[str, Any]:

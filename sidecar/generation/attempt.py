@@ -37,7 +37,7 @@ from sidecar.usage.ledger import Ledger
 from sidecar.wires import registry
 from sidecar.wires.shared.reply_headers import clean_id, read_request_id
 from sidecar.wires.shared.types import Encoded, Outcome, Route
-from sidecar.wires.shared.undeclared_calls import list_tool_names
+from sidecar.wires.shared.undeclared_calls import list_tool_names, make_warnings
 
 MAX_NAME_CHARS = 256
 """The longest model or finish reason that is passed on."""
@@ -351,7 +351,7 @@ async def _make_done(attempt: _Attempt, start: Start, outcome: Outcome, headers_
         request_id=_clean(attempt, start.request_id or clean_id(outcome.request_id or "")),
         attempts=[*progress.attempts, succeeded],
         timings=Timings(headers_ms=headers_ms, first_chunk_ms=progress.first_chunk_ms, total_ms=elapsed_ms),
-        warnings=start.warnings,
+        warnings=[*start.warnings, *make_warnings(outcome.message)],
         structured=structured or msgspec.UNSET,
         route=start.route,
     )

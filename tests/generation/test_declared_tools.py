@@ -29,6 +29,8 @@ def test_only_calls_of_declared_tools_are_tool_calls(sidecar: Program, provider:
     assert [each["tool_call"]["name"] for each in chunks if each["type"] == "tool_call"] == ["look"]
     assert [part["type"] for part in chunks[-1]["message"]["content"]] == ["text", "opaque", "tool_call"]
     assert chunks[-1]["finish_reason"] == "tool_calls"
+    assert [each["code"] for each in chunks[-1]["warnings"]] == ["undeclared_tool_call"]
+    assert not chunks[0]["warnings"]
 
 
 def test_a_turn_that_declares_no_tools_gets_no_calls(sidecar: Program, provider: Provider) -> None:

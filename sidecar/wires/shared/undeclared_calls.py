@@ -11,6 +11,7 @@ import msgspec
 
 from protocol.messages import Message, OpaquePart, Part, State, ToolCallPart
 from protocol.options import Options
+from protocol.replies import Warn
 from sidecar.core.json_values import make_state_error, open_state, read_object
 from sidecar.core.message_content import list_parts
 from sidecar.wires.shared.state import make_state
@@ -66,6 +67,14 @@ def hides_all_calls(message: Message) -> bool:
     """Return whether *message* has calls, and none that a host may run."""
     parts = [part for part in list_parts(message) if get_call(part) is not None]
     return bool(parts) and all(map(_is_hidden, parts))
+
+
+def make_warnings(message: Message) -> list[Warn]:
+    """Return a warning if *message* hides calls: who has mistyped a tool's name would wonder where they are."""
+    if not any(map(_is_hidden, list_parts(message))):
+        return []
+    text = "The model called a tool that the request does not declare. The call is an opaque part, and nobody runs it."
+    return [Warn(code="undeclared_tool_call", message=text)]
 
 
 def restore_calls(message: Message) -> Message:

@@ -107,6 +107,11 @@ class Host:
                     return lines
                 await self._changed.wait()
 
+    async def wait_for_lines(self) -> None:
+        """Wait until there are more lines."""
+        with anyio.fail_after(WAIT_SECONDS):
+            await self._changed.wait()
+
     async def ask(self, action: str, params: Object | None = None, **envelope: Any) -> Object:
         """Send a request and return its terminal line."""
         return (await self.read_reply(self.send(action, params, **envelope)))[-1]

@@ -27,7 +27,7 @@ def program(tmp_path: Path, provider: Provider) -> Iterator[Program]:
 def begin(program: Program, model: str, **options: Any) -> Any:
     """Send a chat and return its id."""
     asked = {"model": model, "messages": [{"role": "user", "content": "Hi"}], "options": options}
-    return program.send("stream_chat", asked, provider="anthropic")
+    return program.send("stream_chat", asked, provider=None if model == "auto" else "anthropic")
 
 
 def files_of(lines: list[Line], branch: int) -> list[tuple[int, str, bool]]:
@@ -117,6 +117,39 @@ def test_a_branch_has_no_rounds(program: Program, provider: Provider) -> None:
     assert error["code"] == "invalid_request"
     assert error["param"].endswith("options.tool_loop")
     assert provider.calls("one") == []
+
+
+def test_an_answer_that_is_used_again_has_its_files_again(program: Program, provider: Provider) -> None:
+    provider.play("m", ANTHROPIC.answer(*[WHOLE[at : at + 7] for at in range(0, len(WHOLE), 7)]))
+    first, second = (program.stream(begin(program, "m", output=FILES, reuse={"scope": "ws:1"})) for _ in range(2))
+    assert len(provider.calls("m")) == 1
+    assert "reused" in second[0].data["data"]
+    assert [line.data["data"] for line in second[1:-1]] == [line.data["data"] for line in first[1:-1]]
+    assert second[-1].data["data"]["files"] == first[-1].data["data"]["files"] != []
+
+
+def test_a_loop_goes_on_with_the_model_that_was_chosen_for_it(program: Program, provider: Provider) -> None:
+    provider.play_in_turn("cheap", calling("a"), ANTHROPIC.answer("Done."))
+    route = {"models": ["anthropic/dear", "anthropic/cheap"], "prefer": "cost"}
+    request_id = begin(program, "auto", route=route, tools=TOOLS, tool_loop={})
+    wait_for_round(program, request_id)
+    give(program, request_id, "a")
+    done = program.stream(request_id)[-1].data["data"]
+    assert [each["role"] for each in done["messages"]] == ["assistant", "tool", "assistant"]
+    assert (len(provider.calls("cheap")), provider.calls("dear")) == (2, [])
+
+
+def test_a_task_brings_files_in_every_branch(program: Program, provider: Provider) -> None:
+    """The built-in task teaches its format; what a model writes instead is read as well as it can be."""
+    provider.play("one", ANTHROPIC.answer("I would rather not."))
+    provider.play("two", ANTHROPIC.answer("Neither would I."))
+    phase = {"name": "Greet", "description": "Greets.", "files": [{"path": "a.py", "purpose": "Greets."}]}
+    asked = {"models": ["one", "two"], "task": "implement_phase", "input": {"phase": phase | {"is_last_phase": True}}}
+    lines = program.stream(program.send("compare", asked, provider="anthropic"))
+    for branch in (0, 1):
+        (done,) = chunks(lines, branch, "branch_done")
+        assert done["files"] == []
+    assert "<<<< file" in str(provider.call("one").json["system"])
 
 
 def test_the_instructions_count(sidecar: Program) -> None:

@@ -1,7 +1,8 @@
 """A chat as a host asks for it: what stands around an answer, in the order in which it takes hold.
 
 Knows the order alone. What is done with the conversation before, with the chunks after, and with the answer itself
-belongs to the packages that it names.
+belongs to the packages that it names. Stored answers take hold in `run`, for each model that is asked: what they are
+found by is the request as it would be sent to that model.
 """
 
 from functools import partial

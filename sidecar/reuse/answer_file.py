@@ -91,12 +91,11 @@ def keep(path: Path, question: Question, data: bytes, ttl_seconds: float, *, epo
             (question.make_key(salt), hash_scope(question.scope, salt), now, now + ttl_seconds, now, size, data),
         )
         (total,) = connection.execute("SELECT SUM(bytes) FROM answers").fetchone()
-        oldest = connection.execute("SELECT key, bytes FROM answers ORDER BY used_at, rowid").fetchall()
-        for key, row_bytes in oldest if total > max_bytes else ():
+        while total > max_bytes:
+            oldest = "SELECT key, bytes FROM answers ORDER BY used_at, rowid LIMIT 1"
+            key, row_bytes = connection.execute(oldest).fetchone()
             connection.execute("DELETE FROM answers WHERE key = ?", (key,))
             total -= row_bytes
-            if total <= max_bytes:
-                break
 
 
 def forget(path: Path, scope: str) -> int:

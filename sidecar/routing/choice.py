@@ -8,6 +8,7 @@ from protocol.requests import Chat
 from sidecar.config.values import Config
 from sidecar.core.request_state import RequestState
 from sidecar.providers.model_names import apply_preset
+from sidecar.routing import fallbacks
 from sidecar.routing.candidates import Candidate
 from sidecar.upstream.context import Upstream
 
@@ -20,11 +21,10 @@ async def list_candidates(up: Upstream, state: RequestState, chat: Chat) -> list
 
     Raises: SidecarError `invalid_request` for an unknown chain, and as the route does if none of its models fits.
     """
-    # They import the catalogue, for which a host that only pings should not pay.
-    from sidecar.routing import fallbacks, route
-
     provider, routed = _expand(up.config, state.provider, chat)
     if provider is None and routed.model == AUTO:
+        from sidecar.routing import route  # Most chats name their model.
+
         return await route.list_candidates(up, state, routed)
     warnings = []
     if chat.options.route is not None:

@@ -5,6 +5,7 @@ Must not know models, or how tokens are counted.
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from itertools import groupby
 
 import msgspec
 
@@ -44,54 +45,49 @@ def make_plan(
         return Plan(drop=[], clear=[], tokens_after=weights.total.tokens)
     excess = weights.total.tokens - int(limit * TARGET_SHARE)
     pieces = cut_pieces(messages, keep)
-    clear = _choose_results(weights, pieces[-1], excess) if strategy == "clear_tool_results" else []
-    drop = _choose_pieces(weights, pieces, clear, excess - sum(each.tokens for each in clear))
-    left_out = {at for each in drop for at in range(each.first, each.last + 1)}
-    clear = [each for each in clear if each.message not in left_out]
+    clear = list[Cleared]()
+    if strategy == "clear_tool_results":
+        rounds = [piece.members[0] for piece in pieces if messages[piece.members[0]].role != "system"]
+        clear = _choose_results(weights, excess, before=max(rounds, default=0))
+        excess -= sum(each.tokens for each in clear)
+    dropped = _choose_messages(weights, pieces, clear, excess)
+    drop = [*_list_ranges(sorted(dropped), weights)]
+    clear = [each for each in clear if each.message not in dropped]
     saved = sum(each.tokens for each in drop) + sum(each.tokens for each in clear)
-    return Plan(drop=[*_join(drop)], clear=clear, tokens_after=max(0, weights.total.tokens - saved))
+    return Plan(drop=drop, clear=clear, tokens_after=max(0, weights.total.tokens - saved))
 
 
-def _choose_results(weights: Weights, last: Piece, excess: int) -> list[Cleared]:
-    """Return the oldest results, but none of the *last* piece, that have *excess* tokens."""
+def _choose_results(weights: Weights, excess: int, before: int) -> list[Cleared]:
+    """Return the oldest results, all *before* the newest round, that have *excess* tokens."""
     chosen = []
     for each in weights.results:
-        if excess <= 0 or each.message >= last.first:
+        if excess <= 0 or each.message >= before:
             break
         chosen.append(each)
         excess -= each.tokens
     return chosen
 
 
-def _choose_pieces(weights: Weights, pieces: Sequence[Piece], clear: Sequence[Cleared], excess: int) -> list[Dropped]:
-    """Return the oldest pieces that need not be kept and have *excess* tokens once *clear* is cleared."""
+def _choose_messages(weights: Weights, pieces: Sequence[Piece], clear: Sequence[Cleared], excess: int) -> set[int]:
+    """Return the messages of the oldest pieces that need not be kept and have *excess* tokens without *clear*."""
     cleared: Counter[int] = Counter()
     for each in clear:
         cleared[each.message] += each.tokens
-    chosen = []
+    chosen = set[int]()
     for piece in pieces:
         if excess <= 0:
             break
         if not piece.is_kept:
-            inside = range(piece.first, piece.last + 1)
-            tokens = sum(weights.messages[at] for at in inside)
-            chosen.append(Dropped(piece.first, piece.last, tokens))
-            excess -= tokens - sum(cleared[at] for at in inside)
+            chosen.update(piece.members)
+            excess -= sum(weights.messages[at] - cleared[at] for at in piece.members)
     return chosen
 
 
-def _join(drop: Sequence[Dropped]) -> Iterator[Dropped]:
-    """Yield *drop* with neighbours joined."""
-    joined: Dropped | None = None
-    for each in drop:
-        if joined is not None and joined.last + 1 == each.first:
-            joined = Dropped(joined.first, each.last, joined.tokens + each.tokens)
-            continue
-        if joined is not None:
-            yield joined
-        joined = each
-    if joined is not None:
-        yield joined
+def _list_ranges(places: Sequence[int], weights: Weights) -> Iterator[Dropped]:
+    """Yield the messages at *places* in ranges without a gap."""
+    for _, group in groupby(enumerate(places), key=lambda numbered: numbered[1] - numbered[0]):
+        inside = [at for _, at in group]
+        yield Dropped(inside[0], inside[-1], sum(weights.messages[at] for at in inside))
 
 
 def apply_plan(messages: Sequence[Message], plan: Plan) -> list[Message]:

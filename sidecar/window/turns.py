@@ -5,7 +5,7 @@ answer of the model's, with the results of its calls. A result is never torn fro
 """
 
 from collections.abc import Sequence
-from itertools import accumulate, pairwise
+from itertools import accumulate
 
 import msgspec
 
@@ -14,36 +14,32 @@ from sidecar.core.message_content import list_parts
 
 
 class Piece(msgspec.Struct, frozen=True):
-    """Messages that are dropped together or not at all, from *first* to *last*."""
+    """Messages that are dropped together or not at all."""
 
-    first: int
-    last: int
+    members: list[int]
+    """Their places in the conversation, in order. Between them there may be system messages."""
     is_kept: bool
 
 
 def cut_pieces(messages: Sequence[Message], keep: Sequence[str]) -> list[Piece]:
-    """Return the pieces of *messages*.
+    """Return the pieces of *messages*, each system message being one of its own.
 
-    Kept are the user's last message, the last piece, and what *keep* names: `system`, `first_turn`.
+    Kept are the user's last message, the last piece of the others, and what *keep* names: `system`, `first_turn`.
     """
-    turns = [at for at, message in enumerate(messages) if message.role == "user" and not _has_results(message)]
+    systems = [Piece([at], "system" in keep) for at, each in enumerate(messages) if each.role == "system"]
+    others = [at for at, each in enumerate(messages) if each.role != "system"]
+    turns = [at for at in others if messages[at].role == "user" and not _has_results(messages[at])]
     last_turn = turns[-1] if turns else -1
-    depths = _count_open_calls(messages)
-    starts = [at for at, message in enumerate(messages) if not depths[at] and _begins_piece(messages, at, last_turn)]
-    edges = [0, *(start for start in starts if start > 0), len(messages)]
-    kept = {last_turn, len(messages) - 1}
-    if "first_turn" in keep and turns:
-        kept.add(turns[0])
-    if "system" in keep:
-        kept |= {at for at, message in enumerate(messages) if message.role == "system"}
-    return [Piece(first, end - 1, any(at in kept for at in range(first, end))) for first, end in pairwise(edges)]
-
-
-def _begins_piece(messages: Sequence[Message], at: int, last_turn: int) -> bool:
-    role = messages[at].role
-    if role == "system" or (at > 0 and messages[at - 1].role == "system"):
-        return True
-    return (role == "user" and not _has_results(messages[at])) or (role == "assistant" and at > last_turn)
+    kept = {last_turn, *others[-1:], *(turns[:1] if "first_turn" in keep else ())}
+    begins, open_calls = {*turns}, _count_open_calls(messages)
+    groups = list[list[int]]()
+    for at in others:
+        is_round = messages[at].role == "assistant" and at > last_turn
+        if not groups or ((at in begins or is_round) and not open_calls[at]):
+            groups.append([])
+        groups[-1].append(at)
+    pieces = [Piece(members, not kept.isdisjoint(members)) for members in groups]
+    return sorted(systems + pieces, key=lambda piece: piece.members[0])
 
 
 def _has_results(message: Message) -> bool:

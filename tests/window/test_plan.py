@@ -103,6 +103,8 @@ def test_the_first_turn_stays_if_the_host_says_so() -> None:
         ("ucraua", 590, "ucxaua"),
         ("ucraua", 400, "----ua"),
         ("ucr", 200, "ucr"),
+        ("ucrs", 200, "ucrs"),
+        ("s", 10, "s"),
     ],
 )
 def test_results_are_cleared_before_anything_is_dropped(shape: str, limit: int, expected: str) -> None:
@@ -113,14 +115,20 @@ def test_a_result_that_comes_late_stays_with_its_call() -> None:
     messages = conversation("ucuuau")
     late = Message(role="tool", content=[ToolResultPart("call_1", "x")])
     messages.insert(4, late)
-    pieces = [(piece.first, piece.last) for piece in cut_pieces(messages, ())]
-    assert pieces == [(0, 5), (6, 6)]
+    assert [piece.members for piece in cut_pieces(messages, ())] == [[0, 1, 2, 3, 4, 5], [6]]
 
 
 def test_a_result_in_a_message_of_the_users_begins_no_turn() -> None:
     messages = conversation("uca")
     messages[2] = Message(role="user", content=[ToolResultPart("call_1", "x")])
-    assert [(piece.first, piece.last) for piece in cut_pieces(messages, ())] == [(0, 0), (1, 2)]
+    assert [piece.members for piece in cut_pieces(messages, ())] == [[0], [1, 2]]
+
+
+def test_a_system_message_within_a_turn_stays_and_tears_nothing() -> None:
+    messages = conversation("uasaua")
+    assert [piece.members for piece in cut_pieces(messages, ())] == [[0, 1, 3], [2], [4], [5]]
+    plan = make_plan(messages, weights(messages), 400, ("system",), "drop_oldest")
+    assert plan.drop == [Dropped(0, 1, 200), Dropped(3, 3, 100)]
 
 
 def test_what_is_left_out_is_told_in_ranges_with_their_tokens() -> None:

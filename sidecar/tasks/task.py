@@ -8,9 +8,12 @@ import msgspec
 from protocol.options import Options
 from protocol.tasks import Source
 from sidecar.config import task_rows
-from sidecar.config.task_rows import MODEL_KEYS, TaskRow
+from sidecar.config.task_rows import TaskRow
 from sidecar.config.values import Config
 from sidecar.tasks.overrides import Override
+
+PROMPT_KEYS = ("system", "prompt", "input", "choices")
+"""The columns that make a prompt."""
 
 
 class Task(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,36 +32,33 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
 def make_task(config: Config, name: str, override: Override | None) -> Task:
     """Return the task *name*, of which there is a row."""
     own, built_in = config.tasks.get(name, {}), task_rows.read_built_in().get(name, {})
-    row = msgspec.convert(task_rows.merge(built_in, own), TaskRow)
-    model, options = _read_models(config, row)
-    options |= row.options
-    is_own_prompt = not built_in or any(key in own for key in ("system", "prompt", "input", "choices"))
-    sources: dict[str, Source] = {"prompt": "configuration" if is_own_prompt else "built_in"}
-    whose: Source = "configuration" if any(map(own.get, MODEL_KEYS)) else "built_in"
-    sources |= {"model": whose} if model else {}
-    sources |= {f"options.{key}": _find_source(own.get("options", {}), key) for key in row.options}
-    if "fallbacks" in options:
-        sources["fallbacks"] = sources.pop("options.fallbacks", whose)
-    if override is not None:
-        set_options = override.options | ({} if override.fallbacks is None else {"fallbacks": override.fallbacks})
-        options |= set_options
-        sources |= {key if key == "fallbacks" else f"options.{key}": "set_task" for key in set_options}
-        model, sources = (override.model, sources | {"model": "set_task"}) if override.model else (model, sources)
-    if model is None and config.task_model:
-        model, sources = config.task_model, sources | {"model": "default"}
-    return Task(name=name, row=row, model=model, options=msgspec.convert(options, Options), sources=sources)
+    layers: list[tuple[Source, dict[str, Any]]] = [
+        ("default", {"model": config.task_model} if config.task_model else {}),
+        ("built_in", _list_values(config, built_in)),
+        ("configuration", _list_values(config, own)),
+        ("set_task", _list_values(config, msgspec.to_builtins(override)) if override else {}),
+    ]
+    values = {key: value for _, layer in layers for key, value in layer.items()}
+    sources: dict[str, Source] = {key: source for source, layer in layers for key in layer}
+    is_own_prompt = not built_in or any(key in own for key in PROMPT_KEYS)
+    sources["prompt"] = "configuration" if is_own_prompt else "built_in"
+    options = {key.removeprefix("options."): value for key, value in values.items() if key != "model"}
+    return Task(
+        name=name,
+        row=msgspec.convert(task_rows.merge(built_in, own), TaskRow),
+        model=values.get("model"),
+        options=msgspec.convert(options, Options),
+        sources=sources,
+    )
 
 
-def _find_source(own: Mapping[str, Any], key: str) -> Source:
-    return "configuration" if key in own else "built_in"
-
-
-def _read_models(config: Config, row: TaskRow) -> tuple[str | None, dict[str, Any]]:
-    """Return the row's model, and the options that its other models make."""
-    models = config.chains[row.chain] if row.chain else row.models
-    if not models:
-        return row.model, {}
-    return models[0], {"fallbacks": models[1:]} if models[1:] else {}
+def _list_values(config: Config, table: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the model, the fallbacks and the options that *table* sets, by their names in `sources`."""
+    options = {f"options.{key}": value for key, value in table.get("options", {}).items()}
+    models = config.chains[table["chain"]] if table.get("chain") else table.get("models") or [table.get("model")]
+    fallbacks = table.get("fallbacks", models[1:] or options.pop("options.fallbacks", None))
+    named = {"model": models[0], "fallbacks": fallbacks}
+    return {key: value for key, value in named.items() if value is not None} | options
 
 
 _NO_OPTIONS = Options()

@@ -141,6 +141,11 @@ def _read_webp_size(head: bytes) -> Size:
     return Size(0, 0)
 
 
+MAX_SEGMENTS = 1000
+"""How many segments before the frame are looked at. A file has a few, one with an ICC profile some tens."""
+
+_FILL = re.compile(rb"\xff*")
+
 _NO_FRAMES = frozenset({0xC4, 0xC8, 0xCC})
 """Markers in the range of frames that do not begin one."""
 
@@ -155,11 +160,11 @@ def _read_jpeg_size(data: bytes) -> Size:
 def _list_segments(data: bytes) -> Iterator[tuple[int, int]]:
     """Yield the marker of each segment of a JPEG, and where it begins."""
     at = 2
-    while at + 9 <= len(data) and data[at] == 0xFF:
-        if data[at + 1] == 0xFF:
-            # Any number of fill bytes may stand before a marker.
-            at += 1
-            continue
+    for _ in range(MAX_SEGMENTS):
+        # Any number of fill bytes may stand before a marker.
+        at = _FILL.match(data, at).end() - 1  # type: ignore[union-attr]  # it matches nothing, too
+        if at < 2 or at + 9 > len(data) or data[at] != 0xFF:
+            return
         yield data[at + 1], at
         at += 2 + _read_big_endian(data, at + 2, 2)
 

@@ -21,13 +21,13 @@ GATE = "exchange"
 
 
 def make_exchange(http: Transport, gates: GateTable) -> Exchange:
-    """Return the `Exchange` that asks through *http*, one gate for each server."""
+    """Return the `Exchange` that asks through *http*, one gate for each server and credential."""
 
     async def exchange(question: Question) -> Answer:
         # Several requests may wait for the answer, so the question has a state of its own.
         state = RequestState("exchange")
         state.scope.deadline = anyio.current_effective_deadline()
-        gate = gates.find_server_gate(GATE, question.request.url)
+        gate = gates.find_server_gate(GATE, question.request.url, question.secrets)
         policy = AskPolicy[Question, Answer](
             attempt=partial(_attempt, http),
             find_gate=lambda _: gate,

@@ -33,6 +33,12 @@ from sidecar.wires.shared.errors import make_unexpected_body_error
 FRESH_SECONDS = 300.0
 """How long a list is used before the provider is asked again."""
 
+MAX_MODELS = 20_000
+"""How many models of one provider are kept. The largest lists have a few thousand."""
+
+MAX_PAGE_BYTES = 4 * 1024 * 1024
+"""A larger page of a list would delay everything else while it is read. The largest has a quarter of that."""
+
 MAX_COMPARED = 2000
 """How many names are compared with one that is unknown. The largest list of a provider has a few hundred."""
 
@@ -163,7 +169,7 @@ def _complete_model(corrections: Overlay, target: Target, info: ModelInfo) -> Mo
 async def _fetch_list(up: Upstream, target: Target, state: RequestState | None) -> ModelList:
     now = datetime.now(UTC).isoformat(timespec="seconds")
     if target.row.transport == "replay":
-        played = replay.list_models(up.config, target.route.provider, target.row)
+        played = await to_thread(replay.list_models, up.config, target.route.provider, target.row)
         return ModelList(models=played, source="built_in", fetched_at=now)
     if target.row.models.are_deployments:
         return _make_built_in_list(target, list(_read_deployments(target)), now)
@@ -195,6 +201,8 @@ async def _read_pages(
             listings.parse_page, listing, document, target.route.provider, abandon_on_cancel=True
         )
         models += page
+        if len(models) >= MAX_MODELS:
+            return models[:MAX_MODELS]
     return models
 
 
@@ -220,6 +228,7 @@ async def fetch_document(
         timeouts=HttpTimeouts(),
         max_attempts=None if state else 1,
         side_gate=SIDE_GATE,
+        limit_bytes=MAX_PAGE_BYTES,
     )
     plan = make_plan(target) if any_key else Plan(target=target, origin=target)
     return await ask_document(up, state or RequestState("list_models"), plan, question)

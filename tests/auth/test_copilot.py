@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from sidecar.auth import exchange
+from sidecar.auth.schemes import copilot_session
 from tests.support import fake_transport
 from tests.support.answer_rules import Held
 from tests.support.app import Host
@@ -305,3 +307,12 @@ async def test_a_token_is_exchanged_at_no_address_with_a_user_name(services: Fak
         error = (await host.ask("stream_chat", params("openai_chat", settings=given), provider="copilot"))["error"]
     assert (error["code"], error["param"]) == ("invalid_request", "params.settings.domain")
     assert not services.asked("*evil*")
+
+
+@pytest.mark.parametrize(
+    ("life", "seconds"), [("1" + "0" * 400, 86_400), ("1e300", 86_400), ("60", 60), ('"soon"', 1500)]
+)
+def test_a_session_is_used_for_a_day_at_most_whatever_it_says(life: str, seconds: float) -> None:
+    answer = exchange.Answer(200, {}, b'{"token":"made-up","refresh_in":%s}' % life.encode())
+    minted = copilot_session._read_session(answer, "github.com")  # noqa: SLF001 - what an answer becomes
+    assert minted.life_seconds == seconds

@@ -2,6 +2,7 @@
 
 import base64
 import struct
+import time
 import zlib
 
 import pytest
@@ -144,3 +145,11 @@ def test_a_long_document_is_decoded_in_slices_and_counted_whole() -> None:
 def test_a_mark_is_found_once_wherever_a_part_of_the_document_ends(mark: bytes, shift: int) -> None:
     document = b" " * (SLICE_CHARS + shift) + mark + b" " * 100
     assert count_pages(base64.b64encode(document).decode()) == (7 if b"Count" in mark else 1)
+
+
+@pytest.mark.parametrize("filling", [b"\xff" * 1_000_000, b"\xff\xe0\x00\x02" * 250_000])
+def test_a_picture_of_markers_alone_is_given_up_soon(filling: bytes) -> None:
+    data = base64.b64encode(b"\xff\xd8" + filling).decode()
+    began = time.thread_time()
+    assert read_image_size(data) is None
+    assert time.thread_time() - began < 0.1

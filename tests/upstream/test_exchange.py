@@ -140,3 +140,11 @@ async def test_without_a_classifier_every_answer_is_returned(web: FakeTransport)
 async def test_an_invalid_address_is_left_to_the_http_client(web: FakeTransport, url: str) -> None:
     web.answer("*", SidecarError("invalid_request", "No such address."))
     assert (await fail(web, question(url=url))).body.code == "invalid_request"
+
+
+def test_questions_with_other_credentials_have_other_gates() -> None:
+    gates = GateTable({})
+    url, own, other = "https://login.test/token", (Secret("a" * 20, "store"),), (Secret("b" * 20, "store"),)
+    assert gates.find_server_gate("exchange", url, own) is gates.find_server_gate("exchange", url, own)
+    assert gates.find_server_gate("exchange", url, own) is not gates.find_server_gate("exchange", url, other)
+    assert gates.find_server_gate("exchange", url) is gates.find_server_gate("exchange", f"{url}?again")

@@ -233,3 +233,23 @@ async def test_refusals_do_not_open_the_breaker(clock: Clock) -> None:  # noqa: 
             async with expect_failure(gate, code):
                 pass
     assert not gate.should_avoid()
+
+
+async def test_a_request_that_fails_at_the_gate_itself_leaves_nobody_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    gate = Gate(concurrency=1)
+    with monkeypatch.context() as patched:
+        patched.setattr(Gate, "_pick_next", _fail)
+        with pytest.raises(ZeroDivisionError):
+            async with gate.hold_slot("interactive"):
+                raise AssertionError("it was admitted")
+    assert (gate.state.active, gate.state.queued) == (0, 0)
+    with monkeypatch.context() as patched, pytest.raises(ZeroDivisionError):
+        async with gate.hold_slot("interactive"):
+            patched.setattr(Gate, "_mark_counted", _fail)
+    with anyio.fail_after(1):
+        async with gate.hold_slot("interactive"):
+            assert gate.state.active == 1
+
+
+def _fail(*_: object) -> NoReturn:
+    raise ZeroDivisionError

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from sidecar.upstream import model_lists
 from sidecar.upstream.model_lists import MAX_COMPARED, find_similar
-from tests.support.fake_services import Services, document
+from tests.support.fake_services import Answer, Services, document
 from tests.support.in_process import online
 from tests.support.lines import Object
 from tests.support.program import Program
@@ -138,3 +139,15 @@ def test_a_suggestion_is_similar_and_not_the_name_itself() -> None:
 def test_a_huge_list_is_compared_in_part() -> None:
     names = [f"unlike-{number}" for number in range(MAX_COMPARED)]
     assert find_similar("gpt-5.2", ["gpt-5.1", *names, "gpt-5.3"]) == ["gpt-5.1"]
+
+
+def test_a_list_is_cut_and_a_page_that_is_too_large_is_refused(tmp_path: Path, services: Services) -> None:
+    rows = [{"id": f"m{number}", "object": "model"} for number in range(model_lists.MAX_MODELS + 5)]
+    services.answer("GET https://api.openai.com/*", document({"data": rows}))
+    with online(services, tmp_path, OPENAI_API_KEY="k") as sidecar:
+        listed = sidecar.ask("list_models", {"refresh": True}, provider="openai")["data"]["models"]
+        assert len(listed) == model_lists.MAX_MODELS
+    services.answer("GET https://api.groq.com/*", Answer(b" " * (model_lists.MAX_PAGE_BYTES + 1)))
+    with online(services, tmp_path, GROQ_API_KEY="k") as sidecar:
+        error = sidecar.ask("list_models", {}, provider="groq")["error"]
+        assert (error["code"], error["reason"]) == ("provider_error", "event_too_large")

@@ -30,6 +30,7 @@ ANSWER_SECONDS = 15.0
 
 MAX_ANSWER_BYTES = 64 * 1024
 
+MIN_INTERVAL_SECONDS = 0.1
 DEFAULT_INTERVAL_SECONDS = 5.0
 DEFAULT_LIFE_SECONDS = 900
 MAX_LIFE_SECONDS = 3600
@@ -104,6 +105,12 @@ _USER_CODE = re.compile(r"[A-Za-z0-9-]{1,32}")
 _PATH = re.compile(r"[\w/.~-]*", re.ASCII)
 
 
+def _read_interval(said: dict[str, Any]) -> float:
+    """Return the seconds between two polls: next to none would be a storm of them."""
+    seconds = read_seconds(said.get("interval"), 0.0) or DEFAULT_INTERVAL_SECONDS
+    return min(max(seconds, MIN_INTERVAL_SECONDS), MAX_LIFE_SECONDS)
+
+
 def _read_code(said: dict[str, Any], at: Endpoints) -> Code:
     user_code, uri, device_code = (said.get(key) for key in ("user_code", "verification_uri", "device_code"))
     if not (isinstance(user_code, str) and isinstance(uri, str) and isinstance(device_code, str)):
@@ -115,8 +122,7 @@ def _read_code(said: dict[str, Any], at: Endpoints) -> Code:
         user_code=user_code,
         verification_uri=_check_address(uri, at.base_url),
         expires_in=min(int(read_seconds(said.get("expires_in"), DEFAULT_LIFE_SECONDS)) or 1, MAX_LIFE_SECONDS),
-        # An interval of zero would be a storm of polls.
-        interval=min(read_seconds(said.get("interval"), 0.0) or DEFAULT_INTERVAL_SECONDS, MAX_LIFE_SECONDS),
+        interval=_read_interval(said),
     )
     return Code(shown, parse_secret(device_code, "none", "device_code"))
 

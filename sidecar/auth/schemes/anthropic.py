@@ -53,7 +53,7 @@ async def prepare(call: Call) -> Target:
         return target
     if target.has_custom_address:
         text = "This machine's Anthropic login is for Anthropic's own address alone."
-        raise SidecarError("auth_required", text, hint="Put a key beside that base_url.")
+        raise SidecarError("auth_required", text, hint="Name the key's variable beside that base_url: `api_key_env`.")
     login = await _get_login(call)
     if login.base_url is None:
         return target

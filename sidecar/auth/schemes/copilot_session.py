@@ -34,6 +34,9 @@ MAX_ATTEMPTS = 2
 USUAL_LIFE_SECONDS = 1500.0
 """How long a session is used that does not say for how long."""
 
+MAX_LIFE_SECONDS = 86_400
+"""How long a session is used at most, whatever it says."""
+
 TERMS = Terms()
 
 HOME = "github.com"
@@ -115,7 +118,9 @@ def _read_session(answer: Answer, domain: str) -> Minted[Session]:
         raise make_unexpected_body_error()
     # How long, never until when: the clock here may be wrong.
     life = reply.get("refresh_in")
-    seconds = float(life) if isinstance(life, (int, float)) and not isinstance(life, bool) else USUAL_LIFE_SECONDS
+    seconds = USUAL_LIFE_SECONDS
+    if isinstance(life, (int, float)) and not isinstance(life, bool):
+        seconds = float(min(life, MAX_LIFE_SECONDS))
     endpoints = reply.get("endpoints")
     base_url = _check_address(endpoints.get("api"), domain) if isinstance(endpoints, dict) else None
     return Minted(Session(Secret(reply["token"], "none", "token"), base_url), seconds)

@@ -53,7 +53,7 @@ async def prepare(call: Call) -> Target:
     host = url_policy.get_host(target.route.base_url)
     if host != HOST and not host.endswith(f".{HOST}"):
         text = "This workload's identity is for OpenAI's own address alone."
-        raise SidecarError("auth_required", text, hint="Put a key beside that base_url.")
+        raise SidecarError("auth_required", text, hint="Name the key's variable beside that base_url: `api_key_env`.")
     return target
 
 

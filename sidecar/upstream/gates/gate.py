@@ -195,26 +195,29 @@ class Gate:
             retry_after_ms = self.compute_delay_ms(model, tokens) or FULL_QUEUE_RETRY_MS
             raise SidecarError("queue_full", text, retry_after_ms=retry_after_ms)
         queue.append(turn)
-        self._admit()
-        if not turn.admitted.is_set():
-            try:
+        try:
+            self._admit()
+            if not turn.admitted.is_set():
                 await turn.admitted.wait()
-            except BaseException:
-                # Cancelled while it waited, or just as it was admitted.
-                if turn.admitted.is_set():
-                    self._leave(turn)
-                else:
-                    queue.remove(turn)
-                    # It may have been the only one in the way of others.
-                    self._admit()
-                raise
+        except BaseException:
+            # Cancelled while it waited, or just as it was admitted.
+            if turn.admitted.is_set():
+                self._leave(turn)
+            else:
+                queue.remove(turn)
+                # It may have been the only one in the way of others.
+                self._admit()
+            raise
         return turn
 
     def _leave(self, turn: Turn) -> None:
-        self._mark_counted(turn)
+        # First what lets others in, whatever fails then.
         self._active -= 1
         self._probes -= turn.is_probe
-        self._admit()
+        try:
+            self._mark_counted(turn)
+        finally:
+            self._admit()
 
     def _admit(self) -> None:
         while self._has_room and (turn := self._pick_next()):

@@ -55,14 +55,17 @@ class GateTable:
         key = (f"{target.route.provider} ({kind})", target.list_base_url, _hash_credential(target))
         return self._gates.get(key) or self._add(key, Gate())
 
-    def find_server_gate(self, kind: str, url: str) -> Gate:
-        """Return the gate for questions of *kind* to the server of *url*, which is no provider."""
+    def find_server_gate(self, kind: str, url: str, secrets: tuple[Secret, ...] = ()) -> Gate:
+        """Return the gate for questions of *kind* to the server of *url*, which is no provider.
+
+        Whoever asks with other *secrets* has another one: a limit or a refusal is that of a credential.
+        """
         try:
             origin = url_policy.get_origin(url)
         except ValueError:
             # The HTTP client refuses such an address.
             origin = url
-        key = (f"({kind})", origin, 0)
+        key = (f"({kind})", origin, hash(tuple(each.reveal() for each in secrets)))
         return self._gates.get(key) or self._add(key, Gate())
 
     def pick_origin(self, origin: "Target", keys: tuple[Secret, ...]) -> "Target":

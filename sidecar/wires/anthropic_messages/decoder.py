@@ -251,7 +251,9 @@ class Decoder:
             ),
             out,
         )
-        self._draft.set_text_state(self._make_state({"citations": list(self._citations)}))
+        if len(self._citations) == 1:
+            # The state has the list itself, to which the others of this text are added.
+            self._draft.set_text_state(self._make_state({"citations": self._citations}))
 
     def _make_state(self, data: dict[str, Any]) -> State:
         return make_state(self._route, data, self._model)

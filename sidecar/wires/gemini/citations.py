@@ -4,6 +4,7 @@ Offsets count bytes of UTF-8 in the whole answer; the protocol counts characters
 Source: google-genai 3.4.0 `types.py` (CitationMetadata, GroundingMetadata), read 2026-11.
 """
 
+from bisect import bisect_right
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,19 +13,49 @@ import msgspec
 from protocol.messages import Citation
 from sidecar.core.json_values import read_count, read_object, read_text
 
+BLOCK_CHARS = 4096
 
-def list_citations(citation_metadata: object, grounding: object, answer: str, begin: int) -> Iterator[Citation]:
+
+class AnswerText:
+    """A text that grows, in blocks: an offset is found in the time that one block takes."""
+
+    def __init__(self) -> None:
+        self.chars = 0
+        self._bytes = 0
+        self._blocks: list[bytes] = []
+        self._byte_begins: list[int] = []
+        self._char_begins: list[int] = []
+
+    def add(self, text: str) -> None:
+        """Append *text*."""
+        for start in range(0, len(text), BLOCK_CHARS):
+            block = text[start : start + BLOCK_CHARS]
+            encoded = block.encode("utf-8", "replace")
+            self._blocks.append(encoded)
+            self._byte_begins.append(self._bytes)
+            self._char_begins.append(self.chars)
+            self._bytes += len(encoded)
+            self.chars += len(block)
+
+    def count_chars(self, offset: int) -> int | None:
+        """Return how many characters the first *offset* bytes of UTF-8 are; None beyond the end."""
+        if offset > self._bytes:
+            return None
+        at = bisect_right(self._byte_begins, offset) - 1
+        if at < 0:
+            return 0
+        begun = self._blocks[at][: offset - self._byte_begins[at]]
+        return self._char_begins[at] + len(begun.decode("utf-8", "ignore"))
+
+
+def list_citations(citation_metadata: object, grounding: object, answer: AnswerText, begin: int) -> Iterator[Citation]:
     """Yield the sources of a candidate; *answer* is its text so far, in which the open part begins at *begin*."""
-    encoded = b"" if answer.isascii() else answer.encode()
 
     def convert_offset(value: object) -> int | None:
         """Return a byte offset in the answer as a character offset in the open part."""
-        offset = read_count(value)
-        if offset is None:
-            return None
-        if encoded and offset <= len(encoded):
-            offset = len(encoded[:offset].decode("utf-8", "ignore"))
-        return offset - begin if begin <= offset <= len(answer) else None
+        count = read_count(value)
+        offset = None if count is None else answer.count_chars(count)
+        return offset - begin if offset is not None and begin <= offset <= answer.chars else None
 
     def locate(source: Citation, segment: object) -> Citation:
         """Return *source* with the offsets of *segment*."""

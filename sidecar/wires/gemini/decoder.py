@@ -28,7 +28,7 @@ from sidecar.wires.gemini.chunks import (
     read_opaque_part,
     read_reason,
 )
-from sidecar.wires.gemini.citations import list_citations
+from sidecar.wires.gemini.citations import AnswerText, list_citations
 from sidecar.wires.gemini.errors import classify_in_stream, get_error
 from sidecar.wires.gemini.usage import read_usage, select_counts
 from sidecar.wires.shared.draft import Draft
@@ -73,8 +73,7 @@ class Decoder:
         self._call: _OpenCall | None = None
         self._call_count = 0
         self._has_content = False
-        self._answer: list[str] = []
-        self._answer_chars = 0
+        self._answer = AnswerText()
         self._part_begin: int | None = None
         """Where the open text part begins in the answer, in characters."""
         self._cited: set[Citation] = set()
@@ -207,9 +206,8 @@ class Decoder:
             self._draft.add_reasoning(text, out)
             return
         if self._part_begin is None:
-            self._part_begin = self._answer_chars
-        self._answer.append(text)
-        self._answer_chars += len(text)
+            self._part_begin = self._answer.chars
+        self._answer.add(text)
         self._has_content = self._has_content or bool(text)
         self._draft.add_text(text, out)
 
@@ -221,9 +219,8 @@ class Decoder:
         if not candidate.citation_metadata and not candidate.grounding_metadata:
             return
         # Without an open part no offset can be right, so the part begins behind the answer.
-        begin = self._answer_chars + 1 if self._part_begin is None else self._part_begin
-        answer = "".join(self._answer)
-        for citation in list_citations(candidate.citation_metadata, candidate.grounding_metadata, answer, begin):
+        begin = self._answer.chars + 1 if self._part_begin is None else self._part_begin
+        for citation in list_citations(candidate.citation_metadata, candidate.grounding_metadata, self._answer, begin):
             # Later chunks may repeat the sources of earlier ones.
             if citation not in self._cited and (citation.url or citation.title or citation.cited_text):
                 self._cited.add(citation)

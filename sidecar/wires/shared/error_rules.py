@@ -138,13 +138,15 @@ def classify_error(
         retryable=rule.retryable if retryable is None else retryable,
         retry_after_ms=bound_wait_ms(reported.retry_after_ms) or read_retry_after_ms(headers),
         provider_status=status,
-        provider_code=next((word for code in reported.codes if (word := _clean_code(code))), None),
+        provider_code=_pick_code(reported.codes, status),
         request_id=clean_id(reported.request_id or "") or read_request_id(headers),
         param=clean_text(reported.param) if reported.param else None,
         reason="redirect" if status is not None and 300 <= status < 400 else None,
         hint=rule.hint,
     )
 
+
+_MOVED = "The server says that it has moved: check `base_url`, such as https:// in the place of http://."
 
 USUAL_STATUSES: dict[str, int] = {
     "invalid_request_error": 400,
@@ -182,8 +184,14 @@ def _find_rule(reported: ReportedError, status: int | None, table: RuleTable) ->
     if status is None:
         return Rule("provider_error")
     if 300 <= status < 400:
-        return Rule("provider_error", retryable=False)
+        return Rule("provider_error", retryable=False, hint=_MOVED)
     return STATUS_RULES.get(status) or Rule("invalid_request" if 400 <= status < 500 else "provider_error")
+
+
+def _pick_code(codes: tuple[str, ...], status: int | None) -> str | None:
+    """Return the most specific of the machine codes: one that repeats the status says least."""
+    words = [word for code in codes if (word := _clean_code(code))]
+    return next((word for word in words if word != str(status)), words[0] if words else None)
 
 
 def _clean_code(code: str) -> str | None:

@@ -30,10 +30,10 @@ def pong(sidecar: Sidecar, raw: bytes) -> None:
 
 
 @pytest.mark.parametrize("blank", [b"\n", b"\n" * 1000, b"   \n\t\n \r\n"], ids=["one", "thousand", "spaces"])
-def test_blank_lines_are_ignored_in_silence(sidecar: Sidecar, blank: bytes) -> None:  # A01
-    before = len(sidecar.lines)
-    pong(sidecar, blank + PING + b"\n")
-    assert len(sidecar.lines) == before + 1
+def test_blank_lines_are_ignored_in_silence(shared: Sidecar, blank: bytes) -> None:  # A01
+    before = len(shared.lines)
+    pong(shared, blank + PING + b"\n")
+    assert len(shared.lines) == before + 1
 
 
 def test_a_byte_order_mark_is_skipped_before_the_first_line_alone(tmp_path: Path) -> None:  # A02
@@ -42,9 +42,9 @@ def test_a_byte_order_mark_is_skipped_before_the_first_line_alone(tmp_path: Path
         assert sidecar.refusal(b"\xef\xbb\xbf" + PING + b"\n")["code"] == "parse_error"
 
 
-def test_line_ends_of_windows_and_carriage_returns_inside_a_line_are_white_space(sidecar: Sidecar) -> None:  # A03
-    pong(sidecar, PING + b"\r\n")
-    pong(sidecar, b'{"id":"p",\r"action":\r"ping"}\r\n')
+def test_line_ends_of_windows_and_carriage_returns_inside_a_line_are_white_space(shared: Sidecar) -> None:  # A03
+    pong(shared, PING + b"\r\n")
+    pong(shared, b'{"id":"p",\r"action":\r"ping"}\r\n')
 
 
 BROKEN = {
@@ -73,14 +73,14 @@ BROKEN = {
 }
 
 
-def test_what_is_no_json_is_answered_with_parse_error_and_no_id(sidecar: Sidecar) -> None:
+def test_what_is_no_json_is_answered_with_parse_error_and_no_id(shared: Sidecar) -> None:
     for name, raw in BROKEN.items():
-        assert sidecar.refusal(raw + b"\n")["code"] == "parse_error", name
-        pong(sidecar, PING + b"\n")
+        assert shared.refusal(raw + b"\n")["code"] == "parse_error", name
+        pong(shared, PING + b"\n")
 
 
 @pytest.mark.parametrize("depth", [1_100, 100_000])  # A08
-def test_deep_nesting_is_a_parse_error_wherever_it_stands(sidecar: Sidecar, depth: int) -> None:
+def test_deep_nesting_is_a_parse_error_wherever_it_stands(shared: Sidecar, depth: int) -> None:
     nests = (b"[" * depth + b"]" * depth, b'{"a":' * depth + b"1" + b"}" * depth)
     outsides = (
         b"%s",
@@ -93,12 +93,12 @@ def test_deep_nesting_is_a_parse_error_wherever_it_stands(sidecar: Sidecar, dept
     for nest in nests:
         for outside in outsides:
             start = time.monotonic()
-            assert sidecar.refusal(outside % nest + b"\n")["code"] == "parse_error", outside
+            assert shared.refusal(outside % nest + b"\n")["code"] == "parse_error", outside
             assert time.monotonic() - start < 1
 
 
-def test_unterminated_nesting_is_a_parse_error(sidecar: Sidecar) -> None:  # A08
-    assert sidecar.refusal(b"[" * MEBIBYTE + b"\n")["code"] == "parse_error"
+def test_unterminated_nesting_is_a_parse_error(shared: Sidecar) -> None:  # A08
+    assert shared.refusal(b"[" * MEBIBYTE + b"\n")["code"] == "parse_error"
 
 
 def overlong(head: bytes, size_bytes: int = 100 * MEBIBYTE) -> Iterator[bytes]:

@@ -1,16 +1,17 @@
-"""A chat from end to end: the request that goes out, the chunks that come back, the one terminal line."""
+"""A chat through the whole program: the request that goes out, the chunks that come back, the one terminal line."""
 
 import pytest
 
 from tests.support.fake_provider import Provider
-from tests.support.process import CANARY, Sidecar, text
+from tests.support.lines import CANARY, text
+from tests.support.program import Program
 from tests.support.reply_scripts import SHAPES, Shape
 
 BY_SHAPE = pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.wire)
 
 
 @BY_SHAPE
-def test_a_stream_gives_every_piece_in_order_and_one_done(sidecar: Sidecar, provider: Provider, shape: Shape) -> None:
+def test_a_stream_gives_every_piece_in_order_and_one_done(sidecar: Program, provider: Provider, shape: Shape) -> None:
     pieces = [f"{number} né \U0001f600 " for number in range(50)]
     lines = sidecar.stream(sidecar.chat(provider.play("m", shape.answer(*pieces)), shape))
 
@@ -39,7 +40,7 @@ SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}, "require
     ],
 )
 def test_json_that_was_asked_for_is_parsed_and_held_against_its_schema(
-    sidecar: Sidecar, provider: Provider, shape: Shape, answer: str, valid: bool, value: object
+    sidecar: Program, provider: Provider, shape: Shape, answer: str, valid: bool, value: object
 ) -> None:
     wanted = {"type": "json_schema", "schema": SCHEMA}
     params = sidecar.params(provider.play("m", shape.answer(answer)), shape, options={"response_format": wanted})
@@ -51,6 +52,6 @@ def test_json_that_was_asked_for_is_parsed_and_held_against_its_schema(
     assert found["native"] is not any(warning["code"] == "emulated" for warning in done["warnings"])
 
 
-def test_without_json_asked_for_nothing_is_said_of_it(sidecar: Sidecar, provider: Provider) -> None:
+def test_without_json_asked_for_nothing_is_said_of_it(sidecar: Program, provider: Provider) -> None:
     lines = sidecar.stream(sidecar.chat(provider.play("m", SHAPES[0].answer("{}")), SHAPES[0]))
     assert "structured" not in lines[-1].data["data"]

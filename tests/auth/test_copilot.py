@@ -8,11 +8,11 @@ import pytest
 
 from sidecar.auth import exchange
 from sidecar.auth.schemes import copilot_session
-from tests.support import fake_transport
+from tests.support import app
 from tests.support.answer_rules import Held
-from tests.support.app import Host
+from tests.support.app import Host, read_codes, send_chats
 from tests.support.fake_services import Answer, Seen, document
-from tests.support.fake_transport import FakeTransport, read_codes, send_chats
+from tests.support.in_memory import RuledServer
 from tests.support.lines import Object
 from tests.support.provider_rows import params, secrets, text_of
 from tests.support.scheme_calls import MIN_AGE_SECONDS, TokenClock
@@ -27,15 +27,15 @@ MANY = 50
 
 
 @pytest.fixture
-def services() -> FakeTransport:
-    return FakeTransport()
+def services() -> RuledServer:
+    return RuledServer()
 
 
 @pytest.fixture
-async def host(services: FakeTransport) -> AsyncIterator[Host]:
+async def host(services: RuledServer) -> AsyncIterator[Host]:
     """Yield an app with a GitHub token."""
     env = {"GH_COPILOT_TOKEN": GITHUB}
-    async with fake_transport.online(services, env=env, limits={"max_attempts": 1}) as host:
+    async with app.online(services, env=env, limits={"max_attempts": 1}) as host:
         yield host
 
 
@@ -82,7 +82,7 @@ def show(content: Any) -> Object:
     return {"role": "tool", "content": [{"type": "tool_result", "id": "call_1", "content": content}]}
 
 
-async def test_the_api_is_told_who_asks_and_for_what(host: Host, services: FakeTransport) -> None:
+async def test_the_api_is_told_who_asks_and_for_what(host: Host, services: RuledServer) -> None:
     conversations: list[tuple[list[Object], str, str | None]] = [
         ([{"role": "user", "content": "Hi"}], "user", None),
         ([{"role": "user", "content": [{"type": "text", "text": "What?"}, IMAGE]}], "user", "true"),
@@ -104,7 +104,7 @@ async def test_the_api_is_told_who_asks_and_for_what(host: Host, services: FakeT
         assert "copilot-integration-id" not in seen.headers
 
 
-async def test_the_providers_own_list_chooses_the_wire(host: Host, services: FakeTransport) -> None:
+async def test_the_providers_own_list_chooses_the_wire(host: Host, services: RuledServer) -> None:
     every = {
         "both": ["/chat/completions", "/responses"],
         "claude_x": ["/chat/completions", "/v1/messages"],
@@ -134,7 +134,7 @@ async def test_the_providers_own_list_chooses_the_wire(host: Host, services: Fak
 
 @pytest.mark.parametrize("status", [401, 403])
 async def test_a_refused_github_token_is_exchanged_once_and_the_session_is_kept(
-    host: Host, services: FakeTransport, status: int
+    host: Host, services: RuledServer, status: int
 ) -> None:
     own = "https://api.individual.githubcopilot.com"
     services.answer(f"* {COPILOT}/*", document({"message": "token expired"}, status))
@@ -149,7 +149,7 @@ async def test_a_refused_github_token_is_exchanged_once_and_the_session_is_kept(
     assert len(services.asked(f"POST {COPILOT}/*")) == 1
 
 
-async def test_many_refusals_are_one_exchange(host: Host, services: FakeTransport) -> None:  # F10
+async def test_many_refusals_are_one_exchange(host: Host, services: RuledServer) -> None:  # F10
     services.answer("POST *", accept_only("CANARY-session"))
     services.answer(f"GET {SESSIONS}", make_session())
     assert await ask_many(host, MANY) == [None] * MANY
@@ -160,7 +160,7 @@ async def test_many_refusals_are_one_exchange(host: Host, services: FakeTranspor
 @pytest.mark.long
 @pytest.mark.parametrize("status", [401, 403])
 async def test_a_session_that_is_refused_later_is_exchanged_once_for_all(
-    host: Host, services: FakeTransport, token_clock: TokenClock, status: int
+    host: Host, services: RuledServer, token_clock: TokenClock, status: int
 ) -> None:
     services.answer(f"GET {SESSIONS}", make_session("CANARY-session-1"), make_session("CANARY-session-2"))
     services.answer("POST *", accept_only("session-1", status))
@@ -171,7 +171,7 @@ async def test_a_session_that_is_refused_later_is_exchanged_once_for_all(
     assert len(services.asked(f"GET {SESSIONS}")) == 2
 
 
-async def test_an_exchange_that_fails_is_tried_once_more_for_all(host: Host, services: FakeTransport) -> None:  # F10
+async def test_an_exchange_that_fails_is_tried_once_more_for_all(host: Host, services: RuledServer) -> None:  # F10
     held = Held(Answer(status=500))
     services.answer("POST *", accept_only("CANARY-session"))
     services.answer(f"GET {SESSIONS}", held)
@@ -182,7 +182,7 @@ async def test_an_exchange_that_fails_is_tried_once_more_for_all(host: Host, ser
     assert len(services.asked(f"GET {SESSIONS}")) == 2
 
 
-async def test_whoever_leaves_takes_nobody_with_it(host: Host, services: FakeTransport) -> None:  # F11
+async def test_whoever_leaves_takes_nobody_with_it(host: Host, services: RuledServer) -> None:  # F11
     held = Held(make_session())
     services.answer("POST *", accept_only("CANARY-session"))
     services.answer(f"GET {SESSIONS}", held)
@@ -196,7 +196,7 @@ async def test_whoever_leaves_takes_nobody_with_it(host: Host, services: FakeTra
     assert len(services.asked(f"GET {SESSIONS}")) == 1
 
 
-async def test_a_refused_session_is_exchanged_once_more_and_then_told(host: Host, services: FakeTransport) -> None:
+async def test_a_refused_session_is_exchanged_once_more_and_then_told(host: Host, services: RuledServer) -> None:
     services.answer("* https://api.*githubcopilot.com/*", REFUSED)
     services.answer(f"GET {SESSIONS}", make_session())
     error = (await host.ask("stream_chat", params("openai_chat"), provider="copilot"))["error"]
@@ -205,7 +205,7 @@ async def test_a_refused_session_is_exchanged_once_more_and_then_told(host: Host
     assert [secrets(seen) for seen in services.asked("POST *")] == [{GITHUB}, {"CANARY-session"}]
 
 
-async def test_a_new_session_that_is_refused_is_not_exchanged_again(host: Host, services: FakeTransport) -> None:
+async def test_a_new_session_that_is_refused_is_not_exchanged_again(host: Host, services: RuledServer) -> None:
     services.answer("POST *", REFUSED)
     services.answer(f"GET {SESSIONS}", make_session())
     for _ in range(3):
@@ -213,7 +213,7 @@ async def test_a_new_session_that_is_refused_is_not_exchanged_again(host: Host, 
     assert len(services.asked(f"GET {SESSIONS}")) == 1
 
 
-async def test_an_exchange_that_is_refused_tells_the_first_refusal(host: Host, services: FakeTransport) -> None:
+async def test_an_exchange_that_is_refused_tells_the_first_refusal(host: Host, services: RuledServer) -> None:
     services.answer("POST *", document({"error": {"message": "bad token"}}, 401))
     services.answer(f"GET {SESSIONS}", document({"message": "Bad credentials"}, 401))
     error = (await host.ask("stream_chat", params("openai_chat"), provider="copilot"))["error"]
@@ -222,7 +222,7 @@ async def test_an_exchange_that_is_refused_tells_the_first_refusal(host: Host, s
 
 @pytest.mark.parametrize("ahead_seconds", [-86_400, 86_400, -1])
 async def test_a_clock_that_is_wrong_makes_no_storm(  # F14
-    host: Host, services: FakeTransport, ahead_seconds: int
+    host: Host, services: RuledServer, ahead_seconds: int
 ) -> None:
     services.answer("POST *", accept_only("CANARY-session"))
     expires_at = int(time.time()) + ahead_seconds
@@ -233,7 +233,7 @@ async def test_a_clock_that_is_wrong_makes_no_storm(  # F14
 
 
 @pytest.mark.parametrize("answer", [Answer(b"<html>"), document([]), document({"token": 5})])
-async def test_an_exchange_without_a_session_is_an_error(host: Host, services: FakeTransport, answer: Answer) -> None:
+async def test_an_exchange_without_a_session_is_an_error(host: Host, services: RuledServer, answer: Answer) -> None:
     services.answer("POST *", REFUSED)
     services.answer(f"GET {SESSIONS}", answer)
     assert await ask_many(host, 1) == ["provider_error"]
@@ -242,7 +242,7 @@ async def test_an_exchange_without_a_session_is_an_error(host: Host, services: F
 # --- addresses -------------------------------------------------------------------------------
 
 
-async def test_an_address_of_a_session_must_be_the_apis_own(host: Host, services: FakeTransport) -> None:
+async def test_an_address_of_a_session_must_be_the_apis_own(host: Host, services: RuledServer) -> None:
     services.answer(f"POST {COPILOT}/*", document({}, 401), text_of("openai_chat"))
     services.answer(f"GET {SESSIONS}", make_session(endpoints={"api": "https://githubcopilot.com.evil.example"}))
     await ask(host, "openai_chat")
@@ -268,7 +268,7 @@ async def test_an_address_of_a_session_must_be_the_apis_own(host: Host, services
     ],
 )
 async def test_an_enterprises_token_stays_with_its_own_hosts(
-    services: FakeTransport, domain: str, told: str | None, asked: str | None
+    services: RuledServer, domain: str, told: str | None, asked: str | None
 ) -> None:
     own = f"https://copilot-api.{domain}"
     services.answer("POST *", text_of("openai_chat"))
@@ -277,7 +277,7 @@ async def test_an_enterprises_token_stays_with_its_own_hosts(
     given: Object = {"endpoints": {"api": told}} if told else {}
     services.answer(f"GET https://api.{domain}/copilot_internal/v2/token", make_session(**given))
     providers = {"copilot": {"domain": domain, "api_key": "CANARY-enterprise"}}
-    async with fake_transport.online(services, providers=providers) as host:
+    async with app.online(services, providers=providers) as host:
         await ask(host)
         await ask(host)
     for last in services.asked("POST *")[-2:]:
@@ -287,11 +287,11 @@ async def test_an_enterprises_token_stays_with_its_own_hosts(
     assert {seen.url.split("/")[2] for seen in with_token} == {f"copilot-api.{domain}", f"api.{domain}"}
 
 
-async def test_a_token_for_an_enterprise_may_come_with_its_domain(services: FakeTransport) -> None:
+async def test_a_token_for_an_enterprise_may_come_with_its_domain(services: RuledServer) -> None:
     services.answer("GET *", list_models())
     services.answer("POST *", text_of("openai_chat"))
     given = {"domain": "company.ghe.com", "api_key": "CANARY-asked"}
-    async with fake_transport.online(services) as host:
+    async with app.online(services) as host:
         await ask(host, settings=given)
         assert services.only("POST *").url == "https://copilot-api.company.ghe.com/chat/completions"
         for domain in ("evil.example/x", "a..ghe.com", ".ghe.com", "x@a.ghe.com"):
@@ -300,10 +300,10 @@ async def test_a_token_for_an_enterprise_may_come_with_its_domain(services: Fake
             assert (error["code"], error["param"]) == ("invalid_request", "params.settings.domain"), domain
 
 
-async def test_a_token_is_exchanged_at_no_address_with_a_user_name(services: FakeTransport) -> None:
+async def test_a_token_is_exchanged_at_no_address_with_a_user_name(services: RuledServer) -> None:
     services.answer("POST *", document({"message": "token expired"}, 401))
     given = {"domain": "x@evil.example", "api_key": "CANARY-asked"}
-    async with fake_transport.online(services) as host:
+    async with app.online(services) as host:
         error = (await host.ask("stream_chat", params("openai_chat", settings=given), provider="copilot"))["error"]
     assert (error["code"], error["param"]) == ("invalid_request", "params.settings.domain")
     assert not services.asked("*evil*")

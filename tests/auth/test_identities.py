@@ -6,10 +6,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from tests.support import fake_transport
-from tests.support.app import Host
+from tests.support import app
+from tests.support.app import Host, chat
 from tests.support.fake_services import document
-from tests.support.fake_transport import FakeTransport, chat
+from tests.support.in_memory import RuledServer
 from tests.support.lines import Object
 from tests.support.provider_rows import text_of
 
@@ -72,9 +72,9 @@ def identity(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest
 
 
 @pytest.fixture
-def services(request: pytest.FixtureRequest) -> FakeTransport:
+def services(request: pytest.FixtureRequest) -> RuledServer:
     """Return a network in which every chat and every question for a token goes well."""
-    services = FakeTransport()
+    services = RuledServer()
     if "identity" in request.fixturenames:
         services.answer("POST *", text_of(request.getfixturevalue("identity").wire))
     services.answer("POST *token", GRANTED)
@@ -87,8 +87,8 @@ async def describe(host: Host, provider: str) -> Object:
     return data
 
 
-async def test_an_identity_is_a_way_to_authorize(services: FakeTransport, identity: Identity) -> None:
-    async with fake_transport.online(services, env=identity.env) as host:
+async def test_an_identity_is_a_way_to_authorize(services: RuledServer, identity: Identity) -> None:
+    async with app.online(services, env=identity.env) as host:
         data = await describe(host, identity.provider)
         assert (data["ready"], data["method"]) == (True, "chain")
         assert (await chat(host, identity.provider))["success"]
@@ -98,8 +98,8 @@ async def test_an_identity_is_a_way_to_authorize(services: FakeTransport, identi
     assert "api-key" not in request.headers
 
 
-async def test_a_key_goes_before_an_identity(services: FakeTransport, identity: Identity) -> None:
-    async with fake_transport.online(services, env=identity.env | {identity.key: "CANARY-key"}) as host:
+async def test_a_key_goes_before_an_identity(services: RuledServer, identity: Identity) -> None:
+    async with app.online(services, env=identity.env | {identity.key: "CANARY-key"}) as host:
         assert (await chat(host, identity.provider))["success"]
     seen = services.only()
     assert seen.headers[identity.header].removeprefix("Bearer ") == "CANARY-key"
@@ -114,20 +114,20 @@ async def test_a_key_goes_before_an_identity(services: FakeTransport, identity: 
     ],
 )
 async def test_a_token_of_the_environment_is_sent_as_it_is(
-    services: FakeTransport, variable: str, provider: str, wire: str
+    services: RuledServer, variable: str, provider: str, wire: str
 ) -> None:
     services.answer("POST *", text_of(wire))
     env = {variable: "CANARY-token", "AZURE_OPENAI_RESOURCE": "mine"}
-    async with fake_transport.online(services, env=env) as host:
+    async with app.online(services, env=env) as host:
         assert (await chat(host, provider))["success"]
     assert services.only().headers["authorization"] == "Bearer CANARY-token"
 
 
-async def test_a_request_does_not_lead_an_identity_elsewhere(services: FakeTransport, identity: Identity) -> None:
+async def test_a_request_does_not_lead_an_identity_elsewhere(services: RuledServer, identity: Identity) -> None:
     ways: list[dict[str, Any]] = [{"base_url": "https://evil.example"}]
     if "AZURE_OPENAI_RESOURCE" in identity.env:
         ways.append({"settings": {"resource": "evil"}})
-    async with fake_transport.online(services, env=identity.env) as host:
+    async with app.online(services, env=identity.env) as host:
         for elsewhere in ways:
             error = (await chat(host, identity.provider, **elsewhere))["error"]
             assert (error["code"], error["param"]) == ("invalid_request", "params.api_key")
@@ -136,19 +136,19 @@ async def test_a_request_does_not_lead_an_identity_elsewhere(services: FakeTrans
 
 @pytest.mark.parametrize("identity", IDENTITIES[:2], indirect=True, ids=["anthropic", "openai"])
 async def test_an_identity_does_not_go_to_another_address_of_the_users(
-    services: FakeTransport, identity: Identity
+    services: RuledServer, identity: Identity
 ) -> None:
     providers = {identity.provider: {"base_url": "https://lab.example/v1"}}
-    async with fake_transport.online(services, env=identity.env, providers=providers) as host:
+    async with app.online(services, env=identity.env, providers=providers) as host:
         assert (await chat(host, identity.provider))["error"]["code"] == "auth_required"
         assert not (await host.ask("list_models", provider=identity.provider))["success"]
     assert not services.asked()
 
 
 @pytest.mark.parametrize("identity", IDENTITIES[1:2], indirect=True, ids=["openai"])
-async def test_an_identity_goes_to_the_region_that_the_user_names(services: FakeTransport, identity: Identity) -> None:
+async def test_an_identity_goes_to_the_region_that_the_user_names(services: RuledServer, identity: Identity) -> None:
     providers = {"openai": {"base_url": "https://eu.api.openai.com/v1"}}
-    async with fake_transport.online(services, env=identity.env, providers=providers) as host:
+    async with app.online(services, env=identity.env, providers=providers) as host:
         assert (await chat(host, "openai"))["success"]
     assert services.only("POST https://eu.api.openai.com/v1/*").headers["authorization"] == "Bearer CANARY-minted"
 
@@ -159,8 +159,8 @@ RESOURCE = {"AZURE_OPENAI_RESOURCE": "mine"}
 METADATA = "GET http://169.254.169.254/metadata/identity/oauth2/token?*"
 
 
-async def test_a_virtual_machine_is_not_asked_unless_the_user_says_so(services: FakeTransport) -> None:
-    async with fake_transport.online(services, env=RESOURCE) as host:
+async def test_a_virtual_machine_is_not_asked_unless_the_user_says_so(services: RuledServer) -> None:
+    async with app.online(services, env=RESOURCE) as host:
         assert (await chat(host, "azure"))["error"]["code"] == "auth_required"
         # Nor does a request have a say in it.
         error = (await chat(host, "azure", settings={"instance_metadata": True}))["error"]
@@ -177,10 +177,10 @@ async def test_a_virtual_machine_is_not_asked_unless_the_user_says_so(services: 
     ],
     ids=["environment", "configuration"],
 )
-async def test_a_user_may_say_so_in_two_places(services: FakeTransport, config: dict[str, Any]) -> None:
+async def test_a_user_may_say_so_in_two_places(services: RuledServer, config: dict[str, Any]) -> None:
     services.answer(METADATA, GRANTED)
     services.answer("POST *", text_of("openai_chat"))
-    async with fake_transport.online(services, **config) as host:
+    async with app.online(services, **config) as host:
         data = await describe(host, "azure")
         assert (data["ready"], data["method"]) == (True, "chain")
         assert (await chat(host, "azure"))["success"]

@@ -9,10 +9,10 @@ import pytest
 from sidecar.auth import redaction
 from sidecar.auth.redaction import Authorized, redact, redact_bytes
 from sidecar.core.errors import SidecarError
-from tests.support import fake_transport
+from tests.support import app
 from tests.support.fake_services import Answer, Seen, document
-from tests.support.fake_transport import FakeTransport
 from tests.support.google_files import service_account
+from tests.support.in_memory import RuledServer
 from tests.support.provider_rows import params
 
 GRANTED = document({"access_token": "CANARY-minted-0123456789", "expires_in": 3600, "token_type": "Bearer"})
@@ -108,12 +108,12 @@ async def test_what_authorizes_a_request_is_repeated_nowhere(
     for name, value in env.items():
         # Some libraries read the environment themselves.
         monkeypatch.setenv(name, value)
-    services = FakeTransport()
+    services = RuledServer()
     services.answer("POST *", repeat_after_exchange if case.provider == "copilot" else repeat)
     services.answer("POST *token", GRANTED)
     services.answer("GET *copilot_internal*", document({"token": "CANARY-session-0123456789", "refresh_in": 1500}))
     recordings = tmp_path / "recordings"
-    async with fake_transport.online(services, env=env, record_dir=str(recordings)) as host:
+    async with app.online(services, env=env, record_dir=str(recordings)) as host:
         asked = params(model=case.model, options={"retry": {"max_attempts": 1}})
         error = (await host.ask("stream_chat", asked, provider=case.provider))["error"]
     last = services.seen[-1]

@@ -6,12 +6,12 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from tests.support import fake_transport
+from tests.support import app
 from tests.support.answer_rules import Held
-from tests.support.app import Host
+from tests.support.app import Host, read_codes, send_chats
 from tests.support.fake_services import Answer, Seen, document
-from tests.support.fake_transport import FakeTransport, read_codes, send_chats
 from tests.support.google_files import service_account
+from tests.support.in_memory import RuledServer
 from tests.support.provider_rows import text_of
 from tests.support.scheme_calls import MIN_AGE_SECONDS, TokenClock
 
@@ -87,14 +87,14 @@ def scheme(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.M
 
 
 @pytest.fixture
-def services() -> FakeTransport:
-    return FakeTransport()
+def services() -> RuledServer:
+    return RuledServer()
 
 
 @pytest.fixture
-async def host(services: FakeTransport, scheme: Scheme) -> AsyncIterator[Host]:
+async def host(services: RuledServer, scheme: Scheme) -> AsyncIterator[Host]:
     """Yield an app with the scheme's environment."""
-    async with fake_transport.online(services, env=scheme.env, limits={"max_attempts": 1}) as host:
+    async with app.online(services, env=scheme.env, limits={"max_attempts": 1}) as host:
         yield host
 
 
@@ -116,7 +116,7 @@ async def ask(host: Host, scheme: Scheme, count: int = 1) -> list[str | None]:
 
 @pytest.mark.long
 async def test_many_refusals_are_one_new_token(
-    host: Host, services: FakeTransport, scheme: Scheme, token_clock: TokenClock
+    host: Host, services: RuledServer, scheme: Scheme, token_clock: TokenClock
 ) -> None:
     held = Held(make_grant(2))
     services.answer(scheme.tokens, make_grant(1), held)
@@ -137,7 +137,7 @@ async def test_many_refusals_are_one_new_token(
 
 
 async def test_a_new_token_that_is_refused_too_is_an_error_after_one_more_try(
-    host: Host, services: FakeTransport, scheme: Scheme, token_clock: TokenClock
+    host: Host, services: RuledServer, scheme: Scheme, token_clock: TokenClock
 ) -> None:
     services.answer(scheme.tokens, make_grant(1), make_grant(2))
     services.answer(scheme.chats, text_of(scheme.wire), REFUSED)
@@ -152,7 +152,7 @@ async def test_a_new_token_that_is_refused_too_is_an_error_after_one_more_try(
 
 
 async def test_what_is_forbidden_is_no_reason_for_a_new_token(
-    host: Host, services: FakeTransport, scheme: Scheme, token_clock: TokenClock
+    host: Host, services: RuledServer, scheme: Scheme, token_clock: TokenClock
 ) -> None:
     services.answer(scheme.tokens, make_grant(1), make_grant(2))
     services.answer(scheme.chats, text_of(scheme.wire), FORBIDDEN)
@@ -164,7 +164,7 @@ async def test_what_is_forbidden_is_no_reason_for_a_new_token(
 
 
 async def test_a_token_that_is_refused_at_once_is_not_replaced(
-    host: Host, services: FakeTransport, scheme: Scheme
+    host: Host, services: RuledServer, scheme: Scheme
 ) -> None:
     services.answer(scheme.tokens, make_grant(1), make_grant(2))
     services.answer(scheme.chats, REFUSED)
@@ -175,7 +175,7 @@ async def test_a_token_that_is_refused_at_once_is_not_replaced(
 
 
 async def test_a_refusal_that_comes_late_gets_the_token_that_others_have_renewed(
-    host: Host, services: FakeTransport, scheme: Scheme, token_clock: TokenClock
+    host: Host, services: RuledServer, scheme: Scheme, token_clock: TokenClock
 ) -> None:
     late = Held(REFUSED)
     services.answer(scheme.tokens, make_grant(1), make_grant(2))
@@ -191,11 +191,11 @@ async def test_a_refusal_that_comes_late_gets_the_token_that_others_have_renewed
 
 
 @pytest.mark.long
-async def test_a_login_that_fails_for_a_moment_is_asked_again(services: FakeTransport, scheme: Scheme) -> None:
+async def test_a_login_that_fails_for_a_moment_is_asked_again(services: RuledServer, scheme: Scheme) -> None:
     services.answer(scheme.tokens, document({"error": "unavailable"}, 503), make_grant(1))
     services.answer(scheme.chats, text_of(scheme.wire))
     env = scheme.env | {"SIDECAR_MAX_ATTEMPTS": "3"}
-    async with fake_transport.online(services, env=env) as host:
+    async with app.online(services, env=env) as host:
         [sent] = send_chats(host, scheme.provider, 1, model=scheme.model)
         done = (await host.read_reply(sent))[-1]["data"]
     assert done["type"] == "done"

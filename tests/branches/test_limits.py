@@ -15,6 +15,7 @@ from sidecar.server.write_queue import LANE_BYTES
 from tests.support import app
 from tests.support.comparing import chunks, compare, compare_params, comparing, end, start
 from tests.support.fake_provider import STALL, Provider
+from tests.support.in_memory import QueueServer
 from tests.support.lines import CANARY, Line, Object
 from tests.support.program import Program
 from tests.support.reply_scripts import ANTHROPIC, SSE, document
@@ -127,7 +128,7 @@ class PausedHost(app.Host):
 async def test_a_host_that_does_not_read_holds_all_branches_up_and_loses_nothing() -> None:
     text = "x" * 1000
     async with anyio.create_task_group() as tasks:
-        host = PausedHost(Config(path=""), tasks, app.ScriptedTransport(), reads=False)
+        host = PausedHost(Config(path=""), tasks, QueueServer(), reads=False)
         for _ in range(MAX_BRANCHES):
             host.http.answer(ANTHROPIC.opening, *[ANTHROPIC.text(text)] * 500, ANTHROPIC.closing, content_type=SSE)
         models = [{"model": "m", "api_key": CANARY}] * MAX_BRANCHES

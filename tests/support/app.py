@@ -1,69 +1,28 @@
-"""The program within the test's own process: a real `App`, whose host and whose HTTP client are the test."""
+"""An `App` in the loop of an asynchronous test, which sees its inside; `tests.support.in_process` shows the outside.
 
-from collections import deque
-from collections.abc import AsyncIterator, Callable, Mapping
+Its HTTP client and servers are the same; time passes as it does.
+"""
+
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from itertools import count
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import Any
 
 import anyio
 import msgspec
 
 from sidecar.config.values import Config
 from sidecar.core import event_loop
-from sidecar.core.http import HttpRequest, HttpTimeouts, Response, RetryBudget, Trace
 from sidecar.server import dispatch
 from sidecar.server.app import App
 from sidecar.server.write_queue import WriteQueue
+from tests.support import canaries
 from tests.support.fake_provider import WAIT_SECONDS
+from tests.support.in_memory import QueueServer, RuledServer
+from tests.support.in_memory_transport import InMemoryTransport, Server
 from tests.support.lines import Id, Object
-
-
-class Asked(NamedTuple):
-    """A request that a provider got."""
-
-    request: HttpRequest
-    auth: Mapping[str, str]
-
-
-class ScriptedTransport:
-    """An HTTP client whose replies are set beforehand: one for each request, in turn."""
-
-    def __init__(self) -> None:
-        self.asked: list[Asked] = []
-        self._replies: deque[tuple[int, dict[str, str], list[bytes]]] = deque()
-
-    def answer(self, *pieces: bytes, status: int = 200, content_type: str = "application/json") -> None:
-        """Answer one more request with *pieces*."""
-        self._replies.append((status, {"content-type": content_type}, list(pieces)))
-
-    def answer_with(self, document: object, status: int = 200) -> None:
-        """Answer one more request with a JSON document."""
-        self.answer(msgspec.json.encode(document), status=status)
-
-    @asynccontextmanager
-    async def send(
-        self,
-        request: HttpRequest,
-        auth: Mapping[str, str],
-        timeouts: HttpTimeouts,  # noqa: ARG002 - the signature of a transport
-        trace: Trace | None = None,  # noqa: ARG002 - as above
-        *,
-        budget: RetryBudget | None = None,  # noqa: ARG002 - as above
-        link_local: bool = False,  # noqa: ARG002 - as above
-    ) -> AsyncIterator[Response]:
-        self.asked.append(Asked(request, auth))
-        status, headers, pieces = self._replies.popleft()
-
-        async def body() -> AsyncIterator[bytes]:
-            for piece in pieces:
-                await anyio.lowlevel.checkpoint()
-                yield piece
-
-        yield Response(status=status, headers=headers, body=body())
-
-    async def aclose(self) -> None:
-        """Close nothing."""
+from tests.support.provider_rows import params
 
 
 def _is_terminal(line: Object) -> bool:
@@ -73,13 +32,22 @@ def _is_terminal(line: Object) -> bool:
 class Host:
     """Writes requests to an `App` and reads its lines."""
 
-    def __init__(self, config: Config, tasks: anyio.abc.TaskGroup, http: ScriptedTransport, *, reads: bool) -> None:
+    def __init__(
+        self,
+        config: Config,
+        tasks: anyio.abc.TaskGroup,
+        http: QueueServer,
+        *,
+        reads: bool = True,
+        server: Server | None = None,
+    ) -> None:
+        """*http* answers in turn whatever is asked, or *server* does. Without *reads* one batch is all it reads."""
         self.http = http
         self.lines: list[Object] = []
         self._reads = reads
         self._changed = anyio.Event()
         self._ids = count(1)
-        self.app = App(config, WriteQueue(self._write, event_loop.call_soon), tasks, http)
+        self.app = App(config, WriteQueue(self._write, event_loop.call_soon), tasks, InMemoryTransport(server or http))
 
     def _write(self, batch: bytes, on_written: Callable[[bool], None]) -> bool | None:  # noqa: ARG002 - as the queue calls it
         self.lines += [msgspec.json.decode(line) for line in batch.splitlines()]
@@ -122,5 +90,43 @@ async def running(*, reads: bool = True, **config: Any) -> AsyncIterator[Host]:
     """Run an app with the values of *config*. Without *reads* its host reads one batch and no more."""
     with anyio.fail_after(2 * WAIT_SECONDS):
         async with anyio.create_task_group() as tasks:
-            yield Host(Config(path="", **config), tasks, ScriptedTransport(), reads=reads)
+            yield Host(Config(path="", **config), tasks, QueueServer(), reads=reads)
             tasks.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def online(services: RuledServer, **config: Any) -> AsyncIterator[Host]:
+    """Run an app that takes *services* for the internet; afterwards no line of its shows a canary.
+
+    *config* are values of `Config`; `env` is the whole environment.
+    """
+    with anyio.fail_after(2 * WAIT_SECONDS):
+        async with anyio.create_task_group() as tasks:
+            host = Host(Config(path="", **config), tasks, QueueServer(), server=services)
+            yield host
+            tasks.cancel_scope.cancel()
+    assert not canaries.tokens(str(host.lines))
+
+
+@asynccontextmanager
+async def logged_off(services: RuledServer, folder: Path, **config: Any) -> AsyncIterator[Host]:
+    """Run an app with a store in *folder*, in which nothing is yet unless an earlier one has put it there."""
+    async with online(services, store_dir=str(folder / "store"), **config) as host:
+        yield host
+
+
+def send_chats(host: Host, provider: str, count: int, **more: Any) -> list[Id]:
+    """Send *count* chats at once and return their ids."""
+    return [host.send("stream_chat", params(**more), provider=provider) for _ in range(count)]
+
+
+async def read_codes(host: Host, ids: list[Id]) -> list[str | None]:
+    """Return the error codes of requests, None for those that went well."""
+    replies = [(await host.read_reply(each))[-1] for each in ids]
+    return [None if reply["success"] else reply["error"]["code"] for reply in replies]
+
+
+async def chat(host: Host, provider: str, **more: Any) -> Object:
+    """Ask a chat once, without retries, and return its terminal line."""
+    options = {"retry": {"max_attempts": 1}} | more.pop("options", {})
+    return await host.ask("stream_chat", params(options=options, **more), provider=provider)

@@ -1,17 +1,24 @@
-"""Servers in memory, for `tests.support.in_memory_transport`: a provider that plays scripts, and the whole internet."""
+"""Servers in memory, for `tests.support.in_memory_transport`.
+
+`InMemoryProvider` plays scripts and `InMemoryServices` is the whole internet, both for `tests.support.in_process`;
+`RuledServer` and `QueueServer` answer whatever is asked, for `tests.support.app`.
+"""
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from itertools import count
-from typing import Self
+from typing import Any, NamedTuple, Self
 from urllib.parse import urlsplit
 
 import anyio.to_thread
+import msgspec
 
 from sidecar.core.http import HttpRequest
+from tests.support.answer_rules import AnswerRules
 from tests.support.fake_provider import WAIT_SECONDS, Call, Provider
 from tests.support.fake_services import Answer, Seen, Services
 from tests.support.in_memory_transport import EVERYWHERE, Pipe
@@ -124,6 +131,62 @@ class InMemoryServices(Services):
     def wait(self, happened: Callable[[], bool], what: str) -> None:
         """Wait until something has *happened*."""
         assert virtual_loop().run_until(happened, WAIT_SECONDS), f"waited in vain for {what}"
+
+
+class RuledServer(AnswerRules):
+    """Answers by rule, whatever the address."""
+
+    def serves(self, url: str) -> bool:  # noqa: ARG002 - it serves all
+        """Return True."""
+        return True
+
+    async def serve(self, request: HttpRequest, pipe: Pipe, gone: "asyncio.Future[bytes]") -> None:
+        """Answer *request* as the rules say."""
+        answering = asyncio.ensure_future(self.take(Seen(request.method, request.url, request.headers, request.body)))
+        either: list[asyncio.Future[Any]] = [answering, gone]
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        if not answering.done():
+            answering.cancel()
+            return
+        # A failure that a rule names is raised from here to whoever asks.
+        answer = answering.result()
+        pipe.write(_encoded(answer))
+        if answer.stalls:
+            await asyncio.wait([gone])
+
+
+class QueueServer:
+    """Gives each request the next of the answers that were set beforehand, whatever the address."""
+
+    def __init__(self) -> None:
+        self.asked: list[Asked] = []
+        self._replies: deque[list[bytes]] = deque()
+
+    def answer(self, *pieces: bytes, status: int = 200, content_type: str = "application/json") -> None:
+        """Answer one more request with *pieces*."""
+        head = f"HTTP/1.1 {status} Whatever\r\ncontent-type: {content_type}\r\ntransfer-encoding: chunked\r\n\r\n"
+        chunks = [b"%x\r\n%s\r\n" % (len(piece), piece) for piece in pieces if piece]
+        self._replies.append([head.encode(), *chunks, b"0\r\n\r\n"])
+
+    def answer_with(self, document: object, status: int = 200) -> None:
+        """Answer one more request with a JSON document."""
+        self.answer(msgspec.json.encode(document), status=status)
+
+    def serves(self, url: str) -> bool:  # noqa: ARG002 - it serves all
+        """Return True."""
+        return True
+
+    async def serve(self, request: HttpRequest, pipe: Pipe, gone: "asyncio.Future[bytes]") -> None:  # noqa: ARG002 - it never waits
+        """Give *request* its answer."""
+        self.asked.append(Asked(request))
+        for data in self._replies.popleft():
+            pipe.write(data)
+
+
+class Asked(NamedTuple):
+    """A request that a provider got, with what authorizes it in its headers."""
+
+    request: HttpRequest
 
 
 def _encoded(answer: Answer) -> bytes:

@@ -1,4 +1,4 @@
-"""An `Upstream` within the test's own process, which takes a `FakeTransport` for the internet."""
+"""An `Upstream` within the test's own process, which takes a `RuledServer` for the internet."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -10,7 +10,8 @@ from protocol.replies import Warn
 from sidecar.config.values import Config
 from sidecar.upstream.context import Upstream
 from tests.support.fake_provider import WAIT_SECONDS
-from tests.support.fake_transport import FakeTransport
+from tests.support.in_memory import RuledServer
+from tests.support.in_memory_transport import InMemoryTransport
 
 
 def _drop(warning: Warn) -> None:
@@ -18,9 +19,9 @@ def _drop(warning: Warn) -> None:
 
 
 @asynccontextmanager
-async def running(transport: FakeTransport | None = None, **config: Any) -> AsyncIterator[Upstream]:
+async def running(server: RuledServer | None = None, **config: Any) -> AsyncIterator[Upstream]:
     """Run an upstream with the values of *config*. Its warnings are dropped."""
     with anyio.fail_after(2 * WAIT_SECONDS):
         async with anyio.create_task_group() as tasks:
-            yield Upstream(Config(path="", **config), tasks, transport or FakeTransport(), _drop)
+            yield Upstream(Config(path="", **config), tasks, InMemoryTransport(server or RuledServer()), _drop)
             tasks.cancel_scope.cancel()

@@ -38,7 +38,7 @@ async def test_a_stored_key_is_described_and_used_until_it_is_forgotten(tmp_path
         assert (described["ready"], described["source"]) == (True, "store")
         host.http.answer_with(LISTED)
         assert (await authenticate(host, "validate"))["data"]["valid"] is True
-        assert host.http.asked[0].auth == {"authorization": f"Bearer {KEY}"}
+        assert host.http.asked[0].request.headers["authorization"] == f"Bearer {KEY}"
         assert (await authenticate(host, "logout"))["data"]["removed"] is True
         assert (await authenticate(host, "status"))["data"]["ready"] is False
         assert KEY not in str(host.lines)
@@ -111,7 +111,7 @@ async def test_a_login_says_and_takes_all_that_a_provider_needs_in_one_step(tmp_
         host.http.answer_with({"data": []})
         assert (await authenticate(host, "validate", provider))["data"]["valid"] is True
         assert host.http.asked[0].request.url.startswith(url)
-        assert KEY in str(host.http.asked[0].auth)
+        assert KEY in str(host.http.asked[0].request.headers)
         await authenticate(host, "logout", provider)
         assert (await authenticate(host, "status", provider))["data"]["missing_settings"] == list(settings)
 

@@ -25,7 +25,7 @@ async def test_a_streamed_answer_comes_piece_by_piece_and_ends_with_the_whole_me
         assert "".join(chunk["content"] for chunk in chunks if chunk["type"] == "content") == "Hello"
         assert chunks[-1]["type"] == "done"
         assert chunks[-1]["message"]["content"][0]["text"] == "Hello"
-        assert CANARY in str(host.http.asked[0].auth)
+        assert CANARY in str(host.http.asked[0].request.headers)
 
 
 async def test_a_generated_answer_is_one_line() -> None:

@@ -13,7 +13,7 @@ from tests.support.in_process import InProcess
 from tests.support.ledgers import file_of
 from tests.support.lines import Object, text
 from tests.support.program import Program, write_home
-from tests.support.reply_scripts import ANTHROPIC, document
+from tests.support.reply_scripts import ANTHROPIC, OPENAI, document
 from tests.usage.test_ledger import row, write
 
 SONNET, OPUS, HAIKU = "anthropic/claude-sonnet-5-5", "anthropic/claude-opus-5-5", "anthropic/claude-haiku-5-5"
@@ -27,6 +27,7 @@ base_url = "{url}"
 api_key = "sk-ant-made-up"
 
 [providers.openai]
+wire = "openai_chat"
 base_url = "{url}/v1"
 api_key = "sk-made-up"
 
@@ -47,7 +48,7 @@ DOWN = document({"type": "error", "error": {"type": "overloaded_error", "message
 
 def start(tmp_path: Path, provider: Provider, more: str = "", **env: str) -> InProcess:
     home, arguments = write_home(tmp_path, CONFIG.format(url=provider.url) + more)
-    given = environment(home, SIDECAR_MAX_ATTEMPTS="1", **env)
+    given = environment(home, **{"SIDECAR_MAX_ATTEMPTS": "1"} | env)
     return InProcess(home, provider, arguments=arguments, env=given)
 
 
@@ -191,12 +192,17 @@ def test_a_price_that_is_unknown_is_no_price_below_the_limit(process: Program) -
     }
 
 
-def test_only_a_place_that_is_known_to_be_in_the_region_counts(tmp_path: Path, provider: Provider) -> None:
+@pytest.mark.parametrize(
+    ("region", "reason"), [("us-*", "wrong_region"), ("EU-*", "over_max_usd"), ("eu-west-1", "over_max_usd")]
+)
+def test_only_a_place_that_is_known_to_be_in_the_region_counts(
+    tmp_path: Path, provider: Provider, region: str, reason: str
+) -> None:
     more = '[providers.bedrock]\nregion = "eu-west-1"\napi_key = "made-up"\n'
+    models = [SONNET, "bedrock/anthropic.claude-haiku-4-5-20251001-v1:0"]
     with start(tmp_path, provider, more) as process:
-        models = [SONNET, "bedrock/anthropic.claude-haiku-4-5-20251001-v1:0"]
-        error = failure(ask(process, models, route={"region": "us-*"}))
-    assert [each["reason"] for each in error["route"]] == ["wrong_region", "wrong_region"]
+        error = failure(ask(process, models, route={"region": region, "max_usd": "0.000001"}))
+    assert [each["reason"] for each in error["route"]] == ["wrong_region", reason]
 
 
 # --- what is set where -----------------------------------------------------------------------
@@ -285,6 +291,17 @@ def test_a_provider_that_has_been_failing_is_left_out(process: Program, provider
     assert (error["code"], error["reason"], error["retryable"]) == ("provider_overloaded", "no_model_fits", True)
     assert {each["model"]: each["reason"] for each in error["route"]} == dict.fromkeys(MODELS, "gate_open")
     assert f"{OPUS}: gate_open" in error["message"]
+
+
+def test_a_provider_that_asks_for_a_long_wait_is_left_out(tmp_path: Path, provider: Provider) -> None:
+    provider.play("busy", document({"type": "error", "error": {"type": "rate_limit_error"}}, 429, retry_after="30"))
+    provider.play("of-no-price", OPENAI.answer("fine"))
+    unpriced = "openai/of-no-price"
+    with start(tmp_path, provider, SIDECAR_MAX_ATTEMPTS="3") as process:
+        assert begun(ask(process, ["anthropic/busy", unpriced]))["route"]["why"] == "fallback"
+        assert reasons(begun(ask(process, [HAIKU, unpriced]))["route"]) == {unpriced: None, HAIKU: "rate_limited"}
+        error = failure(ask(process))
+    assert (error["code"], {each["reason"] for each in error["route"]}) == ("provider_overloaded", {"rate_limited"})
 
 
 def test_a_budget_that_is_used_up_leaves_its_provider_out(tmp_path: Path, provider: Provider) -> None:

@@ -108,8 +108,13 @@ def test_tools_in_the_provider_s_own_words_are_declared_too() -> None:
             "toolConfig": {"tools": [{"toolSpec": {"name": "amazon"}}]},
         },
     }
-    names = {"plain", "patch", "nested", "google", "amazon"}
+    names = frozenset({"plain", "patch", "nested", "google", "amazon"})
     assert list_tool_names(msgspec.convert(options, Options)) == names
+
+
+def test_of_tools_without_a_name_every_call_is_the_host_s() -> None:
+    options = {"tools": [{"name": "plain"}], "provider_options": {"tools": [{"computerUse": {"environment": "x"}}]}}
+    assert list_tool_names(msgspec.convert(options, Options)) is None
 
 
 @pytest.mark.parametrize("data", [None, {}, {"call": 1}, {"call": {"type": "text", "txt": ""}}])

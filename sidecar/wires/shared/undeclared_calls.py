@@ -12,7 +12,7 @@ import msgspec
 from protocol.messages import Message, OpaquePart, Part, State, ToolCallPart
 from protocol.options import Options
 from protocol.replies import Warn
-from sidecar.core.json_values import make_state_error, open_state, read_object
+from sidecar.core.json_values import make_state_error, open_state, read_object, read_objects
 from sidecar.core.message_content import list_parts
 from sidecar.wires.shared.state import make_state
 from sidecar.wires.shared.types import Route
@@ -27,16 +27,24 @@ _TOOL_FIELDS = ("function", "custom", "functionDeclarations", "function_declarat
 """What stands between a list of tools and their names."""
 
 
-def list_tool_names(options: Options) -> frozenset[str]:
-    """Return the names of the tools that *options* declare, also those in the provider's own words."""
-    return frozenset(tool.name for tool in options.tools) | read_tool_names(
-        {"provider_options": options.provider_options}
-    )
+_SETS_OF_TOOLS = frozenset({"computerUse", "computer_use"})
+"""Declare functions of the host's without naming them."""
 
 
-def read_tool_names(options: dict[str, Any]) -> frozenset[str]:
+def list_tool_names(options: Options) -> frozenset[str] | None:
+    """Return the names of the tools that *options* declare, also those in the provider's own words.
+
+    None: they declare tools that they do not name.
+    """
+    names = read_tool_names({"provider_options": options.provider_options})
+    return names if names is None else names | {tool.name for tool in options.tools}
+
+
+def read_tool_names(options: dict[str, Any]) -> frozenset[str] | None:
     """Return the same of *options* as JSON."""
     raw = read_object(options.get("provider_options"))
+    if any(not _SETS_OF_TOOLS.isdisjoint(tool) for tool in read_objects(raw.get("tools"))):
+        return None
     return frozenset(_list_names([options.get("tools"), *(raw.get(key) for key in _TOOL_LISTS)]))
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 import anyio
 import msgspec
 
-from protocol.compare import Compared, JudgeRow
+from protocol.compare import BranchRow, Compared, JudgeRow
 from protocol.replies import Attempt, Status, Timings
 from protocol.requests import Compare
 from sidecar.branches.branch import Output, RunningBranch
@@ -18,7 +18,7 @@ from sidecar.branches.plan import plan_branches, read_budget
 from sidecar.branches.summary import count_attempts
 from sidecar.core.errors import SidecarError
 from sidecar.core.log import find_failure
-from sidecar.core.request_state import RequestState, SharedBudget
+from sidecar.core.request_state import RequestState, SharedBudget, make_cancelled_error
 from sidecar.generation import pipeline
 from sidecar.upstream.context import Upstream
 
@@ -64,7 +64,9 @@ async def compare(
     try:
         await _run(up, state, race, finish)
     except anyio.get_cancelled_exc_class():
-        if state.ended_by == "timeout" and race.measured:
+        if state.ended_by == "timeout" and not race.measured:
+            raise make_cancelled_error(state).with_fields(branches=_list_rows(race)) from None
+        if state.ended_by == "timeout":
             # Some branches were in time.
             finish(_summarize(state, race, _choose_late(race)))
         raise
@@ -120,8 +122,12 @@ def _choose_late(race: Race) -> Verdict:
     return Verdict(None, "deadline") if verdict.chosen is None else verdict
 
 
+def _list_rows(race: Race) -> list[BranchRow]:
+    return [branch.row for branch in race.branches if branch.row is not None]
+
+
 def _list_attempts(race: Race) -> list[Attempt]:
-    listed = [branch.row.attempts for branch in race.branches if branch.row is not None]
+    listed = [row.attempts for row in _list_rows(race)]
     return [attempt for attempts in (*listed, *(row.attempts for row in race.judged)) for attempt in attempts]
 
 
@@ -131,7 +137,7 @@ def _summarize(state: RequestState, race: Race, verdict: Verdict) -> Compared:
     return Compared(
         chosen=verdict.chosen,
         why=verdict.why,
-        branches=[branch.row for branch in race.branches if branch.row is not None],
+        branches=_list_rows(race),
         judge=race.judged or msgspec.UNSET,
         usage=usage,
         cost=cost,
@@ -150,7 +156,7 @@ def _report_progress(state: RequestState, race: Race) -> None:
 
 def _make_error(race: Race) -> SidecarError:
     """Return the failure of a request of which every branch has failed: that of its first branch, with all rows."""
-    rows = [branch.row for branch in race.branches if branch.row is not None]
+    rows = _list_rows(race)
     errors = [row.error for row in rows if row.error is not None]
     first = errors[0]
     error = SidecarError(first.code, f"All {len(rows)} branches failed. The first: {first.message}")

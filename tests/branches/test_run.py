@@ -175,7 +175,8 @@ def test_at_the_deadline_without_any_answer_the_request_fails(program: Program, 
     provider.play("slow", [*ANTHROPIC.begun("so far"), STALL])
     params = {"models": ["slow", "slow"], "messages": [{"role": "user", "content": "Hi"}]}
     error = program.ask("compare", params, provider="anthropic", timeout=4000)["error"]
-    assert (error["code"], error["partial"]) == ("timeout", True)
+    assert (error["code"], error["reason"], error["partial"]) == ("timeout", "deadline", True)
+    assert [row["error"]["code"] for row in error["branches"]] == ["timeout", "timeout"]
 
 
 def test_one_line_has_every_answer(program: Program, provider: Provider) -> None:

@@ -82,7 +82,7 @@ class Lane:
         self.id = request_id
         self.closed = False
         self.dropped = False
-        """Whether the request was cancelled: of its lines only the terminal one is still queued."""
+        """Whether the request was cancelled: of its lines only the last ones are still queued."""
         self.is_scheduled = False
         """Whether the lane waits for its turn."""
         self.queued_bytes = 0
@@ -145,13 +145,19 @@ class Lane:
         self._segments.clear()
         self._queue.queued_bytes -= self.queued_bytes
         self.queued_bytes = 0
+        self.next_seq = 0 if self.sent_seq is None else self.sent_seq + 1
         self._wake()
+
+    def send_last(self, chunks: "Sequence[Chunk]") -> None:
+        """Queue *chunks* in place of those that `drop` has discarded."""
+        if self.dropped:
+            self.dropped = False
+            self.send(chunks)
+            self.dropped = True
 
     @property
     def delivered_seq(self) -> int | None:
         """The `seq` of the last chunk that the host gets before a terminal line queued now; None: no chunk."""
-        if self.dropped:
-            return self.sent_seq
         return self.next_seq - 1 if self.next_seq else None
 
     @property

@@ -1,6 +1,7 @@
 """Files out of an answer: chunks while it streams, and what becomes of them when it ends or breaks off."""
 
 import hashlib
+from itertools import count
 from typing import Any
 
 import pytest
@@ -84,14 +85,17 @@ def test_a_timeout_ends_the_open_file_before_the_error(sidecar: Program, provide
     assert (end["complete"], lines[-1].data["error"]["reason"]) == (False, "deadline")
 
 
-def test_after_a_cancellation_only_the_terminal_line_comes(sidecar: Program, provider: Provider) -> None:
-    provider.play("m", [*ANTHROPIC.begun("a.py\n```python\nx = 1\ny = 2\n"), STALL])
+@pytest.mark.parametrize("limit", [None, 16384])
+def test_a_cancellation_ends_the_open_file(sidecar: Program, provider: Provider, limit: int | None) -> None:
+    sidecar.ask("initialize", {"max_line_bytes": limit})
+    provider.play("m", [*ANTHROPIC.begun("z.py\n```python\n```\na.py\n```python\nx = 1\n", "y = 2\n"), STALL])
     request_id = sidecar.send("stream_chat", params(sidecar, "m", {"type": "files"}), provider="anthropic")
-    sidecar.chunk(request_id, 2)
-    before = len(sidecar.lines_of(request_id))
+    next(at for at in count() if "y = 2" in str(sidecar.chunk(request_id, at).data))
     assert sidecar.ask("cancel", {"id": request_id})["data"]["found"]
     lines = sidecar.stream(request_id)
-    assert (len(lines), lines[-1].data["error"]["code"]) == (before + 1, "cancelled")
+    assert [(each["path"], each["complete"]) for each in chunks(lines, "file_end")] == [("z.py", True), ("a.py", False)]
+    error = lines[-1].data["error"]
+    assert (error["code"], error["partial_seq"]) == ("cancelled", lines[-2].data["seq"])
 
 
 @pytest.mark.parametrize("reason", ["max_tokens", "stop_sequence"])

@@ -144,6 +144,24 @@ async def test_a_cancelled_lane_drops_what_was_not_written_and_keeps_its_termina
     assert [line["success"] for line in writer.lines] == [True, False]
 
 
+async def test_last_chunks_take_the_numbers_of_those_that_were_dropped(writer: Writer) -> None:
+    writer.blocks = True
+    lane = writer.queue.open_lane(1)
+    send(lane, "written")
+    writer.run()
+    send(lane, "dropped")
+    lane.send_last([Content("ignored as long as nothing is dropped")])
+    lane.drop()
+    lane.send_last([Content("last")])
+    send(lane, "dropped too")
+    assert lane.delivered_seq == 1
+    lane.close(Failed(1, False, SidecarError("cancelled", "It was cancelled.").body))
+    writer.blocks = False
+    writer.finish_write()
+    assert [line.get("seq") for line in writer.lines] == [0, 1, None]
+    assert writer.lines[1]["data"]["content"] == "last"
+
+
 async def test_a_full_lane_makes_its_producer_wait_and_nobody_else(writer: Writer) -> None:
     writer.blocks = True
     lane, other = writer.queue.open_lane(1), writer.queue.open_lane(2)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
+from protocol.outputs import FilesOutput, Output
 from protocol.replies import Chunk, Done, Start, Status
 from protocol.requests import Chat, ResumeChat
 from sidecar.core.errors import SidecarError, invalid_request
@@ -26,7 +27,7 @@ async def stream_chat(app: App, request: OpenRequest, params: Chat) -> None:
     if chat.options.tool_loop is not None and request.envelope.id is msgspec.UNSET:
         raise invalid_request("`id` is required with `params.options.tool_loop`: `tool_result` names it.", "id")
     await load_stored_data(app)
-    await pipeline.answer_chat(app.upstream, request.state, chat, StreamSink(app, request))
+    await pipeline.answer_chat(app.upstream, request.state, chat, StreamSink(app, request, chat.options.output))
 
 
 async def generate(app: App, request: OpenRequest, params: Chat) -> None:
@@ -44,7 +45,9 @@ async def resume(app: App, request: OpenRequest, params: ResumeChat) -> None:
 
     chat = resumption.continue_chat(await expand_task(app, request, params))
     await load_stored_data(app)
-    await pipeline.answer_chat(app.upstream, request.state, chat, StreamSink(app, request, complete))
+    await pipeline.answer_chat(
+        app.upstream, request.state, chat, StreamSink(app, request, chat.options.output, complete)
+    )
 
 
 async def load_stored_data(app: App) -> None:
@@ -66,9 +69,10 @@ def make_portable_done(done: Done) -> Done:
         raise SidecarError("provider_error", UNWRITABLE_TEXT, reason="bad_event") from None
 
 
-def make_fitted_send(app: App, request: OpenRequest) -> Callable[[Sequence[Chunk]], None]:
-    """Return the function that writes chunks, in lines that the host can read."""
-    send, max_line_bytes = request.lane.send, app.session.max_line_bytes
+def make_fitted_send(app: App, request: OpenRequest, output: Output | None) -> Callable[[Sequence[Chunk]], None]:
+    """Return the function that writes the chunks of an *output*, in lines that the host can read."""
+    send = _make_noted_send(request) if isinstance(output, FilesOutput) else request.lane.send
+    max_line_bytes = app.session.max_line_bytes
     if max_line_bytes is None:
         return send
     # Most hosts never need it.
@@ -77,15 +81,40 @@ def make_fitted_send(app: App, request: OpenRequest) -> Callable[[Sequence[Chunk
     return lambda chunks: send([*fit_chunks(chunks, max_line_bytes)])
 
 
+def _make_noted_send(request: OpenRequest) -> Callable[[Sequence[Chunk]], None]:
+    """Return the function that writes chunks, and let a cancellation end the files that have begun."""
+    from sidecar.outputs.open_files import OpenFiles
+
+    files, lane = OpenFiles(), request.lane
+
+    def send(chunks: Sequence[Chunk]) -> None:
+        first_seq = lane.next_seq
+        lane.send(chunks)
+        if lane.next_seq > first_seq:
+            files.note(chunks, first_seq, lane.sent_seq)
+
+    request.list_last_chunks = lambda: files.make_ends(lane.sent_seq)
+    return send
+
+
 class StreamSink:
     """Writes the chunks of an answer to the request's lane."""
 
-    def __init__(self, app: App, request: OpenRequest, complete: Callable[[Done], Done] | None = None) -> None:
-        """*complete* returns the terminal chunk for the host, given the one of this answer; None: it is the same."""
+    def __init__(
+        self,
+        app: App,
+        request: OpenRequest,
+        output: Output | None,
+        complete: Callable[[Done], Done] | None = None,
+    ) -> None:
+        """*output* is what the request asks for.
+
+        *complete* returns the terminal chunk for the host, given the one of this answer; None: it is the same.
+        """
         self._app = app
         self._request = request
         self._complete = complete
-        self._send_fitted = make_fitted_send(app, request)
+        self._send_fitted = make_fitted_send(app, request, output)
         self.send: Callable[[Sequence[Chunk]], None] = self._send_first if request.warnings else self._send_fitted
         self.wait_for_room = request.lane.wait_for_room
 

@@ -62,14 +62,14 @@ class Connection(asyncio.BufferedProtocol):
         self.reply: ReplyParser | None = None
         """The reply that is under way; None between two exchanges."""
         self.failure: Failure | None = None
-        """What its rest has failed with. What has come of it before is good."""
+        """Why the rest of the reply cannot be read. What arrived before is valid."""
         self.closed = False
-        """Whether its socket is closed, or will be in the loop's next turn."""
+        """Whether the socket is closed, or will be in the next turn of the loop."""
         self._is_lost = False
         self._on_lost: Callable[[], None] | None = None
 
     def when_lost(self, on_lost: Callable[[], None]) -> None:
-        """Call *on_lost* once the socket is closed, which it may be already."""
+        """Call *on_lost* when the socket is closed, or at once if it is."""
         if self._is_lost:
             on_lost()
         else:
@@ -78,7 +78,7 @@ class Connection(asyncio.BufferedProtocol):
     # --- an exchange -----------------------------------------------------------------------------
 
     def begin(self, head: bytes, body: bytes) -> ReplyParser:
-        """Write a request and return the reply that it will have."""
+        """Write a request and return its reply, which is still empty."""
         self.reply = reply = ReplyParser()
         self._idle_seconds = None
         if self.closed:
@@ -94,28 +94,28 @@ class Connection(asyncio.BufferedProtocol):
         return reply
 
     def limit_silence(self, seconds: float) -> None:
-        """Let the server be silent for so long from now on: its head has come, and there is another limit for that."""
+        """Limit the silence of the server from now on. Before the head another limit applies."""
         self._idle_seconds = seconds
 
-    def arrival(self) -> asyncio.Future[None]:
-        """Return what is done when there is something new: a head, a part of the body, the end or a failure."""
+    def wait_for_more(self) -> asyncio.Future[None]:
+        """Return a future of the next news: a head, a part of the body, the end or a failure."""
         self._waiter = waiter = self._loop.create_future()
         if self._idle_seconds is not None:
             self._waiting_since = now = self._loop.time()
             if self._idle_timer is None:
-                # One timer for as long as the body lasts, moved on when it goes off.
+                # One timer for the whole body; when it fires, it is set anew if there was life.
                 self._idle_timer = self._loop.call_at(now + self._idle_seconds, self._look_for_life)
         return waiter
 
-    def taken(self) -> None:
-        """Read on, for the parts of the body so far have been taken."""
+    def resume_reading(self) -> None:
+        """Read on: the parts of the body so far were taken."""
         self._unread_bytes = 0
         if not self._is_reading and not self.closed:
             self._is_reading = True
             self._transport.resume_reading()
 
     def end(self) -> bool:
-        """End the exchange, wherever it is, and return whether the connection is good for another; else close it."""
+        """End the exchange at whatever point. Return whether the connection can be used again; if not, close it."""
         reply, self.reply = self.reply, None
         if reply is None:
             return False
@@ -128,11 +128,11 @@ class Connection(asyncio.BufferedProtocol):
         if not is_good or self._unsent or self.closed or self._transport.get_write_buffer_size():
             self.abort()
             return False
-        self.taken()
+        self.resume_reading()
         return True
 
     def abort(self) -> None:
-        """Close the socket at once, whatever is under way."""
+        """Close the socket at once."""
         self.closed = True
         self._hang_up()
         self._transport.abort()

@@ -33,13 +33,13 @@ async def dial(host: str, port: int) -> socket.socket:
 
     Raises: OSError, or a group of them where there are several addresses.
     """
-    addresses = _as_address(host, port) or await _looked_up(host, port)
+    addresses = _read_address(host, port) or await _look_up(host, port)
     if len(addresses) == 1:
-        return await _connected(addresses[0])
-    return await _first_connected(deque(addresses))
+        return await _connect(addresses[0])
+    return await _connect_to_first(deque(addresses))
 
 
-def _as_address(host: str, port: int) -> list[_Address]:
+def _read_address(host: str, port: int) -> list[_Address]:
     try:
         version = ip_address(host).version
     except ValueError:
@@ -49,7 +49,7 @@ def _as_address(host: str, port: int) -> list[_Address]:
     return [_Address(socket.AF_INET6, (host, port, 0, 0))]
 
 
-async def _looked_up(host: str, port: int) -> list[_Address]:
+async def _look_up(host: str, port: int) -> list[_Address]:
     """Return the addresses of *host*, the kinds in turn, the first one's first."""
     found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
     if not found:
@@ -60,7 +60,7 @@ async def _looked_up(host: str, port: int) -> list[_Address]:
     return [each for each in chain.from_iterable(zip_longest(*by_family.values())) if each is not None]
 
 
-async def _connected(address: _Address) -> socket.socket:
+async def _connect(address: _Address) -> socket.socket:
     made = socket.socket(address.family, socket.SOCK_STREAM)
     try:
         made.settimeout(0)
@@ -71,7 +71,7 @@ async def _connected(address: _Address) -> socket.socket:
     return made
 
 
-async def _first_connected(addresses: "deque[_Address]") -> socket.socket:
+async def _connect_to_first(addresses: "deque[_Address]") -> socket.socket:
     """Return a socket to the first of *addresses* that answers; each has a head start before the next."""
     tries = set[asyncio.Task[socket.socket]]()
     failures: list[OSError] = []
@@ -79,7 +79,7 @@ async def _first_connected(addresses: "deque[_Address]") -> socket.socket:
     try:
         while winner is None and (addresses or tries):
             if addresses:
-                tries.add(asyncio.ensure_future(_connected(addresses.popleft())))
+                tries.add(asyncio.ensure_future(_connect(addresses.popleft())))
             wait = ATTEMPT_SECONDS if addresses else None
             done, _ = await asyncio.wait(tries, timeout=wait, return_when=asyncio.FIRST_COMPLETED)
             for each in done:
@@ -95,7 +95,7 @@ async def _first_connected(addresses: "deque[_Address]") -> socket.socket:
             each.cancel()
             each.add_done_callback(_close_unused)
     if winner is None:
-        raise _joined(failures)
+        raise _join_failures(failures)
     return winner
 
 
@@ -104,7 +104,7 @@ def _close_unused(task: "asyncio.Task[socket.socket]") -> None:
         task.result().close()
 
 
-def _joined(failures: Sequence[OSError]) -> Exception:
+def _join_failures(failures: Sequence[OSError]) -> Exception:
     return failures[0] if len(failures) == 1 else ExceptionGroup("no address of the host answers", failures)
 
 
@@ -137,7 +137,7 @@ def hang_up(made: socket.socket) -> None:
         made.shutdown(socket.SHUT_RDWR)
 
 
-def tls_context() -> ssl.SSLContext:
+def make_tls_context() -> ssl.SSLContext:
     """Return a context on the system's trust store, which corporate roots are in; it writes no key log."""
     if platforms.WINDOWS or platforms.MACOS:
         import truststore

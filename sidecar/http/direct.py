@@ -1,6 +1,6 @@
 """Requests over connections of our own, straight to the server. See `proxied` for those that need a proxy.
 
-Knows the order of the steps: connection, request, head, body. Must not know who asks or what is said.
+Knows the order of the steps: connection, request, head, body. Must not know who asks, or for what.
 """
 
 import asyncio
@@ -22,21 +22,21 @@ from sidecar.http.reply_parser import ReplyParser
 from sidecar.http.turns import Turns
 
 CANCELLABLE_EVERY = 8
-"""After so many pieces a body looks whether its reader is cancelled. anyio cancels nobody who is about to be woken,
-which the reader of a server that never pauses always is."""
+"""How often, in pieces, a body checks whether its reader is cancelled. anyio does not cancel a task that is about to
+run, as the reader of a server without pauses always is."""
 
 
 class Direct:
-    """The client. Belongs to the event loop that it is made in."""
+    """The client. It belongs to the event loop in which it is made."""
 
     def __init__(self, most: int | None) -> None:
-        """Have at most *most* connections; what comes on top waits."""
+        """Open at most *most* connections; further requests wait."""
         self._pool = Pool(most, platforms.is_readable, platforms.read_boot_seconds)
         self._has_looked_up = False
         self._context: asyncio.Future[ssl.SSLContext] | None = None
         self._turns = Turns()
-        # A read and what is made of it are one step of the loop, so that one buffer does for all connections;
-        # on Windows the system writes into it in its own time.
+        # A read and its handling are one step of the loop, so all connections share one buffer. On Windows the system
+        # writes into a buffer at any time.
         self._buffer = None if platforms.WINDOWS else memoryview(bytearray(READ_BYTES))
 
     async def send(self, exchange: Exchange, target: Target) -> Reply:
@@ -49,34 +49,34 @@ class Direct:
         try:
             head = encode_head(request.method, target, exchange.headers, len(request.body))
         except UnsendableError as error:
-            raise failures.read(error) from None
+            raise failures.read_failure(error) from None
         origin: Origin = target.scheme, target.host, target.port
         connection = await self._pool.acquire(origin)
         if connection is None:
             exchange.fresh = True
-            connection = await self._made(exchange, target)
+            connection = await self._open_connection(exchange, target)
         try:
             exchange.enter("headers")
             reply = connection.begin(head, request.body)
-            replied = await _head(connection, reply)
+            replied = await _wait_for_head(connection, reply)
         except BaseException:
             connection.end()
             raise
         connection.limit_silence(exchange.timeouts.idle_seconds)
         body = Body(connection, reply)
-        return Reply(replied.status, replied.headers, body, self._leaving(origin, connection))
+        return Reply(replied.status, replied.headers, body, self._make_leave(origin, connection))
 
     def close(self) -> None:
         """Close every connection that is idle."""
         self._pool.close()
 
-    async def _made(self, exchange: Exchange, target: Target) -> Connection:
+    async def _open_connection(self, exchange: Exchange, target: Target) -> Connection:
         try:
             connection = await self._connect(exchange, target)
         except BaseException:
             self._pool.lose()
             raise
-        connection.when_lost(self._on_lost(connection))
+        connection.when_lost(self._make_on_lost(connection))
         return connection
 
     async def _connect(self, exchange: Exchange, target: Target) -> Connection:
@@ -89,46 +89,46 @@ class Direct:
             with anyio.fail_after(exchange.timeouts.connect_seconds):
                 made = await dial.dial(target.host, target.port)
             if exchange.guarded and url_policy.is_link_local(made.getpeername()[0]):
-                # Whoever owns a name says where it leads: a harmless one may lead to a cloud's metadata server.
+                # The owner of a name decides where it leads, perhaps to a cloud's metadata server.
                 made.close()
-                raise failures.link_local()
+                raise failures.make_link_local_error()
             context = await asyncio.shield(self._make_tls()) if target.scheme == "https" else None
             with anyio.fail_after(exchange.timeouts.connect_seconds):
                 connection = partial(Connection, self._read_buffer(), self._turns, partial(dial.hang_up, made))
                 return await dial.attach(made, connection, context, target.host)
         except TimeoutError:
-            raise failures.unreached() from None
+            raise failures.make_unreached_error() from None
         except ssl.SSLCertVerificationError as error:
             # Whoever adds a root, as the error says, need not start the process again.
             self._context = None
-            raise failures.read(error) from None
+            raise failures.read_failure(error) from None
         except (OSError, ExceptionGroup) as error:
-            raise failures.read(error) from None
+            raise failures.read_failure(error) from None
 
     def _read_buffer(self) -> memoryview:
         return self._buffer or memoryview(bytearray(READ_BYTES))
 
     def _make_tls(self) -> "asyncio.Future[ssl.SSLContext]":
-        """Return what will be the context for all connections, made beside the first one."""
+        """Return the future context for all connections, made while the first one is opened."""
         if self._context is None:
             # Certificates are read from disk, for which the loop, and a `cancel` in it, need not wait.
-            self._context = asyncio.get_running_loop().run_in_executor(None, dial.tls_context)
-            self._context.add_done_callback(self._look_at_tls)
+            self._context = asyncio.get_running_loop().run_in_executor(None, dial.make_tls_context)
+            self._context.add_done_callback(self._forget_failed_tls)
         return self._context
 
-    def _look_at_tls(self, context: "asyncio.Future[ssl.SSLContext]") -> None:
+    def _forget_failed_tls(self, context: "asyncio.Future[ssl.SSLContext]") -> None:
         if context.cancelled() or context.exception() is not None:
-            # The next connection may have more luck.
+            # The next connection tries again.
             self._context = None
 
-    def _on_lost(self, connection: Connection) -> Callable[[], None]:
+    def _make_on_lost(self, connection: Connection) -> Callable[[], None]:
         def lost() -> None:
             self._pool.forget(connection)
             self._pool.lose()
 
         return lost
 
-    def _leaving(self, origin: Origin, connection: Connection) -> Callable[[], Awaitable[None]]:
+    def _make_leave(self, origin: Origin, connection: Connection) -> Callable[[], Awaitable[None]]:
         async def leave() -> None:
             if connection.end():
                 self._pool.put_back(origin, connection)
@@ -136,20 +136,20 @@ class Direct:
         return leave
 
 
-async def _head(connection: Connection, reply: ReplyParser) -> ReplyHead:
+async def _wait_for_head(connection: Connection, reply: ReplyParser) -> ReplyHead:
     """Return the head of *reply*, waiting for it.
 
     Raises: SidecarError when the connection fails before.
     """
     while reply.head is None:
         if connection.failure is not None:
-            raise failures.read(connection.failure)
-        await connection.arrival()
+            raise failures.read_failure(connection.failure)
+        await connection.wait_for_more()
     return reply.head
 
 
 class Body:
-    """The body of one reply, as it comes: an iterator with no generator below it, which each event would pay for."""
+    """The body of one reply. An iterator rather than a generator, whose cost each event would pay."""
 
     __slots__ = ("_connection", "_pieces", "_reply")
 
@@ -171,11 +171,11 @@ class Body:
             if reply.complete:
                 raise StopAsyncIteration
             if connection.reply is not reply:
-                raise failures.read(CutReplyError())
+                raise failures.read_failure(CutReplyError())
             if connection.failure is not None:
-                raise failures.read(connection.failure)
-            await connection.arrival()
+                raise failures.read_failure(connection.failure)
+            await connection.wait_for_more()
         data = parts[0] if len(parts) == 1 else b"".join(parts)
         parts.clear()
-        connection.taken()
+        connection.resume_reading()
         return data

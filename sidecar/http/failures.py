@@ -1,6 +1,6 @@
-"""What may go wrong with a connection, in the protocol's codes.
+"""Failures of connections in the protocol's codes.
 
-Knows the failures of name lookups, sockets and TLS, and ours. Must not know which client met them.
+Knows the failures of name lookups, sockets and TLS, and our own. Must not know which client they come from.
 """
 
 import ssl
@@ -11,68 +11,70 @@ from sidecar.core.errors import SidecarError
 from sidecar.http.message import IdleError, MalformedReplyError, UnsendableError, UnwrittenError
 
 _NO_SUCH_NAME = frozenset({-2, 8, 11001})
-"""The system's word for a name that nobody has: Linux, macOS, Windows. Other failures of a lookup may pass."""
+"""The code for a name that does not exist: Linux, macOS, Windows. Other failures of a lookup may pass."""
 
 
-def read(failure: BaseException) -> SidecarError:
-    """Return *failure* of a connection of our own, or of one that was to be made, as the error that it is."""
+def read_failure(failure: BaseException) -> SidecarError:
+    """Return the error for a *failure* of a connection of our own, or of opening one."""
     if isinstance(failure, IdleError):
-        return silent("idle")
+        return make_silence_error("idle")
     if isinstance(failure, UnwrittenError):
-        return silent("headers")
+        return make_silence_error("headers")
     if isinstance(failure, MalformedReplyError):
-        return malformed_reply()
+        return make_malformed_reply_error()
     if isinstance(failure, UnsendableError):
-        return unsendable()
+        return make_unsendable_error()
     if isinstance(failure, MemoryError):
         return SidecarError("internal_error", "There is not enough memory for the reply.", reason="no_memory")
-    return broken(failure)
+    return make_broken_error(failure)
 
 
-def unreached() -> SidecarError:
+def make_unreached_error() -> SidecarError:
     """Return the error for a server that could not be reached in time."""
     return SidecarError("timeout", "The provider could not be reached in time.", phase="connect")
 
 
-def silent(phase: Phase) -> SidecarError:
-    """Return the error for a server that says nothing in *phase*, which is `idle` within a reply."""
+def make_silence_error(phase: Phase) -> SidecarError:
+    """Return the error for a server that is silent in *phase*; `idle` means within a reply."""
     text = "The provider fell silent." if phase == "idle" else "The provider sent no reply in time."
     return SidecarError("timeout", text, phase=phase)
 
 
-def unsendable() -> SidecarError:
+def make_unsendable_error() -> SidecarError:
     """Return the error for a request that cannot be sent."""
     return SidecarError("invalid_request", "The request cannot be sent: a header or the address is malformed.")
 
 
-def unusable_proxy(variable: str) -> SidecarError:
-    """Return the error for a proxy that no request can be sent through. *variable* names it."""
+def make_unusable_proxy_error(variable: str) -> SidecarError:
+    """Return the error for the unusable proxy that the environment *variable* names."""
     text = f"The proxy that {variable} names cannot be used."
     hint = f"Set {variable} to the http:// address of a proxy (SOCKS is not supported), unset it, or use NO_PROXY."
     return SidecarError("network_error", text, reason="proxy", retryable=False, hint=hint)
 
 
-def malformed_reply() -> SidecarError:
-    """Return the error for a reply that is no HTTP."""
-    return SidecarError("provider_error", "The provider's reply is no proper HTTP.", reason="protocol")
+def make_malformed_reply_error() -> SidecarError:
+    """Return the error for a reply that is not valid HTTP."""
+    return SidecarError("provider_error", "The provider's reply is not valid HTTP.", reason="protocol")
 
 
-def link_local() -> SidecarError:
-    """Return the error for a name that leads to an address of the link."""
+def make_link_local_error() -> SidecarError:
+    """Return the error for a name that leads to a link-local address."""
     text = "The host's name leads to a link-local address, where no provider is: nothing was sent."
     return SidecarError("invalid_request", text, reason="address", phase="connect")
 
 
-def broken(failure: BaseException) -> SidecarError:
-    """Return the error for a connection that broke, or could not be made, by what stands behind *failure*."""
-    # A layer of TLS that waits for more says so by an exception, which then stands behind whatever comes instead.
-    causes = [each for each in _chain(failure) if not isinstance(each, (ssl.SSLWantReadError, ssl.SSLWantWriteError))]
+def make_broken_error(failure: BaseException) -> SidecarError:
+    """Return the error for a broken connection, or one that could not be opened, by the causes of *failure*."""
+    # TLS waits for more data by raising these, so they are in the context of whatever follows.
+    causes = [
+        each for each in _list_causes(failure) if not isinstance(each, (ssl.SSLWantReadError, ssl.SSLWantWriteError))
+    ]
     if certificate := next((cause for cause in causes if isinstance(cause, ssl.SSLCertVerificationError)), None):
         wrong, hint = _CERTIFICATES.get(getattr(certificate, "verify_code", 0), _UNTRUSTED)
         text = f"The provider's TLS certificate {wrong}."
         return SidecarError("network_error", text, reason="tls", retryable=False, hint=hint)
     if handshake := next((cause for cause in causes if isinstance(cause, ssl.SSLError)), None):
-        # Broken off, it may be better next time; refused, it will not.
+        # A truncated handshake may succeed next time, a refused one will not.
         return SidecarError(
             "network_error",
             "The TLS connection failed.",
@@ -114,7 +116,7 @@ Source: OpenSSL, `x509_vfy.h`, read 2026-11.
 """
 
 
-def _chain(error: BaseException) -> Iterator[BaseException]:
+def _list_causes(error: BaseException) -> Iterator[BaseException]:
     pending: list[BaseException | None] = [error]
     seen: set[int] = set()
     while pending:

@@ -1,7 +1,7 @@
-"""The heads of a request and of a reply: what may be sent, and what can be read in one way alone. [pure]
+"""The heads of requests and replies: what may be sent, and what can be read unambiguously. [pure]
 
-Knows HTTP/1.1 (RFC 9112). Must not know connections. A reply that two readers could take for two
-different ones is no reply: what follows it on its connection would answer somebody else.
+Knows HTTP/1.1 (RFC 9112). Must not know connections. A reply that two parsers could read differently is refused: the
+bytes after it could be taken for the reply to the next request.
 """
 
 import re
@@ -53,7 +53,7 @@ _PLAIN = re.compile(
     r"(https?)://"
     r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)"
     r"(?::([0-9]{1,5}))?"
-    # What stays as it is by RFC 3986 and by the WHATWG's URL standard; an escape is whole.
+    # Characters that need no escape by RFC 3986 and the WHATWG URL standard; escapes must be complete.
     r"((?:/(?:[!$&-;=@-Z_a-z~|\[\]\\^]|%[0-9A-Fa-f]{2})*)?)"
     r"(\?(?:[!$&-;=@-Z_a-z~|\[\]\\^?`{}]|%[0-9A-Fa-f]{2})*)?"
 )
@@ -61,7 +61,7 @@ _NUMERIC = re.compile(r"[0-9.]+|.*\.[0-9]+")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
-def plain_target(url: str) -> Target | None:
+def read_target(url: str) -> Target | None:
     """Return the parts of *url*, or None where it is not spelt plainly: a reader of every spelling is needed then."""
     match = _PLAIN.fullmatch(url)
     if match is None:
@@ -104,9 +104,9 @@ def is_ordinary(headers: Iterable[str]) -> bool:
 
 
 def encode_head(method: str, target: Target, headers: Mapping[str, str], body_bytes: int) -> bytes:
-    """Return the head of a request with *headers*, whose body has so many bytes.
+    """Return the head of a request with *headers* and a body of *body_bytes*.
 
-    Raises: UnsendableError for a name or a value that HTTP has no room for; its text does not repeat it.
+    Raises: UnsendableError for a name or value that HTTP does not allow. Its text does not repeat it.
     """
     if not _TOKEN.fullmatch(method):
         raise UnsendableError("method")
@@ -144,17 +144,17 @@ class ReplyHead(NamedTuple):
 
 
 def read_head(version: str, status: int, fields: Fields) -> ReplyHead:
-    """Return the head of a reply by HTTP *version* (`1.1`) with *status*.
+    """Return the head of a reply in HTTP *version* (`1.1`) with *status*.
 
-    Raises: MalformedReplyError where its end, or whether it is one at all, is a matter of opinion.
+    Raises: MalformedReplyError if its end is ambiguous, or it is not a final reply at all.
     """
     if version not in ("1.0", "1.1") or status < 100 or status == 101:
         raise MalformedReplyError("status line")
     if len(fields) > MAX_FIELDS or sum(len(name) + len(value) for name, value in fields) > MAX_HEAD_BYTES:
         raise MalformedReplyError("size of the head")
-    headers = _joined(fields)
-    counted = _one(fields, b"content-length")
-    coded = _one(fields, b"transfer-encoding")
+    headers = _join_fields(fields)
+    counted = _find_one(fields, b"content-length")
+    coded = _find_one(fields, b"transfer-encoding")
     if counted is not None and (coded is not None or not counted.isdigit()):
         raise MalformedReplyError("length")
     if coded is not None and (coded.lower() != b"chunked" or version != "1.1"):
@@ -166,10 +166,10 @@ def read_head(version: str, status: int, fields: Fields) -> ReplyHead:
     return ReplyHead(status, headers, "chunked" if coded else "until_close" if counted is None else "counted")
 
 
-def _one(fields: Fields, wanted: bytes) -> bytes | None:
-    """Return the value of the field *wanted*, None without one.
+def _find_one(fields: Fields, wanted: bytes) -> bytes | None:
+    """Return the value of the field *wanted*, or None.
 
-    Raises: MalformedReplyError where there are several.
+    Raises: MalformedReplyError if it occurs more than once.
     """
     values = [value for name, value in fields if name.lower() == wanted]
     if len(values) > 1:
@@ -177,8 +177,8 @@ def _one(fields: Fields, wanted: bytes) -> bytes | None:
     return values[0].strip(b" \t") if values else None
 
 
-def _joined(fields: Fields) -> dict[str, str]:
-    coding = _coding(fields)
+def _join_fields(fields: Fields) -> dict[str, str]:
+    coding = _read_coding(fields)
     headers: dict[str, str] = {}
     for raw_name, raw_value in fields:
         name, value = raw_name.decode("latin-1").lower(), raw_value.strip(b" \t").decode(coding)
@@ -186,8 +186,8 @@ def _joined(fields: Fields) -> dict[str, str]:
     return headers
 
 
-def _coding(fields: Fields) -> str:
-    """Return what all values can be read as: UTF-8, which ASCII is a part of, else the bytes as they are."""
+def _read_coding(fields: Fields) -> str:
+    """Return the encoding of all values: UTF-8 if they are valid in it, else Latin-1."""
     try:
         for _, value in fields:
             value.decode()

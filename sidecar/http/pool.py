@@ -1,6 +1,6 @@
-"""Connections that wait for another exchange, and how many there may be in all. Nothing here takes longer for many.
+"""Idle connections, and the limit of all connections. Every operation takes constant time.
 
-Knows origins and when a connection has waited too long. Must not know how one is made or used.
+Knows origins, and when a connection was idle for too long. Must not know how one is opened or used.
 """
 
 import asyncio
@@ -74,7 +74,7 @@ class Pool:
             if wanted == origin:
                 turn.set_result(connection)
             else:
-                # Its place is what the other waits for; it is free once the socket is closed.
+                # The waiter gets its place, which is free when the socket is closed.
                 self._waiting.appendleft((wanted, turn))
                 connection.abort()
             return
@@ -129,7 +129,7 @@ class Pool:
             self._timer = self._loop.call_later(left_seconds, self._expire)
 
     def _close_old(self) -> float | None:
-        """Close what has waited too long, and return when there will be more of it; None: nothing waits."""
+        """Close connections that were idle too long. Return the seconds until the next one is; None: there are none."""
         now = self._clock()
         while self._idle:
             connection, (_, since) = next(iter(self._idle.items()))

@@ -1,6 +1,6 @@
-"""Requests by `httpx2`: through the proxies that the environment or the system names, or however else is unusual.
+"""Requests by `httpx2`: through the proxies that the environment or the system names, and other unusual ones.
 
-The only module that imports it, on first use. Knows how its exceptions read in the protocol's codes.
+The only module that imports it, on first use. Knows the protocol's code for each of its exceptions.
 """
 
 import ssl
@@ -15,7 +15,7 @@ from sidecar.core import url_policy
 from sidecar.core.errors import SidecarError
 from sidecar.http import failures
 from sidecar.http.connection import WRITE_SECONDS
-from sidecar.http.dial import tls_context
+from sidecar.http.dial import make_tls_context
 from sidecar.http.exchange import Exchange, Reply
 from sidecar.http.message import MalformedReplyError, read_head
 from sidecar.http.pool import IDLE_CONNECTIONS, IDLE_SECONDS
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 @cache
-def _client() -> Any:
+def _import_client() -> Any:
     import httpx2
 
     return httpx2
@@ -35,9 +35,9 @@ class Proxied:
     """The clients, each made when first needed: one that reads the environment, one for each proxy of a choice."""
 
     def __init__(self, most: int | None, choose: Callable[[str], str | None]) -> None:
-        """Have at most *most* connections to each proxy; what comes on top waits.
+        """Open at most *most* connections to each proxy; further requests wait.
 
-        *choose* returns the proxy for an address, empty for none; None leaves that to the client, which then reads the
+        *choose* returns the proxy for an address, an empty string for none, or None to let the client read the
         environment. It may raise SidecarError.
         """
         self._most = most
@@ -49,10 +49,10 @@ class Proxied:
         """Send *exchange* and return the reply once its head is there.
 
         Raises: SidecarError `network_error`, `timeout`, `provider_error` (no HTTP), `invalid_request` (a header that
-        cannot be sent, an address that is none, a name that leads to a link-local address).
+        cannot be sent, an invalid address, a name that leads to a link-local address).
         """
-        http = await self._ready(self._choose(exchange.request.url))
-        httpx2 = _client()
+        http = await self._get_client(self._choose(exchange.request.url))
+        httpx2 = _import_client()
         timeout = {"connect": exchange.timeouts.connect_seconds, "read": None, "write": WRITE_SECONDS, "pool": None}
         try:
             request = http.build_request(
@@ -65,47 +65,47 @@ class Proxied:
             host = request.url.raw_host.decode("ascii") if exchange.guarded else None
             connecting = _Connecting(exchange, host)
             request.extensions["trace"] = connecting.note
-            response = await _sent(http, request, connecting)
+            response = await _send(http, request, connecting)
         except (httpx2.HTTPError, httpx2.InvalidURL, ssl.SSLError, UnicodeEncodeError) as error:
-            raise _failure(error, "headers") from None
+            raise _read_failure(error, "headers") from None
         try:
             head = read_head(response.http_version.removeprefix("HTTP/"), response.status_code, response.headers.raw)
         except MalformedReplyError as error:
             await _close(response)
-            raise failures.read(error) from None
-        # From here on only: a head may take longer than any pause of a body.
+            raise failures.read_failure(error) from None
+        # Only from here on: a head may take longer than a pause within a body.
         timeout["read"] = exchange.timeouts.idle_seconds
-        # The stream itself: `aiter_raw` would add a generator to each piece and nothing else.
+        # The stream itself: `aiter_raw` would only add a generator.
         pieces = cast("AsyncIterable[bytes]", response.stream)
-        return Reply(head.status, head.headers, _translated(pieces), lambda: _close(response))
+        return Reply(head.status, head.headers, _translate_failures(pieces), lambda: _close(response))
 
     async def aclose(self) -> None:
         """Close every connection."""
         for client in self._clients.values():
             await client.aclose()
 
-    async def _ready(self, proxy: str | None) -> "httpx2.AsyncClient":
+    async def _get_client(self, proxy: str | None) -> "httpx2.AsyncClient":
         async with self._making:
             if proxy not in self._clients:
-                # A tenth of a second of imports, for which the loop, and a `cancel` in it, need not wait.
+                # Its imports take a tenth of a second, for which the loop must not wait.
                 made = await anyio.to_thread.run_sync(_make_client, self._most, proxy, abandon_on_cancel=True)
                 self._clients[proxy] = made
         return self._clients[proxy]
 
 
 def _make_client(most: int | None, proxy: str | None) -> "httpx2.AsyncClient":
-    from http.cookiejar import CookieJar, DefaultCookiePolicy  # As slow as the client, which imports it too.
+    from http.cookiejar import CookieJar, DefaultCookiePolicy  # Slow; the client imports it too.
 
-    httpx2 = _client()
+    httpx2 = _import_client()
     return httpx2.AsyncClient(  # type: ignore[no-any-return]  # imported lazily
-        verify=tls_context(),
+        verify=make_tls_context(),
         limits=httpx2.Limits(
             max_connections=most,
             max_keepalive_connections=IDLE_CONNECTIONS,
             keepalive_expiry=IDLE_SECONDS,
         ),
         follow_redirects=False,
-        # A cookie would tie together what different keys and conversations ask.
+        # A cookie would link requests of different keys and conversations.
         cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
         trust_env=proxy is None,
         proxy=proxy or None,
@@ -113,12 +113,12 @@ def _make_client(most: int | None, proxy: str | None) -> "httpx2.AsyncClient":
 
 
 class _Connecting:
-    """How far a request has come in the client, by its trace."""
+    """How far a request has come, according to the client's trace."""
 
     def __init__(self, exchange: Exchange, guarded: str | None) -> None:
         self._exchange = exchange
         self._guarded = guarded
-        """The host that must not turn out to be of the link; None: it may be."""
+        """The host that must not lead to a link-local address; None: it may."""
         self._direct = False
         self._stream: Any = None
 
@@ -126,26 +126,26 @@ class _Connecting:
         """Take one of the client's trace events, such as `connection.start_tls.complete`."""
         if event.endswith("connect_tcp.started"):
             self._exchange.fresh = True
-            # Else it is a proxy that is connected to, which looks the name up by itself.
+            # Otherwise this connects to a proxy, which looks up the name itself.
             self._direct = info["host"] == self._guarded
         elif event.endswith("connect_tcp.complete"):
             self._stream = info["return_value"]
             if self._direct and url_policy.is_link_local(self._stream.get_extra_info("server_addr")[0]):
-                # Whoever owns a name says where it leads: a harmless one may lead to a cloud's metadata server.
-                raise failures.link_local()
+                # The owner of a name decides where it leads, perhaps to a cloud's metadata server.
+                raise failures.make_link_local_error()
         elif event.endswith("start_tls.complete"):
             self._stream = None
         elif event.endswith("send_request_headers.started"):
             self._exchange.enter("headers")
 
     async def abandon(self) -> None:
-        """Close the connection that the client leaves open when it is cancelled within TLS."""
+        """Close the connection that the client leaves open if it is cancelled during the TLS handshake."""
         if self._stream is not None:
             with anyio.CancelScope(shield=True):
                 await self._stream.aclose()
 
 
-async def _sent(http: "httpx2.AsyncClient", request: "httpx2.Request", connecting: _Connecting) -> "httpx2.Response":
+async def _send(http: "httpx2.AsyncClient", request: "httpx2.Request", connecting: _Connecting) -> "httpx2.Response":
     try:
         return await http.send(request, stream=True)
     except BaseException:
@@ -158,30 +158,30 @@ async def _close(response: "httpx2.Response") -> None:
         await response.aclose()
 
 
-async def _translated(pieces: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
+async def _translate_failures(pieces: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
     try:
         async for piece in pieces:
             yield piece
-    except (_client().HTTPError, ssl.SSLError) as error:
-        raise _failure(error, "idle") from None
+    except (_import_client().HTTPError, ssl.SSLError) as error:
+        raise _read_failure(error, "idle") from None
 
 
-def _failure(error: Exception, phase: str) -> SidecarError:
-    httpx2 = _client()
+def _read_failure(error: Exception, phase: str) -> SidecarError:
+    httpx2 = _import_client()
     if isinstance(error, httpx2.ConnectTimeout):
-        return failures.unreached()
+        return failures.make_unreached_error()
     if isinstance(error, httpx2.TimeoutException):
-        return failures.silent("idle" if phase == "idle" else "headers")
+        return failures.make_silence_error("idle" if phase == "idle" else "headers")
     unsendable = (httpx2.LocalProtocolError, httpx2.UnsupportedProtocol, httpx2.InvalidURL, UnicodeEncodeError)
     if isinstance(error, unsendable):
         # Its text may hold the header's value.
-        return failures.unsendable()
+        return failures.make_unsendable_error()
     if isinstance(error, httpx2.RemoteProtocolError) and not str(error).startswith(_CUT):
-        return failures.malformed_reply()
+        return failures.make_malformed_reply_error()
     if isinstance(error, httpx2.ProxyError):
         return SidecarError("network_error", "The proxy refused the connection.", reason="proxy")
-    return failures.broken(error)
+    return failures.make_broken_error(error)
 
 
 _CUT = ("Server disconnected", "peer closed connection", "peer unexpectedly closed connection")
-"""How the client's words for a reply that just ends begin; its others are for one that is wrong."""
+"""The beginnings of the client's messages for a truncated reply. Its other messages are for a malformed one."""

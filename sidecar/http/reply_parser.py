@@ -1,7 +1,7 @@
-"""One reply of a server, from bytes as they come to a head and the pieces of a body. [sans-IO]
+"""One reply of a server: bytes go in, a head and the pieces of a body come out. [sans-IO]
 
-Knows where a reply ends, and refuses one whose end is doubtful. Must not know connections, nor
-what a reply says. `httptools` parses; its callbacks are the methods here whose names begin with `on_`.
+Knows where a reply ends, and refuses an ambiguous one. Must not know connections, or what a reply means. `httptools`
+parses; the methods whose names begin with `on_` are its callbacks.
 """
 
 from typing import Any
@@ -13,7 +13,7 @@ from sidecar.http.message import MAX_HEAD_BYTES, CutReplyError, Fields, Malforme
 _BEGINNING = b"HTTP/"
 
 
-class _AfterTheEnd(Exception):  # noqa: N818 - no error, and seen by nobody
+class _AfterTheEnd(Exception):  # noqa: N818 - not an error; it never leaves this module
     """More came than belongs to the reply."""
 
 
@@ -51,13 +51,13 @@ class ReplyParser:
         self._quiet_bytes = 0
         """What has come since there was something to show for it: heads, sizes of chunks, trailers."""
         self._parser: Any = httptools.HttpResponseParser(self)
-        # Some servers pad the sizes of chunks with blanks, which no reader takes for anything else.
+        # Some servers pad chunk sizes with blanks, which is unambiguous.
         self._parser.set_dangerous_leniencies(lenient_spaces_after_chunk_size=True)
 
     def feed(self, data: bytes | memoryview) -> None:
-        """Take what came next.
+        """Parse the next bytes.
 
-        Raises: MalformedReplyError when this is no reply; what was appended to `parts` before stays good.
+        Raises: MalformedReplyError if this is not a reply. What `parts` has so far stays valid.
         """
         if len(self._beginning) < len(_BEGINNING):
             self._begin(data)
@@ -75,12 +75,12 @@ class ReplyParser:
         else:
             self._quiet_bytes += len(data)
             if self._quiet_bytes > MAX_HEAD_BYTES and not self.complete:
-                raise MalformedReplyError("endless heads, or sizes of chunks")
+                raise MalformedReplyError("endless heads or chunk sizes")
 
     def finish(self) -> None:
-        """Take the end of the connection.
+        """Note the end of the connection.
 
-        Raises: CutReplyError when the reply has not ended by its own word.
+        Raises: CutReplyError if the reply is not complete.
         """
         if self.complete:
             return

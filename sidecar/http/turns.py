@@ -1,7 +1,7 @@
-"""Turns of the event loop, shared out among streams that come faster than they can be read.
+"""Shares the turns of the event loop among streams that arrive faster than they can be read.
 
-Without it one turn takes as long as all that has come meanwhile takes to be read, by everybody, and a line of the
-host waits for several of them. Must not know connections.
+Without limits, one turn reads everything that has arrived for all streams, and a line of the host waits for several
+such turns. Must not know connections.
 """
 
 import asyncio

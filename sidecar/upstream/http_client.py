@@ -21,7 +21,7 @@ from sidecar.core.http import ClientName, HttpRequest, HttpTimeouts, Response, R
 from sidecar.core.log import log
 from sidecar.http import failures
 from sidecar.http.exchange import Exchange, Reply
-from sidecar.http.message import Target, is_ordinary, plain_target
+from sidecar.http.message import Target, is_ordinary, read_target
 
 if TYPE_CHECKING:
     from sidecar.http.direct import Direct
@@ -75,7 +75,7 @@ class HttpClient:
             with anyio.fail_after(timeouts.first_byte_seconds):
                 reply = await _answered(self._sender(exchange), exchange, budget)
         except TimeoutError:
-            raise failures.silent("headers") from None
+            raise failures.make_silence_error("headers") from None
         except SidecarError as error:
             raise _add_address(error, request.url) from None
         try:
@@ -98,7 +98,7 @@ class HttpClient:
     def _sender(self, exchange: Exchange) -> Callable[[Exchange], Awaitable[Reply]]:
         """Return what sends *exchange*: our own connections, or the client for all that is rare and intricate."""
         ours = self._client == "direct" and is_ordinary(exchange.headers)
-        target = plain_target(exchange.request.url) if ours else None
+        target = read_target(exchange.request.url) if ours else None
         if target is not None and not self._may_need_proxy(target):
             log("debug", "http.send", client="direct")
             return partial(self._ready_direct().send, target=target)
@@ -132,7 +132,7 @@ class HttpClient:
         if proxy is None or proxies.is_excluded(host):
             return ""
         if proxy.url is None:
-            raise failures.unusable_proxy(proxy.variable)
+            raise failures.make_unusable_proxy_error(proxy.variable)
         return proxy.url
 
     def _ready_direct(self) -> "Direct":

@@ -24,7 +24,7 @@ def test_the_advice_on_a_certificate_is_about_what_is_wrong_with_it(code: int | 
     failure = ssl.SSLCertVerificationError(1, "certificate verify failed")
     if code is not None:
         failure.verify_code = code
-    body = failures.broken(failure).body
+    body = failures.make_broken_error(failure).body
     assert (body.code, body.reason, body.retryable) == ("network_error", "tls", False)
     assert said in body.message
     assert advice in (body.hint or "")

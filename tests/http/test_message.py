@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.http.message import Target, UnsendableError, encode_head, is_ordinary, plain_target
+from sidecar.http.message import Target, UnsendableError, encode_head, is_ordinary, read_target
 
 CANARY = "sk-CANARY-0123456789"
 
@@ -22,7 +22,7 @@ CANARY = "sk-CANARY-0123456789"
     ],
 )
 def test_a_plain_address_has_its_parts(url: str, target: Target) -> None:
-    assert plain_target(url) == target
+    assert read_target(url) == target
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def test_a_plain_address_has_its_parts(url: str, target: Target) -> None:
     ],
 )
 def test_an_address_that_needs_a_reader_of_every_spelling_is_not_plain(url: str) -> None:
-    assert plain_target(url) is None
+    assert read_target(url) is None
 
 
 _PLAIN_CHARACTERS = "abzAZ09-._~!$&'()*+,;=:@/%[]|\\^?{}` \"<>#é"
@@ -59,7 +59,7 @@ _PLAIN_CHARACTERS = "abzAZ09-._~!$&'()*+,;=:@/%[]|\\^?{}` \"<>#é"
 @given(st.text(_PLAIN_CHARACTERS, max_size=20), st.sampled_from(["a.example", "127.0.0.1:81", "[::1]", "A.b:443", "9"]))
 def test_a_plain_address_reads_as_httpx2_reads_it(rest: str, authority: str) -> None:
     url = f"https://{authority}/{rest}"
-    target = plain_target(url)
+    target = read_target(url)
     if target is None:
         return
     theirs = httpx2.URL(url)

@@ -30,7 +30,7 @@ def roots(context: ssl.SSLContext) -> int:
 
 
 def test_without_any_root_nobody_is_trusted() -> None:
-    context = dial.tls_context()
+    context = dial.make_tls_context()
     assert roots(context) == 0
     assert (context.verify_mode, context.check_hostname) == (ssl.CERT_REQUIRED, True)
     assert context.minimum_version == ssl.TLSVersion.TLSv1_2
@@ -39,12 +39,12 @@ def test_without_any_root_nobody_is_trusted() -> None:
 
 def test_the_file_that_a_variable_names_is_trusted(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(root))
-    assert roots(dial.tls_context()) == 1
+    assert roots(dial.make_tls_context()) == 1
 
 
 def test_the_first_file_of_the_system_is_trusted(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trust, "ROOT_FILES", (str(tmp_path / "none.pem"), str(root), str(tmp_path)))
-    assert roots(dial.tls_context()) == 1
+    assert roots(dial.make_tls_context()) == 1
 
 
 def test_a_folder_that_a_variable_names_stands_for_the_systems_file(
@@ -54,15 +54,15 @@ def test_a_folder_that_a_variable_names_stands_for_the_systems_file(
     folder = tmp_path / "certificates"
     folder.mkdir()
     monkeypatch.setenv("SSL_CERT_DIR", str(folder))
-    assert roots(dial.tls_context()) == 1
+    assert roots(dial.make_tls_context()) == 1
     (folder / "0a1b2c3d.0").write_bytes(root.read_bytes())
     # OpenSSL looks into it when it meets a certificate.
-    assert roots(dial.tls_context()) == 0
+    assert roots(dial.make_tls_context()) == 0
 
 
 def test_roots_are_not_read_again_for_a_connection(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(root))
-    context = dial.tls_context()
+    context = dial.make_tls_context()
     root.unlink()
     monkeypatch.setattr(trust, "trust_files", lambda _: pytest.fail("read again"))
     for _ in range(2):

@@ -20,7 +20,7 @@ from sidecar.http.message import (
     ReplyHead,
     UnsendableError,
     encode_head,
-    plain_target,
+    read_target,
 )
 from sidecar.http.reply_parser import ReplyParser
 from sidecar.upstream.http_client import HttpClient
@@ -118,7 +118,7 @@ class InMemoryTransport(HttpClient):
         request = _as_sent(exchange)
         server = next((each for each in (*self._servers, *EVERYWHERE) if each.serves(request.url)), None)
         if server is None:
-            raise failures.broken(ConnectionRefusedError())
+            raise failures.make_broken_error(ConnectionRefusedError())
         exchange.enter("headers")
         pipe, gone = Pipe(), asyncio.get_running_loop().create_future()
         serving = asyncio.ensure_future(server.serve(request, pipe, gone))
@@ -149,13 +149,13 @@ def _as_sent(exchange: Exchange) -> HttpRequest:
     Raises: SidecarError `invalid_request` for one that cannot be sent.
     """
     request = exchange.request
-    target = plain_target(request.url)
+    target = read_target(request.url)
     if target is None:
-        raise failures.unsendable()
+        raise failures.make_unsendable_error()
     try:
         head = encode_head(request.method, target, exchange.headers, len(request.body))
     except UnsendableError as error:
-        raise failures.read(error) from None
+        raise failures.read_failure(error) from None
     fields = (line.partition(": ") for line in head.decode("ascii").rstrip().split("\r\n")[1:])
     headers = {name.lower(): value for name, _, value in fields}
     return HttpRequest(method=request.method, url=request.url, headers=headers, body=request.body)
@@ -187,7 +187,7 @@ class _Body:
                 with anyio.fail_after(self._idle_seconds):
                     await self._read()
             except TimeoutError:
-                raise failures.silent("idle") from None
+                raise failures.make_silence_error("idle") from None
         data = b"".join(parts)
         parts.clear()
         return data
@@ -200,4 +200,4 @@ class _Body:
             else:
                 self._reply.finish()
         except (OSError, CutReplyError, MalformedReplyError) as error:
-            raise failures.read(error) from None
+            raise failures.read_failure(error) from None

@@ -16,7 +16,7 @@ import msgspec
 from sidecar.auth.token_cache import Key, Minted, Terms, TokenCache
 from sidecar.catalogue import provider_rows
 from sidecar.core.errors import SidecarError
-from sidecar.http.dial import tls_context
+from sidecar.http.dial import make_tls_context
 from sidecar.providers.settings import is_on
 from sidecar.providers.values import Target
 
@@ -173,7 +173,7 @@ def _trust_as_elsewhere() -> None:
     from botocore.httpsession import URLLib3Session
 
     # There is no parameter for it. Nothing else here uses botocore's clients.
-    URLLib3Session._get_ssl_context = lambda _: tls_context()  # noqa: SLF001 - as above
+    URLLib3Session._get_ssl_context = lambda _: make_tls_context()  # noqa: SLF001 - as above
 
 
 def _drop_keys(env: Mapping[str, str], named: frozenset[str]) -> dict[str, str]:

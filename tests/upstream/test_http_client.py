@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 from typing import get_args
 
 import anyio
+import httpx2  # noqa: F401 - here, so that no limit of time is for its import as well
 import pytest
 
 from protocol.errors import ErrorBody

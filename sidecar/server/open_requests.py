@@ -3,11 +3,11 @@
 A request is open from its line until its terminal line. Must not know actions.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 
 import msgspec
 
-from protocol.replies import Chunk, Warn
+from protocol.replies import Warn
 from protocol.requests import Envelope
 from sidecar.core import event_loop
 from sidecar.core.errors import SidecarError, invalid_request
@@ -24,7 +24,7 @@ class OpenRequest:
         "checked_seq",
         "envelope",
         "lane",
-        "list_last_chunks",
+        "last_words",
         "offset",
         "silent_since",
         "state",
@@ -41,8 +41,8 @@ class OpenRequest:
         """Whether the lane takes chunks of a chat, such as `status`."""
         self.warnings: list[Warn] = []
         """What the answer says of the request itself, before its own warnings."""
-        self.list_last_chunks: Callable[[], Sequence[Chunk]] = tuple
-        """Returns what the host must be told before the terminal line if it cancels the request now."""
+        self.last_words: list[Callable[[], None]] = []
+        """Each sends what a host must be told that cancels the request, before the terminal line."""
         self.offset = 0
         """At which entry of its list the answer begins."""
         self.checked_seq = 0
@@ -102,7 +102,8 @@ class OpenRequests:
         if request is None:
             return False
         request.lane.drop()
-        request.lane.send_last(request.list_last_chunks())
+        for send in request.last_words:
+            send()
         request.state.cancel("cancelled")
         return True
 

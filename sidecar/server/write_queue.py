@@ -148,11 +148,11 @@ class Lane:
         self.next_seq = 0 if self.sent_seq is None else self.sent_seq + 1
         self._wake()
 
-    def send_last(self, chunks: "Sequence[Chunk]") -> None:
-        """Queue *chunks* in place of those that `drop` has discarded."""
+    def send_last(self, chunks: "Sequence[Chunk]", ending: bytes = b"") -> None:
+        """Queue *chunks* in place of those that `drop` has discarded; *ending* as in `send`."""
         if self.dropped:
             self.dropped = False
-            self.send(chunks)
+            self.send(chunks, ending)
             self.dropped = True
 
     @property

@@ -63,6 +63,20 @@ def test_a_branch_that_breaks_off_or_is_cancelled_ends_its_file(program: Program
     assert len(files_of(lines, 0)) == 2
 
 
+def test_a_comparison_that_is_cancelled_ends_the_files_of_all_branches(program: Program, provider: Provider) -> None:
+    provider.play("one", [*ANTHROPIC.begun(OPENED), STALL])
+    provider.play("two", [*ANTHROPIC.begun(WHOLE), STALL])
+    request_id = start(program, ["one", "two", "one"], options={"output": FILES})
+    program.let_pass(1)
+    program.ask("cancel", {"id": request_id})
+    lines = program.stream(request_id)
+    assert [files_of(lines, branch) for branch in range(3)] == [
+        [(0, "a.py", False)],
+        [(0, "a.py", True), (1, "b/c.py", True)],
+        [(0, "a.py", False)],
+    ]
+
+
 def test_one_line_has_the_files_of_every_branch(program: Program, provider: Provider) -> None:
     provider.play("one", ANTHROPIC.answer(WHOLE))
     data = compare(program, ["one", "one"], options={"output": FILES}, stream=False)[-1].data["data"]

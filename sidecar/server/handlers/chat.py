@@ -71,7 +71,7 @@ def make_portable_done(done: Done) -> Done:
 
 def make_fitted_send(app: App, request: OpenRequest, output: Output | None) -> Callable[[Sequence[Chunk]], None]:
     """Return the function that writes the chunks of an *output*, in lines that the host can read."""
-    send = _make_noted_send(request) if isinstance(output, FilesOutput) else request.lane.send
+    send = make_noted_send(request) if isinstance(output, FilesOutput) else request.lane.send
     max_line_bytes = app.session.max_line_bytes
     if max_line_bytes is None:
         return send
@@ -81,19 +81,22 @@ def make_fitted_send(app: App, request: OpenRequest, output: Output | None) -> C
     return lambda chunks: send([*fit_chunks(chunks, max_line_bytes)])
 
 
-def _make_noted_send(request: OpenRequest) -> Callable[[Sequence[Chunk]], None]:
-    """Return the function that writes chunks, and let a cancellation end the files that have begun."""
+def make_noted_send(request: OpenRequest, ending: bytes = b"") -> Callable[[Sequence[Chunk]], None]:
+    """Return the function that writes chunks, and let a cancellation end the files that have begun.
+
+    *ending* is how the lines end, as in `Lane.send`.
+    """
     from sidecar.outputs.open_files import OpenFiles
 
     files, lane = OpenFiles(), request.lane
 
     def send(chunks: Sequence[Chunk]) -> None:
         first_seq = lane.next_seq
-        lane.send(chunks)
+        lane.send(chunks, ending)
         if lane.next_seq > first_seq:
             files.note(chunks, first_seq, lane.sent_seq)
 
-    request.list_last_chunks = lambda: files.make_ends(lane.sent_seq)
+    request.last_words.append(lambda: lane.send_last(files.make_ends(lane.sent_seq), ending))
     return send
 
 

@@ -6,13 +6,14 @@ from typing import Any, cast
 import msgspec
 
 from protocol.compare import BranchDone, BranchError, Compared, CompareDone
+from protocol.outputs import FilesOutput
 from protocol.replies import Chunk, Done, Status
 from protocol.requests import MAX_BRANCHES, Chat, Compare
 from sidecar.branches.run import compare as compare_models
 from sidecar.core.errors import SidecarError
 from sidecar.generation.run import fold_answer
 from sidecar.server.app import UNWRITABLE_TEXT, App
-from sidecar.server.handlers.chat import load_stored_data, make_portable_done
+from sidecar.server.handlers.chat import load_stored_data, make_noted_send, make_portable_done
 from sidecar.server.handlers.tasks import expand_task
 from sidecar.server.open_requests import OpenRequest
 from sidecar.server.write_queue import UNWRITABLE
@@ -30,7 +31,7 @@ async def compare(app: App, request: OpenRequest, params: Compare) -> None:
     params = await _expand_task(app, request, params)
     await load_stored_data(app)
     if params.stream:
-        stream = BranchStream(app, request)
+        stream = BranchStream(app, request, params)
 
         def finish(compared: Compared) -> None:
             fields = {name: getattr(compared, name) for name in compared.__struct_fields__}
@@ -63,20 +64,27 @@ class BranchStream:
 
     streams = True
 
-    def __init__(self, app: App, request: OpenRequest) -> None:
+    def __init__(self, app: App, request: OpenRequest, params: Compare) -> None:
         self._app = app
         self._lane = request.lane
         self._max_line_bytes = app.session.max_line_bytes
         self.send: Callable[[int, Sequence[Chunk]], None] = self._send_fitted if self._max_line_bytes else self._send
         self.wait_for_room = request.lane.wait_for_room
+        self._noted_sends: list[Callable[[Sequence[Chunk]], None]] = []
+        """What writes the chunks of each branch, if any may have files."""
+        if _may_have_files(params):
+            self._noted_sends = [make_noted_send(request, ending) for ending in ENDINGS[: len(params.models)]]
 
     def _send(self, branch: int, chunks: Sequence[Chunk]) -> None:
-        self._lane.send(chunks, ENDINGS[branch])
+        if self._noted_sends:
+            self._noted_sends[branch](chunks)
+        else:
+            self._lane.send(chunks, ENDINGS[branch])
 
     def _send_fitted(self, branch: int, chunks: Sequence[Chunk]) -> None:
         from sidecar.server.line_limit import fit_chunks  # Most hosts never need it.
 
-        self._lane.send([*fit_chunks(chunks, self._max_line_bytes or 0)], ENDINGS[branch])
+        self._send(branch, [*fit_chunks(chunks, self._max_line_bytes or 0)])
 
     @property
     def full(self) -> bool:
@@ -111,6 +119,11 @@ class BranchStream:
 
             chunk = msgspec.structs.replace(chunk, error=fit_error(chunk.error, self._max_line_bytes))
         self._lane.send([chunk])
+
+
+def _may_have_files(params: Compare) -> bool:
+    options = [params.options, *(each.options for each in params.models if not isinstance(each, str))]
+    return any(isinstance(each.output, FilesOutput) for each in options)
 
 
 class BranchLine:

@@ -159,7 +159,7 @@ class App:
             lane.close(Failed(lane.id, False, body))  # noqa: FBT003 - a wire field
         except UNWRITABLE as failure:
             log("error", "error.unwritable", **find_origin(failure))
-            lane.close(Failed(lane.id, False, _strip(body)))  # noqa: FBT003 - a wire field
+            lane.close(Failed(lane.id, False, strip_error(body)))  # noqa: FBT003 - a wire field
         self.requests.release(request)
 
     def warn(self, warning: Warn) -> None:
@@ -186,7 +186,7 @@ def _complete(body: ErrorBody, request: OpenRequest) -> ErrorBody:
         attempts=progress.attempts_begun or None,
         partial=last_seq is not None,
         partial_seq=last_seq,
-        partial_message=None if last_seq is None else _find_partial(progress.partial),
+        partial_message=None if last_seq is None else find_partial(progress.partial),
         resume=None if last_seq is None else progress.resume,
         usage=progress.usage,
         cost=progress.cost,
@@ -194,7 +194,7 @@ def _complete(body: ErrorBody, request: OpenRequest) -> ErrorBody:
     )
 
 
-def _strip(body: ErrorBody) -> ErrorBody:
+def strip_error(body: ErrorBody) -> ErrorBody:
     """Return *body* with its words and numbers alone, which can always be written."""
     return ErrorBody(
         code=body.code,
@@ -214,7 +214,7 @@ MAX_PARTIAL_CHARS = 1024 * 1024
 """An error repeats a partial message only up to this length: the host has all of it in chunks."""
 
 
-def _find_partial(partial: Message | None) -> Message | None:
+def find_partial(partial: Message | None) -> Message | None:
     """Return *partial* for the host, or None if its text is too long for an error line."""
     if partial is None:
         return None

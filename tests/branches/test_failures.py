@@ -151,6 +151,19 @@ def test_answers_too_long_for_one_line_fail_as_branches(
     assert {row["error"]["reason"] for row in rows[1:]} == {"event_too_large"}
 
 
+def test_a_long_partial_answer_is_not_repeated(program: Program, provider: Provider) -> None:
+    provider.play("long", ANTHROPIC.begun("x" * (1024 * 1024 + 1), RESET))
+    provider.play("up", ANTHROPIC.answer("fine"))
+    (error,) = chunks(compare(program, ["long", "up"]), 0, "branch_error")
+    assert (error["error"]["partial"], "partial_message" in error["error"]) == (True, False)
+
+
+def test_one_line_is_one_line_however_long_it_takes(program: Program, provider: Provider) -> None:
+    provider.play("slow", [*ANTHROPIC.begun("a"), Pause(40), *ANTHROPIC.answer("b")[1:]])
+    lines = program.stream(start(program, ["slow"] * 2, stream=False), seconds=60)
+    assert len(lines) == 1
+
+
 def test_a_long_silence_of_all_branches_is_told_of(program: Program, provider: Provider) -> None:
     provider.play("slow", [*ANTHROPIC.begun("a"), Pause(40), *ANTHROPIC.answer("b")[1:]])
     lines = program.stream(start(program, ["slow"] * 2), seconds=60)

@@ -11,8 +11,9 @@ from protocol.replies import Chunk, Done, Status
 from protocol.requests import MAX_BRANCHES, Chat, Compare
 from sidecar.branches.run import compare as compare_models
 from sidecar.core.errors import SidecarError
+from sidecar.core.log import find_origin, log
 from sidecar.generation.run import fold_answer
-from sidecar.server.app import UNWRITABLE_TEXT, App
+from sidecar.server.app import UNWRITABLE_TEXT, App, find_partial, strip_error
 from sidecar.server.handlers.chat import load_stored_data, make_noted_send, make_portable_done
 from sidecar.server.handlers.tasks import expand_task
 from sidecar.server.open_requests import OpenRequest
@@ -114,11 +115,19 @@ class BranchStream:
 
     def end(self, chunk: BranchDone | BranchError) -> None:
         """Write the last chunk of a branch."""
-        if self._max_line_bytes is not None and isinstance(chunk, BranchError):
+        if isinstance(chunk, BranchDone):
+            self._lane.send([chunk])
+            return
+        error = msgspec.structs.replace(chunk.error, partial_message=find_partial(chunk.error.partial_message))
+        if self._max_line_bytes is not None:
             from sidecar.server.line_limit import fit_error
 
-            chunk = msgspec.structs.replace(chunk, error=fit_error(chunk.error, self._max_line_bytes))
-        self._lane.send([chunk])
+            error = fit_error(error, self._max_line_bytes)
+        try:
+            self._lane.send([BranchError(branch=chunk.branch, error=error)])
+        except UNWRITABLE as failure:
+            log("error", "error.unwritable", **find_origin(failure))
+            self._lane.send([BranchError(branch=chunk.branch, error=strip_error(error))])
 
 
 def _may_have_files(params: Compare) -> bool:

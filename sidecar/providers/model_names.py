@@ -59,14 +59,18 @@ def split_model(config: Config, provider: str | None, model: str) -> tuple[str, 
 def _make_nameless_error(config: Config, prefix: str) -> SidecarError:
     """Return the error for a model without a provider, whose name begins with *prefix*."""
     error = invalid_request("`provider` is required, unless the model names it: `provider/model`.", "provider")
+    nearest = _find_nearest(config, prefix)
+    if nearest is None:
+        return error
+    return error.with_fields(hint=f"No provider has the name that the model begins with. Did you mean `{nearest}`?")
+
+
+def _find_nearest(config: Config, name: str) -> str | None:
     # Only a failure needs it.
     from difflib import get_close_matches
 
     known = {*provider_rows.read_providers(), *config.providers, *provider_rows.read_aliases()}
-    nearest = get_close_matches(prefix, known, n=1)
-    if not nearest:
-        return error
-    return error.with_fields(hint=f"No provider has the name that the model begins with. Did you mean `{nearest[0]}`?")
+    return next(iter(get_close_matches(name, known, n=1)), None)
 
 
 def find_id(config: Config, name: str) -> str:
@@ -77,9 +81,9 @@ def find_id(config: Config, name: str) -> str:
     found = provider_rows.read_aliases().get(name, name)
     if not is_provider(config, found):
         known = ", ".join(sorted({*provider_rows.read_providers(), *config.providers}))
-        raise SidecarError(
-            "unknown_provider", f"There is no such provider. The providers are: {known}.", param="provider"
-        )
+        text, nearest = f"There is no such provider. The providers are: {known}.", _find_nearest(config, name)
+        hint = f"Did you mean `{nearest}`?" if nearest else None
+        raise SidecarError("unknown_provider", text, param="provider", hint=hint)
     return found
 
 

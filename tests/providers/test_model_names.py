@@ -88,3 +88,12 @@ def test_a_provider_of_the_users_own_is_known_only_where_it_is_configured() -> N
     assert is_provider(OWN, "mine")
     assert not is_provider(PLAIN, "mine")
     assert is_provider(PLAIN, "google")
+
+
+def test_an_unknown_provider_comes_with_the_nearest_one() -> None:
+    with pytest.raises(SidecarError) as caught:
+        split_model(Config(path=""), "antropic", "m")
+    assert caught.value.body.hint == "Did you mean `anthropic`?"
+    with pytest.raises(SidecarError) as caught:
+        split_model(Config(path=""), "zzz", "m")
+    assert caught.value.body.hint is None

@@ -44,6 +44,19 @@ def test_an_answer_is_valid_whose_edits_apply(program: Program, provider: Provid
         assert file.get("content") == text
 
 
+def test_a_cancelled_branch_ends_its_open_file_first(program: Program, provider: Provider) -> None:
+    provider.play("slow", ANTHROPIC.begun("```python src/b.py\na = 1\n", "b = 2\n", STALL))
+    provider.play("up", ANTHROPIC.answer("fine"))
+    options = {"output": {"type": "files", "format": "fences"}}
+    request = start(program, ["slow", "up"], options=options)
+    provider.call("slow")
+    program.let_pass(1)
+    assert program.ask("cancel", {"id": request, "branch": 0})["data"] == {"found": True}
+    kinds = [each["type"] for each in chunks(program.stream(request), 0) if each["type"] != "status"]
+    assert "file_start" in kinds
+    assert kinds[-2:] == ["file_end", "branch_error"]
+
+
 def test_no_branch_is_valid_without_the_files_that_were_asked_for(program: Program, provider: Provider) -> None:
     provider.play("prose", ANTHROPIC.answer("I would change line two."))
     done = end(compare(program, ["prose"] * 2, options=FILES, choose={"by": "first_valid"}))

@@ -258,6 +258,16 @@ def test_each_round_of_a_loop_is_hedged_for_itself(program: Program, provider: P
     assert len(provider.calls("spare")) == 1
 
 
+def test_files_are_those_of_the_model_that_answers(program: Program, provider: Provider) -> None:
+    provider.play("slow", [*ANTHROPIC.begun(), STALL])
+    provider.play("spare", ANTHROPIC.answer("```python src/b.py\na = 1\n", "```\n"))
+    lines = ask(program, "slow", hedged("anthropic/spare", output={"type": "files", "format": "fences"}))
+    kinds = [line.data["data"]["type"] for line in lines]
+    assert (kinds.count("file_start"), kinds.count("file_end")) == (1, 1)
+    (file,) = end(lines)["files"]
+    assert (file["path"], file["content"]) == ("src/b.py", "a = 1\n")
+
+
 def test_a_branch_may_be_hedged(program: Program, provider: Provider) -> None:
     provider.play("slow", [*ANTHROPIC.begun(), STALL])
     provider.play("up", ANTHROPIC.answer("up"))

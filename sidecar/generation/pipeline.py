@@ -9,6 +9,7 @@ from functools import partial
 
 from protocol.outputs import TextOutput
 from protocol.requests import Chat
+from sidecar.config.values import Config
 from sidecar.core.request_state import RequestState
 from sidecar.generation import run
 from sidecar.outputs.sink import Sink
@@ -18,14 +19,21 @@ from sidecar.upstream.context import Upstream
 STEPS = ("compact", "overflow", "output", "tool_loop", "hedge")
 """The options that decide about steps. A preset may have them, and all others are read where its model is asked."""
 
+SHARED = ("budget_usd", "token_limit", "tool_choice")
+"""The options of a preset that concern all rounds of a tool loop."""
+
+
+def take_steps(config: Config, chat: Chat) -> Chat:
+    """Return *chat* with the options of its preset that decide about steps, if its model is one."""
+    return take_preset_options(config, chat, STEPS) if chat.model in config.models else chat
+
 
 async def answer_chat(up: Upstream, state: RequestState, chat: Chat, sink: Sink) -> None:
     """Answer *chat*, and send every chunk to *sink*.
 
     Raises: SidecarError as the last model failed that was asked.
     """
-    if chat.model in up.config.models:
-        chat = take_preset_options(up.config, chat, STEPS)
+    chat = take_steps(up.config, chat)
     if chat.options.compact or chat.options.overflow is not None:
         # Most chats are sent as they are.
         from sidecar.window.shorten import shorten
@@ -52,7 +60,7 @@ async def _answer_rounds(up: Upstream, state: RequestState, chat: Chat, sink: Si
         return
     from sidecar.generation.tool_loop import answer_in_rounds
 
-    await answer_in_rounds(state, chat, loop, sink, answer)
+    await answer_in_rounds(state, take_preset_options(up.config, chat, SHARED), loop, sink, answer)
 
 
 async def _ask(up: Upstream, state: RequestState, chat: Chat, sink: Sink) -> None:

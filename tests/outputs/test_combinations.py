@@ -10,8 +10,9 @@ from tests.generation.test_tool_loop import TOOLS, calling, give, wait_for_round
 from tests.outputs.streams import WHOLE, params
 from tests.support.comparing import chunks, compare, comparing, end, start
 from tests.support.fake_provider import RESET, STALL, Pause, Provider
+from tests.support.in_process import InProcess
 from tests.support.lines import Line, Object
-from tests.support.program import Program
+from tests.support.program import Program, write_home
 from tests.support.reply_scripts import ANTHROPIC, OPENAI, at_once, document
 
 FILES = {"type": "files"}
@@ -164,6 +165,51 @@ def test_a_task_brings_files_in_every_branch(program: Program, provider: Provide
         (done,) = chunks(lines, branch, "branch_done")
         assert done["files"] == []
     assert "<<<< file" in str(provider.call("one").json["system"])
+
+
+PRESETS = """
+[models.files]
+model = "m"
+provider = "anthropic"
+options = {{ output = {{ type = "files" }} }}
+
+[models.loop]
+model = "m"
+provider = "anthropic"
+options = {{ tool_loop = {{}}, token_limit = 10 }}
+
+[providers.anthropic]
+base_url = "{url}"
+api_key = "sk-ant-made-up"
+"""
+
+
+@pytest.fixture
+def preset(tmp_path: Path, provider: Provider) -> Iterator[Program]:
+    home, arguments = write_home(tmp_path, PRESETS.format(url=provider.url))
+    with InProcess(home, provider, arguments=arguments) as program:
+        yield program
+
+
+@pytest.mark.parametrize(
+    ("action", "models"), [("stream_chat", {"model": "files"}), ("compare", {"models": ["files", "files"]})]
+)
+def test_a_preset_may_ask_for_files(preset: Program, provider: Provider, action: str, models: Object) -> None:
+    provider.play("m", [*ANTHROPIC.begun(OPENED, "y = 2\n"), STALL])
+    request_id = preset.send(action, models | {"messages": [{"role": "user", "content": "Hi"}]})
+    preset.let_pass(1)
+    preset.ask("cancel", {"id": request_id})
+    ends = [line.data["data"] for line in preset.stream(request_id) if "file_end" in str(line.data)]
+    assert [each["path"] for each in ends] == ["a.py"] * len(models.get("models", [1]))
+
+
+def test_a_preset_may_ask_for_rounds_that_share_its_limits(preset: Program, provider: Provider) -> None:
+    provider.play("m", calling("a"))
+    asked = {"model": "loop", "messages": [{"role": "user", "content": "Hi"}], "options": {"tools": TOOLS}}
+    request_id = preset.send("stream_chat", asked)
+    wait_for_round(preset, request_id)
+    give(preset, request_id, "a")
+    assert preset.stream(request_id)[-1].data["data"]["provider_finish_reason"] == "token_limit"
 
 
 def test_the_instructions_count(sidecar: Program) -> None:

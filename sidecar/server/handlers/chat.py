@@ -23,7 +23,7 @@ async def stream_chat(app: App, request: OpenRequest, params: Chat) -> None:
 
     Raises: SidecarError `invalid_request` if nobody could send it the results that it would wait for.
     """
-    chat = await expand_task(app, request, params)
+    chat = pipeline.take_steps(app.upstream.config, await expand_task(app, request, params))
     if chat.options.tool_loop is not None and request.envelope.id is msgspec.UNSET:
         raise invalid_request("`id` is required with `params.options.tool_loop`: `tool_result` names it.", "id")
     await load_stored_data(app)
@@ -44,10 +44,9 @@ async def resume(app: App, request: OpenRequest, params: ResumeChat) -> None:
         return msgspec.structs.replace(done, message=resumption.join_messages(params, done.message))
 
     chat = resumption.continue_chat(await expand_task(app, request, params))
+    output = pipeline.take_steps(app.upstream.config, chat).options.output
     await load_stored_data(app)
-    await pipeline.answer_chat(
-        app.upstream, request.state, chat, StreamSink(app, request, chat.options.output, complete)
-    )
+    await pipeline.answer_chat(app.upstream, request.state, chat, StreamSink(app, request, output, complete))
 
 
 async def load_stored_data(app: App) -> None:

@@ -10,6 +10,7 @@ from protocol.outputs import FilesOutput
 from protocol.replies import Chunk, Done, Status
 from protocol.requests import MAX_BRANCHES, Chat, Compare
 from sidecar.branches.run import compare as compare_models
+from sidecar.config.values import Config
 from sidecar.core.errors import SidecarError
 from sidecar.core.log import find_origin, log
 from sidecar.generation.run import fold_answer
@@ -73,7 +74,7 @@ class BranchStream:
         self.wait_for_room = request.lane.wait_for_room
         self._noted_sends: list[Callable[[Sequence[Chunk]], None]] = []
         """What writes the chunks of each branch, if any may have files."""
-        if _may_have_files(params):
+        if _may_have_files(app.upstream.config, params):
             self._noted_sends = [make_noted_send(request, ending) for ending in ENDINGS[: len(params.models)]]
 
     def _send(self, branch: int, chunks: Sequence[Chunk]) -> None:
@@ -130,9 +131,11 @@ class BranchStream:
             self._lane.send([BranchError(branch=chunk.branch, error=strip_error(error))])
 
 
-def _may_have_files(params: Compare) -> bool:
+def _may_have_files(config: Config, params: Compare) -> bool:
     options = [params.options, *(each.options for each in params.models if not isinstance(each, str))]
-    return any(isinstance(each.output, FilesOutput) for each in options)
+    names = [each if isinstance(each, str) else each.model for each in params.models]
+    presets = [config.models.get(name, {}).get("options", {}) for name in names]
+    return any(isinstance(each.output, FilesOutput) for each in options) or any("output" in each for each in presets)
 
 
 class BranchLine:

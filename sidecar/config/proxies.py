@@ -1,7 +1,7 @@
 """Which proxies are configured. For which hosts is for the HTTP client to decide, as long as it can use them all."""
 
 import os
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from sidecar.core import platforms
@@ -41,6 +41,16 @@ def is_excluded(host: str) -> bool:
     from urllib.request import proxy_bypass  # Slow.
 
     return bool(proxy_bypass(host))
+
+
+def is_excluded_by_variable(host: str) -> bool:
+    """Return whether NO_PROXY says so. The system's settings may have the name looked up, which takes its time."""
+    if not (os.environ.get("no_proxy") or os.environ.get("NO_PROXY")):
+        return False
+    from urllib import request  # Slow.
+
+    untyped: Any = request
+    return bool(untyped.proxy_bypass_environment(host))
 
 
 def _find_variable(scheme: str) -> str:

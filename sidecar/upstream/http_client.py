@@ -108,7 +108,7 @@ class HttpClient:
     def _may_need_proxy(self, target: Target) -> bool:
         if self._has_proxies is None:
             self._has_proxies = proxies.find_any()
-        return self._has_proxies and not _is_near(target.host)
+        return self._has_proxies and not _is_near(target.host) and not proxies.is_excluded_by_variable(target.host)
 
     def _choose_proxy(self, url: str) -> str | None:
         """Return the proxy for *url*, empty for none; None leaves the choice to a client that reads the environment.

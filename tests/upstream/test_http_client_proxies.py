@@ -2,6 +2,8 @@
 
 import pytest
 
+from sidecar.core import log
+from sidecar.core.http import HttpTimeouts
 from sidecar.upstream.http_client import HttpClient
 from tests.support import reply_scripts
 from tests.support.fake_provider import Provider
@@ -52,6 +54,32 @@ async def test_a_host_that_is_excepted_needs_no_proxy(http: HttpClient, monkeypa
     monkeypatch.setenv("ALL_PROXY", "socks://127.0.0.1:9161")
     monkeypatch.setenv("NO_PROXY", "provider.invalid")
     assert (await failure(http, get("https://provider.invalid/x"))).body.reason == "dns"
+
+
+@pytest.mark.parametrize(
+    ("excepted", "host", "client"),
+    [
+        ("near.invalid", "near.invalid", "direct"),
+        (".near.invalid", "a.near.invalid", "direct"),
+        ("far.invalid, near.invalid", "NEAR.invalid", "direct"),
+        ("*", "near.invalid", "direct"),
+        ("192.0.2.1", "192.0.2.1", "direct"),
+        ("", "near.invalid", "httpx2"),
+        ("near.invalid", "notnear.invalid", "httpx2"),
+        ("near.invalid:8080", "near.invalid", "httpx2"),
+    ],
+)
+async def test_a_host_that_is_excepted_is_asked_over_our_own_connections(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], excepted: str, host: str, client: str
+) -> None:
+    monkeypatch.setattr(log, "_threshold", 0)
+    made = HttpClient("direct")
+    with ListeningProvider() as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", proxy.url)
+        monkeypatch.setenv("NO_PROXY", excepted)
+        await failure(made, get(f"https://{host}/x"), HttpTimeouts(connect_seconds=0.05))
+        await made.aclose()
+    assert f'"client": "{client}"' in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -49,6 +49,10 @@ class Connection(asyncio.BufferedProtocol):
         self._hang_up = hang_up
         self._transport: asyncio.Transport
         self._waiter: asyncio.Future[None] | None = None
+        self._is_late = False
+        """Whether the reader is to be woken and must wait for that."""
+        self._is_woken = False
+        """Whether the reader was woken and has not read yet."""
         self._waiting_since = 0.0
         self._idle_seconds: float | None = None
         self._idle_timer: asyncio.TimerHandle | None = None
@@ -96,9 +100,11 @@ class Connection(asyncio.BufferedProtocol):
     def limit_silence(self, seconds: float) -> None:
         """Limit the silence of the server from now on. Before the head another limit applies."""
         self._idle_seconds = seconds
+        self._rest()
 
     def wait_for_more(self) -> asyncio.Future[None]:
         """Return a future of the next news: a head, a part of the body, the end or a failure."""
+        self._rest()
         self._waiter = waiter = self._loop.create_future()
         if self._idle_seconds is not None:
             self._waiting_since = now = self._loop.time()
@@ -110,6 +116,7 @@ class Connection(asyncio.BufferedProtocol):
     def resume_reading(self) -> None:
         """Read on: the parts of the body so far were taken."""
         self._unread_bytes = 0
+        self._rest()
         if not self._is_reading and not self.closed:
             self._is_reading = True
             self._transport.resume_reading()
@@ -120,6 +127,7 @@ class Connection(asyncio.BufferedProtocol):
         if reply is None:
             return False
         reply.close()
+        self._rest()
         if self._unread is not None:
             self._unread.close()
             self._unread = None
@@ -258,9 +266,24 @@ class Connection(asyncio.BufferedProtocol):
         self._wake()
 
     def _wake(self) -> None:
-        waiter, self._waiter = self._waiter, None
-        if waiter is not None and not waiter.done():
+        waiter = self._waiter
+        if waiter is None or waiter.done() or self._is_late:
+            return
+        if self._turns.wake(self._wake_late):
+            self._waiter = None
+            self._is_woken = True
             waiter.set_result(None)
+        else:
+            self._is_late = True
+
+    def _wake_late(self) -> None:
+        self._is_late = False
+        self._wake()
+
+    def _rest(self) -> None:
+        if self._is_woken:
+            self._is_woken = False
+            self._turns.rest()
 
     def _end_timers(self) -> None:
         for timer in (self._idle_timer, self._write_timer):

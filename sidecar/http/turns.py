@@ -8,6 +8,10 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 
+MAX_WOKEN = 64
+"""How many readers are woken at once. Others wait until one of these has read: a thousand streams that end together
+would take one turn of the loop together."""
+
 TURN_BYTES = 32 * 1024
 """How much of large pieces is read in one turn of the loop. What is on top waits for the next."""
 
@@ -20,6 +24,8 @@ class Turns:
         self._left_bytes = TURN_BYTES
         self._is_counting = False
         self._waiting: deque[tuple[int, Callable[[], None]]] = deque()
+        self._woken = 0
+        self._late: deque[Callable[[], None]] = deque()
 
     def take(self, size_bytes: int, later: Callable[[], None]) -> bool:
         """Return whether so many bytes may be read now; else *later* is called when they may."""
@@ -31,6 +37,20 @@ class Turns:
             return False
         self._left_bytes -= size_bytes
         return True
+
+    def wake(self, later: Callable[[], None]) -> bool:
+        """Return whether another reader may be woken now, until `rest`; else *later* is called when it may."""
+        if self._woken >= MAX_WOKEN:
+            self._late.append(later)
+            return False
+        self._woken += 1
+        return True
+
+    def rest(self) -> None:
+        """Note that a reader which was woken has read, or has left."""
+        self._woken -= 1
+        while self._late and self._woken < MAX_WOKEN:
+            self._late.popleft()()
 
     def _begin(self) -> None:
         """Begin another turn."""

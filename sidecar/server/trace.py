@@ -37,12 +37,12 @@ Write = Callable[[bytes, Callable[[bool], None]], bool | None]
 class _Noted:
     """Some lines of one direction, and when they passed."""
 
-    __slots__ = ("data", "seconds", "to")
+    __slots__ = ("at", "data", "to")
 
     def __init__(self, to: Reader, data: bytes) -> None:
         self.to = to
         self.data = data
-        self.seconds = datetime.now(UTC)
+        self.at = datetime.now(UTC)
 
 
 class Trace:
@@ -58,7 +58,7 @@ class Trace:
 
     def note(self, to: Reader, data: bytes | TooLong) -> None:
         """Keep the lines in *data* for the file."""
-        lines = data if isinstance(data, bytes) else bytes(data.head)
+        lines = data if isinstance(data, bytes) else data.head
         if self._is_unusable or self._waiting_bytes + len(lines) > MAX_WAITING_BYTES:
             self._dropped += 1
             return
@@ -130,7 +130,7 @@ def _format(noted: _Noted) -> Iterator[bytes]:
             value = parse_json(line)
             # What cannot be read cannot be cut either.
             shown = {"line": _cut(value)} if isinstance(value, dict) else {"unreadable_bytes": len(line)}
-            yield _encode({"to": noted.to} | shown, noted.seconds)
+            yield _encode({"to": noted.to} | shown, noted.at)
 
 
 def _encode(entry: dict[str, Any], at: datetime | None = None) -> bytes:

@@ -3,6 +3,8 @@
 from typing import Any
 
 import anyio
+import anyio.lowlevel
+from anyio.to_thread import run_sync as to_thread
 
 from protocol.model_streams import ListedProvider, ModelsFailed, ModelsListed, ModelsPart
 from protocol.replies import ModelList
@@ -79,12 +81,14 @@ async def _send_list(app: App, request: OpenRequest, provider: str, params: List
     try:
         target = await _make_target(app.upstream, provider, params)
         listed = await model_lists.list_models(app.upstream, target, state, refresh=params.refresh)
-        parts = [*cut_parts(listed.models, app.session.max_line_bytes)]
+        # A list may have thousands of models.
+        parts = await to_thread(list, cut_parts(listed.models, app.session.max_line_bytes))
     except SidecarError as error:
         body = error.with_fields(provider=provider).body
         request.lane.send([ModelsFailed(provider=provider, error=body)])
         return ListedProvider(provider=provider, count=0, code=body.code)
     for number, models in enumerate(parts, 1):
+        await anyio.lowlevel.checkpoint()
         await request.lane.wait_for_room()
         part = ModelsPart(
             provider=provider,

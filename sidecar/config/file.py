@@ -3,6 +3,7 @@
 Imported only if there is a file.
 """
 
+import re
 import tomllib
 from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
@@ -19,6 +20,9 @@ from sidecar.config.tables import File
 from sidecar.config.task_rows import TaskRow
 from sidecar.config.values import ConfigError
 
+_LONG_KEY = re.compile(r"""(?:(?>[A-Za-z0-9_-]+|"[^"\n]*"|'[^'\n]*')[ \t]*+\.[ \t]*+){64}""")
+"""A dotted key for which `tomllib` takes time and memory without end."""
+
 
 def parse(content: bytes, path: str) -> dict[str, Any]:
     """Return the tables of a file with the keys that it sets, secrets as plain strings.
@@ -27,6 +31,8 @@ def parse(content: bytes, path: str) -> dict[str, Any]:
     """
     try:
         text = content.decode("utf-8-sig")
+        if _LONG_KEY.search(text):
+            raise ConfigError(f"{path}: has a key of more than 64 parts")
         raw = tomllib.loads(text)
     except RecursionError:
         raise ConfigError(f"{path}: is nested too deeply") from None

@@ -3,6 +3,7 @@
 Imported only if there is a file. Must not know what is done with the values.
 """
 
+import re
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -69,6 +70,14 @@ class ProviderTable(BaseModel):
     @classmethod
     def _check_quirks(cls, quirks: dict[str, Any]) -> dict[str, Any]:
         return _check_fields(quirks, Quirks)
+
+    @field_validator("headers")
+    @classmethod
+    def _check_headers(cls, headers: dict[str, str]) -> dict[str, str]:
+        for name, value in headers.items():
+            if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name) or re.search(r"[^\t -~\x80-\xff]", value):
+                raise ValueError(f"cannot send the header {name!r}: it has characters that no header can carry")
+        return headers
 
     @field_validator("credentials_file")
     @classmethod

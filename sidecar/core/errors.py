@@ -99,6 +99,14 @@ MIN_HIDDEN_CHARS = 8
 _PIECE_CHARS = 12
 """How long a piece from the beginning or end of a credential must be to count as that credential."""
 
+_MIDDLE_CHARS = 16
+"""So many characters from within a credential are no coincidence."""
+
+MAX_SEARCHED_CREDENTIAL_CHARS = 512
+"""A longer credential is a token or a document, parts of which are in many texts."""
+
+MAX_UNQUOTED = 3
+
 
 def remove_secret(text: str, credential: str) -> str:
     """Return *text* with *credential* redacted: plain, in base64, percent-encoded, or a piece of either end."""
@@ -106,21 +114,41 @@ def remove_secret(text: str, credential: str) -> str:
         return text
     from urllib.parse import unquote  # Only failures need it.
 
-    if credential in (plain := unquote(text)):
-        text = plain
+    plain = text
+    for _ in range(MAX_UNQUOTED):
+        # Percent-encoded, perhaps more than once.
+        plain = unquote(plain)
+        if credential.lower() in plain.lower():
+            text = plain
     for form in _spellings(credential):
-        text = text.replace(form, "[redacted]")
+        if form.lower() in text.lower():
+            text = re.sub(re.escape(form), "[redacted]", text, flags=re.IGNORECASE)
     if len(credential) >= 2 * _PIECE_CHARS:
         first, last = re.escape(credential[:_PIECE_CHARS]), re.escape(credential[-_PIECE_CHARS:])
         text = re.sub(rf"{first}[\w.~+/=*-]*|[\w.~+/=*-]*{last}", "[redacted]", text)
+    return _hide_middles(text, credential) if len(credential) <= MAX_SEARCHED_CREDENTIAL_CHARS else text
+
+
+def _hide_middles(text: str, credential: str) -> str:
+    """Return *text* without long pieces from within *credential*."""
+    at = 0
+    while at + _MIDDLE_CHARS <= len(text):
+        end = at + _MIDDLE_CHARS
+        if text[at:end] not in credential:
+            at += 1
+            continue
+        while end < len(text) and text[at : end + 1] in credential:
+            end += 1
+        text = f"{text[:at]}[redacted]{text[end:]}"
+        at += len("[redacted]")
     return text
 
 
 def _spellings(credential: str) -> set[str]:
-    from base64 import b64encode  # As above.
+    from base64 import b32encode, b64encode  # As above.
 
     plain = credential.encode()
-    spellings = {credential}
+    spellings = {credential, plain.hex(), b32encode(plain).decode().rstrip("=")}
     for shift, first in ((0, 0), (1, 2), (2, 3)):
         # The characters that depend on this credential alone, and not on what comes before and after it.
         last = (shift + len(plain)) * 8 // 6

@@ -52,6 +52,34 @@ def make_unusable_proxy_error(variable: str) -> SidecarError:
     return SidecarError("network_error", text, reason="proxy", retryable=False, hint=hint)
 
 
+def make_unreached_proxy_error() -> SidecarError:
+    """Return the error for a proxy that could not be connected to."""
+    text = "The proxy could not be reached."
+    return SidecarError("network_error", text, reason="proxy", hint=_PROXY_VARIABLES)
+
+
+def make_silent_proxy_error() -> SidecarError:
+    """Return the error for a proxy that was connected to and does not answer."""
+    return SidecarError("timeout", "The proxy did not answer in time.", phase="connect", hint=_PROXY_VARIABLES)
+
+
+def make_proxy_refusal_error(status: int | None) -> SidecarError:
+    """Return the error for a proxy that does not let a request through. *status* is what it said, if it did."""
+    text = f"The proxy refused the connection{'' if status is None else f' with status {status}'}."
+    may_pass = status is None or status >= 500
+    return SidecarError(
+        "network_error", text, reason="proxy", retryable=may_pass, hint=_PROXY_STATUSES.get(status or 0)
+    )
+
+
+_PROXY_VARIABLES = "Check the address in HTTPS_PROXY, HTTP_PROXY or ALL_PROXY."
+
+_PROXY_STATUSES = {
+    403: "The proxy does not allow this address: ask whoever runs it, or use NO_PROXY.",
+    407: "The proxy wants a login: put it into its address, as http://user:password@host:port.",
+}
+
+
 def make_malformed_reply_error() -> SidecarError:
     """Return the error for a reply that is not valid HTTP."""
     return SidecarError("provider_error", "The provider's reply is not valid HTTP.", reason="protocol")

@@ -54,6 +54,7 @@ class Proxied:
         http = await self._get_client(self._choose(exchange.request.url))
         httpx2 = _import_client()
         timeout = {"connect": exchange.timeouts.connect_seconds, "read": None, "write": WRITE_SECONDS, "pool": None}
+        connecting = None
         try:
             request = http.build_request(
                 exchange.request.method,
@@ -63,11 +64,11 @@ class Proxied:
                 extensions={"timeout": timeout},
             )
             host = request.url.raw_host.decode("ascii") if exchange.guarded else None
-            connecting = _Connecting(exchange, host)
+            connecting = _Connecting(exchange, host, request.url.raw_host.decode("ascii"), timeout)
             request.extensions["trace"] = connecting.note
             response = await _send(http, request, connecting)
         except (httpx2.HTTPError, httpx2.InvalidURL, ssl.SSLError, UnicodeEncodeError) as error:
-            raise _read_failure(error, "headers") from None
+            raise _read_failure(error, "headers", connecting) from None
         try:
             head = read_head(response.http_version.removeprefix("HTTP/"), response.status_code, response.headers.raw)
         except MalformedReplyError as error:
@@ -115,8 +116,15 @@ def _make_client(most: int | None, proxy: str | None) -> "httpx2.AsyncClient":
 class _Connecting:
     """How far a request has come, according to the client's trace."""
 
-    def __init__(self, exchange: Exchange, guarded: str | None) -> None:
+    def __init__(self, exchange: Exchange, guarded: str | None, host: str, timeout: dict[str, float | None]) -> None:
         self._exchange = exchange
+        self._host = host
+        self._timeout = timeout
+        """What the client reads anew at each step."""
+        self.seeks_proxy = False
+        """Whether a proxy is being connected to."""
+        self.asks_proxy = False
+        """Whether a proxy was asked to connect to the server, and has not answered."""
         self._guarded = guarded
         """The host that must not lead to a link-local address; None: it may."""
         self._direct = False
@@ -128,15 +136,20 @@ class _Connecting:
             self._exchange.fresh = True
             # Otherwise this connects to a proxy, which looks up the name itself.
             self._direct = info["host"] == self._guarded
+            self.seeks_proxy = info["host"] != self._host
         elif event.endswith("connect_tcp.complete"):
             self._stream = info["return_value"]
+            self.seeks_proxy = False
             if self._direct and url_policy.is_link_local(self._stream.get_extra_info("server_addr")[0]):
                 # The owner of a name decides where it leads, perhaps to a cloud's metadata server.
                 raise failures.make_link_local_error()
         elif event.endswith("start_tls.complete"):
             self._stream = None
         elif event.endswith("send_request_headers.started"):
-            self._exchange.enter("headers")
+            self.asks_proxy = info["request"].method == b"CONNECT"
+            self._timeout["read"] = self._exchange.timeouts.connect_seconds if self.asks_proxy else None
+            if not self.asks_proxy:
+                self._exchange.enter("headers")
 
     async def abandon(self) -> None:
         """Close the connection that the client leaves open if it is cancelled during the TLS handshake."""
@@ -166,7 +179,25 @@ async def _translate_failures(pieces: AsyncIterable[bytes]) -> AsyncIterator[byt
         raise _read_failure(error, "idle") from None
 
 
-def _read_failure(error: Exception, phase: str) -> SidecarError:
+def _read_failure(error: Exception, phase: str, connecting: "_Connecting | None" = None) -> SidecarError:
+    return (connecting and _read_proxy_failure(error, connecting)) or _read_server_failure(error, phase)
+
+
+def _read_proxy_failure(error: Exception, connecting: "_Connecting") -> SidecarError | None:
+    """Return *error* if it is one of the proxy, on the way to the server."""
+    httpx2 = _import_client()
+    if connecting.seeks_proxy and isinstance(error, (httpx2.ConnectError, httpx2.ConnectTimeout)):
+        return failures.make_unreached_proxy_error()
+    if connecting.asks_proxy and isinstance(error, httpx2.TimeoutException):
+        return failures.make_silent_proxy_error()
+    if not isinstance(error, httpx2.ProxyError):
+        return None
+    # Its words begin with the proxy's status.
+    status = str(error)[:3]
+    return failures.make_proxy_refusal_error(int(status) if status.isascii() and status.isdigit() else None)
+
+
+def _read_server_failure(error: Exception, phase: str) -> SidecarError:
     httpx2 = _import_client()
     if isinstance(error, httpx2.ConnectTimeout):
         return failures.make_unreached_error()
@@ -178,8 +209,6 @@ def _read_failure(error: Exception, phase: str) -> SidecarError:
         return failures.make_unsendable_error()
     if isinstance(error, httpx2.RemoteProtocolError) and not str(error).startswith(_CUT):
         return failures.make_malformed_reply_error()
-    if isinstance(error, httpx2.ProxyError):
-        return SidecarError("network_error", "The proxy refused the connection.", reason="proxy")
     return failures.make_broken_error(error)
 
 

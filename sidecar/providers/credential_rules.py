@@ -24,6 +24,10 @@ def select_credential(provider: Provider, address: BaseAddress, credential: Secr
     if address.source == "request" and not (row.auth.optional and row.address.private_network):
         text = "A request that chooses the server must bring its own credential: add `params.api_key`."
         raise invalid_request(text, "params.api_key")
+    if credential is None and provider.id in provider.setup.found.locked:
+        text = f"The keychain does not give the credential for {row.name}. It is probably locked."
+        hint = "Unlock the keychain and ask again."
+        raise SidecarError("auth_required", text, retryable=True, reason="keychain", hint=hint)
     if row.auth.optional:
         return None
     if credential is None:

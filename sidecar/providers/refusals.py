@@ -18,6 +18,9 @@ def suggest(target: Target, body: ErrorBody) -> str | None:
 
     It goes before what the error itself suggests.
     """
+    if body.code == "auth_failed" and target.credential is None and target.row.auth.scheme == "bearer":
+        # Nothing was sent that could be wrong.
+        return f"The server wants a key: name its variable as `api_key_env` in [providers.{target.route.provider}]."
     if body.code not in ("model_not_found", "invalid_request") or body.provider_status not in _STATUSES:
         return None
     for pattern, hint in target.row.models.hints.items():

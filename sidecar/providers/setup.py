@@ -20,6 +20,8 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
     """Stored credentials."""
     stored_settings: Mapping[str, Mapping[str, str]] = {}
     """What the user has stored with them."""
+    locked: frozenset[str] = frozenset()
+    """Providers whose stored credential a keychain does not give now."""
     identities: frozenset[str] = frozenset()
     """Providers for which this machine has an identity in a file."""
     logins: Mapping[str, str | None] = {}

@@ -102,7 +102,10 @@ class Upstream:
             await self.single_flight.run_once("store", self._load_credentials)
         if self.found.credentials is not self.store.secrets:
             self.found = msgspec.structs.replace(
-                self.found, credentials=self.store.secrets, stored_settings=self.store.settings
+                self.found,
+                credentials=self.store.secrets,
+                stored_settings=self.store.settings,
+                locked=self.store.locked,
             )
 
     async def _load_credentials(self) -> None:

@@ -4,12 +4,15 @@ Knows the layout of `fixtures/<wire>/<case>/`, and the cases of the catalogue, w
 host's tests a deterministic double, and newcomers a stream at once.
 """
 
+import os
+import stat
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import anyio
 import msgspec
+from anyio.to_thread import run_sync as to_thread
 
 from protocol.messages import ToolResultPart
 from protocol.replies import ModelInfo
@@ -28,6 +31,8 @@ from sidecar.wires.shared import undeclared_calls
 
 PIECE_BYTES = 160
 """About one event."""
+
+MAX_FILE_BYTES = 512 * 1024 * 1024
 
 MAX_PACE_MS = 60_000
 
@@ -64,17 +69,31 @@ async def send(config: Config, target: Target, chat: Chat) -> AsyncIterator[Resp
     Raises: SidecarError `model_not_found` for an unknown exchange, `invalid_request` for a malformed `head.json` or a
     `pace_ms` in the provider's options that is no number.
     """
-    case, folder = _find_case(config, target, chat)
+    case, folder = await to_thread(_find_case, config, target, chat)
     pace_ms = _read_pace_ms(chat, case.pace_ms)
     head = _Head()
     if (folder / "head.json").exists():
         try:
-            head = msgspec.json.decode((folder / "head.json").read_bytes(), type=_Head)
+            head = msgspec.json.decode(await to_thread(_read_file, folder / "head.json"), type=_Head)
         except (msgspec.DecodeError, UnicodeDecodeError):
             text = "The exchange's `head.json` must be an object with `status`, a number, and `headers`, of strings."
             raise invalid_request(text, "params.model") from None
-    body = next(folder.glob("response.*")).read_bytes()
+    body = await to_thread(_read_file, next(folder.glob("response.*")))
     yield Response(head.status, head.headers, _pace_body(body, pace_ms / 1000, stalls=case.stalls))
+
+
+def _read_file(path: Path) -> bytes:
+    """Return the content of a file of the user's.
+
+    Raises: SidecarError `invalid_request` for a pipe or a device, which may never end, or a file that is too large.
+    """
+    # A pipe would be waited for.
+    with open(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb") as file:  # noqa: PTH123 - a descriptor
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_FILE_BYTES:
+            text = f"`{path.name}` of the exchange must be a file of at most {MAX_FILE_BYTES} bytes."
+            raise invalid_request(text, "params.model")
+        return file.read()
 
 
 def list_tool_names(config: Config, target: Target, chat: Chat) -> frozenset[str] | None:

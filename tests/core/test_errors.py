@@ -1,6 +1,9 @@
 """The one exception: its text is bounded, shows no credential and nothing invisible."""
 
 import unicodedata
+from base64 import b32encode
+from collections.abc import Callable
+from urllib.parse import quote
 
 import msgspec
 import pytest
@@ -8,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from protocol.errors import ErrorBody
-from sidecar.core.errors import MESSAGE_MAX_CHARS, SidecarError, clean_text
+from sidecar.core.errors import MESSAGE_MAX_CHARS, SidecarError, clean_text, remove_secret
 from sidecar.wires.shared.error_rules import ReportedError, classify_error
 
 CANARIES = [
@@ -74,3 +77,29 @@ def test_a_long_message_ends_in_an_ellipsis() -> None:
 def test_an_error_of_any_origin_is_clean() -> None:
     body = SidecarError("internal_error", "a\x1b[31m\nb sk-CANARY-0123456789").body
     assert body == ErrorBody(code="internal_error", message="a[31m b [redacted]", retryable=True, partial=False)
+
+
+@pytest.mark.parametrize(
+    "spelled",
+    [
+        lambda key: key.encode().hex(),
+        lambda key: key.encode().hex().upper(),
+        lambda key: key.swapcase(),
+        lambda key: quote(quote(f"{key}/x", safe="").replace("-", "%2D"), safe=""),
+        lambda key: b32encode(key.encode()).decode(),
+        lambda key: key[6:26],
+    ],
+    ids=["hex", "HEX", "another case", "percent-encoded twice", "base32", "its middle"],
+)
+def test_no_spelling_of_a_credential_is_shown(spelled: Callable[[str], str]) -> None:
+    key = "Qz7Lk9XwBn4Rm2Pd8-Yc5Hs6Jt3Vf1Ga"
+    told = remove_secret(f"The key {spelled(key)} is wrong.", key)
+    assert "[redacted]" in told
+    assert not [at for at in range(len(key) - 15) if key[at : at + 16].lower() in told.lower()]
+    assert told.startswith("The key ")
+
+
+def test_words_that_a_credential_shares_with_a_text_stay() -> None:
+    assert remove_secret("The model gpt-4o-mini of proj is unknown.", "sk-proj-gpt-4o-1234567890") == (
+        "The model gpt-4o-mini of proj is unknown."
+    )

@@ -82,6 +82,12 @@ def test_an_address_of_the_providers_own_is_not_doubted() -> None:
     assert suggest(target, 404, b"404 page not found") is None
 
 
+def test_a_server_that_wants_a_key_and_got_none_is_told_so() -> None:
+    error = SidecarError("auth_failed", "No.", provider_status=401, hint="Check the key, or log in again.")
+    assert "`api_key_env` in [providers.own]" in (refusals.suggest(own("m"), error.body) or "")
+    assert refusals.suggest(own("m", api_key="k"), error.body) is None
+
+
 def test_only_a_refusal_gets_a_suggestion() -> None:
     error = SidecarError("rate_limited", "Too many.", provider_status=429)
     assert refusals.suggest(azure("claude-x", api_version="2024-10-21"), error.body) is None

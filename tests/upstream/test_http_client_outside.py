@@ -83,7 +83,10 @@ async def test_a_proxy_that_refuses(
         proxy.play("provider.invalid:443", steps)
         body = (await failure(http, get("https://provider.invalid/x"))).body
         assert body.code == "network_error"
-        assert name not in ("407", "502") or body.reason == "proxy"
+        if name in ("407", "502"):
+            assert (body.reason, body.retryable) == ("proxy", name == "502")
+            assert f"status {name}" in body.message
+            assert ("login" in (body.hint or "")) is (name == "407")
         assert not [call for call in proxy.calls("provider.invalid:443") if CANARY in repr(call.headers)]
         await http.aclose()
 

@@ -1,13 +1,19 @@
 """Proxies that no request can be sent through, and the spellings of this machine, which no proxy is asked about."""
 
+import socket
+
+import anyio
 import pytest
 
 from sidecar.core import log
+from sidecar.core.errors import SidecarError
 from sidecar.core.http import HttpTimeouts
 from sidecar.upstream.http_client import HttpClient
 from tests.support import reply_scripts
 from tests.support.fake_provider import Provider
 from tests.support.listening_provider import ListeningProvider
+from tests.support.raw_servers import listening as listen_silently
+from tests.support.raw_servers import silent
 from tests.upstream.test_http_client import failure, get, http, listening, provider, whole
 
 __all__ = ["http", "listening", "provider"]
@@ -94,3 +100,29 @@ async def test_no_spelling_of_this_machine_is_asked_about_at_a_proxy(
             monkeypatch.setenv(name, proxy.url)
         assert (await failure(http, get(f"http://{host}:9/x"))).body.code == "network_error"
         assert proxy.connections == 0
+
+
+async def test_a_proxy_that_is_not_there_is_told_apart_from_the_provider(
+    http: HttpClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    for address in (f"http://127.0.0.1:{port}", "http://proxy.invalid:3128"):
+        monkeypatch.setenv("HTTPS_PROXY", address)
+        body = (await failure(http, get("https://provider.invalid/x"))).body
+        assert (body.code, body.reason, body.message) == ("network_error", "proxy", "The proxy could not be reached.")
+        assert "HTTPS_PROXY" in (body.hint or "")
+
+
+async def test_a_proxy_that_says_nothing_is_given_up_as_a_connection_is(
+    http: HttpClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with listen_silently(silent) as listener:
+        monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{listener.port}")
+        timeouts = HttpTimeouts(connect_seconds=0.3, first_byte_seconds=30, idle_seconds=30)
+        with pytest.raises(SidecarError) as caught, anyio.fail_after(5):
+            async with http.send(get("https://provider.invalid/x"), {}, timeouts):
+                raise AssertionError("it was answered")
+        body = caught.value.body
+        assert (body.code, body.phase, body.message) == ("timeout", "connect", "The proxy did not answer in time.")
+        await http.aclose()

@@ -1,9 +1,11 @@
 """Exchanges that `--record` writes are played by `replay`, and a folder that is none is told."""
 
+import os
 from pathlib import Path
 
 import pytest
 
+from tests.support import process_probes
 from tests.support.environment import environment
 from tests.support.in_memory import InMemoryProvider
 from tests.support.in_process import InProcess
@@ -54,3 +56,13 @@ def test_a_head_that_is_none_is_told(tmp_path: Path, head: str) -> None:
     error = refused(tmp_path, tmp_path / "replay", "anthropic_messages/mine")
     assert (error["code"], error["param"]) == ("invalid_request", "params.model")
     assert "head.json" in error["message"]
+
+
+@process_probes.posix_only
+def test_a_pipe_in_the_place_of_a_recording_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    case = tmp_path / "played" / "openai_chat" / "pipe"
+    case.mkdir(parents=True)
+    os.mkfifo(case / "response.sse")
+    error = refused(tmp_path, tmp_path / "played", "openai_chat/pipe")
+    assert (error["code"], error["param"]) == ("invalid_request", "params.model")
+    assert "`response.sse`" in error["message"]

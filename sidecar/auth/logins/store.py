@@ -26,6 +26,8 @@ class Store:
         """The credentials themselves, by provider; replaced, never changed."""
         self.settings: dict[str, dict[str, str]] = {}
         """The settings that are stored with them, replaced at the same time."""
+        self.locked: frozenset[str] = frozenset()
+        """Providers whose credential a keychain has and does not give, replaced at the same time."""
 
     @property
     def warnings(self) -> list[Warn]:
@@ -93,8 +95,8 @@ class Store:
             if self._folder is not None and await self._folder.read_changes():
                 self._publish()
             was_there = self.get(name) is not None
-            if self._folder is not None:
-                await self._folder.remove(name, only)
+            if self._folder is not None and await self._folder.remove(name, only):
+                was_there = True
             if not is_another(self._in_memory.get(name), only):
                 self._in_memory.pop(name, None)
             self._publish()
@@ -107,4 +109,7 @@ class Store:
         """Make what is stored known to those who look for a credential."""
         entries = (self._folder.entries if self._folder else {}) | self._in_memory
         self.settings = {name: each.settings for name, each in entries.items() if each.settings}
+        self.locked = frozenset(
+            name for name, each in entries.items() if each.storage == "keychain" and each.secrets is None
+        )
         self.secrets = {name: found for name, each in entries.items() if (found := read_secret(each)) is not None}

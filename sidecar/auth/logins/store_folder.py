@@ -33,8 +33,8 @@ from sidecar.core.private_files import RefusedError, Stamp
 CHECK_SECONDS = 2.0
 """How often the file is checked for changes."""
 
-RETRY_SECONDS = 30.0
-"""How long a keychain that did not answer is left alone."""
+RETRY_SECONDS = 2.0
+"""How long a keychain that did not answer is left alone. While a question still hangs there, no other is asked."""
 
 LOCK_SECONDS = 5.0
 """How long to wait for another process that holds the lock."""
@@ -164,13 +164,13 @@ class StoreFolder:
             raise SidecarError("provider_error", "The stored login could not be renewed.", reason="store")
         return answers[0]
 
-    async def remove(self, name: str, only: Stored | None) -> None:
-        """Remove the entry of *name*, or *only* that login.
+    async def remove(self, name: str, only: Stored | None) -> bool:
+        """Remove the entry of *name*, or *only* that login, and return whether the keychain had one without an entry.
 
         Raises: SidecarError `auth_failed` when that cannot be done.
         """
         if name not in self.entries:
-            return
+            return only is None and await self._delete_leftover(name)
 
         async def drop(entries: Entries) -> Entries:
             if is_another(entries.get(name), only):
@@ -183,6 +183,17 @@ class StoreFolder:
         if not is_another(self.entries[name], only):
             await self._delete_secrets(name)
             del self.entries[name]
+        return False
+
+    async def _delete_leftover(self, name: str) -> bool:
+        """Delete what a keychain has kept that did not answer when its entry was removed."""
+        try:
+            was_there = await self._keychain.get(name) is not None
+            if was_there:
+                await self._keychain.delete(name)
+        except UnusableError:
+            return False
+        return was_there
 
     async def _change(self, change: Change) -> bool:
         """Write the file anew, from what is in it now, and return whether that went well.
@@ -229,7 +240,11 @@ class StoreFolder:
         try:
             await self._keychain.set(name, encode_secrets(stored))
         except UnusableError:
-            entry = self.entries[name] = msgspec.structs.replace(stored, storage="file")
+            before = self.entries.get(name)
+            is_left = before is not None and (before.storage == "keychain" or before.is_in_keychain_too)
+            if is_left:
+                self._warn(KEYCHAIN_KEEPS)
+            entry = self.entries[name] = msgspec.structs.replace(stored, storage="file", is_in_keychain_too=is_left)
             return entry
         self.entries[name] = msgspec.structs.replace(stored, storage="keychain")
         return msgspec.structs.replace(self.entries[name], secrets=None)
@@ -250,7 +265,7 @@ class StoreFolder:
             await self._keychain.delete(name)
         except UnusableError:
             # One that has answered neither then nor now has nothing.
-            if self.entries[name].storage == "keychain":
+            if self.entries[name].storage == "keychain" or self.entries[name].is_in_keychain_too:
                 self._warn(KEYCHAIN_KEEPS)
 
     def _warn(self, warning: Warn) -> None:

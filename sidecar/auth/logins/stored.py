@@ -33,6 +33,8 @@ class Stored(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     settings: dict[str, str] = {}
     """What else the provider needs, and the user has given with the key."""
     storage: Storage = "file"
+    is_in_keychain_too: bool = False
+    """Whether a keychain that did not answer still has an older secret."""
     secrets: Secrets | None = None
     """In the file, None: the keychain has them. In memory, None: the keychain does not give them."""
 

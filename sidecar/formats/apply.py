@@ -276,8 +276,10 @@ class Files:
         return events
 
     def weigh(self, closed: Closed) -> int:
-        """Return how many characters `apply` has to search."""
-        return len(self._texts.get(closed.start.path, "")) + len(closed.text) if closed.edits else 0
+        """Return how much work `apply` has with *closed*, in characters to search."""
+        text_chars, new_chars = len(self._texts.get(closed.start.path, "")), len(closed.text)
+        # To hash a text takes little beside looking for its lines.
+        return text_chars + new_chars if closed.searches or closed.is_diff else new_chars // 32
 
     @property
     def rows(self) -> list[FileResult]:
@@ -311,16 +313,16 @@ class Files:
 
     def _outcome(self, closed: Closed) -> tuple[str | None, list[EditResult], FileProblem | None]:
         """Return the final text if there is one, the results of the edits, and why the file is incomplete."""
-        op, path = closed.start.op, closed.start.path
+        op, path, wanted = closed.start.op, closed.start.path, closed.edits
         cut: FileProblem | None = None if closed.complete else "incomplete"
         if closed.start.refused:
-            return closed.text if op == "create" else None, _fail_all(closed.edits, "refused_path"), "refused_path"
+            return closed.text if op == "create" else None, _fail_all(wanted, "refused_path"), "refused_path"
         if op in ("create", "delete"):
             return closed.text if op == "create" else None, [], cut
         if path not in self._texts:
-            is_known = op == "rename" and not closed.edits
-            return None, _fail_all(closed.edits, "no_file"), cut or (None if is_known else "no_file")
-        text, results, _ = _apply(self._texts[path], closed.edits, self._tolerance, partial=self._partial)
+            is_known = op == "rename" and not wanted
+            return None, _fail_all(wanted, "no_file"), cut or (None if is_known else "no_file")
+        text, results, _ = _apply(self._texts[path], wanted, self._tolerance, partial=self._partial)
         is_bad = any(each.problem for each in results) or (op == "edit" and not results)
         problem = cut or ("edits_failed" if is_bad else None)
         return text if self._partial or not problem else None, results, problem

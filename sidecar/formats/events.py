@@ -20,8 +20,24 @@ class Closed(msgspec.Struct, frozen=True, kw_only=True):
     """Whether all of it has arrived."""
     text: str
     """The content of all its chunks; with `full_content`, the file itself."""
-    edits: tuple[Edit, ...] = ()
+    searches: tuple[Edit, ...] = ()
+    """The edits of `search_replace`."""
     unfenced: bool = False
+
+    @property
+    def is_diff(self) -> bool:
+        """Whether its edits are hunks, which are read only when they are applied: a diff may be long."""
+        return self.start.format == "unified_diff" and self.start.op != "delete" and bool(self.text)
+
+    @property
+    def edits(self) -> tuple[Edit, ...]:
+        """All its edits; the last hunk of a diff that was cut is incomplete. Takes time in proportion to a diff."""
+        if not self.is_diff:
+            return self.searches
+        hunks = edits.read_diff(self.text)
+        if hunks and not self.complete:
+            hunks[-1] = msgspec.structs.replace(hunks[-1], complete=False)
+        return tuple(hunks)
 
 
 Event = Content | FileStart | FileChunk | Closed | CommandChunk
@@ -154,7 +170,7 @@ class Writer:
         )
 
     def close(self, *, complete: bool = True) -> None:
-        """End the open file, if there is one. An open edit, or the last hunk of a diff, is incomplete."""
+        """End the open file, if there is one. An open edit is incomplete."""
         if self._pending:
             self.settle()
         opened = self._open
@@ -163,13 +179,9 @@ class Writer:
         self.end_edit(complete=False)
         unfenced = self._unwrap()
         text = "".join(self._pieces)
-        if opened.format == "unified_diff" and opened.op != "delete":
-            self._edits = edits.read_diff(text)
-            if self._edits and not complete:
-                self._edits[-1] = msgspec.structs.replace(self._edits[-1], complete=False)
         self._open = None
         self._events.append(
-            Closed(start=opened, complete=complete, text=text, edits=tuple(self._edits), unfenced=unfenced)
+            Closed(start=opened, complete=complete, text=text, searches=tuple(self._edits), unfenced=unfenced)
         )
 
     def end(self) -> None:

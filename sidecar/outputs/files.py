@@ -165,7 +165,7 @@ class FileSink:
     def _give_up(self, event: Event | Chunk) -> Sequence[Chunk]:
         if not isinstance(event, Closed):
             return self._pass(event)
-        if not event.edits:
+        if not event.searches and not event.is_diff:
             return (self._files.apply(event),)
         start = event.start
         return (FileEnd(file=start.file, path=start.path, complete=False, problem="incomplete"),)

@@ -191,6 +191,29 @@ async def test_edits_that_were_given_up_count_as_incomplete() -> None:
     assert collector.text_of(1) == "x\n"
 
 
+@pytest.mark.parametrize("opening", ["--- a/a\n+++ b/a\n", "--- /dev/null\n+++ b/a\n"])
+async def test_a_long_diff_is_read_in_a_worker_thread(opening: str) -> None:
+    """To read, place or hash it would delay every other reply; nothing of it is done before."""
+    is_new = "null" in opening
+    old = "".join(f"line {at}\n" for at in range(30_000))
+    new = old.replace("line 7\n", "seven\n") * (10 if is_new else 1)
+    hunks = [f"@@ -{at + 1} +{at + 1} @@\n-line {at}\n+new {at}\n" for at in range(0, 30_000, 6)]
+    added = new.replace("\n", "\n+").removesuffix("+")
+    diff = opening + (f"@@ -0,0 +1,{new.count(chr(10))} @@\n+{added}" if is_new else "".join(hunks))
+    collector = Collector()
+    sink = FileSink(FilesOutput(format="udiff", existing={"a": old}), collector)
+    for chunk in cut_at(f"{diff}\nThat is all.\n" if is_new else diff, 65536):
+        sink.send([chunk])
+    sink.finish(make_done())
+    assert collector.done is None
+    assert collector.ends == []
+    await sink.settle()
+    (end,) = collector.ends
+    assert end.complete
+    assert len(end.edits) == (0 if is_new else len(hunks))
+    assert collector.done is not None
+
+
 LIMIT = 16384
 
 

@@ -336,6 +336,8 @@ def test_every_request_is_one_that_the_sdk_has_types_for() -> None:
 
     for each in fixtures.cases("openai_responses"):
         sent = each.expected_request["body"]
+        # The SDK knows no tools of other providers.
+        sent["tools"] = [tool for tool in sent.get("tools", []) if tool["type"] != "x_search"]
         for item in sent["input"]:
             if item.get("role") == "assistant":
                 item["id"] = "msg_1"

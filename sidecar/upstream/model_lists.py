@@ -108,7 +108,7 @@ def suggest_names(up: Upstream, target: Target) -> list[str]:
     cached = up.model_lists.get(_make_key(target))
     provider = target.route.provider
     if target.row.transport == "replay":
-        names = [each.id for each in replay.list_models(up.config, provider, target.row)]
+        names = replay.list_names(up.config, target.row)
     elif cached:
         names = [each.id for each in cached.completed.models]
     else:

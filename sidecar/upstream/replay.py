@@ -23,7 +23,7 @@ from sidecar.config.values import Config
 from sidecar.core import resources
 from sidecar.core.errors import SidecarError, invalid_request
 from sidecar.core.http import Response
-from sidecar.core.json_values import parse_json, read_object
+from sidecar.core.json_values import parse_json, read_object, read_objects, read_text
 from sidecar.core.message_content import list_parts
 from sidecar.providers.values import Target
 from sidecar.wires import registry
@@ -51,10 +51,33 @@ def list_exchanges(config: Config) -> list[str]:
     return sorted(f"{case.parent.name}/{case.name}" for case in cases if case.parent.name in wires)
 
 
-def list_models(config: Config, provider: str, row: ProviderRow) -> list[ModelInfo]:
+def list_names(config: Config, row: ProviderRow) -> list[str]:
     """Return the cases with names of their own, then the exchanges."""
+    return [*row.cases, *list_exchanges(config)]
+
+
+def list_models(config: Config, provider: str, row: ProviderRow) -> list[ModelInfo]:
+    """Return the same with what each of them shows. Reads a file for each exchange."""
     cases = [ModelInfo(id=name, provider=provider, name=case.name, kind="chat") for name, case in row.cases.items()]
-    return cases + [ModelInfo(id=name, provider=provider, kind="recording") for name in list_exchanges(config)]
+    folder = find_folder(config)
+    return cases + [
+        ModelInfo(id=name, provider=provider, name=_describe_exchange(folder / name), kind="recording")
+        for name in list_exchanges(config)
+    ]
+
+
+def _describe_exchange(folder: Path) -> str | None:
+    """Return how an exchange ends and what its answer has, None for one of which no chunks are kept."""
+    try:
+        last = read_object(parse_json(_read_file(folder / "chunks.ndjson").rstrip().rpartition(b"\n")[2]))
+    except (OSError, SidecarError):
+        return None
+    if error := read_object(last.get("error")):
+        status = error.get("provider_status")
+        return f"{error.get('code')} ({status})" if status else read_text(error.get("code")) or None
+    parts = read_objects(read_object(last.get("message")).get("content"))
+    kinds = dict.fromkeys(read_text(part.get("type")) for part in parts)
+    return f"{last.get('finish_reason')}: {', '.join(kinds)}" if kinds else read_text(last.get("finish_reason")) or None
 
 
 class _Head(msgspec.Struct):
@@ -98,9 +121,10 @@ def _read_file(path: Path) -> bytes:
 
 def list_tool_names(config: Config, target: Target, chat: Chat) -> frozenset[str] | None:
     """Return the names of the tools that the recorded request declared, or None if that is not known."""
+    folder = _find_case(config, target, chat)[1]
     try:
-        call = parse_json((_find_case(config, target, chat)[1] / "call.json").read_bytes())
-    except OSError:
+        call = parse_json(_read_file(folder / "call.json"))
+    except (OSError, SidecarError):
         return None
     params = read_object(read_object(call).get("params"))
     return undeclared_calls.read_tool_names(read_object(params.get("options")))

@@ -154,7 +154,11 @@ def test_the_cases_come_first_in_the_list_and_are_described(sidecar: Program) ->
     models = sidecar.ask("list_models", provider="replay")["data"]["models"]
     assert [each["id"] for each in models[: len(ENDINGS)]] == [*ROW.cases]
     assert all(each["name"] and each["kind"] == "chat" for each in models[: len(ENDINGS)])
+    recordings = {each["id"]: each["name"] for each in models[len(ENDINGS) :]}
     assert {each["kind"] for each in models[len(ENDINGS) :]} == {"recording"}
+    assert recordings["anthropic_messages/error_429"] == "rate_limited (429)"
+    assert recordings["anthropic_messages/host_tool_call"] == "tool_calls: text, tool_call"
+    assert all(recordings.values())
 
 
 def test_what_was_played_is_not_in_the_ledger(tmp_path: Path) -> None:

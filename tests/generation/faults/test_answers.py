@@ -8,10 +8,10 @@ import pytest
 
 from tests.generation.faults.conftest import Run
 from tests.generation.faults.test_wires import waits
-from tests.support.fake_provider import CLOSE, RESET, Pause, Provider, Step
+from tests.support.fake_provider import CLOSE, RESET, STALL, Pause, Provider, Repeat, Step
 from tests.support.lines import Object, text
 from tests.support.program import Program
-from tests.support.reply_scripts import ANTHROPIC, OPENAI, document, stream
+from tests.support.reply_scripts import ANTHROPIC, OPENAI, document, head, stream
 
 SOON = {"retry_after_ms": "1"}
 
@@ -170,8 +170,8 @@ def test_what_is_refused_for_good_is_asked_once(
 )
 def test_an_outage_is_asked_three_times(sidecar: Program, provider: Provider, status: int, code: str) -> None:  # E07
     page = b"<html><title>cloudflare</title></html>"
-    head = b"HTTP/1.1 %d Oh\r\nretry-after-ms: 1\r\ncontent-type: text/html\r\ncontent-length: %d\r\n\r\n"
-    provider.play("m", [head % (status, len(page)) + page])
+    begun = b"HTTP/1.1 %d Oh\r\nretry-after-ms: 1\r\ncontent-type: text/html\r\ncontent-length: %d\r\n\r\n"
+    provider.play("m", [begun % (status, len(page)) + page])
     error = sidecar.reply(sidecar.chat("m"))["error"]
     assert (error["code"], error["provider_status"], error["attempts"]) == (code, status, 3)
     assert "<" not in error["message"]
@@ -217,6 +217,22 @@ def test_a_provider_that_says_whether_to_ask_again_is_obeyed(
     provider.play("m", refusal(status, x_should_retry=word, **SOON))
     error = sidecar.reply(sidecar.chat("m"))["error"]
     assert (error["provider_status"], error["attempts"]) == (status, attempts)
+
+
+@pytest.mark.parametrize(
+    "rest", [[Repeat(b"x" * 65536, 1600), STALL], [b'{"error":', STALL]], ids=["100 MB", "never ends"]
+)
+def test_an_error_without_end_is_told_by_its_beginning(
+    sidecar: Program, provider: Provider, rest: list[Step]
+) -> None:  # D24
+    provider.play("m", [head(500, content_length="999999999", x_should_retry="false"), *rest])
+    begun = time.monotonic()
+    error = sidecar.reply(sidecar.chat("m"))["error"]
+    assert (error["code"], error["provider_status"], error["attempts"]) == ("provider_error", 500, 1)
+    assert time.monotonic() - begun < 7
+    call = provider.call("m")
+    provider.closed(call)
+    assert call.sent_bytes < 16 * 1024 * 1024
 
 
 # --- time ------------------------------------------------------------------------------------

@@ -90,7 +90,12 @@ def _read(file: Path) -> bytes:
 
 def cases(*wire_names: str) -> list[Case]:
     """Return the cases of the named wires, or of all."""
-    return [Case(p.parent) for p in sorted(ROOT.glob("*/*/call.json")) if not wire_names or p.parts[-3] in wire_names]
+    return [case for case in _every_case() if not wire_names or case.wire in wire_names]
+
+
+@cache
+def _every_case() -> list[Case]:
+    return [Case(path.parent) for path in sorted(ROOT.glob("*/*/call.json"))]
 
 
 @cache

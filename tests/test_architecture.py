@@ -94,6 +94,7 @@ def test_the_program_does_not_import_the_tool_that_makes_the_schema() -> None:
     assert not wrong, report(wrong)
 
 
+@pytest.mark.long
 def test_wires_and_codecs_are_sans_io() -> None:
     """Invariant 1: no event loop, no HTTP client, no os, no time, no chance, no log, in them or in what they import."""
     reached, pending = set[str](), set(files("sidecar/wires", "sidecar/codecs", "sidecar/formats"))
@@ -176,6 +177,7 @@ ONE_MODULE_FOR: dict[str, tuple[str, ...]] = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("package", "homes"), ONE_MODULE_FOR.items(), ids=list(ONE_MODULE_FOR))
 def test_a_door_to_the_outside_has_one_module(package: str, homes: tuple[str, ...]) -> None:
     """Invariant 2."""
@@ -199,6 +201,7 @@ DESCRIPTOR_USERS: dict[str, set[str]] = {
 }
 
 
+@pytest.mark.long
 def test_only_stdio_touches_the_descriptors() -> None:
     """Invariants 2 and 3; the exceptions and their reasons stand in DESCRIPTOR_USERS."""
     wrong = [
@@ -289,6 +292,7 @@ CHANGES = frozenset(
 )
 
 
+@pytest.mark.long
 def test_modules_keep_no_state_but_what_is_listed() -> None:
     """Invariant 8, and the reason that requests cannot mix: what changes lives in objects that are passed on."""
     found = {use[::2]: use for file in program() for use in _module_state(file)}

@@ -33,6 +33,7 @@ NOT_OURS = {
 _FILE = r"[\w-]+\.(?:json|lock|md|ndjson|py|sse|toml)"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_every_link_leads_somewhere(document: str) -> None:
     lost = []

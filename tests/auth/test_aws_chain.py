@@ -17,6 +17,8 @@ from sidecar.auth.token_cache import Key
 from tests.auth.test_aws import KEYS, call, files, headers, isolated, pair, refusal, signer_of, write
 from tests.support.scheme_calls import TokenClock
 
+pytestmark = pytest.mark.long
+
 __all__ = ["files", "isolated"]
 
 
@@ -188,7 +190,6 @@ CONFIGURATIONS = {
 }
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("name", CONFIGURATIONS)
 async def test_a_login_that_is_missing_is_told_with_the_command_that_mends_it(
     files: dict[str, str], name: str, memory: Memory

@@ -149,6 +149,7 @@ async def test_a_refused_github_token_is_exchanged_once_and_the_session_is_kept(
     assert len(services.asked(f"POST {COPILOT}/*")) == 1
 
 
+@pytest.mark.long
 async def test_many_refusals_are_one_exchange(host: Host, services: RuledServer) -> None:  # F10
     services.answer("POST *", accept_only("CANARY-session"))
     services.answer(f"GET {SESSIONS}", make_session())

@@ -87,6 +87,7 @@ async def describe(host: Host, provider: str) -> Object:
     return data
 
 
+@pytest.mark.long
 async def test_an_identity_is_a_way_to_authorize(services: RuledServer, identity: Identity) -> None:
     async with app.online(services, env=identity.env) as host:
         data = await describe(host, identity.provider)

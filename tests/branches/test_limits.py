@@ -125,6 +125,7 @@ class PausedHost(app.Host):
         return True if self.reads_on else None
 
 
+@pytest.mark.long
 async def test_a_host_that_does_not_read_holds_all_branches_up_and_loses_nothing() -> None:
     text = "x" * 1000
     async with anyio.create_task_group() as tasks:

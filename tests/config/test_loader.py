@@ -346,6 +346,7 @@ def test_a_configuration_cannot_be_changed() -> None:
     assert msgspec.structs.replace(Config(path="x"), path="y").path == "y"
 
 
+@pytest.mark.long
 @settings(max_examples=100)
 @given(
     st.binary(max_size=80)

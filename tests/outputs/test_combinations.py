@@ -212,6 +212,7 @@ def test_a_preset_may_ask_for_rounds_that_share_its_limits(preset: Program, prov
     assert preset.stream(request_id)[-1].data["data"]["provider_finish_reason"] == "token_limit"
 
 
+@pytest.mark.long
 def test_the_instructions_count(sidecar: Program) -> None:
     def tokens(**output: Any) -> int:
         messages = [{"role": "user", "content": "Hi"}]

@@ -131,6 +131,7 @@ def test_an_edit_of_a_refused_path_changes_nothing() -> None:
     assert [row.content for row in rows_of(collector)] == [None]
 
 
+@pytest.mark.long
 def test_ten_thousand_files_take_time_in_proportion() -> None:
     def seconds(count: int) -> float:
         text = "".join(f"<<<< file {NONCE} d/{at}.py\nx = {at}\n>>>> file {NONCE}\n" for at in range(count))

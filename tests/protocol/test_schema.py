@@ -184,6 +184,7 @@ def test_schema_and_program_take_and_refuse_the_same_requests(request_line: dict
     assert is_valid(request_line, "Request") is good
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("case", [pytest.param(case, id=case.name) for case in fixtures.cases()])
 def test_every_recorded_call_and_all_its_chunks_are_of_the_schema(case: fixtures.Case) -> None:
     assert is_valid({"action": "stream_chat", "params": case.call["params"]}, "StreamChatRequest")

@@ -16,6 +16,8 @@ from sidecar.wires import openai_chat
 from tests.support import app
 from tests.support.lines import Object
 
+pytestmark = pytest.mark.long
+
 MANY = 100_000
 LOOP_SECONDS = 0.05
 """How long one step in the loop may take of the processor."""

@@ -9,6 +9,8 @@ from tests import simulate
 from tests.fuzz import requests
 from tests.support.long_run import BrokenPromiseError, Canned, LongRun
 
+pytestmark = pytest.mark.long
+
 ERROR = Canned(500, {"content-type": "application/json"}, b"{}")
 
 

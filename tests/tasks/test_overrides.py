@@ -142,6 +142,7 @@ anyio.run(Overrides(sys.argv[1]).change, "title", lambda _: Override(model="b/se
 """
 
 
+@pytest.mark.spawns
 @posix_only
 @pytest.mark.parametrize(
     ("call", "before", "left"),
@@ -173,6 +174,7 @@ anyio.run(main)
 """
 
 
+@pytest.mark.spawns
 async def test_two_processes_lose_nothing_of_each_other(tmp_path: Path) -> None:
     commands = [[sys.executable, "-c", _MANY_CHANGES, str(tmp_path), name] for name in ("one", "two")]
     running = [subprocess.Popen(command) for command in commands]  # noqa: ASYNC220 - nothing else runs meanwhile

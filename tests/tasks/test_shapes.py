@@ -5,6 +5,7 @@ from typing import Any
 
 import anyio
 import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -109,6 +110,7 @@ async def test_the_shape_of_the_answer_is_told() -> None:
         assert described(line, "title")["output"] is None
 
 
+@pytest.mark.long
 async def test_the_tokens_of_a_task_are_those_of_its_prompt_and_its_instructions() -> None:
     async with running() as host:
         counted = (await host.ask("count_tokens", IMPLEMENT))["data"]["tokens"]

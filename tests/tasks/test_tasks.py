@@ -115,6 +115,7 @@ async def test_the_stream_of_a_task_tells_it_in_start() -> None:
         assert first["data"]["warnings"][0]["code"] == "input_cut"
 
 
+@pytest.mark.long
 async def test_the_tokens_of_a_task_are_those_of_its_chat() -> None:
     async with running() as host:
         counted = (await host.ask("count_tokens", TITLE | {"model": "lab/m"}))["data"]["tokens"]

@@ -25,6 +25,8 @@ from tests.support.listening_provider import ListeningProvider
 from tests.support.loops import anyio_backend
 from tests.upstream.test_http_client import CANARY, failure, get, http, listening, provider, whole
 
+pytestmark = pytest.mark.long
+
 __all__ = ["anyio_backend", "http", "listening", "provider"]
 
 # --- proxies ---------------------------------------------------------------------------------

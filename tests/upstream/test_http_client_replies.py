@@ -12,6 +12,8 @@ from tests.support.fake_provider import CLOSE, Provider, Repeat, Step
 from tests.support.loops import anyio_backend
 from tests.upstream.test_http_client import AUTH, PATIENT, broken, failure, get, here, http, listening, provider, whole
 
+pytestmark = pytest.mark.long
+
 __all__ = ["anyio_backend", "http", "listening", "provider"]
 
 

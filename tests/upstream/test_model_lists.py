@@ -141,6 +141,7 @@ def test_a_huge_list_is_compared_in_part() -> None:
     assert find_similar("gpt-5.2", ["gpt-5.1", *names, "gpt-5.3"]) == ["gpt-5.1"]
 
 
+@pytest.mark.long
 def test_a_list_is_cut_and_a_page_that_is_too_large_is_refused(tmp_path: Path, services: Services) -> None:
     rows = [{"id": f"m{number}", "object": "model"} for number in range(model_lists.MAX_MODELS + 5)]
     services.answer("GET https://api.openai.com/*", document({"data": rows}))

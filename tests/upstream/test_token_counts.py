@@ -21,6 +21,8 @@ from tests.support.provider_rows import secrets
 from tests.support.recorded_requests import READERS, Unsayable, chat_of
 from tests.support.token_counts import CHAT, NUMBERS, chat_nobody_asked_before, check_estimate, count
 
+pytestmark = pytest.mark.long
+
 GOOGLE = "https://aiplatform.googleapis.com/v1"
 GOOGLE_MODELS = "projects/my-project/locations/global/publishers"
 
@@ -192,7 +194,6 @@ def test_a_count_that_the_provider_has_made_is_not_asked_for_again(keyed: Progra
     assert count(keyed, "xai", "grok-4.3", **texts)["data"]["cached"] is True
 
 
-@pytest.mark.long
 def test_no_more_counts_are_remembered_than_a_few_hundred(keyed: Program, services: Services) -> None:
     services.answer("POST *", document({"input_tokens": 42}))
     given = chat_nobody_asked_before() | {"exact": True}
@@ -214,7 +215,6 @@ UNABLE = [
 ]
 
 
-@pytest.mark.long
 @pytest.mark.parametrize(("provider", "model", "status", "answer"), UNABLE)
 def test_a_place_that_does_not_count_this_model_is_stood_in_for(
     keyed: Program, services: Services, provider: str, model: str, status: int, answer: Object

@@ -87,6 +87,7 @@ def _blocks(text: str) -> list[Any]:
     return [block.code for block in list_fenced_blocks(text)[0]]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("text", ["a  \n" * 250_000, " \n" * 500_000, " " * 1_000_000, "> " * 500_000 + " \n"])
 def test_a_text_of_a_million_characters_takes_no_time(text: str) -> None:
     began = time.perf_counter()

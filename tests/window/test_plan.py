@@ -171,6 +171,7 @@ def test_whatever_is_left_out_calls_and_results_stay_together(shape: str, limit:
     assert plan.tokens_after <= limit or kept
 
 
+@pytest.mark.long
 def test_a_long_conversation_is_planned_in_no_time() -> None:
     messages = conversation("ucra" * 20_000)
     plan = make_plan(messages, weights(messages), 1000, ("system",), "clear_tool_results")

@@ -121,6 +121,7 @@ def test_any_body_of_an_error_is_classified(document: bytes) -> None:
     assert wire.classify(502, {}, document).body.code == "provider_error"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("case", CASES)
 def test_encoding_twice_gives_the_same_bytes(case: Case) -> None:
     chat, route = msgspec.convert(case.call["params"], Chat), fixtures.route(case)

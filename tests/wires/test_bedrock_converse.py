@@ -74,6 +74,7 @@ def with_bytes(value: Any) -> Any:
     return [with_bytes(each) for each in value] if isinstance(value, list) else value
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("case", CASES)
 def test_every_request_is_valid_by_the_service_model_of_the_sdk(case: Case, shapes: Any) -> None:
     from botocore.serialize import create_serializer

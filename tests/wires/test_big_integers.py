@@ -16,6 +16,8 @@ from tests.support import documents, fixtures
 from tests.support.decoding import play
 from tests.support.fixtures import Case
 
+pytestmark = pytest.mark.long
+
 BIG = str(MAX_INTEGER + 1)
 REPLIES = [pytest.param(case, id=case.name) for case in fixtures.cases() if case.has_reply]
 

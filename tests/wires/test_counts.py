@@ -66,6 +66,7 @@ def test_every_counter_is_tested_here() -> None:
 # --- requests --------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_anthropic_takes_the_prompt_and_what_changes_it() -> None:
     to = route("anthropic_messages")
     url, body = counted("anthropic_messages", to)
@@ -86,6 +87,7 @@ def test_anthropic_in_the_cloud_names_the_model_in_the_body() -> None:
     assert body["messages"] == sent(to)["messages"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("path", [None, "/responses?api-version=2"])
 def test_responses_takes_the_input_and_what_changes_it(path: str | None) -> None:
     to = route("openai_responses", path=path)
@@ -153,6 +155,7 @@ CASES = [case for case in fixtures.cases() if case.wire in ("anthropic_messages"
 MODULES = {"anthropic_messages": "anthropic_messages", "openai_responses": "openai_responses", "gemini": "gemini"}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("case", [pytest.param(case, id=f"{case.wire}/{case.name}") for case in CASES])
 def test_what_is_counted_is_what_is_sent_for_every_fixture(case: fixtures.Case) -> None:
     to, chat = fixtures.route(case), msgspec.convert(case.call["params"], Chat)

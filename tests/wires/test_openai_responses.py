@@ -90,6 +90,7 @@ UNINDEXED = [subset for subset in SUBSETS if "added" in subset or set(subset) <=
 """Without an index, only the announcement separates the items."""
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("kinds", "indexed"), [*((kinds, True) for kinds in SUBSETS), *((kinds, False) for kinds in UNINDEXED)]
 )
@@ -321,6 +322,7 @@ def test_texts_of_one_message_stay_together_and_messages_apart() -> None:
     assert [[part["text"] for part in item["content"]] for item in body(messages)["input"]] == [["a", "b"], ["c"]]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("case", CASES)
 def test_encoding_twice_gives_the_same_bytes(case: Case) -> None:
     chat = msgspec.convert(case.call["params"], Chat)

@@ -13,6 +13,8 @@ from sidecar.wires import registry
 from tests.support import recorded_replies
 from tests.support.recorded_replies import Recorded
 
+pytestmark = pytest.mark.long
+
 REPLIES = recorded_replies.of_fixtures() + recorded_replies.of_corpus()
 
 CUTS = 40

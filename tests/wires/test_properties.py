@@ -20,6 +20,8 @@ from sidecar.wires import registry
 from tests.support import recorded_replies
 from tests.support.recorded_replies import Played, Recorded, played
 
+pytestmark = pytest.mark.long
+
 CASES = recorded_replies.of_fixtures()
 STREAMS = [each for each in CASES if not each.is_document]
 WIRES = sorted({each.wire for each in CASES})
@@ -153,7 +155,6 @@ def slots(value: Any) -> Iterable[tuple[Any, Any]]:
 TEXTS = [case for case in STREAMS + RECORDED if b"\x00" not in case.body]
 
 
-@pytest.mark.long
 @settings(max_examples=600)
 @given(st.sampled_from(TEXTS), CORRUPTIONS)
 def test_a_corrupted_stream_raises_only_a_sidecar_error(case: Recorded, changes: list[tuple[str, int, int]]) -> None:
@@ -167,7 +168,6 @@ def test_a_corrupted_stream_raises_only_a_sidecar_error(case: Recorded, changes:
         assert re.search(TRACES.get(case.wire, b""), body)
 
 
-@pytest.mark.long
 @BY_CASE
 def test_any_value_may_be_replaced_by_another(case: Recorded) -> None:
     """Whatever stands in place of any one value, the reply is decoded or refused, and nothing else."""

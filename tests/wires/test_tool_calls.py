@@ -68,6 +68,7 @@ def test_names_of_declared_tools_stay_and_others_are_made_to_fit() -> None:
     assert [fit("fs.read"), fit("fs.write"), fit(""), fit("x" * 70)] == ["fs.read", "fs_write", "_", "x" * 64]
 
 
+@pytest.mark.long
 @given(st.lists(st.lists(st.text(max_size=80), max_size=4), max_size=5))
 def test_fitted_ids_are_unique_keep_to_the_alphabet_and_stand_on_their_results(given_ids: list[list[str]]) -> None:
     messages = [each for group in given_ids for each in (turn(*group), answer(*reversed(group)))]

@@ -85,6 +85,7 @@ def test_what_cannot_be_done_is_refused_by_the_name_of_its_field(sidecar: Progra
     assert param == error["param"]
 
 
+@pytest.mark.long
 def test_much_work_delays_no_other_request(sidecar: Program) -> None:
     lines = [f"line {at}" for at in range(100_000)]
     edits = [edit(f"{lines[at]}\n{lines[at + 1]}", "new") for at in range(0, 100_000, 200)]

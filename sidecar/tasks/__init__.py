@@ -1,1 +1,1 @@
-"""Tasks: rows of prompts, models and options, what the user has changed about them, and the chats they make."""
+"""Tasks: named prompts with models and options, the user's changes to them, and the chats that they become."""

@@ -1,4 +1,4 @@
-"""A task as `list_tasks` and `set_task` tell it. [pure]"""
+"""A task as `list_tasks` and `set_task` report it. [pure]"""
 
 import msgspec
 
@@ -8,7 +8,7 @@ from sidecar.tasks.task import Task
 
 
 def describe(task: Task) -> TaskInfo:
-    """Return what a host may know of *task*."""
+    """Return the description of *task* that a host gets."""
     options = msgspec.to_builtins(task.options)
     fallbacks = options.pop("fallbacks", [])
     return TaskInfo(

@@ -1,6 +1,6 @@
 """A request that names a task → the chat that it stands for.
 
-What the request says takes precedence over what was set, that over the configuration, and that over the built-in row.
+The request takes precedence over `set_task`, that over the configuration, and that over the built-in row.
 Must not know how a chat is answered.
 """
 
@@ -24,12 +24,13 @@ C = TypeVar("C", bound=Chat)
 
 
 async def expand(table: TaskTable, provider: str | None, chat: C) -> tuple[C, list[Warn]]:
-    """Return the chat that *chat*, which names a task, stands for, with what was cut; call it once for a request.
+    """Return the chat for *chat*, which names a task, and a warning for each input that was cut.
 
-    *provider* is that of the request. The result keeps the name of the task, and no inputs.
+    Call it once per request. *provider* is that of the request. The result keeps the name of the task, and has no
+    inputs.
 
-    Raises: SidecarError `invalid_request` for a task or an input that there is not, for an input that is missing, and
-    if nothing names a model.
+    Raises: SidecarError `invalid_request` for an unknown task or input, for a missing input, and if nothing names a
+    model.
     """
     task = await table.find(chat.task or "")
     values = inputs.check_values(task.name, task.row, chat.input)
@@ -52,15 +53,18 @@ def _choose_model(task: Task, provider: str | None, chat: Chat) -> str:
         hint = "Send `params.model`, call `set_task`, or set `[tasks] default` in the configuration."
         text = f"`params.model` is required, as the task `{task.name}` has no model."
         raise invalid_request(text, "params.model").with_fields(hint=hint)
-    # Whoever names a provider or brings a key means a model of that provider, which the task's need not be.
-    for param, value in (("provider", provider), *((f"params.{name}", getattr(chat, name)) for name in _OF_A_MODEL)):
+    # These are meant for the model of one provider. The task's model may belong to another.
+    for param, value in (
+        ("provider", provider),
+        *((f"params.{name}", getattr(chat, name)) for name in _FIELDS_OF_MODEL),
+    ):
         if value is not None:
-            text = f"`{param}` needs `params.model` beside it: without, the task's own model is asked."
+            text = f"`{param}` requires `params.model`: without it, the task's own model would be asked."
             raise invalid_request(text, param)
     return task.model
 
 
-_OF_A_MODEL = ("api_key", "base_url", "settings")
+_FIELDS_OF_MODEL = ("api_key", "base_url", "settings")
 
 
 def _make_messages(task: Task, values: Mapping[str, Any]) -> tuple[list[Message], list[Warn]]:
@@ -86,14 +90,14 @@ def _make_messages(task: Task, values: Mapping[str, Any]) -> tuple[list[Message]
 
 
 def _fill(template: str, texts: Mapping[str, str]) -> str:
-    """Return *template* with *texts* for its names. They are put in once: a `$` in them is a dollar sign."""
+    """Return *template* with *texts* in place of its names. A `$` in a text stays a dollar sign."""
     return Template(template.strip("\n")).substitute(texts)
 
 
 def _add_output(task: Task, values: Mapping[str, Any], asked: Options) -> Options:
-    """Return the options of *task* with the shape of its answer, unless the request asks for one of its own.
+    """Return the options of *task* with its output, unless the request sets the form of the answer itself.
 
-    Raises: SidecarError `invalid_request` for an input that does not fit there.
+    Raises: SidecarError `invalid_request` for an input that does not fit into the output.
     """
     output = task.row.output
     if not output or asked.response_format is not None or asked.output is not None:

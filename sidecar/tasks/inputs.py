@@ -1,6 +1,6 @@
-"""What a task is given: the kinds of inputs, their types, and the one text that each becomes in a prompt. [pure]
+"""The inputs of a task: their kinds and types, and the text that each becomes in a prompt. [pure]
 
-A value is text from then on, and never a template. Must not know tasks, models or messages.
+A rendered value is text, and never a template. Must not know tasks, models or messages.
 """
 
 import re
@@ -24,7 +24,7 @@ _PLAIN_KEY = re.compile(r"[\w-]{1,64}", re.ASCII)
 
 
 class Bounds(NamedTuple):
-    """How long the rendering of an input may be, and the text of one file in it."""
+    """The longest rendering of an input, and the longest text of one file in it."""
 
     max_chars: int
     max_file_chars: int
@@ -39,7 +39,7 @@ class Rendering(NamedTuple):
 
 
 class Kind(NamedTuple):
-    """What an input may be, and what it becomes."""
+    """A kind of input: its type, its description for errors, and how it is rendered."""
 
     type: Any
     description: str
@@ -47,7 +47,7 @@ class Kind(NamedTuple):
 
 
 def _cut(text: str, max_chars: int) -> Rendering:
-    """Return *text*, with a note instead of what is beyond *max_chars*."""
+    """Return *text*, with a note in place of the characters beyond *max_chars*."""
     if len(text) <= max_chars:
         return Rendering(text)
     note = f"\n[Cut: these are the first {max_chars} of {len(text)} characters.]"
@@ -63,7 +63,7 @@ def _render_paths(paths: list[str], bounds: Bounds) -> Rendering:
 
 
 def _render_files(files: dict[str, str], bounds: Bounds) -> Rendering:
-    """Return each file below its path, in a fence that its text does not close. Files beyond the bounds are named."""
+    """Return each file below its path, in a fence that its text does not close. Other files are only named."""
     shown, cut_chars, left = list[str](), 0, list[str]()
     room = bounds.max_chars
     for path, text in files.items():
@@ -128,18 +128,18 @@ KINDS: dict[str, Kind] = {
 
 
 def find_kind(declared: str) -> Kind:
-    """Return the kind that a row's input has, which may be optional."""
+    """Return the kind that *declared* names. A `?` at its end marks an optional input."""
     return KINDS[declared.removesuffix("?")]
 
 
 def check_values(task: str, row: TaskRow, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the values of the inputs of *row* by name, each of its kind's type; null means absent.
+    """Return the values of the inputs of *row* by name, each of the type of its kind. Null means absent.
 
-    Raises: SidecarError `invalid_request` for an input that is missing, that there is not, or that is of no such kind.
+    Raises: SidecarError `invalid_request` for an input that is missing, unknown or of another type.
     """
     for name in given:
         if name not in row.input and given[name] is not None:
-            raise _make_surplus_error(task, row, name)
+            raise _make_unknown_input_error(task, row, name)
     values = {}
     for name, kind in row.input.items():
         value = given.get(name)
@@ -151,14 +151,15 @@ def check_values(task: str, row: TaskRow, given: Mapping[str, Any]) -> dict[str,
     return values
 
 
-def _make_surplus_error(task: str, row: TaskRow, name: str) -> SidecarError:
+def _make_unknown_input_error(task: str, row: TaskRow, name: str) -> SidecarError:
     # Only a failure needs it.
     from difflib import get_close_matches
 
     shown = name if _PLAIN_KEY.fullmatch(name) else "…"
     names = ", ".join(f"`{each}`" for each in row.input)
     error = invalid_request(
-        f"`params.input.{shown}` is no input of the task `{task}`. Its inputs are: {names}.", f"params.input.{shown}"
+        f"`params.input.{shown}` is not an input of the task `{task}`. Its inputs are: {names}.",
+        f"params.input.{shown}",
     )
     close = get_close_matches(name, row.input, n=1)
     return error.with_fields(hint=f"Did you mean `params.input.{close[0]}`? Otherwise leave it out." if close else None)
@@ -203,7 +204,7 @@ def make_schema(row: TaskRow) -> dict[str, Any]:
     for name, choices in row.choices.items():
         properties[name] = {"type": "string", "enum": list(choices)}
     if "ImagePart" in defs:
-        # Here it is no part among others, whose `type` would tell them apart.
+        # An image input is never one of several kinds of parts, so it needs no `type`.
         defs["ImagePart"]["required"] = []
     return {
         "type": "object",

@@ -1,6 +1,7 @@
-"""What hosts have set for their user by `set_task`: a file in the user's data directory, replaced whole or not at all.
+"""The settings that hosts have made with `set_task`, in one file of the user's data directory.
 
-Other processes may change it, so it is read again whenever it has changed. Must not know what a task is.
+The file is replaced atomically. Other processes may change it, so it is read again after each change. Must not know
+what a task is.
 """
 
 from collections.abc import AsyncIterator, Callable
@@ -26,13 +27,11 @@ MAX_BYTES = 1024 * 1024
 LOCK_SECONDS = 5.0
 """How long to wait for another process that holds the lock."""
 
-_SENSELESS = Warn(
-    code="tasks_unusable", message="The file of what was set for tasks makes no sense, and counts as empty."
-)
+_UNREADABLE = Warn(code="tasks_unusable", message="The file of task settings is corrupt, and counts as empty.")
 
 
 class Override(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What is set for one task. None: nothing is, and what lies below applies."""
+    """The settings of one task. None: not set, so that the configuration or the built-in row applies."""
 
     model: str | None = None
     fallbacks: list[str] | None = None
@@ -48,56 +47,56 @@ class _File(msgspec.Struct):
 
 
 class Overrides:
-    """What is set for all tasks."""
+    """The settings of all tasks."""
 
     def __init__(self, folder: str | None) -> None:
-        """*folder* is the user's; None: there is none, and nothing outlives the process."""
+        """Keep the settings in *folder*, the user's data directory; None: in this process only."""
         self._folder = None if folder is None else Path(folder)
         self._stamp: Stamp | Literal["unread"] = "unread"
-        self._read: dict[str, Override] = {}
+        self._stored: dict[str, Override] = {}
         self._unwritten: dict[str, Override] = {}
-        """What could not be written, for this process alone."""
+        """The settings that could not be written. They apply in this process only."""
         self.warnings: list[Warn] = []
-        """What is wrong with the file."""
+        """The problems with the file."""
 
     async def load(self) -> dict[str, Override]:
-        """Return what is set now, by the name of the task."""
+        """Return the current settings, by the name of the task."""
         if self._folder is not None:
             path = self._folder / NAME
             stamp = await to_thread(private_files.read_stamp, path)
             if stamp != self._stamp:
-                # Read first: a change meanwhile shows in the next stamp.
+                # The stamp was read before the file, so a change in between shows in the next stamp.
                 self._stamp, self.warnings = stamp, []
-                self._read = await self._read_all(path)
-        return self._read | self._unwritten
+                self._stored = await self._read_all(path)
+        return self._stored | self._unwritten
 
     async def _read_all(self, path: Path) -> dict[str, Override]:
         try:
             entries = _decode(await to_thread(private_files.read_file, path, MAX_BYTES))
         except (RefusedError, OSError) as error:
-            # What is wrong may be so for a moment only.
+            # The cause may be temporary, so the file is read again next time.
             self._stamp = "unread"
-            self.warnings.append(Warn(code="tasks_unusable", message=f"What was set for tasks is not used: {error}."))
+            self.warnings.append(Warn(code="tasks_unusable", message=f"The task settings are not used: {error}."))
             return {}
         if entries is None:
-            self.warnings.append(_SENSELESS)
+            self.warnings.append(_UNREADABLE)
             return {}
         read = {name: override for name, raw in entries.items() if (override := _decode_entry(raw)) is not None}
         if unreadable := [name for name in entries if name not in read]:
-            text = f"What was set for {len(unreadable)} tasks cannot be read by this version, and is not used."
+            text = f"The settings of {len(unreadable)} tasks are not used: this version cannot read them."
             self.warnings.append(Warn(code="tasks_unusable", message=text))
         return read
 
     async def change(self, task: str, change: Change) -> list[Warn]:
-        """Replace what is set for *task* by what *change* makes of it.
+        """Apply *change* to the settings of *task*, and write the file.
 
-        Returns a warning if it could not be written: then it holds for this process alone.
+        Returns a warning if the file could not be written. The change then applies in this process only.
 
-        Raises: SidecarError `invalid_request` if there is no room for it.
+        Raises: SidecarError `invalid_request` if the file would become too long.
         """
         try:
             async with self._lock() as folder:
-                # Another process may have written meanwhile.
+                # Another process may have changed the file.
                 entries = await self._read_for_change(folder)
                 override = change(self._unwritten.get(task) or _decode_entry(entries.get(task)) or Override())
                 entries.pop(task, None)
@@ -106,24 +105,24 @@ class Overrides:
                 await to_thread(_write, folder, msgspec.json.encode(_File(tasks=entries)))
         except (RefusedError, OSError) as error:
             self._unwritten[task] = change((await self.load()).get(task) or Override())
-            text = f"What was set holds for this process alone, as it cannot be written: {error}."
+            text = f"The settings apply in this process only, because they cannot be written: {error}."
             return [Warn(code="tasks_not_kept", message=text)]
         self._unwritten.pop(task, None)
         return []
 
     @asynccontextmanager
     async def _lock(self) -> AsyncIterator[Path]:
-        """Hold the lock between processes; one that dies gives it back.
+        """Hold the lock that processes share. The system releases the lock of a process that dies.
 
         Raises: RefusedError, OSError.
         """
         if self._folder is None:
-            raise RefusedError("there is no folder for it")
+            raise RefusedError("there is no data directory")
         await to_thread(private_files.make_folder, self._folder)
         file = await to_thread(private_files.open_file, self._folder / LOCK_NAME, "ab")
         try:
             if not await private_files.wait_for_lock(file, LOCK_SECONDS):
-                raise RefusedError("another process does not let go of it")
+                raise RefusedError("another process holds the lock")
             yield self._folder
         finally:
             file.close()
@@ -136,7 +135,7 @@ class Overrides:
 
 
 def _decode(data: bytes | None) -> dict[str, msgspec.Raw] | None:
-    """Return the entries in *data*, or None if it makes no sense."""
+    """Return the entries in *data*, or None if it is corrupt."""
     try:
         return {} if data is None else msgspec.json.decode(data, type=_File).tasks
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -144,7 +143,7 @@ def _decode(data: bytes | None) -> dict[str, msgspec.Raw] | None:
 
 
 def _decode_entry(raw: msgspec.Raw | None) -> Override | None:
-    """Return the entry, or None if there is none that this version can read."""
+    """Return the settings in *raw*, or None if they are absent or this version cannot read them."""
     if raw is None:
         return None
     try:
@@ -156,17 +155,17 @@ def _decode_entry(raw: msgspec.Raw | None) -> Override | None:
 
 
 def _write(folder: Path, data: bytes) -> None:
-    """Replace the file by one with *data*, at once and for good. The lock is held.
+    """Replace the file by *data*, atomically and durably. The caller holds the lock.
 
     Raises: SidecarError `invalid_request`, RefusedError, OSError.
     """
     if len(data) > MAX_BYTES:
-        text = f"There is no room: what is set for all tasks may have {MAX_BYTES} bytes. Reset some."
+        text = f"The settings of all tasks may take {MAX_BYTES} bytes together. Reset some of them."
         raise invalid_request(text, "params.options")
     if platforms.is_foreign(folder.stat()):
         raise RefusedError(f"{folder} belongs to another user")
     for left in folder.glob(private_files.temporary_pattern(NAME)):
-        # Of a process that was killed while it wrote.
+        # Left by a process that was killed while it wrote.
         left.unlink(missing_ok=True)
     private_files.replace_file(folder, NAME, data)
     platforms.sync_folder(str(folder))

@@ -1,4 +1,4 @@
-"""The tasks of a process, as they are now."""
+"""The tasks of a process: the rows, the configuration and the settings of `set_task` together."""
 
 import msgspec
 
@@ -23,7 +23,7 @@ class TaskTable:
 
     @property
     def warnings(self) -> list[Warn]:
-        """What is wrong with what was set."""
+        """The problems with the file of settings."""
         return self._overrides.warnings
 
     async def find(self, name: str) -> Task:
@@ -31,7 +31,7 @@ class TaskTable:
 
         Raises: SidecarError `invalid_request` if there is none.
         """
-        self._check(name)
+        self._check_name(name)
         return make_task(self._config, name, (await self._overrides.load()).get(name))
 
     async def list_all(self) -> TaskList:
@@ -41,17 +41,17 @@ class TaskTable:
         return TaskList(tasks=tasks, warnings=self.warnings)
 
     async def change(self, params: SetTask) -> TaskChange:
-        """Set what *params* say, and return the result of `set_task`.
+        """Change the settings of a task, and return the result of `set_task`.
 
-        Raises: SidecarError `invalid_request` for a task or provider that there is not.
+        Raises: SidecarError `invalid_request` for an unknown task or provider.
         """
-        self._check(params.task)
+        self._check_name(params.task)
         _check_models(self._config, params)
 
         def change(before: Override) -> Override:
             kept = Override() if params.reset else before
             options = kept.options if params.options is None else msgspec.to_builtins(params.options)
-            # They have a column of their own.
+            # The fallbacks are stored beside the options.
             fallbacks = params.fallbacks if params.fallbacks is not None else options.pop("fallbacks", kept.fallbacks)
             return Override(model=params.model or kept.model, fallbacks=fallbacks, options=options)
 
@@ -64,7 +64,7 @@ class TaskTable:
     def _list_names(self) -> list[str]:
         return sorted({*task_rows.read_built_in(), *self._config.tasks})
 
-    def _check(self, name: str) -> None:
+    def _check_name(self, name: str) -> None:
         names = self._list_names()
         if name not in names:
             from difflib import get_close_matches  # Only a failure needs it.

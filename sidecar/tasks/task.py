@@ -1,4 +1,4 @@
-"""A task: a row that comes with the program, and over it the configuration and what was set. [pure]"""
+"""A task: a built-in row, overlaid by the configuration and by the settings of `set_task`. [pure]"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,24 +13,24 @@ from sidecar.config.values import Config
 from sidecar.tasks.overrides import Override
 
 PROMPT_KEYS = ("system", "prompt", "input", "choices")
-"""The columns that make a prompt."""
+"""The columns that make up the prompt."""
 
 
 class Task(msgspec.Struct, frozen=True, kw_only=True):
-    """A task, with everything that applies to it."""
+    """A task with all its layers applied."""
 
     name: str
     row: TaskRow
     model: str | None
     """None: the request must name one."""
     options: Options
-    """With the fallbacks."""
+    """The fallbacks are among them."""
     sources: dict[str, Source]
     """As in `protocol.tasks.TaskInfo`."""
 
 
 def make_task(config: Config, name: str, override: Override | None) -> Task:
-    """Return the task *name*, of which there is a row."""
+    """Return the task *name*, which is built in or in the configuration."""
     own, built_in = config.tasks.get(name, {}), task_rows.read_built_in().get(name, {})
     layers: list[tuple[Source, dict[str, Any]]] = [
         ("default", {"model": config.task_model} if config.task_model else {}),
@@ -65,7 +65,7 @@ _NO_OPTIONS = Options()
 
 
 def overlay_options(below: Options, above: Options) -> Options:
-    """Return the options *below* with those laid over them that *above* sets."""
+    """Return *below*, overlaid by the options that *above* sets."""
     given = {
         name: value
         for name in Options.__struct_fields__

@@ -260,7 +260,7 @@ async def test_an_entry_of_a_later_version_is_left_alone(tmp_path: Path) -> None
 async def test_more_than_there_is_room_for_is_refused(tmp_path: Path) -> None:
     await put(tmp_path, "title", FIRST)
     large = Override(options={"stop": "x" * MAX_BYTES})
-    with pytest.raises(SidecarError, match="There is no room"):
+    with pytest.raises(SidecarError, match="may take 1048576 bytes together"):
         await put(tmp_path, "plan", large)
     assert await read(tmp_path) == {"title": FIRST}
 

@@ -1,7 +1,7 @@
-"""White space that says nothing, taken out of texts: blanks at the ends of lines, and all but one of many blank lines.
+"""`options.compact`: removes blanks at the ends of lines, and all but one of several blank lines. [pure]
 
-Never within a fence, where white space may well say something, or a quotation, which may have fences; nor in results of
-tools, files, and texts that somebody has signed or counted the characters of. [pure]
+Fenced blocks stay as they are, because white space may matter there, and so do quotations, which may have fences. So do
+results of tools, files, and texts with a signature or with citations, which count characters.
 """
 
 import re
@@ -15,11 +15,11 @@ from sidecar.formats.code import FenceReader
 
 _WASTE = re.compile(r"[ \t](?:\r?\n|\r?\Z)|\n\r?\n\r?\n")
 _QUOTATION = re.compile(r" *>")
-"""It may have fences of its own, so its lines stay as they are."""
+"""A line of a quotation, which may have fences of its own."""
 
 
 class Compacted(NamedTuple):
-    """Messages, and how many characters have left them."""
+    """Messages, and how many characters were removed from them."""
 
     messages: list[Message]
     chars: int
@@ -64,7 +64,7 @@ def compact_text(text: str) -> str:
     """
     if not _WASTE.search(text):
         return text
-    # What follows the last line end is no line.
+    # Nothing follows the last line end of most texts, and that is not a line.
     *lines, rest = text.split("\n")
     kept: list[str] = []
     reader = FenceReader()

@@ -1,4 +1,4 @@
-"""How long a conversation may be for its model, how long it is, and the plan that follows from both.
+"""How long a conversation may be for its model, how long it is, and what to leave out of it.
 
 Knows where limits and vocabularies come from. Must not know what is done with a plan.
 """
@@ -24,8 +24,8 @@ from sidecar.window.plan import Plan, make_plan
 from sidecar.window.weights import weigh
 
 MOST_RESERVED_TOKENS = 32_000
-"""What is kept free for an answer whose length nobody limits, if the model can write as much, and a quarter of the
-window has room for it."""
+"""The most tokens that are kept free for an answer without a limit of its own. It is less for a model that writes fewer
+or whose window is smaller than four times that."""
 
 
 class Window(NamedTuple):
@@ -39,7 +39,7 @@ class Window(NamedTuple):
 
 
 def find_window(up: Upstream, provider: str | None, chat: Chat, reserve_tokens: int | None = None) -> Window:
-    """Return the window of the model of *chat*, of which *reserve_tokens* are kept free for the answer.
+    """Return the window of the model of *chat*, with *reserve_tokens* of it kept free for the answer.
 
     Raises: SidecarError `unknown_provider`, `invalid_request`.
     """
@@ -73,7 +73,7 @@ class Planned(NamedTuple):
 async def plan_window(up: Upstream, window: Window, keep: Sequence[str], strategy: Overflow) -> Planned:
     """Return the tokens of the chat of *window*, and what to leave out; *keep* and *strategy* are as in `fit`.
 
-    All of it is done in a thread: a conversation may have a hundred thousand messages.
+    The work is done in a thread: a conversation may have a hundred thousand messages.
     """
     chat, family = window.chat, find_family(window.base_model)
 

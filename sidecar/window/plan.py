@@ -17,11 +17,11 @@ from sidecar.window.turns import Piece, cut_pieces
 from sidecar.window.weights import Weights
 
 TARGET_SHARE = 0.9
-"""How much of the limit is left filled: one larger cut loses the provider's cache of the prompt once, where many small
-ones lose it each time, and an estimate that is a little low does no harm."""
+"""The share of the limit that stays filled after a cut. One larger cut loses the provider's prompt cache once; many
+small ones would lose it each time. The rest also makes up for an estimate that is a little low."""
 
 NOTE = "[This result was removed to save space.]"
-"""What takes the place of a tool result's content."""
+"""Replaces the content of a cleared tool result."""
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -33,7 +33,7 @@ class Plan(msgspec.Struct, frozen=True):
 
     @property
     def cache_lost_from(self) -> int | None:
-        """The first message whose tokens are not where they were; None: all are."""
+        """The first message that changes or moves, from which on no prompt cache applies; None: no message does."""
         return min([*(each.first for each in self.drop), *(each.message for each in self.clear)], default=None)
 
 
@@ -58,7 +58,7 @@ def make_plan(
 
 
 def _choose_results(weights: Weights, excess: int, before: int) -> list[Cleared]:
-    """Return the oldest results, all *before* the newest round, that have *excess* tokens."""
+    """Return the oldest results of messages before *before* that free *excess* tokens, or all of them."""
     chosen = []
     for each in weights.results:
         if excess <= 0 or each.message >= before:
@@ -69,7 +69,7 @@ def _choose_results(weights: Weights, excess: int, before: int) -> list[Cleared]
 
 
 def _choose_messages(weights: Weights, pieces: Sequence[Piece], clear: Sequence[Cleared], excess: int) -> set[int]:
-    """Return the messages of the oldest pieces that need not be kept and have *excess* tokens without *clear*."""
+    """Return the messages of the oldest pieces that may go, until they free *excess* tokens beside those of *clear*."""
     cleared: Counter[int] = Counter()
     for each in clear:
         cleared[each.message] += each.tokens
@@ -84,7 +84,7 @@ def _choose_messages(weights: Weights, pieces: Sequence[Piece], clear: Sequence[
 
 
 def _list_ranges(places: Sequence[int], weights: Weights) -> Iterator[Dropped]:
-    """Yield the messages at *places* in ranges without a gap."""
+    """Yield the ranges of consecutive *places*."""
     for _, group in groupby(enumerate(places), key=lambda numbered: numbered[1] - numbered[0]):
         inside = [at for _, at in group]
         yield Dropped(inside[0], inside[-1], sum(weights.messages[at] for at in inside))

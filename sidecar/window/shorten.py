@@ -1,6 +1,6 @@
-"""`options.compact` and `options.overflow`: a chat without what they leave out, and the words for it in its answer.
+"""`options.compact` and `options.overflow`: shortens a chat before it is sent, and says so in its answer.
 
-Knows what is done before a chat is sent. Must not know who sends it.
+Must not know who sends the chat.
 """
 
 from collections.abc import Callable, Sequence
@@ -25,11 +25,11 @@ from sidecar.window.plan import apply_plan
 T = TypeVar("T", Start, Done)
 
 SURE_SHARE = 4
-"""A prompt that an estimate by its bytes says to be so much shorter than the limit fits, whatever its vocabulary."""
+"""A prompt fits, whatever the vocabulary, if its rough estimate is so many times smaller than the limit."""
 
 
 async def shorten(up: Upstream, state: RequestState, chat: Chat, sink: Sink) -> tuple[Chat, Sink]:
-    """Return *chat* without what its options leave out, and a sink that says so on the way to *sink*.
+    """Return *chat* shortened as its options ask, and a sink that passes on to *sink* and reports what was left out.
 
     Raises: SidecarError `invalid_request`, `unknown_provider`.
     """
@@ -42,19 +42,19 @@ async def shorten(up: Upstream, state: RequestState, chat: Chat, sink: Sink) -> 
         chat, shortened, warnings = await _fit(up, state.provider, chat, shortened)
     if shortened == Shortened() and not warnings:
         return chat, sink
-    return chat, _Telling(sink, shortened, warnings)
+    return chat, _ReportingSink(sink, shortened, warnings)
 
 
 async def _fit(
     up: Upstream, provider: str | None, chat: Chat, shortened: Shortened
 ) -> tuple[Chat, Shortened, list[Warn]]:
-    """Return *chat* as it fits into the window of its model, with what is to be said of that."""
+    """Return *chat* as it fits into the window of its model, with the report and the warnings."""
     if provider is None and chat.model == AUTO:
         text = "`params.options.overflow` needs a model: `auto` leaves out the models that are too small."
         raise invalid_request(text, "params.options.overflow")
     window = find_window(up, provider, chat)
     if window.limit is None:
-        text = "How long a prompt the model takes is not known, so nothing was left out."
+        text = "The longest prompt of the model is unknown, so nothing was left out."
         return chat, shortened, [Warn(code="option_left_out", message=text, param="params.options.overflow")]
     if estimate_prompt_tokens(chat) * SURE_SHARE <= window.limit:
         return chat, shortened, []
@@ -64,12 +64,12 @@ async def _fit(
 async def _leave_out(
     up: Upstream, window: Window, limit: int, chat: Chat, shortened: Shortened
 ) -> tuple[Chat, Shortened, list[Warn]]:
-    # What a task asks for comes first.
+    # The first turn of a task is its prompt.
     keep = ("system",) if chat.task is None else ("system", "first_turn")
     total, plan = await plan_window(up, window, keep, chat.options.overflow or "drop_oldest")
     if not plan.drop and not plan.clear:
         return chat, shortened, []
-    told = msgspec.structs.replace(
+    report = msgspec.structs.replace(
         shortened,
         dropped=plan.drop,
         cleared=plan.clear,
@@ -78,11 +78,11 @@ async def _leave_out(
         limit=limit,
         cache_lost_from=plan.cache_lost_from,
     )
-    return msgspec.structs.replace(chat, messages=apply_plan(chat.messages, plan)), told, []
+    return msgspec.structs.replace(chat, messages=apply_plan(chat.messages, plan)), report, []
 
 
-class _Telling:
-    """Passes everything on, and says in the first and the last chunk what was left out."""
+class _ReportingSink:
+    """Passes everything on, and adds to the first and the last chunk what was left out."""
 
     def __init__(self, sink: Sink, shortened: Shortened, warnings: Sequence[Warn]) -> None:
         self._sink = sink
@@ -98,13 +98,13 @@ class _Telling:
         return self._sink.full
 
     def _send_first(self, chunks: Sequence[Chunk]) -> None:
-        """Add to `start`, then get out of the way."""
+        """Add the report to `start`. From then on chunks go straight to the sink."""
         self._sink.send([self._add(each) if isinstance(each, Start) else each for each in chunks])
         if any(isinstance(each, Start) for each in chunks):
             self.send = self._sink.send
 
     def finish(self, done: Done) -> None:
-        """Take *done*."""
+        """Pass *done* on with the report."""
         self._sink.finish(self._add(done))
 
     def _add(self, chunk: T) -> T:

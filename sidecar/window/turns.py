@@ -1,7 +1,7 @@
-"""A conversation in the pieces that may be left out: nothing is torn from what makes sense of it. [pure]
+"""A conversation cut into the pieces that may be left out, none of which makes sense without its rest. [pure]
 
-A turn is a message of the user's with all that follows it. The newest turn is in pieces of its own, its rounds: an
-answer of the model's, with the results of its calls. A result is never torn from its call.
+A turn is a message of the user and everything up to the next one. The newest turn is cut into its rounds: an answer of
+the model with the results of its calls. A result always stays with its call.
 """
 
 from collections.abc import Sequence
@@ -17,14 +17,15 @@ class Piece(msgspec.Struct, frozen=True):
     """Messages that are dropped together or not at all."""
 
     members: list[int]
-    """Their places in the conversation, in order. Between them there may be system messages."""
+    """The indexes of the messages, in order. System messages may stand between them."""
     is_kept: bool
 
 
 def cut_pieces(messages: Sequence[Message], keep: Sequence[str]) -> list[Piece]:
-    """Return the pieces of *messages*, each system message being one of its own.
+    """Return the pieces of *messages* in order. Each system message is a piece of its own.
 
-    Kept are the user's last message, the last piece of the others, and what *keep* names: `system`, `first_turn`.
+    The pieces with the user's last message and with the last message are kept, and those that *keep* names: `system`,
+    `first_turn`.
     """
     systems = [Piece([at], "system" in keep) for at, each in enumerate(messages) if each.role == "system"]
     others = [at for at, each in enumerate(messages) if each.role != "system"]

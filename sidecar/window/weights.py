@@ -17,18 +17,18 @@ from sidecar.tokens.families import Family
 from sidecar.tokens.texts import Count
 
 NOTE_TOKENS = 12
-"""The note in the place of a tool result's content has no more. A result that has fewer is left as it is."""
+"""The most tokens of the note that replaces a tool result. A result with fewer is left as it is."""
 
 
 class Weights(NamedTuple):
     """The tokens of a prompt and its parts."""
 
     total: Estimate
-    """All of it, tools included."""
+    """The tokens of the whole prompt, tools included."""
     messages: list[int]
-    """By message."""
+    """The tokens of each message."""
     results: list[Cleared]
-    """The tool results that are worth clearing, oldest first, with what that saves."""
+    """The tool results worth clearing, oldest first, with the tokens that this saves."""
 
 
 def weigh(messages: Sequence[Message], options: Options, family: Family, count: Count) -> Weights:

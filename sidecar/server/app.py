@@ -5,7 +5,7 @@ Every handler gets it. Nothing of a single request is kept here.
 
 from collections.abc import Callable
 from functools import cached_property
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
@@ -32,6 +32,7 @@ from sidecar.server.open_requests import OpenRequest, OpenRequests
 from sidecar.server.write_queue import UNWRITABLE, Lane, WriteQueue
 
 if TYPE_CHECKING:
+    from sidecar.providers.setup import Found
     from sidecar.tasks.table import TaskTable
     from sidecar.upstream.context import Upstream
 
@@ -51,6 +52,8 @@ class App:
         self._http = http
         self.task_table: TaskTable | None = None
         """None: no request has named a task yet."""
+        self.described_providers: tuple[Found, list[dict[str, Any]]] | None = None
+        """What `list_providers` answered last, and what that was made of; a host may ask a thousand times at once."""
         self.requests = OpenRequests()
         self.memory_reserve = MemoryReserve()
         self.session = Initialize()

@@ -11,7 +11,14 @@ from hypothesis import strategies as st
 from protocol.errors import ErrorCode
 from sidecar.core.errors import RETRYABLE, SidecarError, clean_text
 from sidecar.wires import registry
-from sidecar.wires.shared.error_rules import STATUS_RULES, ReportedError, Rule, classify_error, list_codes
+from sidecar.wires.shared.error_rules import (
+    STATUS_RULES,
+    ReportedError,
+    Rule,
+    classify_error,
+    list_codes,
+    read_plain_text,
+)
 from sidecar.wires.shared.reply_headers import MAX_RETRY_AFTER_MS, read_request_id, read_retry_after_ms
 from sidecar.wires.shared.types import Route
 from tests.support.decoding import play
@@ -375,3 +382,18 @@ def test_a_body_without_a_report_leaves_the_status_to_decide(wire: str, body: by
 def test_plain_text_is_the_message() -> None:
     error = registry.load("openai_chat").classify(429, {}, b"  slow down, please\n").body
     assert (error.code, error.message) == ("rate_limited", "slow down, please")
+
+
+@pytest.mark.parametrize(
+    ("page", "message"),
+    [
+        (b"<html><head><title>400 No TLS</title></head>", "400 No TLS"),
+        (b"<!doctype html>\n<TITLE>\n 413 Request\n Entity Too Large </TITLE>", "413 Request Entity Too Large"),
+        (b"<html><body>No title</body></html>", ""),
+        (b"<html>" + b" " * 10_000 + b"<title>late</title>", ""),
+        (b"<title>" + b"x" * 10_000 + b"</title>", ""),
+        (b"plain words", "plain words"),
+    ],
+)
+def test_of_a_page_the_title_says_what_is_wrong(page: bytes, message: str) -> None:
+    assert read_plain_text(page) == message

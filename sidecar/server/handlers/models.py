@@ -104,13 +104,23 @@ async def _send_list(app: App, request: OpenRequest, provider: str, params: List
 
 async def list_providers(app: App, request: OpenRequest, params: ListProviders) -> dict[str, Any]:  # noqa: ARG001 - the signature of a handler
     """Return the providers, and where the credential of each would come from, never what it is."""
-    await app.upstream.load_credentials()
-    providers = sorted(rows.list_providers(app.upstream.setup).items())
-    return {"providers": [_describe_provider(app.upstream, provider) for _, provider in providers]}
+    up = app.upstream
+    await up.load_credentials()
+    if app.described_providers is None or app.described_providers[0] is not up.found:
+        providers = sorted(rows.list_providers(up.setup).items())
+        app.described_providers = up.found, [_describe_provider(up, provider) for _, provider in providers]
+    _, described = app.described_providers
+    return {"providers": [each | _describe_gates(up, each["id"]) for each in described]}
+
+
+def _describe_gates(up: Upstream, name: str) -> dict[str, Any]:
+    """Return the gates of the provider *name* that hold requests up, as they are at this moment."""
+    holding = [state for state in up.gates.list_states(name) if state.state != "closed"]
+    return {"gates": holding} if holding else {}
 
 
 def _describe_provider(up: Upstream, provider: Provider) -> dict[str, Any]:
-    """Return the `ProviderInfo` of `protocol/results.py` for *provider*."""
+    """Return the `ProviderInfo` of `protocol/results.py` for *provider*, but its gates."""
     name, row, authorization = provider.id, provider.row, status.describe_authorization(provider, up.store)
     credential, _ = status.find_usable_credential(provider)
     described = {
@@ -128,6 +138,4 @@ def _describe_provider(up: Upstream, provider: Provider) -> dict[str, Any]:
     }
     if authorization.problem:
         described["problem"] = authorization.problem
-    if holding := [state for state in up.gates.list_states(name) if state.state != "closed"]:
-        described["gates"] = holding
     return described

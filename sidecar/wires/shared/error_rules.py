@@ -203,9 +203,19 @@ def _read_should_retry(headers: Mapping[str, str]) -> bool | None:
 
 
 def read_plain_text(body: bytes) -> str:
-    """Return the message of a *body* that is not JSON: plain text as it is, nothing of an HTML page."""
+    """Return the message of a *body* that is not JSON: plain text as it is, of an HTML page its title."""
     text = body.decode("utf-8", "replace").strip()
-    return "" if text.startswith("<") else text
+    if not text.startswith("<"):
+        return text
+    # Servers and proxies say there what is wrong, such as that a port wants TLS.
+    title = _TITLE.search(text[:MAX_TITLE_PLACE])
+    return " ".join(title[1].split()) if title else ""
+
+
+MAX_TITLE_PLACE = 4096
+"""Where a title ends that is looked for."""
+
+_TITLE = re.compile(r"<title>([^<&]{1,200})</title>", re.IGNORECASE)
 
 
 def list_codes(*values: object) -> tuple[str, ...]:

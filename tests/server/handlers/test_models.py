@@ -1,5 +1,8 @@
 """`list_providers` and `list_models`: what there is to ask, and what keeps it from being asked."""
 
+import time
+from pathlib import Path
+
 from tests.support import app
 from tests.support.app import Host
 from tests.support.lines import CANARY, Object
@@ -47,3 +50,18 @@ async def test_a_list_is_asked_for_once_and_then_remembered() -> None:
         assert [each["id"] for each in first["models"]] == ["gpt-4o"]
         assert (first["source"], second["source"]) == ("provider", "cache")
         assert len(host.http.asked) == 1
+
+
+async def test_a_thousand_questions_for_the_providers_are_answered_at_once_and_anew_after_a_login(
+    tmp_path: Path,
+) -> None:
+    async with app.running(store_dir=str(tmp_path / "store")) as host:
+        await host.ask("list_providers")
+        began = time.process_time()
+        for _ in range(200):
+            await host.ask("list_providers")
+        # Describing them anew takes five times as long.
+        assert time.process_time() - began < 0.2
+        assert (await provider_info(host, "openai"))["ready"] is False
+        await host.ask("authenticate", {"op": "login", "api_key": CANARY}, provider="openai")
+        assert (await provider_info(host, "openai"))["ready"] is True

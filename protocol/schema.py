@@ -94,8 +94,7 @@ def build() -> dict[str, Any]:
     _describe(defs)
     named = dict(zip(NAMED, schemas[len(requests) + len(lines) :], strict=False))
     defs = {name: _name_types(schema, named) for name, schema in defs.items()} | {
-        name: {"description": NAMED[name][1]} | {key: _name_types(each, named) for key, each in schema.items()}
-        for name, schema in named.items()
+        name: {"description": NAMED[name][1]} | _name_inner_types(schema, named) for name, schema in named.items()
     }
     defs["Action"] = {"description": "What a request asks for.", "enum": sorted(PARAMS)}
     defs["Request"] = _any_of("Request", "Any line that a host may send.", requests)
@@ -166,7 +165,16 @@ def _name_types(schema: Any, named: dict[str, Any]) -> Any:
     for name, own in named.items():
         if bare == own:
             return {"$ref": f"#/$defs/{name}"}
-    return {key: _name_types(value, named) for key, value in schema.items()}
+    return _name_inner_types(schema, named)
+
+
+def _name_inner_types(schema: dict[str, Any], named: dict[str, Any]) -> dict[str, Any]:
+    return {_rename(key, schema): _name_types(value, named) for key, value in schema.items()}
+
+
+def _rename(key: str, schema: dict[str, Any]) -> str:
+    # Exactly one member fits what has a `type`, and generators make tagged unions of such alone.
+    return "oneOf" if key == "anyOf" and "discriminator" in schema else key
 
 
 def _any_of(title: str, description: str, kinds: dict[str, Any]) -> dict[str, Any]:

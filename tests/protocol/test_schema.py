@@ -226,3 +226,19 @@ def test_a_program_finds_the_types_of_each_action() -> None:
     }
     assert actions["authenticate"]["done"] == "#/$defs/LoggedIn"
     assert (DEFS["Request"]["title"], DEFS["Line"]["title"]) == ("Request", "Line")
+
+
+def test_of_a_union_whose_members_have_types_exactly_one_fits() -> None:
+    def find_unions(value: Any) -> list[dict[str, Any]]:
+        if isinstance(value, list):
+            return [each for entry in value for each in find_unions(entry)]
+        if not isinstance(value, dict):
+            return []
+        return [value] * ("discriminator" in value) + find_unions([*value.values()])
+
+    unions = find_unions(schema.build())
+    assert len(unions) >= 8
+    for union in unions:
+        assert "anyOf" not in union
+        mapping = union["discriminator"]["mapping"]
+        assert sorted(mapping.values()) == sorted(each["$ref"] for each in union["oneOf"])

@@ -1,4 +1,4 @@
-"""A model that a chat is asked of, and what is common to the ways of choosing it.
+"""One model that may answer a chat, and what all ways of choosing models share.
 
 Must not know after which failures the next one is asked.
 """
@@ -20,16 +20,16 @@ class Candidate(msgspec.Struct, frozen=True):
     provider: str | None
     chat: Chat
     warnings: list[Warn] = []
-    """About those that were skipped before it."""
+    """About the models that were skipped before it."""
     route: Routed | None = None
     """The choice among the models of a route."""
 
 
 def remember(up: Upstream, state: RequestState, chat: Chat, candidate: Candidate) -> None:
-    """Remember who has answered: later rounds of the request and chats of its conversation stay there."""
+    """Remember the model that answered, for later rounds of the request and later chats of its conversation."""
     state.routed_model = candidate.chat.model
     if state.parent is not None and state.parent.kind == state.kind:
-        # The first model of a hedged chat, which is asked as a part of it.
+        # A hedged chat asks its first model as a part of itself.
         state.parent.routed_model = candidate.chat.model
     label = chat.options.route.conversation if chat.options.route else None
     if label is not None:
@@ -37,7 +37,7 @@ def remember(up: Upstream, state: RequestState, chat: Chat, candidate: Candidate
 
 
 def change_model(chat: Chat, model: str) -> Chat:
-    """Return *chat* for another *model*, without the credentials and settings of the one that it names."""
+    """Return *chat* for another *model*, without the credential and settings for its own model."""
     options = msgspec.structs.replace(chat.options, route=None) if chat.options.route else chat.options
     return msgspec.structs.replace(chat, model=model, options=options, api_key=None, base_url=None, settings=None)
 

@@ -1,4 +1,4 @@
-"""Which models a chat is asked of, in turn: its own and the fallbacks, or those of a route.
+"""The models to ask for an answer, in order: the chat's own and its fallbacks, or those of a route.
 
 Must not know after which failures the next one is asked.
 """
@@ -21,19 +21,19 @@ async def list_candidates(up: Upstream, state: RequestState, chat: Chat) -> list
 
     Raises: SidecarError `invalid_request` for an unknown chain, and as the route does if none of its models fits.
     """
-    provider, routed = _expand(up.config, state.provider, chat)
+    provider, routed = _apply_route_preset(up.config, state.provider, chat)
     if provider is None and routed.model == AUTO:
         from sidecar.routing import route  # Most chats name their model.
 
         return await route.list_candidates(up, state, routed)
     warnings = []
     if chat.options.route is not None:
-        text = '`options.route` applies to `"model": "auto"` alone.'
+        text = '`options.route` applies only to `"model": "auto"`.'
         warnings = [Warn(code="option_left_out", message=text, param="params.options.route")]
     return fallbacks.list_candidates(up.setup, state.provider, chat, warnings)
 
 
-def _expand(config: Config, provider: str | None, chat: Chat) -> tuple[str | None, Chat]:
+def _apply_route_preset(config: Config, provider: str | None, chat: Chat) -> tuple[str | None, Chat]:
     """Return provider and chat, with the preset applied if it is the name of a route."""
     preset = config.models.get(chat.model)
     if preset is None or preset["model"] != AUTO:

@@ -1,6 +1,6 @@
-"""What is known of the models of a route when a chat is to be answered: what they lack, what it would cost, how fast.
+"""What is known of the models of a route for one chat: what each lacks, what it would cost, how fast it begins.
 
-Gathers only. Must not know which model is better.
+Gathers facts only. Must not know which model is better.
 """
 
 from collections.abc import Sequence
@@ -33,11 +33,11 @@ MAX_WAIT_MS = 5000
 """A model whose limits require a longer wait is left out."""
 
 _REASONS: dict[ErrorCode, RouteReason] = {"auth_required": "no_credential", "auth_failed": "no_credential"}
-"""Why there is no target, by the code of the error; any other one is a mistake in the settings or in the name."""
+"""Error code → why there is no target. Any other code means a mistake in the settings or in the name."""
 
 
 class RouteNeeds(NamedTuple):
-    """What the route asks of its models."""
+    """What a route requires of its models."""
 
     max_usd: Decimal | None
     region: str | None
@@ -48,8 +48,7 @@ class _Asked(NamedTuple):
 
     chat: Chat
     target: Target
-    tokens: int
-    """Of the prompt."""
+    prompt_tokens: int
 
     @property
     def key(self) -> ModelKey:
@@ -87,7 +86,7 @@ async def gather_facts(
     return facts
 
 
-async def _resolve(up: Upstream, chat: Chat, model: str, tokens: int) -> _Asked | RouteReason:
+async def _resolve(up: Upstream, chat: Chat, model: str, prompt_tokens: int) -> _Asked | RouteReason:
     """Return how *model* would be asked, or why it cannot be."""
     try:
         provider, own = apply_preset(up.config, None, change_model(chat, model))
@@ -97,16 +96,16 @@ async def _resolve(up: Upstream, chat: Chat, model: str, tokens: int) -> _Asked 
         return _REASONS.get(error.body.code, "misconfigured")
     if target.credential is None and not has_chain(resolved.provider):
         return "no_credential"
-    return _Asked(own, target, tokens)
+    return _Asked(own, target, prompt_tokens)
 
 
 def _estimate_usd(asked: _Asked, history: History) -> Decimal | None:
-    """Return the expected price of the chat; the model's last answers tell how long this one will be."""
+    """Return the expected price of the chat, if the answer is as long as the model's last ones."""
     expected = EXPECTED_OUTPUT_TOKENS if history.output_tokens is None else history.output_tokens
     usage = Usage(
-        input_tokens=asked.tokens,
+        input_tokens=asked.prompt_tokens,
         output_tokens=limit_output_tokens(asked.chat.options, expected),
-        cache_read_tokens=int(asked.tokens * history.cached_share),
+        cache_read_tokens=int(asked.prompt_tokens * history.cached_share),
     )
     return pricing.calculate_usd(asked.target, asked.chat.options.provider_options, usage)
 
@@ -126,7 +125,7 @@ def _find_misfit(up: Upstream, asked: _Asked, needs: RouteNeeds, usd: Decimal | 
     gate = up.gates.find(up.gates.pick_origin(asked.target, asked.target.keys))
     if gate.state.state == "open":
         return "gate_open"
-    delay_ms = gate.compute_delay_ms(asked.target.route.model, asked.tokens)
+    delay_ms = gate.compute_delay_ms(asked.target.route.model, asked.prompt_tokens)
     return "rate_limited" if delay_ms and delay_ms > MAX_WAIT_MS else None
 
 
@@ -138,5 +137,5 @@ def _find_lacking(asked: _Asked) -> RouteReason | None:
         return "retired"
     if needs_schema(asked.chat) and row.caps.structured is False:
         return "no_schema"
-    misfit = find_misfit(row, asked.chat, lambda: asked.tokens)
+    misfit = find_misfit(row, asked.chat, lambda: asked.prompt_tokens)
     return misfit.reason if misfit else None

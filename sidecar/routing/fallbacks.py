@@ -1,4 +1,4 @@
-"""A request's own model, and its fallbacks unless they are known not to accept it. [pure]
+"""A request's own model, and those of its fallbacks that are not known to refuse it. [pure]
 
 Must not know after which failures the next one is asked.
 """
@@ -18,20 +18,22 @@ from sidecar.routing.misfits import find_misfit
 from sidecar.tokens.prompts import estimate_prompt_tokens
 
 
-def list_candidates(setup: Setup, provider: str | None, chat: Chat, told: Sequence[Warn] = ()) -> list[Candidate]:
-    """Return the models to ask, the request's own first. *told* are warnings about the request.
+def list_candidates(
+    setup: Setup, provider: str | None, chat: Chat, request_warnings: Sequence[Warn] = ()
+) -> list[Candidate]:
+    """Return the models to ask, the request's own first. *request_warnings* are passed on with the first to answer.
 
     Raises: SidecarError `invalid_request` for an unknown chain.
     """
-    return [Candidate(provider, chat, [*told]), *list_fallbacks(setup, chat, told)]
+    return [Candidate(provider, chat, [*request_warnings]), *list_fallbacks(setup, chat, request_warnings)]
 
 
-def list_fallbacks(setup: Setup, chat: Chat, told: Sequence[Warn] = ()) -> list[Candidate]:
+def list_fallbacks(setup: Setup, chat: Chat, request_warnings: Sequence[Warn] = ()) -> list[Candidate]:
     """Return the fallbacks of *chat* to ask.
 
     Raises: SidecarError `invalid_request` for an unknown chain.
     """
-    candidates, warnings = list[Candidate](), [*told]
+    candidates, warnings = list[Candidate](), [*request_warnings]
     for index, model in enumerate(read_models(setup.config, chat.options.fallbacks, "params.options.fallbacks")):
         fallback = change_model(chat, model)
         if reason := explain_misfit(setup, fallback):
@@ -48,7 +50,7 @@ def explain_misfit(setup: Setup, chat: Chat) -> str | None:
         provider, chat = apply_preset(setup.config, None, chat)
         resolved = resolve_provider(setup, TargetSpec(provider=provider, model=chat.model))
     except SidecarError:
-        # A mistake in the name is reported when its turn comes.
+        # A mistake in the name is reported when the model is asked.
         return None
     row = find_model_row(resolved, resolved.model)
     misfit = row and find_misfit(row, chat, lambda: estimate_prompt_tokens(chat))

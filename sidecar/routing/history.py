@@ -1,6 +1,6 @@
-"""What the ledger has seen of models: how long their answers are, how much of a prompt is cached, when they begin.
+"""Past answers of models, from the ledger: how long they are, how much of a prompt is cached, when they begin.
 
-What was read is kept for a moment and read anew beside the next choice, so only the first choice waits for the file.
+They are kept for a while and read anew beside the next choice, so that only the first choice waits for the file.
 """
 
 from collections.abc import Sequence
@@ -16,14 +16,14 @@ MAX_ANSWERS = 200
 """How many of a model's last answers count."""
 
 FRESH_SECONDS = 30.0
-"""How long what was read counts as fresh."""
+"""How long the answers that were read count as fresh."""
 
 READ_SECONDS = 1.0
 """The longest that a choice waits for the file."""
 
 
 class History(msgspec.Struct, frozen=True, kw_only=True):
-    """What a model's last answers have shown. None: nothing is known."""
+    """A summary of a model's last answers. None: unknown."""
 
     output_tokens: int | None = None
     """The mean of the answers to the same task or, if there are none, of all."""
@@ -34,7 +34,7 @@ class History(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def summarize(answers: Sequence[PastAnswer], task: str | None) -> History:
-    """Return what *answers* show of a chat that does *task*."""
+    """Return the summary of *answers* for a chat that does *task*."""
     of_task = [each for each in answers if each.task == task]
     tokens = [each.output_tokens for each in of_task or answers if each.output_tokens is not None]
     counted = [each for each in answers if each.input_tokens]
@@ -49,13 +49,13 @@ def summarize(answers: Sequence[PastAnswer], task: str | None) -> History:
 
 
 async def read_histories(up: Upstream, models: Sequence[ModelKey], task: str | None) -> dict[ModelKey, History]:
-    """Return what the ledger has seen of each of *models*."""
+    """Return the summary of the last answers of each of *models*."""
     now = anyio.current_time()
     known = {model: up.known_answers.get(model) for model in models}
     missing = [model for model, each in known.items() if each is None]
     stale = [model for model, each in known.items() if each is not None and now >= each.read_at + FRESH_SECONDS]
     if stale:
-        # They are used as they are. Others that choose now need not read them too.
+        # They are used once more. Calling them fresh keeps concurrent choices from reading them too.
         for model in stale:
             each = up.known_answers.get(model)
             if each is not None:
@@ -66,7 +66,7 @@ async def read_histories(up: Upstream, models: Sequence[ModelKey], task: str | N
             await _read(up, missing)
         for model in missing:
             if up.known_answers.get(model) is None:
-                # The file is slow. It is tried again beside a later choice.
+                # The file is slow. A later choice reads it again.
                 up.known_answers.put(model, KnownAnswers(now, []))
     found = {model: up.known_answers.get(model) for model in models}
     return {model: summarize(each.answers if each else [], task) for model, each in found.items()}

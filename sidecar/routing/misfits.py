@@ -1,4 +1,4 @@
-"""Why a model is known not to accept a chat. What is unknown of a model is no reason. [pure]"""
+"""Why a model is known not to accept a chat. An unknown property is never a reason. [pure]"""
 
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
@@ -15,7 +15,7 @@ class Misfit(NamedTuple):
 
     reason: RouteReason
     text: str
-    """For people; `it` is the model."""
+    """For people. It calls the model `it`."""
 
 
 def find_misfit(row: ModelRow, chat: Chat, count_prompt: Callable[[], int]) -> Misfit | None:
@@ -34,7 +34,7 @@ def _find_misfits(row: ModelRow, chat: Chat, count_prompt: Callable[[], int]) ->
             yield Misfit("no_documents", "it takes no documents")
     max_tokens = row.max_input or row.context_length
     if max_tokens and count_prompt() > max_tokens:
-        yield Misfit("too_long", f"it takes {max_tokens} tokens, fewer than the prompt has")
+        yield Misfit("too_long", f"it takes {max_tokens} tokens, and the prompt has more")
 
 
 def needs_schema(chat: Chat) -> bool:

@@ -12,10 +12,10 @@ import msgspec
 from protocol.routes import Preference, RouteReason, RouteWhy
 
 MIN_USD = Decimal("0.0001")
-"""Below this price, a lower one is no better balanced: otherwise what is free would win however slow it is."""
+"""A lower price counts as this one in a balance. Otherwise a free model would win however slow it is."""
 
 MIN_MS = 50
-"""Below this time to the first chunk, a shorter one is no better balanced."""
+"""A shorter time to the first chunk counts as this one in a balance."""
 
 
 class ModelFacts(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,23 +41,23 @@ class Ranking(msgspec.Struct, frozen=True, kw_only=True):
     reasons: Mapping[str, RouteReason]
     """Model → why it is not the first; without the first itself."""
     why: RouteWhy
-    """Why the first is."""
+    """Why the first one is first."""
 
 
 class _Criterion(NamedTuple):
     reason: RouteReason
-    """Why a model comes after one that is less by this criterion."""
+    """Why a model comes after another that is better by this criterion."""
     why: RouteWhy
-    """Why the other one comes first."""
+    """Why that other one comes first."""
     read: Callable[[ModelFacts], Any]
-    """Returns what is compared; less is better."""
+    """Returns the value to compare; less is better."""
 
 
 def rank(facts: Iterable[ModelFacts], prefer: Preference, kept: str | None = None) -> Ranking:
     """Return the models of *facts* in the order in which they are asked.
 
-    It does not depend on the order of *facts*. *kept* is the model that has the conversation: it goes first while it
-    fits.
+    It does not depend on the order of *facts*. *kept* is the model that has answered the conversation so far. It
+    comes first if it fits.
     """
     known = sorted(facts, key=lambda each: each.position)
     fitting = [each for each in known if each.misfit is None]
@@ -113,4 +113,4 @@ _CRITERIA: Mapping[Preference, Callable[[Sequence[ModelFacts]], tuple[_Criterion
     "latency": lambda _: (*_BY_MS, *_BY_USD),
     "balanced": _balance,
 }
-"""What is compared, in turn, where the one before is equal."""
+"""The criteria of each preference. Each decides where all before it are equal."""

@@ -1,6 +1,6 @@
 """`"model": "auto"`: the model of a route that answers a chat, and the others as its fallbacks.
 
-Knows the settings of a route, which conversation stays with which model, and what to say when none fits. Must not know
+Knows the settings of a route, which conversation stays with which model, and the error if none fits. Must not know
 how the models are compared.
 """
 
@@ -25,18 +25,19 @@ from sidecar.usage.amounts import format_plain
 PARAM = "params.options.route"
 
 PASSING = frozenset({"gate_open", "rate_limited"})
-"""What a model lacks for a while."""
+"""What a model lacks only for a while."""
 
 _CODES: Sequence[tuple[frozenset[RouteReason], ErrorCode]] = (
     (frozenset({"no_credential"}), "auth_required"),
     (frozenset({"too_long"}), "context_length_exceeded"),
     (frozenset({"budget", "over_max_usd"}), "quota_exceeded"),
 )
-"""What all models of a route lack → the code of the error. What passes is `provider_overloaded`."""
+"""What all models of a route lack → the code of the error. If one lacks something in `PASSING`, it is
+`provider_overloaded`."""
 
 
 class _Route(msgspec.Struct, frozen=True, kw_only=True):
-    """A route: what the request says of it, completed by the configuration."""
+    """A route, as the request describes it and the configuration completes it."""
 
     models: list[str]
     prefer: Preference
@@ -63,12 +64,15 @@ async def list_candidates(up: Upstream, state: RequestState, chat: Chat) -> list
         raise _make_error(facts)
     asked = ranking.fitting if route.falls_back else ranking.fitting[:1]
     candidates = [
-        Candidate(None, change_model(chat, each.model), route=_describe(facts, ranking, route.prefer, number))
+        Candidate(None, change_model(chat, each.model), route=_describe_choice(facts, ranking, route.prefer, number))
         for number, each in enumerate(asked)
     ]
     last = candidates[-1].route
     own = fallbacks.list_fallbacks(up.setup, change_model(chat, asked[-1].model))
-    return [*candidates, *(msgspec.structs.replace(each, route=_leave(each.chat.model, last)) for each in own)]
+    return [
+        *candidates,
+        *(msgspec.structs.replace(each, route=_describe_fallback(each.chat.model, last)) for each in own),
+    ]
 
 
 def _read_route(up: Upstream, chat: Chat) -> _Route:
@@ -92,8 +96,8 @@ def _pick(own: Any, table: Mapping[str, Any], name: str) -> Any:
     return table.get(name) if own is None else own
 
 
-def _describe(facts: Sequence[ModelFacts], ranking: Ranking, prefer: Preference, number: int) -> Routed:
-    """Return the choice of the model that is asked after *number* others have failed."""
+def _describe_choice(facts: Sequence[ModelFacts], ranking: Ranking, prefer: Preference, number: int) -> Routed:
+    """Return the choice for the model that is asked after *number* others have failed."""
     asked, failed = ranking.fitting[number], {each.model for each in ranking.fitting[:number]}
     by_fit = [*ranking.fitting, *(each for each in facts if each.misfit is not None)]
     models = [
@@ -103,8 +107,8 @@ def _describe(facts: Sequence[ModelFacts], ranking: Ranking, prefer: Preference,
     return Routed(chosen=asked.model, prefer=prefer, why="fallback" if number else ranking.why, models=models)
 
 
-def _leave(model: str, last: Routed | None) -> Routed | None:
-    """Return the choice of a fallback that the request itself names, once all that are asked of the route failed."""
+def _describe_fallback(model: str, last: Routed | None) -> Routed | None:
+    """Return the choice for a fallback of the request, which is asked when all models of the route have failed."""
     if last is None:
         return None
     models = [msgspec.structs.replace(each, reason=each.reason or "failed") for each in last.models]

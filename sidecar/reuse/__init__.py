@@ -1,1 +1,1 @@
-"""Answers that are stored and used again, for chats that ask for it: exact, scoped, bounded."""
+"""Stored answers that are used again for chats that ask for it: exact, scoped, bounded."""

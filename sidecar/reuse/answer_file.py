@@ -1,7 +1,7 @@
 """The file of stored answers: SQLite, opened for each use and closed after it, so that many processes can share it.
 
 Every function here blocks, and runs in a worker thread, which imports this module and SQLite with it. The file is the
-user's alone. What is forgotten is overwritten. Must not know what an answer is.
+user's alone. Forgotten answers are overwritten. Must not know what an answer is.
 """
 
 import os
@@ -21,15 +21,16 @@ T = TypeVar("T")
 VERSION = 1
 
 READ_BUSY_SECONDS = 0.1
-"""The longest that a chat waits for another process to look up its answer."""
+"""The longest that a lookup waits for another process that writes."""
 
 WRITE_BUSY_SECONDS = 2.0
+"""The longest that an answer waits to be written. No chat waits for that."""
 
 ENTRY_BYTES = 512
-"""What a row takes besides its answer."""
+"""The size of a row besides its answer, about."""
 
 USED_SECONDS = 60.0
-"""How far behind the time of a row's last use may be: a lookup seldom has to write."""
+"""How old the time of a row's last use must be before a lookup writes it anew. So few lookups write."""
 
 _TABLES = (
     "CREATE TABLE meta (salt BLOB NOT NULL, epoch INTEGER NOT NULL)",
@@ -44,7 +45,7 @@ _DAMAGE = frozenset({"CORRUPT", "NOTADB"})
 
 
 class CorruptError(Exception):
-    """The file makes no sense."""
+    """The file is corrupt, or not ours."""
 
 
 class UnusableError(Exception):
@@ -74,7 +75,9 @@ def find(path: Path, question: Question) -> FoundAnswer:
 
 
 def keep(path: Path, question: Question, data: bytes, ttl_seconds: float, *, epoch: int, max_bytes: int) -> None:
-    """Store *data* for *ttl_seconds*, unless answers were forgotten since *epoch*, and keep to *max_bytes* in all.
+    """Store *data* for *ttl_seconds*, unless answers were forgotten since *epoch*.
+
+    The least recently used answers are dropped while all together take more than *max_bytes*.
 
     Raises: CorruptError, UnusableError.
     """
@@ -108,13 +111,13 @@ def forget(path: Path, scope: str) -> int:
             salt, _ = _read_meta(connection)
             connection.execute("UPDATE meta SET epoch = epoch + 1")
             gone = connection.execute("DELETE FROM answers WHERE scope = ?", (hash_scope(scope, salt),)).rowcount
-        # What was overwritten is so in the log of changes alone until then.
+        # Until then, the rows are overwritten in the write-ahead log only.
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         return gone
 
 
 def set_aside(path: Path) -> None:
-    """Rename a file that makes no sense, in the place of an earlier one, and drop what belongs to it.
+    """Rename a corrupt file, replacing an earlier one, and delete its journals.
 
     Raises: UnusableError.
     """
@@ -138,7 +141,7 @@ def _read_meta(connection: sqlite3.Connection) -> tuple[bytes, int]:
 
 @contextmanager
 def _open(path: Path, busy_seconds: float) -> Iterator[sqlite3.Connection]:
-    """Open the file, make it if necessary, and close it afterwards.
+    """Open the file, create it if necessary, and close it afterwards.
 
     Raises: CorruptError, UnusableError.
     """
@@ -154,7 +157,7 @@ def _open(path: Path, busy_seconds: float) -> Iterator[sqlite3.Connection]:
         raise UnusableError("link") from error
     except sqlite3.Error as error:
         name = str(getattr(error, "sqlite_errorname", None) or "SQLITE_ERROR").removeprefix("SQLITE_").partition("_")[0]
-        # An error without a name of its own is one of our statements, which fails if the tables are not ours.
+        # A plain error means that one of our statements failed, because the tables are not ours.
         if name in _DAMAGE or name == "ERROR":
             raise CorruptError from error
         raise UnusableError(name.lower()) from error
@@ -184,14 +187,14 @@ def _create(connection: sqlite3.Connection, version: int) -> None:
 
 @contextmanager
 def _begin(connection: sqlite3.Connection) -> Iterator[None]:
-    """Do what stands within in one transaction, as the only writer."""
+    """Run the block in one transaction, as the only writer."""
     connection.execute("BEGIN IMMEDIATE")
     with connection:
         yield
 
 
 def use(path: Path, action: Callable[[Path], T]) -> tuple[T, bool]:
-    """Return what *action* does with the file, and whether one that made no sense was set aside for that.
+    """Return the result of *action* on the file, and whether a corrupt file was set aside before.
 
     Raises: UnusableError.
     """

@@ -1,4 +1,4 @@
-"""A stored answer: the chunks as they were delivered, and the end. [pure]"""
+"""A stored answer: its chunks as they were delivered, and its end. [pure]"""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ UNENCODABLE = (msgspec.EncodeError, OverflowError, RecursionError, TypeError, Va
 
 
 class StoredAnswer(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
-    """A whole answer."""
+    """A complete answer."""
 
     chunks: list[Chunk]
     """Without `start`, which a replay makes anew, and without `done`."""
@@ -42,8 +42,8 @@ def make_answer(chunks: list[Chunk], done: Done) -> StoredAnswer:
     )
 
 
-def get_original(answer: StoredAnswer) -> Original:
-    """Return what the provider said of *answer*."""
+def make_original(answer: StoredAnswer) -> Original:
+    """Return what *answer* used and cost when the provider gave it."""
     return Original(usage=answer.usage, cost=answer.cost, request_id=answer.request_id)
 
 
@@ -59,7 +59,7 @@ _decode = msgspec.msgpack.Decoder(StoredAnswer).decode
 
 
 def decode(data: bytes) -> StoredAnswer | None:
-    """Return the answer in *data*, or None if it is none."""
+    """Return the answer in *data*, or None if *data* holds none."""
     try:
         return _decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

@@ -1,4 +1,4 @@
-"""Stored answers in this process: at most so many bytes, the least recently used dropped first, none beyond its time.
+"""Stored answers in this process. When there is no room, the least recently used are dropped first.
 
 Must not know what an answer is.
 """
@@ -13,7 +13,7 @@ from sidecar.reuse.question import Question, hash_scope
 from sidecar.upstream.caches import FoundAnswer
 
 ENTRY_BYTES = 512
-"""What an entry takes besides its answer."""
+"""The size of an entry besides its answer, about."""
 
 
 class _Entry(NamedTuple):
@@ -31,14 +31,14 @@ class MemoryStore:
         self._salt = os.urandom(16)
         self._entries: OrderedDict[bytes, _Entry] = OrderedDict()
         self._expiries: list[tuple[float, bytes]] = []
-        """A heap. An entry that is gone or was replaced is passed over."""
+        """A heap. Keys whose entry is gone or was replaced are skipped."""
         self._bytes = 0
         self._epoch = 0
-        """How often answers were forgotten: what was begun before is not stored after."""
+        """How often answers were forgotten. An answer that began before the last time is not stored."""
 
     @property
     def used_bytes(self) -> int:
-        """What the entries take."""
+        """The size of all entries."""
         return self._bytes
 
     async def find(self, question: Question) -> FoundAnswer:

@@ -1,4 +1,4 @@
-"""What makes two questions the same: every byte that is sent, where to, and with whose credential. [pure]
+"""What makes two questions the same: every byte that is sent, its address, and the credential. [pure]
 
 Must not know where answers are kept. The store adds a salt of its own, so no digest here is ever written down.
 """
@@ -13,7 +13,7 @@ from sidecar.core.http import HttpRequest
 from sidecar.providers.values import Target
 
 FORMAT = "reuse 1"
-"""Changes whenever an older program's answer would not do."""
+"""Change this whenever answers that older versions stored must not be used."""
 
 
 class Question(NamedTuple):
@@ -24,12 +24,12 @@ class Question(NamedTuple):
     scope: str
 
     def make_key(self, salt: bytes) -> bytes:
-        """Return what the answer is found by: no scope ever has the key of another."""
+        """Return the key of the answer in a store with that *salt*. Scopes never share a key."""
         return hashlib.sha256(hash_scope(self.scope, salt) + self.digest).digest()
 
 
 def hash_scope(scope: str, salt: bytes) -> bytes:
-    """Return what stands for *scope* in a store with that *salt*."""
+    """Return the hash that a store with that *salt* keeps instead of *scope*."""
     return hashlib.sha256(salt + scope.encode("utf-8", "surrogatepass")).digest()
 
 

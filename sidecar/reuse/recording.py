@@ -1,4 +1,4 @@
-"""An answer on its way to the host, kept beside until it is whole.
+"""An answer on its way to the host, recorded until it is known whether it can be stored.
 
 Must not know where it is stored, or who asks.
 """
@@ -16,7 +16,7 @@ from sidecar.upstream.caches import AnswerStore
 from sidecar.wires.shared.types import Encoded
 
 CHUNK_BYTES = 64
-"""What a chunk takes besides its text, about."""
+"""The size of a chunk besides its text, about."""
 
 
 class Sink(Protocol):
@@ -48,11 +48,11 @@ class Place(NamedTuple):
     epoch: int
     """As the store gave it when the answer was looked up."""
     max_bytes: int
-    """The longest answer that is stored, in bytes or so."""
+    """The longest answer that is stored, about."""
 
 
 class Recording:
-    """Passes the chunks of an answer on to *sink*, and keeps them until it is known whether they are to be stored.
+    """Passes the chunks of an answer on to *sink*, and stores the answer if it can be used again.
 
     *encoded* is the request that was looked up: how *chat* is sent to *target*. Without a *place* nothing is stored.
     """
@@ -66,7 +66,7 @@ class Recording:
         self._chunks: list[Chunk] = []
         self._bytes = 0
         self._is_exact = False
-        """Whether the last attempt has sent just what the question says."""
+        """Whether the last attempt sent exactly the request that was looked up."""
         self.wait_for_room = sink.wait_for_room
         self.send_status = sink.send_status
 
@@ -94,7 +94,7 @@ class Recording:
         self._sink.send(chunks)
 
     def finish(self, done: Done) -> None:
-        """Pass *done* on, and store the answer if it is whole, and answers just what was looked up."""
+        """Pass *done* on. Store the answer if it is complete and belongs to the request that was looked up."""
         self._sink.finish(done)
         place = self._place
         if place is None or not self._is_exact or self._bytes > place.max_bytes or not is_storable(done):

@@ -1,4 +1,4 @@
-"""A stored answer, given once more: the same chunks, and an end that says that nobody was asked.
+"""Replays a stored answer: the same chunks, and an end that says that no provider was asked.
 
 Must not know where it was stored.
 """
@@ -12,11 +12,11 @@ from protocol.messages import Usage
 from protocol.replies import Done, Start, Timings, Warn
 from protocol.reuse import Reused
 from sidecar.core.request_state import RequestState
-from sidecar.reuse.answers import StoredAnswer, get_original
+from sidecar.reuse.answers import StoredAnswer, make_original
 from sidecar.reuse.recording import Sink
 
 CHUNKS_AT_ONCE = 64
-"""How many chunks go to the sink before it may say that it is full."""
+"""How many chunks are sent before the sink is asked again whether it is full."""
 
 NOTHING_USED = Usage(
     input_tokens=0,
@@ -29,12 +29,12 @@ NOTHING_USED = Usage(
 
 
 def describe(answer: StoredAnswer, age_seconds: float) -> Reused:
-    """Return what the host is told of an answer of that age."""
+    """Return the `reused` object of *answer*, which is *age_seconds* old."""
     return Reused(age_s=int(timedelta(seconds=age_seconds).total_seconds()), saved_usd=answer.cost.get("usd"))
 
 
 async def replay(state: RequestState, answer: StoredAnswer, start: Start, sink: Sink) -> Done:
-    """Send *start* and the chunks of *answer* to *sink*, and return the end that is still to be sent."""
+    """Send *start* and the chunks of *answer* to *sink*, and return the terminal chunk, which is not sent yet."""
     progress, out = state.progress, [start, *answer.chunks]
     progress.delivered = True
     progress.first_chunk_ms = state.elapsed_ms
@@ -61,5 +61,5 @@ async def replay(state: RequestState, answer: StoredAnswer, start: Start, sink: 
         structured=answer.structured or msgspec.UNSET,
         route=start.route,
         reused=start.reused,
-        original=get_original(answer),
+        original=make_original(answer),
     )

@@ -20,7 +20,7 @@ def find_obstacle(chat: Chat, target: Target) -> str | None:
         return "the provider keeps the answer itself, as `background` asks"
     temperature = passed.get("temperature", options.temperature)
     if temperature and not (reuse and reuse.force):
-        return "a `temperature` above 0 asks for answers that differ; `force` reuses them all the same"
+        return "a `temperature` above 0 asks for answers that differ; `force` reuses them anyway"
     auth = target.row.auth
     if target.credential is None and (auth.identity_env or auth.identity_files):
         return "the provider is authorized by an identity of this machine, which may change unseen"
@@ -28,9 +28,9 @@ def find_obstacle(chat: Chat, target: Target) -> str | None:
 
 
 def is_storable(done: Done) -> bool:
-    """Return whether an answer is whole, and the same whenever it is read.
+    """Return whether an answer is complete, and stays valid when it is used later.
 
-    Citations lead to addresses that expire, and blocks of the provider's own tools to what they have done.
+    Citations may name addresses that expire, and blocks of the provider's own tools refer to what those have done.
     """
     if done.finish_reason != "stop":
         return False

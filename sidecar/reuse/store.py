@@ -23,7 +23,7 @@ from sidecar.upstream.context import Upstream
 T = TypeVar("T")
 
 RETRY_SECONDS = 10.0
-"""How long a file is left alone that could not be used."""
+"""How long an unusable file is left alone."""
 
 
 def find_store(up: Upstream) -> AnswerStore:
@@ -58,7 +58,7 @@ class FileStore:
         self._leave_alone_until = 0.0
         self._thread = anyio.CapacityLimiter(4)
         self._pending: dict[Question, _Pending] = {}
-        """What waits for the file, at most *max_bytes* of it. It is found here until it is there."""
+        """Answers that wait to be written, at most *max_bytes* of them. Until then, they are found here."""
         self._pending_bytes = 0
         self._turn = anyio.Lock()
 
@@ -76,7 +76,7 @@ class FileStore:
         return await self._use(look) or FoundAnswer(None, 0.0, None)
 
     def keep(self, question: Question, data: bytes, ttl_seconds: float, epoch: int) -> None:
-        """Store *data* for *ttl_seconds*, unless answers were forgotten since *epoch*. It is found at once."""
+        """Store *data* for *ttl_seconds*, unless answers were forgotten since *epoch*. It can be found at once."""
         self._drop(question)
         if self._pending_bytes + len(data) > self.max_bytes:
             return
@@ -86,7 +86,7 @@ class FileStore:
             self._tasks.start_soon(self.flush)
 
     async def flush(self) -> None:
-        """Wait until everything is stored, or the file has turned out not to be usable."""
+        """Wait until everything is written, or the file has turned out to be unusable."""
         async with self._turn:
             while self._pending:
                 pending = next(iter(self._pending.values()))
@@ -102,7 +102,7 @@ class FileStore:
     async def forget(self, scope: str) -> int:
         """Forget the answers of *scope*, and return how many there were.
 
-        Raises: SidecarError `internal_error` if the file cannot be used: then they are still there.
+        Raises: SidecarError `internal_error` if the file cannot be used. The answers are then still stored.
         """
 
         def remove(path: Path) -> int:
@@ -119,7 +119,7 @@ class FileStore:
         return forgotten
 
     async def _use(self, action: Callable[[Path], T]) -> T | None:
-        """Return what *action* does with the file, or None if the file cannot be used."""
+        """Return the result of *action* on the file, or None if the file cannot be used."""
 
         def call() -> tuple[T | None, bool, str | None]:
             from sidecar.reuse import answer_file  # SQLite comes with it.
@@ -140,7 +140,7 @@ class FileStore:
             result, was_corrupt, reason = None, False, "no_sqlite"
         if was_corrupt:
             log("warn", "answers.corrupt")
-            text = "The file of stored answers made no sense. It was set aside, and a new one begun."
+            text = "The file of stored answers was corrupt. It was set aside, and a new one was begun."
             self._warn(Warn(code="answers_corrupt", message=text))
         if reason is not None:
             self._note_unusable(reason)
@@ -148,7 +148,7 @@ class FileStore:
 
     def _note_unusable(self, reason: str) -> None:
         if reason == "busy":
-            # Another process writes; the next chat may have more luck.
+            # Another process is writing. The next chat tries again.
             return
         self._leave_alone_until = anyio.current_time() + RETRY_SECONDS
         if not self._has_warned:

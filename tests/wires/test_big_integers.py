@@ -57,11 +57,21 @@ def test_no_big_integer_of_a_list_reaches_the_host(name: str, number: object) ->
 
 
 def test_the_bounds_of_lines_are_those_of_the_program() -> None:
-    from sidecar.server.line_limit import BYTES_PER_CHAR, FRAME_BYTES, PART_BYTES
+    from protocol.files import FileChunk
+    from protocol.replies import Content, Reasoning, Streamed, ToolCallDelta
+    from sidecar.server.framing import encode_line
+    from sidecar.server.line_limit import BYTES_PER_CHAR, FRAME_BYTES
     from sidecar.wires.shared.answer_size import MAX_ANSWER_CHARS
 
     text = documents.read("protocol/PROTOCOL.md")
     piece = MAX_PIECE_CHARS * BYTES_PER_CHAR + FRAME_BYTES
-    assert piece > PART_BYTES + FRAME_BYTES
+    text_of_piece = "\0" * MAX_PIECE_CHARS
+    for chunk in (
+        Content(text_of_piece),
+        Reasoning(text_of_piece),
+        ToolCallDelta(10**4, "\1" * 512, "\1" * 256, text_of_piece),
+        FileChunk(10**4, text_of_piece),
+    ):
+        assert len(encode_line(Streamed("\1" * 128, True, True, 10**6, chunk))) <= piece
     assert f"at most {piece:,} bytes" in text
     assert f"at most {MAX_ANSWER_CHARS:,} characters of text" in text

@@ -25,6 +25,7 @@ from sidecar.server.app import App
 from sidecar.server.framing import encode_line
 from sidecar.server.line_limit import fit_answer, fit_chunks, fit_error
 from sidecar.server.open_requests import OpenRequest
+from tests.outputs.collecting import make_done
 from tests.server.test_dispatch import USAGE, replace_handler
 from tests.support import app
 from tests.support.lines import Object
@@ -88,6 +89,13 @@ def test_files_come_in_pieces_that_fit(letter: str) -> None:
         FileStart(file=1, path=path[:600], op="rename", format="full_content", to=path[:600], purpose=text)
     )
     assert start.purpose is None
+
+
+def test_a_last_line_leaves_out_the_messages_of_its_rounds_before_its_files() -> None:
+    messages = [Message(role="tool", content="x" * 2000)] * 100
+    done: Any = fit_answer(make_done("x", messages=messages, files=FILES[:3]), LIMIT)
+    assert (done.messages, done.messages_omitted, done.message_omitted) == ([], True, True)
+    assert (done.files, done.files_omitted) == (FILES[:3], msgspec.UNSET)
 
 
 def test_a_round_leaves_out_a_message_that_is_too_long() -> None:

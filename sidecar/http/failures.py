@@ -112,7 +112,10 @@ def make_broken_error(failure: BaseException) -> SidecarError:
     if lookup := next((cause for cause in causes if type(cause).__name__ == "gaierror"), None):
         may_pass = lookup.args[0] not in _NO_SUCH_NAME
         text = "The provider's host name could not be resolved."
-        return SidecarError("network_error", text, reason="dns", retryable=may_pass)
+        hint = (
+            "Check `base_url` and the connection. If there is a proxy between here and the internet, set HTTPS_PROXY."
+        )
+        return SidecarError("network_error", text, reason="dns", retryable=may_pass, hint=hint)
     if any(isinstance(cause, ConnectionRefusedError) for cause in causes):
         return SidecarError("network_error", "The connection was refused.", reason="refused")
     return SidecarError("network_error", "The connection broke.", reason="connection")

@@ -163,6 +163,7 @@ async def test_nobody_listens(http: HttpClient) -> None:
 async def test_a_name_that_is_none(http: HttpClient) -> None:
     body = (await failure(http, get("https://nothing.invalid/"))).body
     assert (body.code, body.reason) == ("network_error", "dns")
+    assert "HTTPS_PROXY" in (body.hint or "")
     assert "invalid" not in body.message
 
 

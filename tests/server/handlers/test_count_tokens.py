@@ -1,5 +1,7 @@
 """`count_tokens`: who counts, and what is said of a count that nobody made exactly."""
 
+from pathlib import Path
+
 import pytest
 
 from sidecar.tokens import vocabularies
@@ -68,3 +70,14 @@ async def test_either_messages_or_a_text_is_counted(more: dict[str, object]) -> 
     async with app.running() as host:
         error = (await host.ask("count_tokens", TEXT | more, provider="openai"))["error"]
         assert (error["code"], error["param"]) == ("invalid_request", "params.messages")
+
+
+async def test_a_count_beside_a_logout_is_a_count(tmp_path: Path) -> None:
+    async with app.running(store_dir=str(tmp_path / "store")) as host:
+        texts = {"model": "gpt-4o", "text": "some words " * 20}
+        for _ in range(20):
+            await host.ask("authenticate", {"op": "login", "api_key": CANARY}, provider="openai")
+            left = host.send("authenticate", {"op": "logout"}, provider="openai")
+            counted = await host.ask("count_tokens", texts, provider="openai")
+            assert counted["data"]["tokens"] >= 20
+            assert (await host.read_reply(left))[-1]["data"]["removed"] is True

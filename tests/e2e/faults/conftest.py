@@ -14,12 +14,18 @@ Spawn = Callable[..., Sidecar]
 
 
 @pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sidecar]:
+def client() -> dict[str, str]:
+    """Return the variable that says which HTTP client carries requests: the usual one, if a module says nothing."""
+    return {}
+
+
+@pytest.fixture(scope="module")
+def shared(client: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sidecar]:
     """Yield a process with the usual three attempts, for a module of tests that leave it as it was."""
     home = tmp_path_factory.mktemp("home")
     with (
         ListeningProvider() as provider,
-        Sidecar(home, provider, env=environment(home, SIDECAR_MAX_ATTEMPTS="3")) as process,
+        Sidecar(home, provider, env=environment(home, SIDECAR_MAX_ATTEMPTS="3", **client)) as process,
     ):
         process.ask("initialize", {"events": ["status"]})
         yield process
@@ -40,10 +46,10 @@ def provider(shared: Sidecar) -> Provider:
 
 
 @pytest.fixture
-def spawn(tmp_path: Path, provider: Provider) -> Callable[..., Any]:
+def spawn(tmp_path: Path, provider: Provider, client: dict[str, str]) -> Callable[..., Any]:
     """Return a way to start a process with an environment of its own."""
 
     def start(**env: str) -> Sidecar:
-        return Sidecar(tmp_path, provider, env=environment(tmp_path, **{"SIDECAR_MAX_ATTEMPTS": "3"} | env))
+        return Sidecar(tmp_path, provider, env=environment(tmp_path, **{"SIDECAR_MAX_ATTEMPTS": "3"} | client | env))
 
     return start

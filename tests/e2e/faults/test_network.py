@@ -5,9 +5,11 @@ import os
 import socket
 import time
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
+from sidecar.core.http import ClientName
 from tests.e2e.faults.conftest import Spawn
 from tests.support import process_probes
 from tests.support.fake_provider import CLOSE, RESET, STALL, Act, Pause, Provider, Repeat, Step
@@ -20,6 +22,13 @@ from tests.support.stalling_providers import full_house
 pytestmark = pytest.mark.alone
 
 RETRIED_SECONDS = 20.0
+
+
+@pytest.fixture(scope="module", params=get_args(ClientName))
+def client(request: pytest.FixtureRequest) -> dict[str, str]:
+    """Return the variable for each of the clients in turn: what a network does is told alike by both."""
+    return {"SIDECAR_HTTP": request.param}
+
 
 SOON = {"retry_after_ms": "1"}
 """A provider that wants to be asked again at once."""

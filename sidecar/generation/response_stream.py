@@ -77,9 +77,12 @@ class ResponseStream:
 
     def _take(self, frame: Frame, out: list[Chunk]) -> None:
         """Append the chunks of one event to *out*."""
-        require_memory(frame[1])
-        if is_too_deep(frame[1], MAX_EVENT_LEVELS):
-            raise make_bad_event_error()
+        size_bytes = len(frame[1])
+        if size_bytes > MAX_EVENT_LEVELS:
+            # A shorter one is neither too deep nor too large, and nearly all are shorter.
+            require_memory(frame[1])
+            if is_too_deep(frame[1], MAX_EVENT_LEVELS):
+                raise make_bad_event_error()
         count = len(out)
         if not self._has_output:
             usage = self._decoder.usage

@@ -100,11 +100,13 @@ class Connection(asyncio.BufferedProtocol):
     def limit_silence(self, seconds: float) -> None:
         """Limit the silence of the server from now on. Before the head another limit applies."""
         self._idle_seconds = seconds
-        self._rest()
+        if self._is_woken:
+            self._rest()
 
     def wait_for_more(self) -> asyncio.Future[None]:
         """Return a future of the next news: a head, a part of the body, the end or a failure."""
-        self._rest()
+        if self._is_woken:
+            self._rest()
         self._waiter = waiter = self._loop.create_future()
         if self._idle_seconds is not None:
             self._waiting_since = now = self._loop.time()
@@ -116,7 +118,8 @@ class Connection(asyncio.BufferedProtocol):
     def resume_reading(self) -> None:
         """Read on: the parts of the body so far were taken."""
         self._unread_bytes = 0
-        self._rest()
+        if self._is_woken:
+            self._rest()
         if not self._is_reading and not self.closed:
             self._is_reading = True
             self._transport.resume_reading()
@@ -127,7 +130,8 @@ class Connection(asyncio.BufferedProtocol):
         if reply is None:
             return False
         reply.close()
-        self._rest()
+        if self._is_woken:
+            self._rest()
         if self._unread is not None:
             self._unread.close()
             self._unread = None
@@ -281,9 +285,8 @@ class Connection(asyncio.BufferedProtocol):
         self._wake()
 
     def _rest(self) -> None:
-        if self._is_woken:
-            self._is_woken = False
-            self._turns.rest()
+        self._is_woken = False
+        self._turns.rest()
 
     def _end_timers(self) -> None:
         for timer in (self._idle_timer, self._write_timer):

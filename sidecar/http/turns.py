@@ -24,7 +24,8 @@ class Turns:
         self._left_bytes = TURN_BYTES
         self._is_counting = False
         self._waiting: deque[tuple[int, Callable[[], None]]] = deque()
-        self._woken = 0
+        self.woken = 0
+        """How many readers were woken and have not read yet."""
         self._late: deque[Callable[[], None]] = deque()
 
     def take(self, size_bytes: int, later: Callable[[], None]) -> bool:
@@ -40,16 +41,16 @@ class Turns:
 
     def wake(self, later: Callable[[], None]) -> bool:
         """Return whether another reader may be woken now, until `rest`; else *later* is called when it may."""
-        if self._woken >= MAX_WOKEN:
+        if self.woken >= MAX_WOKEN:
             self._late.append(later)
             return False
-        self._woken += 1
+        self.woken += 1
         return True
 
     def rest(self) -> None:
         """Note that a reader which was woken has read, or has left."""
-        self._woken -= 1
-        while self._late and self._woken < MAX_WOKEN:
+        self.woken -= 1
+        while self._late and self.woken < MAX_WOKEN:
             self._late.popleft()()
 
     def _begin(self) -> None:

@@ -38,16 +38,19 @@ async def read_output(
     check_output(chat, output)
     chat, reader = await _make_reader(chat, output, sink, earlier_text)
     try:
-        yield chat, reader
+        try:
+            yield chat, reader
+        except SidecarError:
+            if not reader.has_answer:
+                await reader.end()
+                raise
+            # The answer is complete; what failed is the end of its connection.
+        await reader.settle()
     except SidecarError:
-        if not reader.has_answer:
-            await reader.end()
-            raise
-        # The answer is complete; what failed is the end of its connection.
+        raise
     except BaseException:
         reader.abandon()
         raise
-    await reader.settle()
 
 
 def check_output(chat: Chat, output: Output) -> None:

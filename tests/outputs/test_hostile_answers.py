@@ -8,9 +8,13 @@ import msgspec
 import pytest
 
 from protocol.files import CommandChunk, FileChunk, FileEnd, FileStart
+from protocol.messages import Message
 from protocol.outputs import FilesOutput
 from protocol.replies import Content, Start
+from protocol.requests import Chat
+from sidecar.core.errors import SidecarError
 from sidecar.outputs.files import FileSink
+from sidecar.outputs.reading import read_output
 from sidecar.server.framing import escape_line_breaks
 from sidecar.wires.shared.draft import MAX_PIECE_CHARS
 from tests.formats.lexing import NONCE
@@ -190,6 +194,24 @@ async def test_edits_that_were_given_up_count_as_incomplete() -> None:
         (1, False, "incomplete"),
     ]
     assert collector.text_of(1) == "x\n"
+
+
+@pytest.mark.parametrize("is_broken", [False, True])
+async def test_a_timeout_while_edits_are_placed_ends_their_file(is_broken: bool) -> None:
+    """The answer, or its failure, has come; then the request's own time is over."""
+    output = FilesOutput(format="blocks", existing={"a.py": "y\n" * 100_000})
+    chat = Chat(model="m", messages=[Message(role="user", content="Hi")])
+    collector = Collector()
+    with anyio.CancelScope() as scope:
+        async with read_output(chat, output, collector, "") as (_, reader):
+            reader.send([Content("a.py\n<<<<<<< SEARCH\nz\n=======\nx\n>>>>>>> REPLACE\n")])
+            scope.cancel()
+            if is_broken:
+                raise SidecarError("stream_interrupted", "It broke.")
+            reader.finish(make_done())
+    assert scope.cancelled_caught
+    assert [(end.path, end.complete) for end in collector.ends] == [("a.py", False)]
+    assert collector.done is None
 
 
 @pytest.mark.parametrize("opening", ["--- a/a\n+++ b/a\n", "--- /dev/null\n+++ b/a\n"])

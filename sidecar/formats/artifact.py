@@ -60,6 +60,7 @@ _TAGS = State(line=lambda line: None if not line.strip(" \t") else False, find_t
 
 
 def _read_file(out: Writer, path: str) -> Grammar:
+    out.settle()  # What another format might have opened is prose.
     out.open(path, "create", "full_content")
     while tag := (yield _TAGS):
         name = tag.lstrip(" \t")[:13].lower()

@@ -55,6 +55,8 @@ def _read_file(out: Writer, command: re.Match[str]) -> Grammar:
     purpose = _PURPOSE.fullmatch(out.held[-1].strip(BLANKS)) if out.held else None
     path, mark = command["path"].strip(" \t\"'"), command["mark"]
     is_diff = "patch" in command.groupdict()
+    if purpose is None:
+        out.settle()  # Such as the fence around the command: it opens no file here.
     out.open(
         path,
         "edit" if is_diff else "create",

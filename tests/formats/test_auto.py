@@ -55,3 +55,13 @@ def test_a_block_of_searches_in_a_named_fence_is_no_whole_file() -> None:
 
 def test_every_format_but_ours_is_in_the_table() -> None:
     assert set(FORMATS) | {"auto"} == set(ANSWERS) | {"auto"}
+
+
+@pytest.mark.parametrize("name", ["heredoc", "artifact", "patch", "udiff"])
+@pytest.mark.parametrize("above", ["```x\n", "See c.py:\n\n```x\n", "c.py\n", "c.py\n\n"])
+def test_lines_above_a_file_that_do_not_open_it_are_prose(name: str, above: str) -> None:
+    answer = ANSWERS[name].removeprefix("```diff\n").removesuffix("```\n")
+    below = "```\n" if "```" in above else ""
+    events = lexed("auto", above + answer + below)
+    assert files(events) == [("a.py", "x\n", True)]
+    assert prose(events) == above + below

@@ -137,7 +137,7 @@ def watch_limits(
     warnings = []
     if has_budget and prompt_usd is None:
         text = "The model's price is unknown, so its answer is not limited by the budget."
-        param = "options.budget_usd" if budget_usd is not None else "budget_usd"
+        param = "params.options.budget_usd" if budget_usd is not None else "params.budget_usd"
         warnings = [Warn(code="option_left_out", message=text, param=param)]
     return LimitWatch(options.token_limit, budget_usd, tokens, calculate_usd, shared), warnings
 

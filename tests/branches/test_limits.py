@@ -79,7 +79,7 @@ def test_a_model_of_unknown_price_is_told_of_in_its_start(program: Program, prov
     provider.play("unknown", ANTHROPIC.answer("fine"))
     lines = compare(program, ["unknown"] * 2, budget_usd="0.01")
     (begun,) = chunks(lines, 1, "start")
-    assert [(each["code"], each["param"]) for each in begun["warnings"]] == [("option_left_out", "budget_usd")]
+    assert [(each["code"], each["param"]) for each in begun["warnings"]] == [("option_left_out", "params.budget_usd")]
 
 
 def test_an_unknown_field_is_told_of_at_the_end(program: Program, provider: Provider) -> None:

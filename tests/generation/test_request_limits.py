@@ -87,7 +87,7 @@ def test_a_prompt_that_costs_more_than_the_budget_is_refused() -> None:
 
 def test_a_budget_without_a_price_gives_a_warning() -> None:
     watch, warnings = request_limits.watch_limits(chat(budget_usd=1), unknown)
-    assert [warning.param for warning in warnings] == ["options.budget_usd"]
+    assert [warning.param for warning in warnings] == ["params.options.budget_usd"]
     assert watch
     assert watch.find_reached_limit([Content("x" * 10_000_000)], None) is None
 

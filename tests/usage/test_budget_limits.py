@@ -97,7 +97,7 @@ def test_a_prompt_that_is_too_dear_is_sent_nowhere(sidecar: Program, provider: P
 def test_a_budget_without_a_price_is_said_not_to_hold(sidecar: Program, provider: Provider) -> None:
     lines = sidecar.stream(limited(sidecar, provider.play("of-no-price", ANTHROPIC.answer("up")), budget_usd=1))
     (warning,) = lines[0].data["data"]["warnings"]
-    assert (warning["code"], warning["param"]) == ("option_left_out", "options.budget_usd")
+    assert (warning["code"], warning["param"]) == ("option_left_out", "params.options.budget_usd")
 
 
 # --- a day and a month -----------------------------------------------------------------------

@@ -62,6 +62,8 @@ class Writer:
         """Whether the model itself ended the answer. Known only at the end."""
         self._events: list[Event] = []
         self._pending: FileStart | None = None
+        self._lead = ""
+        """How the prepared file begins, if it is not cancelled."""
         self._open: FileStart | None = None
         self._pieces: list[str] = []
         self._seen = 0
@@ -121,6 +123,9 @@ class Writer:
         held = self.take_held()
         if self._pending:
             self._start(self._pending)
+            if self._lead:
+                lead, self._lead = self._lead, ""
+                self._add(lead)
         elif held:
             self._add("".join(held))
 
@@ -130,8 +135,11 @@ class Writer:
         return self._pending is not None
 
     def cancel(self) -> None:
-        """Drop the prepared file. The held lines stay."""
+        """Drop the prepared file. The held lines stay, and its first one joins them."""
         self._pending = None
+        if self._lead:
+            self.held.append(self._lead)
+            self._lead = ""
         self.count -= 1
 
     # --- files -------------------------------------------------------------------------------
@@ -159,6 +167,10 @@ class Writer:
         )
         self.last_path = path
         self.count += 1
+
+    def lead(self, line: str) -> None:
+        """Begin the prepared file with *line*."""
+        self._lead = line
 
     def become(self, op: Operation, body: Body, *, to: str | None = None) -> None:
         """Change the operation and format of the prepared file."""

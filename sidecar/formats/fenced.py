@@ -11,7 +11,7 @@ import re
 from sidecar.formats import edits, paths
 from sidecar.formats.code import Fence, closes_fence, read_opening_fence
 from sidecar.formats.events import Writer
-from sidecar.formats.lines import Format, Grammar, State, begins_with_any
+from sidecar.formats.lines import BLANKS, MAX_LEAD_CHARS, Format, Grammar, State, begins_with_any
 
 _FENCES = ("```", "~~~")
 
@@ -52,9 +52,15 @@ def _read_named(out: Writer, fence: Fence, line: str, path: str) -> Grammar:
     out.hold(line)
     is_diff = fence.info.partition(" ")[0].lower() in _DIFFS
     out.prepare(path, *(("edit", "unified_diff") if is_diff else ("create", "full_content")))
-    line = yield State(
-        line=begins_with_any(fence.marks[:3], "<<<", "---", "***", "@@", "diff "), prefix=" " * fence.indent
+    state = State(
+        line=begins_with_any(fence.marks[:3], "<<<", "---", "***", "@@", "diff ", path[:MAX_LEAD_CHARS].lower()),
+        prefix=" " * fence.indent,
     )
+    line = yield state
+    if out.waits and line.strip(BLANKS) == path:
+        # Named once more, perhaps for a block to search for. Otherwise it is the first line of the file.
+        out.lead(line)
+        line = yield state
     if out.waits and _FOREIGN.match(line):
         out.cancel()
         out.fence = fence

@@ -2,7 +2,9 @@
 
 import pytest
 
+from protocol.files import FormatName
 from sidecar.formats.auto import FORMATS
+from sidecar.formats.events import Closed
 from tests.formats.lexing import NONCE, files, lexed, prose
 
 ANSWERS: dict[str, str] = {
@@ -33,6 +35,24 @@ def test_the_format_that_was_decided_on_stays(first: str, second: str) -> None:
     found = [path for path, _, _ in files(lexed("auto", answer))]
     alike = {"whole": "fences"}
     assert found == (["a.py", "b.py"] if alike.get(first, first) == alike.get(second, second) else ["a.py"])
+
+
+BLOCK = "<<<<<<< SEARCH\nx\n=======\ny\n>>>>>>> REPLACE\n"
+
+
+@pytest.mark.parametrize("name", ["auto", "blocks"])
+def test_a_path_above_a_fence_and_in_it_names_a_block_and_no_file_of_markers(name: FormatName) -> None:
+    answer = f"a.py:\n```python\na.py\n{BLOCK}```\n"
+    for pieces in ([answer], [*answer]):
+        ended = [event for event in lexed(name, *pieces, nonce=None) if isinstance(event, Closed)]
+        assert [(each.start.path, each.start.op, each.complete) for each in ended] == [("a.py", "edit", True)]
+
+
+def test_a_file_may_begin_with_its_own_path() -> None:
+    for text in ("a.py\nx\n", "a.py\n", "a.py\n@@ x\n", "a.py\n\n"):
+        assert files(lexed("auto", f"a.py:\n```python\n{text}```\n")) == [("a.py", text, True)]
+        assert files(lexed("auto", *f"a.py:\n```python\n{text}```\n")) == [("a.py", text, True)]
+    assert files(lexed("auto", "a.py:\n```python\na.py")) == [("a.py", "a.py", False)]
 
 
 def test_a_fence_without_a_path_decides_nothing() -> None:

@@ -10,6 +10,7 @@ from protocol.compare import Compared
 from protocol.model_streams import ModelsListed
 from protocol.replies import Authentication, Done, LoggedIn, ModelList, Warn
 from protocol.requests import PARAMS, Envelope
+from protocol.tasks import TaskChange, TaskList
 
 MAX_WARNINGS = 3
 """How many fields of a request are named."""
@@ -78,7 +79,7 @@ def _list_paths(kind: inspect.Type, path: str) -> Iterator[str]:
 
 def add_warnings(data: object, warnings: Sequence[Warn]) -> object | None:
     """Return the answer *data* with *warnings* before its own, or None if such an answer has none."""
-    if isinstance(data, Done | LoggedIn | ModelList | ModelsListed | Authentication | Compared):
+    if isinstance(data, Done | LoggedIn | ModelList | ModelsListed | Authentication | Compared | TaskList | TaskChange):
         return msgspec.structs.replace(data, warnings=[*warnings, *data.warnings])
     if isinstance(data, dict) and "warnings" in data:
         return data | {"warnings": [*warnings, *data["warnings"]]}

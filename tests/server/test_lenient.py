@@ -138,7 +138,7 @@ async def test_start_and_done_tell_of_unknown_fields_and_of_three_at_most() -> N
 
 @pytest.mark.parametrize(
     ("action", "params"),
-    [("generate", HELLO), ("count_tokens", {"model": "m", "text": "a"}), ("list_models", {})],
+    [("generate", HELLO), ("count_tokens", {"model": "m", "text": "a"}), ("list_models", {}), ("list_tasks", {})],
 )
 async def test_an_answer_in_one_line_tells_of_unknown_fields(action: str, params: Object) -> None:
     async with app.running() as host:

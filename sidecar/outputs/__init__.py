@@ -1,1 +1,1 @@
-"""What comes out of an answer beside its text: JSON, code, files."""
+"""What is read out of the text of an answer: JSON, code, files."""

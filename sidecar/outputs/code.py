@@ -21,7 +21,7 @@ LONG_CHARS = 64 * 1024
 
 
 class CodeSink:
-    """Passes the chunks of an answer on, and at its end its code."""
+    """Passes the chunks of an answer on, and adds its code to the last one."""
 
     def __init__(self, output: CodeOutput, sink: Sink, *, earlier_text: str = "") -> None:
         """Read the code of an answer that began with *earlier_text*."""
@@ -56,7 +56,7 @@ class CodeSink:
         return self._done is not None
 
     async def settle(self) -> None:
-        """Pass the terminal chunk on, if it has waited."""
+        """Pass the terminal chunk on, if it still waits here."""
         if self._done is not None:
             text = self._read_text(self._done)
             code = await run_in_edit_thread(partial(extract_code, text, self._language))
@@ -70,4 +70,4 @@ class CodeSink:
         """Do nothing: an answer that broke off has no code."""
 
     def abandon(self) -> None:
-        """Do nothing, likewise."""
+        """Do nothing: see `end`."""

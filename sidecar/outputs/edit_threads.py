@@ -1,4 +1,4 @@
-"""Worker threads for long texts: few of them, so that edits leave threads to everything else."""
+"""Worker threads for long texts: only a few, so that threads are left for everything else."""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -17,7 +17,7 @@ _limiter: RunVar[CapacityLimiter] = RunVar("edit_threads")
 
 
 async def run_in_edit_thread(work: Callable[[], T]) -> T:
-    """Return what *work* returns. A cancelled caller does not wait for it."""
+    """Return the result of *work*. A cancelled caller does not wait for it."""
     try:
         limiter = _limiter.get()
     except LookupError:

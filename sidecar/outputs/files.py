@@ -20,7 +20,8 @@ from sidecar.outputs.sink import Sink
 from sidecar.wires.shared.draft import MAX_PIECE_CHARS, cut_pieces
 
 MAX_WORK_CHARS = 64 * 1024
-"""How much text is searched for the places of edits at once: some milliseconds. With more, a worker thread does it."""
+"""The text that is searched for the places of edits in the event loop, for some milliseconds at most. A worker thread
+searches longer texts."""
 
 ENDED_BY_MODEL = ("stop", "tool_calls")
 """Finish reasons after which nothing of the text is missing."""
@@ -32,7 +33,7 @@ class FileSink:
     def __init__(
         self, output: FilesOutput, sink: Sink, *, nonce: str | None = None, earlier_text: str = "", stops: bool = False
     ) -> None:
-        """Continue an answer that began with *earlier_text*. *stops*: the request has texts that cut an answer."""
+        """Continue an answer that began with *earlier_text*. *stops*: the request has `stop`, which may cut it."""
         self._output = output
         self._sink = sink
         self._nonce = nonce
@@ -40,9 +41,9 @@ class FileSink:
         self._stops = stops
         self._files = self._make_files()
         self._work_chars = 0
-        """How much was searched since the last call."""
+        """The text that was searched in this call."""
         self._waiting: list[Event | Chunk] = []
-        """What comes after a file whose edits are too much work for the event loop, and that file's end."""
+        """The end of a file whose edits are too much work for the event loop, and everything after it."""
         self._done: Done | None = None
         """The terminal chunk, while it waits for that work."""
 
@@ -73,12 +74,12 @@ class FileSink:
             if isinstance(chunk, Content):
                 self._apply(self._files.read(chunk.content), out)
             elif isinstance(chunk, Start):
-                # An attempt begins. Nothing of one before it was delivered.
+                # A new attempt. Nothing of an earlier one was delivered.
                 out.append(chunk)
                 self._files = self._make_files()
                 self._apply(self._read_earlier_text(), out)
             elif isinstance(chunk, ToolRound):
-                # The next round has a text of its own.
+                # The next round begins a new text.
                 self._apply([*self._files.read_end(whole=not self._stops), chunk], out)
             else:
                 self._apply([chunk], out)
@@ -86,7 +87,7 @@ class FileSink:
             self._sink.send(out)
 
     def _read_earlier_text(self) -> list[Event]:
-        """Return the file that the earlier text was cut in, from its beginning; those before it are complete."""
+        """Return the events of the file in which the earlier text was cut. The files before it are complete."""
         events = self._files.read(self._earlier_text) if self._earlier_text else []
         begun = 0
         for at, event in enumerate(events):
@@ -98,12 +99,12 @@ class FileSink:
         return [event for event in events[begun:] if not isinstance(event, Content)]
 
     def _apply(self, events: Iterable[Event | Chunk], out: list[Chunk]) -> None:
-        """Add the chunks of *events* to *out*, as far as that is little work."""
+        """Add the chunks of *events* to *out*, until one is too much work. It waits, with all that follow."""
         for event in events:
             if self._waiting:
                 self._waiting.append(event)
             elif isinstance(event, FileChunk | Content) and len(event.content) <= MAX_PIECE_CHARS:
-                # Nearly all of them.
+                # Nearly all events.
                 out.append(event)
             elif isinstance(event, Closed):
                 self._work_chars += self._files.weigh(event)
@@ -112,10 +113,10 @@ class FileSink:
                 else:
                     out.append(self._files.apply(event))
             else:
-                out += self._pass(event)
+                out += self._cut_chunk(event)
 
-    def _pass(self, chunk: Chunk) -> Sequence[Chunk]:
-        """Return *chunk* in pieces that are not longer than others."""
+    def _cut_chunk(self, chunk: Chunk) -> Sequence[Chunk]:
+        """Return *chunk*, cut into pieces of the usual length."""
         if isinstance(chunk, FileChunk | Content):
             return [msgspec.structs.replace(chunk, content=piece) for piece in cut_pieces(chunk.content)]
         if isinstance(chunk, CommandChunk) and len(chunk.command) > MAX_PIECE_CHARS:
@@ -143,7 +144,7 @@ class FileSink:
         return self._done is not None
 
     async def settle(self) -> None:
-        """Pass the terminal chunk on, if it has waited."""
+        """Pass the terminal chunk on, if it still waits here."""
         await self._catch_up()
         if self._done is not None:
             done, self._done = self._done, None
@@ -164,14 +165,14 @@ class FileSink:
 
     def _give_up(self, event: Event | Chunk) -> Sequence[Chunk]:
         if not isinstance(event, Closed):
-            return self._pass(event)
+            return self._cut_chunk(event)
         if not event.searches and not event.is_diff:
             return (self._files.apply(event),)
         start = event.start
         return (FileEnd(file=start.file, path=start.path, complete=False, problem="incomplete"),)
 
     async def _catch_up(self) -> None:
-        """Do the work that waits, in a worker thread, and send what has waited for it."""
+        """Do the waiting work in a worker thread, and send its chunks and those that waited for it."""
         while self._waiting:
             events = [*self._waiting]
             out = await run_in_edit_thread(partial(self._do_work, events))
@@ -185,4 +186,4 @@ class FileSink:
         if isinstance(event, Closed):
             yield self._files.apply(event)
         else:
-            yield from self._pass(event)
+            yield from self._cut_chunk(event)

@@ -1,7 +1,7 @@
-"""The system message that teaches a model to write files, and the word that its markers carry. [pure]
+"""The system message that teaches a model to write files, and the nonce in its markers. [pure]
 
-The word depends on the beginning of the conversation alone. So later turns repeat it, which keeps the provider's cache
-of the prompt valid, and a resumed answer goes on with it. Must not know how the files are read.
+The nonce depends on the beginning of the conversation only. So later turns repeat it, which keeps the provider's prompt
+cache valid, and a resumed answer continues with it. Must not know how the files are read.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ NONCE_CHARS = 6
 
 
 def add_instructions(chat: Chat, output: FilesOutput) -> tuple[Chat, str | None]:
-    """Return *chat* with the instructions that *output* asks for, and the word in their markers; else None."""
+    """Return *chat* with the instructions that *output* asks for and their nonce, or *chat* as it is and None."""
     if not output.instruct:
         return chat, None
     nonce = choose_nonce(chat.messages, output)
@@ -30,7 +30,7 @@ def add_instructions(chat: Chat, output: FilesOutput) -> tuple[Chat, str | None]
 
 
 def choose_nonce(messages: list[Message], output: FilesOutput) -> str:
-    """Return a word that stands neither before the first answer nor in the texts that the model may change."""
+    """Return a nonce that occurs neither before the first answer nor in the texts that the model may change."""
     before = list(takewhile(lambda each: each.role != "assistant", messages))
     seed = msgspec.json.encode(next((each for each in before if each.role == "user"), messages[0]))
     parts = [part for message in before for part in list_parts(message)]

@@ -1,4 +1,4 @@
-"""The JSON in a text: the whole of it, what stands in a fence, or the first in prose, with bounded work. [pure]
+"""Finds the JSON in a text: the whole text, a fenced block, or the first in prose, with bounded work. [pure]
 
 Knows the fences and the prose that models put around JSON. Must not know what the JSON is for.
 """
@@ -15,7 +15,7 @@ MAX_STARTS = 64
 """How many brackets in prose are tried as the beginning of JSON."""
 
 MAX_READINGS = 4
-"""How much is read while they are tried, as a multiple of the text's length."""
+"""How much of the text may be read for all tries, as a multiple of its length."""
 
 _FENCED = re.compile(r"```[\w-]*[ \t]*\n(.*?)```", re.DOTALL)
 
@@ -27,7 +27,7 @@ def find_json(text: str) -> tuple[bool, Any]:
     for candidate in (text, *(match[1] for match in _FENCED.finditer(text)), *_find_json_in_prose(text)):
         try:
             if is_too_deep(candidate.encode()):
-                # What stands inside is not the answer.
+                # Shallower JSON inside it is not the answer.
                 return False, None
             value = msgspec.json.decode(candidate)
             # A number of hundreds of digits can be read but not written to the host.

@@ -1,6 +1,6 @@
-"""Which files of an answer a host knows of when it cancels the request, so that each can end. [pure]
+"""The files of an answer that have begun at the host when it cancels the request, so that each gets its end. [pure]
 
-Must not know lines, or why what waits of them is dropped.
+Must not know lines, or why those that wait are dropped.
 """
 
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from protocol.replies import Chunk
 
 
 class OpenFiles:
-    """Where files have begun and ended, by the numbers of the lines."""
+    """The lines at which files have begun and ended, by `seq`."""
 
     def __init__(self) -> None:
         self._began: dict[int, tuple[int, FileStart]] = {}
@@ -18,7 +18,7 @@ class OpenFiles:
         self._ended: dict[int, int] = {}
 
     def note(self, chunks: Sequence[Chunk], first_seq: int, sent_seq: int | None) -> None:
-        """Note what *chunks* begin and end, the first of which is line *first_seq*; *sent_seq* was written last."""
+        """Note the files that *chunks*, from line *first_seq* on, begin and end; *sent_seq* is the last one written."""
         for seq, chunk in enumerate(chunks, first_seq):
             if isinstance(chunk, FileStart):
                 self._forget(sent_seq)
@@ -32,7 +32,7 @@ class OpenFiles:
             del self._ended[file], self._began[file]
 
     def make_ends(self, sent_seq: int | None) -> list[FileEnd]:
-        """Return ends for the files of which the lines up to *sent_seq* have the beginning and not the end."""
+        """Return ends for the files that have begun, but not ended, in the lines up to *sent_seq*."""
         self._forget(sent_seq)
         return [
             FileEnd(file=file, path=start.path, complete=False, problem="incomplete")

@@ -1,6 +1,6 @@
-"""What `options.output` asks for, read out of an answer while it streams.
+"""Reads what `options.output` asks for out of an answer while it streams.
 
-Knows which requests make no sense. Must not know how an answer comes about.
+Knows which outputs contradict the rest of a request. Must not know where an answer comes from.
 """
 
 from collections.abc import AsyncIterator
@@ -22,7 +22,7 @@ from sidecar.outputs.sink import Sink
 _PARAM = "params.options.output"
 
 MANY_FILES = 200
-"""With more of them, a worker thread looks at their paths and texts."""
+"""With more files, a worker thread checks their paths and searches their texts."""
 
 
 @asynccontextmanager
@@ -71,7 +71,7 @@ async def _make_reader(
     chat: Chat, output: CodeOutput | FilesOutput, sink: Sink, earlier_text: str
 ) -> tuple[Chat, CodeSink | FileSink]:
     if isinstance(output, CodeOutput):
-        # With a cursor the provider tells the whole answer again.
+        # With a cursor the provider sends the whole answer again.
         is_whole = isinstance(chat, ResumeChat) and chat.method == "cursor"
         return chat, CodeSink(output, sink, earlier_text="" if is_whole else earlier_text)
     prepare = partial(_prepare, chat, output)
@@ -81,7 +81,7 @@ async def _make_reader(
 
 
 def _prepare(chat: Chat, output: FilesOutput) -> tuple[Chat, FilesOutput, str | None]:
-    """Return *chat* with instructions, *output* with cleaned paths, and the word of the markers.
+    """Return *chat* with instructions, *output* with cleaned paths, and the nonce of the markers.
 
     Raises: SidecarError `invalid_request` for a path that is refused.
     """

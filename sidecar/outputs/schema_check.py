@@ -14,7 +14,7 @@ import msgspec
 from sidecar.core.errors import clean_text
 
 MAX_STEPS = 50_000
-"""What one check may cost, about half a second. Ordinary schemas and answers take a few hundred."""
+"""The steps that one check may take, about half a second. Ordinary schemas and answers take a few hundred."""
 
 UNCHECKED = "$: the schema was not checked: "
 
@@ -30,7 +30,7 @@ class _Budget:
     def spend(self, steps: int) -> None:
         self._left -= steps
         if self._left < 0:
-            raise UncheckedError("it takes too much work")
+            raise UncheckedError("it would take too much work")
 
 
 Check = Callable[[Any, Any, Any, Any], Iterable[Any] | None]

@@ -28,7 +28,7 @@ BIG_INTEGER = "$: an integer is beyond 2^53; read the JSON from the text"
 async def read_structured_output(
     requested: ResponseFormat | None, message: Message, warnings: list[Warn]
 ) -> Structured | None:
-    """Return the JSON of *message*, or None if none was requested or there is no text, as before a tool's result.
+    """Return the JSON of *message*, or None if none was requested or the message has only tool calls.
 
     A long text, or one with a schema, is read in a worker thread, so that nothing else has to wait.
     """

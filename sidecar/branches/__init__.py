@@ -1,1 +1,1 @@
-"""Several models asked the same at once: who they are, how they run, which answer is chosen."""
+"""One request to several models at once: the branches, how they run, and which answer is chosen."""

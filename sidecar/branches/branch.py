@@ -1,4 +1,4 @@
-"""One branch: its chat on the way from `pending` to its end, and what is kept of it.
+"""One branch, from `pending` to its end, and the row that is kept of it.
 
 Knows the chunks that begin and end a branch. Must not know the other branches, or how one is chosen.
 """
@@ -55,12 +55,12 @@ class RunningBranch:
     """A branch, and a sink for its chunks."""
 
     def __init__(self, branch: Branch, state: RequestState, output: Output, measure: Callable[[Done], Any]) -> None:
-        """*measure* returns what is kept of the answer, for choosing one."""
+        """*measure* returns what the choice needs to know of the answer."""
         self.branch = branch
         self.state = state
         self.merit: Any = None
         self.row: BranchRow | None = None
-        """What became of it, None until it ends."""
+        """How the branch ended; None until it ends."""
         self.not_needed = False
         """Whether it was cancelled because another branch was chosen."""
         self.on_end: Callable[[RunningBranch], None] = lambda _: None
@@ -113,7 +113,7 @@ class RunningBranch:
             state="cancelled" if body.code == "cancelled" else "failed",
             provider=body.provider,
             model=body.model,
-            # Its row says what the branch has cost, and a partial message stands in its last chunk.
+            # The row itself has usage and cost, and the last chunk has the partial message.
             error=msgspec.structs.replace(body, usage=None, cost=None, partial_message=None),
             usage=usage,
             cost=cost,

@@ -1,6 +1,6 @@
-"""Which of several answers is chosen, where the answers themselves tell. [pure]
+"""Chooses one of several answers by the answers alone. [pure]
 
-A way of choosing is a row: what it keeps of an answer, what it makes of all of them, and what is certain before.
+A way of choosing is a row of functions: measure an answer, decide over all answers, decide before all have ended.
 Must not know models, costs, or how branches run. The judge is asked in `sidecar.branches.judging`.
 """
 
@@ -18,13 +18,13 @@ from protocol.replies import Done
 from sidecar.core.message_content import list_parts
 
 MAX_VOTE_CHARS = 200
-"""The longest answer that has a vote. Longer ones agree by chance alone."""
+"""The longest answer that has a vote. Longer answers hardly ever agree word for word."""
 
 MAX_JUDGED_CHARS = 40_000
 """How much of an answer a judge is shown."""
 
 GOOD_ENDS = frozenset({"stop", "tool_calls"})
-"""The finish reasons of an answer that is whole."""
+"""The finish reasons of a complete answer."""
 
 _MARKS = re.compile(r"^[\s\W_]+|[\s\W_]+$")
 
@@ -37,7 +37,7 @@ class Verdict(NamedTuple):
 
 
 class Measured(NamedTuple):
-    """A branch that has its answer, and what the way of choosing keeps of that."""
+    """A branch that has its answer, and the measure of that."""
 
     branch: int
     merit: Any
@@ -47,11 +47,11 @@ class Way(NamedTuple):
     """One way of choosing."""
 
     measure: Callable[[Done], Any]
-    """Returns what of an answer is kept."""
+    """Returns the merit of an answer: what `decide` needs to know of it."""
     decide: Callable[[Sequence[Measured]], Verdict]
     """Returns the verdict over all answers, in the order in which they came."""
     decide_early: Callable[[Sequence[Measured], int], Verdict | None] = lambda _, __: None
-    """Returns the verdict that is certain while so many branches have not ended, or None."""
+    """Returns the verdict that the given number of running branches cannot change, or None."""
 
 
 def read_text(message: Message) -> str:
@@ -63,7 +63,7 @@ def read_text(message: Message) -> str:
 
 
 def is_valid(done: Done) -> bool:
-    """Return whether an answer is whole, obeys its schema and has files and code that can be used."""
+    """Return whether an answer is complete, conforms to its schema and has usable files and code."""
     parts = list_parts(done.message)
     has_content = any(isinstance(part, ToolCallPart) for part in parts) or bool(read_text(done.message).strip())
     if done.finish_reason not in GOOD_ENDS or not has_content:
@@ -111,13 +111,13 @@ def read_vote(done: Done) -> str | None:
     if done.finish_reason not in GOOD_ENDS or len(text) > 4 * MAX_VOTE_CHARS:
         return None
     folded = " ".join(unicodedata.normalize("NFKC", text).casefold().split())
-    # Nothing but marks is an answer too.
+    # An answer may consist of marks only.
     vote = _MARKS.sub("", folded) or folded
     return vote if 0 < len(vote) <= MAX_VOTE_CHARS else None
 
 
 def _count_votes(measured: Sequence[Measured]) -> list[tuple[str, int]]:
-    """Return the answers with their votes, most votes first; one vote more, so that there is always a second."""
+    """Return the answers with their votes, most votes first, and two without votes: there is always a second."""
     votes = Counter(each.merit for each in measured if each.merit is not None)
     return [*votes.most_common(2), ("", 0), ("", 0)]
 
@@ -138,7 +138,7 @@ def _find_certain_vote(measured: Sequence[Measured], left: int) -> Verdict | Non
 
 
 def _show_answer(done: Done) -> str:
-    """Return what a judge is shown of an answer: its text and its tool calls, a little more than fits at most."""
+    """Return what a judge is shown of an answer: its text and tool calls, with one character too many if it is cut."""
     calls = [part for part in list_parts(done.message) if isinstance(part, ToolCallPart)]
     shown = [read_text(done.message), *(f"[calls {call.name} with {call.arguments_text}]" for call in calls)]
     return "\n".join(text for text in shown if text)[: MAX_JUDGED_CHARS + 1]
@@ -153,17 +153,17 @@ WAYS: dict[str, Way] = {
     ),
     "longest": Way(lambda done: len(read_text(done.message)), _find_longest),
     "vote": Way(read_vote, _find_most_votes, _find_certain_vote),
-    # Its verdict stands only where it cannot be asked.
+    # The verdict for a judge that cannot be asked.
     "judge": Way(_show_answer, lambda _: Verdict(None, "judge_failed")),
 }
 """By the word in `choose.by`."""
 
 TAKING_THE_ONLY_ONE = frozenset({"longest", "vote", "judge"})
-"""The ways that compare answers: where there is one, it is chosen."""
+"""The ways that compare answers. If there is only one, it is chosen."""
 
 
 def choose(by: str, measured: Sequence[Measured]) -> Verdict:
-    """Return the verdict over all answers; those of a judge are judged elsewhere where there are several."""
+    """Return the verdict over all answers. A judge is asked elsewhere, unless there is only one answer."""
     if len(measured) == 1 and by in TAKING_THE_ONLY_ONE:
         return Verdict(measured[0].branch, "only_answer")
     return WAYS[by].decide(measured)

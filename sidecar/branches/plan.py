@@ -1,6 +1,6 @@
 """The parameters of `compare` → one chat for each branch. [pure]
 
-Knows what a branch cannot do. Must not know how branches run, or which answer is chosen.
+Knows which options a branch cannot have. Must not know how branches run, or which answer is chosen.
 """
 
 from decimal import Decimal
@@ -31,7 +31,7 @@ class Branch(msgspec.Struct, frozen=True):
 def plan_branches(provider: str | None, params: Compare) -> list[Branch]:
     """Return the branches of a request whose `provider` counts for models that name none.
 
-    Raises: SidecarError `invalid_request` for what no branch can do.
+    Raises: SidecarError `invalid_request` for an option that no branch can have.
     """
     _check_choice(params)
     branches = [
@@ -59,7 +59,7 @@ def make_chat(params: Compare, model: BranchModel) -> Chat:
 
 
 def read_budget(params: Compare) -> Decimal | None:
-    """Return the US dollars that all branches may cost together, None: any amount."""
+    """Return the US dollars that all branches may cost together; None: no limit."""
     return None if params.budget_usd is None else Decimal(str(params.budget_usd))
 
 
@@ -72,7 +72,7 @@ def _check_choice(params: Compare) -> None:
     if choose.by == "judge" and choose.judge is None:
         raise invalid_request("`params.choose.judge` is required: it names the model to ask.", "params.choose.judge")
     if choose.by != "judge" and choose.judge is not None:
-        text = '`params.choose.judge` is used with `"by": "judge"` alone. Leave it out, or choose by it.'
+        text = '`params.choose.judge` is used only with `"by": "judge"`. Leave it out, or set `by`.'
         raise invalid_request(text, "params.choose.judge")
     if choose.cancel_rest and choose.by not in ENDING_EARLY:
         names = " or ".join(f"`{name}`" for name in ENDING_EARLY)
@@ -81,7 +81,7 @@ def _check_choice(params: Compare) -> None:
 
 
 def _check_options(options: Options, path: str) -> None:
-    """Refuse what needs the host in the middle of an answer.
+    """Refuse options that need the host in the middle of an answer.
 
     Raises: SidecarError `invalid_request`.
     """

@@ -1,6 +1,6 @@
 """`compare`: all branches at once, each below the request, until all have ended or one is chosen.
 
-Knows that a branch's failure never ends another, and that one which is not needed may be cancelled. Must not know
+Knows that a failed branch never ends another, and that branches which are not needed may be cancelled. Must not know
 lines, wires or providers.
 """
 
@@ -24,7 +24,7 @@ from sidecar.upstream.context import Upstream
 
 
 class Race:
-    """The branches of one request, and those that have their answers, in the order in which they came."""
+    """The branches of one request, and the answers in the order in which they came."""
 
     def __init__(self, params: Compare, branches: Sequence[RunningBranch]) -> None:
         self.params = params
@@ -51,9 +51,10 @@ class Race:
 async def compare(
     up: Upstream, state: RequestState, params: Compare, output: Output, finish: Callable[[Compared], None]
 ) -> None:
-    """Ask all models of *params*, send their chunks to *output*, and *finish* with what came of them.
+    """Ask all models of *params*, send their chunks to *output*, and pass the result to *finish*.
 
-    Raises: SidecarError `invalid_request` for what no branch can do, and that of the first branch if all failed.
+    Raises: SidecarError `invalid_request` for an option that no branch can have; the error of the first branch if all
+    failed.
     """
     planned = plan_branches(state.provider, params)
     if (budget_usd := read_budget(params)) is not None:
@@ -92,7 +93,7 @@ async def _run(up: Upstream, state: RequestState, race: Race, finish: Callable[[
 
 
 async def _run_branch(up: Upstream, state: RequestState, branch: RunningBranch, slots: anyio.Semaphore) -> None:
-    """Ask the model of *branch* when it is its turn, and see to it that the branch ends."""
+    """Ask the model of *branch* when it is its turn, and make sure that the branch ends."""
     try:
         with branch.state.scope:
             async with slots:
@@ -146,7 +147,7 @@ def _summarize(state: RequestState, race: Race, verdict: Verdict) -> Compared:
 
 
 def _report_progress(state: RequestState, race: Race) -> None:
-    """Note what an error line reports: what all branches have used, and whether anything was delivered."""
+    """Note what an error line reports: the usage and cost of all branches, and whether anything was delivered."""
     progress, parts = state.progress, [branch.state.progress for branch in race.branches]
     usage, cost = count_attempts(_list_attempts(race))
     progress.usage, progress.cost = usage, msgspec.to_builtins(cost)
@@ -155,7 +156,7 @@ def _report_progress(state: RequestState, race: Race) -> None:
 
 
 def _make_error(race: Race) -> SidecarError:
-    """Return the failure of a request of which every branch has failed: that of its first branch, with all rows."""
+    """Return the error of a request whose branches have all failed: that of the first branch, with all rows."""
     rows = _list_rows(race)
     errors = [row.error for row in rows if row.error is not None]
     first = errors[0]

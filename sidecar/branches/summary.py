@@ -1,6 +1,6 @@
-"""What became of branches, as rows and sums. [pure]
+"""The sums of usage and cost over attempts. [pure]
 
-An unknown count is left out of a sum and an unknown cost is counted beside it: neither is ever 0.
+A sum leaves out unknown counts. It leaves out unknown costs too, and says how many there are.
 """
 
 from collections.abc import Iterable, Sequence
@@ -15,7 +15,7 @@ from sidecar.usage.amounts import format_plain
 
 
 def sum_costs(costs: Iterable[dict[str, Any] | None]) -> CostSum:
-    """Return the sum of `cost` objects; None is an attempt that was refused, which costs nothing."""
+    """Return the sum of `cost` objects; None stands for a refused attempt, which costs nothing."""
     amounts = [cost["usd"] for cost in costs if cost is not None]
     known = [Decimal(usd) for usd in amounts if usd is not None]
     usd = format_plain(sum(known, Decimal(0))) if known or not amounts else None

@@ -4,10 +4,11 @@ Must not know where it is stored, or who asks.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
-from protocol.replies import Chunk, Content, Done, Reasoning, Start, Status
+from protocol.replies import Chunk, Content, Done, Reasoning, Start
 from protocol.requests import Chat
+from sidecar.outputs.sink import Sink
 from sidecar.providers.values import Target
 from sidecar.reuse.answers import encode, make_answer
 from sidecar.reuse.question import Question
@@ -17,26 +18,6 @@ from sidecar.wires.shared.types import Encoded
 
 CHUNK_BYTES = 64
 """The size of a chunk besides its text, about."""
-
-
-class Sink(Protocol):
-    """Takes the chunks of an answer; as `sidecar.outputs.sink` describes it."""
-
-    @property
-    def full(self) -> bool:
-        """Whether the producer should wait."""
-
-    def send(self, chunks: Sequence[Chunk]) -> None:
-        """Take *chunks*."""
-
-    def send_status(self, status: Status) -> None:
-        """Take *status*."""
-
-    async def wait_for_room(self) -> None:
-        """Wait until the sink is no longer full."""
-
-    def finish(self, done: Done) -> None:
-        """Take *done*."""
 
 
 class Place(NamedTuple):

@@ -12,8 +12,8 @@ from protocol.messages import Usage
 from protocol.replies import Done, Start, Timings, Warn
 from protocol.reuse import Reused
 from sidecar.core.request_state import RequestState
+from sidecar.outputs.sink import Sink
 from sidecar.reuse.answers import StoredAnswer, make_original
-from sidecar.reuse.recording import Sink
 
 CHUNKS_AT_ONCE = 64
 """How many chunks are sent before the sink is asked again whether it is full."""

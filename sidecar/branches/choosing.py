@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 import msgspec
 
 from protocol.compare import Why
-from protocol.messages import Message, TextPart, ToolCallPart
+from protocol.messages import ToolCallPart
 from protocol.replies import Done
-from sidecar.core.message_content import list_parts
+from sidecar.core.message_content import join_texts, list_parts
 
 MAX_VOTE_CHARS = 200
 """The longest answer that has a vote. Longer answers hardly ever agree word for word."""
@@ -54,18 +54,13 @@ class Way(NamedTuple):
     """Returns the verdict that the given number of running branches cannot change, or None."""
 
 
-def read_text(message: Message) -> str:
-    """Return the text of an answer."""
-    return "".join(part.text for part in list_parts(message) if isinstance(part, TextPart))
-
-
 # --- first valid -----------------------------------------------------------------------------
 
 
 def is_valid(done: Done) -> bool:
     """Return whether an answer is complete, conforms to its schema and has usable files and code."""
     parts = list_parts(done.message)
-    has_content = any(isinstance(part, ToolCallPart) for part in parts) or bool(read_text(done.message).strip())
+    has_content = any(isinstance(part, ToolCallPart) for part in parts) or bool(join_texts(done.message).strip())
     if done.finish_reason not in GOOD_ENDS or not has_content:
         return False
     if any(isinstance(part, ToolCallPart) and part.arguments is None for part in parts):
@@ -107,7 +102,7 @@ def read_vote(done: Done) -> str | None:
     if isinstance(done.structured, msgspec.Struct) and done.structured.value is not None:
         text = msgspec.json.encode(done.structured.value, order="deterministic").decode()
         return text if len(text) <= MAX_VOTE_CHARS else None
-    text = read_text(done.message)
+    text = join_texts(done.message)
     if done.finish_reason not in GOOD_ENDS or len(text) > 4 * MAX_VOTE_CHARS:
         return None
     folded = " ".join(unicodedata.normalize("NFKC", text).casefold().split())
@@ -140,7 +135,7 @@ def _find_certain_vote(measured: Sequence[Measured], left: int) -> Verdict | Non
 def _show_answer(done: Done) -> str:
     """Return what a judge is shown of an answer: its text and tool calls, with one character too many if it is cut."""
     calls = [part for part in list_parts(done.message) if isinstance(part, ToolCallPart)]
-    shown = [read_text(done.message), *(f"[calls {call.name} with {call.arguments_text}]" for call in calls)]
+    shown = [join_texts(done.message), *(f"[calls {call.name} with {call.arguments_text}]" for call in calls)]
     return "\n".join(text for text in shown if text)[: MAX_JUDGED_CHARS + 1]
 
 
@@ -151,7 +146,7 @@ WAYS: dict[str, Way] = {
         lambda measured: _find_first_valid(measured) or Verdict(None, "none_valid"),
         lambda measured, _: _find_first_valid(measured),
     ),
-    "longest": Way(lambda done: len(read_text(done.message)), _find_longest),
+    "longest": Way(lambda done: len(join_texts(done.message)), _find_longest),
     "vote": Way(read_vote, _find_most_votes, _find_certain_vote),
     # The verdict for a judge that cannot be asked.
     "judge": Way(_show_answer, lambda _: Verdict(None, "judge_failed")),

@@ -16,10 +16,11 @@ from protocol.messages import Message
 from protocol.options import Options
 from protocol.replies import Chunk, Done, Status
 from protocol.requests import Compare, Judge
-from sidecar.branches.choosing import MAX_JUDGED_CHARS, Measured, Verdict, read_text
+from sidecar.branches.choosing import MAX_JUDGED_CHARS, Measured, Verdict
 from sidecar.branches.plan import make_chat
 from sidecar.branches.summary import count_attempts
 from sidecar.core.errors import SidecarError
+from sidecar.core.message_content import join_texts
 from sidecar.core.request_state import RequestState, make_cancelled_error
 from sidecar.generation import pipeline
 from sidecar.tasks.task import overlay_options
@@ -115,7 +116,7 @@ class _Question:
         progress, done = self._state.progress, self._done
         attempts = done.attempts if done else progress.attempts
         usage, cost = count_attempts(attempts)
-        letter = read_choice(read_text(done.message), len(self._order)) if done else None
+        letter = read_choice(join_texts(done.message), len(self._order)) if done else None
         return JudgeRow(
             order=[each.branch for each in self._order],
             chosen=None if letter is None else self._order[letter].branch,
@@ -144,7 +145,7 @@ class _Question:
 def make_prompt(messages: Sequence[Message], criteria: str, answers: Sequence[str]) -> str:
     """Return the prompt that asks which of *answers* to the conversation is best."""
     nonce = secrets.token_hex(6)
-    request = "\n\n".join(f"{message.role}: {read_text(message)}" for message in messages)
+    request = "\n\n".join(f"{message.role}: {join_texts(message)}" for message in messages)
     if len(request) > MAX_REQUEST_CHARS:
         request = f"[The beginning is left out.] {request[-MAX_REQUEST_CHARS:]}"
     shown = [

@@ -40,6 +40,11 @@ def list_parts(message: Message) -> list[Part]:
     return [TextPart(content)] if isinstance(content, str) else content
 
 
+def join_texts(message: Message) -> str:
+    """Return the text of *message*: all of its text parts, with nothing between them."""
+    return "".join(part.text for part in list_parts(message) if isinstance(part, TextPart))
+
+
 def read_inline_data(part: ImagePart | FilePart, where: str) -> tuple[str, str] | None:
     """Return the media type and the base64 data of *part*, or None if it has an http(s) URL.
 

@@ -15,6 +15,7 @@ from protocol.messages import Message, Part, TextPart
 from protocol.requests import Chat, ResumeChat
 from sidecar.core import resources
 from sidecar.core.errors import invalid_request
+from sidecar.core.message_content import join_texts, list_parts
 from sidecar.wires.shared.types import Cursor, Route
 
 GUARANTEES: dict[ResumeMethod, Guarantee] = {
@@ -61,9 +62,9 @@ def choose_resume(route: Route, chat: Chat, partial: Message, cursor: Cursor | N
             method="cursor", guarantee="exact", response_id=cursor.response_id, starting_after=cursor.sequence
         )
     method: ResumeMethod = "restart"
-    parts = _list_parts(partial)
+    parts = list_parts(partial)
     # A tool call cannot be continued, and reasoning alone is nothing to continue from.
-    if all(part.__class__ is TextPart for part in _drop_reasoning(parts)) and _join_texts(parts):
+    if all(part.__class__ is TextPart for part in _drop_reasoning(parts)) and join_texts(partial):
         method = next((rule.method for rule in _read_rules() if rule.matches(route)), method)
     if method == "prefill" and (chat.options.reasoning or len(_drop_reasoning(parts)) < len(parts)):
         # A reasoning model begins its turn with reasoning.
@@ -82,7 +83,7 @@ def continue_chat(params: ResumeChat) -> ResumeChat:
         if params.response_id is None:
             raise invalid_request("`params.response_id` is required with `cursor`.", "params.response_id")
         return params
-    text = _join_texts(_list_parts(params.partial_message)).rstrip() if params.partial_message else ""
+    text = join_texts(params.partial_message).rstrip() if params.partial_message else ""
     if not text:
         raise invalid_request("`params.partial_message` must contain text to continue from.", "params.partial_message")
     added = [Message(role="assistant", content=text)]
@@ -95,7 +96,7 @@ def join_messages(params: ResumeChat, rest: Message) -> Message:
     """Return the whole assistant message: the partial one and the *rest*."""
     if params.method in ("restart", "cursor") or params.partial_message is None:
         return rest
-    before, after = _list_parts(params.partial_message), _list_parts(rest)
+    before, after = list_parts(params.partial_message), list_parts(rest)
     if before and after and isinstance(before[-1], TextPart) and isinstance(after[0], TextPart):
         # The model continued a text without the white space at its end.
         joined = TextPart(
@@ -115,17 +116,9 @@ def find_earlier_text(chat: Chat) -> str:
     if chat.partial_message is None:
         text = "`params.partial_message` is required with `params.options.output`, which reads the whole answer."
         raise invalid_request(text, "params.partial_message")
-    text = _join_texts(_list_parts(chat.partial_message))
+    text = join_texts(chat.partial_message)
     return text.rstrip() if chat.method == "prefill" else text
-
-
-def _list_parts(message: Message) -> list[Part]:
-    return [TextPart(message.content)] if isinstance(message.content, str) else message.content
 
 
 def _drop_reasoning(parts: list[Part]) -> list[Part]:
     return [part for part in parts if part.__struct_config__.tag != "reasoning"]
-
-
-def _join_texts(parts: list[Part]) -> str:
-    return "".join(part.text for part in parts if isinstance(part, TextPart))

@@ -11,11 +11,12 @@ from typing import Any
 
 import msgspec
 
-from protocol.messages import ReasoningPart, TextPart, ToolCallPart
+from protocol.messages import ReasoningPart, ToolCallPart
 from protocol.replies import Done, Status
 from protocol.requests import Chat
 from sidecar.auth import authorize
 from sidecar.core.errors import SidecarError
+from sidecar.core.message_content import join_texts, list_parts
 from sidecar.core.request_state import Progress, RequestState
 from sidecar.generation import attempt, recovery, request_limits
 from sidecar.generation.recovery import ChatPlan
@@ -196,11 +197,11 @@ def _explain(up: Upstream, progress: Progress, plan: ChatPlan, error: SidecarErr
 
 def fold_answer(done: Done) -> dict[str, Any]:
     """Return the answer of `generate`: `done` with text, reasoning and tool calls taken out of its message."""
-    parts = done.message.content if isinstance(done.message.content, list) else []
+    parts = list_parts(done.message)
     plain: dict[str, Any] = msgspec.to_builtins(done)
     del plain["type"]
     return {
-        "content": "".join(part.text for part in parts if isinstance(part, TextPart)),
+        "content": join_texts(done.message),
         "reasoning": "".join(part.content for part in parts if isinstance(part, ReasoningPart)),
         "tool_calls": [
             {"id": part.id, "name": part.name, "arguments": part.arguments, "arguments_text": part.arguments_text}

@@ -8,10 +8,9 @@ from functools import partial
 
 import msgspec
 
-from protocol.messages import TextPart
 from protocol.outputs import CodeOutput
 from protocol.replies import Chunk, Done
-from sidecar.core.message_content import list_parts
+from sidecar.core.message_content import join_texts
 from sidecar.formats.code import extract_code
 from sidecar.outputs.edit_threads import run_in_edit_thread
 from sidecar.outputs.sink import Sink
@@ -63,8 +62,7 @@ class CodeSink:
             self._sink.finish(msgspec.structs.replace(self._done, code=code))
 
     def _read_text(self, done: Done) -> str:
-        parts = list_parts(done.message)
-        return self._earlier_text + "".join(part.text for part in parts if isinstance(part, TextPart))
+        return self._earlier_text + join_texts(done.message)
 
     async def end(self) -> None:
         """Do nothing: an answer that broke off has no code."""

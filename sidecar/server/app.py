@@ -26,7 +26,7 @@ from sidecar.core.errors import SidecarError
 from sidecar.core.event_loop import TaskStarter
 from sidecar.core.http import Transport
 from sidecar.core.log import find_origin, log
-from sidecar.core.message_content import make_portable
+from sidecar.core.message_content import list_parts, make_portable
 from sidecar.server.memory_reserve import MemoryReserve
 from sidecar.server.open_requests import OpenRequest, OpenRequests
 from sidecar.server.write_queue import UNWRITABLE, Lane, WriteQueue
@@ -221,8 +221,7 @@ def find_partial(partial: Message | None) -> Message | None:
     """Return *partial* for the host, or None if its text is too long for an error line."""
     if partial is None:
         return None
-    parts = [TextPart(partial.content)] if isinstance(partial.content, str) else partial.content
-    chars = sum(map(_count_chars, parts))
+    chars = sum(map(_count_chars, list_parts(partial)))
     if chars > MAX_PARTIAL_CHARS:
         return None
     try:

@@ -15,7 +15,7 @@ from protocol.replies import Attempt, Chunk, Done, Status
 from sidecar.branches.plan import Branch
 from sidecar.branches.summary import count_attempts
 from sidecar.core.errors import SidecarError
-from sidecar.core.request_state import RequestState, make_cancelled_error
+from sidecar.core.request_state import RequestState, complete_error, make_cancelled_error
 
 
 class Output(Protocol):
@@ -135,19 +135,13 @@ class RunningBranch:
         self.on_end(self)
 
     def _complete(self, body: ErrorBody) -> ErrorBody:
-        """Return *body* with what is known of the branch."""
+        """Return *body* with what is known of the branch, and of what the host has received."""
         progress = self.state.progress
         is_partial = progress.delivered and self._output.streams
         is_resumable = is_partial and not self.state.is_cancelled_by_host
         return msgspec.structs.replace(
-            body,
-            provider=body.provider or progress.provider,
-            model=body.model or progress.model,
-            attempts=progress.attempts_begun or None,
+            complete_error(body, self.state),
             partial=is_partial,
             partial_message=progress.partial if is_resumable else None,
             resume=progress.resume if is_resumable else None,
-            usage=progress.usage,
-            cost=progress.cost,
-            elapsed_ms=self.state.elapsed_ms,
         )

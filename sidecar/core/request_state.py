@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import anyio
+import msgspec
 
-from protocol.errors import Phase, Resume
+from protocol.errors import ErrorBody, Phase, Resume
 from protocol.messages import Message, Usage
 from protocol.replies import Attempt
 from protocol.tool_loop import ToolResult
@@ -229,6 +230,20 @@ class RequestState:
     def elapsed_ms(self) -> int:
         """Milliseconds since the request's line was read."""
         return int((time.monotonic() - self.started) * 1000)
+
+
+def complete_error(body: ErrorBody, state: RequestState) -> ErrorBody:
+    """Return *body* with what is known of its request, or of the part of a request that failed."""
+    progress = state.progress
+    return msgspec.structs.replace(
+        body,
+        provider=body.provider or progress.provider,
+        model=body.model or progress.model,
+        attempts=progress.attempts_begun or None,
+        usage=progress.usage,
+        cost=progress.cost,
+        elapsed_ms=state.elapsed_ms,
+    )
 
 
 def make_cancelled_error(state: RequestState) -> SidecarError:

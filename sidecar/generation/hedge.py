@@ -11,12 +11,12 @@ import anyio
 import msgspec
 
 from protocol.options import Hedge
-from protocol.replies import Attempt, Chunk, Done, Start, Status, Warn
+from protocol.replies import Attempt, Chunk, Done, Status, Warn
 from protocol.requests import Chat, ResumeChat
 from sidecar.core.errors import SidecarError, invalid_request
 from sidecar.core.request_state import RequestState, SharedBudget, make_cancelled_error
 from sidecar.generation.run import FALLBACK_CODES
-from sidecar.outputs.sink import Sink
+from sidecar.outputs.sink import Sink, warn_at_start
 from sidecar.routing.candidates import change_model
 from sidecar.routing.fallbacks import explain_misfit
 from sidecar.upstream.context import Upstream
@@ -236,7 +236,7 @@ class _Runner:
             self.send = _drop
             return
         self.send = self._race.sink.send
-        self.send([_add_warnings(each, self._race.warnings) for each in chunks] if self._race.warnings else chunks)
+        self.send(warn_at_start(chunks, self._race.warnings) if self._race.warnings else chunks)
 
     def send_status(self, status: Status) -> None:
         """Pass *status* on, unless another model answers."""
@@ -254,9 +254,3 @@ class _Runner:
 
 def _drop(chunks: Sequence[Chunk]) -> None:
     """Drop what a loser sends before its task hears that it is cancelled."""
-
-
-def _add_warnings(chunk: Chunk, warnings: Sequence[Warn]) -> Chunk:
-    if not isinstance(chunk, Start):
-        return chunk
-    return msgspec.structs.replace(chunk, warnings=[*warnings, *chunk.warnings])

@@ -6,7 +6,9 @@ Must not know who writes lines, or who sends chunks.
 from collections.abc import Sequence
 from typing import Protocol
 
-from protocol.replies import Chunk, Done, Status
+import msgspec
+
+from protocol.replies import Chunk, Done, Start, Status, Warn
 
 
 class Sink(Protocol):
@@ -27,3 +29,11 @@ class Sink(Protocol):
 
     def finish(self, done: Done) -> None:
         """Take *done*, the terminal chunk."""
+
+
+def warn_at_start(chunks: Sequence[Chunk], warnings: Sequence[Warn]) -> list[Chunk]:
+    """Return *chunks* with *warnings* before those of `start`, if it is among them."""
+    return [
+        msgspec.structs.replace(each, warnings=[*warnings, *each.warnings]) if isinstance(each, Start) else each
+        for each in chunks
+    ]

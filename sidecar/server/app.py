@@ -27,6 +27,7 @@ from sidecar.core.event_loop import TaskStarter
 from sidecar.core.http import Transport
 from sidecar.core.log import find_origin, log
 from sidecar.core.message_content import list_parts, make_portable
+from sidecar.core.request_state import complete_error
 from sidecar.server.memory_reserve import MemoryReserve
 from sidecar.server.open_requests import OpenRequest, OpenRequests
 from sidecar.server.write_queue import UNWRITABLE, Lane, WriteQueue
@@ -179,21 +180,15 @@ def _make_line(lane: Lane, data: object) -> msgspec.Struct:
 
 
 def _complete(body: ErrorBody, request: OpenRequest) -> ErrorBody:
-    """Return *body* with what is known of the request."""
+    """Return *body* with what is known of the request, and of what the host has received."""
     progress = request.state.progress
     last_seq = request.lane.delivered_seq if progress.delivered else None
     return msgspec.structs.replace(
-        body,
-        provider=body.provider or progress.provider,
-        model=body.model or progress.model,
-        attempts=progress.attempts_begun or None,
+        complete_error(body, request.state),
         partial=last_seq is not None,
         partial_seq=last_seq,
         partial_message=None if last_seq is None else find_partial(progress.partial),
         resume=None if last_seq is None else progress.resume,
-        usage=progress.usage,
-        cost=progress.cost,
-        elapsed_ms=request.state.elapsed_ms,
     )
 
 

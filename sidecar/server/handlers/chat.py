@@ -11,6 +11,7 @@ from sidecar.core.errors import SidecarError, invalid_request
 from sidecar.core.message_content import make_portable
 from sidecar.generation import pipeline, run
 from sidecar.generation import resume as resumption
+from sidecar.outputs.sink import warn_at_start
 from sidecar.server.app import UNWRITABLE_TEXT, App
 from sidecar.server.handlers.tasks import expand_task
 from sidecar.server.open_requests import OpenRequest
@@ -121,16 +122,10 @@ class StreamSink:
         self.wait_for_room = request.lane.wait_for_room
 
     def _send_first(self, chunks: Sequence[Chunk]) -> None:
-        """Add the warnings about the request to `start`, then get out of the way."""
-        told = [
-            msgspec.structs.replace(each, warnings=[*self._request.warnings, *each.warnings])
-            if isinstance(each, Start)
-            else each
-            for each in chunks
-        ]
+        """Add the warnings about the request to `start`. The chunks after it are sent as they are."""
         if any(isinstance(each, Start) for each in chunks):
             self.send = self._send_fitted
-        self._send_fitted(told)
+        self._send_fitted(warn_at_start(chunks, self._request.warnings))
 
     @property
     def full(self) -> bool:

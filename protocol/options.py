@@ -9,7 +9,7 @@ from protocol.outputs import Output
 from protocol.reuse import ReuseOptions
 from protocol.routes import RouteOptions
 from protocol.tool_loop import ToolLoop
-from protocol.values import Model, Text, TimeoutMs, Usd
+from protocol.values import ChainName, Model, Text, TimeoutMs, Usd
 
 
 class NamedTool(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -87,7 +87,7 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
     wire: PlainText | None = None
     timeouts: Timeouts | None = None
     retry: Retry | None = None
-    fallbacks: Annotated[list[Model], msgspec.Meta(max_length=8)] | Name = []
+    fallbacks: Annotated[list[Model], msgspec.Meta(max_length=8)] | ChainName = []
     """The models to ask next, each naming its provider, when the one before is down or unknown and nothing was
     delivered; or the name of such a list in `[chains]` of the configuration."""
     route: RouteOptions | None = None

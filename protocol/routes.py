@@ -4,8 +4,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from protocol.messages import Name
-from protocol.values import Model, Usd
+from protocol.values import ChainName, Model, Usd
 
 Preference = Literal["cost", "latency", "balanced"]
 """What the models are ordered by: the expected price, the time to the first chunk, or the product of both."""
@@ -43,7 +42,7 @@ RouteWhy = Literal["only_one", "conversation", "cheapest", "fastest", "best_bala
 class RouteOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
     """How `"model": "auto"` is chosen. What is absent is as `[route]` of the configuration says."""
 
-    models: Annotated[list[Model], msgspec.Meta(min_length=1, max_length=16)] | Name | None = None
+    models: Annotated[list[Model], msgspec.Meta(min_length=1, max_length=16)] | ChainName | None = None
     """The models to choose from, each naming its provider or a preset; or the name of such a list in `[chains]`."""
     prefer: Preference | None = None
     max_usd: Usd | None = None

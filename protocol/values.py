@@ -16,6 +16,9 @@ Model = Annotated[str, msgspec.Meta(min_length=1, max_length=256, pattern=r"^[\x
 Provider = Annotated[str, msgspec.Meta(min_length=1, max_length=64, pattern=r"^[\x21-\x7e]+(?!\n)$")]
 Secret = Annotated[str, msgspec.Meta(max_length=16384)]
 Url = Annotated[str, msgspec.Meta(max_length=2048)]
+ChainName = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
+"""A list of models in `[chains]`. It has no pattern: msgspec 0.22.0 frees what is not its own when a type that joins a
+list and a string with a pattern is torn down, at the end of an interpreter for one."""
 Text = str
 Usd = (
     Annotated[str, msgspec.Meta(pattern=r"^[0-9]{1,9}(\.[0-9]{1,12})?(?!\n)$")]

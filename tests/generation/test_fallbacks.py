@@ -211,6 +211,17 @@ def test_a_fallback_that_cannot_be_asked_does_not_hide_what_is_wrong(process: Pr
     assert (error["code"], error["provider"], error["model"]) == ("provider_overloaded", "anthropic", "down")
 
 
+@pytest.mark.parametrize("name", ["no_provider", "nowhere/m"])
+def test_a_fallback_that_can_never_be_asked_is_told_of_before_it_is_needed(
+    process: Program, provider: Provider, name: str
+) -> None:
+    provider.play("up", ANTHROPIC.answer("fine"))
+    lines = asked(process, "anthropic", "up", fallbacks=["openai/m", name])
+    [warning] = end(lines)["warnings"]
+    assert (warning["code"], warning["param"]) == ("fallback_skipped", "params.options.fallbacks[1]")
+    assert "names it" in warning["message"]
+
+
 def test_a_try_that_was_billed_says_so(process: Program, provider: Provider) -> None:
     model = "claude-sonnet-4-5"
     provider.play_in_turn(model, [*ANTHROPIC.begun(), CLOSE], refusal(503))

@@ -236,6 +236,12 @@ def test_a_hedge_that_does_not_fit_is_told_of(program: Program, provider: Provid
     assert end(lines)["warnings"] == begun["warnings"]
 
 
+def test_a_hedge_without_a_provider_is_told_of(program: Program, provider: Provider) -> None:
+    provider.play("quick", ANTHROPIC.answer("fine"))
+    warnings = end(ask(program, "quick", hedged("nowhere/m")))["warnings"]
+    assert [(each["code"], each["param"]) for each in warnings] == [("hedge_skipped", "params.options.hedge.models[0]")]
+
+
 def test_each_round_of_a_loop_is_hedged_for_itself(program: Program, provider: Provider) -> None:
     call = {"type": "tool_use", "id": "toolu_1", "name": "now", "input": {}}
     round_one = {"id": "msg_1", "type": "message", "role": "assistant", "model": "claude-x", "content": [call]}

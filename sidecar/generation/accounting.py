@@ -37,14 +37,14 @@ def price_outcome(target: Target, chat: Chat, outcome: Outcome, limits: LimitWat
 
 
 def price_partial(target: Target, chat: Chat, stream: ResponseStream, usage: Usage | None) -> dict[str, Any] | None:
-    """Return the `cost` object of an answer so far, of which *usage* is known; None while nothing is."""
+    """Return the `cost` object of an unfinished answer with this *usage*; None while that is unknown."""
     if stream.provider_cost_usd is not None:
         return pricing.price_reported(target, stream.provider_cost_usd)
     return None if usage is None else price_known(target, chat, usage)
 
 
 def price_known(target: Target, chat: Chat, usage: Usage) -> dict[str, Any]:
-    """Return the `cost` object of *usage*, marked where that has estimates."""
+    """Return the `cost` object of *usage*, marked as an estimate if the usage is one."""
     cost = price_usage(target, chat, usage)
     return _mark_estimated(cost) if usage.estimated is True else cost
 
@@ -52,7 +52,7 @@ def price_known(target: Target, chat: Chat, usage: Usage) -> dict[str, Any]:
 def read_partial_usage(chat: Chat, stream: ResponseStream) -> Usage | None:
     """Return the usage of an answer that has broken off, with estimates for what its provider has not counted.
 
-    None if nothing has come.
+    None if nothing was received.
     """
     usage, uncounted = stream.usage, stream.uncounted_chars
     if not uncounted:
@@ -74,7 +74,7 @@ def count_tokens(usage: Usage | None) -> int:
 
 
 def sum_usage(usages: Iterable[Usage | None]) -> Usage | None:
-    """Return the sums of the counts that were reported, None if nothing was."""
+    """Return the sums of the reported counts; None if there are none."""
     known = [usage for usage in usages if usage is not None]
     if not known:
         return None
@@ -86,7 +86,7 @@ def sum_usage(usages: Iterable[Usage | None]) -> Usage | None:
 
 
 def sum_costs(costs: Iterable[dict[str, Any]]) -> dict[str, Any]:
-    """Return the sum of `cost` objects as one; it is unknown if one of them is."""
+    """Return one `cost` object for the sum of *costs*. It is unknown if one of them is."""
     costs = list(costs)
     if unknown := next((cost for cost in costs if cost["usd"] is None), None):
         return unknown

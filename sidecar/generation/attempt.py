@@ -98,22 +98,22 @@ async def answer(up: Upstream, state: RequestState, plan: ChatPlan, turn: Turn, 
             done = await _make_done(attempt, start, outcome, headers_ms)
             recorded.succeed(done.finish_reason, done.usage, done.cost)
             if plan.reservation is not None:
-                # From here on the cost itself counts.
+                # From here on the ledger has the cost.
                 plan.reservation.release()
             turn.report_tokens(accounting.count_tokens(outcome.usage))
             sink.finish(done)
             if limits is None or not limits.has_ended_stream:
-                # A stream that a limit has ended would go on for long.
+                # A stream that was cut at a limit could go on for long.
                 await drain(response)
 
 
 def choose_ledger(up: Upstream, plan: ChatPlan) -> Ledger | None:
-    """Return the ledger; None for recorded answers, which nobody has used or paid for."""
+    """Return the ledger; None for recorded answers, which cost nothing."""
     return None if plan.target.row.transport == "replay" else up.ledger
 
 
 def encode_request(plan: ChatPlan) -> Encoded:
-    """Return the request of *plan*: the one that a stored answer was looked up with, unless that has changed."""
+    """Return the request of *plan*. One that was encoded for a lookup is used again, unless the plan has changed."""
     target, chat = plan.target, plan.chat
     if plan.recording is not None and (encoded := plan.recording.take_request(target, chat)) is not None:
         return encoded
@@ -123,7 +123,7 @@ def encode_request(plan: ChatPlan) -> Encoded:
 
 
 def _declare_tools(up: Upstream, attempt: _Attempt) -> Route:
-    """Return the route with the names of the tools that were declared to whoever answers."""
+    """Return the route with the names of the tools that were declared to the provider."""
     target, options = attempt.plan.target, attempt.plan.chat.options
     is_replay = target.row.transport == "replay"
     tools = replay.list_tool_names(up.config, target, attempt.plan.chat) if is_replay else list_tool_names(options)
@@ -132,9 +132,9 @@ def _declare_tools(up: Upstream, attempt: _Attempt) -> Route:
 
 @contextmanager
 def _settle(attempt: _Attempt, recorded: attempts.Attempt) -> Iterator[None]:
-    """Say what an attempt has cost that is cancelled because another one does better, or for a reason of its own.
+    """Record the cost of an attempt that is cancelled as a part of its request.
 
-    What a refused attempt was expected to cost is no longer counted.
+    A refused attempt gives back the expected cost that it has taken from a shared budget.
     """
     progress = attempt.progress
     try:
@@ -186,7 +186,7 @@ async def _send(up: Upstream, attempt: _Attempt, request: HttpRequest) -> Abstra
 
 
 async def _check_reply(up: Upstream, attempt: _Attempt, request: HttpRequest, reply: Response) -> Response:
-    """Return *reply*, recorded while it is read if the user wants that.
+    """Return *reply*, which is recorded as it is read if the user has enabled that.
 
     Raises: SidecarError if the provider has refused the request.
     """
@@ -219,7 +219,7 @@ async def _read_response(
 async def _read_background(
     up: Upstream, attempt: _Attempt, stream: ResponseStream, response: Response, start: Start
 ) -> Outcome:
-    """Read an answer that its provider continues whoever listens, over as many connections as it takes."""
+    """Read an answer that its provider continues even if nobody listens, over several connections if necessary."""
     stream.skip_until = background_responses.find_last_seen(attempt.plan.chat)
     try:
         async with background_responses.open_body(up, attempt.state, attempt.plan, stream, response) as body:
@@ -232,7 +232,7 @@ async def _read_background(
 
 
 def _keep_partial(attempt: _Attempt, stream: ResponseStream) -> None:
-    """Keep what was received of an interrupted answer, and how to resume it."""
+    """Keep the received part of an interrupted answer, and how to resume it."""
     partial_message = stream.build_partial()
     attempt.progress.partial = partial_message
     attempt.progress.resume = resume.choose_resume(
@@ -256,7 +256,7 @@ async def _read_answer(attempt: _Attempt, stream: ResponseStream, body: AsyncIte
     finally:
         _deliver(attempt, out)
     _note_usage(attempt, stream, stream.usage)
-    # A start without any content was held back.
+    # A `start` that no content has followed is still held back.
     attempt.sink.send(out)
     return outcome
 
@@ -293,7 +293,7 @@ async def _read_until_finished(
 def _deliver(attempt: _Attempt, out: list[Chunk]) -> bool:
     """Send *out* to the sink, empty it, and return whether anything was sent.
 
-    A start alone is held back: after it no other attempt could be made.
+    A `start` alone is held back, because no other attempt may be made after it.
     """
     if not out:
         return False
@@ -310,7 +310,7 @@ def _deliver(attempt: _Attempt, out: list[Chunk]) -> bool:
 
 
 def _make_cut_outcome(attempt: _Attempt, stream: ResponseStream, reached: str, start: Start) -> Outcome:
-    """Return the outcome of a stream that is left because a limit of the request was *reached*."""
+    """Return the outcome of a stream that is cut because the option *reached* limits it."""
     usage = stream.usage
     if attempt.limits is not None:
         attempt.limits.has_ended_stream = True
@@ -358,7 +358,7 @@ async def _make_done(attempt: _Attempt, start: Start, outcome: Outcome, headers_
 
 
 def _clean(attempt: _Attempt, text: str | None) -> str | None:
-    """Return what a provider says beside its answer as one short line, without the credentials it was asked with."""
+    """Return a provider's *text* about its answer as one short line, without the credentials of the request."""
     if not text:
         return None
     credential = attempt.plan.target.credential

@@ -1,7 +1,7 @@
-"""Background responses, which their provider continues whoever listens.
+"""Background responses, which the provider continues even if nobody listens.
 
-They are resumed after a broken connection, and cancelled at the provider if nobody wants them. Must not know any wire
-or provider.
+They are resumed after a broken connection, and cancelled at the provider when they are no longer needed.
+Must not know any wire or provider.
 """
 
 from collections.abc import AsyncGenerator, AsyncIterator
@@ -71,7 +71,7 @@ async def _read_across_connections(
 ) -> AsyncGenerator[bytes, None]:
     """Yield the body of *response* and, after a break, the rest from further connections.
 
-    Raises: SidecarError as the last connection failed.
+    Raises: SidecarError, the failure of the last connection.
     """
     failure: SidecarError | None = None
     timeouts = choose_timeouts(plan.target, plan.chat.options.timeouts).for_http

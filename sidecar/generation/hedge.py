@@ -1,4 +1,4 @@
-"""Another model is asked when the first is slow; whoever delivers first answers, and the others are cancelled.
+"""Asks another model when the first is slow. The first that delivers answers, and the others are cancelled.
 
 Knows the race alone. Must not know how a model is asked, or any wire, scheme or provider.
 """
@@ -25,19 +25,20 @@ if TYPE_CHECKING:
     from anyio.abc import TaskGroup
 
 READING_TOOLS = ("function", "custom", "web_search", "web_fetch", "file_search")
-"""How the types of tools begin that change nothing: those that the host runs, and those that look something up."""
+"""Prefixes of the types of tools that change nothing: those that the host runs, and those that only search."""
 
 TOOL_FIELDS = ("tools", "mcp_servers", "tool_config", "toolConfig")
-"""The fields of `provider_options` that declare tools which the provider runs itself."""
+"""The fields of `provider_options` that declare tools of the provider."""
 
 Ask = Callable[[RequestState, Chat, Sink], Awaitable[None]]
-"""Asks the model of a chat, and those that stand in for it when it fails."""
+"""Asks the model of a chat, and its fallbacks when it fails."""
 
 
 async def answer_hedged(up: Upstream, state: RequestState, chat: Chat, hedge: Hedge, sink: Sink, ask: Ask) -> None:
-    """Answer *chat* by whichever delivers first, its model or one of *hedge*; *ask* asks one of them.
+    """Answer *chat* with the model that delivers first: its own or one of *hedge*. *ask* asks one of them.
 
-    Raises: SidecarError as the first model failed, if none answers; `invalid_request` for what must not be done twice.
+    Raises: SidecarError, the failure of the first model, if none answers; `invalid_request` for a chat that must not be
+    asked twice.
     """
     _check(chat)
     if chat.options.budget_usd is not None and state.budget is None:
@@ -55,21 +56,21 @@ async def answer_hedged(up: Upstream, state: RequestState, chat: Chat, hedge: He
 
 
 def _check(chat: Chat) -> None:
-    """Refuse what must not be done twice.
+    """Refuse a chat that must not be asked twice.
 
     Raises: SidecarError `invalid_request`.
     """
     for field in TOOL_FIELDS:
         if field in chat.options.provider_options and not _only_reads(chat.options.provider_options[field]):
-            text = f"`provider_options.{field}` may act, and with `hedge` would act twice. Leave one of them out."
+            text = f"`provider_options.{field}` may act, and with `hedge` it may act twice. Leave one of them out."
             raise invalid_request(text, "params.options.hedge")
     if isinstance(chat, ResumeChat) and chat.method == "cursor":
-        text = "Only the model that has begun an answer can be read on with `cursor`. Leave `hedge` out."
+        text = "With `cursor`, only the model that began the answer can continue it. Leave `hedge` out."
         raise invalid_request(text, "params.options.hedge")
 
 
 def _only_reads(tools: Any) -> bool:
-    """Return whether all of *tools*, as a provider takes them, are of known types that change nothing."""
+    """Return whether all *tools*, in the form of the provider, are of known types that change nothing."""
     if not isinstance(tools, list):
         return not tools
     return all(isinstance(tool, dict) and str(tool.get("type", "")).startswith(READING_TOOLS) for tool in tools)
@@ -78,7 +79,7 @@ def _only_reads(tools: Any) -> bool:
 def _list_chats(up: Upstream, chat: Chat, hedge: Hedge) -> tuple[list[Chat], list[Warn]]:
     """Return the chat for each model in turn, and warnings about those that are known not to accept it."""
     alone = msgspec.structs.replace(chat.options, hedge=None)
-    # Each hedge stands for itself: the first model has the fallbacks.
+    # Only the first model has fallbacks.
     bare = msgspec.structs.replace(alone, fallbacks=[])
     chats, warnings = [msgspec.structs.replace(chat, options=alone)], list[Warn]()
     for index, model in enumerate(hedge.models):
@@ -94,7 +95,7 @@ def _list_chats(up: Upstream, chat: Chat, hedge: Hedge) -> tuple[list[Chat], lis
 async def _start_in_turn(
     race: "_Race", tasks: "TaskGroup", chats: Sequence[Chat], after_seconds: float, ask: Ask
 ) -> None:
-    """Start one runner after another, while nothing was delivered and nothing says that others would fail too."""
+    """Start one runner after another, until one delivers or one fails as every model would."""
     for number, chat in enumerate(chats):
         if number:
             with anyio.move_on_after(after_seconds):
@@ -116,11 +117,11 @@ class _Race:
         self._runners: list[_Runner] = []
         self._changed = anyio.Event()
         self._done: Done | None = None
-        """The end of the answer, while a loser has not ended yet."""
+        """The end of the answer, while a loser is still running."""
         self._is_finished = False
 
     def add(self, number: int) -> "_Runner":
-        """Return one more runner. The first has the request's own progress."""
+        """Add a runner and return it. The first one has the progress of the request itself."""
         part = self.state.make_part("hedge" if number else self.state.kind, None if number else self.state.provider)
         if not number:
             part.progress = self.state.progress
@@ -140,10 +141,10 @@ class _Race:
             await self._changed.wait()
 
     def claim(self, runner: "_Runner") -> bool:
-        """Return whether *runner* may send: the first that asks is the winner, and the others are cancelled."""
+        """Return whether *runner* may send. The first that asks wins, and the others are cancelled."""
         if self.winner is None:
             self.winner = runner
-            # What an error says of the request is what it says of the winner.
+            # An error of the request reports the progress of the winner.
             self.state.progress = runner.state.progress
             for each in self._runners:
                 if each is not runner:
@@ -152,7 +153,7 @@ class _Race:
         return self.winner is runner
 
     def finish(self, done: Done) -> None:
-        """Take the end of the winner's answer, and pass it on once the others have ended too."""
+        """Take the end of the winner's answer, and pass it on when all others have ended."""
         self._done = done
         self._finish_if_over()
 
@@ -176,7 +177,7 @@ class _Race:
         self.sink.finish(msgspec.structs.replace(done, attempts=[*lost, *done.attempts], warnings=warnings))
 
     def report_attempts(self) -> None:
-        """Add the attempts of the other models to the request's own, unless the end of the answer has named them."""
+        """Add the attempts of the other models to those of the request, unless the end of the answer lists them."""
         if self._is_finished:
             return
         progress = self.state.progress
@@ -199,7 +200,7 @@ class _Runner:
         self.is_running = True
         self._race = race
         self._unwanted: list[Attempt] = []
-        """Of a loser that was complete before it could be cancelled."""
+        """The attempts of a loser that was complete before it could be cancelled."""
         self.send: Callable[[Sequence[Chunk]], None] = self._send_first
         self.wait_for_room = race.sink.wait_for_room
 
@@ -209,7 +210,7 @@ class _Runner:
             with self.state.scope:
                 await ask(self.state, chat, self)
             if self.state.scope.cancelled_caught:
-                # It has lost, or it was too slow and the others will be.
+                # Another model has won, or the request has run out of time.
                 self.failure = self._complete(make_cancelled_error(self.state))
         except SidecarError as error:
             self.failure = self._complete(error)
@@ -231,7 +232,7 @@ class _Runner:
         return self._race.sink.full
 
     def _send_first(self, chunks: Sequence[Chunk]) -> None:
-        """Take the first chunks, which decide the race, and get out of the way."""
+        """Take the first chunks, which decide the race. Those of the winner then go straight to the sink."""
         if not self._race.claim(self):
             self.send = _drop
             return
@@ -253,4 +254,4 @@ class _Runner:
 
 
 def _drop(chunks: Sequence[Chunk]) -> None:
-    """Drop what a loser sends before its task hears that it is cancelled."""
+    """Drop the chunks that a loser sends before its cancellation takes effect."""

@@ -1,8 +1,7 @@
-"""A chat as a host asks for it: what stands around an answer, in the order in which it takes hold.
+"""The steps around an answer, in their order: shorten the chat, read the output, run the tool loop, hedge, ask.
 
-Knows the order alone. What is done with the conversation before, with the chunks after, and with the answer itself
-belongs to the packages that it names. Stored answers take hold in `run`, for each model that is asked: what they are
-found by is the request as it would be sent to that model.
+Knows the order only. The steps belong to other modules. Stored answers are looked up in `run`, for each model that is
+asked, because their key is the request as it would be sent to that model.
 """
 
 from functools import partial
@@ -17,7 +16,7 @@ from sidecar.providers.model_names import take_preset_options
 from sidecar.upstream.context import Upstream
 
 STEPS = ("compact", "overflow", "output", "tool_loop", "hedge")
-"""The options that decide about steps. A preset may have them, and all others are read where its model is asked."""
+"""The options that switch steps on. They are read from a preset here, and all others where its model is asked."""
 
 SHARED = ("budget_usd", "token_limit", "tool_choice")
 """The options of a preset that concern all rounds of a tool loop."""
@@ -31,7 +30,7 @@ def take_steps(config: Config, chat: Chat) -> Chat:
 async def answer_chat(up: Upstream, state: RequestState, chat: Chat, sink: Sink) -> None:
     """Answer *chat*, and send every chunk to *sink*.
 
-    Raises: SidecarError as the last model failed that was asked.
+    Raises: SidecarError, the failure of the last model that was asked.
     """
     chat = take_steps(up.config, chat)
     if chat.options.compact or chat.options.overflow is not None:
@@ -52,7 +51,7 @@ async def answer_chat(up: Upstream, state: RequestState, chat: Chat, sink: Sink)
 
 
 async def _answer_rounds(up: Upstream, state: RequestState, chat: Chat, sink: Sink) -> None:
-    """Answer *chat* once, or with the results of its tools again and again."""
+    """Answer *chat* once, or in several rounds with the results of its tools."""
     answer = partial(_ask, up, state)
     loop = chat.options.tool_loop
     if loop is None:

@@ -1,4 +1,4 @@
-"""What a refusal changes about the next attempt at a chat, each kind of change once.
+"""The changes to a chat after a refusal. Each kind of change is made once.
 
 Knows the reasons that wires and providers give for a refusal. Changes that help any question, such as a fresh
 credential, are in `sidecar.upstream.plan`.
@@ -37,7 +37,7 @@ class ChatPlan(Plan, frozen=True, kw_only=True):
     route: Routed | None = None
     """The choice among the models of a route."""
     recording: "Recording | None" = None
-    """Keeps the answer, which is to be used again."""
+    """The sink that may store the answer."""
 
     def adapt_request(self, request: HttpRequest) -> HttpRequest:
         """Return *request* as the plan wants it sent."""

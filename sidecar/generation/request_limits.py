@@ -1,7 +1,7 @@
 """The most that one request may use, in output tokens and in US dollars, watched while it streams. [pure]
 
-Providers report usage at the end. Until then four characters count as a token, and whatever the provider does report
-replaces the estimate. Must not know wires, or where prices come from.
+Providers report usage at the end. Until then four characters count as one token. A report replaces the
+estimate. Must not know wires, or where prices come from.
 """
 
 from collections.abc import Callable, Iterable
@@ -25,7 +25,7 @@ CalculateUsd = Callable[[Usage], Decimal | None]
 
 
 class LimitWatch:
-    """Counts what an answer uses, against its request's `token_limit` and `budget_usd`, and a budget that it shares."""
+    """Counts the usage of an answer against the `token_limit` and `budget_usd` of its request, and a shared budget."""
 
     def __init__(
         self,
@@ -52,11 +52,11 @@ class LimitWatch:
         self.has_ended_stream = False
         """Whether the stream was left because a limit was reached."""
         if shared is not None:
-            # Others that begin now must not count on what this prompt costs.
+            # Answers that begin now must not spend what this prompt costs.
             self._is_shared_budget_spent(shared)
 
     def give_back(self) -> None:
-        """Take out of the shared budget what the answer was expected to cost: there is none."""
+        """Return the expected cost of the answer to the shared budget: there will be no answer."""
         if self._shared is not None:
             self._shared.spent_usd -= self._counted_usd
             self._counted_usd = Decimal(0)
@@ -72,7 +72,7 @@ class LimitWatch:
         return msgspec.structs.replace(self._usage, output_tokens=self.output_tokens)
 
     def drop_stale_output_count(self, usage: Usage | None) -> Usage | None:
-        """Return the provider's *usage* without an output count that is out of date."""
+        """Return *usage* without its output count if content has arrived since the provider reported it."""
         return msgspec.structs.replace(usage, output_tokens=None) if usage and self._chars else usage
 
     def find_reached_limit(self, chunks: Iterable[Chunk], usage: Usage | None) -> str | None:
@@ -120,7 +120,7 @@ class LimitWatch:
 def watch_limits(
     chat: Chat, calculate_usd: CalculateUsd, shared: SharedBudget | None = None
 ) -> tuple[LimitWatch | None, list[Warn]]:
-    """Return what watches the limits of *chat* and its *shared* budget, or None if there are none, and warnings.
+    """Return a watch for the limits of *chat* and its *shared* budget, or None if there are none, and warnings.
 
     Raises: SidecarError `quota_exceeded` when the prompt alone costs more than a budget.
     """
@@ -133,7 +133,7 @@ def watch_limits(
     if budget_usd is not None and prompt_usd is not None and prompt_usd > budget_usd:
         raise _make_budget_error(tokens, "more than `options.budget_usd`", "params.options.budget_usd")
     if shared is not None and prompt_usd is not None and shared.spent_usd + prompt_usd > shared.usd:
-        raise _make_budget_error(tokens, "more than is left of the budget of all models", shared.param)
+        raise _make_budget_error(tokens, "more than is left of the budget for all models", shared.param)
     warnings = []
     if has_budget and prompt_usd is None:
         text = "The model's price is unknown, so its answer is not limited by the budget."

@@ -1,7 +1,6 @@
 """Interrupted answers: the best way to continue them, and the chat that does it.
 
-Knows the table `resume.toml` and how the two halves of an answer become one message. Must not know wires, HTTP or who
-waits.
+Knows the table `resume.toml`, and how the two halves of an answer become one message. Must not know wires or HTTP.
 """
 
 from fnmatch import fnmatchcase
@@ -32,7 +31,7 @@ _PROMPT = "Your previous response was interrupted and ended with [{}]. Continue 
 
 
 class ResumeRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where one method is best."""
+    """The wires, providers and models for which one method is best."""
 
     wires: tuple[str, ...]
     method: Literal["prefill", "continue_prompt"]
@@ -107,7 +106,7 @@ def join_messages(params: ResumeChat, rest: Message) -> Message:
 
 
 def find_earlier_text(chat: Chat) -> str:
-    """Return the text that the host has already of the answer to *chat*, as the rest continues it.
+    """Return the text of the answer to *chat* that the host has already, in the form in which the rest continues it.
 
     Raises: SidecarError `invalid_request` if it is not known.
     """

@@ -1,4 +1,4 @@
-"""A chat from its request to its last word: its own model, then its fallbacks.
+"""Asks the model of a chat, then its fallbacks.
 
 Each is asked through `sidecar.upstream.ask`, and the next one only while nothing was delivered. Must not know any wire,
 scheme or provider.
@@ -60,7 +60,7 @@ MAX_WAIT_WITH_FALLBACK_MS = 5000
 async def stream_chat(up: Upstream, state: RequestState, chat: Chat, sink: Sink) -> None:
     """Ask the model of *chat*, then its fallbacks in turn, and send every chunk to *sink*.
 
-    Raises: SidecarError as the last model failed that was asked.
+    Raises: SidecarError, the failure of the last model that was asked.
     """
     candidates = await list_candidates(up, state, chat)
     failure: SidecarError | None = None
@@ -84,7 +84,7 @@ async def stream_chat(up: Upstream, state: RequestState, chat: Chat, sink: Sink)
 async def _ask_candidate(
     up: Upstream, state: RequestState, candidate: Candidate, sink: Sink, *, has_fallback: bool
 ) -> None:
-    """Ask one model, unless the answer is stored and the chat wants that."""
+    """Ask one model, or take its stored answer if the chat allows that."""
     plan = await _make_plan(up, state, candidate, has_fallback=has_fallback)
     if plan.chat.options.reuse is None:
         await _ask_admitted(up, state, plan, sink, has_fallback=has_fallback)
@@ -92,7 +92,7 @@ async def _ask_candidate(
     # Few chats ask for it.
     from sidecar.generation import stored_answers
 
-    # As an attempt would, because the credential may name the address. If that fails, the attempt tells why.
+    # Prepared as for an attempt, because the credential may decide the address. If that fails, the attempt reports it.
     with suppress(SidecarError):
         plan = await _prepare(up, pick_key(up, plan))
     stored = await stored_answers.answer(up, state, plan, sink)
@@ -103,7 +103,7 @@ async def _ask_candidate(
 
 
 async def _ask_admitted(up: Upstream, state: RequestState, plan: ChatPlan, sink: Sink, *, has_fallback: bool) -> None:
-    """Ask one model if the budgets admit the chat."""
+    """Ask one model if the budgets have room for the chat."""
     expected_usd = _estimate_usd(plan) if up.config.budgets else None
     admission = await budgets.admit(up.config.budgets, up.ledger, plan.target.route.provider, expected_usd)
     for warning in admission.warnings:
@@ -120,7 +120,7 @@ def _estimate_usd(plan: ChatPlan) -> Decimal | None:
 
 
 async def _ask_plan(up: Upstream, state: RequestState, plan: ChatPlan, sink: Sink, *, has_fallback: bool) -> None:
-    """Ask one model until it answers, or until asking again makes no sense."""
+    """Ask one model until it answers, or until another attempt cannot help."""
     retry_options = plan.chat.options.retry
     policy = AskPolicy[ChatPlan, None](
         attempt=lambda each, turn: attempt.answer(up, state, each, turn, sink),
@@ -167,7 +167,7 @@ async def _prepare(up: Upstream, plan: ChatPlan) -> ChatPlan:
     target = prepared.target
     if plan.target is not plan.origin or not target.row.models.wire_from_list or plan.chat.options.wire:
         return prepared
-    # The list has a plan of its own, which may exchange the credential.
+    # Listing prepares a target of its own, which may exchange the credential.
     listed = await model_lists.find_model(up, plan.origin)
     if listed is None or listed.wire is None:
         return prepared
@@ -183,7 +183,7 @@ def _explain(up: Upstream, progress: Progress, plan: ChatPlan, error: SidecarErr
     error = authorize.redact(error, target, progress.secrets)
     body = error.body
     if progress.delivered and body.code in ("network_error", "stream_interrupted"):
-        # The provider had to wait for the host and hung up: it is not to blame.
+        # The provider waited for the host and hung up, which is not its fault.
         reason = "host_backpressure" if progress.waited_for_host else body.reason
         return error.with_fields(code="stream_interrupted", retryable=True, reason=reason)
     if hint := refusals.suggest(target, body):

@@ -1,6 +1,6 @@
-"""The answers that a chat may use again, where it meets the models: looked up once it is known just what would be sent.
+"""Looks up the stored answer to a chat, once the request that would be sent to its model is known.
 
-That is before the queue, the budgets and the provider: what was answered before costs nothing and waits for nobody.
+That is before the queue, the budgets and the provider: a stored answer costs nothing and waits for nothing.
 """
 
 from typing import NamedTuple
@@ -25,25 +25,25 @@ from sidecar.usage import attempts
 from sidecar.wires.shared.types import Encoded
 
 LONG_BYTES = 64 * 1024
-"""A request from this length on is hashed in a thread."""
+"""A longer request is hashed in a worker thread."""
 
 MAX_SHARE = 8
-"""No answer takes more of a store than this part of it."""
+"""An answer may take at most the size of the store divided by this."""
 
 
 class Unanswered(NamedTuple):
-    """A chat whose answer is not stored yet."""
+    """A chat without a stored answer."""
 
     warnings: list[Warn]
-    """Why it is not to be stored."""
+    """Why its answer will not be stored."""
     recording: Recording | None = None
-    """Takes the answer, and stores it."""
+    """The sink that takes the answer and may store it."""
 
 
 async def answer(up: Upstream, state: RequestState, plan: ChatPlan, sink: Sink) -> Unanswered | None:
-    """Answer the chat of *plan* from the store and return None, or return what takes the answer to come.
+    """Answer the chat of *plan* from the store and return None, or return what is needed to ask its model.
 
-    *plan* is prepared: its target and its chat are those that an attempt would use.
+    *plan* is prepared: an attempt would use the same target and chat.
     """
     options, target = plan.chat.options, plan.target
     if options.reuse is None:

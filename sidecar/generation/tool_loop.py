@@ -1,4 +1,4 @@
-"""A chat that goes on with the results of its tools: rounds of answers, in one stream.
+"""A chat that continues with the results of its tools: several answers, called rounds, in one stream.
 
 Knows when a round waits, for how long, and what all rounds have used. Must not know how an answer comes about, or who
 runs the tools.
@@ -23,7 +23,7 @@ from sidecar.generation.accounting import sum_costs, sum_usage
 from sidecar.outputs.sink import Sink
 
 GRACE_MS = 1000
-"""How much later than the wait for results the request itself would end."""
+"""How much later than the wait for results the deadline of the request is."""
 
 Answer = Callable[[Chat, Sink], Awaitable[None]]
 """Answers a chat once, and sends every chunk to the sink."""
@@ -33,7 +33,7 @@ class _RoundSink:
     """Passes the chunks of one round on, and keeps its terminal chunk."""
 
     def __init__(self, state: RequestState, sink: Sink, rounds: list[Done], max_rounds: int) -> None:
-        """Add the terminal chunk to *rounds*, those of the rounds before."""
+        """Append the terminal chunk to *rounds*, which has those of the earlier rounds."""
         self._state = state
         self._sink = sink
         self._rounds = rounds
@@ -56,7 +56,7 @@ class _RoundSink:
         return len(self._rounds) == self._number
 
     def send(self, chunks: Sequence[Chunk]) -> None:
-        """Pass *chunks* on, apart from the `start` of a later round."""
+        """Pass *chunks* on, without the `start` of any round but the first."""
         if not self._has_begun and self._number > 1:
             chunks = [chunk for chunk in chunks if not isinstance(chunk, Start)]
         self._has_begun = True
@@ -75,9 +75,9 @@ class _RoundSink:
 
 
 async def answer_in_rounds(state: RequestState, chat: Chat, loop: ToolLoop, sink: Sink, answer: Answer) -> None:
-    """Answer *chat*, and go on with the results of its tools until the model calls none.
+    """Answer *chat*, and continue with the results of its tools until the model calls none.
 
-    Raises: SidecarError as a round failed, and `timeout` if results do not come in time.
+    Raises: SidecarError, the failure of a round; `timeout` if results do not come in time.
     """
     _check(state)
     rounds: list[Done] = []
@@ -109,22 +109,22 @@ async def answer_in_rounds(state: RequestState, chat: Chat, loop: ToolLoop, sink
 
 
 def _check(state: RequestState) -> None:
-    """Refuse what no host could answer in time.
+    """Refuse an action during which no host could send results.
 
     Raises: SidecarError `invalid_request`.
     """
     if state.action != "stream_chat":
-        text = "`params.options.tool_loop` is for `stream_chat`: no other action can tell of the calls and go on."
+        text = "`params.options.tool_loop` is for `stream_chat`: no other action can report calls and continue."
         raise invalid_request(text, "params.options.tool_loop")
 
 
 async def _answer_round(chat: Chat, sink: _RoundSink, answer: Answer, *, is_first: bool) -> str | None:
-    """Answer *chat* once, and return the limit that left no room for it, if one did."""
+    """Answer *chat* once. Return the option whose limit left no room for the round, or None."""
     try:
         await answer(chat, sink)
     except SidecarError as error:
         if sink.is_complete:
-            # The answer is complete; what failed is the end of its connection.
+            # The answer is complete. Only the end of its connection failed.
             return None
         if not is_first and error.body.reason == "budget_usd":
             return "budget_usd"
@@ -133,7 +133,7 @@ async def _answer_round(chat: Chat, sink: _RoundSink, answer: Answer, *, is_firs
 
 
 async def _wait_for_results(state: RequestState, wait: ToolWait, timeout_ms: int) -> list[Message]:
-    """Return the message with the results of a round; no message if none has come.
+    """Return the message with the results of a round, or no message if there are no results.
 
     Raises: SidecarError `timeout`.
     """
@@ -159,7 +159,7 @@ async def _wait_for_results(state: RequestState, wait: ToolWait, timeout_ms: int
 
 
 def _begin_round(state: RequestState, rounds: Sequence[Done]) -> None:
-    """Let the next round be retried, fall back and take its time as if it were a request of its own."""
+    """Reset what limits a request, so that the next round has retries, fallbacks and time of its own."""
     progress = state.progress
     progress.attempts = list(rounds[-1].attempts)
     progress.delivered = progress.waited_for_host = False
@@ -168,7 +168,7 @@ def _begin_round(state: RequestState, rounds: Sequence[Done]) -> None:
 
 
 def _report(progress: Progress, rounds: Sequence[Done], *, is_broken: bool = False) -> None:
-    """Let *progress* say what all *rounds* have used, and if one *is_broken*, what it has used beside them."""
+    """Note in *progress* the usage and cost of all *rounds*, and those of a further one if it *is_broken*."""
     if not rounds:
         return
     usages, costs = [each.usage for each in rounds], [each.cost for each in rounds]
@@ -180,9 +180,9 @@ def _report(progress: Progress, rounds: Sequence[Done], *, is_broken: bool = Fal
 
 
 def _make_options(options: Options, rounds: Sequence[Done]) -> Options:
-    """Return *options* with what *rounds* have left of the request's limits, and without a forced call after the first.
+    """Return *options* with what *rounds* have left of its limits.
 
-    A model that must call in each round would never answer.
+    After the first round no call is forced: a model that must call a tool in each round would never answer.
     """
     changes: dict[str, Any] = {}
     if options.tool_choice not in (None, "auto", "none"):

@@ -1,6 +1,6 @@
-"""The state of the process: the session, the open requests, the write queue and what it takes to ask providers.
+"""The state of the process: the session, the open requests, the write queue, and what asking a provider needs.
 
-Every handler gets it. Nothing of a single request is kept here.
+Every handler gets it. It holds no state of a single request.
 """
 
 from collections.abc import Callable
@@ -37,11 +37,11 @@ if TYPE_CHECKING:
     from sidecar.tasks.table import TaskTable
     from sidecar.upstream.context import Upstream
 
-UNWRITABLE_TEXT = "The answer holds a value that cannot be written as JSON: nested too deeply, say, or too large."
+UNWRITABLE_TEXT = "The answer holds a value that cannot be written as JSON, such as one that is nested too deeply."
 
 
 class App:
-    """One for the process."""
+    """The state of the process. There is one."""
 
     def __init__(
         self, config: Config, write_queue: WriteQueue, tasks: TaskStarter, http: Transport | None = None
@@ -58,11 +58,11 @@ class App:
         self.requests = OpenRequests()
         self.memory_reserve = MemoryReserve()
         self.session = Initialize()
-        """What the host said of itself in `initialize`."""
+        """What the host said in `initialize`."""
         self.heartbeat_is_due = False
         """Whether the timer of `sidecar.server.heartbeat` runs."""
         self.config_mistakes: tuple[str, ...] = ()
-        """Why the configuration cannot be used: then every request but `shutdown` is refused."""
+        """Why the configuration cannot be used. With any, every request but `shutdown` is refused."""
         self.leaving = False
         """Whether new requests are refused."""
         self.leave: Callable[[], None] = lambda: None
@@ -70,7 +70,7 @@ class App:
 
     @cached_property
     def upstream(self) -> "Upstream":
-        """What it takes to ask providers, made and loaded for the first request that may ask one."""
+        """What asking a provider needs, made for the first request that may ask one."""
         from sidecar.upstream.context import Upstream
         from sidecar.upstream.http_client import HttpClient
 
@@ -106,8 +106,8 @@ class App:
     def finish(self, request: OpenRequest, data: object) -> None:
         """Write the terminal line of a *request* that succeeded, and free its id.
 
-        Does nothing after the terminal line, nor for a request that the host has cancelled: the host knows already
-        that it ends as cancelled.
+        Does nothing after the terminal line, nor for a request that the host has cancelled, which ends with the error
+        `cancelled`.
         """
         lane = request.lane
         if lane.dropped:
@@ -174,7 +174,7 @@ class App:
 
 def _make_line(lane: Lane, data: object) -> msgspec.Struct:
     if isinstance(data, msgspec.Struct) and data.__struct_config__.tag == "done":
-        # The structs of the lines of a stream are alike but for the types of their data.
+        # The lines of all streams differ only in the type of their data.
         return Streamed(lane.id, True, True, lane.next_seq, cast("Done", data))  # noqa: FBT003 - wire fields
     return Reply(lane.id, True, data)  # noqa: FBT003 - a wire field
 
@@ -193,7 +193,7 @@ def _complete(body: ErrorBody, request: OpenRequest) -> ErrorBody:
 
 
 def strip_error(body: ErrorBody) -> ErrorBody:
-    """Return *body* with its words and numbers alone, which can always be written."""
+    """Return *body* with only its words and numbers, which can always be written."""
     return ErrorBody(
         code=body.code,
         message=body.message,

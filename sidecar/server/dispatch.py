@@ -65,7 +65,7 @@ def _make_configuration_error(mistakes: Sequence[str]) -> SidecarError:
 
 
 def _find_id(line: bytes) -> ReplyId:
-    """Return the id of a request whose envelope is wrong in another field, null if it has no usable one."""
+    """Return the id of a request whose envelope is wrong in another field; null if the id is unusable too."""
     raw = msgspec.json.decode(line)
     if not isinstance(raw, dict):
         return None
@@ -109,7 +109,7 @@ def _start(app: App, envelope: Envelope, unknown: list[str]) -> None:
 
 
 def _check_room(app: App) -> None:
-    """Refuse to begin more than can be held.
+    """Refuse a request for which there is no room.
 
     Raises: SidecarError `queue_full`.
     """
@@ -123,9 +123,9 @@ def _check_room(app: App) -> None:
 
 
 def _find_warnings(app: App, action: str, unknown: list[str]) -> list[Warn]:
-    """Return what to tell a host of *unknown* fields.
+    """Return warnings about *unknown* fields.
 
-    Raises: SidecarError `invalid_request` if it has asked for that.
+    Raises: SidecarError `invalid_request` if the host has asked for strict checks.
     """
     from sidecar.server import unknown_fields
 
@@ -135,7 +135,7 @@ def _find_warnings(app: App, action: str, unknown: list[str]) -> list[Warn]:
 
 
 async def _decode_long(app: App, request: OpenRequest, unknown: list[str]) -> msgspec.Struct:
-    """Return the parameters of a long request, which are decoded in a worker thread so that nobody else waits.
+    """Return the parameters of a long request, decoded in a worker thread so that no other request waits.
 
     Raises: SidecarError as `framing.decode_params` does.
     """
@@ -167,7 +167,7 @@ async def _run(
             if isinstance(error, MemoryError):
                 app.memory_reserve.release()
             app.fail(request, find_failure(error))
-    # Without a terminal line the scope was cancelled, whatever the task made of that.
+    # Without a terminal line the scope was cancelled, however the task has ended.
     if not request.lane.closed:
         app.fail(request, make_cancelled_error(request.state))
     log("debug", "request.ended", ms=request.state.elapsed_ms, attempts=request.state.progress.attempts_begun)

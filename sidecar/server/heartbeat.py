@@ -1,7 +1,7 @@
 """`status` chunks for silent streams: they say what a request is waiting for, if the host asked for them.
 
 Knows how long each stream has been silent, by one timer for all of them, which runs only while a stream is open.
-Must not know what a request asks, or whom.
+Must not know what a request asks for.
 """
 
 import time
@@ -42,7 +42,7 @@ def _check(request: OpenRequest, now: float, heartbeat_ms: int) -> None:
     lane = request.lane
     if lane.next_seq != request.checked_seq:
         request.checked_seq, request.silent_since, request.status_at = lane.next_seq, now, now
-    # Chunks that the host has not read yet are no silence, and a host that does not read gets no more of them.
+    # A stream with unread chunks is not silent, and a host that does not read needs no heartbeats.
     elif (now - request.status_at) * 1000 >= heartbeat_ms and lane.empty:
         lane.send([make_status(request.state.progress, int((now - request.silent_since) * 1000), now)])
         request.checked_seq, request.status_at = lane.next_seq, now

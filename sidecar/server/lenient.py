@@ -1,7 +1,7 @@
-"""Values that a struct does not take at once, as many languages write them. [pure]
+"""Decodes values that strict decoding refuses, as the encoders of many languages write them. [pure]
 
-Their encoders write null for a field that is not set, and `[]` for an object without keys. Both are taken, and
-fields that do not exist are left out and named. Only a line that cannot be decoded as it is comes here.
+They write null for a field that is not set, and `[]` for an object without keys. Both are accepted. Fields that do not
+exist are left out and named. Only lines that strict decoding has refused come here.
 """
 
 import re
@@ -18,7 +18,7 @@ _PLAIN_KEY = re.compile(r"[\w$@-]{1,64}", re.ASCII)
 
 
 class _Place(NamedTuple):
-    """A step of a path, which is written only if it is to be shown."""
+    """A step of a path. The text of the path is made only if it is shown."""
 
     parent: "_Place | None"
     step: str | int
@@ -31,12 +31,12 @@ class _Place(NamedTuple):
 
 
 def may_help(raw: bytes | msgspec.Raw, error: msgspec.ValidationError) -> bool:
-    """Whether *raw*, which was refused with *error*, may be taken by `convert_params`."""
+    """Return whether `convert_params` may accept *raw*, which strict decoding has refused with *error*."""
     return "unknown field" in str(error) or _NULL_OR_EMPTY.search(memoryview(raw)) is not None
 
 
 def convert_params(raw: bytes | msgspec.Raw, kind: type[T], unknown: list[str]) -> T:
-    """Return the JSON *raw* as a struct of *kind*, and add the paths of the fields that there are not to *unknown*.
+    """Return the JSON *raw* as a struct of *kind*, and add the paths of unknown fields to *unknown*.
 
     A null means that an optional field, or *raw* itself, is absent. `[]` is taken for an empty object.
 
@@ -45,7 +45,7 @@ def convert_params(raw: bytes | msgspec.Raw, kind: type[T], unknown: list[str]) 
     value = msgspec.json.decode(raw, type=dict[str, msgspec.Raw] | list[msgspec.Raw] | None)
     if not isinstance(value, dict):
         return msgspec.convert(value or {}, kind)
-    # Of a long conversation only what is wrong is looked at one by one.
+    # Only the fields that are wrong are converted value by value: a conversation may be long.
     taken = {key: _decode_field(kind, key, item, unknown) for key, item in value.items()}
     good = {key: each for key, each in taken.items() if each is not _WRONG}
     wrong = {key: msgspec.json.decode(value[key]) for key, each in taken.items() if each is _WRONG}
@@ -65,7 +65,7 @@ def _decode_field(kind: type[msgspec.Struct], key: str, raw: msgspec.Raw, unknow
 
 
 def _decode_items(kind: type[msgspec.Struct], key: str, raw: msgspec.Raw, unknown: list[str]) -> object:
-    """Return the list *raw* with each entry decoded that can be, one by one: a list may have 100,000 of them."""
+    """Return the list *raw*, decoded entry by entry: of 100,000 messages only a few may need conversion."""
     found = _find_item_decoder(kind, key)
     if found is None or bytes(memoryview(raw)[:1]) != b"[":
         return _WRONG
@@ -85,7 +85,7 @@ def _decode_item(
     try:
         return msgspec.convert(tidied, kind)
     except msgspec.ValidationError:
-        # The whole is refused with it, with the path of what is wrong.
+        # The conversion of the whole will refuse it, and name its path.
         return tidied
 
 
@@ -108,7 +108,7 @@ def _find_decoders(kind: type[msgspec.Struct]) -> dict[str, msgspec.json.Decoder
 
 
 def find_unknown_keys(line: bytes, kind: type[msgspec.Struct]) -> list[str]:
-    """Return the keys of the JSON object *line* that are no fields of *kind*."""
+    """Return the keys of the JSON object *line* that are not fields of *kind*."""
     known = kind.__struct_fields__
     fields = msgspec.json.decode(line, type=dict[str, msgspec.Raw])
     return [str(_Place(None, key)) for key, value in fields.items() if key not in known and bytes(value) != b"null"]

@@ -1,4 +1,7 @@
-"""Reply lines no longer than the host can read: content in smaller pieces, and what it has already left out. [pure]"""
+"""Reply lines that are no longer than the host can read. [pure]
+
+Content is cut into smaller pieces, and what earlier lines have said is left out.
+"""
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate, islice, takewhile
@@ -17,10 +20,10 @@ from sidecar.core.errors import SidecarError, invalid_request
 _T = TypeVar("_T")
 
 FRAME_BYTES = 6144
-"""Room for all that is beside the text of a chunk: the ids of the request and of a tool call, and a tool's name."""
+"""Room for everything beside the text of a chunk: the ids of the request and of a tool call, and a tool's name."""
 
 PART_BYTES = 48 * 1024
-"""The entries of one line of a list that is a stream: the lines of such a list suit readers that stop at 64 KiB."""
+"""The size of the entries in one line of a streamed list, so that hosts can read it that stop at 64 KiB."""
 
 PAGED = ("models", "providers", "rows", "tasks")
 """The lists of answers that may come in pages."""
@@ -28,7 +31,7 @@ PAGED = ("models", "providers", "rows", "tasks")
 _EMPTY = Message(role="assistant", content=[])
 
 BYTES_PER_CHAR = 6
-"""What a character takes at most, as `\\u0000`."""
+"""The most bytes of a character, written as `\\u0000`."""
 
 
 def fit_chunks(chunks: Iterable[Chunk], max_line_bytes: int) -> Iterator[Chunk]:
@@ -59,10 +62,10 @@ def fit_chunks(chunks: Iterable[Chunk], max_line_bytes: int) -> Iterator[Chunk]:
 def fit_answer(data: object, max_line_bytes: int, offset: int = 0) -> object:
     """Return the *data* of a terminal line, without what makes the line longer than *max_line_bytes*.
 
-    Left out are what earlier chunks have said already, and at last the final texts of files. A longer list becomes a
-    page, whose `next_offset` counts from *offset*, where the list begins.
+    What earlier chunks have said is left out first, and the final texts of files last. A list that is too long becomes
+    a page, whose `next_offset` counts from *offset*, where the list begins.
 
-    Raises: SidecarError `invalid_request` if it would be longer all the same.
+    Raises: SidecarError `invalid_request` if the line would still be too long.
     """
     size_bytes = max_line_bytes - FRAME_BYTES
     shortened = data
@@ -112,14 +115,14 @@ def _omit_files(data: object) -> object:
 
 
 def _shorten_rows(data: object) -> object:
-    """Return the end of a comparison without the attempts of its branches, and the messages whose text is beside."""
+    """Return the end of a comparison without attempts, and without messages whose text is also in `content`."""
     if not isinstance(data, Compared):
         return data
     return msgspec.structs.replace(data, branches=[_shorten_row(row) for row in data.branches])
 
 
 def _bare_rows(data: object) -> object:
-    """Return the end of a comparison with what tells its branches apart: the host has read their ends."""
+    """Return the end of a comparison with only the outcome of each branch: the host has read the rest at its end."""
     if not isinstance(data, Compared):
         return data
     return msgspec.structs.replace(data, branches=[_bare_row(row) for row in data.branches])
@@ -212,14 +215,14 @@ def fit_error(body: ErrorBody, max_line_bytes: int) -> ErrorBody:
 
 
 def is_longer(value: object, size_bytes: int) -> bool:
-    """Whether *value* may take more than *size_bytes* in a line."""
+    """Return whether *value* may take more than *size_bytes* in a line."""
     return _count_bytes(value) > size_bytes
 
 
 def _count_bytes(value: object) -> int:
-    """Return how many bytes *value* takes at most in a line, where some characters beyond ASCII are escaped."""
+    """Return the most bytes of *value* in a line, where some characters beyond ASCII are escaped."""
     encoded = msgspec.json.encode(value)
-    # Of them, U+0080 grows most: from two bytes to six.
+    # U+0080 grows most when it is escaped: from two bytes to six.
     return len(encoded) * (1 if encoded.isascii() else 3)
 
 
@@ -228,7 +231,7 @@ def _cut(text: str, most_chars: int) -> Iterator[str]:
 
 
 def _shorten_row(row: BranchRow) -> BranchRow:
-    """Return *row* without what the host has, or can do without."""
+    """Return *row* without attempts, and without a message whose text is also in `content`."""
     answer = row.answer and cast("dict[str, Any]", _omit_message(row.answer)) | {"attempts": []}
     return msgspec.structs.replace(row, attempts=[], answer=answer)
 

@@ -1,25 +1,25 @@
-"""Memory that is held back, so that the process can say that there is none left, and go on.
+"""A reserve of memory, so that the process can report a shortage and continue.
 
-Must not know who is short of it.
+Must not know who needs memory.
 """
 
 RESERVE_BYTES = 2 * 1024 * 1024
-"""Enough for error lines and for a thread's buffers. Nothing is ever written to it: the system lends the addresses
-alone, and the process is no larger."""
+"""Enough for error lines and for a thread's buffers. Nothing is ever written to it, so it takes addresses but
+no pages of memory."""
 
 
 class MemoryReserve:
-    """`release` when memory has run out, in any thread, and `refill` now and then."""
+    """Call `release` when memory has run out, in any thread, and `refill` from time to time."""
 
     def __init__(self) -> None:
         self._held = bytes(RESERVE_BYTES)
 
     def release(self) -> None:
-        """Give the memory back to whoever needs it next."""
+        """Free the reserve."""
         self._held = b""
 
     def refill(self) -> None:
-        """Hold it back again, if there is that much."""
+        """Take the reserve again, if there is enough memory."""
         if not self._held:
             try:
                 self._held = bytes(RESERVE_BYTES)
@@ -28,5 +28,5 @@ class MemoryReserve:
 
     @property
     def is_held(self) -> bool:
-        """Whether there is a reserve at this moment."""
+        """Whether there is a reserve now."""
         return bool(self._held)

@@ -40,11 +40,11 @@ class OpenRequest:
         self.streams = streams
         """Whether the lane takes chunks of a chat, such as `status`."""
         self.warnings: list[Warn] = []
-        """What the answer says of the request itself, before its own warnings."""
+        """Warnings about the request itself, which come before those of the answer."""
         self.last_words: list[Callable[[], None]] = []
-        """Each sends what a host must be told that cancels the request, before the terminal line."""
+        """When the host cancels the request, each is called and may send last chunks before the terminal line."""
         self.offset = 0
-        """At which entry of its list the answer begins."""
+        """The entry of its list with which the answer begins."""
         self.checked_seq = 0
         """The lane's `next_seq` at the last check of `sidecar.server.heartbeat`."""
         self.silent_since = self.status_at = self.state.started
@@ -118,7 +118,7 @@ class OpenRequests:
             request.state.end_input()
 
     def cancel_branch(self, key: Key, branch: int) -> bool:
-        """Cancel one branch of the request with this *key*, and return whether there is one that has not ended."""
+        """Cancel one branch of the request with this *key*, and return whether it was still running."""
         request = self._requests.get(key)
         part = request.state.branches.get(branch) if request else None
         if part is None:

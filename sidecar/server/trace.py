@@ -1,6 +1,6 @@
-"""A file with every line in both directions, for whoever writes a host.
+"""A file with every line in both directions, for authors of hosts.
 
-Knows what is cut from a line: credentials, and the rest of long texts. Must not know what the lines mean.
+Knows what to leave out of a line: credentials, and the rest of long texts. Must not know what the lines mean.
 """
 
 import os
@@ -20,13 +20,13 @@ from sidecar.server.framing import TooLong
 from sidecar.upstream.recorder import names_credential
 
 MAX_FILE_BYTES = 32 * 1024 * 1024
-"""A longer file becomes FILE.1, in the place of the one before, and a new one is begun."""
+"""A longer file is renamed to FILE.1, replacing an earlier one, and a new file is begun."""
 
 MAX_WAITING_BYTES = 32 * 1024 * 1024
-"""What may wait to be written. Lines beyond it are dropped, and counted."""
+"""How much may wait to be written. Further lines are dropped and counted."""
 
 MAX_TEXT_CHARS = 4000
-"""How much is shown of a text."""
+"""How much of a text is written."""
 
 OMITTED = "(omitted)"
 
@@ -46,7 +46,7 @@ class _Noted:
 
 
 class Trace:
-    """The lines that passed and are not yet in the file."""
+    """The lines that are not in the file yet."""
 
     def __init__(self, path: str) -> None:
         self._path = Path(path)
@@ -57,7 +57,7 @@ class Trace:
         self._is_unusable = False
 
     def note(self, to: Reader, data: bytes | TooLong) -> None:
-        """Keep the lines in *data* for the file."""
+        """Keep the lines in *data* for the file, if there is room."""
         lines = data if isinstance(data, bytes) else data.head
         if self._is_unusable or self._waiting_bytes + len(lines) > MAX_WAITING_BYTES:
             self._dropped += 1
@@ -71,7 +71,7 @@ class Trace:
         self._arrived.set()
 
     def watch_requests(self, accept: Callable[[bytes | TooLong], None]) -> Callable[[bytes | TooLong], None]:
-        """Return *accept*, which takes a line of the host, such that it is kept for the file too."""
+        """Return a function that keeps a line of the host for the file, and passes it to *accept*."""
 
         def accept_noted(line: bytes | TooLong) -> None:
             self.note("sidecar", line)
@@ -80,7 +80,7 @@ class Trace:
         return accept_noted
 
     def watch(self, write: Write) -> Write:
-        """Return *write*, which writes lines for the host, such that they are kept for the file too."""
+        """Return a function that keeps lines for the file, and writes them with *write*."""
 
         def write_noted(batch: bytes, on_written: Callable[[bool], None]) -> bool | None:
             self.note("host", batch)
@@ -89,7 +89,7 @@ class Trace:
         return write_noted
 
     async def run(self) -> None:
-        """Write what comes, in a thread, until cancelled."""
+        """Write lines as they come, in a worker thread, until cancelled."""
         while True:
             await self._arrived.wait()
             self._arrived = anyio.Event()
@@ -116,7 +116,7 @@ class Trace:
     def _append(self, lines: bytes) -> None:
         make_folder(self._path.parent)
         with open_file(self._path, "ab") as file:
-            # One that was there may be open to others.
+            # An existing file may be open to others.
             self._path.chmod(0o600)
             file.write(lines)
             is_full = file.tell() > MAX_FILE_BYTES
@@ -128,7 +128,7 @@ def _format(noted: _Noted) -> Iterator[bytes]:
     for line in noted.data.split(b"\n"):
         if line.strip():
             value = parse_json(line)
-            # What cannot be read cannot be cut either.
+            # A line that cannot be read may hold credentials that cannot be found.
             shown = {"line": _cut(value)} if isinstance(value, dict) else {"unreadable_bytes": len(line)}
             yield _encode({"to": noted.to} | shown, noted.at)
 
@@ -139,7 +139,7 @@ def _encode(entry: dict[str, Any], at: datetime | None = None) -> bytes:
 
 
 def _cut(value: Any, name: str = "") -> Any:
-    """Return *value*, plain JSON, without credentials and with the beginnings of long texts."""
+    """Return *value*, plain JSON, without credentials, and with only the beginnings of long texts."""
     if isinstance(value, dict):
         return {key: _cut(each, key) for key, each in value.items()}
     if isinstance(value, list):
@@ -149,6 +149,6 @@ def _cut(value: Any, name: str = "") -> Any:
     if names_credential(name):
         return OMITTED
     if name.endswith("url"):
-        # Whoever has a signed address needs no credential.
+        # The query of a signed address is a credential.
         value = value.partition("?")[0]
     return value if len(value) <= MAX_TEXT_CHARS else f"{value[:MAX_TEXT_CHARS]}… ({len(value)} characters)"

@@ -16,7 +16,7 @@ MAX_WARNINGS = 3
 """How many fields of a request are named."""
 
 _CLOSE = 0.7
-"""How alike two names must be, as `difflib` measures it."""
+"""How similar two names must be, as `difflib` measures it."""
 
 _OTHER_NAMES = {
     "max_completion_tokens": "max_tokens",
@@ -29,11 +29,11 @@ _OTHER_NAMES = {
     "thinking": "reasoning",
     "extra_body": "provider_options",
 }
-"""What other programs call a field that there is here."""
+"""The names that other programs have for our fields."""
 
 
 def make_warnings(action: str, unknown: Sequence[str]) -> list[Warn]:
-    """Return a warning for each of the first paths in *unknown*, which are no fields of a request for *action*."""
+    """Return a warning for each of the first paths in *unknown*, which a request for *action* does not have."""
     return [_make_warning(action, path) for path in unknown[:MAX_WARNINGS]]
 
 
@@ -51,7 +51,7 @@ def find_likely_place(action: str, path: str) -> str | None:
     name = _OTHER_NAMES.get(name, name)
     places = _list_places(action)
     if "[" in parent:
-        # What a message has belongs to it.
+        # A field of a message belongs nowhere else.
         return None
     if same := [place for place in places if place.rpartition(".")[2] == name]:
         return same[0]
@@ -78,7 +78,7 @@ def _list_paths(kind: inspect.Type, path: str) -> Iterator[str]:
 
 
 def add_warnings(data: object, warnings: Sequence[Warn]) -> object | None:
-    """Return the answer *data* with *warnings* before its own, or None if such an answer has none."""
+    """Return the answer *data* with *warnings* before its own, or None if it has no field for them."""
     if isinstance(data, Done | LoggedIn | ModelList | ModelsListed | Authentication | Compared | TaskList | TaskChange):
         return msgspec.structs.replace(data, warnings=[*warnings, *data.warnings])
     if isinstance(data, dict) and "warnings" in data:

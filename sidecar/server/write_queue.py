@@ -1,4 +1,4 @@
-"""The lines that wait to be written: one lane per request, served round-robin, all of them bounded.
+"""The lines that wait to be written: one lane per request, served round-robin, and bounded.
 
 Knows fairness, order and backpressure. Must not know descriptors or the content of a line.
 A full lane makes its own producer wait, which stops reading the provider's socket. Nothing here
@@ -27,13 +27,13 @@ LANE_BYTES = 256 * 1024
 """A lane that holds more than this is full."""
 
 TOTAL_BYTES = 32 * 1024 * 1024
-"""What all lanes may hold together: with many lanes, each is full at its share of this."""
+"""The size of all lanes together. With many lanes, each is full at its share of this."""
 
 MAX_QUEUED_BYTES = 64 * 1024 * 1024
-"""With more than this waiting, requests are refused: replies of one line have no other bound."""
+"""When more than this waits, requests are refused. Replies of one line have no other bound."""
 
 MAX_LANES = 100_000
-"""With more lanes than this waiting, the host is taken for dead: it writes and never reads."""
+"""When more lanes than this wait, the host counts as dead: it writes and never reads."""
 
 SEGMENT_BYTES = 4096
 """The size of a lane's turn: new lines join the last segment until it is this long."""
@@ -43,10 +43,10 @@ MIN_LANE_BYTES = 8192
 
 
 UNWRITABLE = (ValueError, OverflowError, RecursionError, TypeError, MemoryError)
-"""What encoding a line raises for a value that JSON cannot hold, or that is nested too deeply or too large."""
+"""Exceptions of the encoder for a value that JSON cannot hold, or that is nested too deeply or too large."""
 
 QUIET_SECONDS = 0.0005
-"""Lines are written at once when nothing was for so long. With more to do, all of a turn of the loop is one write."""
+"""After so long without a write, lines are written at once. Otherwise all lines of a turn of the loop are one write."""
 
 
 class _Segment:
@@ -82,7 +82,7 @@ class Lane:
         self.id = request_id
         self.closed = False
         self.dropped = False
-        """Whether the request was cancelled: of its lines only the last ones are still queued."""
+        """Whether the request was cancelled, so that only its last lines are still queued."""
         self.is_scheduled = False
         """Whether the lane waits for its turn."""
         self.queued_bytes = 0
@@ -91,7 +91,7 @@ class Lane:
         """The `seq` of the last chunk that was handed to the writer."""
 
     def send(self, chunks: "Sequence[Chunk | LoginChunk | ListChunk | CompareChunk]", ending: bytes = b"") -> None:
-        """Queue *chunks* as lines with the next sequence numbers; *ending* is what takes the place of each `}}`.
+        """Queue *chunks* as lines with the next sequence numbers; *ending* replaces the last `}}` of each.
 
         An ending such as `,"branch":0}}` adds a field to the data, at less than the cost of another struct.
         """
@@ -216,8 +216,8 @@ class WriteQueue:
     ) -> None:
         """Write batches with *write*; *call_soon* runs a function in the loop's next turn.
 
-        *clock* gives seconds, for telling a quiet time, when lines are written at once; None: each write waits for
-        the loop's next turn.
+        *clock* returns seconds. With it, a line after a quiet time is written at once; None: each write waits for the
+        loop's next turn.
         """
         self._write = write
         self._call_soon = call_soon
@@ -231,9 +231,9 @@ class WriteQueue:
         self._writing = False
         """Whether a write is running or scheduled."""
         self._drained: event_loop.Event | None = None
-        """Set when nothing is queued any more; None: nobody waits for that."""
+        """Set when nothing is queued any more; None: no task waits for that."""
         self.reader_gone = event_loop.Event()
-        """Set when the host has closed its end, or is taken for dead."""
+        """Set when the host has closed its end, or counts as dead."""
 
     def open_lane(self, request_id: ReplyId) -> Lane:
         """Return a new lane for the lines of one request."""
@@ -241,16 +241,16 @@ class WriteQueue:
 
     @property
     def is_overfull(self) -> bool:
-        """Whether the host has left so much unread that nothing more should be begun."""
+        """Whether the host has left so much unread that no request should begin."""
         return self.queued_bytes > MAX_QUEUED_BYTES
 
     @property
     def lane_bytes(self) -> int:
-        """How much one lane may hold now."""
+        """How many bytes one lane may hold now."""
         return min(LANE_BYTES, TOTAL_BYTES // max(1, len(self._scheduled)))
 
     def schedule(self, lane: Lane, *, first: bool = False) -> None:
-        """Give *lane*, which has lines to write, a turn after those that wait already; *first*: before any stream's."""
+        """Give *lane*, which has lines, a turn after the lanes that wait already; *first*: before all streams."""
         if not lane.is_scheduled:
             lane.is_scheduled = True
             (self._first if first else self._scheduled).append(lane)
@@ -260,7 +260,7 @@ class WriteQueue:
             return
         self._writing = True
         if self._clock is not None and self._clock() - self._quiet_since > QUIET_SECONDS:
-            # An event that comes alone pays for no turn of the loop.
+            # A lone event does not wait for the next turn of the loop.
             self._write_batches()
         else:
             # What the rest of this turn of the loop queues goes into the same write.

@@ -34,8 +34,8 @@ from sidecar.upstream.settings_discovery import discover_settings
 async def authenticate(app: App, request: OpenRequest, params: Authenticate) -> LoggedIn | Authentication:
     """Log in to a provider, describe how it is authorized, test its credential, or log out.
 
-    Raises: SidecarError `invalid_request`, `unknown_provider`, `auth_required`, `auth_failed`; whatever the provider
-    answers.
+    Raises: SidecarError `invalid_request`, `unknown_provider`, `auth_required`, `auth_failed`, and the errors of
+    the provider.
     """
     provider = request.require_provider()
     await app.upstream.load_credentials()
@@ -193,7 +193,7 @@ async def _test_credential(up: Upstream, state: RequestState, target: Target) ->
 
 
 async def _log_out(app: App, request: OpenRequest, name: str, params: Authenticate) -> Authentication:  # noqa: ARG001 - the signature of an operation
-    """Forget the stored credential, and all that was made of it."""
+    """Forget the stored credential, and everything that was derived from it."""
     up = app.upstream
     removed = await up.single_flight.run_shielded(lambda: up.store.remove(name))
     warnings = up.store.warnings

@@ -24,7 +24,7 @@ async def calculate_cost(app: App, request: OpenRequest, params: CalculateCost) 
     await catalogue_refresh.load_stored(up)
     provider, model = expand_preset(up.config, provider, params.model)
     resolved = resolve_provider(up.setup, TargetSpec(provider=provider, model=model, settings=params.settings))
-    # A price needs no credential, so one that cannot be used is no failure.
+    # A price needs no credential, so a useless one is not a failure.
     with suppress(SidecarError):
         resolved = await discover_price_settings(up, resolved)
     return pricing.calculate(resolved, params)

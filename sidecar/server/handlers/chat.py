@@ -22,7 +22,7 @@ from sidecar.upstream import catalogue_refresh
 async def stream_chat(app: App, request: OpenRequest, params: Chat) -> None:
     """Answer a conversation as a stream.
 
-    Raises: SidecarError `invalid_request` if nobody could send it the results that it would wait for.
+    Raises: SidecarError `invalid_request` for a tool loop in a request without an id, which results could not name.
     """
     chat = pipeline.take_steps(app.upstream.config, await expand_task(app, request, params))
     if chat.options.tool_loop is not None and request.envelope.id is msgspec.UNSET:
@@ -70,7 +70,7 @@ def make_portable_done(done: Done) -> Done:
 
 
 def make_fitted_send(app: App, request: OpenRequest, output: Output | None) -> Callable[[Sequence[Chunk]], None]:
-    """Return the function that writes the chunks of an *output*, in lines that the host can read."""
+    """Return a function that writes the chunks of an *output* in lines that the host can read."""
     send = make_noted_send(request) if isinstance(output, FilesOutput) else request.lane.send
     max_line_bytes = app.session.max_line_bytes
     if max_line_bytes is None:
@@ -82,7 +82,7 @@ def make_fitted_send(app: App, request: OpenRequest, output: Output | None) -> C
 
 
 def make_noted_send(request: OpenRequest, ending: bytes = b"") -> Callable[[Sequence[Chunk]], None]:
-    """Return the function that writes chunks, and let a cancellation end the files that have begun.
+    """Return a function that writes chunks, and have a cancellation end the files that have begun.
 
     *ending* is how the lines end, as in `Lane.send`.
     """
@@ -110,9 +110,9 @@ class StreamSink:
         output: Output | None,
         complete: Callable[[Done], Done] | None = None,
     ) -> None:
-        """*output* is what the request asks for.
+        """Write the chunks of an answer with this *output*.
 
-        *complete* returns the terminal chunk for the host, given the one of this answer; None: it is the same.
+        *complete* turns the terminal chunk of the answer into that for the host; None: it stays as it is.
         """
         self._app = app
         self._request = request

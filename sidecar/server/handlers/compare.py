@@ -21,11 +21,11 @@ from sidecar.server.open_requests import OpenRequest
 from sidecar.server.write_queue import UNWRITABLE
 
 ENDINGS = [b',"branch":%d}}' % number for number in range(MAX_BRANCHES)]
-"""How the lines of each branch end."""
+"""The end of the lines of each branch."""
 
 
 MAX_ANSWERS_BYTES = 64 * 1024 * 1024
-"""How long the answers in one line may be together."""
+"""The longest answers together that fit into one line."""
 
 
 async def compare(app: App, request: OpenRequest, params: Compare) -> None:
@@ -52,11 +52,11 @@ async def _expand_task(app: App, request: OpenRequest, params: Compare) -> Compa
     Raises: SidecarError `invalid_request`.
     """
     model = params.models[0]
-    # The task's own model is not asked: `models` says who is.
+    # `models` replaces the model of the task.
     named = model if isinstance(model, str) else model.model
     chat = Chat(model=named, messages=params.messages, task=params.task, input=params.input, options=params.options)
     chat = await expand_task(app, request, chat)
-    # Nor are the other models of its row, which would stand in for several branches.
+    # It replaces the fallbacks of the task too, which would stand in for several branches.
     options = msgspec.structs.replace(chat.options, fallbacks=params.options.fallbacks)
     return msgspec.structs.replace(params, messages=chat.messages, options=options, input={})
 
@@ -73,7 +73,7 @@ class BranchStream:
         self.send: Callable[[int, Sequence[Chunk]], None] = self._send_fitted if self._max_line_bytes else self._send
         self.wait_for_room = request.lane.wait_for_room
         self._noted_sends: list[Callable[[Sequence[Chunk]], None]] = []
-        """What writes the chunks of each branch, if any may have files."""
+        """The functions that write the chunks of each branch, if any branch may have files."""
         if _may_have_files(app.upstream.config, params):
             self._noted_sends = [make_noted_send(request, ending) for ending in ENDINGS[: len(params.models)]]
 
@@ -146,7 +146,7 @@ class BranchLine:
 
     def __init__(self) -> None:
         self._size_bytes = 0
-        """Of the answers so far."""
+        """The size of the answers so far."""
 
     def send(self, branch: int, chunks: Sequence[Chunk]) -> None:
         """Drop *chunks*."""

@@ -1,6 +1,6 @@
-"""The action `count_tokens`: the provider counts if it is asked to and can, otherwise a vocabulary of ours.
+"""The action `count_tokens`: the provider counts if the request asks for that and it can, otherwise a local vocabulary.
 
-Knows who counts and what is said of the result. Must not know how a provider is asked (`upstream.token_counts`) or
+Knows who counts, and how the result is described. Must not know how a provider is asked (`upstream.token_counts`) or
 what a prompt is made of (`tokens.estimates`).
 """
 
@@ -45,7 +45,7 @@ class _Prompt(NamedTuple):
 async def count_tokens(app: App, request: OpenRequest, params: CountTokens) -> dict[str, Any]:
     """Return the tokens of a prompt or a text, as the `TokenCount` of `protocol/results.py`.
 
-    Raises: SidecarError `invalid_request`, `unknown_provider`; with `exact`, whatever the provider answers.
+    Raises: SidecarError `invalid_request`, `unknown_provider`; with `exact`, the errors of the provider.
     """
     up, progress = app.upstream, request.state.progress
     await catalogue_refresh.load_stored(up)
@@ -83,7 +83,7 @@ def _make_chat(params: CountTokens) -> Chat:
 
 
 def _add_instructions(chat: Chat) -> Chat:
-    """Return *chat* with what its output adds to the prompt."""
+    """Return *chat* with the instructions that its output adds to the prompt."""
     output = chat.options.output
     if not isinstance(output, FilesOutput):
         return chat
@@ -105,7 +105,7 @@ def _complete_count(prompt: _Prompt, counted: token_counts.ProviderCount) -> dic
 
 
 async def _estimate(counter: Counter, prompt: _Prompt) -> dict[str, Any]:
-    """Return a count that asks nobody."""
+    """Return a local count."""
     family = prompt.family
     try:
         counted = await counter.count_tokens(prompt.estimate, family.vocabulary)

@@ -12,7 +12,7 @@ from sidecar.server.framing import MAX_LINE_BYTES
 
 
 def initialize(app: App, params: Initialize) -> dict[str, Any]:
-    """Keep what the host says of itself, and return what the sidecar can do.
+    """Keep what the host says about itself, and return what the sidecar can do.
 
     Raises: SidecarError `invalid_request` for a protocol version that is not ours.
     """

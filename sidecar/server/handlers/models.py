@@ -48,11 +48,11 @@ async def _make_target(up: Upstream, provider: str, params: ListModels) -> Targe
 # --- all providers ---------------------------------------------------------------------------
 
 _OF_ONE_PROVIDER = ("api_key", "base_url", "settings", "offset")
-"""Parameters that make no sense for all of them."""
+"""Parameters that apply to one provider only."""
 
 
 def _check_for_all(params: ListModels) -> None:
-    """Refuse what only one provider can take.
+    """Refuse parameters that apply to one provider only.
 
     Raises: SidecarError `invalid_request`.
     """

@@ -15,13 +15,13 @@ C = TypeVar("C", bound=Chat)
 
 
 async def expand_task(app: App, request: OpenRequest, chat: C) -> C:
-    """Return the chat that *chat* stands for: itself, unless it names a task. What was cut is told with the answer.
+    """Return the chat for the task that *chat* names, or *chat* itself. The answer warns of inputs that were cut.
 
     Raises: SidecarError `invalid_request`.
     """
     if chat.task is None:
         if chat.input:
-            raise invalid_request("`params.input` belongs to a task: send `params.task` beside it.", "params.input")
+            raise invalid_request("`params.input` belongs to a task: send `params.task` too.", "params.input")
         return chat
     from sidecar.tasks.expand import expand  # Most chats need no task.
 

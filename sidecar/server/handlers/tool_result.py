@@ -1,4 +1,4 @@
-"""The action `tool_result`: what the host's tools gave, for a stream that waits for it."""
+"""The action `tool_result`: passes the results of the host's tools to the stream that waits for them."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from sidecar.server.app import App
 def tool_result(app: App, params: SendToolResult) -> dict[str, Any]:
     """Hand the results to their request, and return which are missing.
 
-    Raises: SidecarError `invalid_request`; then none of the results is taken.
+    Raises: SidecarError `invalid_request`. In that case none of the results is taken.
     """
     request = app.requests.find(params.id)
     if request is None:
@@ -26,7 +26,7 @@ def tool_result(app: App, params: SendToolResult) -> dict[str, Any]:
     for at, result in enumerate(params.results):
         path = f"params.results[{at}].id"
         if result.id not in wait.calls:
-            raise invalid_request(f"`{path}` is no call of this round.", path, reason="unknown_call")
+            raise invalid_request(f"`{path}` is not a call of this round.", path, reason="unknown_call")
         if result.id in seen:
             raise invalid_request(f"`{path}` has a result already.", path, reason="duplicate_result")
         seen.add(result.id)
@@ -36,7 +36,7 @@ def tool_result(app: App, params: SendToolResult) -> dict[str, Any]:
 
 
 def _check_parts(result: ToolResult, path: str) -> None:
-    """Refuse an image or a file that could not be sent, while the host can still send another one.
+    """Refuse an image or a file that cannot be sent to a provider, while the host can still replace it.
 
     Raises: SidecarError `invalid_request`.
     """

@@ -237,12 +237,9 @@ def test_only_platforms_asks_which_system_it_runs_on() -> None:
 # --- errors and state ------------------------------------------------------------------------
 
 
-CATCH_ALL = {
-    "sidecar/server/dispatch.py": 2,
-    "sidecar/branches/run.py": 1,
-    "sidecar/core/single_flight.py": 1,
-    "sidecar/__main__.py": 1,
-}
+CATCH_ALL = {"sidecar/server/dispatch.py": 2} | dict.fromkeys(
+    (f"sidecar/{name}.py" for name in ("branches/run", "core/single_flight", "http/connection", "__main__")), 1
+)
 """How often a module catches every exception. ARCHITECTURE.md names the same modules and says why."""
 
 

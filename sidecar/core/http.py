@@ -3,9 +3,9 @@
 Schemes of `auth` are given a `Transport` and never know which client it is.
 """
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import msgspec
 
@@ -64,6 +64,17 @@ class Response(msgspec.Struct, frozen=True):
     status: int
     headers: dict[str, str]
     body: AsyncIterator[bytes]
+
+
+@runtime_checkable
+class PushedBody(Protocol):
+    """A body that can hand its pieces on in the turn of the event loop that reads them, and wakes no task for them."""
+
+    async def push(self, take: Callable[[bytes], bool]) -> bool:
+        """Call *take* with each piece until it returns false, and return true then; false at the end of the body.
+
+        Raises: SidecarError where the body breaks off, and whatever *take* raises.
+        """
 
 
 class Transport(Protocol):

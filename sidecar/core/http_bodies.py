@@ -1,9 +1,11 @@
 """Reading the body of a reply: the whole of it, the beginning of an error, or the rest of a finished one."""
 
+from collections.abc import AsyncIterator, Callable
+
 import anyio
 
 from sidecar.core.errors import SidecarError
-from sidecar.core.http import Response, is_encoded
+from sidecar.core.http import PushedBody, Response, is_encoded
 
 MAX_ERROR_BODY_BYTES = 64 * 1024
 ERROR_BODY_SECONDS = 5.0
@@ -18,6 +20,19 @@ async def drain(response: Response) -> None:
     with anyio.move_on_after(DRAIN_SECONDS):
         async for _ in response.body:
             pass
+
+
+async def push(body: AsyncIterator[bytes], take: Callable[[bytes], bool]) -> bool:
+    """Call *take* with each piece of *body* until it returns false, and return true then; false at the end.
+
+    Raises: SidecarError where the body breaks off, and whatever *take* raises.
+    """
+    if isinstance(body, PushedBody):
+        return await body.push(take)
+    async for data in body:
+        if not take(data):
+            return True
+    return False
 
 
 async def read_body(response: Response, limit_bytes: int = MAX_DOCUMENT_BYTES) -> bytes:

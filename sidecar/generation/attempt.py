@@ -18,7 +18,7 @@ from protocol.replies import Attempt, Chunk, Done, Start, Structured, Timings
 from sidecar.auth import authorize
 from sidecar.core.errors import SidecarError, clean_text, remove_secret
 from sidecar.core.http import HttpRequest, Response
-from sidecar.core.http_bodies import drain
+from sidecar.core.http_bodies import drain, push
 from sidecar.core.message_content import has_many_parts
 from sidecar.core.request_state import Progress, RequestState
 from sidecar.generation import accounting, background_responses, request_limits, resume
@@ -271,22 +271,27 @@ async def _read_until_finished(
 ) -> str | None:
     """Read until the stream is finished and return None, or return the option whose limit was reached before that."""
     sink, limits, timeout_seconds = attempt.sink, attempt.limits, attempt.timeouts.progress_seconds
-    progressed_at = time.monotonic()
-    async for data in body:
+    progressed_at, reached = time.monotonic(), None
+
+    def take(data: bytes) -> bool:
+        """Return whether to go on at once."""
+        nonlocal progressed_at, reached
         stream.feed(data, out)
         reached = limits.find_reached_limit(out, stream.usage) if limits else None
         if _deliver(attempt, out):
             progressed_at = time.monotonic()
         elif time.monotonic() - progressed_at > timeout_seconds:
             raise SidecarError("timeout", "The provider is alive but sends no content.", phase="progress")
+        return not (stream.finished or reached or sink.full)
+
+    while await push(body, take):
         if stream.finished:
             return None
         if reached:
             return reached
-        if sink.full:
-            attempt.progress.waited_for_host = True
-            await sink.wait_for_room()
-            progressed_at = time.monotonic()
+        attempt.progress.waited_for_host = True
+        await sink.wait_for_room()
+        progressed_at = time.monotonic()
     return None
 
 

@@ -48,7 +48,10 @@ class Connection(asyncio.BufferedProtocol):
         self._turns = turns
         self._hang_up = hang_up
         self._transport: asyncio.Transport
-        self._waiter: asyncio.Future[None] | None = None
+        self._waiter: asyncio.Future[bool] | None = None
+        self._take: Callable[[bytes], bool] | None = None
+        self._has_stopped = False
+        """Whether that has returned false, of which its reader does not know yet."""
         self._is_late = False
         """Whether the reader is to be woken and must wait for that."""
         self._is_woken = False
@@ -103,10 +106,15 @@ class Connection(asyncio.BufferedProtocol):
         if self._is_woken:
             self._rest()
 
-    def wait_for_more(self) -> asyncio.Future[None]:
-        """Return a future of the next news: a head, a part of the body, the end or a failure."""
+    def wait_for_more(self, take: Callable[[bytes], bool] | None = None) -> asyncio.Future[bool]:
+        """Return a future of the next news: a head, a part of the body, the end or a failure.
+
+        Short parts of the body go to *take* as they are read, and are no news, until it returns false: then the
+        future's result is true. It is false for all else.
+        """
         if self._is_woken:
             self._rest()
+        self._take, self._has_stopped = take, False
         self._waiter = waiter = self._loop.create_future()
         if self._idle_seconds is not None:
             self._waiting_since = now = self._loop.time()
@@ -127,6 +135,7 @@ class Connection(asyncio.BufferedProtocol):
     def end(self) -> bool:
         """End the exchange at whatever point. Return whether the connection can be used again; if not, close it."""
         reply, self.reply = self.reply, None
+        self._take = None
         if reply is None:
             return False
         reply.close()
@@ -177,6 +186,9 @@ class Connection(asyncio.BufferedProtocol):
             self._fail(error)
             return
         if reply.parts:
+            if self._take is not None and nbytes < LARGE_BYTES and self._is_awaited and not reply.complete:
+                self._pass_on(reply, self._take)
+                return
             self._unread_bytes += nbytes
             has_turn = nbytes < LARGE_BYTES or self._turns.take(nbytes, self._wake)
             if self._is_reading and (not has_turn or self._unread_bytes > UNREAD_BYTES):
@@ -269,14 +281,36 @@ class Connection(asyncio.BufferedProtocol):
             self.abort()
         self._wake()
 
+    @property
+    def _is_awaited(self) -> bool:
+        """Whether the reader waits. One that is cancelled does not, and has not left yet."""
+        return self._waiter is not None and not self._waiter.done()
+
+    def _pass_on(self, reply: ReplyParser, take: Callable[[bytes], bool]) -> None:
+        """Give the parts to *take*: a task that is woken for each event costs as much as the event."""
+        parts = reply.parts
+        data = parts[0] if len(parts) == 1 else b"".join(parts)
+        parts.clear()
+        self._waiting_since = self._loop.time()
+        try:
+            goes_on = take(data)
+        except Exception as error:  # noqa: BLE001 - whoever waits raises it
+            waiter, self._waiter, self._take = self._waiter, None, None
+            if waiter is not None:
+                waiter.set_exception(error)
+            return
+        if not goes_on:
+            self._take, self._has_stopped = None, True
+            self._wake()
+
     def _wake(self) -> None:
         waiter = self._waiter
         if waiter is None or waiter.done() or self._is_late:
             return
         if self._turns.wake(self._wake_late):
-            self._waiter = None
+            self._waiter = self._take = None
             self._is_woken = True
-            waiter.set_result(None)
+            waiter.set_result(self._has_stopped)
         else:
             self._is_late = True
 

@@ -175,7 +175,33 @@ class Body:
             if connection.failure is not None:
                 raise failures.read_failure(connection.failure)
             await connection.wait_for_more()
+        return self._next_data()
+
+    async def push(self, take: Callable[[bytes], bool]) -> bool:
+        """Call *take* with each piece as it is read, until it returns false."""
+        connection, reply = self._connection, self._reply
+        while True:
+            if reply.parts:
+                # They came while nobody waited, or are large and have waited for their turn.
+                self._pieces += 1
+                if self._pieces % CANCELLABLE_EVERY == 0:
+                    await anyio.lowlevel.checkpoint_if_cancelled()
+                if not take(self._next_data()):
+                    return True
+            elif reply.complete:
+                return False
+            elif connection.reply is not reply:
+                raise failures.read_failure(CutReplyError())
+            elif connection.failure is not None:
+                raise failures.read_failure(connection.failure)
+            else:
+                has_stopped = await connection.wait_for_more(take)
+                if has_stopped:
+                    return True
+
+    def _next_data(self) -> bytes:
+        parts = self._reply.parts
         data = parts[0] if len(parts) == 1 else b"".join(parts)
         parts.clear()
-        connection.resume_reading()
+        self._connection.resume_reading()
         return data

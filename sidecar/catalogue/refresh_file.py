@@ -41,7 +41,7 @@ def write(folder: Path, data: bytes) -> None:
 
 def _remove_abandoned(folder: Path) -> None:
     """Remove the temporary files of processes that ended while they wrote."""
-    for left in folder.glob(private_files.temporary_pattern(FILE_NAME)):
+    for left in folder.glob(private_files.make_temporary_pattern(FILE_NAME)):
         try:
             if time.time() - left.lstat().st_mtime > ABANDONED_SECONDS:
                 left.unlink()

@@ -1,1 +1,1 @@
-"""What every other package stands on: errors, the log, the system, secrets, addresses. Imports only `protocol`."""
+"""The base of all other packages: errors, the log, the system, secrets, addresses. Imports only `protocol`."""

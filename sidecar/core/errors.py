@@ -97,7 +97,7 @@ MIN_HIDDEN_CHARS = 8
 """The shortest credential that is searched for in a text. A shorter one could be a part of any word."""
 
 _PIECE_CHARS = 12
-"""How long a piece from the beginning or end of a credential must be to count as that credential."""
+"""How long a piece from either end of a credential must be to count as the credential."""
 
 _MIDDLE_CHARS = 16
 """So many characters from within a credential are no coincidence."""
@@ -120,7 +120,7 @@ def remove_secret(text: str, credential: str) -> str:
         plain = unquote(plain)
         if credential.lower() in plain.lower():
             text = plain
-    for form in _spellings(credential):
+    for form in _list_spellings(credential):
         if form.lower() in text.lower():
             text = re.sub(re.escape(form), "[redacted]", text, flags=re.IGNORECASE)
     if len(credential) >= 2 * _PIECE_CHARS:
@@ -144,13 +144,13 @@ def _hide_middles(text: str, credential: str) -> str:
     return text
 
 
-def _spellings(credential: str) -> set[str]:
+def _list_spellings(credential: str) -> set[str]:
     from base64 import b32encode, b64encode  # As above.
 
     plain = credential.encode()
     spellings = {credential, plain.hex(), b32encode(plain).decode().rstrip("=")}
     for shift, first in ((0, 0), (1, 2), (2, 3)):
-        # The characters that depend on this credential alone, and not on what comes before and after it.
+        # The characters that depend on this credential only, not on the text before and after it.
         last = (shift + len(plain)) * 8 // 6
         coded = b64encode(bytes(shift) + plain)[first:last].decode()
         spellings |= {coded, coded.replace("+", "-").replace("/", "_")}

@@ -22,15 +22,15 @@ MAX_LOOKUPS = 256
 def run(main: Callable[..., Coroutine[Any, Any, object]], *arguments: object, prefer_uvloop: bool) -> None:
     """Run *main* with *arguments* in an event loop of its own, and return when it ends.
 
-    The loop is uvloop's where that is preferred and installed: it is in C, and takes half as long for an event.
+    uvloop is used if it is preferred and installed: it is written in C, and takes half as long for an event.
     """
     factory: Callable[[], asyncio.AbstractEventLoop] | None = None
     if prefer_uvloop:
         with suppress(ImportError):
             factory = find_uvloop()
     with suppress(ImportError):
-        # So anyio knows the loop outside of tasks too. All that anyio needs for asyncio is loaded by the first that
-        # asks it for anything: that takes a third of the time of a start.
+        # With this anyio knows the loop outside of tasks too. It loads its support for asyncio on first use, which
+        # would take a third of the time of a start.
         import sniffio
 
         sniffio.current_async_library_cvar.set("asyncio")
@@ -39,7 +39,7 @@ def run(main: Callable[..., Coroutine[Any, Any, object]], *arguments: object, pr
 
 
 Event = asyncio.Event
-"""What anyio's is, for what runs before the first request needs anyio."""
+"""Like `anyio.Event`, for code that runs before the first request needs anyio."""
 
 sleep = asyncio.sleep
 
@@ -52,7 +52,7 @@ async def give_time(seconds: float, function: Callable[[], Awaitable[object]]) -
 
 
 class TaskStarter(Protocol):
-    """Starts tasks: `Tasks`, or a task group of anyio's."""
+    """Starts tasks: `Tasks`, or a task group of anyio."""
 
     def start_soon(self, function: Callable[[*Args], Coroutine[Any, Any, object]], /, *arguments: *Args) -> object:
         """Run *function* with *arguments* in a task."""
@@ -62,7 +62,7 @@ class Tasks:
     """The tasks of the process, none of which may fail."""
 
     def __init__(self, on_failure: Callable[[BaseException], None]) -> None:
-        """Call *on_failure* with what a task has failed with."""
+        """Call *on_failure* with the exception of a task that failed."""
         self._on_failure = on_failure
         self._running: set[asyncio.Task[Any]] = set()
 
@@ -86,11 +86,11 @@ class Tasks:
 
 
 def find_uvloop() -> Callable[[], asyncio.AbstractEventLoop]:
-    """Return what makes a loop of uvloop's that looks up names in Python's own threads, as asyncio's does.
+    """Return the class of a uvloop loop that looks up names in Python's threads, as the loop of asyncio does.
 
-    Its own threads are four, and are not ours to add to: see `allow_many_lookups`.
+    uvloop itself has four threads for lookups, and no more can be added: see `allow_many_lookups`.
 
-    Raises: ImportError where it is not installed.
+    Raises: ImportError if uvloop is not installed.
     """
     import socket
 
@@ -99,7 +99,7 @@ def find_uvloop() -> Callable[[], asyncio.AbstractEventLoop]:
     class Loop(uvloop.Loop):
         async def getaddrinfo(self, host: Any, port: Any, **options: Any) -> Any:
             look_up = partial(socket.getaddrinfo, host, port, **options)
-            # It asks for addresses too, each time that it connects to one.
+            # uvloop also looks up addresses, each time that it connects to one.
             return look_up() if _is_address(host) else await self.run_in_executor(None, look_up)
 
     return Loop
@@ -118,8 +118,8 @@ def _is_address(host: object) -> bool:
 def make_thread_caller() -> Callable[..., object]:
     """Return a function that schedules a call in this event loop, given a callable and its arguments.
 
-    For threads and signal handlers. The call has the context of the current task: a thread, or a handler that
-    interrupts another task, has none that knows this loop.
+    For threads and signal handlers. The call has the context of the current task, because a thread or an
+    interrupted task may have a context that does not know this loop.
 
     The returned function raises RuntimeError once the loop is closed.
     """
@@ -127,9 +127,9 @@ def make_thread_caller() -> Callable[..., object]:
 
 
 def handle_shortage(on_shortage: Callable[[], None]) -> None:
-    """Call *on_shortage* where a callback of this event loop gets no memory; the loop goes on.
+    """Call *on_shortage* when a callback of this event loop runs out of memory. The loop continues.
 
-    Of other failures it says what it says by itself.
+    Other failures are reported as usual.
     """
 
     def handle(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
@@ -163,7 +163,7 @@ def allow_many_lookups() -> None:
 
 
 def exit_after(seconds: float, code: int) -> None:
-    """End the process after *seconds*, even if the loop does not turn any more. For signal handlers too."""
+    """End the process after *seconds*, even if the loop is stuck. Signal handlers may call it too."""
 
     def end() -> None:
         time.sleep(seconds)

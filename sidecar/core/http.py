@@ -1,6 +1,6 @@
-"""What is passed between the code that asks over HTTP and the client that sends. [sans-IO]
+"""The values that pass between code that sends requests and the HTTP client. [sans-IO]
 
-Schemes of `auth` are given a `Transport` and never know which client it is.
+Code gets a `Transport` and does not know which client it is.
 """
 
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -12,7 +12,7 @@ import msgspec
 from protocol.errors import ErrorBody, Phase
 
 ClientName = Literal["direct", "httpx2"]
-"""Our own connections wherever no proxy is needed, or httpx2 for everything."""
+"""`direct`: our own connections where no proxy is needed. `httpx2`: that library for everything."""
 
 CONNECT_SECONDS = 5.0
 FIRST_BYTE_SECONDS = 120.0
@@ -43,7 +43,7 @@ class Trace(Protocol):
 
 
 class PhaseTrace(msgspec.Struct):
-    """A trace for what belongs to no request of the host."""
+    """A trace for HTTP requests that belong to no request of the host."""
 
     phase: Phase | None = None
 
@@ -92,7 +92,7 @@ class Transport(Protocol):
     ) -> AbstractAsyncContextManager[Response]:
         """Send *request* with the headers of *auth* and give its reply. Leaving closes an unfinished connection.
 
-        *budget* pays for sending it again when a kept connection turns out to be closed; None: that is free.
+        *budget* pays for sending it again when a kept connection turns out to be closed; None: no budget is needed.
         *link_local* allows the address of the machine's own metadata server.
 
         Raises: SidecarError `network_error`, `timeout`, `provider_error`, `invalid_request` (a header that cannot be
@@ -104,5 +104,5 @@ class Transport(Protocol):
 
 
 def is_encoded(headers: Mapping[str, str]) -> bool:
-    """Return whether a body is compressed. We never ask for that: a small one may expand to gigabytes."""
+    """Return whether a body is compressed. We never accept that: a small body may expand to gigabytes."""
     return headers.get("content-encoding", "identity").strip().lower() not in ("", "identity")

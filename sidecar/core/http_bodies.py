@@ -1,4 +1,4 @@
-"""Reading the body of a reply: the whole of it, the beginning of an error, or the rest of a finished one."""
+"""Reads the body of a reply: all of it, the beginning of an error, or the rest of a finished one."""
 
 from collections.abc import AsyncIterator, Callable
 

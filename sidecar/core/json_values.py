@@ -1,4 +1,4 @@
-"""JSON from others: a wrong value is ignored if a provider sends it, and refused if a host or user does. [pure]"""
+"""JSON from others. A wrong value is ignored if a provider sends it, and refused if a host or a user does. [pure]"""
 
 import re
 from typing import Any
@@ -10,7 +10,7 @@ from protocol.messages import State
 from sidecar.core.errors import SidecarError, invalid_request
 
 MAX_COUNT = 10**15
-"""No count of tokens, bytes or characters is larger. A few of them added stay below 2^53, which every reader holds."""
+"""The largest count of tokens, bytes or characters. The sum of a few is below 2^53, which every language can hold."""
 
 MAX_LEVELS = 200
 """How deeply JSON that is kept may be nested: readers and writers of JSON run out of stack at some 1000 levels."""
@@ -19,20 +19,20 @@ _OUTSIDE_STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*+"|([\[{])|([\]}])', re.DOTALL)
 
 
 LARGE_JSON_BYTES = 64 * 1024
-"""The longest JSON that is read without a look at whether there is memory for its values."""
+"""The longest JSON that is read without a check for memory."""
 
 
 def require_memory(encoded: bytes | msgspec.Raw) -> None:
-    """Look whether there is memory for what the JSON *encoded* holds.
+    """Check that there is memory for the values in the JSON *encoded*.
 
-    msgspec reads a long string into memory that it has asked for and not looked at: without any the process would end
-    with a fault (0.21, 2026-11).
+    msgspec does not check whether it got the memory for a long string: without it the process would crash (0.21,
+    2026-11).
 
-    Raises: MemoryError if there is not.
+    Raises: MemoryError if there is not enough.
     """
     size_bytes = len(memoryview(encoded))
     if size_bytes > LARGE_JSON_BYTES:
-        # The system lends the addresses, and nothing is written to them.
+        # This takes addresses only: nothing is written to the memory.
         bytes(2 * size_bytes)
 
 
@@ -47,7 +47,7 @@ def parse_json(body: bytes) -> Any:
 
 def is_too_deep(body: bytes, limit: int = MAX_LEVELS) -> bool:
     """Return whether the JSON in *body* is nested in more than *limit* levels."""
-    # Nearly everything is too short, or has too few brackets.
+    # Nearly all JSON is too short, or has too few brackets.
     if len(body) <= limit or body.count(b"[") + body.count(b"{") <= limit:
         return False
     level = 0
@@ -90,7 +90,7 @@ _MANY_DIGITS = re.compile(r"\d{16}")
 
 
 def has_big_integer(value: object, text: str | None) -> bool:
-    """Whether *value*, the JSON in *text* if that is known, has an integer beyond MAX_INTEGER anywhere."""
+    """Return whether *value*, the JSON in *text* if that is known, has an integer beyond MAX_INTEGER anywhere."""
     return (text is None or _MANY_DIGITS.search(text) is not None) and _holds_big_integer(value)
 
 
@@ -106,9 +106,9 @@ _decode_state = msgspec.json.Decoder(State).decode
 
 
 def open_state(state: str | State | None) -> State | None:
-    """Return the *state* of a part, which travels as JSON text, or as an object from hosts that kept older ones.
+    """Return the *state* of a part, which is JSON text, or an object from hosts that have stored an older one.
 
-    Raises: SidecarError `invalid_request` for a text that is no state.
+    Raises: SidecarError `invalid_request` for a text that is not a state.
     """
     if not isinstance(state, str):
         return state
@@ -131,7 +131,7 @@ _MISSING = re.compile(r"missing required field `(\w+)`")
 
 
 def make_validation_error(error: msgspec.ValidationError, root: str, kind: type) -> SidecarError:
-    """Return the `invalid_request` for a value that does not fit its type, in a *kind* whose own path is *root*."""
+    """Return the error for a value that does not fit its type, in a struct *kind* at the path *root*."""
     match = _AT.match(str(error))
     problem, path = (match[1], match[2] or "") if match else ("is not valid", "")
     param = ".".join(part for part in (root, path) if part).replace(".[", "[") or None
@@ -142,24 +142,25 @@ def make_validation_error(error: msgspec.ValidationError, root: str, kind: type)
         return invalid_request(f"`{param}` is required.", param)
     if problem.startswith(("Invalid enum value", "Invalid value")):
         # msgspec repeats the value here.
-        return invalid_request(f"`{param}` must be one of: {', '.join(_choices_at(kind, path))}.", param)
+        return invalid_request(f"`{param}` must be one of: {', '.join(_list_choices(kind, path))}.", param)
     problem = _PATTERN.sub(_simplify_pattern, problem[0].lower() + problem[1:])
     where = f"`{param}`" if param else "The request"
     return invalid_request(f"{where}: {problem}.", param)
 
 
 def _simplify_pattern(match: re.Match[str]) -> str:
-    # As people write it: msgspec shows its `repr`, and the lookahead that keeps a line break out of `$` says nothing.
+    # msgspec shows the `repr` of the pattern. The lookahead, which keeps `$` from matching before a line break, would
+    # only confuse readers.
     pattern = match[1].replace("\\\\", "\\").replace(r"(?!\n)", "")
     return f"matching `{pattern}`"
 
 
-def _choices_at(kind: type, path: str) -> list[str]:
+def _list_choices(kind: type, path: str) -> list[str]:
     """Return the values that the field at *path* of a *kind* may have. The path is as msgspec writes it."""
     types = _expand_unions([inspect.type_info(kind)])
     # All entries of a list or a table have the same type.
     for step in filter(None, re.sub(r"\[[^\]]*\]", ".[", path).split(".")):
-        types = _expand_unions([inner for each in types for inner in _types_at(each, step)])
+        types = _expand_unions([inner for each in types for inner in _list_types(each, step)])
     return [str(word) or '""' for each in types if isinstance(each, inspect.LiteralType) for word in each.values]
 
 
@@ -167,7 +168,7 @@ def _expand_unions(types: list[inspect.Type]) -> list[inspect.Type]:
     return [inner for each in types for inner in (each.types if isinstance(each, inspect.UnionType) else (each,))]
 
 
-def _types_at(kind: inspect.Type, step: str) -> list[inspect.Type]:
+def _list_types(kind: inspect.Type, step: str) -> list[inspect.Type]:
     """Return the types at *step*: the name of a field, or `[` for each entry."""
     if isinstance(kind, inspect.StructType):
         if step == kind.tag_field:

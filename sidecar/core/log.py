@@ -1,4 +1,4 @@
-"""Log lines on stderr: one JSON object each, with fields in place of prose, and never content, headers or secrets.
+"""Log lines on stderr: one JSON object each, with fields instead of prose, and never content, headers or secrets.
 
 Knows levels and escaping. Must not know what is logged. Writing never blocks, see `sidecar.server.stdio`.
 """
@@ -20,7 +20,7 @@ _request_id: ContextVar[object] = ContextVar("request_id", default=None)
 
 
 def name_request(request_id: object) -> None:
-    """Have the lines of this task, and of those that it starts, name the request."""
+    """Name the request in the log lines of this task and of the tasks that it starts."""
     _request_id.set(request_id)
 
 
@@ -48,7 +48,7 @@ def find_origin(error: BaseException) -> dict[str, str]:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     where, step = "unknown", error.__traceback__
-    # The module for this would be a tenth of the start, and may end the process where there is no memory.
+    # `traceback` would take a tenth of the time of a start, and may crash the process when memory is short.
     while step is not None:
         where = f"{step.tb_frame.f_code.co_name}:{step.tb_lineno}"
         step = step.tb_next

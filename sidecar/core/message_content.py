@@ -1,4 +1,4 @@
-"""The content of a message: its parts, the data in an image or file part, and what every language can hold. [pure]"""
+"""The content of a message: its parts, its text, and the data of images and files. [pure]"""
 
 import binascii
 import re
@@ -24,7 +24,7 @@ _DATA_URL = re.compile(r"^data:([\w.+/-]+)?((?:;[\w=.+-]+)*),", re.ASCII)
 
 
 MANY_PARTS = 1000
-"""More than so many parts take the event loop too long: whoever walks through them does it in a worker thread."""
+"""More parts than this take too long for the event loop: a worker thread walks through them."""
 
 
 def has_many_parts(messages: Sequence[Message]) -> bool:
@@ -77,9 +77,9 @@ def decode_text(data: str, where: str) -> str:
 
 
 def make_portable(message: Message) -> Message:
-    """Return *message* for the host: each `state` as one string, arguments with a big integer as their text alone.
+    """Return *message* for the host: each `state` as one string, and arguments with a big integer only as their text.
 
-    Raises: what encoding JSON raises for a value that it cannot hold.
+    Raises: the exceptions of the JSON encoder for a value that it cannot write.
     """
     if isinstance(message.content, str):
         return message

@@ -1,4 +1,4 @@
-"""What differs between Linux, macOS and Windows: descriptors, signals, limits, the parent process.
+"""The differences between Linux, macOS and Windows: descriptors, signals, limits, the parent process.
 
 The only module that asks which system it runs on. Must not know the protocol.
 """
@@ -18,7 +18,7 @@ WINDOWS = sys.platform == "win32"
 MACOS = sys.platform == "darwin"
 
 FOLLOWS_XDG = not WINDOWS and not MACOS
-"""Whether users' folders are where the XDG Base Directory Specification has them."""
+"""Whether the folders of users follow the XDG Base Directory Specification."""
 
 PARENT_PID = os.getppid()
 """The process that started ours, read as early as possible. If it ended even earlier: `is_adopted`."""
@@ -46,13 +46,13 @@ def make_binary(fd: int) -> None:
 
 
 def wait_readable(fd: int) -> None:
-    """Block until there is something to read from *fd*, which its owner has made non-blocking."""
+    """Block until *fd*, which was made non-blocking, has something to read."""
     if not WINDOWS:
         select.select([fd], [], [])
 
 
 def wait_writable(fd: int) -> None:
-    """Block until something can be written to *fd*, which its owner has made non-blocking."""
+    """Block until *fd*, which was made non-blocking, can take something."""
     if not WINDOWS:
         select.select([], [fd], [])
 
@@ -67,13 +67,13 @@ def is_readable(fd: int) -> bool:
 
 
 _BOOT_CLOCK: int | None = getattr(time, "CLOCK_BOOTTIME", getattr(time, "CLOCK_MONOTONIC", None))
-"""The clock that goes on while the machine sleeps: Linux has it under a name of its own, macOS under the usual one."""
+"""The clock that runs on while the machine sleeps. Linux has a name of its own for it, macOS the usual one."""
 
 
 def read_boot_seconds() -> float:
-    """Return the time of a clock that nobody sets, and that goes on while the machine sleeps.
+    """Return the time of a monotonic clock that runs on while the machine sleeps.
 
-    `time.monotonic` stands still meanwhile on Linux and macOS, and so does the event loop.
+    `time.monotonic` and the event loop stand still meanwhile on Linux and macOS.
     """
     if sys.platform == "win32" or _BOOT_CLOCK is None:
         return time.monotonic()
@@ -83,7 +83,7 @@ def read_boot_seconds() -> float:
 def is_reader_gone(fd: int) -> bool:
     """Return whether *fd* is a pipe, socket or terminal whose other end is closed.
 
-    Always false on Windows, where only a write finds that out.
+    Always false on Windows, where only a write can tell.
     """
     if sys.platform == "win32":
         return False
@@ -198,11 +198,11 @@ def find_parent() -> Parent:
 
 
 def is_adopted(*pipes: int) -> bool:
-    """Return whether our parent has only taken us over, because the process that started ours ended at once.
+    """Return whether our parent has only adopted us, because the process that started ours ended at once.
 
-    Such a parent holds no end of our *pipes* and is of another session: that of a shell's pipeline is of ours. A host
-    that has said all it has to say still holds the one that it reads. Where its descriptors are not to be seen, it is
-    the first process of the system. Elsewhere than on Linux: false.
+    Such a parent holds no end of our *pipes*, and it has another session than ours, unlike the parent of a shell's
+    pipeline. A host that sends nothing more still holds the pipe that it reads. If its descriptors are hidden, only the
+    first process of the system counts as such a parent. Always false outside of Linux.
     """
     if sys.platform != "linux":
         return False
@@ -259,8 +259,8 @@ def request_parent_signal() -> bool:
     """Have Linux send `PARENT_SIGNAL` when our parent ends, and return whether it will.
 
     Call it from the main thread: the request ends with the thread that makes it (prctl(2), PR_SET_PDEATHSIG). The
-    signal also comes when only the *thread* that started us ends, and again when a later parent ends. It therefore
-    means no more than that the parent should be checked.
+    signal also comes when only the *thread* that started us ends, and again when a later parent ends. So it only means
+    that the parent should be checked.
     """
     if PARENT_SIGNAL is None:
         return False
@@ -277,10 +277,10 @@ def request_parent_signal() -> bool:
 
 
 def limit_malloc_arenas() -> bool:
-    """Have glibc serve all threads from the arenas that there are, and return whether it will.
+    """Have glibc serve all threads from its existing arenas, and return whether it will.
 
-    By default each new thread gets an arena of its own. Worker threads come and go, and what is freed in one arena is
-    of no use to the others, so a process that runs for days would grow. Source: mallopt(3), M_ARENA_MAX.
+    By default each new thread gets an arena of its own. Worker threads come and go, and memory that is freed in one
+    arena cannot be used by others, so a process that runs for days would grow. Source: mallopt(3), M_ARENA_MAX.
     """
     if sys.platform != "linux":
         return False

@@ -1,6 +1,6 @@
-"""Files that only the user may read: never opened through a link, replaced as a whole or not at all.
+"""Files that only the user may read: never opened through a link, and replaced atomically.
 
-Everything here blocks and belongs into a worker thread, except `wait_for_lock`. Must not know what the files are for.
+Everything here but `wait_for_lock` blocks and belongs in a worker thread. Must not know what the files are for.
 """
 
 import os
@@ -17,7 +17,7 @@ from sidecar.core import platforms
 LOCK_POLL_SECONDS = 0.02
 
 Stamp = tuple[int, int, int] | None
-"""What changes when a file does; None when there is none."""
+"""Time, inode and size of a file, one of which changes when the file does; None: there is no file."""
 
 
 class RefusedError(ValueError):
@@ -25,7 +25,7 @@ class RefusedError(ValueError):
 
 
 def make_folder(folder: Path) -> None:
-    """Make *folder* and its parents if they do not exist, open to nobody else."""
+    """Make *folder* and its parents if they do not exist, for this user only."""
     for missing in reversed([each for each in (folder, *folder.parents) if not each.exists()]):
         missing.mkdir(mode=0o700, exist_ok=True)
 
@@ -77,7 +77,7 @@ def read_stamp(path: Path) -> Stamp:
 
 
 def set_aside(path: Path) -> None:
-    """Keep a file that makes no sense under another name. Whoever may change it holds the lock."""
+    """Rename a corrupt file. The caller holds its lock."""
     path.replace(path.with_name(f"{path.name}.corrupt-{int(time.time())}-{os.urandom(2).hex()}"))
 
 
@@ -91,7 +91,7 @@ async def wait_for_lock(file: IO[bytes], seconds: float) -> bool:
 
 
 def make_private(path: Path) -> None:
-    """Make the folder of *path* and an empty file there, both open to nobody else; close an existing file to others.
+    """Make the folder of *path* and an empty file there, both for this user only. Close an existing file to others.
 
     Raises: RefusedError for a link, which may lead to a file that somebody else has chosen; OSError.
     """
@@ -108,17 +108,17 @@ def make_private(path: Path) -> None:
         path.chmod(0o600)
 
 
-def temporary_pattern(name: str) -> str:
+def make_temporary_pattern(name: str) -> str:
     """Return the glob pattern of the temporary files of `replace_file`, which a killed process leaves behind."""
     return f"{name}.*.tmp"
 
 
 def replace_file(folder: Path, name: str, data: bytes) -> None:
-    """Replace the file *name* by one with *data*, at once and only when *data* is on the disk.
+    """Replace the file *name* by *data* atomically, once *data* is on the disk.
 
     Raises: RefusedError, OSError.
     """
-    new = folder / temporary_pattern(name).replace("*", os.urandom(8).hex())
+    new = folder / make_temporary_pattern(name).replace("*", os.urandom(8).hex())
     try:
         with open_file(new, "xb") as file:
             file.write(data)

@@ -1,6 +1,6 @@
 """The state of an open request: its deadline, its cancellation and its progress.
 
-Everything that works for a request gets it. Knows nothing of lines, actions or providers.
+All code that works for a request gets it. Must not know lines, actions or providers.
 """
 
 import time
@@ -55,7 +55,7 @@ class Progress:
         self.secrets: list[str] = []
         """The secrets in the headers of the last attempt. No error repeats them, and no `repr` shows them."""
         self.attempts_begun = 0
-        """How many attempts were begun."""
+        """How many attempts have begun."""
         self.retry_at = 0.0
         """When the next attempt begins, on the monotonic clock."""
         self.delivered = False
@@ -72,7 +72,7 @@ class Progress:
 
 
 class ToolWait:
-    """The calls whose results a request waits for, and the results that have come."""
+    """The calls whose results a request waits for, and the results so far."""
 
     __slots__ = ("calls", "ended", "has_stopped", "results")
 
@@ -82,7 +82,7 @@ class ToolWait:
         self.has_stopped = False
         """Whether the host wants no further answer."""
         self.ended = anyio.Event()
-        """Set when nothing is missing, and when nothing more can come."""
+        """Set when no result is missing, or none can come any more."""
 
     @property
     def missing(self) -> list[str]:
@@ -98,7 +98,7 @@ class ToolWait:
 
 
 class SharedBudget:
-    """What several answers may cost together, in US dollars, and what they have cost so far."""
+    """The budget of several answers together, in US dollars, and what they have cost so far."""
 
     __slots__ = ("param", "spent_usd", "usd")
 
@@ -135,19 +135,19 @@ class RequestState:
     def __init__(self, action: str, provider: str | None = None) -> None:
         self.action = action
         self.kind = "chat"
-        """What its attempts at an answer are, of `sidecar.usage.kinds`."""
+        """The kind of its attempts, of `sidecar.usage.kinds`."""
         self.parent: RequestState | None = None
-        """The request that it is a part of, whose cancellation and deadline apply to it too."""
+        """The request of which it is a part. Its cancellation and deadline apply to the part too."""
         self.branches: dict[int, RequestState] = {}
-        """The parts that a host can cancel alone, by number, while they last."""
+        """The running parts that a host can cancel alone, by number."""
         self.budget: SharedBudget | None = None
-        """What all parts may cost together."""
+        """The budget of all parts together."""
         self.provider = provider
         """The provider as the request names it."""
         self.routed_model: str | None = None
-        """The model of a route that has answered an earlier round of the request."""
+        """The model of a route that answered an earlier round of the request."""
         self.task: str | None = None
-        """The task that the request does, if it names one. The ledger tells tasks apart."""
+        """The task that the request names. The ledger tells tasks apart."""
         self.scope = anyio.CancelScope()
         self.reason: CancelReason = "timeout"
         """Why the scope was cancelled."""
@@ -156,9 +156,9 @@ class RequestState:
         self.limit_ms: int | None = None
         """How long the request may take."""
         self.granted_from_ms = 0
-        """When the time began that is granted to it, since its line was read."""
+        """When its granted time began, in milliseconds since its line was read."""
         self.tool_wait: ToolWait | None = None
-        """What the request waits for, while it does."""
+        """The results that the request waits for; None: it waits for none."""
         self.input_ended = False
         """Whether the host can send nothing more."""
         self.limited = False
@@ -194,11 +194,11 @@ class RequestState:
             self.parent.grant(ms)
 
     def grant_anew(self) -> None:
-        """Count from now on what is granted: the request begins a part that takes its own time."""
+        """Count granted time from now on: the request begins a part with time of its own."""
         self.granted_from_ms = self.elapsed_ms
 
     def end_input(self) -> None:
-        """Say that the host can send nothing more."""
+        """Note that the host can send nothing more."""
         self.input_ended = True
         if self.tool_wait:
             self.tool_wait.ended.set()
@@ -210,7 +210,7 @@ class RequestState:
 
     @property
     def ended_by(self) -> CancelReason | None:
-        """Why the request was cancelled, or what it is a part of; None while it was not."""
+        """Why the request, or the one of which it is a part, was cancelled; None: it was not."""
         if self.scope.cancel_called:
             return self.reason
         return self.parent.ended_by if self.parent else None
@@ -247,7 +247,7 @@ def complete_error(body: ErrorBody, state: RequestState) -> ErrorBody:
 
 
 def make_cancelled_error(state: RequestState) -> SidecarError:
-    """Return the failure of a request whose scope was cancelled, or that of the request which it is a part of."""
+    """Return the error of a request whose scope was cancelled, or the scope of the request of which it is a part."""
     reason = state.ended_by
     if reason == "timeout":
         limit_ms = state.limit_ms if state.scope.cancel_called or not state.parent else state.parent.limit_ms

@@ -1,4 +1,4 @@
-"""Credentials that do not show themselves. [pure]"""
+"""Credentials whose text is hidden from logs and errors. [pure]"""
 
 import re
 from typing import Literal
@@ -6,7 +6,7 @@ from typing import Literal
 from sidecar.core.errors import invalid_request
 
 Source = Literal["request", "configuration", "store", "environment", "none"]
-"""Where a setting or a credential comes from; `none`: from the program itself."""
+"""Where a setting or a credential comes from. `none`: from the program itself."""
 
 Kind = Literal["key", "token", "document"]
 """A long-lived key, a bearer token that was issued elsewhere, or a JSON document from which tokens are made."""
@@ -25,7 +25,7 @@ class Secret:
         self.source: Source = source
         self.kind: Kind = kind
         self.server = server
-        """To which a stored one belongs, as `sidecar.providers.credential_rules.describe_server` says it."""
+        """The server of a stored credential, as `sidecar.providers.credential_rules.describe_server` describes it."""
 
     def reveal(self) -> str:
         """Return the plain value. Put it into a header at once."""
@@ -38,7 +38,7 @@ class Secret:
 
 
 def parse_secret(value: str, source: Source, where: str, kind: Kind = "key") -> Secret:
-    """Return *value*, trimmed, as a secret. A value of the kind `document` that is no JSON object counts as a key.
+    """Return *value*, trimmed, as a secret. A value of the kind `document` that is not a JSON object counts as a key.
 
     Raises: SidecarError `invalid_request` for *where* if no header can carry the key. It never repeats the key.
     """

@@ -1,6 +1,6 @@
 """Single flight: work that several requests need at the same time runs once, and each gets its result.
 
-Knows that a request which is cancelled leaves the work to the others. Must not know what the work is.
+Knows that a cancelled request leaves the work running for the others. Must not know what the work is.
 """
 
 from collections.abc import Awaitable, Callable, Hashable, Iterator

@@ -14,13 +14,13 @@ MAX_URL_CHARS = 2048
 _PORT = re.compile(r"[0-9]{1,5}")
 
 _METADATA = frozenset(map(ipaddress.IPv6Address, ("fd00:ec2::254", "fd20:ce::254")))
-"""The addresses, beside 169.254.169.254, at which a cloud's machines ask for their own credentials.
+"""The addresses, besides 169.254.169.254, at which machines of a cloud get their own credentials.
 
 Sources: AWS, "Use the Instance Metadata Service"; Google Cloud, "About VM metadata"; both read 2026-11.
 """
 
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
-"""The IPv4 addresses as an IPv6-only network spells them. RFC 6052."""
+"""The form of IPv4 addresses in an IPv6-only network. RFC 6052."""
 
 
 def check_base_url(url: str, where: str, *, private_network: bool) -> str:
@@ -44,7 +44,7 @@ def check_base_url(url: str, where: str, *, private_network: bool) -> str:
         raise invalid_request(f"`{where}` must be an https: URL with a host.", where)
     if parts.username is not None or parts.password is not None or "?" in url or "#" in url:
         raise invalid_request(f"`{where}` must have no user name, query or fragment.", where)
-    kind = _kind(host)
+    kind = _classify_host(host)
     if kind == "link_local":
         raise invalid_request(f"`{where}` must not be a link-local address.", where)
     if parts.scheme == "http" and kind != "loopback" and not (kind == "private" and private_network):
@@ -52,7 +52,7 @@ def check_base_url(url: str, where: str, *, private_network: bool) -> str:
     return url.rstrip("/")
 
 
-def _kind(host: str) -> str:
+def _classify_host(host: str) -> str:
     if host == "localhost" or host.endswith(".localhost"):
         return "loopback"
     try:
@@ -64,15 +64,15 @@ def _kind(host: str) -> str:
     address = _to_ipv4(address)
     if address.is_loopback:
         return "loopback"
-    # The reserved networks include those in which IPv6 spells an IPv4 address.
+    # The reserved networks include IPv6 forms of IPv4 addresses.
     if _is_link_or_metadata(address) or address.is_unspecified or address.is_multicast or address.is_reserved:
         return "link_local"
     return "private" if address.is_private else "public"
 
 
 def is_loopback(host: str) -> bool:
-    """Return whether *host* is this machine, however that is spelt."""
-    return _kind(host) == "loopback"
+    """Return whether *host* is this machine, in any spelling."""
+    return _classify_host(host) == "loopback"
 
 
 def is_link_local(address: str) -> bool:
@@ -107,7 +107,7 @@ _STEP = re.compile(r"/(?:\.|%2e){1,2}(?=[/?#]|$)", re.IGNORECASE)
 
 
 def has_dot_segments(url: str) -> bool:
-    """Return whether the path of *url* has a segment `.` or `..`, by which a model could lead elsewhere."""
+    """Return whether the path of *url* has a segment `.` or `..`, by which the name of a model could change it."""
     return _STEP.search(url.partition("?")[0]) is not None
 
 
@@ -139,7 +139,7 @@ def parse_host_variable(value: str, default_port: int, hosted: str | None) -> st
     if not separator:
         scheme, rest = "http", value
     authority, slash, path = rest.partition("/")
-    host, port = _host_and_port(authority)
+    host, port = _split_authority(authority)
     host = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "127.0.0.1"}.get(host, host)  # noqa: S104 - what to replace
     if hosted and host == get_host(hosted) and not separator:
         scheme, default_port = "https", 443
@@ -149,7 +149,7 @@ def parse_host_variable(value: str, default_port: int, hosted: str | None) -> st
     return f"{scheme}://{shown}:{port or default_port}{slash}{path}".rstrip("/")
 
 
-def _host_and_port(authority: str) -> tuple[str, int | None]:
+def _split_authority(authority: str) -> tuple[str, int | None]:
     if authority.startswith("["):
         host, _, rest = authority[1:].partition("]")
         port = rest.removeprefix(":")

@@ -27,7 +27,7 @@ def test_a_file_that_cannot_be_replaced_stays_and_leaves_nothing_beside_it(tmp_p
 def test_temporary_files_are_found_by_their_pattern(tmp_path: Path) -> None:
     (tmp_path / "name.0123.tmp").touch()
     (tmp_path / "other.0123.tmp").touch()
-    found = [path.name for path in tmp_path.glob(private_files.temporary_pattern("name"))]
+    found = [path.name for path in tmp_path.glob(private_files.make_temporary_pattern("name"))]
     assert found == ["name.0123.tmp"]
 
 

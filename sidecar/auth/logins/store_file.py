@@ -54,7 +54,7 @@ def write(folder: Path, data: bytes) -> None:
 
     Raises: RefusedError, OSError.
     """
-    for left in folder.glob(private_files.temporary_pattern(NAME)):
+    for left in folder.glob(private_files.make_temporary_pattern(NAME)):
         # Of a process that was killed while it wrote.
         left.unlink(missing_ok=True)
     private_files.replace_file(folder, NAME, data)

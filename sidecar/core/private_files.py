@@ -128,3 +128,14 @@ def replace_file(folder: Path, name: str, data: bytes) -> None:
     except OSError:
         new.unlink(missing_ok=True)
         raise
+
+
+def replace_locked_file(folder: Path, name: str, data: bytes) -> None:
+    """Replace the file *name* durably, and delete what killed processes have left. The caller holds its lock.
+
+    Raises: RefusedError, OSError.
+    """
+    for left in folder.glob(make_temporary_pattern(name)):
+        left.unlink(missing_ok=True)
+    replace_file(folder, name, data)
+    platforms.sync_folder(str(folder))

@@ -164,8 +164,4 @@ def _write(folder: Path, data: bytes) -> None:
         raise invalid_request(text, "params.options")
     if platforms.is_foreign(folder.stat()):
         raise RefusedError(f"{folder} belongs to another user")
-    for left in folder.glob(private_files.make_temporary_pattern(NAME)):
-        # Left by a process that was killed while it wrote.
-        left.unlink(missing_ok=True)
-    private_files.replace_file(folder, NAME, data)
-    platforms.sync_folder(str(folder))
+    private_files.replace_locked_file(folder, NAME, data)

@@ -45,24 +45,20 @@ def read(folder: Path) -> Content:
             data = file.read(MAX_BYTES + 1)
     except FileNotFoundError:
         return Content(None, was_open=False)
-    # One that is too long is cut, and so no JSON.
+    # A file that is too long is cut, which makes it invalid JSON.
     return Content(data, was_open)
 
 
 def write(folder: Path, data: bytes) -> None:
-    """Replace the file by one with *data*, at once and for good. The lock is held.
+    """Replace the file by *data*, atomically and durably. The caller holds the lock.
 
     Raises: RefusedError, OSError.
     """
-    for left in folder.glob(private_files.make_temporary_pattern(NAME)):
-        # Of a process that was killed while it wrote.
-        left.unlink(missing_ok=True)
-    private_files.replace_file(folder, NAME, data)
-    platforms.sync_folder(str(folder))
+    private_files.replace_locked_file(folder, NAME, data)
 
 
 def set_aside(folder: Path) -> None:
-    """Keep a file that makes no sense under another name. The lock is held."""
+    """Rename a corrupt file. The caller holds the lock."""
     private_files.set_aside(folder / NAME)
 
 

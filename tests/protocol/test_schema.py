@@ -244,6 +244,7 @@ def test_of_a_union_whose_members_have_types_exactly_one_fits() -> None:
         assert sorted(mapping.values()) == sorted(each["$ref"] for each in union["oneOf"])
 
 
+@pytest.mark.spawns
 def test_the_types_of_the_protocol_can_be_torn_down() -> None:
     """A mistake of msgspec's, met by a list beside a string with a pattern, ends an interpreter with a signal."""
     script = (

@@ -50,7 +50,7 @@ class BranchError(msgspec.Struct, frozen=True, tag_field="type", tag="branch_err
 
 
 class BranchRow(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """What became of one branch."""
+    """How one branch ended."""
 
     branch: int
     state: Literal["completed", "failed", "cancelled"]
@@ -58,25 +58,25 @@ class BranchRow(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     model: str | None = None
     finish_reason: FinishReason | None = None
     error: ErrorBody | None = None
-    """Unless it completed: why."""
+    """Why it did not complete."""
     usage: Usage | None = None
     """The sum of its attempts; absent if nothing was reported."""
     cost: CostSum
-    """Likewise."""
+    """The sum of its attempts."""
     attempts: list[Attempt] = []
     timings: Timings | None = None
-    """Of a completed one."""
+    """Present if the branch completed."""
     answer: dict[str, Any] | None = None
-    """With `"stream": false`, of a completed one: the fields of `generate`."""
+    """Present if the branch completed and `stream` is false: the fields of `generate`."""
 
 
 class JudgeRow(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """One question to the judge."""
 
     order: list[int]
-    """The branches, in the order in which it was shown their answers."""
+    """The branches, in the order in which the judge saw their answers."""
     chosen: int | None = None
-    """The branch that it chose; absent if it failed, or named none."""
+    """The branch that the judge chose; absent if it failed, or named none."""
     provider: str | None = None
     model: str | None = None
     error: ErrorBody | None = None
@@ -98,7 +98,7 @@ class Compared(msgspec.Struct, frozen=True, kw_only=True):
     usage: Usage | None
     """The sum of all attempts, the judge's included."""
     cost: CostSum
-    """Likewise."""
+    """The sum of all attempts, the judge's included."""
     timings: Timings
     warnings: list[Warn] = []
 

@@ -101,7 +101,7 @@ class ErrorBody(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     cost: Any = None
     """The cost known so far, in the shape of `done.cost`."""
     branches: Any = None
-    """Of `compare`, when no branch has an answer: a row each, in the shape of its `done.branches`."""
+    """In an error of `compare`: a row for each branch, in the shape of `done.branches`."""
     hint: str | None = None
     """One action that would help, for people."""
     route: list[RoutedModel] | None = None

@@ -12,10 +12,10 @@ FormatName = Literal["auto", "blocks", "whole", "patch", "udiff", "heredoc", "ar
 """How files are written in an answer. `blocks` is the sidecar's own; `auto` is the first of them that opens a file."""
 
 Operation = Literal["create", "edit", "delete", "rename"]
-"""What the model wants with the file. `create` writes the whole of it, whether there was one or not."""
+"""What the model does with the file. `create` writes the whole file, even if it exists already."""
 
 Body = Literal["full_content", "search_replace", "unified_diff"]
-"""What the chunks of a file carry: its text, texts to find and to put there, or the lines of a diff."""
+"""What the chunks of a file carry: its text, pairs of texts to find and to put there, or the lines of a diff."""
 
 Side = Literal["search", "replace"]
 
@@ -33,16 +33,16 @@ ellipsis in an edit or missing from a diff's context; a few characters."""
 
 Match = Literal["exact", "whitespace", "indent", "punctuation", "substring", "elision", "context", "split", "similar"]
 """How an edit was placed. `substring`: within one line. `context`: without the outermost lines of a diff's context.
-`split`: a diff's hunk in several pieces, between which it had left out lines. The others are as in `Tolerance`."""
+`split`: a hunk of a diff in several pieces, between which it leaves out lines. The others are as in `Tolerance`."""
 
 EditProblem = Literal["not_found", "ambiguous", "overlap", "incomplete", "refused_path", "no_file"]
-"""Why an edit was not placed: nowhere; several places fit; another edit changes the same lines; the answer ended within
-it or its markers are wrong; the file's path is refused; the text that it changes is not known."""
+"""Why an edit was not placed: no place fits; several places fit; another edit changes the same lines; the answer ended
+within it, or its markers are wrong; the path of the file is refused; the text to change is unknown."""
 
 
 FileProblem = Literal["incomplete", "refused_path", "no_file", "edits_failed"]
-"""Why a file is not fit to be used: the answer or the next file cut it; see `Refusal`; its text is not known, so that
-nothing could be changed in it; see its edits."""
+"""Why a file cannot be used: the answer or the next file cut it; its path is refused; the text to change is unknown;
+some of its edits were not placed."""
 
 
 class FileStart(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="type", tag="file_start", kw_only=True):
@@ -51,15 +51,15 @@ class FileStart(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="type
     file: int
     """Counts the files of an answer from 0. A path may come twice: later ones build on earlier ones."""
     path: str
-    """Relative, with `/` between its parts; as the model wrote it where it is `refused`."""
+    """Relative, with `/` between its parts; exactly as the model wrote it if it is `refused`."""
     op: Operation
     format: Body
     to: str | None = None
-    """Of a `rename`: the new path."""
+    """With `rename`: the new path."""
     purpose: str | None = None
     """What the model says that the file is for."""
     refused: Refusal | None = None
-    """The path, or `to`, must not be used. The content comes all the same."""
+    """Why the path, or `to`, must not be used. The content is sent anyway."""
 
 
 class FileChunk(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="type", tag="file_chunk"):
@@ -68,9 +68,9 @@ class FileChunk(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="type
     file: int
     content: str
     edit: int | None = None
-    """Of `search_replace`: which edit of the file, from 0."""
+    """With `search_replace`: which edit of the file, from 0."""
     side: Side | None = None
-    """Of `search_replace`: whether this is to be found, or to be put there."""
+    """With `search_replace`: whether this is text to find, or text to put there."""
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -81,7 +81,7 @@ class Place(msgspec.Struct, frozen=True):
 
 
 class EditResult(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """What became of one edit: either `match` with its lines, or `problem`."""
+    """The result of one edit: either `match` with its lines, or `problem`."""
 
     edit: int
     """Which of the edits, from 0."""
@@ -94,7 +94,7 @@ class EditResult(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     candidates: list[Place] = []
     """With `ambiguous`: the places that fit, the first ten of them."""
     hint: str | None = None
-    """With a problem: a sentence for the model that is to try again."""
+    """With `problem`: a sentence that tells the model how to try again."""
 
 
 class FileEnd(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="type", tag="file_end", kw_only=True):
@@ -103,35 +103,35 @@ class FileEnd(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="type",
     file: int
     path: str
     complete: bool
-    """Whether it is fit to be used: all of it came, its path is no refused one, and all its edits were placed."""
+    """Whether it can be used: all of it arrived, its path is not refused, and all its edits were placed."""
     problem: FileProblem | None = None
     """Why it is not complete."""
     lines: int | None = None
-    """Lines of the final text, a last one without line end among them; absent where there is none."""
+    """The lines of the final text, counting a last one without a line end; absent if there is no final text."""
     sha256: str | None = None
-    """Of the final text in UTF-8, in hexadecimal; absent where there is none."""
+    """The hash of the final text in UTF-8, in hexadecimal; absent if there is no final text."""
     edits: list[EditResult] = []
-    """Of an `edit` or `rename`: one for each edit, in the model's order."""
+    """With `edit` or `rename`: one for each edit, in the order of the model."""
     edits_omitted: bool = False
     """The line would be longer than the host's `max_line_bytes`: `edits` is absent."""
     unfenced: bool = False
-    """A Markdown fence around the whole text was taken off, after the chunks had to wait for its end."""
+    """A Markdown fence around the whole text was removed. The chunks had to wait for its end."""
 
 
 class CommandChunk(msgspec.Struct, frozen=True, tag_field="type", tag="command"):
-    """A command that the model wants to be run. The sidecar runs none."""
+    """A command that the model wants to be run. The sidecar does not run it."""
 
     command: str
 
 
 class FileResult(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """A row of `done.files`: what became of one path, after all that the answer says of it."""
+    """A row of `done.files`: one path, after all operations of the answer on it."""
 
     path: str
     op: Operation
-    """The last one of them; `create` where a file that was created is edited later."""
+    """The last operation; `create` if a created file is edited later."""
     to: str | None = None
-    """Of a `rename`: the new path."""
+    """With `rename`: the new path."""
     complete: bool
     """Whether every `file_end` of the path is complete."""
     content: str | None = None
@@ -149,16 +149,16 @@ class CodeBlock(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """The first word after the fence, in lower case."""
     code: str
     path: str | None = None
-    """Where the words after the fence name one."""
+    """The path, if the words after the fence name one."""
 
 
 class CodeResult(msgspec.Struct, frozen=True, kw_only=True):
-    """`done.code`: the code out of the prose around it."""
+    """`done.code`: the code of an answer, without the prose around it."""
 
     language: str | None
-    """Of `code`, as the answer labels it; else the language that was asked for."""
+    """The language of `code`, as the answer labels it, or else the requested one."""
     code: str | None
-    """Null where it is not clear which text is the code; then `problem` says why."""
+    """Null if it is not clear which text is the code; `problem` says why."""
     blocks: list[CodeBlock]
     """Every fenced block, in order."""
     problem: Literal["empty", "no_fence", "unclosed_fence", "several_blocks", "other_language"] | None
@@ -171,8 +171,8 @@ class EditOutcome(msgspec.Struct, frozen=True, kw_only=True):
     """The answer to `apply_edit`."""
 
     text: str
-    """With the edits; as it was where one failed, unless `partial` was asked for. Line ends, the byte order mark and
-    whether the last line has an end stay as they were."""
+    """The edited text; the unchanged text if an edit failed, unless `partial` is true. Line ends, the byte order mark
+    and whether the last line has an end stay as they were."""
     applied: list[EditResult]
     failed: list[EditResult]
 

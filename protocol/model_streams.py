@@ -23,7 +23,7 @@ class ModelsPart(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="typ
 
 
 class ModelsFailed(msgspec.Struct, frozen=True, tag_field="type", tag="models_failed", kw_only=True):
-    """The list of one provider cannot be had. Those of the others go on."""
+    """The list of one provider failed. The other lists continue."""
 
     provider: str
     error: ErrorBody
@@ -43,7 +43,7 @@ class ModelsListed(msgspec.Struct, frozen=True, tag_field="type", tag="done", kw
     """The end of the lists."""
 
     lists: list[ListedProvider]
-    """Every provider that was ready, by its id."""
+    """A row for every provider that was ready, ordered by its id."""
     count: Annotated[int, msgspec.Meta(ge=0)]
     """How many models there are in all."""
     catalogue_refreshed_at: str | msgspec.UnsetType = msgspec.UNSET

@@ -54,12 +54,12 @@ class Retry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
 
 
 class Hedge(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
-    """Ask the next of *models* when nothing was delivered for so long. Whichever delivers first answers."""
+    """Ask the next of `models` when nothing was delivered in time. The first model that delivers answers."""
 
     after_ms: Annotated[int, msgspec.Meta(ge=0, le=600_000)] = 1500
-    """Milliseconds, after the first model and then after each of the others."""
+    """How long each model has, in milliseconds, before the next one is asked too."""
     models: Annotated[list[Model], msgspec.Meta(min_length=1, max_length=4)]
-    """Each naming its provider."""
+    """The other models. Each names its provider."""
 
 
 Overflow = Literal["drop_oldest", "clear_tool_results"]
@@ -78,7 +78,7 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
     tool_choice: Literal["auto", "none", "required"] | NamedTool | None = None
     parallel_tool_calls: bool | None = None
     tool_loop: ToolLoop | None = None
-    """Wait for the results of the model's calls and go on in the same stream. Of `stream_chat` alone."""
+    """Wait for the results of the model's calls and continue in the same stream. Only for `stream_chat`."""
     response_format: ResponseFormat | None = None
     output: Output | None = None
     """What to make of the answer's text: code, or files."""
@@ -105,6 +105,6 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
     overflow: Overflow | None = None
     """What to leave out if the conversation is too long for the model. None: nothing, and the provider refuses it."""
     compact: bool = False
-    """Take trailing blanks and runs of blank lines out of texts."""
+    """Remove trailing blanks and repeated blank lines from texts."""
     provider_options: dict[str, Any] = {}
     """Merged into the provider's request body, key by key at the top level, and sent unchanged."""

@@ -1,4 +1,4 @@
-"""What is to come out of an answer: `params.options.output`."""
+"""What to read out of the text of an answer: `params.options.output`."""
 
 from typing import Annotated
 
@@ -19,10 +19,10 @@ class TextOutput(
 class CodeOutput(
     msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, tag_field="type", tag="code"
 ):
-    """The code out of the prose around it, in `done.code`."""
+    """The code of the answer without the prose around it, in `done.code`."""
 
     language: Name | None = None
-    """Which of several blocks is the code."""
+    """The language of the code, which tells it from other blocks."""
 
 
 class FilesOutput(
@@ -38,7 +38,7 @@ class FilesOutput(
 
     format: FormatName = "auto"
     existing: Annotated[dict[str, str], msgspec.Meta(max_length=MAX_EXISTING)] = {}
-    """The texts by path that the answer may change. They are not shown to the model."""
+    """Path → text of the files that the answer may change. They are not shown to the model."""
     instruct: bool = False
     """Teach the model the format `blocks` in a system message."""
     tolerance: Tolerance = "elision"

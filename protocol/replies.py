@@ -40,9 +40,9 @@ class Start(msgspec.Struct, frozen=True, tag_field="type", tag="start", kw_only=
     route: Routed | msgspec.UnsetType = msgspec.UNSET
     """Present only if the model was `auto`."""
     shortened: Shortened | msgspec.UnsetType = msgspec.UNSET
-    """Present only if `compact` was asked for, or `overflow` has left something out."""
+    """Present only if `compact` is true, or `overflow` has left something out."""
     reused: Reused | msgspec.UnsetType = msgspec.UNSET
-    """Present only if the answer was stored, and nobody was asked."""
+    """Present only if this is a stored answer."""
 
 
 class Content(msgspec.Struct, frozen=True, tag_field="type", tag="content"):
@@ -96,7 +96,7 @@ class Status(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="type", 
         "completed",
         "failed",
     ]
-    """The last four are of a branch of `compare`."""
+    """The last four are states of a branch of `compare`."""
     attempt: int | None = None
     """The number of the attempt that failed."""
     wait_ms: int | None = None
@@ -179,7 +179,7 @@ class UsageGroup(msgspec.Struct, frozen=True, kw_only=True):
     unpriced: int
     """Attempts whose cost is unknown, and which the sum leaves out."""
     saved_usd: str | msgspec.UnsetType = msgspec.UNSET
-    """What answers that were used again had cost: US dollars as a decimal string. Absent if there are none."""
+    """What reused answers cost when they were given: US dollars as a decimal string. Absent if there are none."""
 
 
 class UsageTable(msgspec.Struct, frozen=True, kw_only=True):
@@ -326,8 +326,7 @@ class Done(msgspec.Struct, frozen=True, tag_field="type", tag="done", kw_only=Tr
     route: Routed | msgspec.UnsetType = msgspec.UNSET
     """As in `start`."""
     rounds: list[Round] | msgspec.UnsetType = msgspec.UNSET
-    """Present only with `tool_loop`, as `messages`: the answers of which the stream consists. `usage` and `cost` are
-    their sums."""
+    """Present only with `tool_loop`, like `messages`: the answers in the stream. `usage` and `cost` are their sums."""
     messages: list[Message] | msgspec.UnsetType = msgspec.UNSET
     """All new messages in order, ready to append: those of the model, and the results in between."""
     messages_omitted: Literal[True] | msgspec.UnsetType = msgspec.UNSET
@@ -337,12 +336,12 @@ class Done(msgspec.Struct, frozen=True, tag_field="type", tag="done", kw_only=Tr
     reused: Reused | msgspec.UnsetType = msgspec.UNSET
     """As in `start`."""
     original: Original | msgspec.UnsetType = msgspec.UNSET
-    """Beside `reused`: what the answer used and cost when it was given."""
+    """With `reused`: what the answer used and cost when it was given."""
 
 
 Files = FileStart | FileChunk | FileEnd | CommandChunk
 AnswerChunk = Start | Content | Reasoning | ToolCallDelta | ToolCallChunk | CitationChunk | Status | Files | ToolRound
-"""What comes before the end of an answer."""
+"""The chunks of an answer before its end."""
 
 Chunk = AnswerChunk | Done
 

@@ -90,7 +90,7 @@ SettingValue = Annotated[str, msgspec.Meta(max_length=256, pattern=r"^[\x21-\x7e
 
 
 class Deployment(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
-    """A model that the user has under a name of its own."""
+    """A model that the user's provider serves under a name of the user's own."""
 
     base_model: SettingValue | None = None
     """The model's usual name, under which the catalogue knows it."""
@@ -158,7 +158,7 @@ class Authenticate(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
 
 
 class Chat(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A conversation to answer, or a task to do, which may go before one."""
+    """A conversation to answer, a task, or a task that a conversation follows."""
 
     model: Model = ""
     """Required without a `task`; with one, the task may have a model of its own."""
@@ -173,7 +173,7 @@ class Chat(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     settings: Settings | None = None
 
     def __post_init__(self) -> None:
-        """Refuse a chat that nobody could answer, in msgspec's own words."""
+        """Refuse a chat that lacks both a task and a required field, in the words of msgspec."""
         if self.task is None:
             _require(model=self.model, messages=self.messages)
 
@@ -184,7 +184,7 @@ def _require(**fields: object) -> None:
 
 
 class ResumeChat(Chat, frozen=True, kw_only=True):
-    """A chat whose answer broke off: its parameters, and from the error what was received and how to continue."""
+    """The parameters of a chat whose answer broke off, with what its error says was received and how to continue."""
 
     method: ResumeMethod
     partial_message: Message | None = None
@@ -196,12 +196,12 @@ class ResumeChat(Chat, frozen=True, kw_only=True):
 
 
 class BranchModel(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A model that answers beside others, with what concerns it alone."""
+    """One of several models, with what applies to it alone."""
 
     model: Model
     provider: Provider | None = None
     options: Options = Options()
-    """Added to the options of the request; where both have one, this counts."""
+    """The options of this model. They take precedence over those of the request."""
     api_key: Secret | None = None
     base_url: Url | None = None
     settings: Settings | None = None
@@ -224,7 +224,7 @@ class Choose(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
 
 class Compare(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A conversation to answer, or a task to do, for several models at once."""
+    """A conversation or a task for several models at once."""
 
     models: Annotated[list[Model | BranchModel], msgspec.Meta(min_length=2, max_length=MAX_BRANCHES)]
     messages: Annotated[list[Message], msgspec.Meta(min_length=1, max_length=100_000)] = []
@@ -242,7 +242,7 @@ class Compare(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     """False: answer in one line."""
 
     def __post_init__(self) -> None:
-        """Refuse a comparison that nobody could answer."""
+        """Refuse a comparison that lacks both a task and messages."""
         if self.task is None:
             _require(messages=self.messages)
 
@@ -265,7 +265,7 @@ class CountTokens(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     settings: Settings | None = None
 
     def __post_init__(self) -> None:
-        """Refuse a count for no model, in msgspec's own words."""
+        """Refuse a count that lacks both a task and a model, in the words of msgspec."""
         if self.task is None:
             _require(model=self.model)
 
@@ -296,11 +296,11 @@ class CalculateCost(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     mode: Literal["batch", "fast", "flex", "priority"] | None = None
     """The service mode, if it has a price of its own."""
     settings: Settings | None = None
-    """The place, if it has a price of its own."""
+    """The region or location, if it has a price of its own."""
 
 
 class TextEdit(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Put `replace` where `search` stands in the text. Both are whole lines, or `search` a part of one."""
+    """Replace `search` by `replace`. Both are whole lines, or `search` is a part of one line."""
 
     search: Text
     replace: Text
@@ -329,7 +329,7 @@ class UsageReport(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     since: Annotated[str, msgspec.Meta(max_length=40)] | None = None
     """A date or time in ISO 8601, in UTC unless it names a zone."""
     until: Annotated[str, msgspec.Meta(max_length=40)] | None = None
-    """Likewise; exclusive."""
+    """The end of the period, exclusive, in the same form."""
     offset: Offset = 0
     """How many rows to skip: `next_offset` of the page before."""
     provider: Provider | None = None

@@ -113,7 +113,7 @@ class Forgotten(TypedDict):
     """The result of `forget`."""
 
     forgotten: int
-    """How many answers were stored."""
+    """How many answers were stored, and are not any more."""
 
 
 class Cancelled(TypedDict):
@@ -145,7 +145,7 @@ class Cost(TypedDict):
     """The parts of `usd`, by kind of token: US dollars as decimal strings."""
     source: NotRequired[Literal["catalogue", "configuration", "models.dev", "provider", "estimate", "reuse"]]
     """Who states the cost: the catalogue, the user's prices, refreshed prices, the provider's response, or prices and
-    the sidecar's own count of tokens, or nobody, because the answer was stored."""
+    the sidecar's own count of tokens. `reuse`: no provider was asked, because the answer was stored."""
     priced_at: NotRequired[str | None]
     """The time whose prices apply, ISO 8601 in UTC; null if the provider states the cost."""
     reason: NotRequired[str]
@@ -181,7 +181,7 @@ class FitPlan(TypedDict):
     tokens: int
     """The tokens of the prompt."""
     limit: int | None
-    """The most tokens that it may have beside what is kept free for the answer."""
+    """The most tokens of the prompt, apart from those that are kept free for the answer."""
     error_band_pct: int
     """How far off `tokens` may be, in percent, up or down."""
     drop: list[Dropped]
@@ -231,9 +231,9 @@ class Answer(TypedDict):
     shortened: NotRequired[Shortened]
     """As in `done`."""
     reused: NotRequired[Reused]
-    """Present only if the answer was stored, and nobody was asked."""
+    """Present only if this is a stored answer."""
     original: NotRequired[Original]
-    """Beside `reused`: what the answer used and cost when it was given."""
+    """With `reused`: what the answer used and cost when it was given."""
 
 
 ANSWERS: dict[str, Any] = {

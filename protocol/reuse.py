@@ -1,4 +1,4 @@
-"""Answers that are used again: how a chat asks for that, and what its reply says of it."""
+"""Stored answers that are used again: how a chat asks for one, and what its reply says of it."""
 
 from typing import Annotated, Any, Literal
 
@@ -17,20 +17,20 @@ class ReuseOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit
 
     scope: Scope
     mode: Literal["read_write", "read", "write"] = "read_write"
-    """`read`: store nothing. `write`: ask in any case, and store the new answer."""
+    """`read`: store nothing. `write`: always ask, and store the new answer."""
     ttl_s: Annotated[int, msgspec.Meta(ge=1, le=MAX_TTL_SECONDS)] = 3600
     """The longest that the answer is kept, and the oldest that a stored one may be, in seconds."""
     force: bool = False
-    """Also for a `temperature` above 0, which asks for answers that differ."""
+    """Reuse answers even with a `temperature` above 0, which asks for answers that differ."""
 
 
 class Reused(msgspec.Struct, frozen=True, kw_only=True):
-    """The answer was given before, and nobody was asked."""
+    """The answer was stored, and no provider was asked."""
 
     age_s: int
-    """Seconds since then."""
+    """Seconds since the answer was stored."""
     saved_usd: str | None
-    """US dollars that the answer cost then, as a decimal string; null if that is unknown."""
+    """What the answer cost when it was given: US dollars as a decimal string; null if unknown."""
 
 
 class Original(msgspec.Struct, frozen=True, kw_only=True):

@@ -32,7 +32,7 @@ RouteReason = Literal[
     "no_credential",
     "misconfigured",
 ]
-"""Why a model was not chosen. Up to `conversation` it fits and comes later; `failed`: it was asked before; all others
+"""Why a model was not chosen. Up to `conversation`: it fits, and comes later. `failed`: it was asked before. All others
 say what it lacks."""
 
 RouteWhy = Literal["only_one", "conversation", "cheapest", "fastest", "best_balance", "listed_first", "fallback"]
@@ -40,23 +40,23 @@ RouteWhy = Literal["only_one", "conversation", "cheapest", "fastest", "best_bala
 
 
 class RouteOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
-    """How `"model": "auto"` is chosen. What is absent is as `[route]` of the configuration says."""
+    """How `"model": "auto"` is chosen. Absent fields come from `[route]` of the configuration."""
 
     models: Annotated[list[Model], msgspec.Meta(min_length=1, max_length=16)] | ChainName | None = None
     """The models to choose from, each naming its provider or a preset; or the name of such a list in `[chains]`."""
     prefer: Preference | None = None
     max_usd: Usd | None = None
-    """US dollars that the answer may be expected to cost. A model whose price is unknown is left out too."""
+    """The highest expected cost of the answer, in US dollars. Models with an unknown price are left out too."""
     region: Annotated[str, msgspec.Meta(min_length=1, max_length=64)] | None = None
     """A pattern such as `eu-*`: only models whose provider's setting `region` or `location` matches."""
     conversation: Annotated[str, msgspec.Meta(min_length=1, max_length=256)] | None = None
-    """A label. Its chats stay with the model that has answered the last one, while that fits."""
+    """A label. Chats with the same label stay with the model that answered the last one, as long as it fits."""
     fall_back: bool | None = None
     """False: if the chosen model fails, no other one of the route is asked."""
 
 
 class RoutedModel(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """One model of a route. What is absent is unknown."""
+    """One model of a route. An absent field is unknown."""
 
     model: str
     """As the route names it."""
@@ -75,4 +75,4 @@ class Routed(msgspec.Struct, frozen=True, kw_only=True):
     prefer: Preference
     why: RouteWhy
     models: list[RoutedModel]
-    """All of them: first those that fit, in the order in which they are asked."""
+    """All models: first those that fit, in the order in which they are asked."""

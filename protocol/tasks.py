@@ -15,14 +15,14 @@ FilePath = Annotated[str, msgspec.Meta(min_length=1, max_length=1024, pattern=r"
 
 
 class PhaseFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A file that a phase makes or changes."""
+    """A file that a phase adds or changes."""
 
     path: FilePath
     purpose: str = ""
 
 
 class DesignPhase(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A step of a project, as the task `design_phase` answers and `implement_phase` takes it."""
+    """A step of a project: the answer of the task `design_phase`, and an input of `implement_phase`."""
 
     name: str
     description: str
@@ -31,7 +31,7 @@ class DesignPhase(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
 
 
 class Issue(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What is wrong with a file, as the task `code_review` answers and `fix_code` takes it."""
+    """A defect in a file: part of the answer of the task `code_review`, and of an input of `fix_code`."""
 
     path: FilePath
     line: int | None = None
@@ -40,12 +40,12 @@ class Issue(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 
 
 class SetTask(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Change a task for this user, from now on. What is absent stays as it is."""
+    """Change a task for this user, from now on. Absent fields stay as they are."""
 
     task: TaskName
     model: Model | None = None
     options: Options | None = None
-    """Takes the place of all options that were set before."""
+    """Replaces all options that were set before."""
     fallbacks: Annotated[list[Model], msgspec.Meta(max_length=8)] | None = None
     reset: bool = False
     """First forget everything that was set before."""

@@ -1,4 +1,4 @@
-"""A chat that goes on with the results of its tools: `options.tool_loop`, the chunk `tool_round`, `tool_result`."""
+"""A chat that continues with the results of its tools: `options.tool_loop`, the chunk `tool_round`, `tool_result`."""
 
 from typing import Annotated, Any, Literal
 
@@ -11,10 +11,10 @@ MAX_ROUNDS = 100
 
 
 class ToolLoop(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
-    """Wait for the results of the model's calls and go on in the same stream. The sidecar runs no tool."""
+    """Wait for the results of the model's calls and continue in the same stream. The sidecar runs no tool."""
 
     max_rounds: Annotated[int, msgspec.Meta(ge=1, le=MAX_ROUNDS)] = 8
-    """How often the model is asked at most."""
+    """The most rounds, in each of which the model is asked once."""
     result_timeout_ms: TimeoutMs = 600_000
     """How long the results of one round may take."""
 
@@ -27,7 +27,7 @@ class ToolRound(msgspec.Struct, frozen=True, tag_field="type", tag="tool_round",
     calls: list[str]
     """The ids of the calls."""
     message: Message
-    """The assistant message of the round. With it a host can go on by itself if the stream breaks off."""
+    """The assistant message of the round. With it a host can continue by itself if the stream breaks off."""
     message_omitted: Literal[True] | msgspec.UnsetType = msgspec.UNSET
     """The line would be longer than the host's `max_line_bytes`: `message` is empty."""
 

@@ -1,4 +1,4 @@
-"""What is left out of a conversation that is too long for the context window of a model, or longer than it need be."""
+"""What is left out of a conversation: parts for which the model has no room, and needless white space."""
 
 import msgspec
 
@@ -25,14 +25,14 @@ class Shortened(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """What `compact` and `overflow` have left out of the conversation, whose messages include those of a task."""
 
     compacted_chars: int | None = None
-    """With `compact`: the characters that left its texts."""
+    """With `compact`: how many characters were removed from its texts."""
     dropped: list[Dropped] = []
     cleared: list[Cleared] = []
     tokens: int | None = None
-    """With something dropped or cleared: the tokens of the prompt before that, about."""
+    """If something was dropped or cleared: the estimated tokens of the prompt before."""
     tokens_after: int | None = None
-    """And after."""
+    """Likewise: the estimated tokens of the prompt after."""
     limit: int | None = None
-    """And the most that it may have."""
+    """Likewise: the most tokens that the prompt may have."""
     cache_lost_from: int | None = None
-    """And the first message whose tokens the provider can no longer read from its cache of the prompt."""
+    """Likewise: the first message whose tokens the provider can no longer read from its cache of the prompt."""

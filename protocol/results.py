@@ -7,18 +7,9 @@ from typing import Any, Literal, NotRequired, TypedDict
 
 from protocol.compare import Compared
 from protocol.files import CodeResult, EditOutcome, FileResult
+from protocol.logins import Authentication, CredentialSource, Method
 from protocol.messages import FinishReason, Message, ToolCall, Usage
-from protocol.replies import (
-    Attempt,
-    Authentication,
-    CredentialSource,
-    Method,
-    ModelList,
-    Structured,
-    Timings,
-    UsageTable,
-    Warn,
-)
+from protocol.replies import Attempt, ModelList, Structured, Timings, UsageTable, Warn
 from protocol.reuse import Original, Reused
 from protocol.routes import Routed
 from protocol.tasks import TaskChange, TaskList

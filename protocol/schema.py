@@ -17,19 +17,10 @@ import msgspec
 
 from protocol.compare import BranchRow, CompareChunk, StreamedCompare
 from protocol.errors import ErrorCode
+from protocol.logins import LoginChunk, StreamedLogin
 from protocol.messages import FinishReason, Message, Part, Usage
 from protocol.model_streams import ListChunk, StreamedList
-from protocol.replies import (
-    PROTOCOL_VERSION,
-    AnswerChunk,
-    Chunk,
-    Event,
-    Failed,
-    LoginChunk,
-    ReplyId,
-    Streamed,
-    StreamedLogin,
-)
+from protocol.replies import PROTOCOL_VERSION, AnswerChunk, Chunk, Event, Failed, ReplyId, Streamed
 from protocol.requests import PARAMS
 from protocol.results import ANSWERS, Answer, Cost
 from protocol.values import Id, Provider, TimeoutMs

@@ -5,7 +5,7 @@ Nothing is asked of the provider. Must not know schemes, or how a credential is 
 
 from typing import Literal
 
-from protocol.replies import Authentication, Method
+from protocol.logins import Authentication, Method
 from sidecar.auth.logins.store import Store
 from sidecar.catalogue import provider_rows
 from sidecar.core.errors import SidecarError

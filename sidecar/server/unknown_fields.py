@@ -7,8 +7,9 @@ import msgspec
 from msgspec import inspect
 
 from protocol.compare import Compared
+from protocol.logins import Authentication, LoggedIn
 from protocol.model_streams import ModelsListed
-from protocol.replies import Authentication, Done, LoggedIn, ModelList, Warn
+from protocol.replies import Done, ModelList, Warn
 from protocol.requests import PARAMS, Envelope
 from protocol.tasks import TaskChange, TaskList
 

@@ -11,14 +11,16 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from protocol.model_streams import ListChunk
-from protocol.replies import Chunk, LoginChunk, ReplyId, Streamed
+from protocol.replies import Chunk, ReplyId, Streamed
 from sidecar.core import event_loop
 from sidecar.core.log import find_origin, log
 from sidecar.server.framing import encode_line, encoder, escape_line_breaks
 
 if TYPE_CHECKING:
-    from protocol.compare import CompareChunk  # Most processes never compare.
+    # Most processes never need them.
+    from protocol.compare import CompareChunk
+    from protocol.logins import LoginChunk
+    from protocol.model_streams import ListChunk
 
 BATCH_BYTES = 64 * 1024
 """The size of one write: what a pipe usually holds, so that a cancelled request leaves little in it."""

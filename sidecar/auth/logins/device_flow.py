@@ -13,7 +13,8 @@ from urllib.parse import urlencode
 import anyio
 import msgspec
 
-from protocol.replies import DeviceFlow, Status
+from protocol.logins import DeviceFlow
+from protocol.replies import Status
 from sidecar.auth.exchange import Exchange, Question
 from sidecar.auth.logins.pace import Pace, read_seconds
 from sidecar.auth.redaction import redact

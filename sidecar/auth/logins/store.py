@@ -9,7 +9,8 @@ from pathlib import Path
 import anyio
 import msgspec
 
-from protocol.replies import Storage, Warn
+from protocol.logins import Storage
+from protocol.replies import Warn
 from sidecar.auth.logins.store_folder import StoreFolder
 from sidecar.auth.logins.stored import Entries, Stored, is_another, read_secret
 from sidecar.core.secret import Secret

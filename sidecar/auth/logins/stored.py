@@ -4,7 +4,7 @@ from typing import Literal
 
 import msgspec
 
-from protocol.replies import Method, Storage
+from protocol.logins import Method, Storage
 from sidecar.core.errors import SidecarError
 from sidecar.core.secret import Kind, Secret, parse_secret
 

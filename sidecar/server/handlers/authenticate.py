@@ -9,7 +9,8 @@ from datetime import UTC, datetime
 import msgspec
 from anyio.to_thread import run_sync as to_thread
 
-from protocol.replies import Authentication, LoggedIn, Status
+from protocol.logins import Authentication, LoggedIn
+from protocol.replies import Status
 from protocol.requests import Authenticate
 from sidecar.auth.logins import device_flow, imported
 from sidecar.auth.logins.stored import Secrets, Stored

@@ -11,6 +11,7 @@ from sidecar.providers.resolve import make_target, resolve_provider
 from sidecar.providers.setup import Setup
 from sidecar.providers.values import Target, TargetSpec
 from sidecar.wires import registry
+from tests.support import app
 
 DEPLOYMENT = b'{"error":{"code":"DeploymentNotFound","message":"The API deployment for this resource does not exist."}}'
 OPERATION = (
@@ -48,6 +49,25 @@ def test_a_model_with_another_api_is_told_with_the_place_of_that_api(
     hint = suggest(azure("claude-sonnet-4-5", **version), status, body) or ""
     assert 'wire = "anthropic_messages"' in hint
     assert "services.ai.azure.com/anthropic" in hint
+
+
+async def test_whoever_does_what_the_hint_says_asks_that_api() -> None:
+    table = {
+        "wire": "anthropic_messages",
+        "auth_header": "x-api-key",
+        "api_key_env": "FOUNDRY_KEY",
+        "base_url": "https://res.services.ai.azure.com/anthropic",
+    }
+    hint = suggest(azure("claude-sonnet-4-5"), 404, DEPLOYMENT) or ""
+    assert all(f"`{key}" in hint for key in table)
+    async with app.running(providers={"foundry": table}, env={"FOUNDRY_KEY": "CANARY-key"}) as host:
+        host.http.answer_with({"error": {"message": "No."}}, 400)
+        chat = {"model": "claude-sonnet-4-5", "messages": [{"role": "user", "content": "Hi"}]}
+        await host.ask("generate", chat, provider="foundry")
+        (asked,) = host.http.asked
+    assert asked.request.url == "https://res.services.ai.azure.com/anthropic/v1/messages"
+    assert asked.request.headers["x-api-key"] == "CANARY-key"
+    assert "anthropic-version" in asked.request.headers
 
 
 @pytest.mark.parametrize(("status", "body"), [(404, RESOURCE), (400, FIELD), (404, b"")])

@@ -3,8 +3,8 @@
 Must not know wires' fields or HTTP.
 """
 
+import os
 from collections.abc import Mapping
-from secrets import token_hex
 
 import msgspec
 
@@ -94,7 +94,7 @@ def _make_route(resolved: ResolvedProvider, base: BaseAddress, *, has_key: bool)
         quirks=_choose_quirks(resolved.provider, base),
         facts=models.make_facts(model_row) if model_row else ModelFacts(),
         headers=row.headers | fill_headers(row.setting_headers, settings),
-        seed=f"{token_hex(3)}_",
+        seed=f"{os.urandom(3).hex()}_",
         settings=settings,
     )
     path = addresses.find_path(row, route, has_key=has_key) if model else None

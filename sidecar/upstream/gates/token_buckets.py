@@ -162,7 +162,7 @@ def _read_count(headers: Mapping[str, str], name: str) -> float | None:
 def parse_reset_seconds(text: str, date: str | None) -> float | None:
     """Return the seconds until a reset, given as a duration or as a time. A time is relative to the reply's *date*."""
     seconds = parse_duration_seconds(text)
-    if seconds is not None or not date:
+    if seconds is not None or not text or not date:
         return seconds
     from email.utils import parsedate_to_datetime  # Slow to import, and seldom needed.
 

@@ -37,8 +37,8 @@ MAX_SHRINK_LINES, MAX_HEADS, MAX_REPEATS = 3, 10, 20
 MIN_LIKENESS, MIN_LEAD = 0.9, 0.15
 """How similar a place must be, from 0 to 1, and by how much more than the second best."""
 
-MAX_SHORT_LINES, MAX_SHORT_PLACES = 3, 10_000
-"""Edits of at most so many lines are compared with so many places if no line is equal."""
+MAX_SHORT_LINES, MAX_SHORT_PLACES, MAX_COMPARED_PLACES = 3, 10_000, 200_000
+"""Edits of at most so many lines are compared with so many places if no line is equal, all of a text with so many."""
 
 _RANKS: dict[str, int] = {name: rank for rank, name in enumerate(get_args(Tolerance))}
 
@@ -151,6 +151,7 @@ class Text:
         self.lines = lines
         self._indices: dict[Level, _Index] = {}
         self._checked = 0
+        self._compared = 0
 
     def find(self, level: Level, edit: Edit) -> list[Option]:
         """Return the places of *edit* at *level*, at most one more than the caller needs."""
@@ -172,6 +173,12 @@ class Text:
     def _is_as_far_in(self, edit: Edit, start: int) -> bool:
         self._checked += len(edit.old)
         return edits.map_indents(edit.old, self.lines[start : start + len(edit.old)]) is not None
+
+    def list_short_starts(self, count: int) -> range:
+        """Return the starts at which to compare an edit of *count* lines, none after too many comparisons."""
+        places = max(0, min(len(self.lines) - count + 1, MAX_SHORT_PLACES))
+        self._compared += places
+        return range(places if self._compared <= MAX_COMPARED_PLACES else 0)
 
     @cached_property
     def where(self) -> dict[str, list[int]]:
@@ -390,7 +397,7 @@ def _find_similar(text: Text, edit: Edit) -> list[Option]:
     starts = find_nearest(text, edit)
     if not starts and len(edit.old) <= MAX_SHORT_LINES:
         # In a short edit perhaps no line is equal.
-        starts = list(range(min(len(text.lines) - len(edit.old) + 1, MAX_SHORT_PLACES)))
+        starts = list(text.list_short_starts(len(edit.old)))
     size = len(edit.old)
     scored = sorted(((edits.measure_likeness(edit.old, text.lines[at : at + size]), at) for at in starts), reverse=True)
     if not scored or scored[0][0] < MIN_LIKENESS or (len(scored) > 1 and scored[0][0] - scored[1][0] < MIN_LEAD):

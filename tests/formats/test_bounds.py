@@ -186,6 +186,16 @@ def test_a_hundred_edits_that_fit_everywhere_or_nowhere_take_no_time(text: str, 
     assert seconds(lambda: apply_edits(text, edits)) < 40 * max(seconds(lambda: apply_edits(text, edits[:10])), 0.02)
 
 
+def test_many_edits_that_only_resemble_the_text_are_not_all_compared_with_it() -> None:
+    text = "".join(f"line {at}\n" for at in range(10_000))
+
+    def apply(count: int) -> None:
+        edits = [make_edit(f"lime {at}\n", "new\n") for at in range(count)]
+        assert len(apply_edits(text, edits, tolerance="similar").failed) == count
+
+    assert seconds(lambda: apply(400)) < 3 * seconds(lambda: apply(40))
+
+
 def test_a_text_of_ten_megabytes_takes_a_thousand_edits() -> None:
     count = 200_000
     text = "".join(f"line {at} of a long text, as long as they may be\n" for at in range(count))

@@ -50,7 +50,8 @@ def find_likely_place(action: str, path: str) -> str | None:
     """Return the path of the field that *path*, which does not exist, was probably meant to be."""
     parent, _, name = path.rpartition(".")
     name = _OTHER_NAMES.get(name, name)
-    places = _list_places(action)
+    # A field of another variant, such as of another `type`, has a place that is no place for it.
+    places = [place for place in _list_places(action) if place != path]
     if "[" in parent:
         # A field of a message belongs nowhere else.
         return None

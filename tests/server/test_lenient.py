@@ -113,6 +113,7 @@ def test_what_is_opaque_keeps_its_nulls() -> None:
         ("params.options.temprature", "params.options.temperature"),
         ("params.reasoning_effort", "params.options.reasoning.effort"),
         ("params.messages[0].model", None),
+        ("params.options.output.tolerance", None),
         ("params.options.nothing_like_it", None),
     ],
 )

@@ -34,6 +34,7 @@ def plan_branches(provider: str | None, params: Compare) -> list[Branch]:
     Raises: SidecarError `invalid_request` for an option that no branch can have.
     """
     _check_choice(params)
+    _check_options(params.options, "params.options")
     branches = [
         Branch(number, model.provider or provider, make_chat(params, model))
         for number, model in enumerate(map(_read_model, params.models))

@@ -153,7 +153,7 @@ def test_what_is_left_out_of_a_prompt_is_told_of_in_each_branch(program: Program
 @pytest.mark.parametrize(
     ("models", "options", "param"),
     [
-        (["one", "two"], {"tool_loop": {}}, "params.models[0].options.tool_loop"),
+        (["one", "two"], {"tool_loop": {}}, "params.options.tool_loop"),
         (["one", {"model": "two", "options": {"tool_loop": {}}}], {}, "params.models[1].options.tool_loop"),
     ],
 )

@@ -176,7 +176,7 @@ def _count_ms(attempt: _Attempt) -> int:
 async def _send(up: Upstream, attempt: _Attempt, request: HttpRequest) -> AbstractAsyncContextManager[Response]:
     target, chat = attempt.plan.target, attempt.plan.chat
     if target.row.transport == "replay":
-        return replay.send(up.config, target, chat)
+        return replay.send(up.config, target, chat, attempt.progress, attempt.timeouts.for_http.idle_seconds)
     call = msgspec.structs.replace(make_call(up, target), request=request, chat=chat)
     authorized = await authorize.make_headers(call)
     attempt.progress.secrets = authorized.list_secrets()

@@ -22,9 +22,10 @@ from sidecar.catalogue.provider_rows import ProviderRow
 from sidecar.config.values import Config
 from sidecar.core import resources
 from sidecar.core.errors import SidecarError, invalid_request
-from sidecar.core.http import Response
+from sidecar.core.http import Response, Trace
 from sidecar.core.json_values import parse_json, read_object, read_objects, read_text
 from sidecar.core.message_content import list_parts
+from sidecar.http import failures
 from sidecar.providers.values import Target
 from sidecar.wires import registry
 from sidecar.wires.shared import undeclared_calls
@@ -86,12 +87,17 @@ class _Head(msgspec.Struct):
 
 
 @asynccontextmanager
-async def send(config: Config, target: Target, chat: Chat) -> AsyncIterator[Response]:
-    """Give the reply recorded for the target's wire and model, or for the case of that name.
+async def send(
+    config: Config, target: Target, chat: Chat, trace: Trace, idle_seconds: float
+) -> AsyncIterator[Response]:
+    """Give the reply recorded for the target's wire and model, or for the case of that name. *trace* has the phase.
+
+    After *idle_seconds* without a piece the body ends with the error `timeout`, as that of a provider would.
 
     Raises: SidecarError `model_not_found` for an unknown exchange, `invalid_request` for a malformed `head.json` or a
     `pace_ms` in the provider's options that is no number.
     """
+    trace.phase = "headers"
     case, folder = await to_thread(_find_case, config, target, chat)
     pace_ms = _read_pace_ms(chat, case.pace_ms)
     head = _Head()
@@ -102,7 +108,8 @@ async def send(config: Config, target: Target, chat: Chat) -> AsyncIterator[Resp
             text = "The exchange's `head.json` must be an object with `status`, a number, and `headers`, of strings."
             raise invalid_request(text, "params.model") from None
     body = await to_thread(_read_file, next(folder.glob("response.*")))
-    yield Response(head.status, head.headers, _pace_body(body, pace_ms / 1000, stalls=case.stalls))
+    trace.phase = "idle"
+    yield Response(head.status, head.headers, _pace_body(body, pace_ms / 1000, idle_seconds, stalls=case.stalls))
 
 
 def _read_file(path: Path) -> bytes:
@@ -164,9 +171,15 @@ def _read_pace_ms(chat: Chat, default: int) -> int:
     return pace_ms
 
 
-async def _pace_body(body: bytes, pace_seconds: float, *, stalls: bool) -> AsyncIterator[bytes]:
+async def _pace_body(body: bytes, pace_seconds: float, idle_seconds: float, *, stalls: bool) -> AsyncIterator[bytes]:
     for start in range(0, len(body), PIECE_BYTES):
         yield body[start : start + PIECE_BYTES]
-        await anyio.sleep(pace_seconds)
+        await _pause(pace_seconds, idle_seconds)
     if stalls:
-        await anyio.sleep_forever()
+        await _pause(float("inf"), idle_seconds)
+
+
+async def _pause(seconds: float, idle_seconds: float) -> None:
+    await anyio.sleep(min(seconds, idle_seconds))
+    if seconds > idle_seconds:
+        raise failures.make_silence_error("idle")

@@ -177,3 +177,16 @@ def test_the_cases_are_there_beside_the_user_s_own_recordings(tmp_path: Path) ->
         assert ending(play(sidecar, "anthropic_messages/mine")) == "stop"
         assert ending(play(sidecar, "tool_call")) == "tool_calls"
         assert ending(play(sidecar, "anthropic_messages/error_401")) == "model_not_found"
+
+
+def test_a_limit_that_expires_in_a_silent_answer_names_the_phase(sidecar: Program) -> None:
+    lines = play(sidecar, "silent", options={"timeouts": {"total_ms": 500}})
+    error = lines[-1].data["error"]
+    assert (error["code"], error["reason"], error["phase"], error["partial"]) == ("timeout", "deadline", "idle", True)
+
+
+@pytest.mark.parametrize("option", ["idle_ms", "progress_ms"])
+def test_a_silent_answer_reaches_the_time_limits_of_the_request(sidecar: Program, option: str) -> None:
+    error = play(sidecar, "silent", options={"timeouts": {option: 300}})[-1].data["error"]
+    assert (error["code"], error["phase"], error["partial"]) == ("timeout", "idle", True)
+    assert "reason" not in error

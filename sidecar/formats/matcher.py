@@ -150,8 +150,7 @@ class Text:
     def __init__(self, lines: list[str]) -> None:
         self.lines = lines
         self._indices: dict[Level, _Index] = {}
-        self._checked = 0
-        self._compared = 0
+        self._checked = self.compared = 0
 
     def find(self, level: Level, edit: Edit) -> list[Option]:
         """Return the places of *edit* at *level*, at most one more than the caller needs."""
@@ -173,12 +172,6 @@ class Text:
     def _is_as_far_in(self, edit: Edit, start: int) -> bool:
         self._checked += len(edit.old)
         return edits.map_indents(edit.old, self.lines[start : start + len(edit.old)]) is not None
-
-    def list_short_starts(self, count: int) -> range:
-        """Return the starts at which to compare an edit of *count* lines, none after too many comparisons."""
-        places = max(0, min(len(self.lines) - count + 1, MAX_SHORT_PLACES))
-        self._compared += places
-        return range(places if self._compared <= MAX_COMPARED_PLACES else 0)
 
     @cached_property
     def where(self) -> dict[str, list[int]]:
@@ -395,9 +388,10 @@ def find_nearest(text: Text, edit: Edit) -> list[int]:
 def _find_similar(text: Text, edit: Edit) -> list[Option]:
     """Return the place whose lines are very similar to those of *edit*, if no other place comes close."""
     starts = find_nearest(text, edit)
-    if not starts and len(edit.old) <= MAX_SHORT_LINES:
+    if not starts and len(edit.old) <= MAX_SHORT_LINES and text.compared < MAX_COMPARED_PLACES:
         # In a short edit perhaps no line is equal.
-        starts = list(text.list_short_starts(len(edit.old)))
+        starts = list(range(min(len(text.lines) - len(edit.old) + 1, MAX_SHORT_PLACES)))
+        text.compared += len(starts)
     size = len(edit.old)
     scored = sorted(((edits.measure_likeness(edit.old, text.lines[at : at + size]), at) for at in starts), reverse=True)
     if not scored or scored[0][0] < MIN_LIKENESS or (len(scored) > 1 and scored[0][0] - scored[1][0] < MIN_LEAD):

@@ -10,10 +10,11 @@ from sidecar.auth.logins.store import Store
 from sidecar.catalogue import provider_rows
 from sidecar.core.errors import SidecarError
 from sidecar.core.secret import Kind, Secret
+from sidecar.providers.addresses import list_missing_settings
 from sidecar.providers.credentials import find_credential, has_identity
 from sidecar.providers.resolve import make_target, resolve_provider
-from sidecar.providers.settings import list_missing
-from sidecar.providers.values import Provider, TargetSpec
+from sidecar.providers.settings import merge_settings
+from sidecar.providers.values import Provider, ResolvedProvider, TargetSpec
 
 LoginMethod = Literal["api_key", "device", "existing"]
 
@@ -52,7 +53,8 @@ def describe_authorization(provider: Provider, store: Store, given: Secret | Non
 
 def _list_missing(provider: Provider) -> list[str]:
     try:
-        return list_missing(provider)
+        spec = TargetSpec(provider=provider.id)
+        return list_missing_settings(ResolvedProvider(provider, spec, "", merge_settings(provider, None)))
     except SidecarError:
         # A setting that cannot be used is told where it is used.
         return []

@@ -12,6 +12,7 @@ from sidecar.catalogue.provider_columns import Variant
 from sidecar.catalogue.provider_rows import ProviderRow
 from sidecar.config.environment import read_provider_variable
 from sidecar.core import url_policy
+from sidecar.core.errors import SidecarError
 from sidecar.core.secret import Source
 from sidecar.providers.templates import fill
 from sidecar.providers.values import BaseAddress, Provider, ResolvedProvider, Target
@@ -77,6 +78,24 @@ def _check(url: str, source: Source, where: str, row: ProviderRow, variant: Vari
     is_bare = checked.count("/") == 2
     suffix = (variant and variant.default_path) or row.address.default_path
     return BaseAddress(checked + suffix if is_bare else checked, source)
+
+
+def list_missing_settings(resolved: ResolvedProvider) -> list[str]:
+    """Return the settings that a stored key needs beside it, and that have no value.
+
+    What the address alone needs is not missing where the user sets the address.
+    """
+    row, settings = resolved.provider.row, resolved.settings
+    missing = [key for key, setting in row.settings.items() if setting.required and key not in settings]
+    if not missing:
+        return []
+    try:
+        address = find_base_address(resolved, has_key=True)
+    except SidecarError:
+        return missing
+    if address.source == "none" or address.variable is not None:
+        return missing
+    return [key for key in missing if f"{{{key}}}" not in row.address.base_url]
 
 
 def find_path(row: ProviderRow, route: Route, *, has_key: bool) -> str | None:

@@ -75,12 +75,6 @@ def read_storable(provider: Provider, requested: Settings | None) -> dict[str, s
     return given
 
 
-def list_missing(provider: Provider) -> list[str]:
-    """Return the settings without which a request with a key has no address, and that nobody has set."""
-    merged = merge_settings(provider, None)
-    return [key for key, setting in provider.row.settings.items() if setting.required and key not in merged]
-
-
 def changes_server(provider: Provider, requested: Settings | None) -> bool:
     """Return whether the request's settings point the provider at another server than the user's do."""
     if requested is None:

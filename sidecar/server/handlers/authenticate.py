@@ -18,12 +18,12 @@ from sidecar.auth.status import describe_authorization
 from sidecar.core.errors import SidecarError, invalid_request
 from sidecar.core.request_state import RequestState
 from sidecar.core.single_flight import SharedTask
-from sidecar.providers.addresses import find_check_path
+from sidecar.providers.addresses import find_check_path, list_missing_settings
 from sidecar.providers.credential_rules import describe_server
 from sidecar.providers.model_names import find_id
 from sidecar.providers.resolve import make_target, resolve_provider
 from sidecar.providers.rows import get_provider
-from sidecar.providers.settings import list_missing, merge_settings, read_storable
+from sidecar.providers.settings import merge_settings, read_storable
 from sidecar.providers.values import Provider, ResolvedProvider, Target, TargetSpec
 from sidecar.server.app import App
 from sidecar.server.open_requests import OpenRequest
@@ -64,7 +64,8 @@ async def _log_in(app: App, request: OpenRequest, name: str, params: Authenticat
         return await _store_key(app.upstream, name, params)
     if row.auth.login is not None:
         return await _log_in_by_device(app, request, provider)
-    fields = ["`params.api_key`", *(f"`params.settings.{name}`" for name in list_missing(provider))]
+    missing = describe_authorization(provider, app.upstream.store).missing_settings
+    fields = ["`params.api_key`", *(f"`params.settings.{name}`" for name in missing)]
     text = f"A login to {row.name} needs a key: set {' and '.join(fields)}."
     raise invalid_request(text, "params.api_key")
 
@@ -72,6 +73,9 @@ async def _log_in(app: App, request: OpenRequest, name: str, params: Authenticat
 async def _store_key(up: Upstream, name: str, params: Authenticate) -> LoggedIn:
     resolved = await _resolve(up, name, params)
     credential = make_target(resolved).credential
+    for name_of_setting in list_missing_settings(resolved):
+        text = f"A login to {resolved.provider.row.name} needs the setting `{name_of_setting}` beside the key."
+        raise invalid_request(text, f"params.settings.{name_of_setting}")
     if credential is None:
         raise invalid_request("This provider takes no key.", "params.api_key")
     stored = Stored(

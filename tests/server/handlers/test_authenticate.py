@@ -135,3 +135,17 @@ async def test_a_login_stores_no_setting_that_a_provider_does_not_have() -> None
         ):
             error = (await authenticate(host, "login", provider, **params))["error"]
             assert (error["code"], error["param"]) == ("invalid_request", param)
+
+
+async def test_an_address_in_a_variable_is_no_place_for_a_stored_key_and_one_of_the_users_is(tmp_path: Path) -> None:
+    endpoint = {"AZURE_OPENAI_ENDPOINT": "https://res.openai.azure.com"}
+    async with app.running(store_dir=str(tmp_path / "a"), env=endpoint) as host:
+        assert (await authenticate(host, "status", "azure"))["data"]["missing_settings"] == ["resource"]
+        error = (await authenticate(host, "login", "azure", api_key=KEY))["error"]
+        assert (error["code"], error["param"]) == ("invalid_request", "params.settings.resource")
+    own = {"SIDECAR_AZURE_BASE_URL": "https://own.test/openai/v1"}
+    async with app.running(store_dir=str(tmp_path / "b"), env=own) as host:
+        assert "missing_settings" not in (await authenticate(host, "status", "azure"))["data"]
+        assert (await authenticate(host, "login", "azure", api_key=KEY))["data"]["type"] == "done"
+        host.http.answer_with({"data": []})
+        assert (await authenticate(host, "validate", "azure"))["data"]["valid"] is True

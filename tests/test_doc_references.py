@@ -1,6 +1,7 @@
 """What the documents refer to is there: links, files, folders, modules, tests."""
 
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -14,12 +15,15 @@ DOCUMENTS = sorted(
     for path in ROOT.glob(pattern)
 )
 
-THERE = {
-    path.relative_to(ROOT).as_posix() + "/" * path.is_dir()
-    for folder in ("fixtures", "protocol", "sidecar", "tests")
-    for path in (ROOT / folder, *(ROOT / folder).rglob("*"))
-} | {path.name for path in ROOT.iterdir()}
-"""Every file and folder, a folder with a slash at its end."""
+
+@cache
+def list_paths() -> set[str]:
+    """Return every file and folder, a folder with a slash at its end."""
+    folders = [ROOT / name for name in ("fixtures", "protocol", "sidecar", "tests")]
+    paths = [*folders, *(path for folder in folders for path in folder.rglob("*"))]
+    below = {path.relative_to(ROOT).as_posix() + "/" * path.is_dir() for path in paths}
+    return below | {path.name for path in ROOT.iterdir()}
+
 
 NOT_OURS = {
     "apps.json": "a login of Copilot's own",
@@ -69,7 +73,7 @@ def test_every_file_and_folder_that_is_named_in_short_exists(document: str) -> N
                 # It may be one of the user's.
                 continue
             within = f"sidecar/{row[1]}" if row and "/" not in name else ""
-            known = any(path.startswith(within) and f"/{path}".endswith(f"/{name}") for path in THERE)
+            known = any(path.startswith(within) and f"/{path}".endswith(f"/{name}") for path in list_paths())
             lost += [] if known or Path(name).name in NOT_OURS else [name]
     assert not lost
 
@@ -79,7 +83,7 @@ def test_every_module_that_is_named_with_dots_exists(document: str) -> None:
     for name in re.findall(r"(?:`|-m )((?:protocol|sidecar|tests)(?:\.\w+)+)", documents.prose(document)):
         path = name.replace(".", "/")
         # The last part may be something that the module has.
-        assert {f"{path}.py", f"{path}/", f"{path.rpartition('/')[0]}.py"} & THERE, name
+        assert {f"{path}.py", f"{path}/", f"{path.rpartition('/')[0]}.py"} & list_paths(), name
 
 
 def test_the_architecture_maps_every_module() -> None:

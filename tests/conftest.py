@@ -33,6 +33,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Choose the speed."""
     speeds.choose(config.getoption("speed"))
+    speeds.write_to_memory()
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Return True for files of which no test runs, None for others."""
+    return speeds.is_left_out(config.getoption("speed"), collection_path) or None
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -215,6 +215,7 @@ def test_only_stdio_touches_the_descriptors() -> None:
     assert not wrong, report(wrong)
 
 
+@pytest.mark.long
 def test_only_config_reads_the_environment_and_nothing_asks_for_the_working_directory() -> None:
     """Invariant 2: a project that is open in the editor must not configure the process that holds the keys."""
     environment = re.compile(r"os\.(environb?|getenvb?|putenv|unsetenv)|os\.path\.expandvars")

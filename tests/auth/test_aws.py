@@ -23,6 +23,8 @@ from sidecar.wires import bedrock_converse
 from sidecar.wires.shared.types import Route
 from tests.support.fake_exchange import FakeExchange
 
+pytestmark = pytest.mark.long
+
 AT = datetime(2026, 11, 20, 12, 0, 0, tzinfo=UTC)
 KEYS = {"AWS_ACCESS_KEY_ID": "AKIDENVIRONMENT", "AWS_SECRET_ACCESS_KEY": "made/up+secret"}
 REQUEST = HttpRequest(
@@ -169,7 +171,6 @@ MODELS = (
 )
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("token", [None, "made-up-session-token=="])
 @pytest.mark.parametrize("model", MODELS)
 def test_a_signature_is_the_one_that_the_sdk_makes(
@@ -187,7 +188,6 @@ def test_a_signature_is_the_one_that_the_sdk_makes(
     assert ours.get("x-amz-security-token") == token
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("model", MODELS)
 def test_the_address_that_is_signed_is_the_one_that_the_wire_makes(monkeypatch: pytest.MonkeyPatch, model: str) -> None:
     from protocol.messages import Message
@@ -207,7 +207,6 @@ def test_the_address_that_is_signed_is_the_one_that_the_wire_makes(monkeypatch: 
     assert ours.url == theirs.url
 
 
-@pytest.mark.long
 def test_a_request_of_the_control_plane_is_signed_as_the_sdk_does(monkeypatch: pytest.MonkeyPatch) -> None:
     theirs = sent_by_sdk(
         monkeypatch, "bedrock", None, "list_inference_profiles", maxResults=1000, typeEquals="SYSTEM_DEFINED"

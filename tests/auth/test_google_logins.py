@@ -15,6 +15,8 @@ from tests.support.lines import Object
 from tests.support.program import Program
 from tests.support.provider_rows import params, text_of
 
+pytestmark = pytest.mark.long
+
 MODEL = "gemini-x"
 CHATS = "POST https://*aiplatform.googleapis.com/*:streamGenerateContent*"
 TOKENS = "POST https://token.test/token"
@@ -95,7 +97,6 @@ def in_configured_file(folder: Path, text: str) -> tuple[str, dict[str, str]]:
     return f'[providers.vertex]\ncredentials_file = "{file}"\n', {"GOOGLE_APPLICATION_CREDENTIALS": "/nowhere"}
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("place", [in_file, in_configured_file, in_environment, in_configuration, in_named_variable])
 def test_a_service_account_is_taken_by_path_and_inline(services: Services, tmp_path: Path, place: Any) -> None:
     ready(services)
@@ -281,7 +282,6 @@ def test_a_refused_token_is_replaced_once_and_no_sooner_than_in_a_minute(service
         assert len(services.asked(TOKENS)) == 2
 
 
-@pytest.mark.long
 def test_many_refusals_are_one_new_token(services: Services, tmp_path: Path) -> None:
     ready(services)
     services.answer(TOKENS, token(), token("CANARY-second"))

@@ -15,6 +15,8 @@ from tests.support.google_files import service_account
 from tests.support.in_memory import RuledServer
 from tests.support.provider_rows import params
 
+pytestmark = pytest.mark.long
+
 GRANTED = document({"access_token": "CANARY-minted-0123456789", "expires_in": 3600, "token_type": "Bearer"})
 
 

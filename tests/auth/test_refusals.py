@@ -15,6 +15,8 @@ from tests.support.in_memory import RuledServer
 from tests.support.provider_rows import text_of
 from tests.support.scheme_calls import MIN_AGE_SECONDS, TokenClock
 
+pytestmark = pytest.mark.long
+
 MANY = 20
 REFUSED = document({"error": {"message": "Unauthorized"}}, 401)
 FORBIDDEN = document({"error": {"message": "Forbidden"}}, 403)
@@ -114,7 +116,6 @@ async def ask(host: Host, scheme: Scheme, count: int = 1) -> list[str | None]:
     return await read_codes(host, send_chats(host, scheme.provider, count, model=scheme.model))
 
 
-@pytest.mark.long
 async def test_many_refusals_are_one_new_token(
     host: Host, services: RuledServer, scheme: Scheme, token_clock: TokenClock
 ) -> None:
@@ -190,7 +191,6 @@ async def test_a_refusal_that_comes_late_gets_the_token_that_others_have_renewed
     assert len(services.asked(scheme.tokens)) == 2
 
 
-@pytest.mark.long
 async def test_a_login_that_fails_for_a_moment_is_asked_again(services: RuledServer, scheme: Scheme) -> None:
     services.answer(scheme.tokens, document({"error": "unavailable"}, 503), make_grant(1))
     services.answer(scheme.chats, text_of(scheme.wire))

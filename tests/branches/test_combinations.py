@@ -11,6 +11,8 @@ from tests.support.fake_provider import STALL, Provider
 from tests.support.program import Program
 from tests.support.reply_scripts import ANTHROPIC, OPENAI
 
+pytestmark = pytest.mark.long
+
 EXISTING = {"src/a.py": "one\ntwo\n"}
 
 EDIT = """\

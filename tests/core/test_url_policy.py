@@ -267,6 +267,7 @@ def test_the_variable_of_a_local_server(value: str, address: str) -> None:
     assert parse_host_variable(value, 11434, "https://hosted.example") == address
 
 
+@pytest.mark.long
 @settings(max_examples=100)
 @given(
     st.text(max_size=30)

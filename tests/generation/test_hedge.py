@@ -13,6 +13,8 @@ from tests.support.lines import Line, Object, text
 from tests.support.program import Program
 from tests.support.reply_scripts import ANTHROPIC, document
 
+pytestmark = pytest.mark.long
+
 AFTER_MS = 1500
 
 

@@ -15,7 +15,7 @@ from tests.http.test_clients_agree_on_tls import reset
 from tests.support import process_probes
 from tests.support.raw_servers import certificate, listening
 
-pytestmark = process_probes.linux_only
+pytestmark = [process_probes.linux_only, pytest.mark.long]
 """Elsewhere the system's own store decides whom to trust, which a variable does not change."""
 
 REFUSAL = (

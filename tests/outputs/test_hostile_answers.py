@@ -25,6 +25,8 @@ from tests.support.lines import Object
 from tests.support.program import Program
 from tests.support.reply_scripts import ANTHROPIC
 
+pytestmark = pytest.mark.long
+
 
 def read(text: str, *, size: int = 4096, reason: Any = "stop", **output: Any) -> Collector:
     """Return what comes out of *text* in pieces of *size*."""
@@ -135,7 +137,6 @@ def test_an_edit_of_a_refused_path_changes_nothing() -> None:
     assert [row.content for row in rows_of(collector)] == [None]
 
 
-@pytest.mark.long
 def test_ten_thousand_files_take_time_in_proportion() -> None:
     def seconds(count: int) -> float:
         text = "".join(f"<<<< file {NONCE} d/{at}.py\nx = {at}\n>>>> file {NONCE}\n" for at in range(count))

@@ -19,6 +19,8 @@ from tests.support.program import Program, write_home
 from tests.support.reply_scripts import ANTHROPIC, OPENAI, document
 from tests.support.stalling_providers import lively
 
+pytestmark = pytest.mark.long
+
 SCOPE = {"scope": "ws:1"}
 
 FIRST_LINE_SECONDS = 0.005

@@ -16,6 +16,8 @@ from sidecar.server.unknown_fields import find_likely_place
 from tests.support import app
 from tests.support.lines import Object
 
+pytestmark = pytest.mark.long
+
 CHAT: Object = {"model": "m", "messages": [{"role": "user", "content": "Hi"}]}
 REQUIRED: dict[str, Object] = {
     "stream_chat": CHAT,

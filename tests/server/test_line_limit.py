@@ -30,6 +30,8 @@ from tests.server.test_dispatch import USAGE, replace_handler
 from tests.support import app
 from tests.support.lines import Object
 
+pytestmark = pytest.mark.long
+
 LIMIT = 16384
 LETTERS = ["a", "\x00", "\x80", "\u2028", "é", "🛵"]
 ID = "\x01" * 128

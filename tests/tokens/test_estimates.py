@@ -18,6 +18,8 @@ from sidecar.tokens.families import Family
 from sidecar.tokens.texts import Count
 from tests.support.token_bands import counter
 
+pytestmark = pytest.mark.long
+
 O200K, CL100K = counter("o200k_base"), counter("cl100k_base")
 
 PLAIN = Family(name="plain", models=(), own=True, prompt=3, message=4, call=8, tools=12, tool=4, schema="signature")
@@ -47,7 +49,6 @@ def short_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(texts, "_WINDOW_CHARS", 30)
 
 
-@pytest.mark.long
 @pytest.mark.usefixtures("short_pieces")
 @pytest.mark.parametrize("name", ["o200k_base", "cl100k_base"])
 def test_the_tokens_of_the_pieces_are_those_of_the_text(name: str) -> None:
@@ -86,7 +87,6 @@ ADVERSARIES = {
 }
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("name", ADVERSARIES)
 def test_no_text_is_too_much_for_the_vocabulary(name: str) -> None:
     """A million blanks at once end the thread that counts them, and with it the process."""

@@ -16,6 +16,8 @@ from tests.support.raw_servers import listening as listen_silently
 from tests.support.raw_servers import silent
 from tests.upstream.test_http_client import failure, get, http, listening, provider, whole
 
+pytestmark = pytest.mark.long
+
 __all__ = ["http", "listening", "provider"]
 
 UNUSABLE = (

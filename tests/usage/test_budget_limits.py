@@ -16,6 +16,8 @@ from tests.support.program import Program
 from tests.support.reply_scripts import ANTHROPIC, OPENAI, SHAPES, Shape, opened
 from tests.support.stalling_providers import lively
 
+pytestmark = pytest.mark.long
+
 CLOSED_SECONDS = 0.25
 
 CENT = 0.0001

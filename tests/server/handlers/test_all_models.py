@@ -11,6 +11,8 @@ from tests.support.in_process import online
 from tests.support.lines import Line, Object
 from tests.support.program import Program
 
+pytestmark = pytest.mark.long
+
 LIMIT = 16384
 KEYS = {"OPENAI_API_KEY": "CANARY-openai", "DEEPSEEK_API_KEY": "CANARY-deepseek"}
 MANY = [f"model-{number:04}-{'x' * 40}" for number in range(1500)]

@@ -38,8 +38,8 @@ class Output(Protocol):
     async def wait_for_room(self) -> None:
         """Wait until the output is no longer full."""
 
-    def prepare(self, done: Done) -> Done:
-        """Return *done* as it can be written.
+    def prepare(self, done: Done) -> tuple[Done, Done]:
+        """Return *done* as it can be written, and as much of it as the host is sent.
 
         Raises: SidecarError for an answer that cannot.
         """
@@ -83,7 +83,8 @@ class RunningBranch:
         """
         if self.row is not None:
             return
-        done = self._output.prepare(done)
+        # What is too long for the host's lines counts for the choice all the same.
+        done, sent = self._output.prepare(done)
         self.merit = self._measure(done)
         usage, cost = count_attempts(done.attempts)
         row = BranchRow(
@@ -98,7 +99,7 @@ class RunningBranch:
             timings=done.timings,
             answer=self._output.fold(done),
         )
-        fields = {name: getattr(done, name) for name in done.__struct_fields__}
+        fields = {name: getattr(sent, name) for name in sent.__struct_fields__}
         self._end(row, BranchDone(branch=self.branch.number, **fields), Status(state="completed"))
 
     def fail(self, error: SidecarError) -> None:

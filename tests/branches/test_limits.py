@@ -113,6 +113,23 @@ def test_lines_are_as_short_as_the_host_needs_them(program: Program, provider: P
     assert len(error.data["error"]["branches"]) == 16
 
 
+@pytest.mark.parametrize("by", ["longest", "judge"])
+def test_an_answer_that_is_too_long_for_the_line_is_chosen_by_all_of_it(
+    program: Program, provider: Provider, by: str
+) -> None:
+    program.ask("initialize", {"max_line_bytes": 16384})
+    provider.play("long", ANTHROPIC.answer("x" * 20_000))
+    provider.play("short", ANTHROPIC.answer("y"))
+    provider.play("judge", ANTHROPIC.answer("1"))
+    choose = {"by": by} | ({"judge": {"model": "judge"}} if by == "judge" else {})
+    done = end(compare(program, ["short", "long"], choose=choose))
+    if by == "longest":
+        assert done["chosen"] == 1
+    else:
+        assert all("x" * 20_000 in str(call.body) for call in provider.calls("judge"))
+        assert len(provider.calls("judge")) == 2
+
+
 class PausedHost(app.Host):
     """A host that reads one batch, and the rest once it is told to."""
 

@@ -98,17 +98,17 @@ class BranchStream:
         if self._app.wants_status:
             self.send(branch, [status])
 
-    def prepare(self, done: Done) -> Done:
-        """Return *done* as it can be written.
+    def prepare(self, done: Done) -> tuple[Done, Done]:
+        """Return *done* as it can be written, and as much of it as fits into a line.
 
         Raises: SidecarError for an answer that cannot.
         """
         done, _ = _make_writable(done)
         if self._max_line_bytes is None:
-            return done
+            return done, done
         from sidecar.server.line_limit import fit_answer
 
-        return cast("Done", fit_answer(done, self._max_line_bytes))
+        return done, cast("Done", fit_answer(done, self._max_line_bytes))
 
     def fold(self, done: Done) -> dict[str, Any] | None:  # noqa: ARG002 - as for one line
         """Return None: the host has the answer in chunks."""
@@ -157,8 +157,8 @@ class BranchLine:
     async def wait_for_room(self) -> None:
         """Return at once."""
 
-    def prepare(self, done: Done) -> Done:
-        """Return *done* as it can be written.
+    def prepare(self, done: Done) -> tuple[Done, Done]:
+        """Return *done* as it can be written, twice: the line has all of it.
 
         Raises: SidecarError for an answer that cannot.
         """
@@ -168,7 +168,7 @@ class BranchLine:
             text = "The answers of all branches together are too long for one line."
             hint = "Leave `stream` out: a stream has no such limit."
             raise SidecarError("provider_error", text, reason="event_too_large", retryable=False, hint=hint)
-        return done
+        return done, done
 
     def fold(self, done: Done) -> dict[str, Any] | None:
         """Return the answer as `generate` has it."""

@@ -174,10 +174,11 @@ def test_a_call_ends_once() -> None:
     assert [chunk["type"] for chunk in plain(out)] == ["tool_call_delta", "tool_call"]
 
 
-def test_a_call_without_an_id_is_given_one_of_its_own() -> None:
+@pytest.mark.parametrize("said", ["", "same"])
+def test_a_call_without_an_id_of_its_own_is_given_one(said: str) -> None:
     draft, out = Draft(), list[Chunk]()
-    draft.begin_call("a", "", "one", out)
-    draft.begin_call("b", "", "two", out)
+    draft.begin_call("a", said, "one", out)
+    draft.begin_call("b", said, "two", out)
     draft.end(out)
     ids = [chunk["tool_call"]["id"] for chunk in plain(out) if chunk["type"] == "tool_call"]
     assert len(set(ids)) == 2

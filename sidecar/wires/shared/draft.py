@@ -82,6 +82,7 @@ class Draft:
         self._size = size or AnswerSize()
         self._parts: list[_OpenText | _OpenCall | OpaquePart] = []
         self._calls: dict[Hashable, _OpenCall] = {}
+        self._call_ids = set[str]()
         self._text: _OpenText | None = None
         self._reasoning: _OpenText | None = None
         self._call_count = 0
@@ -146,7 +147,7 @@ class Draft:
     # --- tool calls
 
     def begin_call(self, key: Hashable, call_id: str, name: str, out: list[Chunk]) -> None:
-        """Begin the tool call that later fragments name by *key*; a call without *call_id* is given one.
+        """Begin the tool call that later fragments name by *key*; one without a *call_id* of its own is given one.
 
         The seed makes that id differ between the turns of a conversation: some wires refuse an id that comes twice.
         A call of a tool that the request does not declare makes no chunks: nobody may run it.
@@ -154,7 +155,10 @@ class Draft:
         self._size.add_part()
         self.close_block()
         call_id, name = _shorten(call_id, MAX_CALL_ID_CHARS), _shorten(name, MAX_CALL_NAME_CHARS)
-        call_id = call_id or f"call_{self._route.seed if self._route else ''}{len(self._calls)}"
+        if not call_id or call_id in self._call_ids:
+            # With the id of another call, nobody could tell their results apart.
+            call_id = f"call_{self._route.seed if self._route else ''}{len(self._calls)}"
+        self._call_ids.add(call_id)
         call = self._calls[key] = _OpenCall(call_id, name)
         self._parts.append(call)
         self._announce_call(call, out)

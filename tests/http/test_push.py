@@ -14,10 +14,12 @@ from sidecar.core.errors import SidecarError
 from sidecar.core.http import ClientName, HttpRequest, HttpTimeouts, Response
 from sidecar.core.http_bodies import drain, push
 from sidecar.http.connection import Connection
+from sidecar.http.message import IdleError
 from sidecar.http.turns import Turns
 from sidecar.upstream.http_client import HttpClient
 from tests.support.fake_provider import WAIT_SECONDS
 from tests.support.raw_servers import listening, silent
+from tests.support.virtual_loop import VirtualLoop
 
 OK = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
 
@@ -145,50 +147,63 @@ async def test_a_body_that_breaks_off_after_a_piece_is_told(
     assert (caught.value.body.code, bytes(taken)) == (expected, b"a")
 
 
-async def test_pieces_are_signs_of_life() -> None:
-    with serving(*[b"x"] * 6, then=whole) as (server, request):
-        taken = bytearray()
-
-        def take(data: bytes) -> bool:
-            taken.extend(data)
-            return True
-
-        def send_later() -> None:
-            # Together they take longer than a server may be silent.
-            for _ in range(6):
-                threading.Event().wait(0.08)
-                server.go.release()
-
-        threading.Thread(target=send_later, daemon=True).start()
-        await read(HttpClient("direct"), request, lambda reply: push(reply.body, take))
-    assert taken == b"x" * 6
-
-
 class Transport(asyncio.Transport):
     """Takes a request."""
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Take it."""
 
+    def abort(self) -> None:
+        """Be closed."""
 
-async def test_a_cancelled_reader_gets_nothing_more() -> None:
-    buffer, taken = memoryview(bytearray(1024)), list[bytes]()
-    connection = Connection(buffer, Turns(), lambda: None)
-    connection.connection_made(Transport())
-    reply = connection.begin(b"", b"")
 
-    def receive(data: bytes) -> None:
-        buffer[: len(data)] = data
-        connection.buffer_updated(len(data))
+class Exchange:
+    """A connection on which a body has begun, and a way to hear of it as if a server had sent something."""
 
-    def take(data: bytes) -> bool:
-        taken.append(data)
+    def __init__(self) -> None:
+        self._buffer = memoryview(bytearray(1024))
+        self.connection = Connection(self._buffer, Turns(), lambda: None)
+        self.connection.connection_made(Transport())
+        self.reply = self.connection.begin(b"", b"")
+        self.taken = list[bytes]()
+        self.receive(OK)
+
+    def receive(self, data: bytes) -> None:
+        self._buffer[: len(data)] = data
+        self.connection.buffer_updated(len(data))
+
+    def take(self, data: bytes) -> bool:
+        self.taken.append(data)
         return True
 
-    receive(OK)
-    waiting = connection.wait_for_more(take)
-    receive(b"1\r\na\r\n")
-    assert (taken, reply.parts) == ([b"a"], [])
+
+async def test_a_cancelled_reader_gets_nothing_more() -> None:
+    exchange = Exchange()
+    waiting = exchange.connection.wait_for_more(exchange.take)
+    exchange.receive(b"1\r\na\r\n")
+    assert (exchange.taken, exchange.reply.parts) == ([b"a"], [])
     waiting.cancel()
-    receive(b"1\r\nb\r\n")
-    assert (taken, reply.parts) == ([b"a"], [b"b"])
+    exchange.receive(b"1\r\nb\r\n")
+    assert (exchange.taken, exchange.reply.parts) == ([b"a"], [b"b"])
+
+
+def test_pieces_are_signs_of_life() -> None:
+    loop = VirtualLoop()
+
+    async def read() -> None:
+        exchange = Exchange()
+        exchange.connection.limit_silence(10)
+        waiting = exchange.connection.wait_for_more(exchange.take)
+        for _ in range(3):
+            await asyncio.sleep(9)
+            exchange.receive(b"1\r\na\r\n")
+        assert not waiting.done()
+        await asyncio.sleep(11)
+        assert await waiting is False
+        assert isinstance(exchange.connection.failure, IdleError)
+        assert exchange.taken == [b"a"] * 3
+
+    task = loop.create_task(read())
+    assert loop.run_until(task.done, 60)
+    task.result()
+    loop.close()

@@ -46,7 +46,7 @@ def parse(content: bytes, path: str) -> dict[str, Any]:
         found = [(each["loc"], _describe_problem(each)) for each in errors]
         raise ConfigError(describe_mistakes(path, text, found)) from None
     tables: dict[str, Any] = _reveal(file.model_dump(exclude_unset=True))
-    if mistakes := [*_check_providers(file), *_check_tasks(tables)]:
+    if mistakes := [*_check_providers(file), *_check_tasks(tables), *_check_route(tables)]:
         raise ConfigError(describe_mistakes(path, text, mistakes))
     return tables
 
@@ -99,6 +99,13 @@ def _check_tasks(tables: dict[str, Any]) -> Iterator[Mistake]:
         yield from ((("tasks", name, *keys), problem) for keys, problem in task_rows.find_problems(row))
         if row.chain and row.chain not in chains:
             yield ("tasks", name, "chain"), "there is no such list in [chains]"
+
+
+def _check_route(tables: dict[str, Any]) -> Iterator[Mistake]:
+    """Yield a mistake for a route whose models are a list that is not there."""
+    models = (tables.get("route") or {}).get("models")
+    if isinstance(models, str) and models not in (tables.get("chains") or {}):
+        yield ("route", "models"), "there is no such list in [chains]"
 
 
 def _reveal(value: Any) -> Any:

@@ -25,6 +25,7 @@ MISTAKES: dict[str, list[str]] = {
     "[providers.openai]\nquirks = { done_marker = 'x' }": [
         "2: providers.openai.quirks: `done_marker`: expected `bool`, got `str`."
     ],
+    "[route]\nmodels = 'careful'": ["2: route.models: there is no such list in [chains]"],
     "[models.quick]\nmodel = 'm'\noptions = { temperature = 'hot' }": [
         "3: models.quick.options: `temperature`: expected `float | null`, got `str`."
     ],

@@ -55,7 +55,7 @@ class TextPart(
 class ImagePart(
     msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, tag_field="type", tag="image"
 ):
-    """An image: base64 `data` with its `media_type`, or a `url` (https, or a `data:` URL)."""
+    """An image: base64 `data` with its `media_type`, or a `url` (https, http, or a `data:` URL)."""
 
     data: str | None = None
     media_type: MediaType | None = None

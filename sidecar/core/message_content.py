@@ -61,7 +61,7 @@ def read_inline_data(part: ImagePart | FilePart, where: str) -> tuple[str, str] 
             raise invalid_request(f"`{where}.url`: a data: URL must be base64.", f"{where}.url")
         return match[1] or part.media_type or "application/octet-stream", part.url[match.end() :]
     if not part.url.startswith(("https://", "http://")):
-        raise invalid_request(f"`{where}.url` must be an https: or data: URL.", f"{where}.url")
+        raise invalid_request(f"`{where}.url` must be an https:, http: or data: URL.", f"{where}.url")
     return None
 
 

@@ -72,8 +72,8 @@ NAMED: dict[str, tuple[Any, str]] = {
 
 def build() -> dict[str, Any]:
     """Return the schema."""
-    requests = {f"{camel(action)}Request": _request(action, params) for action, params in PARAMS.items()}
-    replies = {f"{camel(action)}Reply": _reply(action, data) for action, data in ANSWERS.items()}
+    requests = {f"{camel(action)}Request": _make_request(action, params) for action, params in PARAMS.items()}
+    replies = {f"{camel(action)}Reply": _make_reply(action, data) for action, data in ANSWERS.items()}
     streams = (Streamed, StreamedCompare, StreamedLogin, StreamedList)
     lines = {each.__name__: each for each in (*streams, Failed, Event)} | replies
     kinds = [*requests.values(), *lines.values(), *(kind for kind, _ in NAMED.values()), *OPEN_FIELDS.values()]
@@ -88,9 +88,9 @@ def build() -> dict[str, Any]:
         name: {"description": NAMED[name][1]} | _name_inner_types(schema, named) for name, schema in named.items()
     }
     defs["Action"] = {"description": "What a request asks for.", "enum": sorted(PARAMS)}
-    defs["Request"] = _any_of("Request", "Any line that a host may send.", requests)
+    defs["Request"] = _make_any_of("Request", "Any line that a host may send.", requests)
     text = "Any line that the sidecar may write. Replies of unary actions differ in `data`."
-    defs["Line"] = _any_of("Line", text, lines)
+    defs["Line"] = _make_any_of("Line", text, lines)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$id": f"urn:sidecar:protocol:{PROTOCOL_VERSION}",
@@ -102,7 +102,7 @@ def build() -> dict[str, Any]:
     }
 
 
-def _request(action: str, params: type[msgspec.Struct]) -> type[msgspec.Struct]:
+def _make_request(action: str, params: type[msgspec.Struct]) -> type[msgspec.Struct]:
     """Return the envelope with the parameters of *action*; `params` may be absent if none of them is required."""
     literal: Any = Literal
     required = hasattr(params, "__post_init__") or any(field.required for field in msgspec.structs.fields(params))
@@ -120,7 +120,7 @@ def _request(action: str, params: type[msgspec.Struct]) -> type[msgspec.Struct]:
     )
 
 
-def _reply(action: str, data: Any) -> type[msgspec.Struct]:
+def _make_reply(action: str, data: Any) -> type[msgspec.Struct]:
     return msgspec.defstruct(
         f"{camel(action)}Reply",
         [("id", ReplyId), ("success", Literal[True]), ("data", data)],
@@ -168,13 +168,13 @@ def _rename(key: str, schema: dict[str, Any]) -> str:
     return "oneOf" if key == "anyOf" and "discriminator" in schema else key
 
 
-def _any_of(title: str, description: str, kinds: dict[str, Any]) -> dict[str, Any]:
+def _make_any_of(title: str, description: str, kinds: dict[str, Any]) -> dict[str, Any]:
     return {"title": title, "description": description, "anyOf": [{"$ref": f"#/$defs/{name}"} for name in kinds]}
 
 
 def _describe(defs: dict[str, Any]) -> None:
     """Put the docstrings of classes and the strings below fields into *defs*, each as one line."""
-    docs = _field_docs()
+    docs = _read_field_docs()
     for name, schema in defs.items():
         # Both sides ignore fields that they do not know.
         schema.pop("additionalProperties", None)
@@ -190,14 +190,14 @@ def _describe(defs: dict[str, Any]) -> None:
             schema["required"].remove("id")
 
 
-def _field_docs() -> dict[str, dict[str, str]]:
+def _read_field_docs() -> dict[str, dict[str, str]]:
     """Return class → field → the string below the field in its module."""
     trees = (ast.parse(file.read_bytes()) for file in sorted(Path(__file__).parent.glob("*.py")))
     classes = (node for tree in trees for node in tree.body if isinstance(node, ast.ClassDef))
-    return {each.name: dict(_documented(each.body)) for each in classes}
+    return {each.name: dict(_list_documented(each.body)) for each in classes}
 
 
-def _documented(body: list[ast.stmt]) -> list[tuple[str, str]]:
+def _list_documented(body: list[ast.stmt]) -> list[tuple[str, str]]:
     return [
         (field.target.id, " ".join(doc.value.value.split()))
         for field, doc in pairwise(body)

@@ -56,7 +56,7 @@ def _list_missing(provider: Provider) -> list[str]:
         spec = TargetSpec(provider=provider.id)
         return list_missing_settings(ResolvedProvider(provider, spec, "", merge_settings(provider, None)))
     except SidecarError:
-        # A setting that cannot be used is told where it is used.
+        # A setting that cannot be used is reported where it is used.
         return []
 
 

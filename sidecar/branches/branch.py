@@ -83,7 +83,7 @@ class RunningBranch:
         """
         if self.row is not None:
             return
-        # What is too long for the host's lines counts for the choice all the same.
+        # The whole answer counts for the choice, even if it is too long for the lines of the host.
         done, sent = self._output.prepare(done)
         self.merit = self._measure(done)
         usage, cost = count_attempts(done.attempts)

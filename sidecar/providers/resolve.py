@@ -118,7 +118,7 @@ def _split_wire(row: ProviderRow, resolved: ResolvedProvider) -> tuple[str | Non
     known = row.cases.get(model)
     wire, _, rest = (known.exchange if known else model).partition("/")
     if wire not in registry.list_names():
-        # There is no such exchange either: whoever plays it says so.
+        # There is no such exchange either, which the replay reports.
         return (row.models.default or "").partition("/")[0], model
     return wire, model if known else rest
 

@@ -144,9 +144,9 @@ class App:
         """Return *data* with *warnings*, which become events if it has no place for them."""
         from sidecar.server import unknown_fields
 
-        told = unknown_fields.add_warnings(data, warnings)
-        if told is not None:
-            return told
+        warned = unknown_fields.add_warnings(data, warnings)
+        if warned is not None:
+            return warned
         for warning in warnings:
             self.warn(warning)
         return data

@@ -204,7 +204,7 @@ def decode_params(raw: bytes | msgspec.Raw, kind: type[T], unknown: list[str] | 
     require_memory(raw)
     try:
         try:
-            return _decoder(kind).decode(raw)
+            return _find_decoder(kind).decode(raw)
         except msgspec.ValidationError as error:
             # Most hosts never need it.
             from sidecar.server import lenient
@@ -221,7 +221,7 @@ def decode_params(raw: bytes | msgspec.Raw, kind: type[T], unknown: list[str] | 
 _decoders: dict[type, msgspec.json.Decoder[Any]] = {}
 
 
-def _decoder(kind: type[T]) -> msgspec.json.Decoder[T]:
+def _find_decoder(kind: type[T]) -> msgspec.json.Decoder[T]:
     decoder = _decoders.get(kind)
     if decoder is None:
         decoder = _decoders[kind] = msgspec.json.Decoder(kind)

@@ -237,9 +237,9 @@ def _shorten_row(row: BranchRow) -> BranchRow:
 
 
 def _bare_row(row: BranchRow) -> BranchRow:
-    told = row.error
-    error = told and ErrorBody(
-        code=told.code, message="", retryable=told.retryable, reason=told.reason, partial=told.partial
+    known = row.error
+    error = known and ErrorBody(
+        code=known.code, message="", retryable=known.retryable, reason=known.reason, partial=known.partial
     )
     return msgspec.structs.replace(_shorten_row(row), error=error, timings=None, usage=None)
 

@@ -47,7 +47,7 @@ GC_THRESHOLDS = (20_000, 10, 10)
 hold, and each scan stops all of them for 0.2 s."""
 
 STUCK_SECONDS = 2.0
-"""How long after a signal, or the end of the parent, a process whose loop does not turn is ended all the same."""
+"""How long after a signal, or the end of the parent, the process is ended even if its loop is stuck."""
 
 SWITCH_SECONDS = 0.001
 """How long a thread may wait for the interpreter: by Python's own figure, 5 ms, the one that reads stdin waits as long

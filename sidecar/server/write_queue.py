@@ -284,7 +284,7 @@ class WriteQueue:
         self._writing = True
         while (self._first or self._scheduled) and not self.reader_gone.is_set():
             try:
-                ok = self._write(self._next_batch(), self._continue)
+                ok = self._write(self._take_batch(), self._continue)
             except (MemoryError, OSError, RuntimeError, ValueError) as error:
                 # The lines that were taken are lost: nothing after them may reach the host.
                 log("error", "write.failed", **find_origin(error))
@@ -300,7 +300,7 @@ class WriteQueue:
             self._drained.set()
             self._drained = None
 
-    def _next_batch(self) -> bytes:
+    def _take_batch(self) -> bytes:
         batch: list[bytearray] = []
         size_bytes = 0
         while (self._first or self._scheduled) and size_bytes < BATCH_BYTES:

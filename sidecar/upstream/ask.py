@@ -60,9 +60,9 @@ class AskPolicy(msgspec.Struct, Generic[P, T], frozen=True, kw_only=True):
 
 
 async def ask(state: RequestState, policy: AskPolicy[P, T], plan: P) -> T:
-    """Ask until there is an answer, or until asking again makes no sense.
+    """Ask until there is an answer, or until another attempt cannot help.
 
-    Raises: SidecarError as the last attempt failed.
+    Raises: SidecarError, the failure of the last attempt.
     """
     progress, number, cost = state.progress, 1, 0
     budget: RetryBudget | None = None

@@ -139,14 +139,14 @@ class HttpClient:
         from sidecar.http.direct import Direct  # Not needed before the first request.
 
         if self._direct is None:
-            self._direct = Direct(_most_connections())
+            self._direct = Direct(_count_connections())
         return self._direct
 
     def _ready_proxied(self) -> "Proxied":
         from sidecar.http.proxied import Proxied  # Not needed before the first request.
 
         if self._proxied is None:
-            self._proxied = Proxied(_most_connections(), self._choose_proxy)
+            self._proxied = Proxied(_count_connections(), self._choose_proxy)
             event_loop.allow_many_lookups()
         return self._proxied
 
@@ -160,12 +160,12 @@ def _add_address(error: SidecarError, url: str) -> SidecarError:
 
 
 def _is_near(host: str) -> bool:
-    """Return whether *host* is this machine or of its link: a proxy that is asked about those speaks of its own."""
+    """Return whether *host* is this machine or on its link. To a proxy, these names mean its own machine and link."""
     return url_policy.is_loopback(host) or url_policy.is_link_local(host)
 
 
-def _most_connections() -> int | None:
-    """Return how many there may be: what comes on top waits, for without a free file no module can be imported."""
+def _count_connections() -> int | None:
+    """Return how many connections may be open. Further requests wait: without a free file no module can be imported."""
     files = platforms.get_file_limit()
     return None if files is None else max(1, files - RESERVED_FILES)
 

@@ -316,7 +316,7 @@ async def test_a_token_endpoint_that_cannot_be_reached(
     exchange.answer("*", DOWN)
     error = await get_failure(vertex.make_call(named(tmp_path, USER)))
     assert (error.body.code, error.body.reason) == ("network_error", "refused")
-    assert error.body.message == "No access token can be had: The connection was refused."
+    assert error.body.message == "No access token could be obtained: The connection was refused."
 
 
 class Silent:

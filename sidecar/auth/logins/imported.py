@@ -69,7 +69,7 @@ def _read_login(login: DeviceLogin, entry: Any) -> ImportedLogin | None:
 
 
 def _read_entries(env: Mapping[str, str], template: str) -> Iterator[tuple[str, Any]]:
-    """Yield what a file holds: nothing if it does not exist, is another user's, or makes no sense."""
+    """Yield the entries of a file: none if it does not exist, belongs to another user, or is corrupt."""
     try:
         path = fill_path(env, template)
         if path is None or not path.is_file() or platforms.is_foreign(path.stat()):

@@ -42,7 +42,7 @@ LOCK_SECONDS = 5.0
 KEYCHAIN_SILENT = Warn(code="keychain_unavailable", message="The keychain did not answer: what it has is not used.")
 KEYCHAIN_KEEPS = Warn(code="keychain_unavailable", message="The keychain did not answer, and may keep the secret.")
 WAS_OPEN = Warn(code="store_was_open", message="Others could read the stored credentials; now they cannot.")
-CORRUPT = Warn(code="store_corrupt", message="The file of stored credentials made no sense and was set aside.")
+CORRUPT = Warn(code="store_corrupt", message="The file of stored credentials was corrupt and was set aside.")
 LOCKED = Warn(code="store_locked", message="Another process does not let go of the stored credentials.")
 
 _LASTING = (CORRUPT, WAS_OPEN)

@@ -54,7 +54,7 @@ _decoder = msgspec.json.Decoder(_Document)
 
 
 def decode_entries(data: bytes | None) -> Entries | None:
-    """Return the credentials in the content of a file: none when there is no file, None when it makes no sense."""
+    """Return the credentials in the content of a file: none if there is no file; None if it is corrupt."""
     if data is None:
         return {}
     try:

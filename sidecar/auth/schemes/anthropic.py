@@ -66,7 +66,7 @@ async def make_headers(call: Call) -> Authorized:
     """Return the header of the key, or those of the login.
 
     Raises: SidecarError `auth_required` when there is no login or it is refused; `network_error`, `provider_error` or
-    `timeout` when no token can be had now.
+    `timeout` when no token can be obtained now.
     """
     credential = call.target.credential
     if credential is not None:

@@ -70,7 +70,7 @@ async def _mint(call: Call) -> Minted[Secret]:
 
 
 def _mint_for_developer(scope: str) -> Minted[Secret]:
-    """Return a token of whoever has run `az login`; blocks, and starts a program.
+    """Return a token of the user who has run `az login`. Blocks, and starts a program.
 
     Raises: SidecarError `auth_required`.
     """

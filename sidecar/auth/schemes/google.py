@@ -23,7 +23,7 @@ async def prepare(call: Call) -> Target:
 async def make_headers(call: Call) -> Authorized:
     """Return the header of the key or token, or of a token minted from a document or the machine's own credentials.
 
-    Raises: SidecarError `auth_required`, or `timeout` and others when no token can be had now.
+    Raises: SidecarError `auth_required`, or `timeout` and others when no token can be obtained now.
     """
     credential = call.target.credential
     if credential is not None and not _mints(credential):

@@ -130,8 +130,8 @@ def _refresh(credentials: Any, request: Callable[..., _Reply], hint: str) -> Min
     except library.TransportError as error:
         cause = error.__cause__
         if isinstance(cause, SidecarError):
-            raise cause.with_fields(message=f"No access token can be had: {cause.body.message}") from None
-        raise SidecarError("network_error", "No access token can be had.") from None
+            raise cause.with_fields(message=f"No access token could be obtained: {cause.body.message}") from None
+        raise SidecarError("network_error", "No access token could be obtained.") from None
     except library.GoogleAuthError as error:
         raise _make_refusal(error, hint) from None
     token = Token(Secret(credentials.token, "none", "token"), getattr(credentials, "quota_project_id", None))

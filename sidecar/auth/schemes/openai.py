@@ -61,7 +61,7 @@ async def make_headers(call: Call) -> Authorized:
     """Return the header of the key, or of the identity's token.
 
     Raises: SidecarError `auth_required` when there is no identity or it is refused; `network_error`, `provider_error`
-    or `timeout` when no token can be had now.
+    or `timeout` when no token can be obtained now.
     """
     token = call.target.credential
     if token is None:

@@ -1,31 +1,28 @@
 """One attempt at one provider: encode → authorize → send → decode → sink.
 
-Knows the order of the steps and when a request counts as delivered. Must not know any wire, scheme or provider, or
-whether there will be another attempt.
+Knows the order of the steps. Must not know any wire, scheme or provider, or whether there will be another attempt.
 """
 
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractAsyncContextManager, contextmanager
 from functools import partial
-from typing import NamedTuple
 
 import anyio.to_thread
 import msgspec
 
-from protocol.messages import Usage
-from protocol.replies import Attempt, Chunk, Done, Start, Structured, Timings
+from protocol.replies import Attempt, Done, Start, Structured, Timings
 from sidecar.auth import authorize
 from sidecar.core.errors import SidecarError, clean_text, remove_secret
 from sidecar.core.http import HttpRequest, Response
-from sidecar.core.http_bodies import drain, push
+from sidecar.core.http_bodies import drain
 from sidecar.core.message_content import has_many_parts
-from sidecar.core.request_state import Progress, RequestState
-from sidecar.generation import accounting, background_responses, request_limits, resume
+from sidecar.core.request_state import RequestState
+from sidecar.generation import accounting, background_responses, request_limits
+from sidecar.generation.answer_reader import RunningAttempt, read_background, read_response
 from sidecar.generation.recovery import ChatPlan
-from sidecar.generation.request_limits import LimitWatch
 from sidecar.generation.response_stream import ResponseStream
-from sidecar.generation.timeouts import ChatTimeouts, choose_timeouts
+from sidecar.generation.timeouts import choose_timeouts
 from sidecar.outputs.sink import Sink
 from sidecar.upstream import recorder, replay
 from sidecar.upstream.ask import check_status
@@ -43,23 +40,6 @@ MAX_NAME_CHARS = 256
 """The longest model or finish reason that is passed on."""
 
 
-class _Attempt(NamedTuple):
-    """What the steps of one attempt share."""
-
-    state: RequestState
-    plan: ChatPlan
-    turn: Turn
-    sink: Sink
-    limits: LimitWatch | None
-    timeouts: ChatTimeouts
-    began_at: float
-
-    @property
-    def progress(self) -> Progress:
-        """The progress of the request."""
-        return self.state.progress
-
-
 async def answer(up: Upstream, state: RequestState, plan: ChatPlan, turn: Turn, sink: Sink) -> None:
     """Ask once and send every chunk to *sink*, the last one after the provider's terminal marker.
 
@@ -75,7 +55,7 @@ async def answer(up: Upstream, state: RequestState, plan: ChatPlan, turn: Turn, 
         chat, partial(pricing.calculate_usd, plan.target, chat.options.provider_options), state.budget
     )
     timeouts = choose_timeouts(plan.target, chat.options.timeouts)
-    attempt = _Attempt(state, plan, turn, sink, limits, timeouts, time.monotonic())
+    attempt = RunningAttempt(state, plan, turn, sink, limits, timeouts, time.monotonic())
     attempt.progress.attempts_begun += 1
     log_target(plan.target, state.kind, attempt.progress.attempts_begun)
     with (
@@ -93,7 +73,7 @@ async def answer(up: Upstream, state: RequestState, plan: ChatPlan, turn: Turn, 
             )
             headers_ms = state.elapsed_ms
             stream = ResponseStream(wire, _declare_tools(up, attempt), response.headers)
-            read = _read_background if is_background else _read_response
+            read = read_background if is_background else read_response
             outcome = await read(up, attempt, stream, response, start)
             done = await _make_done(attempt, start, outcome, headers_ms)
             recorded.succeed(done.finish_reason, done.usage, done.cost)
@@ -122,7 +102,7 @@ def encode_request(plan: ChatPlan) -> Encoded:
     return registry.load(target.route.wire).encode(chat, target.route)
 
 
-def _declare_tools(up: Upstream, attempt: _Attempt) -> Route:
+def _declare_tools(up: Upstream, attempt: RunningAttempt) -> Route:
     """Return the route with the names of the tools that were declared to the provider."""
     target, options = attempt.plan.target, attempt.plan.chat.options
     is_replay = target.row.transport == "replay"
@@ -131,7 +111,7 @@ def _declare_tools(up: Upstream, attempt: _Attempt) -> Route:
 
 
 @contextmanager
-def _settle(attempt: _Attempt, recorded: attempts.Attempt) -> Iterator[None]:
+def _settle(attempt: RunningAttempt, recorded: attempts.Attempt) -> Iterator[None]:
     """Record the cost of an attempt that is cancelled as a part of its request.
 
     A refused attempt gives back the expected cost that it has taken from a shared budget.
@@ -151,13 +131,13 @@ def _settle(attempt: _Attempt, recorded: attempts.Attempt) -> Iterator[None]:
         raise
 
 
-def _estimate_unanswered(attempt: _Attempt) -> None:
+def _estimate_unanswered(attempt: RunningAttempt) -> None:
     usage = accounting.estimate_unanswered_usage(attempt.plan.chat)
     attempt.progress.usage = usage
     attempt.progress.cost = accounting.price_known(attempt.plan.target, attempt.plan.chat, usage)
 
 
-def _make_cut_attempt(attempt: _Attempt) -> Attempt:
+def _make_cut_attempt(attempt: RunningAttempt) -> Attempt:
     route, progress = attempt.plan.target.route, attempt.progress
     return Attempt(
         provider=route.provider,
@@ -169,11 +149,11 @@ def _make_cut_attempt(attempt: _Attempt) -> Attempt:
     )
 
 
-def _count_ms(attempt: _Attempt) -> int:
+def _count_ms(attempt: RunningAttempt) -> int:
     return int((time.monotonic() - attempt.began_at) * 1000)
 
 
-async def _send(up: Upstream, attempt: _Attempt, request: HttpRequest) -> AbstractAsyncContextManager[Response]:
+async def _send(up: Upstream, attempt: RunningAttempt, request: HttpRequest) -> AbstractAsyncContextManager[Response]:
     target, chat = attempt.plan.target, attempt.plan.chat
     if target.row.transport == "replay":
         return replay.send(up.config, target, chat, attempt.progress, attempt.timeouts.for_http.idle_seconds)
@@ -185,7 +165,7 @@ async def _send(up: Upstream, attempt: _Attempt, request: HttpRequest) -> Abstra
     )
 
 
-async def _check_reply(up: Upstream, attempt: _Attempt, request: HttpRequest, reply: Response) -> Response:
+async def _check_reply(up: Upstream, attempt: RunningAttempt, request: HttpRequest, reply: Response) -> Response:
     """Return *reply*, which is recorded as it is read if the user has enabled that.
 
     Raises: SidecarError if the provider has refused the request.
@@ -200,136 +180,7 @@ async def _check_reply(up: Upstream, attempt: _Attempt, request: HttpRequest, re
     return reply
 
 
-async def _read_response(
-    up: Upstream,  # noqa: ARG001 - as for a background response
-    attempt: _Attempt,
-    stream: ResponseStream,
-    response: Response,
-    start: Start,
-) -> Outcome:
-    """Read an answer that ends with its connection."""
-    try:
-        return await _read_answer(attempt, stream, response.body, start)
-    except BaseException:
-        if attempt.progress.delivered and not attempt.state.is_cancelled_by_host:
-            _keep_partial(attempt, stream)
-        raise
-
-
-async def _read_background(
-    up: Upstream, attempt: _Attempt, stream: ResponseStream, response: Response, start: Start
-) -> Outcome:
-    """Read an answer that its provider continues even if nobody listens, over several connections if necessary."""
-    stream.skip_until = background_responses.find_last_seen(attempt.plan.chat)
-    try:
-        async with background_responses.open_body(up, attempt.state, attempt.plan, stream, response) as body:
-            outcome = await _read_answer(attempt, stream, body, start)
-    except BaseException:
-        if attempt.progress.delivered and not background_responses.is_abandoned(attempt.state, attempt.plan.chat):
-            _keep_partial(attempt, stream)
-        raise
-    return outcome
-
-
-def _keep_partial(attempt: _Attempt, stream: ResponseStream) -> None:
-    """Keep the received part of an interrupted answer, and how to resume it."""
-    partial_message = stream.build_partial()
-    attempt.progress.partial = partial_message
-    attempt.progress.resume = resume.choose_resume(
-        attempt.plan.target.route, attempt.plan.chat, partial_message, stream.cursor
-    )
-
-
-async def _read_answer(attempt: _Attempt, stream: ResponseStream, body: AsyncIterator[bytes], start: Start) -> Outcome:
-    """Decode the body and send its chunks to the sink as they come, even those before a failure."""
-    out: list[Chunk] = [start]
-    try:
-        reached = await _read_until_finished(attempt, stream, body, out)
-        if reached is None:
-            outcome = stream.end(out)
-            attempt.turn.report_success()
-        else:
-            outcome = _make_cut_outcome(attempt, stream, reached, start)
-    except BaseException:
-        _note_usage(attempt, stream, accounting.read_partial_usage(attempt.plan.chat, stream))
-        raise
-    finally:
-        _deliver(attempt, out)
-    _note_usage(attempt, stream, stream.usage)
-    # A `start` that no content has followed is still held back.
-    attempt.sink.send(out)
-    return outcome
-
-
-def _note_usage(attempt: _Attempt, stream: ResponseStream, usage: Usage | None) -> None:
-    attempt.progress.usage = usage
-    attempt.progress.cost = accounting.price_partial(attempt.plan.target, attempt.plan.chat, stream, usage)
-
-
-async def _read_until_finished(
-    attempt: _Attempt, stream: ResponseStream, body: AsyncIterator[bytes], out: list[Chunk]
-) -> str | None:
-    """Read until the stream is finished and return None, or return the option whose limit was reached before that."""
-    sink, limits, timeout_seconds = attempt.sink, attempt.limits, attempt.timeouts.progress_seconds
-    progressed_at, reached = time.monotonic(), None
-
-    def take(data: bytes) -> bool:
-        """Return whether to go on at once."""
-        nonlocal progressed_at, reached
-        stream.feed(data, out)
-        reached = limits.find_reached_limit(out, stream.usage) if limits else None
-        if _deliver(attempt, out):
-            progressed_at = time.monotonic()
-        elif time.monotonic() - progressed_at > timeout_seconds:
-            raise SidecarError("timeout", "The provider is alive but sends no content.", phase="progress")
-        return not (stream.finished or reached or sink.full)
-
-    while await push(body, take):
-        if stream.finished:
-            return None
-        if reached:
-            return reached
-        attempt.progress.waited_for_host = True
-        await sink.wait_for_room()
-        progressed_at = time.monotonic()
-    return None
-
-
-def _deliver(attempt: _Attempt, out: list[Chunk]) -> bool:
-    """Send *out* to the sink, empty it, and return whether anything was sent.
-
-    A `start` alone is held back, because no other attempt may be made after it.
-    """
-    if not out:
-        return False
-    progress = attempt.progress
-    if not progress.delivered:
-        if len(out) == 1:
-            return False
-        progress.delivered = True
-        progress.first_chunk_ms = attempt.state.elapsed_ms
-        attempt.turn.report_success()
-    attempt.sink.send(out)
-    out.clear()
-    return True
-
-
-def _make_cut_outcome(attempt: _Attempt, stream: ResponseStream, reached: str, start: Start) -> Outcome:
-    """Return the outcome of a stream that is cut because the option *reached* limits it."""
-    usage = stream.usage
-    if attempt.limits is not None:
-        attempt.limits.has_ended_stream = True
-        usage = attempt.limits.drop_stale_output_count(usage)
-    return Outcome(
-        finish_reason="length",
-        provider_finish_reason=reached,
-        usage=usage,
-        message=stream.build_partial(),
-        model=start.model,
-    )
-
-
-async def _make_done(attempt: _Attempt, start: Start, outcome: Outcome, headers_ms: int) -> Done:
+async def _make_done(attempt: RunningAttempt, start: Start, outcome: Outcome, headers_ms: int) -> Done:
     plan, progress, elapsed_ms = attempt.plan, attempt.progress, attempt.state.elapsed_ms
     cost = accounting.price_outcome(plan.target, plan.chat, outcome, attempt.limits)
     succeeded = Attempt(
@@ -362,7 +213,7 @@ async def _make_done(attempt: _Attempt, start: Start, outcome: Outcome, headers_
     )
 
 
-def _clean(attempt: _Attempt, text: str | None) -> str | None:
+def _clean(attempt: RunningAttempt, text: str | None) -> str | None:
     """Return a provider's *text* about its answer as one short line, without the credentials of the request."""
     if not text:
         return None

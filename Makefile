@@ -51,11 +51,11 @@ test: compiled ## run the tests, two at a time; ARGS="-k sse" selects some
 	@$(PYTEST) $(WORKERS) $(ARGS)
 
 .PHONY: fast
-fast: compiled ## run the tests that start no process and read no recorded exchange, in a minute
+fast: compiled ## run some cases of the tests that start no process and read no recorded exchange, in a minute
 	@$(PYTEST) $(WORKERS) --speed fast $(ARGS)
 
 .PHONY: quick
-quick: compiled ## run those of them that take no time, in a quarter of a minute
+quick: compiled ## run those of them that take no time, in a quarter of one
 	@$(PYTEST) $(WORKERS) --speed quick $(ARGS)
 
 .PHONY: check

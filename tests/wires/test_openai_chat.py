@@ -93,6 +93,26 @@ def test_finish_reasons_are_given_in_our_words(finish: str | None, fields: dict[
     assert (outcome.finish_reason, outcome.provider_finish_reason) == (wanted, finish)
 
 
+@pytest.mark.parametrize("later", [False, True])
+def test_a_call_that_stands_in_two_fields_is_one_call(later: bool) -> None:
+    """Some servers say each call in `function_call` too, with every piece or once more at the end."""
+    pieces = ['{"z"', ":1}", " "]
+    both = [
+        delta(
+            tool_calls=[{"index": 0, "id": "a", "function": {"name": "f", "arguments": text}}],
+            **({} if later else {"function_call": {"name": "f", "arguments": text}}),
+        )
+        for text in pieces
+    ]
+    again = [delta(function_call={"name": "f", "arguments": "".join(pieces)})] if later else []
+    assert calls_of(played(*both, *again, DONE)[1]) == [("a", "f", '{"z":1} ')]
+
+
+def test_a_call_in_the_older_field_alone_is_a_call() -> None:
+    outcome = played(delta(function_call={"name": "f", "arguments": '{"z":1}'}), DONE)[1]
+    assert [call[1:] for call in calls_of(outcome)] == [("f", '{"z":1}')]
+
+
 @pytest.mark.parametrize("events", [[], [{"choices": [{"delta": {}, "finish_reason": "stop"}]}]])
 def test_without_done_a_stream_was_cut_unless_the_column_says_that_a_finish_reason_is_enough(
     events: list[dict[str, Any]],

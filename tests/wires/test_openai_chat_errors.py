@@ -89,6 +89,18 @@ def test_an_event_named_error_is_an_error() -> None:
         ),
         (400, {"error": {"code": "tool_use_failed", "failed_generation": "{"}}, "provider_error", "tool_use_failed"),
         (400, [{"error": {"code": 400, "message": "API key not valid."}}], "auth_failed", "400"),
+        (
+            400,
+            {
+                "error": {
+                    "code": 400,
+                    "message": "exceeds the available context size",
+                    "type": "exceed_context_size_error",
+                }
+            },
+            "context_length_exceeded",
+            "exceed_context_size_error",
+        ),
         (401, {"statusCode": 401, "message": "Access denied"}, "auth_failed", None),
         (402, {"error": {"message": "Insufficient credits", "code": 402}}, "quota_exceeded", "402"),
         (402, {"error": {"message": "wait", "code": "in_flight_budget"}}, "rate_limited", "in_flight_budget"),

@@ -38,14 +38,14 @@ def _own_row(name: str, table: Mapping[str, Any]) -> ProviderRow:
     """Return the row of the user's own provider, a server of unknown make.
 
     Its streams may end without `[DONE]`, it may need no key, and of the fields for the output limit it may know only
-    the oldest.
+    the oldest. Its models are sent what they are not known to refuse.
     """
     return ProviderRow(
         name=name,
         wire="",
         address=AddressColumns(base_url=table.get("base_url", ""), private_network=True),
         auth=AuthColumns(optional=True),
-        quirks=Quirks(done_marker=False, max_tokens_field="max_tokens"),
+        quirks=Quirks(done_marker=False, max_tokens_field="max_tokens", unknown_sampling=True),
     )
 
 

@@ -170,13 +170,16 @@ def test_a_provider_of_the_users_own_is_one_table(services: Services, tmp_path: 
     with online(services, tmp_path, OWN.format(url=services.url), MYLAB_KEY="CANARY-mylab", **every_key()) as sidecar:
         for name, wire in wires.items():
             model = f"{name}/some-model"
-            lines = sidecar.stream(sidecar.send("stream_chat", params(model=model, options={"max_tokens": 9})))
+            lines = sidecar.stream(
+                sidecar.send("stream_chat", params(model=model, options={"max_tokens": 9, "temperature": 0.3}))
+            )
             check_chunks(lines, case_of(wire))
         listed = {each["id"]: each for each in sidecar.ask("list_providers")["data"]["providers"]}
     lab, claudish, unlocked = services.asked()
     assert (lab.headers["authorization"], lab.headers["x-team"]) == ("Bearer CANARY-mylab", "red")
     # Every compatible server knows the oldest field of the limit, and some know no other.
     assert (lab.json["max_tokens"], "stream_options" in lab.json) == (9, False)
+    assert [seen.json.get("temperature") for seen in (lab, claudish)] == [0.3, 0.3]
     assert claudish.headers["x-api-key"] == "CANARY-claudish"
     assert "authorization" not in claudish.headers
     assert not secrets(unlocked)

@@ -164,7 +164,8 @@ def _add_sampling(body: dict[str, Any], options: Options, route: Route, warnings
         return VERSION
     # A model that thinks takes only the defaults.
     thinks = body.get("thinking", {}).get("type") in ("adaptive", "enabled")
-    if thinks or not route.facts.sampling:
+    is_taken = route.quirks.unknown_sampling if route.facts.sampling is None else route.facts.sampling
+    if thinks or not is_taken:
         warnings.extend(describe_left_out(name, route) for name in sampling)
         return VERSION
     body |= sampling

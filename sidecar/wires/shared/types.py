@@ -24,6 +24,9 @@ class Quirks(msgspec.Struct, frozen=True, kw_only=True):
     """The provider pads its deltas unless `stream_options.include_obfuscation` is false. Default: false."""
     max_tokens_field: str = "max_completion_tokens"
     """The field of the output limit. Default: `max_completion_tokens`."""
+    unknown_sampling: bool = False
+    """The Messages API is sent `temperature` and `top_p` for a model of which nobody knows whether it takes them.
+    Default: false, but true for a provider of the user's own."""
     seed_field: str = "seed"
     """The field of the seed, empty where there is none. Default: `seed`."""
     system_role: str = "system"

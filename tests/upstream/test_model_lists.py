@@ -132,6 +132,20 @@ def test_a_list_of_a_provider_without_a_key_is_refused(bare: Program, services: 
     assert not services.asked()
 
 
+@pytest.mark.parametrize("action", ["list_models", "count_tokens"])
+def test_where_one_key_is_refused_another_asks(services: Services, tmp_path: Path, action: str) -> None:
+    refused = document({"error": {"type": "authentication_error", "message": "invalid x-api-key"}}, 401)
+    whole = {"list_models": {"data": [{"id": "x-1"}], "has_more": False}, "count_tokens": {"input_tokens": 7}}
+    services.answer("*", refused, document(whole[action]))
+    keys = '[providers.anthropic]\napi_keys = ["CANARY-first", "CANARY-second"]\n'
+    more = params() | {"options": {}, "exact": True} if action == "count_tokens" else {}
+    with online(services, tmp_path, keys) as sidecar:
+        reply = sidecar.ask(action, more, provider="anthropic")
+    assert reply["success"], reply
+    assert {key for seen in services.asked() for key in secrets(seen)} == {"CANARY-first", "CANARY-second"}
+    assert [len(secrets(seen)) for seen in services.asked()] == [1, 1]
+
+
 def test_a_suggestion_is_similar_and_not_the_name_itself() -> None:
     assert find_similar("gpt-5.2", ["gpt-5.2", "gpt-5.1", "claude"]) == ["gpt-5.1"]
 

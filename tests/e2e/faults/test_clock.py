@@ -155,6 +155,8 @@ def test_after_a_sleep_no_connection_is_used_again(tmp_path: Path, provider: Pro
     with Sidecar(tmp_path, provider, env=environment(tmp_path, **clocks.env)) as sidecar:
         for _ in range(2):
             assert text(sidecar.stream(sidecar.chat("m"))) == "fine"
+            # The connection is put back after the terminal line.
+            sidecar.ping()
         clocks.set(wall=400, monotonic=monotonic)
         assert text(sidecar.stream(sidecar.chat("m"))) == "fine"
     first, second, third = (provider.call("m", number).connection for number in range(3))

@@ -162,7 +162,9 @@ def test_a_request_that_memory_is_too_short_for_ends_alone(
     provider.play("m", ANTHROPIC.answer("fine"))
     provider.play("going", [*ANTHROPIC.begun("so far"), gate, ending])
     provider.play("long", ANTHROPIC.answer("x" * LARGE))
-    with Sidecar(tmp_path, provider, env=environment(tmp_path, SIDECAR_LOOP=loop)) as sidecar:
+    # A thread's own arena reserves 64 MiB of addresses, in which a long text has room whatever the limit.
+    env = environment(tmp_path, SIDECAR_LOOP=loop, MALLOC_ARENA_MAX="1")
+    with Sidecar(tmp_path, provider, env=env) as sidecar:
         sidecar.max_growth_bytes *= 2
         assert text(sidecar.stream(sidecar.chat("m"))) == "fine"
         going = sidecar.chat("going")

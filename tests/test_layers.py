@@ -3,7 +3,7 @@
 import ast
 import graphlib
 
-from tests.support.source import Use, files, imports, nodes_of, our_file, report, tree_of
+from tests.support.source import ROOT, Use, files, imports, nodes_of, our_file, report, tree_of
 
 LAYERS = (
     "sidecar/__main__.py",
@@ -127,3 +127,47 @@ def test_packages_are_of_a_size_that_a_reader_takes_in() -> None:
     assert modules.pop("sidecar") <= MOST_MODULES_BESIDE_PACKAGES
     assert not {folder: count for folder, count in modules.items() if count > MOST_MODULES}
     assert not {folder for folder, count in modules.items() if count + within[folder] < FEWEST_MODULES}
+
+
+PROCESSES = ("tests/bench/", "tests/e2e/", "tests/live/", "tests/peers/")
+"""Folders of tests that start processes."""
+
+THROUGH_THE_APP = {
+    "sidecar/auth/logins/imported.py": "tests/auth/test_imported.py",
+    "sidecar/auth/status.py": "tests/auth/test_status.py",
+    "sidecar/branches/branch.py": "tests/branches/test_run.py",
+    "sidecar/branches/run.py": "tests/branches/test_run.py",
+    "sidecar/generation/hedge.py": "tests/generation/test_hedge.py",
+    "sidecar/generation/pipeline.py": "tests/generation/test_faults.py",
+    "sidecar/generation/tool_loop.py": "tests/generation/test_tool_loop.py",
+    "sidecar/http/direct.py": "tests/http/test_clients_agree.py",
+    "sidecar/http/proxied.py": "tests/http/test_clients_agree.py",
+    "sidecar/upstream/token_counts.py": "tests/upstream/test_token_counts.py",
+    "sidecar/usage/attempts.py": "tests/usage/test_ledger_rows.py",
+    "sidecar/window/limits.py": "tests/window/test_shorten.py",
+    "sidecar/window/shorten.py": "tests/window/test_shorten.py",
+}
+"""Module that no test imports, since its requests lead there → the test, in process, that has such requests."""
+
+
+def test_every_module_has_a_test_that_starts_no_process() -> None:
+    """It imports the module, or one of the same package that does so."""
+    todo = [file for file in files("tests") if not file.startswith(PROCESSES) and "/test_" in file]
+    assert set(THROUGH_THE_APP.values()) <= set(todo)
+    reached = set(todo)
+    while todo:
+        file = todo.pop()
+        found = {_file_of(use.what) for use in imports(file)} - reached - {""}
+        found = {each for each in found if not file.startswith("sidecar/") or file.split("/")[1] == each.split("/")[1]}
+        todo += found
+        reached |= found
+    modules = {file for file in files("protocol", "sidecar") if not file.endswith("/__init__.py")}
+    assert sorted(modules - reached) == sorted(THROUGH_THE_APP)
+
+
+def _file_of(name: str) -> str:
+    """Return the file of the module that the dotted *name* is, or is in; nothing for another's."""
+    parts = name.split(".")
+    stems = ["/".join(parts[:length]) for length in (len(parts), len(parts) - 1)]
+    found = (f"{stem}{end}" for stem in stems for end in (".py", "/__init__.py"))
+    return next((file for file in found if (ROOT / file).is_file()), "")

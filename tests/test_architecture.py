@@ -36,6 +36,8 @@ from tests.support.source import (
     within,
 )
 
+pytestmark = pytest.mark.long
+
 # --- layers ----------------------------------------------------------------------------------
 
 OF_THE_SCHEMA = ("ast", "gc", "itertools", "json", "pathlib", "sys")
@@ -87,14 +89,12 @@ def test_protocol_imports_nothing_but_itself_msgspec_and_typing() -> None:
     assert not wrong, report(wrong)
 
 
-@pytest.mark.long
 def test_the_program_does_not_import_the_tool_that_makes_the_schema() -> None:
     """Invariant 1: `protocol/schema.py` may import more than the contract because nothing imports it."""
     wrong = [use for file in files("sidecar") for use in imports(file) if within(use.what, ["protocol.schema"])]
     assert not wrong, report(wrong)
 
 
-@pytest.mark.long
 def test_wires_and_codecs_are_sans_io() -> None:
     """Invariant 1: no event loop, no HTTP client, no os, no time, no chance, no log, in them or in what they import."""
     reached, pending = set[str](), set(files("sidecar/wires", "sidecar/codecs", "sidecar/formats"))
@@ -177,7 +177,6 @@ ONE_MODULE_FOR: dict[str, tuple[str, ...]] = {
 }
 
 
-@pytest.mark.long
 @pytest.mark.parametrize(("package", "homes"), ONE_MODULE_FOR.items(), ids=list(ONE_MODULE_FOR))
 def test_a_door_to_the_outside_has_one_module(package: str, homes: tuple[str, ...]) -> None:
     """Invariant 2."""
@@ -201,7 +200,6 @@ DESCRIPTOR_USERS: dict[str, set[str]] = {
 }
 
 
-@pytest.mark.long
 def test_only_stdio_touches_the_descriptors() -> None:
     """Invariants 2 and 3; the exceptions and their reasons stand in DESCRIPTOR_USERS."""
     wrong = [
@@ -215,7 +213,6 @@ def test_only_stdio_touches_the_descriptors() -> None:
     assert not wrong, report(wrong)
 
 
-@pytest.mark.long
 def test_only_config_reads_the_environment_and_nothing_asks_for_the_working_directory() -> None:
     """Invariant 2: a project that is open in the editor must not configure the process that holds the keys."""
     environment = re.compile(r"os\.(environb?|getenvb?|putenv|unsetenv)|os\.path\.expandvars")
@@ -290,7 +287,6 @@ CHANGES = frozenset(
 )
 
 
-@pytest.mark.long
 def test_modules_keep_no_state_but_what_is_listed() -> None:
     """Invariant 8, and the reason that requests cannot mix: what changes lives in objects that are passed on."""
     found = {use[::2]: use for file in program() for use in _module_state(file)}

@@ -3,7 +3,11 @@
 import ast
 import graphlib
 
+import pytest
+
 from tests.support.source import ROOT, Use, files, imports, nodes_of, our_file, report, tree_of
+
+pytestmark = pytest.mark.long
 
 LAYERS = (
     "sidecar/__main__.py",

@@ -17,6 +17,8 @@ from tests.support.lines import Object
 from tests.support.provider_rows import params, secrets, text_of
 from tests.support.scheme_calls import MIN_AGE_SECONDS, TokenClock
 
+pytestmark = pytest.mark.long
+
 COPILOT = "https://api.githubcopilot.com"
 SESSIONS = "https://api.github.com/copilot_internal/v2/token"
 GITHUB = "CANARY-github"
@@ -149,7 +151,6 @@ async def test_a_refused_github_token_is_exchanged_once_and_the_session_is_kept(
     assert len(services.asked(f"POST {COPILOT}/*")) == 1
 
 
-@pytest.mark.long
 async def test_many_refusals_are_one_exchange(host: Host, services: RuledServer) -> None:  # F10
     services.answer("POST *", accept_only("CANARY-session"))
     services.answer(f"GET {SESSIONS}", make_session())
@@ -158,7 +159,6 @@ async def test_many_refusals_are_one_exchange(host: Host, services: RuledServer)
     assert len(services.asked(f"GET {SESSIONS}")) == 1
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("status", [401, 403])
 async def test_a_session_that_is_refused_later_is_exchanged_once_for_all(
     host: Host, services: RuledServer, token_clock: TokenClock, status: int

@@ -31,6 +31,8 @@ from tests.support.logins import (
 from tests.support.program import Program
 from tests.support.provider_rows import params, text_of
 
+pytestmark = pytest.mark.long
+
 SHOWN = {
     "type": "device_flow",
     "user_code": "WDJB-MJHT",

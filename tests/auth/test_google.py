@@ -34,6 +34,8 @@ from tests.support.scheme_calls import (
     get_failure,
 )
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).resolve().parents[2]
 TOKEN = {"access_token": "ya29.first", "expires_in": 3600, "token_type": "Bearer"}
 SECOND = TOKEN | {"access_token": "ya29.second"}
@@ -334,7 +336,6 @@ class Silent:
         return document(TOKEN)
 
 
-@pytest.mark.long
 async def test_a_token_that_does_not_come_is_not_waited_for(
     vertex: Authorizer, exchange: FakeExchange, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

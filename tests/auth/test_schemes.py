@@ -12,6 +12,8 @@ from tests.support.lines import Object
 from tests.support.program import Program
 from tests.support.provider_rows import MODEL, params, secrets, text_of
 
+pytestmark = pytest.mark.long
+
 
 def ask(sidecar: Program, provider: str, wire: str | None = None, **more: Any) -> Object:
     """Ask a chat and return its `done`."""

@@ -11,6 +11,8 @@ from tests.support.logins import authenticate, eventually
 from tests.support.program import Program
 from tests.support.provider_rows import params, text_of
 
+pytestmark = pytest.mark.long
+
 SECRET = {"AZURE_TENANT_ID": "t", "AZURE_CLIENT_ID": "c", "AZURE_CLIENT_SECRET": "CANARY"}
 
 

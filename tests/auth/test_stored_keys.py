@@ -20,6 +20,8 @@ from tests.support.logins import (
 )
 from tests.support.provider_rows import params, text_of
 
+pytestmark = pytest.mark.long
+
 # --- what is stored ----------------------------------------------------------------------------
 
 

@@ -33,6 +33,8 @@ from tests.support.logins import (
 )
 from tests.support.provider_rows import text_of
 
+pytestmark = pytest.mark.long
+
 SESSION = "tid=CANARY-session;exp=1"
 
 
@@ -122,7 +124,6 @@ def test_a_login_that_another_process_has_made_meanwhile_is_not_forgotten(
     assert stored(tmp_path)["copilot"]["secrets"]["value"] == f"{TOKEN}-new"
 
 
-@pytest.mark.long
 def test_a_login_that_expires_during_a_stream_does_not_touch_it(services: Services, tmp_path: Path) -> None:  # F12
     held = Held(text_of("openai_chat"))
     github(services, with_life(28_800))

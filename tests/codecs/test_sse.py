@@ -13,6 +13,8 @@ from sidecar.codecs import sse
 from sidecar.codecs.sse import MAX_EVENT_BYTES, MAX_STRAY_BYTES, Codec
 from sidecar.core.errors import SidecarError
 
+pytestmark = pytest.mark.long
+
 Frames = list[tuple[str, bytes]]
 
 
@@ -115,7 +117,6 @@ def test_the_three_line_ends_mean_the_same(lines: list[bytes]) -> None:
     assert lf == crlf == cr
 
 
-@pytest.mark.long
 @settings(max_examples=60)
 @given(STREAMS)
 def test_finish_adds_at_most_the_event_that_lacks_its_blank_line(stream: bytes) -> None:
@@ -230,7 +231,6 @@ def _seconds(stream: bytes, piece: int) -> float:
     return best
 
 
-@pytest.mark.long
 @pytest.mark.parametrize(
     "unit",
     [

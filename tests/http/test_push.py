@@ -21,6 +21,8 @@ from tests.support.fake_provider import WAIT_SECONDS
 from tests.support.raw_servers import listening, silent
 from tests.support.virtual_loop import VirtualLoop
 
+pytestmark = pytest.mark.long
+
 OK = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
 
 QUICK = HttpTimeouts(connect_seconds=2, first_byte_seconds=2, idle_seconds=0.2)

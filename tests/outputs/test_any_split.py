@@ -3,6 +3,7 @@
 from typing import get_args
 
 import anyio
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -14,6 +15,8 @@ from protocol.tool_loop import ToolRound
 from sidecar.outputs.files import FileSink
 from tests.formats.lexing import NONCE, cut
 from tests.outputs.collecting import Collector, make_done
+
+pytestmark = pytest.mark.long
 
 EXISTING = {"a.py": "x = 1\ny = 2\n", "b/c.py": "".join(f"line {at}\n" for at in range(8000))}
 """The second is so long that a worker thread places the edits."""

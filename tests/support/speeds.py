@@ -33,7 +33,7 @@ LEFT_OUT = {"all": frozenset[str](), "fast": frozenset({"spawns"}), "quick": fro
 EXAMPLES = {"fast": 25, "quick": 10}
 """How many are generated for one test that does not say so itself."""
 
-CASES = {"fast": 10, "quick": 6}
+CASES = {"fast": 10, "quick": 4}
 """How many of the cases of a test run."""
 
 MEMORY = Path("/dev/shm")  # noqa: S108 - pytest makes a folder of its own in it

@@ -16,6 +16,8 @@ from sidecar.core.errors import SidecarError
 from sidecar.tasks import overrides
 from sidecar.tasks.overrides import MAX_BYTES, NAME, Override, Overrides
 
+pytestmark = pytest.mark.long
+
 posix_only = pytest.mark.skipif(os.name != "posix", reason="modes, links and signals of POSIX")
 
 FIRST, SECOND = Override(model="a/first", options={"max_tokens": 7}), Override(model="b/second")

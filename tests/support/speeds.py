@@ -1,9 +1,9 @@
 """Which tests run, and which of them beside another.
 
 `--speed fast` leaves out what starts a process and what reads recorded exchanges; it takes a few of the cases of each
-test, and generates fewer examples. `--speed quick` takes even fewer, and leaves out what is marked `long`. A test that
-starts a process without the mark `spawns` fails at both. A test that measures time is marked `alone`: no other process
-of the same run is in a test then.
+test, and generates fewer examples. `--speed quick` leaves out what is marked `long` too. A test that starts a process
+without the mark `spawns` fails at both. A test that measures time is marked `alone`: no other process of the same run
+is in a test then.
 """
 
 import os
@@ -30,10 +30,10 @@ E2E = Path(__file__).resolve().parent.parent / "e2e"
 LEFT_OUT = {"all": frozenset[str](), "fast": frozenset({"spawns"}), "quick": frozenset({"spawns", "long"})}
 """By speed: the marks of tests that do not run."""
 
-EXAMPLES = {"fast": 25, "quick": 10}
+EXAMPLES = 10
 """How many are generated for one test that does not say so itself."""
 
-CASES = {"fast": 10, "quick": 4}
+CASES = 4
 """How many of the cases of a test run."""
 
 MEMORY = Path("/dev/shm")  # noqa: S108 - pytest makes a folder of its own in it
@@ -50,7 +50,7 @@ def choose(speed: str) -> None:
     if speed != "all":
         corpus.ROOT = recordings.CORPUS = Path("/nowhere")
         usual = hypothesis.settings.get_profile("sidecar")
-        hypothesis.settings.register_profile(speed, usual, max_examples=EXAMPLES[speed])
+        hypothesis.settings.register_profile(speed, usual, max_examples=EXAMPLES)
         hypothesis.settings.load_profile(speed)
 
 
@@ -79,7 +79,7 @@ def select(speed: str, config: pytest.Config, items: list[pytest.Item]) -> None:
     if speed == "all":
         return
     out = {item for item in items if any(item.get_closest_marker(mark) for mark in LEFT_OUT[speed])}
-    out |= _list_further_cases(items, CASES[speed])
+    out |= _list_further_cases(items)
     config.hook.pytest_deselected(items=list(out))
     items[:] = [item for item in items if item not in out]
 
@@ -93,8 +93,8 @@ def select(speed: str, config: pytest.Config, items: list[pytest.Item]) -> None:
     sys.addaudithook(hear)
 
 
-def _list_further_cases(items: list[pytest.Item], few: int) -> set[pytest.Item]:
-    """Return all but a *few* cases of each test, evenly chosen."""
+def _list_further_cases(items: list[pytest.Item]) -> set[pytest.Item]:
+    """Return all but a few cases of each test, evenly chosen."""
     cases: dict[str, list[pytest.Item]] = {}
     for item in items:
         cases.setdefault(item.nodeid.partition("[")[0], []).append(item)
@@ -103,7 +103,7 @@ def _list_further_cases(items: list[pytest.Item], few: int) -> set[pytest.Item]:
         for each in cases.values()
         for number, item in enumerate(each)
         # One of each of as many parts of equal length.
-        if number and number * few // len(each) == (number - 1) * few // len(each) and len(each) > few
+        if number and number * CASES // len(each) == (number - 1) * CASES // len(each) and len(each) > CASES
     }
 
 

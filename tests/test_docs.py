@@ -207,6 +207,7 @@ def _walk(value: Any) -> list[dict[str, Any]]:
     return own + [found for each in inner for found in _walk(each)]
 
 
+@pytest.mark.long
 def test_every_reason_that_the_program_gives_is_described() -> None:
     given = keywords({"SidecarError", "invalid_request", "with_fields"}, "reason")
     assert {"duplicate_id", "line_too_long", "redirect"} <= given
@@ -273,6 +274,7 @@ def test_a_wire_has_the_five_things_that_are_asked_of_it(name: str) -> None:
     assert list((ROOT / "fixtures" / name).glob("*/call.json"))
 
 
+@pytest.mark.long
 def test_every_warning_that_the_program_gives_is_described() -> None:
     given = keywords({"Warn"}, "code")
     assert "option_left_out" in given

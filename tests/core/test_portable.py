@@ -14,6 +14,8 @@ from sidecar.wires.shared.tool_calls import get_arguments
 from tests.support import app
 from tests.support.lines import Object
 
+pytestmark = pytest.mark.long
+
 BIG = 2**53 + 1
 STATE = State(provider="p", wire="w", model="m", data={"id": BIG, "huge": 10**30})
 

@@ -40,6 +40,7 @@ def test_any_stream_gives_chunks_or_a_sidecar_error(stream: tuple[Route, list[by
 ASKED = Message(role="user", content="Go on.")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["thinking", "redacted_thinking", "citations", "server_tools", "compaction"])
 def test_the_message_of_an_answer_goes_back_as_the_blocks_that_it_came_in(name: str) -> None:
     answer, own = case(name), fixtures.route(case(name))

@@ -2,8 +2,12 @@
 
 import ast
 
+import pytest
+
 from sidecar.wires import registry
 from tests.support.source import Use, files, imports, our_file, report, tree_of
+
+pytestmark = pytest.mark.long
 
 BUILDS_ON = {
     # Workers AI answers in its own dialect or in that of Chat Completions.

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pytest
+
 from tests.support import app
 from tests.support.app import Host
 from tests.support.lines import CANARY, Object
@@ -60,6 +62,7 @@ async def test_a_long_partial_answer_is_not_repeated_in_the_error() -> None:
         assert error.get("partial_message") is None
 
 
+@pytest.mark.long
 async def test_a_host_that_asked_for_status_is_told_of_a_retry() -> None:
     async with app.running() as host:
         await host.ask("initialize", {"events": ["status"]})

@@ -117,6 +117,7 @@ def test_one_case_calls_its_tool_for_ever(sidecar: Program) -> None:
 def test_a_text_that_stalls_can_be_cancelled(sidecar: Program) -> None:
     params = {"model": "silent", "messages": [USER], "options": AT_ONCE}
     asked = sidecar.send("stream_chat", params, provider="replay")
+    sidecar.chunk(asked, 1)
     assert ending(play(sidecar, "text")) == "stop"
     assert sidecar.ask("cancel", {"id": asked})["data"]["found"]
     *sent, last = sidecar.stream(asked)

@@ -158,11 +158,12 @@ def small_pipe(sidecar: Sidecar) -> Iterator[None]:
 @process_probes.linux_only
 def test_small_streams_pass_a_huge_one(sidecar: Sidecar, provider: Provider) -> None:  # B10
     with small_pipe(sidecar):
-        pass_a_huge_one(sidecar, provider)
+        # The write under way is read first: 64 KiB, a second.
+        in_time(lambda: pass_a_huge_one(sidecar, provider), 2)
 
 
-def pass_a_huge_one(sidecar: Sidecar, provider: Provider) -> None:
-    # A host that reads 64 KB/s.
+def pass_a_huge_one(sidecar: Sidecar, provider: Provider) -> float:
+    """Return how many seconds small streams take beside a huge one, for a host that reads 64 KB/s."""
     provider.play("huge", ANTHROPIC.begun(Repeat(ANTHROPIC.text("x" * 1000), 100_000)))
     huge = sidecar.chat("huge")
     sidecar.chunk(huge, 1)
@@ -173,14 +174,13 @@ def pass_a_huge_one(sidecar: Sidecar, provider: Provider) -> None:
     small = [sidecar.chat("small") for _ in range(20)]
     last = max(sidecar.chunk(request_id, 1).at for request_id in small)
     sidecar.resume()
-    # The write under way is read first: 64 KiB, a second.
-    assert last - begun < 2
     read = [line for line in list(sidecar.lines) if begun <= line.at <= last]
     sizes = {is_huge: sum(size(line) for line in read if (line.id == huge) is is_huge) for is_huge in (True, False)}
     assert sizes[True] > sizes[False]
     for request_id in small:
         assert text(sidecar.stream(request_id)) == "small"
     cancel(sidecar, huge)
+    return last - begun
 
 
 def size(line: Line) -> int:

@@ -170,6 +170,7 @@ TEMPLATES = {
 """Columns of the catalogue, and constants. Whoever adds to it looks where the template comes from."""
 
 
+@pytest.mark.long
 def test_nothing_is_evaluated_and_no_input_is_a_template() -> None:
     """What is formatted as a template is a constant, or of the catalogue; never a word of a host's or a provider's."""
     called = {"eval", "exec", "compile", "__import__", "execfile"}

@@ -30,10 +30,10 @@ E2E = Path(__file__).resolve().parent.parent / "e2e"
 LEFT_OUT = {"all": frozenset[str](), "fast": frozenset({"spawns"}), "quick": frozenset({"spawns", "long"})}
 """By speed: the marks of tests that do not run."""
 
-EXAMPLES = 10
+EXAMPLES = 5
 """How many are generated for one test that does not say so itself."""
 
-CASES = 4
+CASES = 2
 """How many of the cases of a test run."""
 
 MEMORY = Path("/dev/shm")  # noqa: S108 - pytest makes a folder of its own in it

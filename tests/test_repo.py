@@ -163,7 +163,11 @@ def test_nothing_that_is_installed_imports_a_maintainers_tool() -> None:
 @pytest.mark.long
 def test_no_file_names_a_path_of_somebodys_machine() -> None:
     found = [
-        f"{path.relative_to(ROOT)}: {match[0]}" for path, text in text_files() for match in MACHINE_PATH.finditer(text)
+        f"{path.relative_to(ROOT)}: {match[0]}"
+        for path, text in text_files()
+        # Plain searches take a tenth of the time.
+        if any(folder in text for folder in ("/work/", "/root/", "/home/", "/Users/"))
+        for match in MACHINE_PATH.finditer(text)
     ]
     assert not found
 

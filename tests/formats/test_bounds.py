@@ -186,6 +186,7 @@ def test_a_hundred_edits_that_fit_everywhere_or_nowhere_take_no_time(text: str, 
     assert seconds(lambda: apply_edits(text, edits)) < 40 * max(seconds(lambda: apply_edits(text, edits[:10])), 0.02)
 
 
+@pytest.mark.longest
 def test_many_edits_that_only_resemble_the_text_are_not_all_compared_with_it() -> None:
     text = "".join(f"line {at}\n" for at in range(10_000))
 

@@ -180,7 +180,7 @@ def places(lines: list[str], old: list[str]) -> list[int]:
 # --- the test --------------------------------------------------------------------------------
 
 
-@pytest.mark.long
+@pytest.mark.longest
 def test_what_has_one_place_is_put_there_and_what_has_two_is_refused() -> None:
     chance = random.Random(20261121)
     seen: dict[tuple[str, str], int] = {}

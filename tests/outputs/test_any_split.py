@@ -66,6 +66,7 @@ def check(collector: Collector) -> None:
     assert opened is None
 
 
+@pytest.mark.longest
 @settings(max_examples=300)
 @given(name=FORMATS, text=TEXTS, places=st.lists(st.integers(0, 10_000), max_size=12), again=TEXTS)
 def test_any_split_gives_the_same_files_in_every_round(

@@ -9,7 +9,7 @@ from tests import simulate
 from tests.fuzz import requests
 from tests.support.long_run import BrokenPromiseError, Canned, LongRun
 
-pytestmark = pytest.mark.long
+pytestmark = pytest.mark.longest
 
 ERROR = Canned(500, {"content-type": "application/json"}, b"{}")
 

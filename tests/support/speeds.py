@@ -1,9 +1,9 @@
 """Which tests run, and which of them beside another.
 
-`--speed fast` leaves out what starts a process and what reads recorded exchanges; it takes a few of the cases of each
-test, and generates fewer examples. `--speed quick` leaves out what is marked `long` too. A test that starts a process
-without the mark `spawns` fails at both. A test that measures time is marked `alone`: no other process of the same run
-is in a test then.
+`--speed fast` leaves out what starts a process, what reads recorded exchanges and what is marked `longest`. It takes a
+few of the cases of each test, and generates fewer examples. `--speed quick` leaves out what is marked `long` too. A
+test that starts a process without the mark `spawns` fails at both. A test that measures time is marked `alone`: no
+other process of the same run is in a test then.
 """
 
 import os
@@ -27,7 +27,11 @@ SPEEDS = ("all", "fast", "quick")
 E2E = Path(__file__).resolve().parent.parent / "e2e"
 """Tests of processes, each and all."""
 
-LEFT_OUT = {"all": frozenset[str](), "fast": frozenset({"spawns"}), "quick": frozenset({"spawns", "long"})}
+LEFT_OUT = {
+    "all": frozenset[str](),
+    "fast": frozenset({"spawns", "longest"}),
+    "quick": frozenset({"spawns", "longest", "long"}),
+}
 """By speed: the marks of tests that do not run."""
 
 EXAMPLES = 5

@@ -138,6 +138,7 @@ def check_reply(reply: Recorded, changes: list[Change], seed: int) -> None:
         assert whole.error.code == in_pieces.error.code
 
 
+@pytest.mark.longest
 @settings(max_examples=1500)
 @given(st.sampled_from(STREAMS), CORRUPTIONS, st.integers(0, 2**16))
 def test_a_wire_reads_or_refuses_corrupted_replies(reply: Recorded, changes: list[Change], seed: int) -> None:

@@ -37,8 +37,8 @@ LEFT_OUT = {
 EXAMPLES = 5
 """How many are generated for one test that does not say so itself."""
 
-CASES = 2
-"""How many of the cases of a test run."""
+CASES = {"fast": 2, "quick": 1}
+"""By speed: how many of the cases of a test run."""
 
 MEMORY = Path("/dev/shm")  # noqa: S108 - pytest makes a folder of its own in it
 LEAST_FREE_BYTES = 1024**3
@@ -83,7 +83,7 @@ def select(speed: str, config: pytest.Config, items: list[pytest.Item]) -> None:
     if speed == "all":
         return
     out = {item for item in items if any(item.get_closest_marker(mark) for mark in LEFT_OUT[speed])}
-    out |= _list_further_cases(items)
+    out |= _list_further_cases(items, CASES[speed])
     config.hook.pytest_deselected(items=list(out))
     items[:] = [item for item in items if item not in out]
 
@@ -97,8 +97,8 @@ def select(speed: str, config: pytest.Config, items: list[pytest.Item]) -> None:
     sys.addaudithook(hear)
 
 
-def _list_further_cases(items: list[pytest.Item]) -> set[pytest.Item]:
-    """Return all but a few cases of each test, evenly chosen."""
+def _list_further_cases(items: list[pytest.Item], most: int) -> set[pytest.Item]:
+    """Return all but *most* cases of each test, evenly chosen."""
     cases: dict[str, list[pytest.Item]] = {}
     for item in items:
         cases.setdefault(item.nodeid.partition("[")[0], []).append(item)
@@ -107,7 +107,7 @@ def _list_further_cases(items: list[pytest.Item]) -> set[pytest.Item]:
         for each in cases.values()
         for number, item in enumerate(each)
         # One of each of as many parts of equal length.
-        if number and number * CASES // len(each) == (number - 1) * CASES // len(each) and len(each) > CASES
+        if number and number * most // len(each) == (number - 1) * most // len(each) and len(each) > most
     }
 
 

@@ -32,7 +32,7 @@ compiled: $(VENV)
 
 .PHONY: run
 run: compiled ## stream a recorded chat from the `replay` provider: no key, no network
-	@printf '%s\n' \
+	@{ printf '%s\n' \
 		'{"id":1,"action":"initialize"}' \
 		'{"id":2,"action":"stream_chat","provider":"replay","params":{"model":"anthropic_messages/text","messages":[{"role":"user","content":"Hello"}]}}' \
 		'{"id":"compare","action":"compare","provider":"replay","params":{"models":["anthropic_messages/text","openai_chat/text"],"messages":[{"role":"user","content":"Hello"}],"choose":{"by":"first_valid"}}}' \
@@ -44,7 +44,9 @@ run: compiled ## stream a recorded chat from the `replay` provider: no key, no n
 		'{"id":"fit","action":"fit","provider":"openai","params":{"model":"gpt-4","reserve_output":8165,"messages":[{"role":"user","content":"What is a sidecar?"},{"role":"assistant","content":"A small carriage beside a motorcycle."},{"role":"user","content":"And in software, what is a sidecar good for?"}]}}' \
 		'{"id":"compact","action":"stream_chat","provider":"replay","params":{"model":"anthropic_messages/text","messages":[{"role":"user","content":"Hello   \n\n\n\nWhat is a sidecar?"}],"options":{"compact":true}}}' \
 		'{"id":"edit","action":"apply_edit","params":{"text":"a = 1\nb = 2\n","edits":[{"search":"b = 2","replace":"b = 3"}]}}' \
-		| $(BIN)/sidecar
+		'{"id":"tools","action":"stream_chat","provider":"replay","params":{"model":"tool_call","messages":[{"role":"user","content":"What is the weather in Oslo?"}],"options":{"tools":[{"name":"weather","parameters":{"type":"object"}}],"tool_loop":{}}}}'; \
+	sleep 2; printf '%s\n' '{"id":"result","action":"tool_result","params":{"id":"tools","results":[{"id":"toolu_01","content":"4 degrees, rain"}]}}'; \
+	} | $(BIN)/sidecar
 
 .PHONY: test
 test: compiled ## run the tests, two at a time; ARGS="-k sse" selects some

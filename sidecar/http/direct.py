@@ -170,10 +170,7 @@ class Body:
         while not parts:
             if reply.complete:
                 raise StopAsyncIteration
-            if connection.reply is not reply:
-                raise failures.read_failure(CutReplyError())
-            if connection.failure is not None:
-                raise failures.read_failure(connection.failure)
+            self._check_connection()
             await connection.wait_for_more()
         return self._next_data()
 
@@ -190,14 +187,19 @@ class Body:
                     return True
             elif reply.complete:
                 return False
-            elif connection.reply is not reply:
-                raise failures.read_failure(CutReplyError())
-            elif connection.failure is not None:
-                raise failures.read_failure(connection.failure)
             else:
+                self._check_connection()
                 has_stopped = await connection.wait_for_more(take)
                 if has_stopped:
                     return True
+
+    def _check_connection(self) -> None:
+        """Raise the failure of the connection, if the rest of the reply cannot come any more."""
+        connection = self._connection
+        if connection.reply is not self._reply:
+            raise failures.read_failure(CutReplyError())
+        if connection.failure is not None:
+            raise failures.read_failure(connection.failure)
 
     def _next_data(self) -> bytes:
         parts = self._reply.parts

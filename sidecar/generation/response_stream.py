@@ -73,6 +73,9 @@ class ResponseStream:
         if self._reply_bytes > MAX_REPLY_BYTES:
             raise make_too_large_error(f"more than {MAX_REPLY_BYTES} bytes")
         for frame in self._codec.feed(data):
+            # What follows the end marker is not read, whether or not it came in the same piece.
+            if self._decoder.finished:
+                return
             self._take(frame, out)
 
     def _take(self, frame: Frame, out: list[Chunk]) -> None:

@@ -179,3 +179,22 @@ def test_a_marker_without_its_line_end_counts(reply: Recorded) -> None:
 def test_every_wire_is_cut() -> None:
     assert {each.wire for each in FIXTURES if whole(each).outcome and not each.is_document} == set(MARKERS)
     assert all(len(places(each.body)) >= LEAST_CUTS or len(each.body) < LEAST_CUTS for each in FIXTURES + CORPUS)
+
+
+# --- what follows the end --------------------------------------------------------------------
+
+END_MARKERS = (b"[DONE]", b'"type":"message_stop"', b'"type":"response.completed"', b'"type":"response.incomplete"')
+
+MARKED = [
+    each
+    for each in FIXTURES
+    if each.wire != "gemini" and any(marker in each.body.rstrip().rpartition(b"\n")[2] for marker in END_MARKERS)
+]
+
+
+@pytest.mark.parametrize("reply", [pytest.param(each, id=each.name) for each in MARKED])
+def test_what_follows_the_end_marker_is_not_read(reply: Recorded) -> None:
+    as_sent = played(reply, [reply.body])
+    too_deep = b"data: " + b"[" * 5000 + b"\n\n"
+    for pieces in ([reply.body, b"\n\n", too_deep], [reply.body + b"\n\n" + too_deep]):
+        assert played(reply, pieces) == as_sent

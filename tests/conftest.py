@@ -1,6 +1,5 @@
 """What every test runs under, and the program within the test: see `tests.support.in_process`."""
 
-import os
 from collections.abc import AsyncIterator, Generator, Iterator
 from pathlib import Path
 
@@ -21,7 +20,9 @@ from tests.support.provider_rows import astray, every_key, every_setting
 from tests.support.reply_scripts import ANTHROPIC
 
 # A limit for one example fails where the machine is busy; a test that hangs is ended by `fail_after` or pytest.
-hypothesis.settings.register_profile("sidecar", deadline=None, print_blob=True, derandomize="CI" in os.environ)
+hypothesis.settings.register_profile("explore", deadline=None, print_blob=True)
+# The same examples at every run: whether a change passes is no matter of luck.
+hypothesis.settings.register_profile("sidecar", hypothesis.settings.get_profile("explore"), derandomize=True)
 hypothesis.settings.load_profile("sidecar")
 
 

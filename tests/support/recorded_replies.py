@@ -66,7 +66,7 @@ def of_corpus() -> list[Recorded]:
     """Return every recorded answer of a model, as its provider's table has it read; none where there is no corpus."""
     found = [
         exchange
-        for exchange in corpus.exchanges(*(folder.name for folder in corpus.ROOT.glob("*")))
+        for exchange in corpus.exchanges(*sorted(folder.name for folder in corpus.ROOT.glob("*")))
         if exchange.api in corpus.WIRES and exchange.status == 200
     ]
     return [

@@ -26,6 +26,9 @@ RETRYABLE: frozenset[ErrorCode] = frozenset(
 )
 """The codes after which the same request may succeed, unless the cause says otherwise."""
 
+FINAL_REASONS = frozenset({"event_too_large", "content_encoding"})
+"""The reasons that say otherwise: the same request would do the same again, at the user's cost."""
+
 _UNSAFE = re.compile(
     "[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\xad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f"
     "\ufeff\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e007f]"
@@ -61,7 +64,7 @@ class SidecarError(Exception):
         self.body = ErrorBody(
             code=code,
             message=clean_text(message),
-            retryable=code in RETRYABLE if retryable is None else retryable,
+            retryable=code in RETRYABLE and reason not in FINAL_REASONS if retryable is None else retryable,
             retry_after_ms=retry_after_ms,
             provider_status=provider_status,
             provider_code=provider_code,

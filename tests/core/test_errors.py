@@ -103,3 +103,13 @@ def test_words_that_a_credential_shares_with_a_text_stay() -> None:
     assert remove_secret("The model gpt-4o-mini of proj is unknown.", "sk-proj-gpt-4o-1234567890") == (
         "The model gpt-4o-mini of proj is unknown."
     )
+
+
+@pytest.mark.parametrize(
+    ("reason", "retryable"),
+    [(None, True), ("bad_event", True), ("event_too_large", False), ("content_encoding", False)],
+)
+def test_an_error_is_retryable_only_if_the_same_request_may_not_meet_it_again(
+    reason: str | None, retryable: bool
+) -> None:
+    assert SidecarError("provider_error", "x", reason=reason).body.retryable is retryable

@@ -167,7 +167,7 @@ class BranchLine:
         if self._size_bytes > MAX_ANSWERS_BYTES:
             text = "The answers of all branches together are too long for one line."
             hint = "Leave `stream` out: a stream has no such limit."
-            raise SidecarError("provider_error", text, reason="event_too_large", retryable=False, hint=hint)
+            raise SidecarError("provider_error", text, reason="event_too_large", hint=hint)
         return done, done
 
     def fold(self, done: Done) -> dict[str, Any] | None:

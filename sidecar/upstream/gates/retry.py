@@ -26,8 +26,6 @@ _MAX_ATTEMPTS_BY_REASON = {
     "bad_event": 2,
     "unexpected_content_type": 2,
     "protocol": 2,
-    "content_encoding": 1,
-    "event_too_large": 1,
 }
 """For reasons of a `provider_error` after which the next reply is unlikely to be better."""
 

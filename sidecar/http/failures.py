@@ -108,6 +108,7 @@ def make_broken_error(failure: BaseException) -> SidecarError:
             "The TLS connection failed.",
             reason="tls",
             retryable=isinstance(handshake, (ssl.SSLEOFError, ssl.SSLZeroReturnError)),
+            hint=_HANDSHAKES.get(getattr(handshake, "reason", None) or ""),
         )
     if lookup := next((cause for cause in causes if type(cause).__name__ == "gaierror"), None):
         may_pass = lookup.args[0] not in _NO_SUCH_NAME
@@ -145,6 +146,20 @@ _CERTIFICATES = {
 
 Source: OpenSSL, `x509_vfy.h`, read 2026-11.
 """
+
+
+_NO_TLS = "The server may not speak TLS at this port: check whether `base_url` needs http:// or another port."
+_OLD_TLS = "The server speaks no TLS newer than 1.1: whoever runs it must allow TLS 1.2."
+
+_HANDSHAKES = {
+    "WRONG_VERSION_NUMBER": _NO_TLS,
+    "RECORD_LAYER_FAILURE": _NO_TLS,
+    "HTTP_REQUEST": _NO_TLS,
+    "UNSUPPORTED_PROTOCOL": _OLD_TLS,
+    "TLSV1_ALERT_PROTOCOL_VERSION": _OLD_TLS,
+    "TLSV13_ALERT_CERTIFICATE_REQUIRED": "The server asks for a client certificate, which cannot be sent.",
+}
+"""OpenSSL's reason for a failed handshake → what to do. Source: OpenSSL, `sslerr.h`, read 2026-11."""
 
 
 def _list_causes(error: BaseException) -> Iterator[BaseException]:

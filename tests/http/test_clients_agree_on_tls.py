@@ -135,6 +135,7 @@ def resetting(connection: socket.socket) -> None:
 async def test_a_handshake_that_fails(answer: Answer, expected: tuple[str, str | None, bool, str | None]) -> None:
     error = (await both(lambda: listening(answer))).error
     assert (error.code, error.reason, error.retryable, error.phase) == expected
+    assert ("speak TLS" in (error.hint or "")) is (answer is plainly)
 
 
 @pytest.mark.usefixtures("root")

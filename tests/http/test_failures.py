@@ -28,3 +28,22 @@ def test_the_advice_on_a_certificate_is_about_what_is_wrong_with_it(code: int | 
     assert (body.code, body.reason, body.retryable) == ("network_error", "tls", False)
     assert said in body.message
     assert advice in (body.hint or "")
+
+
+@pytest.mark.parametrize(
+    ("reason", "advice"),
+    [
+        ("WRONG_VERSION_NUMBER", "http://"),
+        ("RECORD_LAYER_FAILURE", "http://"),
+        ("TLSV1_ALERT_PROTOCOL_VERSION", "TLS 1.2"),
+        ("UNSUPPORTED_PROTOCOL", "TLS 1.2"),
+        ("TLSV13_ALERT_CERTIFICATE_REQUIRED", "client certificate"),
+        ("A_REASON_OF_TOMORROW", None),
+    ],
+)
+def test_the_advice_on_a_handshake_is_about_what_the_server_speaks(reason: str, advice: str | None) -> None:
+    failure = ssl.SSLError(1, "handshake failed")
+    failure.reason = reason
+    body = failures.make_broken_error(failure).body
+    assert (body.code, body.reason, body.retryable) == ("network_error", "tls", False)
+    assert body.hint is None if advice is None else advice in (body.hint or "")

@@ -300,4 +300,5 @@ def test_a_redirect_does_not_take_the_key_along(keyed: Program, services: Servic
     for name, row in ROWS.items():
         error = keyed.ask("stream_chat", params(row.wire), provider=name)["error"]
         assert (error["code"], error["reason"]) == ("provider_error", "redirect"), name
+        assert "https://evil.example:" in error["hint"], name
     assert not services.asked("*evil*")

@@ -102,6 +102,15 @@ _MESSAGE_RULES: tuple[tuple[re.Pattern[str], Rule], ...] = tuple(
             Rule("auth_failed"),
         ),
         (
+            # The words of nginx, and of servers written in Go.
+            r"plain HTTP request was sent to HTTPS port|sent an HTTP request to an HTTPS server",
+            Rule("invalid_request", hint="The server speaks TLS at this port: write https:// in `base_url`."),
+        ),
+        (
+            r"no required SSL certificate was sent|SSL certificate error",
+            Rule("permission_denied", hint="The server asks for a client certificate, which cannot be sent."),
+        ),
+        (
             r"does not support assistant message prefill",
             Rule("invalid_request", hint="End the messages with a user turn."),
         ),
@@ -142,11 +151,22 @@ def classify_error(
         request_id=clean_id(reported.request_id or "") or read_request_id(headers),
         param=clean_text(reported.param) if reported.param else None,
         reason="redirect" if status is not None and 300 <= status < 400 else None,
-        hint=rule.hint,
+        hint=_explain_move(headers) if rule is _MOVED else rule.hint,
     )
 
 
-_MOVED = "The server says that it has moved: check `base_url`, such as https:// in the place of http://."
+_MOVED = Rule("provider_error", retryable=False)
+"""The rule of a redirect, which is never followed: a key belongs to the origin that it was given for."""
+
+_ORIGIN = re.compile(r"(https?://[a-z0-9.-]{1,253}(?::[0-9]{1,5})?)(?=[/?#]|$)", re.IGNORECASE)
+
+
+def _explain_move(headers: Mapping[str, str]) -> str:
+    """Return the hint for a redirect. Of its target, only the origin is shown: a path or a query may hold anything."""
+    origin = _ORIGIN.match(headers.get("location", ""))
+    to = f" to {origin[1].lower()}" if origin else ""
+    return f"The server says that it has moved{to}: check `base_url`, such as https:// in the place of http://."
+
 
 USUAL_STATUSES: dict[str, int] = {
     "invalid_request_error": 400,
@@ -184,7 +204,7 @@ def _find_rule(reported: ReportedError, status: int | None, table: RuleTable) ->
     if status is None:
         return Rule("provider_error")
     if 300 <= status < 400:
-        return Rule("provider_error", retryable=False, hint=_MOVED)
+        return _MOVED
     return STATUS_RULES.get(status) or Rule("invalid_request" if 400 <= status < 500 else "provider_error")
 
 

@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args
 
 import msgspec
 
+from sidecar.catalogue.embedding_columns import EmbeddingRow
 from sidecar.catalogue.limit_kinds import LimitKind
 from sidecar.catalogue.provider_columns import (
     AddressColumns,
@@ -53,6 +54,8 @@ class ProviderRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     pricing: PricingColumns = PricingColumns()
     counters: dict[str, CounterRow] = {}
     """Wire → how it counts the tokens of a prompt itself. Default: it does not."""
+    embeddings: tuple[EmbeddingRow, ...] = ()
+    """How it makes vectors. Default: it makes none."""
     rate_limit_headers: dict[LimitKind, str] = msgspec.field(default_factory=_usual_rate_limit_headers)
     """What a limit counts → the reply header about it, where `{}` stands for `limit`, `remaining` and `reset`.
     Default: the usual names."""

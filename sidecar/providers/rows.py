@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from sidecar.catalogue import provider_rows
+from sidecar.catalogue.embedding_columns import EmbeddingRow
 from sidecar.catalogue.provider_columns import AddressColumns, AuthColumns, DeviceLogin
 from sidecar.catalogue.provider_rows import ProviderRow
 from sidecar.providers import credentials
@@ -45,6 +46,7 @@ def _own_row(name: str, table: Mapping[str, Any]) -> ProviderRow:
         wire="",
         address=AddressColumns(base_url=table.get("base_url", ""), private_network=True),
         auth=AuthColumns(optional=True),
+        embeddings=(EmbeddingRow(),),
         quirks=Quirks(done_marker=False, max_tokens_field="max_tokens", unknown_sampling=True),
     )
 

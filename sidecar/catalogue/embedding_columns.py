@@ -1,0 +1,55 @@
+"""The rows of a provider's `embeddings`: how it makes vectors, each column with the usual value as its default. [pure]
+
+A provider has one row for all its models, or several: the first whose `models` match a model is used.
+"""
+
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+
+import msgspec
+
+from protocol.embeddings import Purpose
+
+
+class EmbeddingRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How some models of a provider make vectors."""
+
+    models: tuple[str, ...] = ("*",)
+    """Patterns of their names. Default: every model."""
+    wire: str = "usual"
+    """Of `sidecar.wires.embeddings.registry`. Default: `usual`, which most providers imitate."""
+    path: str | None = None
+    """Below the base address, a template; the `paths` of a variant of addresses take precedence. Default: the wire's
+    own."""
+    max_inputs: int = 32
+    """The most texts of one request. Default: 32, which every known server accepts."""
+    max_batch_tokens: int | None = None
+    """The most tokens of one request, all texts together. Default: not known."""
+    dimensions_field: str = "dimensions"
+    """The field of the wanted length of the vectors, empty where there is none. Default: `dimensions`."""
+    purpose_field: str = ""
+    """The field of what the vectors are for, on wires that have no fixed one. Default: none."""
+    purposes: dict[Purpose, str] = {}
+    """Purpose → the provider's word for it. One that is absent is left out with a warning."""
+    purpose_texts: dict[Purpose, str] = {}
+    """Purpose → the text to send instead, where `{text}` stands for the input. For models that read the purpose there.
+    Default: the input as it is."""
+    default_purpose: Purpose | None = None
+    """What to send when the request names no purpose, where the provider requires one. Default: nothing."""
+    truncate_field: str = ""
+    """The field that says whether to cut what is too long, on wires that have no fixed one. Default: none; the
+    provider refuses such a text, and the sidecar cuts it itself."""
+    truncate_on: bool | str = True
+    """Its value to cut at the end. Default: true."""
+    truncate_off: bool | str = False
+    """Its value to refuse. Default: false."""
+    base64_field: str = ""
+    """The field that asks for packed vectors (little-endian float32 in base64), on wires that have no fixed one.
+    Default: none, and numbers are asked for."""
+    base64_value: str = "base64"
+    """Its value for packed vectors. Default: `base64`."""
+
+
+def find_embedding_row(rows: Sequence[EmbeddingRow], model: str) -> EmbeddingRow | None:
+    """Return the first of *rows* that is for *model*, or None."""
+    return next((row for row in rows if any(fnmatchcase(model, pattern) for pattern in row.models)), None)

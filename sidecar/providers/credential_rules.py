@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from protocol.requests import Settings
+from protocol.settings import Settings
 from sidecar.catalogue import provider_rows
 from sidecar.catalogue.provider_rows import ProviderRow
 from sidecar.core import url_policy

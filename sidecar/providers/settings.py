@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from protocol.requests import Settings
+from protocol.settings import Settings
 from sidecar.config.environment import read_provider_variable
 from sidecar.core.errors import invalid_request
 from sidecar.providers.values import Provider

@@ -5,7 +5,8 @@ from typing import Any, Literal
 
 import msgspec
 
-from protocol.requests import Chat, ListModels, Settings
+from protocol.requests import Chat, ListModels
+from protocol.settings import Settings
 from sidecar.catalogue.models import ModelRow
 from sidecar.catalogue.provider_columns import ReplayCase
 from sidecar.catalogue.provider_rows import ProviderRow

@@ -8,7 +8,8 @@ import msgspec
 
 from protocol.messages import Usage
 from protocol.replies import ModelInfo
-from protocol.requests import CalculateCost, Settings
+from protocol.requests import CalculateCost
+from protocol.settings import Settings
 from sidecar.catalogue import models, overlay
 from sidecar.catalogue.corrections import Correction, Overlay, Refreshed
 from sidecar.catalogue.models import Capabilities, ModelRow, Rates, Tier

@@ -1,6 +1,6 @@
 """The tables of the configuration and what they configure have the same keys."""
 
-from protocol.requests import Settings
+from protocol.settings import Settings
 from sidecar.catalogue.models import Capabilities, ModelRow, Rates
 from sidecar.catalogue.provider_rows import read_providers
 from sidecar.config import catalogue_table, tables

@@ -5,7 +5,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from protocol.requests import Chat, ListModels, Settings
+from protocol.requests import Chat, ListModels
+from protocol.settings import Settings
 from sidecar.config.values import Config
 from sidecar.core.errors import SidecarError
 from sidecar.providers.resolve import add_settings, change_wire, make_target, resolve_provider

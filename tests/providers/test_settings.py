@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from protocol.requests import Settings
+from protocol.settings import Settings
 from sidecar.config.values import Config
 from sidecar.core.errors import SidecarError
 from sidecar.providers.rows import get_provider

@@ -8,7 +8,8 @@ from anyio.to_thread import run_sync as to_thread
 
 from protocol.model_streams import ListedProvider, ModelsFailed, ModelsListed, ModelsPart
 from protocol.replies import ModelList
-from protocol.requests import ListModels, ListProviders, Settings
+from protocol.requests import ListModels, ListProviders
+from protocol.settings import Settings
 from sidecar.auth import status
 from sidecar.core.errors import SidecarError, invalid_request
 from sidecar.providers import rows

@@ -169,6 +169,11 @@ def is_open_to_others(status: os.stat_result) -> bool:
     return not WINDOWS and bool(stat.S_IMODE(status.st_mode) & 0o077)
 
 
+def is_writable_by_others(status: os.stat_result) -> bool:
+    """Return whether anyone but its owner may change a file. Always false on Windows."""
+    return not WINDOWS and bool(stat.S_IMODE(status.st_mode) & 0o022)
+
+
 def sync_folder(path: str) -> None:
     """Wait until renames in the folder *path* are on the disk. Does nothing on Windows."""
     if not WINDOWS:

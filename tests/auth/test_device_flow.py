@@ -60,6 +60,7 @@ def endpoints(**settings: str) -> Endpoints:
         ({"interval": -1, "expires_in": -1}, 900, 5.0),
         ({"expires_in": 1e6}, 3600, 0.1),
         ({"interval": 0, "expires_in": 0}, 1, 5.0),
+        ({"interval": 1e-9}, 900, 0.1),
     ],
 )
 def test_times_that_are_none_are_the_usual_ones(changed: dict[str, object], expires_in: int, interval: float) -> None:

@@ -67,6 +67,22 @@ def test_a_store_that_others_could_read_is_closed_to_them(services: Services, tm
     assert (mode(file_of(tmp_path)), mode(tmp_path / "store")) == (0o600, 0o700)
 
 
+@posix_only
+@pytest.mark.parametrize("file_mode", [0o620, 0o602, 0o666])
+def test_a_store_that_others_could_change_is_not_believed(services: Services, tmp_path: Path, file_mode: int) -> None:
+    seed(tmp_path, file_mode=file_mode)
+    content = file_of(tmp_path).read_bytes()
+    with logged_off(services, tmp_path) as sidecar:
+        assert sidecar.ask("stream_chat", params(), provider="openai")["error"]["code"] == "auth_required"
+        assert warnings(status(sidecar)) == ["store_refused"]
+        login = sidecar.ask("authenticate", {"op": "login", "api_key": KEY}, provider="openai")
+        assert (login["error"]["code"], login["error"]["reason"]) == ("auth_failed", "store")
+    assert file_of(tmp_path).read_bytes() == content
+    file_of(tmp_path).chmod(0o600)
+    with logged_off(services, tmp_path) as sidecar:
+        assert key_of_chat(sidecar, services) == KEY
+
+
 def linked_file(folder: Path) -> None:
     file_of(folder).rename(folder / "elsewhere.json")
     file_of(folder).symlink_to(folder / "elsewhere.json")

@@ -78,8 +78,11 @@ def _check_folder(folder: Path) -> bool:
 
 def _check_file(file: IO[bytes]) -> bool:
     descriptor = file.fileno()
-    path = Path(file.name)
-    return _close_to_others(os.fstat(descriptor), path, lambda mode: os.fchmod(descriptor, mode), 0o600, stat.S_ISREG)
+    path, status = Path(file.name), os.fstat(descriptor)
+    if platforms.is_writable_by_others(status) and not platforms.is_foreign(status):
+        # What stands there may be another's credential, to whose account the conversations would go.
+        raise RefusedError(f"others could change {path}: read it, and close it with `chmod 600`, or delete it")
+    return _close_to_others(status, path, lambda mode: os.fchmod(descriptor, mode), 0o600, stat.S_ISREG)
 
 
 def _close_to_others(

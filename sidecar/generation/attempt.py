@@ -72,7 +72,7 @@ async def answer(up: Upstream, state: RequestState, plan: ChatPlan, turn: Turn, 
                 route=plan.route or msgspec.UNSET,
             )
             headers_ms = state.elapsed_ms
-            stream = ResponseStream(wire, _declare_tools(up, attempt), response.headers)
+            stream = ResponseStream(wire, await _declare_tools(up, attempt), response.headers)
             read = read_background if is_background else read_response
             outcome = await read(up, attempt, stream, response, start)
             done = await _make_done(attempt, start, outcome, headers_ms)
@@ -102,11 +102,13 @@ def encode_request(plan: ChatPlan) -> Encoded:
     return registry.load(target.route.wire).encode(chat, target.route)
 
 
-def _declare_tools(up: Upstream, attempt: RunningAttempt) -> Route:
+async def _declare_tools(up: Upstream, attempt: RunningAttempt) -> Route:
     """Return the route with the names of the tools that were declared to the provider."""
     target, options = attempt.plan.target, attempt.plan.chat.options
-    is_replay = target.row.transport == "replay"
-    tools = replay.list_tool_names(up.config, target, attempt.plan.chat) if is_replay else list_tool_names(options)
+    if target.row.transport == "replay":
+        tools = await anyio.to_thread.run_sync(replay.list_tool_names, up.config, target, attempt.plan.chat)
+    else:
+        tools = list_tool_names(options)
     return msgspec.structs.replace(target.route, tools=tools)
 
 

@@ -1,6 +1,6 @@
 """The names of models: presets, and names that include the provider. [pure]"""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 import msgspec
 
@@ -8,7 +8,17 @@ from protocol.options import Options
 from protocol.requests import Chat
 from sidecar.catalogue import provider_rows
 from sidecar.config.values import Config
-from sidecar.core.errors import SidecarError, invalid_request
+from sidecar.core.errors import SidecarError, clean_text, invalid_request
+
+MAX_COMPARED = 2000
+"""How many names are compared with one that is unknown. The largest list of a provider has a few hundred."""
+
+MAX_SUGGESTIONS = 3
+
+MAX_SHOWN_CHARS = 128
+"""A longer name is not suggested."""
+
+MIN_SIMILARITY = 0.5
 
 
 def apply_preset(config: Config, provider: str | None, chat: Chat) -> tuple[str | None, Chat]:
@@ -90,3 +100,13 @@ def find_id(config: Config, name: str) -> str:
 def is_provider(config: Config, name: str) -> bool:
     """Return whether *name* is a provider's id or alias."""
     return name in provider_rows.read_providers() or name in config.providers or name in provider_rows.read_aliases()
+
+
+def find_similar(model: str, names: Sequence[str]) -> list[str]:
+    """Return those of *names* that are most similar to *model*, and not the same."""
+    # Each comparison takes time, in the event loop; a name that cannot be shown as it is helps nobody.
+    some = names[:MAX_COMPARED]
+    clean = [each for each in some if each != model and len(each) <= MAX_SHOWN_CHARS and clean_text(each) == each]
+    from difflib import get_close_matches  # Only a failure needs it.
+
+    return get_close_matches(model, clean, MAX_SUGGESTIONS, MIN_SIMILARITY)

@@ -4,7 +4,6 @@ Knows the cache and the pages. Must not know the format of a list (`catalogue/li
 """
 
 import time
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,11 +14,12 @@ from protocol.replies import ModelInfo, ModelList, Warn
 from sidecar.catalogue import listings, overlay
 from sidecar.catalogue import models as catalogue
 from sidecar.catalogue.corrections import Overlay
-from sidecar.core.errors import SidecarError, clean_text
+from sidecar.core.errors import SidecarError
 from sidecar.core.http import HttpRequest, HttpTimeouts
 from sidecar.core.json_values import parse_json
 from sidecar.core.request_state import RequestState
 from sidecar.core.single_flight import SharedTask
+from sidecar.providers.model_names import find_similar
 from sidecar.providers.values import Target
 from sidecar.upstream import replay
 from sidecar.upstream.caches import CachedModelList, ModelListKey
@@ -38,15 +38,6 @@ MAX_MODELS = 20_000
 
 MAX_PAGE_BYTES = 4 * 1024 * 1024
 """A larger page of a list would delay everything else while it is read. The largest has a quarter of that."""
-
-MAX_COMPARED = 2000
-"""How many names are compared with one that is unknown. The largest list of a provider has a few hundred."""
-
-MAX_SUGGESTIONS = 3
-
-MAX_SHOWN_CHARS = 128
-"""A longer name is not suggested."""
-MIN_SIMILARITY = 0.5
 
 SIDE_GATE = "lists"
 
@@ -106,24 +97,9 @@ async def find_model(up: Upstream, target: Target) -> ModelInfo | None:
 def suggest_names(up: Upstream, target: Target) -> list[str]:
     """Return the names most similar to the target's model, from the cached list or else the catalogue."""
     cached = up.model_lists.get(_make_key(target))
-    provider = target.route.provider
-    if target.row.transport == "replay":
-        names = replay.list_names(up.config, target.row)
-    elif cached:
-        names = [each.id for each in cached.completed.models]
-    else:
-        names = overlay.list_names(up.setup.overlay, provider)
-    return find_similar(target.route.model, names)
-
-
-def find_similar(model: str, names: Sequence[str]) -> list[str]:
-    """Return those of *names* that are most similar to *model*, and not the same."""
-    # Each comparison takes time, in the event loop; a name that cannot be shown as it is helps nobody.
-    some = names[:MAX_COMPARED]
-    clean = [each for each in some if each != model and len(each) <= MAX_SHOWN_CHARS and clean_text(each) == each]
-    from difflib import get_close_matches  # Only a failure needs it.
-
-    return get_close_matches(model, clean, MAX_SUGGESTIONS, MIN_SIMILARITY)
+    if cached:
+        return find_similar(target.route.model, [each.id for each in cached.completed.models])
+    return find_similar(target.route.model, overlay.list_names(up.setup.overlay, target.route.provider))
 
 
 def _make_key(target: Target) -> ModelListKey:

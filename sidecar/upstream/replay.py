@@ -5,6 +5,7 @@ host's tests a deterministic double, and newcomers a stream at once.
 """
 
 import os
+import re
 import stat
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -26,6 +27,7 @@ from sidecar.core.http import Response, Trace
 from sidecar.core.json_values import parse_json, read_object, read_objects, read_text
 from sidecar.core.message_content import list_parts
 from sidecar.http import failures
+from sidecar.providers.model_names import MAX_SUGGESTIONS, find_similar
 from sidecar.providers.values import Target
 from sidecar.wires import registry
 from sidecar.wires.shared import undeclared_calls
@@ -52,13 +54,8 @@ def list_exchanges(config: Config) -> list[str]:
     return sorted(f"{case.parent.name}/{case.name}" for case in cases if case.parent.name in wires)
 
 
-def list_names(config: Config, row: ProviderRow) -> list[str]:
-    """Return the cases with names of their own, then the exchanges."""
-    return [*row.cases, *list_exchanges(config)]
-
-
 def list_models(config: Config, provider: str, row: ProviderRow) -> list[ModelInfo]:
-    """Return the same with what each of them shows. Reads a file for each exchange."""
+    """Return the cases with names of their own, then the exchanges, with what they show. Reads a file for each."""
     cases = [ModelInfo(id=name, provider=provider, name=case.name, kind="chat") for name, case in row.cases.items()]
     folder = find_folder(config)
     return cases + [
@@ -145,12 +142,33 @@ def _find_case(config: Config, target: Target, chat: Chat) -> tuple[ReplayCase, 
     if case := target.case:
         played = case.after_results if case.after_results and _ends_with_results(chat) else case.exchange
         return case, resources.find_fixtures() / played
-    exchange, exchanges = f"{target.route.wire}/{target.route.model}", list_exchanges(config)
-    if exchange in exchanges:
-        return ReplayCase(exchange=exchange, name=exchange), find_folder(config) / exchange
-    hint = "The folder in SIDECAR_REPLAY_DIR or in [replay] of the configuration has no exchanges."
+    exchange, folder = f"{target.route.wire}/{target.route.model}", find_folder(config)
+    if _is_exchange(folder, exchange):
+        return ReplayCase(exchange=exchange, name=exchange), folder / exchange
     text = "There is no such exchange to replay; `list_models` lists them."
-    raise SidecarError("model_not_found", text, param="params.model", hint=None if exchanges else hint)
+    raise SidecarError("model_not_found", text, param="params.model", hint=_suggest(config, target))
+
+
+def _suggest(config: Config, target: Target) -> str | None:
+    """Return the hint for a case that is not there."""
+    if not (exchanges := list_exchanges(config)):
+        return "The folder in SIDECAR_REPLAY_DIR or in [replay] of the configuration has no exchanges."
+    model, wire = target.route.model, f"{target.route.wire}/"
+    names = find_similar(model, [each.removeprefix(wire) for each in exchanges if each.startswith(wire)])
+    similar = [*find_similar(model, list(target.row.cases)), *(wire + name for name in names)][:MAX_SUGGESTIONS]
+    return f"Similar models: {', '.join(similar)}." if similar else None
+
+
+def _is_exchange(folder: Path, exchange: str) -> bool:
+    """Return whether *folder* has *exchange*. The others are not looked at: there may be many of them."""
+    wire, _, case = exchange.partition("/")
+    if case in ("", ".", "..") or re.search(r"[/\\:\x00]", case) or wire not in registry.list_names():
+        return False
+    try:
+        return next((folder / wire / case).glob("response.*"), None) is not None
+    except OSError:
+        # A name that is too long for the system.
+        return False
 
 
 def _ends_with_results(chat: Chat) -> bool:

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from sidecar.providers.model_names import MAX_COMPARED, find_similar
 from sidecar.upstream import model_lists
-from sidecar.upstream.model_lists import MAX_COMPARED, find_similar
 from tests.support.fake_services import Answer, Services, document
 from tests.support.in_process import online
 from tests.support.lines import Object

@@ -5,12 +5,14 @@ from pathlib import Path
 
 import pytest
 
+from sidecar.config.values import Config
+from sidecar.upstream import replay
 from tests.support import process_probes
 from tests.support.environment import environment
 from tests.support.in_memory import InMemoryProvider
 from tests.support.in_process import InProcess
 from tests.support.lines import Object, text
-from tests.support.reply_scripts import SHAPES, Shape
+from tests.support.reply_scripts import ANTHROPIC, SHAPES, Shape
 
 CHAT = {"messages": [{"role": "user", "content": "Hi"}]}
 
@@ -66,3 +68,41 @@ def test_a_pipe_in_the_place_of_a_recording_is_refused_and_not_waited_for(tmp_pa
     error = refused(tmp_path, tmp_path / "played", "openai_chat/pipe")
     assert (error["code"], error["param"]) == ("invalid_request", "params.model")
     assert "`response.sse`" in error["message"]
+
+
+def test_a_case_of_a_large_folder_is_found_without_looking_at_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cases = tmp_path / "played" / "anthropic_messages"
+    for name in ("one", "second"):
+        (cases / name).mkdir(parents=True)
+        (cases / name / "response.sse").write_bytes(ANTHROPIC.opening + ANTHROPIC.text("told") + ANTHROPIC.closing)
+    listed = list[Config]()
+
+    def list_some(config: Config) -> list[str]:
+        listed.append(config)
+        return ["anthropic_messages/second"]
+
+    monkeypatch.setattr(replay, "list_exchanges", list_some)
+    env = environment(tmp_path, SIDECAR_REPLAY_DIR=str(tmp_path / "played"))
+    with InProcess(tmp_path, None, env=env) as sidecar:
+        answer = sidecar.ask("generate", CHAT | {"model": "anthropic_messages/one"}, provider="replay")
+        assert answer["data"]["content"] == "told"
+        assert not listed
+        error = sidecar.ask("generate", CHAT | {"model": "anthropic_messages/secund"}, provider="replay")["error"]
+    assert error["code"] == "model_not_found"
+    assert "anthropic_messages/second" in error["hint"]
+    assert len(listed) == 1
+
+
+@pytest.mark.parametrize(
+    "case", ["..", ".", "../anthropic_messages/mine", "mine/../mine", "a\\b", "x" * 5000, "a\x00b"]
+)
+def test_no_name_of_a_case_leads_out_of_its_folder(tmp_path: Path, case: str) -> None:
+    kept = tmp_path / "played" / "anthropic_messages"
+    (kept / "mine").mkdir(parents=True)
+    for folder in (kept, kept / "mine", kept.parent):
+        (folder / "response.sse").write_bytes(b"")
+    error = refused(tmp_path, kept.parent, f"anthropic_messages/{case}")
+    assert error["code"] in ("model_not_found", "invalid_request")
+    assert "response" not in str(error)

@@ -61,7 +61,7 @@ quick: compiled ## run those of them that take no time, in a quarter of one
 	@$(PYTEST) $(WORKERS) --speed quick $(ARGS)
 
 .PHONY: check
-check: $(VENV) ## check lint, formatting, types, and that protocol/schema.json is fresh
+check: $(VENV) ## check lint, formatting, types, and that what is generated from the structs is fresh
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/python -m mypy
@@ -73,7 +73,7 @@ fmt: $(VENV) ## format, and fix what the linter can fix
 	$(BIN)/ruff format
 
 .PHONY: schema
-schema: $(VENV) ## generate protocol/schema.json from the structs
+schema: $(VENV) ## generate protocol/schema.json, methods.json and the types of the clients from the structs
 	$(BIN)/python -m protocol.schema
 
 .PHONY: bench

@@ -1,21 +1,26 @@
-"""Generates `schema.json` (JSON Schema 2020-12) from the structs.
+"""Generates `schema.json` (JSON Schema 2020-12) from the structs, and with it the types of the clients.
 
-`python -m protocol.schema` writes it, and `--check` compares. The schema is one document: `$defs`
+`python -m protocol.schema` writes all of them, and `--check` compares. The schema is one document: `$defs`
 has every request by its action, every reply line, chunk and error, and their parts; the root
 accepts any line in either direction. This is a development tool; the program never imports it.
 """
 
 import ast
 import gc
+import importlib
 import json
 import sys
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal, get_args
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin
 
 import msgspec
 
 from protocol.compare import BranchRow, CompareChunk, StreamedCompare
+from protocol.emitters.files import render_files
+from protocol.emitters.names import camel, name_types, strip_beside_references
+from protocol.emitters.types import read_table
 from protocol.errors import ErrorCode
 from protocol.logins import LoginChunk, StreamedLogin
 from protocol.messages import FinishReason, Message, Part, Usage
@@ -42,6 +47,7 @@ BRANCH = {"type": "integer", "description": "In the stream of `compare`: the num
 """A field of every chunk of an answer. No struct has it: it is written beside what the branch sends."""
 
 OPEN_FIELDS: dict[tuple[str, str], Any] = {
+    ("Attempt", "cost"): Cost | None,
     ("Done", "cost"): Cost,
     ("Round", "cost"): Cost,
     ("Original", "cost"): Cost,
@@ -65,32 +71,14 @@ NAMED: dict[str, tuple[Any, str]] = {
     "LoginChunk": (LoginChunk, "The `data` of a line of a login's stream."),
     "ListChunk": (ListChunk, "The `data` of a line of the lists of all providers."),
 }
-"""Types that recur and have no struct of their own: named, so that generators make one type of each."""
+"""Types that are no structs, and what to say of them. Every other union and enumeration is named after its alias in
+the modules of `protocol/`, or after the field that has it, and described by the string below it."""
 
 # --- the document ----------------------------------------------------------------------------
 
 
-def build() -> dict[str, Any]:
-    """Return the schema."""
-    requests = {f"{camel(action)}Request": _make_request(action, params) for action, params in PARAMS.items()}
-    replies = {f"{camel(action)}Reply": _make_reply(action, data) for action, data in ANSWERS.items()}
-    streams = (Streamed, StreamedCompare, StreamedLogin, StreamedList)
-    lines = {each.__name__: each for each in (*streams, Failed, Event)} | replies
-    kinds = [*requests.values(), *lines.values(), *(kind for kind, _ in NAMED.values()), *OPEN_FIELDS.values()]
-    schemas, defs = msgspec.json.schema_components(kinds)
-    for (struct, field), schema in zip(OPEN_FIELDS, schemas[-len(OPEN_FIELDS) :], strict=True):
-        defs[struct]["properties"][field] |= schema
-    for chunk in get_args(AnswerChunk):
-        defs[chunk.__name__]["properties"]["branch"] = dict(BRANCH)
-    _describe(defs)
-    named = dict(zip(NAMED, schemas[len(requests) + len(lines) :], strict=False))
-    defs = {name: _name_types(schema, named) for name, schema in defs.items()} | {
-        name: {"description": NAMED[name][1]} | _name_inner_types(schema, named) for name, schema in named.items()
-    }
-    defs["Action"] = {"description": "What a request asks for.", "enum": sorted(PARAMS)}
-    defs["Request"] = _make_any_of("Request", "Any line that a host may send.", requests)
-    text = "Any line that the sidecar may write. Replies of unary actions differ in `data`."
-    defs["Line"] = _make_any_of("Line", text, lines)
+def build(types: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema of *types*."""
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$id": f"urn:sidecar:protocol:{PROTOCOL_VERSION}",
@@ -98,8 +86,53 @@ def build() -> dict[str, Any]:
         "description": "Generated from protocol/*.py by `make schema`. A host ignores fields that it does not know.",
         "anyOf": [{"$ref": "#/$defs/Request"}, {"$ref": "#/$defs/Line"}],
         "x-actions": {action: _map_action(action) for action in PARAMS},
-        "$defs": dict(sorted(defs.items())),
+        "$defs": strip_beside_references(types),
     }
+
+
+def build_types() -> dict[str, Any]:
+    """Return every type by its name, with the description and default of each field, also beside references."""
+    requests = {f"{camel(action)}Request": _make_request(action, params) for action, params in PARAMS.items()}
+    replies = {f"{camel(action)}Reply": _make_reply(action, data) for action, data in ANSWERS.items()}
+    streams = (Streamed, StreamedCompare, StreamedLogin, StreamedList)
+    lines = {each.__name__: each for each in (*streams, Failed, Event)} | replies
+    kinds = [*requests.values(), *lines.values(), *OPEN_FIELDS.values()]
+    schemas, defs = msgspec.json.schema_components(kinds)
+    for (struct, field), schema in zip(OPEN_FIELDS, schemas[-len(OPEN_FIELDS) :], strict=True):
+        defs[struct]["properties"][field] |= schema
+    for chunk in get_args(AnswerChunk):
+        defs[chunk.__name__]["properties"]["branch"] = dict(BRANCH)
+    _describe(defs)
+    named = name_types(dict(sorted(defs.items())), _list_named())
+    named["Action"] = {"title": "Action", "description": "What a request asks for.", "enum": sorted(PARAMS)}
+    named["Request"] = _make_request_line(requests)
+    text = "Any line that the sidecar may write. Replies of unary actions differ in `data`."
+    named["Line"] = _make_any_of("Line", text, lines)
+    return dict(sorted(named.items()))
+
+
+def _list_named() -> dict[str, tuple[dict[str, Any], str]]:
+    """Return name → schema and description of every union and enumeration that has a name in `protocol/`."""
+    aliases = dict(NAMED)
+    for name, (alias, text) in _list_aliases().items():
+        aliases.setdefault(name, (alias, text))
+    schemas, _ = msgspec.json.schema_components([alias for alias, _ in aliases.values()])
+    return {name: (schema, aliases[name][1]) for name, schema in zip(aliases, schemas, strict=True)}
+
+
+def _list_aliases() -> dict[str, tuple[Any, str]]:
+    """Return name → type and the string below it, of the modules of `protocol/`."""
+    found: dict[str, tuple[Any, str]] = {}
+    for file in _list_modules():
+        docs = dict(_list_documented(ast.parse(file.read_bytes()).body))
+        for name, value in vars(importlib.import_module(f"protocol.{file.stem}")).items():
+            if name[0].isupper() and get_origin(value) in {Literal, Union, UnionType}:
+                found[name] = (value, docs.get(name) or found.get(name, (None, ""))[1])
+    return found
+
+
+def _list_modules() -> list[Path]:
+    return [file for file in sorted(Path(__file__).parent.glob("*.py")) if file.stem not in {"__init__", "schema"}]
 
 
 def _make_request(action: str, params: type[msgspec.Struct]) -> type[msgspec.Struct]:
@@ -128,11 +161,6 @@ def _make_reply(action: str, data: Any) -> type[msgspec.Struct]:
     )
 
 
-def camel(action: str) -> str:
-    """Return *action* in camel case, as the names of its definitions begin."""
-    return "".join(word.title() for word in action.split("_"))
-
-
 def _map_action(action: str) -> dict[str, str]:
     """Return the definitions of *action*: its `params`, its chunks with the last one, and the `data` of its answer."""
     mapped = {"params": f"#/$defs/{PARAMS[action].__name__}"}
@@ -143,29 +171,12 @@ def _map_action(action: str) -> dict[str, str]:
     return mapped
 
 
-def _name_types(schema: Any, named: dict[str, Any]) -> Any:
-    """Return *schema* with references to the *named* types, and with nothing beside a reference."""
-    if isinstance(schema, list):
-        return [_name_types(each, named) for each in schema]
-    if not isinstance(schema, dict):
-        return schema
-    if "$ref" in schema:
-        # Generators make a second type of it otherwise. The definition has a description of its own.
-        return {"$ref": schema["$ref"]}
-    bare = {key: value for key, value in schema.items() if key not in ("description", "default")}
-    for name, own in named.items():
-        if bare == own:
-            return {"$ref": f"#/$defs/{name}"}
-    return _name_inner_types(schema, named)
-
-
-def _name_inner_types(schema: dict[str, Any], named: dict[str, Any]) -> dict[str, Any]:
-    return {_rename(key, schema): _name_types(value, named) for key, value in schema.items()}
-
-
-def _rename(key: str, schema: dict[str, Any]) -> str:
-    # Exactly one member fits what has a `type`, and generators make tagged unions of such alone.
-    return "oneOf" if key == "anyOf" and "discriminator" in schema else key
+def _make_request_line(requests: dict[str, Any]) -> dict[str, Any]:
+    """Return the type of any request; `action` tells which one it is."""
+    line = _make_any_of("Request", "Any line that a host may send.", requests)
+    mapping = {action: f"#/$defs/{camel(action)}Request" for action in PARAMS}
+    line["discriminator"] = {"propertyName": "action", "mapping": mapping}
+    return line | {"oneOf": line.pop("anyOf")}
 
 
 def _make_any_of(title: str, description: str, kinds: dict[str, Any]) -> dict[str, Any]:
@@ -191,45 +202,61 @@ def _describe(defs: dict[str, Any]) -> None:
 
 
 def _read_field_docs() -> dict[str, dict[str, str]]:
-    """Return class → field → the string below the field in its module."""
-    trees = (ast.parse(file.read_bytes()) for file in sorted(Path(__file__).parent.glob("*.py")))
-    classes = (node for tree in trees for node in tree.body if isinstance(node, ast.ClassDef))
-    return {each.name: dict(_list_documented(each.body)) for each in classes}
+    """Return class → field → the string below the field in its module, those of its base classes included."""
+    trees = (ast.parse(file.read_bytes()) for file in _list_modules())
+    classes = {each.name: each for tree in trees for each in tree.body if isinstance(each, ast.ClassDef)}
+
+    def read(name: str) -> dict[str, str]:
+        bases = (base.id for base in classes[name].bases if isinstance(base, ast.Name) and base.id in classes)
+        inherited = [pair for base in bases for pair in read(base).items()]
+        return dict(inherited) | dict(_list_documented(classes[name].body))
+
+    return {name: read(name) for name in classes}
 
 
 def _list_documented(body: list[ast.stmt]) -> list[tuple[str, str]]:
+    """Return the names that are assigned or declared in *body* with a string below them, and the string as one line."""
     return [
-        (field.target.id, " ".join(doc.value.value.split()))
-        for field, doc in pairwise(body)
-        if isinstance(field, ast.AnnAssign)
-        and isinstance(field.target, ast.Name)
-        and isinstance(doc, ast.Expr)
-        and isinstance(doc.value, ast.Constant)
-        and isinstance(doc.value.value, str)
+        (name, " ".join(doc.value.value.split()))
+        for assigned, doc in pairwise(body)
+        if isinstance(doc, ast.Expr) and isinstance(doc.value, ast.Constant) and isinstance(doc.value.value, str)
+        for name in _list_assigned(assigned)
     ]
 
 
-def render() -> str:
-    """Return the text of `schema.json`."""
-    text = json.dumps(build(), indent=1, ensure_ascii=False) + "\n"
+def _list_assigned(node: ast.stmt) -> list[str]:
+    targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+    return [target.id for target in targets if isinstance(target, ast.Name)]
+
+
+def render() -> dict[str, str]:
+    """Return path below `protocol/` → text of `schema.json` and of every file that is generated with it."""
+    types = build_types()
+    document = build(types)
+    files = {PATH.name: json.dumps(document, indent=1, ensure_ascii=False) + "\n"}
+    files |= render_files(read_table(PROTOCOL_VERSION, document["x-actions"], types))
     # The interpreter may crash at its exit when it takes apart types that msgspec 0.22 was asked to describe. What is
     # frozen it leaves alone.
     gc.freeze()
-    return text
+    return files
 
 
 def main(arguments: list[str]) -> int:
-    """Write the schema or, with `--check`, report whether it is fresh; return the exit code."""
+    """Write the schema and what is generated with it or, with `--check`, report what is stale; return the exit code."""
     if arguments not in ([], ["--check"]):
         print("usage: python -m protocol.schema [--check]", file=sys.stderr)
         return 2
-    text = render()
-    if not arguments:
-        PATH.write_text(text, encoding="utf-8", newline="\n")
-    elif not PATH.exists() or PATH.read_text(encoding="utf-8") != text:
-        print(f"{PATH.name} is stale: run `make schema` and commit what it writes", file=sys.stderr)
-        return 1
-    return 0
+    stale = []
+    for name, text in render().items():
+        file = PATH.parent / name
+        if not arguments:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(text, encoding="utf-8", newline="\n")
+        elif not file.exists() or file.read_text(encoding="utf-8") != text:
+            stale.append(name)
+    if stale:
+        print(f"{', '.join(stale)}: stale, run `make schema` and commit what it writes", file=sys.stderr)
+    return min(len(stale), 1)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from protocol import results, schema
+from protocol.emitters.names import camel
 from protocol.requests import ACTIONS, PARAMS
 from sidecar.core.errors import SidecarError
 from sidecar.server import actions
@@ -42,14 +43,15 @@ def is_taken(value: Any) -> bool:
 # --- the file --------------------------------------------------------------------------------
 
 
-def test_the_file_is_fresh() -> None:
+def test_every_generated_file_is_fresh() -> None:
     """Ours: after a change of the structs, `make schema`."""
-    assert schema.PATH.read_text(encoding="utf-8") == schema.render()
+    rendered = schema.render()
+    assert {name: (schema.PATH.parent / name).read_text(encoding="utf-8") for name in rendered} == rendered
 
 
 @pytest.mark.spawns
 def test_the_file_does_not_depend_on_chance_or_on_the_order_of_hashing() -> None:
-    script = "from protocol import schema; print(schema.render(), end='')"
+    script = "from protocol import schema; print(*schema.render().values(), sep='', end='')"
     for seed in ("1", "2"):
         done = subprocess.run(
             [sys.executable, "-c", script],
@@ -59,7 +61,7 @@ def test_the_file_does_not_depend_on_chance_or_on_the_order_of_hashing() -> None
             check=True,
             timeout=60,
         )
-        assert done.stdout.decode() == schema.render()
+        assert done.stdout.decode() == "".join(schema.render().values())
 
 
 @pytest.mark.long
@@ -76,9 +78,12 @@ def test_a_stale_file_is_refused_with_what_to_do(
     assert schema.main(["--check"]) == 1
     assert schema.main([]) == 0
     assert schema.main(["--check"]) == 0
-    (tmp_path / "schema.json").write_text(schema.render() + " ", encoding="utf-8")
+    assert capsys.readouterr().err.startswith("schema.json, methods.json, ")
+    for stale in ("methods.json", "schema.json"):
+        with (tmp_path / stale).open("a", encoding="utf-8") as file:
+            file.write(" ")
     assert schema.main(["--check"]) == 1
-    assert capsys.readouterr().err == "schema.json is stale: run `make schema` and commit what it writes\n" * 2
+    assert capsys.readouterr().err == "schema.json, methods.json: stale, run `make schema` and commit what it writes\n"
 
 
 def test_an_unknown_argument_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
@@ -94,7 +99,7 @@ def test_every_action_has_a_request_and_an_answer() -> None:
     assert list(PARAMS) == list(ACTIONS) == list(actions.ACTIONS)
     assert {*results.ANSWERS, *schema.STREAMS} == set(PARAMS)
     for action in PARAMS:
-        assert DEFS[f"{schema.camel(action)}Request"]["properties"]["action"] == {"enum": [action]}
+        assert DEFS[f"{camel(action)}Request"]["properties"]["action"] == {"enum": [action]}
 
 
 def test_every_struct_of_the_protocol_is_in_the_schema() -> None:
@@ -209,9 +214,10 @@ def test_nothing_stands_beside_a_reference_and_every_reference_leads_somewhere()
 
 @pytest.mark.parametrize("name", ["Id", "ReplyId", "Chunk", "LoginChunk", "Part", "FinishReason", "ErrorCode", "Role"])
 def test_what_recurs_has_one_name(name: str) -> None:
-    own = {key: value for key, value in DEFS[name].items() if key != "description"}
+    own = {key: value for key, value in DEFS[name].items() if key not in {"description", "title"}}
     assert {"$ref": f"#/$defs/{name}"} in list(walk(DOCUMENT))
-    same = [each for each in walk(DOCUMENT) if {k: v for k, v in each.items() if k != "description"} == own]
+    bare = [{k: v for k, v in each.items() if k not in {"description", "title"}} for each in walk(DOCUMENT)]
+    same = [each for each, rest in zip(walk(DOCUMENT), bare, strict=True) if rest == own]
     assert same == [DEFS[name]]
 
 
@@ -228,6 +234,20 @@ def test_a_program_finds_the_types_of_each_action() -> None:
     assert (DEFS["Request"]["title"], DEFS["Line"]["title"]) == ("Request", "Line")
 
 
+def test_every_type_has_its_name_for_a_title_and_is_described() -> None:
+    assert [name for name, each in DEFS.items() if each["title"] != name or not each["description"]] == []
+
+
+def test_no_union_and_no_enumeration_is_without_a_name() -> None:
+    """A generator would make up a name of its own, another one for each place."""
+
+    def is_named(each: dict[str, Any]) -> bool:
+        members = [own for own in each.get("anyOf", each.get("oneOf", ())) if own != {"type": "null"}]
+        return (len(each.get("enum", ())) < 2 and len(members) < 2) or "title" in each
+
+    assert [each for each in walk(DOCUMENT) if not is_named(each)] == []
+
+
 def test_of_a_union_whose_members_have_types_exactly_one_fits() -> None:
     def find_unions(value: Any) -> list[dict[str, Any]]:
         if isinstance(value, list):
@@ -236,7 +256,7 @@ def test_of_a_union_whose_members_have_types_exactly_one_fits() -> None:
             return []
         return [value] * ("discriminator" in value) + find_unions([*value.values()])
 
-    unions = find_unions(schema.build())
+    unions = find_unions(DOCUMENT)
     assert len(unions) >= 8
     for union in unions:
         assert "anyOf" not in union

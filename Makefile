@@ -20,6 +20,7 @@ unexport PYTHONDONTWRITEBYTECODE
 UV := build/uv/bin/uv
 SBOM_TOOL := build/cyclonedx/bin/cyclonedx-py
 LOCK := $(UV) pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
+	--extra anthropic --extra aws --extra google \
 	--no-annotate --custom-compile-command "make lock" --quiet $(UPGRADE)
 
 .PHONY: help

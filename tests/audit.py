@@ -44,7 +44,7 @@ NAMES = {
 }
 """What packages without an SPDX expression write → the licence."""
 
-WHEEL_FOLDERS = ("protocol", "sidecar", "sidecar-")
+WHEEL_FOLDERS = ("sidecar_stdio/", "sidecar_stdio-")
 """The beginnings of the names in a wheel."""
 
 
@@ -114,7 +114,7 @@ def list_wheel(folder: Path) -> list[str]:
         names = archive.namelist()
     if strangers := [name for name in names if not name.startswith(WHEEL_FOLDERS) or _is_generated(name)]:
         raise AuditError(f"the wheel holds {strangers[:5]}")
-    counts = Counter("/".join(name.split("/")[:2]) for name in names)
+    counts = Counter("/".join(name.split("/")[1:3]) for name in names)
     return [f"{folder}: {count} files" for folder, count in sorted(counts.items())]
 
 

@@ -17,6 +17,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import sidecar
+from sidecar.catalogue.provider_rows import read_providers
 from tests.support.locks import ROOT, read_pins
 
 PYPROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
@@ -99,7 +100,9 @@ def test_what_the_program_imports_it_declares() -> None:
     """Ours: a package that happens to come with another may stop doing so."""
     files = (file for folder in ("protocol", "sidecar") for file in (ROOT / folder).rglob("*.py"))
     imported = {(file.relative_to(ROOT), name) for file in files for name in _imports(file)}
-    declared = {canonicalize_name(Requirement(each).name) for each in PYPROJECT["project"]["dependencies"]}
+    optional = (each for extra in PYPROJECT["project"]["optional-dependencies"].values() for each in extra)
+    requirements = (*PYPROJECT["project"]["dependencies"], *optional)
+    declared = {canonicalize_name(Requirement(each).name) for each in requirements}
     distributions = importlib.metadata.packages_distributions()
     missing = [
         f"{file}: {name}"
@@ -129,26 +132,34 @@ def test_the_version_of_the_package_is_that_of_the_project() -> None:
 
 
 @pytest.mark.spawns
-def test_a_wheel_holds_every_file_of_the_packages_and_the_fixtures(tmp_path: Path) -> None:
+def test_a_wheel_holds_the_packages_and_the_exchanges_with_names(tmp_path: Path) -> None:
     """Ours: the catalogue, the schema and the recorded exchanges are of no use if they stay behind in the checkout."""
     build = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(tmp_path)]
     subprocess.run(build, cwd=ROOT, check=True, capture_output=True, timeout=60)
     (wheel,) = tmp_path.glob("*.whl")
     held = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
 
-    files = (file for folder in ("fixtures", "protocol", "sidecar") for file in (ROOT / folder).rglob("*"))
-    names = {f.relative_to(ROOT).as_posix() for f in files if f.is_file() and not re.search(r"__pycache__|/\.", str(f))}
+    names = {name for folder in ("protocol", "sidecar") for name in _list_files(folder)}
     excluded = PYPROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["exclude"]
     tools = {each: {name for name in names if name == each or name.startswith(f"{each}/")} for each in excluded}
     assert all(tools.values())
     names -= set().union(*tools.values())
-    assert held == {re.sub("^fixtures/", "sidecar/fixtures/", name) for name in names}
+    cases = read_providers()["replay"].cases.values()
+    played = {each for case in cases for each in (case.exchange, case.after_results) if each}
+    exchanges = {f"sidecar/{name}" for each in played for name in _list_files(f"fixtures/{each}")}
+    assert len(exchanges) > 50
+    assert held == {f"sidecar_stdio/{name}" for name in names | exchanges | {"__init__.py"}}
     with zipfile.ZipFile(wheel) as archive:
         (metadata,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
         described = archive.read(metadata).decode()
         assert [name for name in archive.namelist() if name.endswith("/licenses/LICENSE")]
     assert "License-Expression: MIT" in described
     assert "stdin and writes one JSON reply per line" in described
+
+
+def _list_files(folder: str) -> set[str]:
+    files = (file for file in (ROOT / folder).rglob("*") if file.is_file())
+    return {f.relative_to(ROOT).as_posix() for f in files if not re.search(r"__pycache__|/\.", str(f))}
 
 
 def test_nothing_that_is_installed_imports_a_maintainers_tool() -> None:

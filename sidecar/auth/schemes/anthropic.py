@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from sidecar.auth.exchange import Answer, Exchange, Question
+from sidecar.auth.extras import require_extra
 from sidecar.auth.redaction import Authorized
 from sidecar.auth.scheme import Call, replace_token
 from sidecar.auth.token_cache import Key, Minted, Terms
@@ -100,6 +101,7 @@ async def _mint(call: Call, *, is_refused: bool) -> Minted[Login]:
 
 def _ask_sdk(exchange: Exchange, *, is_refused: bool) -> Minted[Login]:
     """Return what the SDK's chain finds; imports the SDK, reads files and asks the token endpoint."""
+    require_extra("anthropic", "anthropic")
     import anthropic
     from anthropic.lib import credentials
 

@@ -11,6 +11,7 @@ from functools import partial
 
 import anyio.to_thread
 
+from sidecar.auth.extras import require_extra
 from sidecar.auth.redaction import Authorized
 from sidecar.auth.scheme import Call, Lookup
 from sidecar.auth.schemes import aws_chain, aws_files
@@ -114,6 +115,7 @@ def sign(request: HttpRequest, keys: Keys, region: str, service: str, at: dateti
 
     Other headers of the request may still be added or changed; its method, URL and body may not.
     """
+    require_extra("aws", "botocore.auth")
     from botocore.auth import SigV4Auth
     from botocore.awsrequest import AWSRequest
 

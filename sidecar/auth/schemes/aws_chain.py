@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import anyio
 import msgspec
 
+from sidecar.auth.extras import require_extra
 from sidecar.auth.token_cache import Key, Minted, Terms, TokenCache
 from sidecar.catalogue import provider_rows
 from sidecar.core.errors import SidecarError
@@ -112,6 +113,7 @@ async def mint(tokens: TokenCache, key: Key, source: Source, region: str, env: M
 
 def _ask(credentials: Any, source: Source, region: str, env: Mapping[str, str]) -> Minted[Granted]:
     """Return the keys of botocore's *credentials*, renewed where they expire; None: those that the chain finds."""
+    require_extra("aws", "boto3")
     from botocore.exceptions import BotoCoreError, ClientError
 
     try:

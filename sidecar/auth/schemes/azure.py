@@ -10,6 +10,7 @@ import time
 from functools import partial
 from typing import Any
 
+from sidecar.auth.extras import DISTRIBUTION
 from sidecar.auth.redaction import Authorized
 from sidecar.auth.scheme import Call, replace_token
 from sidecar.auth.schemes import azure_identity
@@ -78,7 +79,11 @@ def _mint_for_developer(scope: str) -> Minted[Secret]:
         identity: Any = importlib.import_module("azure.identity")
         core: Any = importlib.import_module("azure.core.exceptions")
     except ImportError:
-        raise make_required_error("There are no credentials for Azure on this machine.") from None
+        raise make_required_error(
+            "There are no credentials for Azure on this machine.",
+            "Set AZURE_OPENAI_API_KEY, or AZURE_TENANT_ID, AZURE_CLIENT_ID and AZURE_CLIENT_SECRET. To use `az login`, "
+            f'install "{DISTRIBUTION}[azure]".',
+        ) from None
     try:
         token = identity.AzureCliCredential(process_timeout=int(LIMIT_SECONDS)).get_token(scope)
     except core.ClientAuthenticationError:

@@ -14,6 +14,7 @@ import anyio
 import anyio.to_thread
 import msgspec
 
+from sidecar.auth.extras import require_extra
 from sidecar.core import url_policy
 from sidecar.core.errors import SidecarError
 from sidecar.core.json_values import parse_json
@@ -190,6 +191,7 @@ def _make_credentials(info: dict[str, Any], hint: str) -> Any:
         raise make_required_error("The Google Cloud credentials file is of no type that can be used.", hint)
     if _names_program(info) or _names_program(info.get("source_credentials")):
         raise make_required_error("The Google Cloud credentials file names a program to run, and none is run.", hint)
+    require_extra("google", "google.auth")
     module, factory = _AWS if info.get("subject_token_type") == _AWS_SUBJECT else FACTORIES[kind]
     scopes = {} if kind in _SCOPED_BY_LOGIN else {"scopes": [SCOPE]}
     try:

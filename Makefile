@@ -30,6 +30,8 @@ help: ## list the targets
 .PHONY: compiled
 compiled: $(VENV)
 	@$(BIN)/python -m compileall -q protocol sidecar
+# What Python brings to install packages with is in no lock, years old, and not needed again.
+	@if [ -e $(BIN)/pip ]; then $(BIN)/python -m pip uninstall -qq --yes pip setuptools; fi
 
 .PHONY: run
 run: compiled ## stream a recorded chat from the `replay` provider: no key, no network

@@ -267,3 +267,10 @@ def test_no_file_of_the_environment_runs_code_but_those_that_are_known() -> None
     }
     assert running <= known, running - known
     assert not [name for name in found if name not in known and canonicalize_name(name[:-4]) in read_pins(LOCKS[0])]
+
+
+def test_what_make_installs_is_what_is_locked_and_the_project() -> None:
+    if not (Path(sys.prefix) / "requirements-dev.lock").exists():
+        pytest.skip("the environment was not made by make")
+    installed = {canonicalize_name(each.name) for each in importlib.metadata.distributions(path=site.getsitepackages())}
+    assert installed - set(read_pins(LOCKS[1])) == {canonicalize_name("sidecar")}

@@ -116,7 +116,9 @@ class ModelInfo(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     provider: str
     name: str | None = None
     kind: str | None = None
-    """`chat`, `embedding`, `image`, `audio`, `moderation`, …"""
+    """`chat`, `completion`, `embedding`, `rerank`, `image`, `audio`, `moderation`, …"""
+    dimensions: tuple[int, ...] | None = None
+    """Of an embedding model: the lengths of vectors that it has, the usual one first."""
     context_length: int | None = None
     """Tokens of prompt and answer together."""
     max_input: int | None = None
@@ -124,7 +126,8 @@ class ModelInfo(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     max_output: int | None = None
     """Tokens of the answer."""
     cost: dict[str, Any] | None = None
-    """US dollars per million tokens as decimal strings: `input`, `output`, `cache_read`, `cache_write`, …"""
+    """US dollars per million tokens as decimal strings: `input`, `output`, `cache_read`, `cache_write`, …; `search`:
+    per 1,000 search units."""
     pricing: dict[str, Any] | None = None
     """The `source` and `date` of `cost`, and what else the price depends on: `tiers`, `changes`, `off_peak`, `modes`,
     `factors`."""

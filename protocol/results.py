@@ -69,9 +69,11 @@ class ProviderInfo(TypedDict):
     id: str
     name: str
     wire: str
-    """The provider's usual wire. `from_model`: the model's name begins with the wire."""
+    """The provider's usual wire. `from_model`: the model's name begins with the wire. `none`: it has no chat."""
+    kinds: list[Literal["chat", "completion", "embedding", "rerank"]]
+    """The kinds of models that the sidecar can ask it for."""
     ready: bool
-    """Whether the sidecar could send a chat now, as far as it can tell without asking the provider."""
+    """Whether the sidecar could ask it now, as far as it can tell without asking the provider."""
     auth: str
     """The authorization scheme; `none`: nothing is needed."""
     method: Method | None

@@ -18,6 +18,7 @@ RouteReason = Literal[
     "listed_later",
     "conversation",
     "failed",
+    "no_chat",
     "no_tools",
     "no_images",
     "no_documents",

@@ -3,13 +3,15 @@
 A maintainer's tool; the running program reads only its result. The facts are a list of objects
 `{provider, id, name, …}`, one for each model at each provider, collected from models.dev, genai-prices, litellm,
 catwalk, the SDKs' own lists and the providers' pages (November 2026). An unknown field is an error, so that no new fact
-is lost silently. What the facts do not say, such as the wire that a model needs, is in `build_rules.py`.
+is lost silently. What the facts do not say, such as the wire that a model needs, is in `build_rules.py`, and the models
+that are not for chats are in `other_models.toml`.
 
 The same facts always make the same bytes: providers and models are sorted, one model a line.
 """
 
 import re
 import sys
+import tomllib
 from collections.abc import Iterable
 from datetime import date
 from decimal import Decimal
@@ -22,7 +24,9 @@ from sidecar.catalogue import models
 from sidecar.catalogue.build_rules import (
     FREE,
     IN_REGION,
+    KINDS,
     NOT_CHAT,
+    OTHER_PRICES_FROM,
     PRICE_DATES,
     PROVIDERS,
     REFUSES,
@@ -33,6 +37,7 @@ from sidecar.catalogue.build_rules import (
     Rule,
 )
 from sidecar.catalogue.models import Capabilities, Change, ModelRow, OffPeak, Rates, Tier
+from sidecar.core import resources
 
 T = TypeVar("T")
 
@@ -105,7 +110,31 @@ def build(facts: bytes) -> bytes:
 
     Raises: msgspec.ValidationError or ValueError for facts that this script does not understand.
     """
-    return encode(make_table(msgspec.json.decode(facts, type=list[Fact])))
+    rows = make_table(msgspec.json.decode(facts, type=list[Fact]))
+    for provider, others in read_other_models().items():
+        of_provider = rows.setdefault(provider, {})
+        if twice := of_provider.keys() & others.keys():
+            raise ValueError(f"{provider}: the facts have {', '.join(sorted(twice))} too.")
+        of_provider |= others
+    return encode(rows)
+
+
+def read_other_models() -> dict[str, dict[str, ModelRow]]:
+    """Return the models that are not for chats, by provider and by id."""
+    with resources.find("catalogue/other_models.toml").open("rb") as file:
+        rows = msgspec.convert(tomllib.load(file), dict[str, dict[str, ModelRow]])
+    return {
+        provider: {model: _date_price(provider, model, row) for model, row in others.items()}
+        for provider, others in rows.items()
+    }
+
+
+def _date_price(provider: str, model: str, row: ModelRow) -> ModelRow:
+    if row.price is None:
+        return row
+    source = row.price_source or OTHER_PRICES_FROM
+    day = _find_price_date(source, f"{provider}/{model}")
+    return msgspec.structs.replace(row, price_source=source, price_date=day)
 
 
 def make_table(facts: Iterable[Fact]) -> dict[str, dict[str, ModelRow]]:
@@ -137,6 +166,7 @@ def encode(rows: dict[str, dict[str, ModelRow]]) -> bytes:
 def _make_row(provider: str, fact: Fact) -> ModelRow:
     return ModelRow(
         name=fact.name,
+        kind=_apply_rules(KINDS, provider, fact) or "chat",
         family=fact.family,
         # No program treats an alpha differently from a beta.
         status="beta" if fact.status == "alpha" else fact.status,
@@ -169,7 +199,7 @@ def _make_price_columns(provider: str, fact: Fact) -> dict[str, Any]:
     return {
         "price": price,
         "price_source": fact.price_from,
-        "price_date": _find_price_date(fact),
+        "price_date": _find_price_date(fact.price_from or "", f"{fact.provider}/{fact.id}"),
         "tiers": tuple(Tier(over_tokens=tier.over, price=_make_rates(tier)) for tier in tiers),
         "changes": tuple(Change(since=change.since, price=_make_rates(change.price)) for change in changes),
         "off_peak": _make_off_peak(fact.off_peak),
@@ -229,7 +259,7 @@ def _make_capabilities(provider: str, fact: Fact) -> Capabilities:
 
 
 def _make_rates(rates: _Rates) -> Rates:
-    return Rates(**{name: getattr(rates, name) for name in Rates.__struct_fields__})
+    return Rates(**{name: getattr(rates, name) for name in _Rates.__struct_fields__})
 
 
 def _scale(rates: Rates, factor: Decimal) -> Rates:
@@ -248,11 +278,11 @@ def _make_off_peak(off_peak: _OffPeak | None) -> OffPeak | None:
     )
 
 
-def _find_price_date(fact: Fact) -> date | None:
+def _find_price_date(price_source: str, whose: str) -> date | None:
     for source, day in PRICE_DATES:
-        if (fact.price_from or "").startswith(source):
+        if price_source.startswith(source):
             return day
-    raise ValueError(f"{fact.provider}/{fact.id}: the date of its price is not in PRICE_DATES.")
+    raise ValueError(f"{whose}: the date of its price is not in PRICE_DATES.")
 
 
 def main(arguments: list[str]) -> None:

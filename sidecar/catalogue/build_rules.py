@@ -9,6 +9,8 @@ from typing import Generic, Literal, TypeVar
 
 import msgspec
 
+from sidecar.catalogue.models import ModelKind
+
 T = TypeVar("T")
 
 
@@ -119,6 +121,14 @@ IN_REGION: tuple[Rule[Decimal], ...] = (
 )
 """Factors on prices from litellm."""
 
+KINDS: tuple[Rule[ModelKind], ...] = (
+    # GitHub's completion model, which its chat refuses (copilot-language-server 1.539.0, 2026-11).
+    Rule(("copilot",), r"^gpt-41-copilot$", "completion"),
+    # Mistral's model for its endpoint of fill in the middle alone (docs.mistral.ai, 2026-11).
+    Rule(("mistral",), r"^mistral-code-fim-", "completion"),
+)
+"""Models of the facts that have no chat."""
+
 NOT_CHAT: tuple[Rule[bool], ...] = (
     # litellm lists the code interpreter's container among the models.
     Rule(("azure",), r"^container$", value=True),
@@ -140,6 +150,9 @@ FREE: tuple[Rule[bool], ...] = (
     Rule(("openrouter", "vercel"), r"[:/-]free$", value=True),
 )
 """Models that are free. For others, sources write 0 if they do not know the price."""
+
+OTHER_PRICES_FROM = "litellm@1.109.1"
+"""The source of the prices in `other_models.toml`, where a row names no other."""
 
 PRICE_DATES: tuple[tuple[str, date | None], ...] = (
     ("genai-prices@0.2.3", date(2026, 11, 10)),

@@ -169,6 +169,7 @@ def _find_kind(listing: Listing, entry: dict[str, Any]) -> str | None:
 
 
 _KINDS = (
+    ("rerank", "rerank"),
     ("embed", "embedding"),
     ("moderation", "moderation"),
     ("guard", "moderation"),

@@ -49,6 +49,8 @@ class Rates(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbi
     """A generated token of audio. Absent: billed as `output`."""
     reasoning: Decimal | None = None
     """A reasoning token. Absent: billed as `output`."""
+    search: Decimal | None = None
+    """1,000 search units of a rerank. Absent: it is billed by its tokens."""
 
 
 class Tier(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -96,11 +98,18 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     """Accepts `temperature` and `top_p`."""
 
 
+ModelKind = Literal["chat", "completion", "embedding", "rerank"]
+
+
 class ModelRow(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """What is known of one model at one provider."""
 
     name: str
     """For people."""
+    kind: ModelKind = "chat"
+    """What it is for. `completion`: it completes text and has no chat."""
+    dimensions: tuple[int, ...] = ()
+    """Of an embedding model: the lengths of its vectors, the usual one first. Empty: unknown."""
     family: str | None = None
     status: Literal["deprecated", "retired", "unlisted", "beta"] | None = None
     """On the day `MADE_ON`; None: live. `unlisted`: in no list any more, so probably gone."""

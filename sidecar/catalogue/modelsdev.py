@@ -13,7 +13,8 @@ from typing import Any, Literal
 
 import msgspec
 
-from sidecar.catalogue.models import Capabilities, ModelRow, Rates, Tier
+from sidecar.catalogue import listings
+from sidecar.catalogue.models import Capabilities, ModelKind, ModelRow, Rates, Tier
 from sidecar.catalogue.overlay import REFRESHED, limit_to
 
 VERSION = 1
@@ -32,6 +33,8 @@ MAX_TOKENS = 10**9
 MIN_PRICE, MAX_PRICE = Decimal("0.000001"), Decimal(10_000)
 
 _STATUSES: dict[str, Literal["deprecated", "beta"]] = {"deprecated": "deprecated", "beta": "beta", "alpha": "beta"}
+_KINDS: dict[str, ModelKind] = {"embedding": "embedding", "rerank": "rerank"}
+"""What a name suggests, which models.dev does not say."""
 _EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 _CAPABILITIES = {
     "tools": "tool_call",
@@ -150,6 +153,7 @@ def _convert_model(name: str, entry: dict[str, Any], day: date) -> ModelRow | No
     shown = entry.get("name")
     return ModelRow(
         name=shown if isinstance(shown, str) and _is_name(shown) else name,
+        kind=_KINDS.get(listings.guess_kind(name) or "", "chat"),
         status=_STATUSES.get(str(entry.get("status"))),
         context_length=context,
         max_input=limit_to(_parse_count(limit.get("input")), context),

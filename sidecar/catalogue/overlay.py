@@ -13,7 +13,7 @@ import msgspec
 from protocol.replies import ModelInfo
 from sidecar.catalogue import models
 from sidecar.catalogue.corrections import Correction, Overlay
-from sidecar.catalogue.models import Capabilities, ModelRow, Rates, Tier
+from sidecar.catalogue.models import Capabilities, ModelKind, ModelRow, Rates, Tier
 
 CONFIGURATION = "configuration"
 """The source of a price that the user has set."""
@@ -37,7 +37,7 @@ def make_correction(table: Mapping[str, Any]) -> Correction:
     that the catalogue has.
     """
     columns = {name: value for name, value in table.items() if name in ModelRow.__struct_fields__}
-    columns |= {name: tuple(table[name]) for name in ("efforts", "refuses") if name in table}
+    columns |= {name: tuple(table[name]) for name in ("dimensions", "efforts", "refuses") if name in table}
     if "status" in table:
         columns["status"] = _FROM_PROTOCOL[table["status"]]
     if "price" in table:
@@ -71,10 +71,13 @@ def find_row(overlay: Overlay, provider: str, model: str) -> ModelRow | None:
     return row if correction is None else _apply_correction(row or ModelRow(name=model), correction)
 
 
-def list_names(overlay: Overlay, provider: str) -> list[str]:
-    """Return the ids of all known models of *provider*."""
+def list_names(overlay: Overlay, provider: str, kind: ModelKind | None = None) -> list[str]:
+    """Return the ids of all known models of *provider*, or of those of one *kind*."""
     refreshed, corrected = overlay.refreshed.models.get(provider, ()), overlay.corrections.get(provider, ())
-    return list(dict.fromkeys([*models.list_names(provider), *refreshed, *corrected]))
+    names = list(dict.fromkeys([*models.list_names(provider), *refreshed, *corrected]))
+    if kind is None:
+        return names
+    return [name for name in names if (row := find_row(overlay, provider, name)) is None or row.kind == kind]
 
 
 def list_added(overlay: Overlay, provider: str) -> list[str]:
@@ -129,7 +132,8 @@ def complete(info: ModelInfo, overlay: Overlay, day: date | None = None) -> Mode
     price = models.find_price(row, day)
     known = {
         "name": row.name,
-        "kind": "chat",
+        "kind": row.kind,
+        "dimensions": row.dimensions or None,
         "context_length": row.context_length,
         "max_input": row.max_input,
         "max_output": row.max_output,
@@ -140,6 +144,9 @@ def complete(info: ModelInfo, overlay: Overlay, day: date | None = None) -> Mode
     }
     fields = {"price": "cost", "retires": "retires_on"}
     corrected = {fields.get(column, column) for column in correction.columns}
+    if row.kind != "chat":
+        # A list tells kinds apart by words, or by guessing. Nobody has put these rows down by chance.
+        corrected.add("kind")
     filled = {field: value for field, value in known.items() if field in corrected or getattr(info, field) is None}
     capabilities = msgspec.to_builtins(row.caps) | (info.capabilities or {}) | correction.capabilities
     from_provider = info.cost is not None and "cost" not in corrected

@@ -136,7 +136,8 @@ class ModelColumns(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     wire_from_list: bool = False
     """The provider's list says which endpoints a model has. Default: false."""
     lists: tuple[Listing, ...] = (Listing(),)
-    """Its lists of models. Default: one list of the usual shape."""
+    """Its lists of models; empty: it has none, and the catalogue's models stand for it. Default: one list of the usual
+    shape."""
     are_deployments: bool = False
     """Its models are the deployments that the user has configured; no list of them is asked for. Default: false."""
     hints: dict[str, str] = {}

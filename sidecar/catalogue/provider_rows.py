@@ -25,6 +25,9 @@ from sidecar.catalogue.provider_columns import (
 from sidecar.core import resources
 from sidecar.wires.shared.types import Quirks
 
+NO_CHAT = "none"
+"""The wire of a provider that has no chat."""
+
 
 def _usual_rate_limit_headers() -> dict[LimitKind, str]:
     return {kind: f"x-ratelimit-{{}}-{kind}" for kind in get_args(LimitKind)}
@@ -38,7 +41,7 @@ class ProviderRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     aliases: list[str] = []
     """Other ids that a request may use."""
     wire: str
-    """Its usual wire; `from_model` if the model's name begins with the wire."""
+    """Its usual wire; `from_model` if the model's name begins with the wire, `none` if it has no chat."""
     transport: Literal["http", "replay"] = "http"
     """`replay` plays recorded exchanges. Default: `http`."""
     cases: dict[str, ReplayCase] = {}

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict, field_validator, model_validator
 
+from sidecar.catalogue.models import ModelKind
 from sidecar.core import url_policy
 from sidecar.core.errors import SidecarError
 from sidecar.wires import registry
@@ -67,7 +68,10 @@ Effort = Literal["none", "default", "minimal", "low", "medium", "high", "xhigh",
 
 
 class PriceTable(BaseModel):
-    """`price`: US dollars per million tokens. An absent rate is `input` or `output`, whichever it is a part of."""
+    """`price`: US dollars per million tokens. An absent rate is `input` or `output`, whichever it is a part of.
+
+    `search` is the price of 1,000 search units of a rerank.
+    """
 
     model_config = STRICT
 
@@ -79,6 +83,7 @@ class PriceTable(BaseModel):
     audio_input: UsdPerMillion | None = None
     audio_output: UsdPerMillion | None = None
     reasoning: UsdPerMillion | None = None
+    search: UsdPerMillion | None = None
 
 
 class TierTable(BaseModel):
@@ -114,6 +119,8 @@ class CorrectionTable(BaseModel):
     model_config = STRICT
 
     name: str = Field("", min_length=1, max_length=256)
+    kind: ModelKind = "chat"
+    dimensions: list[Annotated[int, Field(ge=1, le=1_000_000)]] = []
     context_length: Tokens = 1
     max_input: Tokens = 1
     max_output: Tokens = 1

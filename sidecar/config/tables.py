@@ -13,7 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, S
 
 from protocol.options import Options
 from protocol.routes import Preference
-from sidecar.catalogue.provider_rows import read_gateways
+from sidecar.catalogue.provider_rows import NO_CHAT, read_gateways
 from sidecar.config.catalogue_table import STRICT, CatalogueTable, check_wire, keep_exact
 from sidecar.config.values import LIMITS, REUSE_MAX_BYTES
 from sidecar.core.json_values import make_validation_error
@@ -89,7 +89,7 @@ class ProviderTable(BaseModel):
     @field_validator("wire")
     @classmethod
     def _check_wire(cls, wire: str | None) -> str | None:
-        return wire if wire is None else check_wire(wire)
+        return wire if wire in (None, NO_CHAT) else check_wire(wire)
 
 
 class ModelTable(BaseModel):

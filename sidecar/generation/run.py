@@ -23,6 +23,7 @@ from sidecar.generation.recovery import ChatPlan
 from sidecar.generation.timeouts import set_deadline
 from sidecar.outputs.sink import Sink
 from sidecar.providers import refusals
+from sidecar.providers.kinds import require_chat_model, require_chat_provider
 from sidecar.providers.model_names import apply_preset
 from sidecar.providers.resolve import change_wire, make_target, resolve_provider
 from sidecar.providers.values import make_chat_spec
@@ -151,8 +152,10 @@ async def _make_plan(up: Upstream, state: RequestState, candidate: Candidate, *,
     """
     provider, chat = apply_preset(up.config, candidate.provider, candidate.chat)
     resolved = resolve_provider(up.setup, make_chat_spec(provider, chat))
+    require_chat_provider(resolved)
     target = make_target(await discover_settings(up, resolved))
     state.progress.provider, state.progress.model = target.route.provider, target.route.model
+    require_chat_model(target)
     set_deadline(state, target, chat.options.timeouts)
     if has_fallback and up.gates.find(target).should_avoid():
         raise SidecarError("provider_overloaded", "The provider has been failing and is avoided for a while.")

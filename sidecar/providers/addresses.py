@@ -12,7 +12,7 @@ from sidecar.catalogue.provider_columns import Variant
 from sidecar.catalogue.provider_rows import ProviderRow
 from sidecar.config.environment import read_provider_variable
 from sidecar.core import url_policy
-from sidecar.core.errors import SidecarError
+from sidecar.core.errors import SidecarError, invalid_request
 from sidecar.core.secret import Source
 from sidecar.providers.templates import fill
 from sidecar.providers.values import BaseAddress, Provider, ResolvedProvider, Target
@@ -114,10 +114,16 @@ def find_list_base_url(resolved: ResolvedProvider, address: BaseAddress) -> str:
 
 
 def find_check_path(target: Target) -> str:
-    """Return the path that tests a credential."""
+    """Return the path that tests a credential.
+
+    Raises: SidecarError `invalid_request` if every request to the provider costs something.
+    """
     row, route = target.row, target.route
     variant = _find_variant(row, route.settings, has_key=True)
-    template = (variant and variant.check_path) or row.auth.check_path or row.models.lists[0].path
+    template = (variant and variant.check_path) or row.auth.check_path
+    if template is None and not row.models.lists:
+        raise invalid_request(f"{row.name} has nothing that tests a key free of charge.", "params.op")
+    template = template or row.models.lists[0].path
     return fill(template, route.provider, row, route.settings)
 
 

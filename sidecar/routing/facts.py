@@ -14,6 +14,7 @@ from protocol.messages import Usage
 from protocol.requests import Chat
 from protocol.routes import RouteReason
 from sidecar.auth.status import has_chain
+from sidecar.catalogue.provider_rows import NO_CHAT
 from sidecar.core.errors import SidecarError
 from sidecar.core.request_state import RequestState
 from sidecar.providers.model_names import apply_preset, expand_preset
@@ -91,6 +92,8 @@ async def _resolve(up: Upstream, chat: Chat, model: str, prompt_tokens: int) -> 
     try:
         provider, own = apply_preset(up.config, None, change_model(chat, model))
         resolved = resolve_provider(up.setup, make_chat_spec(provider, own))
+        if resolved.provider.row.wire == NO_CHAT:
+            return "no_chat"
         target = make_target(await discover_settings(up, resolved))
     except SidecarError as error:
         return _REASONS.get(error.body.code, "misconfigured")

@@ -24,6 +24,8 @@ def find_misfit(row: ModelRow, chat: Chat, count_prompt: Callable[[], int]) -> M
 
 
 def _find_misfits(row: ModelRow, chat: Chat, count_prompt: Callable[[], int]) -> Iterator[Misfit]:
+    if row.kind != "chat":
+        yield Misfit("no_chat", "it has no chat")
     if chat.options.tools and row.caps.tools is False:
         yield Misfit("no_tools", "it takes no tools")
     if row.caps.images is False or row.caps.pdf is False:

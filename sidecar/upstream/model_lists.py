@@ -14,6 +14,7 @@ from protocol.replies import ModelInfo, ModelList, Warn
 from sidecar.catalogue import listings, overlay
 from sidecar.catalogue import models as catalogue
 from sidecar.catalogue.corrections import Overlay
+from sidecar.catalogue.provider_rows import NO_CHAT
 from sidecar.core.errors import SidecarError
 from sidecar.core.http import HttpRequest, HttpTimeouts
 from sidecar.core.json_values import parse_json
@@ -38,6 +39,9 @@ MAX_MODELS = 20_000
 
 MAX_PAGE_BYTES = 4 * 1024 * 1024
 """A larger page of a list would delay everything else while it is read. The largest has a quarter of that."""
+
+NOT_CHAT = frozenset({"completion", "embedding", "rerank"})
+"""The kinds of models that are no help to whoever has asked for a chat."""
 
 SIDE_GATE = "lists"
 
@@ -95,11 +99,13 @@ async def find_model(up: Upstream, target: Target) -> ModelInfo | None:
 
 
 def suggest_names(up: Upstream, target: Target) -> list[str]:
-    """Return the names most similar to the target's model, from the cached list or else the catalogue."""
+    """Return the names of chat models most similar to the target's, from the cached list or else the catalogue."""
     cached = up.model_lists.get(_make_key(target))
     if cached:
-        return find_similar(target.route.model, [each.id for each in cached.completed.models])
-    return find_similar(target.route.model, overlay.list_names(up.setup.overlay, target.route.provider))
+        names = [each.id for each in cached.completed.models if each.kind not in NOT_CHAT]
+    else:
+        names = overlay.list_names(up.setup.overlay, target.route.provider, "chat")
+    return find_similar(target.route.model, names)
 
 
 def _make_key(target: Target) -> ModelListKey:
@@ -129,7 +135,7 @@ def _complete_list(corrections: Overlay, target: Target, own: ModelList) -> Mode
     """Return the provider's *own* list, with the models that the user has added and with what the catalogue knows."""
     provider, listed = target.route.provider, {each.id for each in own.models}
     added = (name for name in overlay.list_added(corrections, provider) if name not in listed)
-    infos = [*own.models, *(ModelInfo(id=name, provider=provider, kind="chat") for name in added)]
+    infos = [*own.models, *(ModelInfo(id=name, provider=provider) for name in added)]
     return msgspec.structs.replace(own, models=[_complete_model(corrections, target, info) for info in infos])
 
 
@@ -139,7 +145,8 @@ def _complete_model(corrections: Overlay, target: Target, info: ModelInfo) -> Mo
     completed = overlay.complete(msgspec.structs.replace(info, id=base_model), corrections)
     if (completed.pricing or {}).get("source") == catalogue.LOCAL and not pricing.is_free(target, info.id):
         completed = msgspec.structs.replace(completed, cost=None, pricing=None)
-    return msgspec.structs.replace(completed, id=info.id)
+    kind = completed.kind or ("chat" if target.row.models.are_deployments else None)
+    return msgspec.structs.replace(completed, id=info.id, kind=kind)
 
 
 async def _fetch_list(up: Upstream, target: Target, state: RequestState | None) -> ModelList:
@@ -147,6 +154,8 @@ async def _fetch_list(up: Upstream, target: Target, state: RequestState | None) 
     if target.row.transport == "replay":
         played = await to_thread(replay.list_models, up.config, target.route.provider, target.row)
         return ModelList(models=played, source="built_in", fetched_at=now)
+    if not target.row.models.lists:
+        return _make_built_in_list(target, overlay.list_names(up.setup.overlay, target.route.provider), now)
     if target.row.models.are_deployments:
         return _make_built_in_list(target, list(_read_deployments(target)), now)
     models = []
@@ -156,7 +165,7 @@ async def _fetch_list(up: Upstream, target: Target, state: RequestState | None) 
 
 
 def _make_built_in_list(target: Target, names: list[str], now: str) -> ModelList:
-    models = [ModelInfo(id=name, provider=target.route.provider, kind="chat") for name in names]
+    models = [ModelInfo(id=name, provider=target.route.provider) for name in names]
     return ModelList(models=models, source="built_in", fetched_at=now)
 
 
@@ -191,7 +200,8 @@ async def fetch_document(
 
     Raises: SidecarError as `ask_document` does.
     """
-    wire: Any = registry.load(target.route.wire)
+    # Without a chat there is no wire: the errors of such providers have the shapes of this one's imitations.
+    wire: Any = registry.load("openai_chat" if target.route.wire == NO_CHAT else target.route.wire)
     question = DocumentQuestion[Any](
         kind="list",
         encode=lambda to: HttpRequest(

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from protocol.replies import ModelInfo
-from sidecar.catalogue import build_rules, models
+from sidecar.catalogue import build, build_rules, models
 from sidecar.catalogue.corrections import Overlay
 from sidecar.catalogue.models import ModelRow, Rates, find_row, read_rows
 from sidecar.catalogue.overlay import complete
@@ -40,7 +40,7 @@ def rates(row: ModelRow) -> list[Rates]:
 
 
 def test_every_provider_that_has_a_table_of_models_is_there() -> None:
-    assert set(FILE) == set(build_rules.PROVIDERS.values())
+    assert set(FILE) == {*build_rules.PROVIDERS.values(), *build.read_other_models()}
     assert all(FILE.values())
 
 
@@ -84,7 +84,12 @@ def test_reading_a_cache_never_costs_more_than_not_having_one() -> None:
 
 
 def test_nothing_is_free_but_what_runs_at_the_users_place_and_what_is_called_so() -> None:
-    free = {(provider, model) for provider, model, row in ROWS for each in rates(row) if not each.input + each.output}
+    free = {
+        (provider, model)
+        for provider, model, row in ROWS
+        for each in rates(row)
+        if not each.input + each.output + (each.search or 0)
+    }
     assert len(free) > 50
     for provider, model in free:
         local = provider == "ollama" and not model.endswith("cloud")

@@ -271,3 +271,8 @@ def test_providers_that_nobody_asked_for_cost_next_to_nothing() -> None:
     modelsdev.convert(document, "2026-11-20T00:00:00+00:00", {"openai": ["openai"]})
     # A dictionary of them takes ten times as long, in one step.
     assert time.thread_time() - began < 0.1
+
+
+@pytest.mark.parametrize(("name", "kind"), [("x-embed-1", "embedding"), ("x-rerank-1", "rerank"), ("x-1", "chat")])
+def test_a_name_tells_what_a_model_is_for(name: str, kind: str) -> None:
+    assert rows({"theirs": {"models": {name: ENTRY}}})[name].kind == kind

@@ -48,7 +48,7 @@ def as_each_provider(services: ListeningServices) -> None:
     for name in ASKED:
         row = ROWS[name]
         services.answer(f"POST {services.url}/{name}/*", partial(chat_of, row.wire))
-        for address, answer in LISTS[name]["answers"].items():
+        for address, answer in LISTS.get(name, {"answers": {}})["answers"].items():
             base = urlsplit(
                 (row.address.list_base_url or row.address.base_url).replace("{account_id}", "my-account_id")
             ).path

@@ -41,6 +41,7 @@ def test_every_sdk_that_reads_such_a_variable_is_in_the_table() -> None:
         "bedrock",
         "cerebras",
         "cloudflare",
+        "cohere",
         "gemini",
         "groq",
         "openai",

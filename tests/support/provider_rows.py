@@ -11,7 +11,10 @@ from tests.support.fake_services import Answer, Seen
 from tests.support.fixtures import Case
 from tests.support.lines import Line, Object
 
-ROWS = {name: row for name, row in provider_rows.read_providers().items() if row.transport == "http"}
+EVERY_ROW = {name: row for name, row in provider_rows.read_providers().items() if row.transport == "http"}
+
+ROWS = {name: row for name, row in EVERY_ROW.items() if row.wire != provider_rows.NO_CHAT}
+"""Those that have a chat."""
 
 MODEL = "some-model"
 
@@ -45,12 +48,12 @@ def needed(row: ProviderRow) -> dict[str, str]:
 
 def every_key() -> dict[str, str]:
     """Return an environment with a key of each provider's own."""
-    return {key_variable(row): f"CANARY-{name}" for name, row in ROWS.items()}
+    return {key_variable(row): f"CANARY-{name}" for name, row in EVERY_ROW.items()}
 
 
 def every_setting() -> dict[str, str]:
     """Return an environment with the settings that providers need."""
-    return {row.settings[name].env[0]: value for row in ROWS.values() for name, value in needed(row).items()}
+    return {row.settings[name].env[0]: value for row in EVERY_ROW.values() for name, value in needed(row).items()}
 
 
 def secrets(seen: Seen) -> set[str]:
@@ -73,7 +76,7 @@ def _hosts(value: Any) -> set[str]:
     return {re.sub(r"\{\w+\}", "*", host) for host in re.findall(r"https?://([^/'\"\s:]+)", repr(value))}
 
 
-HOSTS = {name: _hosts(row) for name, row in ROWS.items()}
+HOSTS = {name: _hosts(row) for name, row in EVERY_ROW.items()}
 """Provider → patterns of the hosts that its table names."""
 
 

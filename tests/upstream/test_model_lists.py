@@ -20,7 +20,7 @@ from tests.support.provider_rows import ROWS, params, secrets
 LISTS: dict[str, Any] = json.loads((Path(__file__).parent / "lists.json").read_text(encoding="utf-8"))
 """Provider → `answers`, what its service says by address, and `models`, what must come out of it."""
 
-LISTING = [name for name, row in ROWS.items() if not row.models.are_deployments]
+LISTING = [name for name, row in ROWS.items() if row.models.lists and not row.models.are_deployments]
 
 
 def usual(name: str) -> Object:

@@ -1073,15 +1073,20 @@ export interface ModelInfo {
   id: string;
   provider: string;
   name?: string | null;
-  /** `chat`, `embedding`, `image`, `audio`, `moderation`, … */
+  /** `chat`, `completion`, `embedding`, `rerank`, `image`, `audio`, `moderation`, … */
   kind?: string | null;
+  /** Of an embedding model: the lengths of vectors that it has, the usual one first. */
+  dimensions?: number[] | null;
   /** Tokens of prompt and answer together. */
   context_length?: number | null;
   /** Tokens of the prompt, if that limit is lower. */
   max_input?: number | null;
   /** Tokens of the answer. */
   max_output?: number | null;
-  /** US dollars per million tokens as decimal strings: `input`, `output`, `cache_read`, `cache_write`, … */
+  /**
+   * US dollars per million tokens as decimal strings: `input`, `output`, `cache_read`, `cache_write`, …; `search`: per
+   * 1,000 search units.
+   */
   cost?: Record<string, unknown> | null;
   /**
    * The `source` and `date` of `cost`, and what else the price depends on: `tiers`, `changes`, `off_peak`, `modes`,
@@ -1300,6 +1305,8 @@ export interface ProviderInfo {
   id: string;
   /** Environment variables that together name a machine identity; one list that is set whole is enough. */
   identity_env: string[][];
+  /** The kinds of models that the sidecar can ask it for. */
+  kinds: ProviderInfoKind[];
   /** What a login accepts. */
   logins: AuthenticationLogin[];
   /** How a chat would be authorized now; null if there is no credential, or none is needed. */
@@ -1307,11 +1314,14 @@ export interface ProviderInfo {
   name: string;
   /** Why the credential that was found cannot be used. */
   problem?: string;
-  /** Whether the sidecar could send a chat now, as far as it can tell without asking the provider. */
+  /** Whether the sidecar could ask it now, as far as it can tell without asking the provider. */
   ready: boolean;
-  /** The provider's usual wire. `from_model`: the model's name begins with the wire. */
+  /** The provider's usual wire. `from_model`: the model's name begins with the wire. `none`: it has no chat. */
   wire: string;
 }
+
+/** The kinds of models that the sidecar can ask it for. */
+export type ProviderInfoKind = "chat" | "completion" | "embedding" | "rerank" | (string & {});
 
 /** The result of `list_providers`. */
 export interface ProviderList {
@@ -1488,6 +1498,7 @@ export type RouteReason =
   | "latency_unknown"
   | "listed_later"
   | "misconfigured"
+  | "no_chat"
   | "no_credential"
   | "no_documents"
   | "no_images"

@@ -12,7 +12,7 @@ from protocol.requests import ListModels, ListProviders
 from protocol.settings import Settings
 from sidecar.auth import status
 from sidecar.core.errors import SidecarError, invalid_request
-from sidecar.providers import rows
+from sidecar.providers import kinds, rows
 from sidecar.providers.resolve import make_target, resolve_provider
 from sidecar.providers.values import Provider, Target, make_list_spec
 from sidecar.server.app import App
@@ -128,6 +128,7 @@ def _describe_provider(up: Upstream, provider: Provider) -> dict[str, Any]:
         "id": name,
         "name": row.name,
         "wire": row.wire,
+        "kinds": kinds.list_kinds(row),
         "ready": authorization.ready,
         "auth": row.auth.scheme,
         "method": authorization.method,

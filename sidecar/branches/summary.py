@@ -10,8 +10,8 @@ from typing import Any
 from protocol.compare import CostSum
 from protocol.messages import Usage
 from protocol.replies import Attempt
-from sidecar.generation.accounting import sum_usage
 from sidecar.usage.amounts import format_plain
+from sidecar.usage.cost import sum_usage
 
 
 def sum_costs(costs: Iterable[dict[str, Any] | None]) -> CostSum:

@@ -19,8 +19,8 @@ from protocol.tool_loop import Round, ToolLoop, ToolRound
 from sidecar.core.errors import SidecarError, invalid_request
 from sidecar.core.message_content import list_parts, make_portable
 from sidecar.core.request_state import Progress, RequestState, ToolWait
-from sidecar.generation.accounting import sum_costs, sum_usage
 from sidecar.outputs.sink import Sink
+from sidecar.usage.cost import sum_costs, sum_usage
 
 GRACE_MS = 1000
 """How much later than the wait for results the deadline of the request is."""

@@ -105,3 +105,46 @@ def _is_peak(off_peak: OffPeak, at: datetime) -> bool:
         return False
     clock = now.strftime("%H:%M")
     return any(start <= clock < end for start, _, end in (hours.partition("-") for hours in off_peak.peak_utc))
+
+
+# --- sums ------------------------------------------------------------------------------------
+
+COUNTS = tuple(name for name in Usage.__struct_fields__ if name.endswith("_tokens"))
+
+
+def sum_usage(usages: Iterable[Usage | None]) -> Usage | None:
+    """Return the sums of the reported counts; None if there are none."""
+    known = [usage for usage in usages if usage is not None]
+    if not known:
+        return None
+    sums: dict[str, Any] = {"estimated": True} if any(usage.estimated is True for usage in known) else {}
+    for name in COUNTS:
+        counts = [count for usage in known if (count := getattr(usage, name)) is not None]
+        sums[name] = sum(counts) if counts else None
+    return Usage(**sums)
+
+
+def sum_costs(costs: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    """Return one `cost` object for the sum of *costs*. It is unknown if one of them is."""
+    costs = list(costs)
+    if unknown := next((cost for cost in costs if cost["usd"] is None), None):
+        return unknown
+    parts: dict[str, Decimal] = {}
+    for cost in costs:
+        for name, amount in cost["parts"].items():
+            parts[name] = parts.get(name, Decimal(0)) + Decimal(amount)
+    total: dict[str, Any] = {"usd": _sum_amounts(cost["usd"] for cost in costs)}
+    if "credits" in costs[-1]:
+        total["credits"] = _sum_amounts(cost.get("credits", "0") for cost in costs)
+    total["parts"] = {name: format_plain(amount) for name, amount in parts.items()}
+    is_estimate = any(cost["source"] == "estimate" for cost in costs)
+    return costs[-1] | total | ({"source": "estimate"} if is_estimate else {})
+
+
+def _sum_amounts(amounts: Iterable[str]) -> str:
+    return format_plain(sum(map(Decimal, amounts), Decimal(0)))
+
+
+def mark_estimated(cost: dict[str, Any]) -> dict[str, Any]:
+    """Return *cost*, computed from a usage that is an estimate."""
+    return cost if cost["usd"] is None else cost | {"source": "estimate"}

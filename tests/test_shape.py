@@ -39,7 +39,11 @@ def test_no_code_names_a_provider() -> None:
 
 def _is_its_own(file: str, name: str) -> bool:
     # The tables of wires, of counters and of schemes name their modules.
-    if file in ("sidecar/wires/registry.py", "sidecar/wires/counts/registry.py"):
+    if file in (
+        "sidecar/wires/registry.py",
+        "sidecar/wires/counts/registry.py",
+        "sidecar/wires/embeddings/registry.py",
+    ):
         return name.replace("-", "_") in {Path(module).stem for module in files("sidecar/wires")}
     if file == "sidecar/auth/registry.py":
         return name.replace("-", "_") in {Path(module).stem for module in files("sidecar/auth/schemes")}
@@ -49,7 +53,7 @@ def _is_its_own(file: str, name: str) -> bool:
 def _called(file: str) -> str:
     """Return the name of the wire or scheme that *file* is, or is a part of."""
     parts = Path(file).with_suffix("").parts[2:]
-    return parts[1] if parts[0] in ("counts", "schemes") and len(parts) > 1 else parts[0]
+    return parts[1] if parts[0] in ("counts", "embeddings", "schemes") and len(parts) > 1 else parts[0]
 
 
 @pytest.mark.long

@@ -28,7 +28,7 @@ class EmbeddingRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     dimensions_field: str = "dimensions"
     """The field of the wanted length of the vectors, empty where there is none. Default: `dimensions`."""
     purpose_field: str = ""
-    """The field of what the vectors are for, on wires that have no fixed one. Default: none."""
+    """The field of what the vectors are for. Default: none."""
     purposes: dict[Purpose, str] = {}
     """Purpose → the provider's word for it. One that is absent is left out with a warning."""
     purpose_texts: dict[Purpose, str] = {}
@@ -37,15 +37,15 @@ class EmbeddingRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     default_purpose: Purpose | None = None
     """What to send when the request names no purpose, where the provider requires one. Default: nothing."""
     truncate_field: str = ""
-    """The field that says whether to cut what is too long, on wires that have no fixed one. Default: none; the
-    provider refuses such a text, and the sidecar cuts it itself."""
+    """The field that says whether to cut what is too long. Default: none; the provider refuses such a text, and the
+    sidecar cuts it itself."""
     truncate_on: bool | str = True
     """Its value to cut at the end. Default: true."""
     truncate_off: bool | str = False
     """Its value to refuse. Default: false."""
     base64_field: str = ""
-    """The field that asks for packed vectors (little-endian float32 in base64), on wires that have no fixed one.
-    Default: none, and numbers are asked for."""
+    """The field that asks for packed vectors (little-endian float32 in base64). Default: none, and numbers are asked
+    for."""
     base64_value: str = "base64"
     """Its value for packed vectors. Default: `base64`."""
 

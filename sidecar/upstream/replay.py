@@ -7,7 +7,7 @@ host's tests a deterministic double, and newcomers a stream at once.
 import os
 import re
 import stat
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -38,6 +38,9 @@ PIECE_BYTES = 160
 MAX_FILE_BYTES = 512 * 1024 * 1024
 
 MAX_PACE_MS = 60_000
+
+DOCUMENTS = ("embeddings", "rerank")
+"""The folders of exchanges that are no chats."""
 
 
 def find_folder(config: Config) -> Path:
@@ -97,16 +100,39 @@ async def send(
     trace.phase = "headers"
     case, folder = await to_thread(_find_case, config, target, chat)
     pace_ms = _read_pace_ms(chat, case.pace_ms)
+    head, body = await to_thread(_read_reply, folder)
+    trace.phase = "idle"
+    yield Response(head.status, head.headers, _pace_body(body, pace_ms / 1000, idle_seconds, stalls=case.stalls))
+
+
+@asynccontextmanager
+async def send_document(config: Config, target: Target, trace: Trace) -> AsyncIterator[Response]:
+    """Give the reply recorded as the target's model, at once: that of a question that is no chat.
+
+    Raises: SidecarError `model_not_found` for an unknown exchange, `invalid_request` for a malformed `head.json`.
+    """
+    trace.phase = "headers"
+    folder, exchange = find_folder(config), target.route.model
+    if not await to_thread(_is_exchange, folder, exchange, DOCUMENTS):
+        raise SidecarError("model_not_found", "There is no such exchange to replay.", param="params.model")
+    head, body = await to_thread(_read_reply, folder / exchange)
+    trace.phase = "idle"
+    yield Response(head.status, head.headers, _pace_body(body, 0.0, MAX_PACE_MS / 1000, stalls=False))
+
+
+def _read_reply(folder: Path) -> tuple[_Head, bytes]:
+    """Return the head and the body of the reply in *folder*.
+
+    Raises: SidecarError `invalid_request` for a malformed `head.json`.
+    """
     head = _Head()
     if (folder / "head.json").exists():
         try:
-            head = msgspec.json.decode(await to_thread(_read_file, folder / "head.json"), type=_Head)
+            head = msgspec.json.decode(_read_file(folder / "head.json"), type=_Head)
         except (msgspec.DecodeError, UnicodeDecodeError):
             text = "The exchange's `head.json` must be an object with `status`, a number, and `headers`, of strings."
             raise invalid_request(text, "params.model") from None
-    body = await to_thread(_read_file, next(folder.glob("response.*")))
-    trace.phase = "idle"
-    yield Response(head.status, head.headers, _pace_body(body, pace_ms / 1000, idle_seconds, stalls=case.stalls))
+    return head, _read_file(next(folder.glob("response.*")))
 
 
 def _read_file(path: Path) -> bytes:
@@ -143,7 +169,7 @@ def _find_case(config: Config, target: Target, chat: Chat) -> tuple[ReplayCase, 
         played = case.after_results if case.after_results and _ends_with_results(chat) else case.exchange
         return case, resources.find_fixtures() / played
     exchange, folder = f"{target.route.wire}/{target.route.model}", find_folder(config)
-    if _is_exchange(folder, exchange):
+    if _is_exchange(folder, exchange, registry.list_names()):
         return ReplayCase(exchange=exchange, name=exchange), folder / exchange
     text = "There is no such exchange to replay; `list_models` lists them."
     raise SidecarError("model_not_found", text, param="params.model", hint=_suggest(config, target))
@@ -159,10 +185,10 @@ def _suggest(config: Config, target: Target) -> str | None:
     return f"Similar models: {', '.join(similar)}." if similar else None
 
 
-def _is_exchange(folder: Path, exchange: str) -> bool:
-    """Return whether *folder* has *exchange*. The others are not looked at: there may be many of them."""
+def _is_exchange(folder: Path, exchange: str, wires: Collection[str]) -> bool:
+    """Return whether *folder* has *exchange* of one of *wires*, without a look at the others, which may be many."""
     wire, _, case = exchange.partition("/")
-    if case in ("", ".", "..") or re.search(r"[/\\:\x00]", case) or wire not in registry.list_names():
+    if case in ("", ".", "..") or re.search(r"[/\\:\x00]", case) or wire not in wires:
         return False
     try:
         return next((folder / wire / case).glob("response.*"), None) is not None

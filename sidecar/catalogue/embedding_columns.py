@@ -1,10 +1,12 @@
 """The rows of a provider's `embeddings`: how it makes vectors, each column with the usual value as its default. [pure]
 
-A provider has one row for all its models, or several: the first whose `models` match a model is used.
+A provider has one row for all its models, or several: the first that matches a model and its settings is used.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
+from types import MappingProxyType
+from typing import Any
 
 import msgspec
 
@@ -16,11 +18,12 @@ class EmbeddingRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     models: tuple[str, ...] = ("*",)
     """Patterns of their names. Default: every model."""
+    when: dict[str, str] = {}
+    """Setting → pattern of its value, for other addresses. Default: whatever the settings are."""
     wire: str = "usual"
     """Of `sidecar.wires.embeddings.registry`. Default: `usual`, which most providers imitate."""
     path: str | None = None
-    """Below the base address, a template; the `paths` of a variant of addresses take precedence. Default: the wire's
-    own."""
+    """Below the base address, a template. Default: the wire's own."""
     max_inputs: int = 32
     """The most texts of one request. Default: 32, which every known server accepts."""
     max_batch_tokens: int | None = None
@@ -50,6 +53,16 @@ class EmbeddingRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """Its value for packed vectors. Default: `base64`."""
 
 
-def find_embedding_row(rows: Sequence[EmbeddingRow], model: str) -> EmbeddingRow | None:
-    """Return the first of *rows* that is for *model*, or None."""
-    return next((row for row in rows if any(fnmatchcase(model, pattern) for pattern in row.models)), None)
+def find_embedding_row(
+    rows: Sequence[EmbeddingRow], model: str, settings: Mapping[str, Any] = MappingProxyType({})
+) -> EmbeddingRow | None:
+    """Return the first of *rows* that is for *model* with these settings, or None."""
+    return next((row for row in rows if _is_for(row, model) and _applies(row, settings)), None)
+
+
+def _is_for(row: EmbeddingRow, model: str) -> bool:
+    return any(fnmatchcase(model, pattern) for pattern in row.models)
+
+
+def _applies(row: EmbeddingRow, settings: Mapping[str, Any]) -> bool:
+    return all(fnmatchcase(str(settings.get(name, "")), pattern) for name, pattern in row.when.items())

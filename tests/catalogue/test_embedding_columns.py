@@ -13,6 +13,12 @@ def test_the_first_row_that_matches_a_model_is_its_row() -> None:
     assert [row and row.max_inputs for row in found] == [1, 96]
 
 
+def test_a_setting_may_select_a_row() -> None:
+    rows = [EmbeddingRow(when={"api_version": "[0-9]*"}, path="/old"), EmbeddingRow()]
+    found = [find_embedding_row(rows, "m", settings) for settings in ({"api_version": "2024-10-21"}, {}, {"x": "1"})]
+    assert [row and row.path for row in found] == ["/old", None, None]
+
+
 def test_a_provider_without_rows_makes_no_vectors() -> None:
     assert find_embedding_row(read_providers()["anthropic"].embeddings, "claude-fable-5") is None
 

@@ -15,11 +15,22 @@ BUILDS_ON = {
 }
 """Wires that import another wire, and which."""
 
+BESIDE_WIRES = {"__init__", "registry", "shared", "counts", "embeddings"}
+
 COUNTS = "sidecar/wires/counts/"
 
 COUNTS_BY = {"xai": "openai_responses"}
 """Counters that are not named after the wire whose requests or errors they share, and that wire."""
 
+
+EMBEDDINGS = "sidecar/wires/embeddings/"
+
+EMBEDDINGS_BY = {
+    **dict.fromkeys(("usual", "cohere"), "openai_chat"),
+    **dict.fromkeys(("content", "predictions"), "gemini"),
+    **dict.fromkeys(("nova", "titan"), "bedrock_converse"),
+}
+"""Wires for vectors that are not named after the wire whose errors they share, and that wire."""
 
 WIRES = frozenset(registry.list_names())
 
@@ -42,7 +53,7 @@ def uses_of_wires(*folders: str) -> list[tuple[Use, str]]:
 
 def test_every_module_beside_the_shared_ones_is_a_wire_of_the_registry() -> None:
     names = {file.removeprefix("sidecar/wires/").partition("/")[0] for file in files("sidecar/wires")}
-    assert {name.removesuffix(".py") for name in names} - {"__init__", "registry", "shared", "counts"} == WIRES
+    assert {name.removesuffix(".py") for name in names} - BESIDE_WIRES == WIRES
 
 
 def test_a_wire_imports_no_other_wire_but_the_one_that_it_builds_on() -> None:
@@ -59,6 +70,17 @@ def test_a_counter_imports_no_wire_but_its_own() -> None:
         for use, wire in uses_of_wires(COUNTS)
         if wire != COUNTS_BY.get(name := use.file.removeprefix(COUNTS).removesuffix(".py"), name)
     ]
+    assert not wrong, report(wrong)
+
+
+def test_a_wire_for_vectors_imports_no_wire_but_the_one_whose_errors_it_shares() -> None:
+    uses = uses_of_wires(EMBEDDINGS)
+    wrong = [
+        use
+        for use, wire in uses
+        if wire != EMBEDDINGS_BY.get(name := use.file.removeprefix(EMBEDDINGS).removesuffix(".py"), name)
+    ]
+    assert len(uses) > 5
     assert not wrong, report(wrong)
 
 

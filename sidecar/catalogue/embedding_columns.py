@@ -51,6 +51,8 @@ class EmbeddingRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     for."""
     base64_value: str = "base64"
     """Its value for packed vectors. Default: `base64`."""
+    usage_header: str = ""
+    """The reply header with the tokens of the prompt. Default: none; the document says."""
 
 
 def find_embedding_row(

@@ -27,7 +27,7 @@ EMBEDDINGS = "sidecar/wires/embeddings/"
 
 EMBEDDINGS_BY = {
     **dict.fromkeys(("usual", "cohere"), "openai_chat"),
-    **dict.fromkeys(("content", "predictions"), "gemini"),
+    **dict.fromkeys(("gemini_content", "gemini_predictions"), "gemini"),
     **dict.fromkeys(("nova", "titan"), "bedrock_converse"),
 }
 """Wires for vectors that are not named after the wire whose errors they share, and that wire."""

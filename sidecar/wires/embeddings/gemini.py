@@ -1,7 +1,7 @@
 """Gemini's `batchEmbedContents`: a request within the request for each text. [pure]
 
 Several parts of one content would make one vector, so each text is a content. The same model in the cloud has
-`content`, a wire of its own. Sources: google-genai 3.4.0 (`models.py`), recorded exchanges, read 2026-11.
+`gemini_content`, a wire of its own. Sources: google-genai 3.4.0 (`models.py`), recorded exchanges, read 2026-11.
 """
 
 from typing import Any

@@ -18,10 +18,10 @@ def _import_cohere() -> EmbeddingWire:
     return cohere
 
 
-def _import_content() -> EmbeddingWire:
-    from sidecar.wires.embeddings import content
+def _import_gemini_content() -> EmbeddingWire:
+    from sidecar.wires.embeddings import gemini_content
 
-    return content
+    return gemini_content
 
 
 def _import_gemini() -> EmbeddingWire:
@@ -42,10 +42,10 @@ def _import_ollama() -> EmbeddingWire:
     return ollama
 
 
-def _import_predictions() -> EmbeddingWire:
-    from sidecar.wires.embeddings import predictions
+def _import_gemini_predictions() -> EmbeddingWire:
+    from sidecar.wires.embeddings import gemini_predictions
 
-    return predictions
+    return gemini_predictions
 
 
 def _import_titan() -> EmbeddingWire:
@@ -64,11 +64,11 @@ WIRES: Mapping[str, Callable[[], EmbeddingWire]] = MappingProxyType(
     {
         "cloudflare": _import_cloudflare,
         "cohere": _import_cohere,
-        "content": _import_content,
+        "gemini_content": _import_gemini_content,
         "gemini": _import_gemini,
         "nova": _import_nova,
         "ollama": _import_ollama,
-        "predictions": _import_predictions,
+        "gemini_predictions": _import_gemini_predictions,
         "titan": _import_titan,
         "usual": _import_usual,
     }

@@ -56,12 +56,9 @@ class EmbeddingWire(Protocol):
         """Return the error of an HTTP error reply."""
 
 
-def read_header_usage(headers: Mapping[str, str]) -> Usage | None:
-    """Return the tokens that the headers of a reply report, None if they do not.
-
-    Amazon Bedrock counts there alone, whatever the model (43 recorded exchanges, 2026-11).
-    """
-    count = headers.get("x-amzn-bedrock-input-token-count", "")
+def read_header_usage(headers: Mapping[str, str], name: str) -> Usage | None:
+    """Return the tokens that the header *name* of a reply reports, None if it does not."""
+    count = headers.get(name, "")
     return make_usage(int(count)) if count.isascii() and count.isdigit() and len(count) < 16 else None
 
 

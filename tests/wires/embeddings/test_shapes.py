@@ -25,7 +25,7 @@ REQUESTS: dict[str, tuple[dict[str, Any], str, dict[str, Any]]] = {
             ]
         },
     ),
-    "predictions": (
+    "gemini_predictions": (
         {"task_type": "CLUSTERING", "outputDimensionality": 2},
         "/v1/models/m-1:predict",
         {
@@ -43,7 +43,7 @@ REQUESTS: dict[str, tuple[dict[str, Any], str, dict[str, Any]]] = {
 }
 
 OF_ONE: dict[str, tuple[dict[str, Any], str, dict[str, Any]]] = {
-    "content": (
+    "gemini_content": (
         {"autoTruncate": False},
         "/v1beta/models/m-1:embedContent",
         {"content": {"parts": [{"text": "a"}]}, "embedContentConfig": {"autoTruncate": False}},
@@ -69,8 +69,8 @@ REPLIES: dict[str, tuple[Any, list[str], int | None]] = {
         3,
     ),
     "gemini": ({"embeddings": [{"values": [1]}], "usageMetadata": {"promptTokenCount": 2}}, ["[1]"], 2),
-    "content": ({"embedding": {"values": [1]}, "usageMetadata": {"promptTokenCount": 2}}, ["[1]"], 2),
-    "predictions": (
+    "gemini_content": ({"embedding": {"values": [1]}, "usageMetadata": {"promptTokenCount": 2}}, ["[1]"], 2),
+    "gemini_predictions": (
         {"predictions": [{"embeddings": {"values": [1], "statistics": {"token_count": 4.0, "truncated": True}}}]},
         ["[1]"],
         4,
@@ -125,5 +125,5 @@ def test_what_is_no_number_is_null_and_leaves_the_other_vectors_as_they_are() ->
 
 @pytest.mark.parametrize(("value", "tokens"), [("7", 7), ("", None), ("-1", None), ("x", None), ("٣", None)])
 def test_tokens_may_be_in_a_header(value: str, tokens: int | None) -> None:
-    usage = read_header_usage({"x-amzn-bedrock-input-token-count": value})
+    usage = read_header_usage({"x-tokens": value}, "x-tokens")
     assert (usage and usage.input_tokens) == tokens

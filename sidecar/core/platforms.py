@@ -37,6 +37,10 @@ IGNORED_SIGNALS: tuple[signal.Signals, ...] = tuple(
 """Signals that end the process by default, and must not."""
 
 
+PIPE_BYTES = getattr(select, "PIPE_BUF", 0)
+"""What a pipe takes at once as long as it is writable, as POSIX has it. Nothing else promises as much."""
+
+
 def make_binary(fd: int) -> None:
     """Switch *fd* to binary mode on Windows, so that no LF becomes CRLF."""
     if sys.platform == "win32":
@@ -99,8 +103,16 @@ def make_room_check(fd: int) -> Callable[[], int]:
         return lambda: 0  # Only pipes promise anything.
     poll = select.poll()
     poll.register(fd, select.POLLOUT)
-    # POSIX: a pipe that is writable takes PIPE_BUF bytes at once.
-    return lambda: select.PIPE_BUF if poll.poll(0) else 0
+    return lambda: PIPE_BYTES if poll.poll(0) else 0
+
+
+def get_nowait_flag(fd: int) -> int:
+    """Return the flag of `os.pwritev` with which a write to *fd* fails where it would block; 0 if there is none.
+
+    A pipe of Linux knows it, since its version 6.4. It takes PIPE_BYTES at once or nothing of them.
+    """
+    is_pipe = not WINDOWS and stat.S_ISFIFO(os.fstat(fd).st_mode)
+    return getattr(os, "RWF_NOWAIT", 0) if is_pipe else 0
 
 
 def raise_file_limit() -> None:

@@ -99,9 +99,10 @@ class Lane:
         """
         if self.closed or self.dropped or not chunks:
             return
-        segment = self._open_segment()
-        lines, seq, encode_into = segment.lines, self.next_seq, encoder.encode_into
-        before = len(lines)
+        queue = self._queue
+        is_alone = queue.is_quiet()
+        lines = bytearray() if is_alone else self._open_segment().lines
+        before, seq, encode_into = len(lines), self.next_seq, encoder.encode_into
         try:
             for chunk in chunks:
                 encode_into(Streamed(self.id, True, True, seq, chunk), lines, -1)  # type: ignore[arg-type]  # noqa: FBT003 - wire fields, alike for both
@@ -114,15 +115,19 @@ class Lane:
         except BaseException:
             # Half a line must not reach the host.
             del lines[before:]
-            if not lines:
+            if not lines and not is_alone:
                 self._segments.pop()
             raise
         self.next_seq = seq
-        segment.last_seq = seq - 1
+        if is_alone:
+            self.sent_seq = seq - 1
+            queue.write_at_once(bytes(lines))
+            return
+        self._segments[-1].last_seq = seq - 1
         self.queued_bytes += len(lines) - before
-        self._queue.queued_bytes += len(lines) - before
+        queue.queued_bytes += len(lines) - before
         if not self.is_scheduled:
-            self._queue.schedule(self)
+            queue.schedule(self)
 
     def close(self, line: msgspec.Struct) -> None:
         """Queue the terminal *line*. What is sent later is ignored.
@@ -251,18 +256,32 @@ class WriteQueue:
         """How many bytes one lane may hold now."""
         return min(LANE_BYTES, TOTAL_BYTES // max(1, len(self._scheduled)))
 
+    def is_quiet(self) -> bool:
+        """Return whether nothing waits and nothing was written just now, so that a line need not be queued."""
+        clock = self._clock
+        return not self._writing and clock is not None and clock() - self._quiet_since > QUIET_SECONDS
+
+    def write_at_once(self, lines: bytes) -> None:
+        """Write *lines* while the queue `is_quiet`."""
+        self._writing = True
+        ok = self._write_batch(lines)
+        if ok and self._clock is not None:
+            self._writing, self._quiet_since = False, self._clock()
+        elif ok is not None:
+            self._continue(ok)
+
     def schedule(self, lane: Lane, *, first: bool = False) -> None:
         """Give *lane*, which has lines, a turn after the lanes that wait already; *first*: before all streams."""
         if not lane.is_scheduled:
             lane.is_scheduled = True
             (self._first if first else self._scheduled).append(lane)
             if len(self._first) + len(self._scheduled) > MAX_LANES:
-                self.reader_gone.set()
+                self._give_up()
         if self._writing:
             return
-        self._writing = True
-        if self._clock is not None and self._clock() - self._quiet_since > QUIET_SECONDS:
-            # A lone event does not wait for the next turn of the loop.
+        # A lone line does not wait for the next turn of the loop.
+        is_quiet, self._writing = self.is_quiet(), True
+        if is_quiet:
             self._write_batches()
         else:
             # What the rest of this turn of the loop queues goes into the same write.
@@ -283,22 +302,26 @@ class WriteQueue:
     def _write_batches(self) -> None:
         self._writing = True
         while (self._first or self._scheduled) and not self.reader_gone.is_set():
-            try:
-                ok = self._write(self._take_batch(), self._continue)
-            except (MemoryError, OSError, RuntimeError, ValueError) as error:
-                # The lines that were taken are lost: nothing after them may reach the host.
-                log("error", "write.failed", **find_origin(error))
-                ok = False
+            ok = self._write_batch()
             if ok is None:
                 return
             if not ok:
-                self.reader_gone.set()
+                self._give_up()
         self._writing = False
         if self._clock is not None:
             self._quiet_since = self._clock()
         if self._drained is not None:
             self._drained.set()
             self._drained = None
+
+    def _write_batch(self, lines: bytes | None = None) -> bool | None:
+        """Write *lines*, by default those that wait, and return what `Write` does."""
+        try:
+            return self._write(self._take_batch() if lines is None else lines, self._continue)
+        except (MemoryError, OSError, RuntimeError, ValueError) as error:
+            # The lines are lost: nothing after them may reach the host.
+            log("error", "write.failed", **find_origin(error))
+            return False
 
     def _take_batch(self) -> bytes:
         batch: list[bytearray] = []
@@ -315,5 +338,10 @@ class WriteQueue:
 
     def _continue(self, ok: bool) -> None:  # noqa: FBT001 - a callback's one argument
         if not ok:
-            self.reader_gone.set()
+            self._give_up()
         self._write_batches()
+
+    def _give_up(self) -> None:
+        """Write nothing any more."""
+        self.reader_gone.set()
+        self._clock = None

@@ -8,6 +8,7 @@ import anyio
 import anyio.to_thread
 import pytest
 
+from sidecar.core import platforms
 from sidecar.server import stdio
 from tests.support import process_probes
 from tests.support.fake_provider import WAIT_SECONDS
@@ -108,6 +109,33 @@ async def test_what_a_pipe_has_room_for_is_written_at_once_and_by_whole_lines(pi
         await ended.wait()
     assert at_once + rest == lines * 10 + b"x" * 10_000 + b"\n"
     assert results == [True]
+
+
+NO_FLAG, UNKNOWN_FLAG = 0, 1 << 30
+
+
+@process_probes.posix_only
+@pytest.mark.parametrize("flag", [NO_FLAG, UNKNOWN_FLAG])
+async def test_a_system_that_can_only_say_whether_there_is_room_is_asked(
+    pipe: Pipe, monkeypatch: pytest.MonkeyPatch, flag: int
+) -> None:
+    monkeypatch.setattr(platforms, "get_nowait_flag", lambda _: flag)
+    output, results, ended = stdio.Output(pipe.writer), list[bool](), anyio.Event()
+
+    def note(ok: bool) -> None:
+        results.append(ok)
+        ended.set()
+
+    assert output.write(b"short\n", note) is True
+    lines = b"x" * 999 + b"\n"
+    assert output.write(lines * 100, note) is None
+    with anyio.fail_after(WAIT_SECONDS):
+        read = await anyio.to_thread.run_sync(read_bytes, pipe.reader, 100_006)
+        await ended.wait()
+    assert read == b"short\n" + lines * 100
+    assert results == [True]
+    pipe.close(pipe.reader)
+    assert output.write(b"short\n", note) is False
 
 
 async def test_a_write_to_a_host_that_is_gone_fails(pipe: Pipe) -> None:

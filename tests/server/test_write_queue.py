@@ -1,6 +1,7 @@
 """Lines that wait for the host: in order, in turn, and bounded."""
 
 import functools
+import itertools
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -12,7 +13,7 @@ from protocol.messages import ToolCall
 from protocol.replies import Content, Failed, Reply, ToolCallChunk
 from sidecar.core.errors import SidecarError
 from sidecar.server import write_queue
-from sidecar.server.write_queue import UNWRITABLE, Lane, WriteQueue
+from sidecar.server.write_queue import UNWRITABLE, Lane, Write, WriteQueue
 from tests.support.fake_provider import WAIT_SECONDS
 from tests.support.lines import Object
 
@@ -91,6 +92,53 @@ async def test_a_line_that_comes_alone_is_written_at_once_and_many_are_one_write
     lanes[0].close(Reply(0, True, {}))
     assert (len(writer.batches), len(writer.lines), writer.due) == (3, 7, [])
     await writer.queue.flush()
+
+
+def make_quiet_queue(write: Write, due: list[Callable[[], None]]) -> WriteQueue:
+    """Return a queue with a clock by which every line comes alone."""
+    seconds = itertools.count()
+    return WriteQueue(write, due.append, lambda: next(seconds))
+
+
+async def test_lines_that_each_come_alone_are_never_queued(writer: Writer) -> None:
+    writer.queue = make_quiet_queue(writer.write, writer.due)
+    lane = writer.queue.open_lane(1)
+    for number in range(3):
+        send(lane, "x")
+        assert (lane.sent_seq, lane.empty, lane.queued_bytes, writer.queue.queued_bytes) == (number, True, 0, 0)
+    lane.close(Reply(1, True, {}))
+    assert ([line.get("seq") for line in writer.lines], len(writer.batches)) == ([0, 1, 2, None], 4)
+    with anyio.fail_after(WAIT_SECONDS):
+        await writer.queue.flush()
+
+
+async def test_nothing_is_written_after_a_line_that_came_alone_and_is_lost(writer: Writer) -> None:
+    batches: list[bytes] = []
+
+    def write(batch: bytes, on_written: Callable[[bool], None]) -> bool | None:  # noqa: ARG001 - a writer's shape
+        batches.append(batch)
+        return False
+
+    writer.queue = make_quiet_queue(write, writer.due)
+    lane = writer.queue.open_lane(1)
+    send(lane, "lost")
+    send(lane, "later")
+    lane.close(Reply(1, True, {}))
+    writer.run()
+    assert writer.queue.reader_gone.is_set()
+    assert len(batches) == 1
+    with anyio.fail_after(WAIT_SECONDS):
+        await writer.queue.flush()
+
+
+async def test_a_chunk_that_comes_alone_and_cannot_be_written_leaves_no_half_line(writer: Writer) -> None:
+    writer.queue = make_quiet_queue(writer.write, writer.due)
+    lane = writer.queue.open_lane(1)
+    with pytest.raises(UNWRITABLE):
+        lane.send([Content("1"), ToolCallChunk(ToolCall(id="a", name="b", arguments=NESTED, arguments_text=""))])
+    assert (lane.empty, lane.next_seq, lane.sent_seq, writer.batches) == (True, 0, None, [])
+    send(lane, "2")
+    assert [line["seq"] for line in writer.lines] == [0]
 
 
 async def test_a_write_that_does_not_end_holds_back_what_comes_alone(writer: Writer) -> None:

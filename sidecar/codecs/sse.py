@@ -54,7 +54,8 @@ class Codec:
 
         Raises: SidecarError `provider_error` for an event over MAX_EVENT_BYTES.
         """
-        if self._is_between_events and (event := _parse_whole_event(data)):
+        is_between = not (self._pieces or self._data or self._event or self._after_cr or self._at_start)
+        if is_between and (event := _parse_whole_event(data)):
             # The fast path: most providers write one event at a time.
             return [event]
         if self._data_bytes + self._pieces_bytes > MAX_EVENT_BYTES:
@@ -75,10 +76,6 @@ class Codec:
             self._take_line(line, frames)
         self._keep(rest[-1])
         return frames
-
-    @property
-    def _is_between_events(self) -> bool:
-        return not (self._at_start or self._pieces or self._data or self._event or self._after_cr)
 
     def finish(self) -> list[Frame]:
         """Return the last event if the stream ended after its data but before its blank line."""

@@ -13,7 +13,7 @@ from protocol.replies import Chunk
 from sidecar.codecs.frame import Frame
 from sidecar.codecs.registry import make_codec
 from sidecar.core.errors import SidecarError
-from sidecar.core.json_values import MAX_LEVELS, is_too_deep, parse_json, require_memory
+from sidecar.core.json_values import LARGE_JSON_BYTES, MAX_LEVELS, is_too_deep, parse_json, require_memory
 from sidecar.wires.shared import costs
 from sidecar.wires.shared.answer_size import MAX_REPLY_BYTES, make_too_large_error
 from sidecar.wires.shared.errors import make_bad_event_error, make_unexpected_body_error
@@ -72,18 +72,20 @@ class ResponseStream:
         self._reply_bytes += len(data)
         if self._reply_bytes > MAX_REPLY_BYTES:
             raise make_too_large_error(f"more than {MAX_REPLY_BYTES} bytes")
+        decoder = self._decoder
         for frame in self._codec.feed(data):
             # What follows the end marker is not read, whether or not it came in the same piece.
-            if self._decoder.finished:
+            if decoder.finished:
                 return
             self._take(frame, out)
 
     def _take(self, frame: Frame, out: list[Chunk]) -> None:
         """Append the chunks of one event to *out*."""
         size_bytes = len(frame[1])
-        if size_bytes > MAX_EVENT_LEVELS:
-            # A shorter one is neither too deep nor too large, and nearly all are shorter.
-            require_memory(frame[1])
+        if size_bytes > 2 * MAX_EVENT_LEVELS:
+            # A level takes two brackets, so a shorter event is not too deep. Nearly all are shorter.
+            if size_bytes > LARGE_JSON_BYTES:
+                require_memory(frame[1])
             if is_too_deep(frame[1], MAX_EVENT_LEVELS):
                 raise make_bad_event_error()
         count = len(out)

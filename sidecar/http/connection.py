@@ -186,8 +186,11 @@ class Connection(asyncio.BufferedProtocol):
             self._fail(error)
             return
         if reply.parts:
-            if self._take is not None and nbytes < LARGE_BYTES and self._is_awaited and not reply.complete:
-                self._pass_on(reply, self._take)
+            take, waiter = self._take, self._waiter
+            # A reader that is cancelled does not wait, and has not left yet.
+            is_awaited = waiter is not None and not waiter.done()
+            if take is not None and nbytes < LARGE_BYTES and is_awaited and not reply.complete:
+                self._pass_on(reply, take)
                 return
             self._unread_bytes += nbytes
             has_turn = nbytes < LARGE_BYTES or self._turns.take(nbytes, self._wake)
@@ -280,11 +283,6 @@ class Connection(asyncio.BufferedProtocol):
         if not self._is_lost:
             self.abort()
         self._wake()
-
-    @property
-    def _is_awaited(self) -> bool:
-        """Whether the reader waits. One that is cancelled does not, and has not left yet."""
-        return self._waiter is not None and not self._waiter.done()
 
     def _pass_on(self, reply: ReplyParser, take: Callable[[bytes], bool]) -> None:
         """Give the parts to *take*: a task that is woken for each event costs as much as the event."""

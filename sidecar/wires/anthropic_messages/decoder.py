@@ -52,6 +52,8 @@ class _Event(msgspec.Struct):
     """The message itself, or the text of an error that has no envelope."""
     usage: dict[str, Any] | None = None
     error: Any = None
+    code: Any = None
+    """The status of an error that has no envelope."""
     request_id: Any = None
 
 
@@ -113,8 +115,8 @@ class Decoder:
         if delta is not None and delta.type == "text_delta":
             self._draft.add_text(delta.text or "", out)
         else:
-            # The name on the event's own line stands in for a type that the payload lacks.
-            self._take_event(event.type or frame[0], event, out)
+            # The name on the event's own line stands in for a type that the payload lacks, or has of the error.
+            self._take_event("error" if frame[0] == "error" else event.type or frame[0], event, out)
 
     def _take_event(self, kind: str, event: _Event, out: list[Chunk]) -> None:
         delta = event.delta
@@ -133,7 +135,8 @@ class Decoder:
         elif kind == "message_stop":
             self.finished = True
         elif kind == "error" or event.error is not None:
-            raise classify_in_stream({"error": event.error, "message": event.message, "request_id": event.request_id})
+            bare = {"message": event.message, "type": event.type if event.type != "error" else None, "code": event.code}
+            raise classify_in_stream({"error": event.error or bare, "request_id": event.request_id})
 
     def build_partial(self) -> Message:
         """Return the message so far."""

@@ -59,6 +59,6 @@ def _read_report(document: dict[str, Any]) -> ReportedError:
     detail_code = read_object(error.get("details")).get("error_code")
     return ReportedError(
         message=read_text(error.get("message")),
-        codes=list_codes(detail_code, error.get("type"), error.get("status")),
+        codes=list_codes(detail_code, error.get("type"), error.get("status"), error.get("code")),
         request_id=read_text(document.get("request_id")) or None,
     )

@@ -36,7 +36,10 @@ class Listing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """The kind of model, translated by `kinds`. Default: guessed from the id."""
     kinds: dict[str, str] = {}
     """The provider's word → `chat`, `embedding`, …"""
-    context_length: tuple[str, ...] = ("context_length", "context_window", "max_model_len", "max_context_length")
+    context_length: tuple[str, ...] = (
+        *("context_length", "context_window", "max_model_len", "max_context_length"),
+        "meta.n_ctx",  # llama.cpp
+    )
     max_input: tuple[str, ...] = ("max_input_tokens",)
     max_output: tuple[str, ...] = ("max_completion_tokens", "max_output_tokens")
     prices: dict[str, str] = {}

@@ -7,7 +7,7 @@ import msgspec
 
 from sidecar.catalogue import provider_rows
 from sidecar.catalogue.embedding_columns import EmbeddingRow
-from sidecar.catalogue.provider_columns import AddressColumns, AuthColumns, DeviceLogin
+from sidecar.catalogue.provider_columns import AddressColumns, AuthColumns, CounterRow, DeviceLogin
 from sidecar.catalogue.provider_rows import ProviderRow
 from sidecar.providers import credentials
 from sidecar.providers.setup import Setup
@@ -39,16 +39,22 @@ def _own_row(name: str, table: Mapping[str, Any]) -> ProviderRow:
     """Return the row of the user's own provider, a server of unknown make.
 
     Its streams may end without `[DONE]`, it may need no key, and of the fields for the output limit it may know only
-    the oldest. Its models are sent what they are not known to refuse.
+    the oldest. Its models are sent what they are not known to refuse, and it may count tokens as its API has it.
     """
     return ProviderRow(
         name=name,
         wire="",
         address=AddressColumns(base_url=table.get("base_url", ""), private_network=True),
         auth=AuthColumns(optional=True),
+        counters={wire: CounterRow(name=wire, unsupported_codes=_NO_COUNTER) for wire in _COUNTED_WIRES},
         embeddings=(EmbeddingRow(),),
         quirks=Quirks(done_marker=False, max_tokens_field="max_tokens", unknown_sampling=True),
     )
+
+
+_COUNTED_WIRES = ("anthropic_messages", "openai_responses")
+_NO_COUNTER = ["invalid_request", "model_not_found"]
+"""What servers answer that do not count."""
 
 
 def _correct(row: ProviderRow, table: Mapping[str, Any]) -> ProviderRow:

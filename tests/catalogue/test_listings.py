@@ -42,6 +42,12 @@ def test_the_defaults_fit_most_servers() -> None:
     assert model == ModelInfo(id="m", provider="lab", name="M", context_length=8, max_output=4)
 
 
+@pytest.mark.parametrize("entry", [{"max_model_len": 8}, {"meta": {"n_ctx": 8, "n_ctx_train": 32}}])
+def test_the_context_is_found_where_local_servers_say_it(entry: dict[str, Any]) -> None:
+    [model] = parse(Listing(), {"id": "m"} | entry)
+    assert model.context_length == 8
+
+
 @pytest.mark.parametrize("document", [[{"id": "m"}], {"data": [{"id": "m"}]}])
 def test_a_document_may_be_the_list_itself(document: Any) -> None:
     assert [model.id for model in parse_page(Listing(), document, "lab")[0]] == ["m"]

@@ -1,6 +1,7 @@
 """`count_tokens`: who counts, and what is said of a count that nobody made exactly."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -63,6 +64,30 @@ async def test_a_provider_that_cannot_count_is_replaced_by_an_estimate_with_a_wa
         assert [warning["code"] for warning in counted["warnings"]] == ["estimated"]
         assert (counted["exact"], counted["method"]) == (False, "estimate")
         assert not host.http.asked
+
+
+def own(wire: str) -> dict[str, Any]:
+    """Return the providers of a configuration with a server of the user's own."""
+    return {"lab": {"wire": wire, "base_url": "http://127.0.0.1:8080/v1"}}
+
+
+@pytest.mark.parametrize("wire", ["anthropic_messages", "openai_responses"])
+async def test_a_server_of_ones_own_counts_if_it_can(wire: str) -> None:
+    params = {"model": "m", "messages": [{"role": "user", "content": "Hi"}], "exact": True}
+    async with app.running(providers=own(wire)) as host:
+        host.http.answer_with({"input_tokens": 7})
+        counted = (await host.ask("count_tokens", params, provider="lab"))["data"]
+        assert (counted["tokens"], counted["exact"], counted["method"]) == (7, True, "provider")
+
+
+@pytest.mark.parametrize("status", [400, 404, 405])
+async def test_a_server_of_ones_own_that_cannot_count_is_replaced_by_an_estimate(status: int) -> None:
+    params = {"model": "m", "messages": [{"role": "user", "content": "Hi"}], "exact": True}
+    async with app.running(providers=own("anthropic_messages")) as host:
+        host.http.answer_with({"detail": "Not Found"}, status)
+        counted = (await host.ask("count_tokens", params, provider="lab"))["data"]
+        assert [warning["code"] for warning in counted["warnings"]] == ["estimated"]
+        assert counted["exact"] is False
 
 
 @pytest.mark.parametrize("more", [{"messages": [{"role": "user", "content": "Hi"}]}, {"text": None}])

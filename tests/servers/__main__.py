@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.servers.building import BuildError, build
+
 HERE = Path(__file__).parent
 PLACE = HERE.parent.parent / "build/servers"
 
@@ -24,6 +26,10 @@ def main(arguments: list[str]) -> int:
     for name, package in PACKAGES.items():
         if why := install(name, package):
             sys.stderr.write(f"servers: {name}: NOTHING WAS TESTED: {why}\n")
+    try:
+        build(PLACE / "llama")
+    except BuildError as error:
+        sys.stderr.write(f"servers: llama.cpp: NOTHING WAS TESTED: {error}\n")
     os.environ["SIDECAR_SERVERS"] = str(PLACE)
     return pytest.main(["-q", "-rs", str(HERE), *arguments])
 

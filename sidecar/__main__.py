@@ -29,9 +29,19 @@ def main() -> None:
 
 
 def _run(arguments: list[str]) -> int:
-    for argument in arguments:
-        if argument in ("-h", "--help", "-V", "--version"):
-            return _print_help(argument)
+    place = find_command(arguments)
+    if "-V" in arguments or "--version" in arguments:
+        return _print_version()
+    if HELP_FLAGS.intersection(arguments) or (place is not None and arguments[place] != "serve"):
+        # Options may stand before the command, too.
+        return _run_command(arguments if place is None else [arguments.pop(place), *arguments])
+    if not arguments and _is_terminal(0):
+        os.write(2, INTRODUCTION.encode())
+        return 0
+    return _run_server([each for at, each in enumerate(arguments) if at != place])
+
+
+def _run_server(arguments: list[str]) -> int:
     from sidecar.core import log
     from sidecar.server import stdio
 
@@ -56,32 +66,46 @@ def _run(arguments: list[str]) -> int:
         stderr.wait_until_written(STDERR_SECONDS)
 
 
-def _print_help(flag: str) -> int:
+HELP_FLAGS = frozenset({"-h", "--help"})
+
+
+def find_command(arguments: list[str]) -> int | None:
+    """Return the place of the first of *arguments* that is neither an option of `serve` nor its value."""
+    is_value = False
+    for place, argument in enumerate(arguments):
+        if not is_value and not argument.startswith("-"):
+            return place
+        is_value = not is_value and argument in _OPTIONS
+    return None
+
+
+def _run_command(arguments: list[str]) -> int:
+    # Ctrl-C before the command can see it.
+    signal.signal(signal.SIGINT, lambda *_: os._exit(130))
+    from sidecar.cli import commands
+
+    gc.enable()
+    return commands.main(arguments)
+
+
+def _is_terminal(fd: int) -> bool:
+    try:
+        return os.isatty(fd)
+    except OSError:
+        return False
+
+
+def _print_version() -> int:
     from sidecar import __version__
 
-    text = f"sidecar {__version__}\n" if flag in ("-V", "--version") else USAGE
-    os.write(1, text.encode())
+    os.write(1, f"sidecar {__version__}\n".encode())
     return 0
 
 
-USAGE = """\
-usage: sidecar [--config FILE] [--record DIR] [--trace FILE] [--log-level LEVEL]
-
-Reads JSON requests from stdin and writes JSON replies to stdout, one per line, until stdin
-ends. Try:
-
-  echo '{"action":"stream_chat","params":{"model":"replay/default","messages":[{"role":"user","content":"Hi"}]}}' | sidecar
-
-  --config FILE      read this configuration file instead of the user's own
-  --record DIR       record every exchange in DIR, for the provider `replay`
-  --trace FILE       write every line in both directions to FILE, without credentials
-  --log-level LEVEL  debug, info, warn (default), error or off; the log is JSON lines on stderr
-  --version          print the version
-
-The user's configuration is ~/.config/sidecar/config.toml (macOS: ~/Library/Application
-Support/sidecar, Windows: %LOCALAPPDATA%\\sidecar); SIDECAR_CONFIG and SIDECAR_HOME name others.
-CONFIGURATION.md has the keys and variables, protocol/PROTOCOL.md the requests and replies.
-"""  # noqa: E501 - a command to copy
+INTRODUCTION = """\
+sidecar talks to every AI provider, for an editor that writes lines of JSON to it, or for you.
+Try `sidecar chat replay/text Hello`, then `sidecar login PROVIDER`; `sidecar --help` lists the commands.
+"""
 
 ON_A_TERMINAL = """\
 sidecar: reads one JSON object a line, of at most 4095 bytes as terminals cut them; Ctrl-D ends.
@@ -139,7 +163,7 @@ def parse_options(arguments: list[str]) -> dict[str, str]:
     for argument in rest:
         flag, equals, value = argument.partition("=")
         if not flag.startswith("-"):
-            raise ValueError(f"there is no command {flag!r}: requests come on stdin; see sidecar --help")
+            raise ValueError(f"{flag!r} is no option: requests come on stdin; see sidecar --help")
         if flag not in _OPTIONS:
             raise ValueError(f"unknown option {flag!r}; see sidecar --help")
         option = value if equals else next(rest, None)

@@ -151,6 +151,10 @@ ONE_MODULE_FOR: dict[str, tuple[str, ...]] = {
     "uvloop": ("sidecar/core/event_loop.py",),
     "threading": ("sidecar/core/event_loop.py", "sidecar/server/stdio.py"),
     "platformdirs": ("sidecar/config/loader.py",),
+    # A process that an editor spawned imports neither.
+    "click": ("sidecar/cli/commands.py",),
+    "rich": ("sidecar/cli/tables.py",),
+    "sidecar.cli.commands": ("sidecar/__main__.py",),
     "sidecar.config.file": ("sidecar/config/loader.py",),
     "sidecar.config.tables": ("sidecar/config/file.py",),
     "sidecar.config.catalogue_table": ("sidecar/config/tables.py",),
@@ -200,6 +204,8 @@ DESCRIPTOR_USERS: dict[str, set[str]] = {
     "sidecar/http/unread.py": {"os.dup"},  # a second descriptor of a socket
     # Before the descriptors are claimed, and for a start that cannot succeed, it says so itself.
     "sidecar/__main__.py": {"os.write", "sys.stderr"},
+    # The streams of a command, which serves no host.
+    "sidecar/cli/terminal.py": {"sys.stdin", "sys.stdout", "sys.stderr", "input"},
     "sidecar/core/log.py": {"sys.stderr"},  # the stream that `stdio` has put there, which never blocks
     "sidecar/core/platforms.py": {"os.close"},  # the descriptor of a folder, of which there is no file object
 }

@@ -19,6 +19,11 @@ from sidecar.core.log import Level
 MAX_FILE_BYTES = 1024 * 1024
 
 
+def read_environment() -> dict[str, str]:
+    """Return the variables of the process."""
+    return dict(os.environ)
+
+
 def load(
     *,
     path: str | None = None,
@@ -31,7 +36,7 @@ def load(
 
     Raises: ConfigError with every mistake in the file and its line.
     """
-    env = dict(os.environ) if env is None else env
+    env = read_environment() if env is None else env
     named = path or env.get("SIDECAR_CONFIG")
     folders = _find_folders(env)
     file = Path(named) if named else Path(folders.config) / "config.toml"

@@ -1,0 +1,182 @@
+"""The commands: their arguments, options and help, and the function that each of them calls.
+
+The only module that imports click, beside those that look at its table. A command imports its own code when it runs.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import click
+
+from sidecar import __version__
+from sidecar.cli.failures import EXIT_FAILED, EXIT_INTERRUPTED
+from sidecar.cli.session import Session, handle_signals
+from sidecar.cli.terminal import open_terminal
+from sidecar.config.loader import read_environment
+
+HELP = """Talk to every AI provider, from an editor or by hand.
+
+With a pipe on its input, `sidecar` is the process that an editor spawns: it reads requests as lines of JSON and
+writes replies as lines of JSON (protocol/PROTOCOL.md). The commands below are for people.
+
+\b
+Examples:
+  sidecar chat replay/text 'What is a sidecar?'     plays a recorded answer: no key, no network
+  sidecar login PROVIDER                            `sidecar providers` lists them
+  git diff | sidecar chat PROVIDER/MODEL 'Write a commit message'
+  sidecar doctor
+  echo '{"id":1,"action":"ping"}' | sidecar
+"""
+
+EPILOG = "CONFIGURATION.md has the keys of the configuration and the variables that are read."
+
+pass_session = click.make_pass_decorator(Session)
+
+
+def common(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that every command takes."""
+
+    def keep(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
+        if value is not None:
+            context.find_object(Session).options[parameter.name or ""] = value  # type: ignore[union-attr]
+
+    for name, metavar, text in (
+        ("--log-level", "LEVEL", "debug, info, warn (default), error or off; the log goes to stderr."),
+        ("--config", "FILE", "Read this configuration file instead of the user's own."),
+    ):
+        variable = {"--config": "path", "--log-level": "log_level"}[name]
+        function = click.option(
+            name, variable, metavar=metavar, help=text, expose_value=False, is_eager=True, callback=keep
+        )(function)
+    return function
+
+
+def as_json(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the option for programs that read the output."""
+    return click.option("--json", "shows_json", is_flag=True, help="Print JSON, for programs.")(function)
+
+
+SETTINGS: dict[str, Any] = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+
+@click.group(help=HELP, epilog=EPILOG, context_settings=SETTINGS)
+@click.version_option(__version__, "-V", "--version", message="sidecar %(version)s")
+def sidecar() -> None:
+    """Hold the commands."""
+
+
+SERVE_EXAMPLE = """\b
+Example:
+  echo '{"action":"stream_chat","params":{"model":"replay/default","messages":[{"role":"user","content":"Hi"}]}}' | sidecar
+"""  # noqa: E501 - a command to copy
+
+
+@sidecar.command(epilog=SERVE_EXAMPLE)
+@click.option("--record", metavar="DIR", help="Record every exchange in DIR, for the provider `replay`.")
+@click.option("--trace", metavar="FILE", help="Write every line in both directions to FILE, without credentials.")
+@common
+def serve(**_: str) -> None:
+    r"""Serve an editor, also on a terminal.
+
+    Reads JSON requests from stdin and writes JSON replies to stdout, one per line, until stdin ends. With a pipe on its
+    input, `sidecar` alone does the same. The log is JSON lines on stderr.
+
+    The user's configuration is ~/.config/sidecar/config.toml (macOS: ~/Library/Application Support/sidecar, Windows:
+    %LOCALAPPDATA%\sidecar); SIDECAR_CONFIG and SIDECAR_HOME name others.
+    """
+    raise AssertionError("`sidecar.__main__` serves: it must not import what commands need")
+
+
+@sidecar.command(epilog="Example: sidecar chat replay/text 'What is a sidecar?'")
+@click.argument("model", required=False)
+@click.argument("prompt", required=False)
+@click.option("--system", metavar="TEXT", help="What the model is told beforehand.")
+@click.option("--max-tokens", type=click.IntRange(1), metavar="N", help="How long the answer may be.")
+@click.option("--temperature", type=click.FloatRange(0, 2), metavar="X", help="0 for the likeliest words.")
+@click.option("-q", "--quiet", is_flag=True, help="Do not print usage and cost.")
+@as_json
+@common
+@pass_session
+def chat(session: Session, /, **choices: Any) -> int:
+    """Ask a model, and stream its answer.
+
+    MODEL is PROVIDER/MODEL, as `sidecar models` lists them, or a preset of the configuration. What is piped in comes
+    after PROMPT. With neither, it is a conversation. Usage and cost go to stderr.
+    """
+    from sidecar.cli.chat import ChatChoices, chat
+
+    model, prompt = choices["model"], choices["prompt"]
+    if model is not None and prompt is None and any(map(str.isspace, model)):
+        # No model's name has a blank.
+        model, prompt = None, model
+    options = {name: choices[name] for name in ("max_tokens", "temperature") if choices[name] is not None}
+    made = ChatChoices(
+        model=model,
+        prompt=prompt,
+        system=choices["system"],
+        options=options,
+        shows_json=choices["shows_json"],
+        is_quiet=choices["quiet"],
+    )
+    return chat(session.client, session.terminal, made)
+
+
+@sidecar.command()
+@as_json
+@common
+@pass_session
+def providers(session: Session, /, *, shows_json: bool) -> int:
+    """List the providers, and what each of them still needs."""
+    from sidecar.cli.lists import show_providers
+
+    return show_providers(session.client, session.terminal, shows_json=shows_json)
+
+
+@sidecar.command()
+@click.argument("provider", required=False)
+@click.option("--refresh", is_flag=True, help="Ask the provider even if there is a fresh list.")
+@as_json
+@common
+@pass_session
+def models(session: Session, /, *, provider: str | None, refresh: bool, shows_json: bool) -> int:
+    """List the models of PROVIDER, or of all that are ready, with their limits and prices.
+
+    Prices are US dollars per million tokens.
+    """
+    from sidecar.cli.lists import show_models
+
+    return show_models(session.client, session.terminal, provider, refreshes=refresh, shows_json=shows_json)
+
+
+def run(arguments: Sequence[str], session: Session) -> int:
+    """Run the command that *arguments* name, and return the exit code."""
+
+    def call() -> int:
+        try:
+            code = sidecar.main([*arguments], "sidecar", standalone_mode=False, obj=session)
+        except click.exceptions.Abort:
+            raise KeyboardInterrupt from None
+        except click.ClickException as error:
+            session.terminal.say(_format_misuse(error))
+            return error.exit_code
+        return code if isinstance(code, int) else 0
+
+    return session.run(call)
+
+
+def _format_misuse(error: click.ClickException) -> str:
+    context = getattr(error, "ctx", None)
+    path = context.command_path if context else "sidecar"
+    return f"sidecar: {error.format_message()}\n  try: {path} --help"
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the command that *arguments* name in this process, and return the exit code."""
+    try:
+        handle_signals()
+        env = read_environment()
+        return run(arguments, Session(open_terminal(env), env=env))
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else EXIT_FAILED

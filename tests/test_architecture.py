@@ -46,35 +46,12 @@ OF_THE_SCHEMA = ("ast", "gc", "importlib", "itertools", "json", "pathlib", "sys"
 FOR_HOSTS = "protocol/clients/"
 """The clients, which no module of ours imports."""
 
-PURE = (
-    *(
-        "base64",
-        "binascii",
-        "bisect",
-        "collections",
-        "contextlib",
-        "datetime",
-        "decimal",
-        "email.utils",
-        "enum",
-        "fnmatch",
-        "functools",
-    ),
-    *(
-        "hashlib",
-        "importlib",
-        "io.StringIO",
-        "itertools",
-        "math",
-        "re",
-        "string",
-        "struct",
-        "types.MappingProxyType",
-        "typing",
-        "unicodedata",
-    ),
-    *("urllib.parse", "uuid.UUID", "zlib", "msgspec", "protocol"),
+STANDARD = (
+    "base64 binascii bisect collections contextlib datetime decimal email.utils enum fnmatch functools hashlib "
+    "importlib io.StringIO itertools math re string struct types.MappingProxyType typing unicodedata urllib.parse "
+    "uuid.UUID zlib"
 )
+PURE = (*STANDARD.split(), "msgspec", "protocol")
 """What sans-IO modules may import: nothing here reads, writes, waits, asks the clock or draws lots by itself."""
 
 IMPURE_CALLS = ("open", "print", "input", "datetime.now", "datetime.utcnow", "date.today", "datetime.today")

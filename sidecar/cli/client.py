@@ -178,12 +178,11 @@ class Client:
 
 
 def describe_status(status: Mapping[str, Any]) -> str:
-    """Return what a `status` chunk says of a wait, in words for a person."""
+    """Return what a `status` chunk says of a wait, in words for a person; empty if the command's own words do."""
     seconds = round(status.get("wait_ms", 0) / 1000)
     words = {
         "queued": "waiting for a free place",
         "retrying": f"the provider has no answer; asking again in {seconds} s",
         "connecting": "connecting",
-        "waiting": "waiting for the provider",
     }
     return words.get(str(status.get("state")), "")

@@ -148,6 +148,82 @@ def models(session: Session, /, *, provider: str | None, refresh: bool, shows_js
     return show_models(session.client, session.terminal, provider, refreshes=refresh, shows_json=shows_json)
 
 
+@sidecar.command(epilog="Examples: sidecar login PROVIDER; pass show my-key | sidecar login PROVIDER")
+@click.argument("provider")
+@click.argument("surplus", nargs=-1, metavar="")
+@click.option("--key", "uses_key", is_flag=True, help="Type a key, even if there is another way to log in.")
+@click.option("--existing", "uses_existing", is_flag=True, help="Use the login that another program has left.")
+@click.option(
+    "--setting", "settings", multiple=True, metavar="NAME=VALUE", help="What the provider needs beside a key."
+)
+@common
+@pass_session
+def login(session: Session, /, *, surplus: tuple[str, ...], settings: tuple[str, ...], **choices: Any) -> int:
+    """Store a credential of PROVIDER.
+
+    A key is typed without being shown, or piped in, and tested before it is stored in the system's keychain or in a
+    file that only you can read. Some providers show a code to enter in a browser instead.
+    """
+    from sidecar.cli.logins import LoginChoices, log_in
+
+    if surplus:
+        # It is never repeated: it is a key, as a rule.
+        text = "A key does not belong on the command line, where other programs see it."
+        raise click.UsageError(f"{text} Type it when asked, or pipe it in.")
+    if wrong := [each.partition("=")[0] for each in settings if "=" not in each]:
+        raise click.BadParameter(f"{wrong[0]!r} has no value: NAME=VALUE.", param_hint="--setting")
+    pairs = {name: value for name, _, value in (each.partition("=") for each in settings)}
+    return log_in(session.client, session.terminal, LoginChoices(settings=pairs, **choices))
+
+
+@sidecar.command()
+@click.argument("provider")
+@common
+@pass_session
+def logout(session: Session, /, *, provider: str) -> int:
+    """Remove the stored credential of PROVIDER."""
+    from sidecar.cli.logins import log_out
+
+    return log_out(session.client, session.terminal, provider)
+
+
+@sidecar.command(epilog="Example: sidecar usage --by day --by model --since 2026-11-01")
+@click.option(
+    "--by",
+    multiple=True,
+    type=click.Choice(["provider", "model", "kind", "action", "outcome", "code", "finish_reason", "day", "month"]),
+    help="What to group by. Default: provider and model.",
+)
+@click.option("--since", metavar="DATE", help="The first day, YYYY-MM-DD. Default: 30 days ago.")
+@click.option("--until", metavar="DATE", help="The day after the last.")
+@click.option("--provider", metavar="PROVIDER", help="Report on this provider alone.")
+@as_json
+@common
+@pass_session
+def usage(session: Session, /, **choices: Any) -> int:
+    """Show what was asked and what it cost, as a table and day by day.
+
+    The figures come from the ledger on this machine. Days are in UTC.
+    """
+    from sidecar.cli.usage import UsageChoices, show_usage
+
+    return show_usage(session.client, session.terminal, UsageChoices(**choices))
+
+
+@sidecar.command(epilog="Example: sidecar count PROVIDER/MODEL < README.md")
+@click.argument("model")
+@click.argument("text", required=False)
+@click.option("--exact", is_flag=True, help="Ask the provider to count, if it can.")
+@as_json
+@common
+@pass_session
+def count(session: Session, /, *, model: str, text: str | None, exact: bool, shows_json: bool) -> int:
+    """Count the tokens of TEXT, or of what is piped in, for MODEL."""
+    from sidecar.cli.usage import count
+
+    return count(session.client, session.terminal, model, text, is_exact=exact, shows_json=shows_json)
+
+
 def run(arguments: Sequence[str], session: Session) -> int:
     """Run the command that *arguments* name, and return the exit code."""
 

@@ -145,7 +145,7 @@ class Terminal:
         Raises: EOFError at the end of input.
         """
         self.clear_progress()
-        if self.is_input:
+        if self.is_input and self._is_process:
             return getpass.getpass(prompt, stream=self._err).strip()
         return self.ask(prompt).strip()
 

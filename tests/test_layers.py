@@ -166,6 +166,8 @@ def test_every_module_has_a_test_that_starts_no_process() -> None:
         todo += found
         reached |= found
     modules = {file for file in files("protocol", "sidecar") if not file.endswith("/__init__.py")}
+    # What a host copies is about processes.
+    modules -= set(files("protocol/clients"))
     assert sorted(modules - reached) == sorted(THROUGH_THE_APP)
 
 

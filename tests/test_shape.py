@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from protocol.emitters.python import PATH as GENERATED
 from tests.support.source import ROOT, Use, files, nodes_of, program, report, strings_and_names
 
 MAX_FILE_LINES = 400
@@ -59,7 +60,7 @@ def _called(file: str) -> str:
 @pytest.mark.long
 def test_files_and_functions_are_short() -> None:
     """Ours: a file is read in one sitting, a function on one screen."""
-    everything = files("protocol", "sidecar", "tests")
+    everything = [file for file in files("protocol", "sidecar", "tests") if file != f"protocol/{GENERATED}"]
     lengths = {file: len((ROOT / file).read_bytes().splitlines()) for file in everything}
     wrong = [Use(file, 1, f"{lines} lines") for file, lines in lengths.items() if lines >= MAX_FILE_LINES]
     for file in everything:

@@ -1,9 +1,9 @@
 """The generated files beside the schema: one module writes each. [pure]"""
 
-from protocol.emitters import methods, typescript
+from protocol.emitters import lua, methods, python, typescript
 from protocol.emitters.types import Table
 
-EMITTERS = (methods, typescript)
+EMITTERS = (methods, typescript, lua, python)
 """Each has `PATH`, the path of its file below `protocol/`, and `emit`, which makes its text of the table."""
 
 

@@ -1,5 +1,6 @@
 """The types in TypeScript: interfaces, unions that narrow by their tag, and a map of the actions. [pure]"""
 
+from protocol.emitters.text import WIDTH, wrap
 from protocol.emitters.types import (
     Action,
     Constant,
@@ -27,8 +28,6 @@ HEAD = """\
 """
 
 SCALARS = {"string": "string", "integer": "number", "number": "number", "boolean": "boolean", "any": "unknown"}
-
-WIDTH = 120
 
 
 def emit(table: Table) -> str:
@@ -101,9 +100,4 @@ def _doc(text: str, indent: str = "") -> str:
         return ""
     if len(indent) + len(text) + 8 <= WIDTH:
         return f"{indent}/** {text} */\n"
-    lines = [""]
-    for word in text.split():
-        if len(indent) + 3 + len(lines[-1]) + len(word) + 1 > WIDTH:
-            lines.append("")
-        lines[-1] += f" {word}" if lines[-1] else word
-    return f"{indent}/**\n" + "".join(f"{indent} * {line}\n" for line in lines) + f"{indent} */\n"
+    return "\n".join([f"{indent}/**", *wrap(text, f"{indent} * "), f"{indent} */"]) + "\n"

@@ -10,7 +10,6 @@ from sidecar.core.request_state import TOTAL_MS
 from sidecar.server.app import App
 from sidecar.server.handlers import control
 from sidecar.server.handlers.initialize import initialize
-from sidecar.server.handlers.tool_result import tool_result
 from sidecar.server.open_requests import OpenRequest
 
 Handler = Callable[[App, OpenRequest, Any], Awaitable[object]]
@@ -49,7 +48,7 @@ def _load_authenticate() -> Handler:
 
 
 def _load_calculate_cost() -> Handler:
-    from sidecar.server.handlers.calculate_cost import calculate_cost
+    from sidecar.server.handlers.records import calculate_cost
 
     return calculate_cost
 
@@ -73,7 +72,7 @@ def _load_fit() -> Handler:
 
 
 def _load_forget() -> Handler:
-    from sidecar.server.handlers.forget import forget
+    from sidecar.server.handlers.records import forget
 
     return forget
 
@@ -121,7 +120,7 @@ def _load_stream_chat() -> Handler:
 
 
 def _load_usage_report() -> Handler:
-    from sidecar.server.handlers.usage_report import usage_report
+    from sidecar.server.handlers.records import usage_report
 
     return usage_report
 
@@ -144,7 +143,7 @@ ACTIONS: dict[str, ImmediateAction | TaskAction] = {
     # The user may take as long as the code of a login is valid, which is an hour at most.
     "authenticate": TaskAction(_load_authenticate, total_ms=3_900_000),
     "usage_report": TaskAction(_load_usage_report),
-    "tool_result": ImmediateAction(tool_result),
+    "tool_result": ImmediateAction(control.tool_result),
     "forget": TaskAction(_load_forget),
     "cancel": ImmediateAction(control.cancel),
     "shutdown": ImmediateAction(control.shutdown),

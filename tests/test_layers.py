@@ -11,6 +11,7 @@ pytestmark = pytest.mark.long
 
 LAYERS = (
     "sidecar/__main__.py",
+    "sidecar/kit",
     "sidecar/cli",
     "sidecar/server",
     "sidecar/branches",
@@ -77,6 +78,15 @@ def test_only_the_server_and_the_command_line_know_the_app() -> None:
     knowing = [use for use, target in _edges() if target == "sidecar/server/app.py"]
     assert len(knowing) > 5
     wrong = [use for use in knowing if not use.file.startswith(("sidecar/server/", "sidecar/cli/"))]
+    assert not wrong, report(wrong)
+
+
+def test_the_kit_needs_the_protocol_and_nothing_needs_the_kit() -> None:
+    """It tests hosts against what is written, not against what the program happens to do."""
+    needed = {(use, target) for use, target in _edges() if use.file.startswith("sidecar/kit/")}
+    wrong = [use for use, target in needed if not target.startswith(("protocol/", "sidecar/core/", "sidecar/kit/"))]
+    wrong += [use for use, to in _edges() if to.startswith("sidecar/kit/") and not use.file.startswith("sidecar/kit/")]
+    assert len(needed) > 10
     assert not wrong, report(wrong)
 
 

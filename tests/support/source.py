@@ -39,9 +39,13 @@ def files(*folders: str) -> list[str]:
     return sorted(file for folder in folders for file in _find_files(folder))
 
 
+KIT = "sidecar/kit/"
+"""The conformance kit: a program of its own, which starts processes, prints, and is not loaded by the other."""
+
+
 def program() -> list[str]:
     """Return the files of the program itself."""
-    return [file for file in files("sidecar") if file not in BUILD]
+    return [file for file in files("sidecar") if file not in BUILD and not file.startswith(KIT)]
 
 
 @cache

@@ -1,0 +1,188 @@
+"""The kit over the reference driver: everything passes, and with a flaw the scenario that looks for it does not.
+
+So there is no scenario that cannot fail.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+import anyio
+import pytest
+
+from sidecar.kit.__main__ import run
+from sidecar.kit.run import Host, Result, run_all, run_scenario
+from sidecar.kit.scenario import Scenario, list_scenarios
+
+pytestmark = [pytest.mark.spawns, pytest.mark.longest]
+
+DRIVER = [sys.executable, "-I", "-S", str(Path(__file__).parent / "driver.py")]
+SCENARIOS = {scenario.name[4:]: scenario for scenario in list_scenarios()}
+
+FLAWS = {
+    "plain_stream": "drops chunks",
+    "one_line_answers": "waits for streaming",
+    "request_before_ready": "drops early requests",
+    "one_byte_writes": "a read is a line",
+    "many_lines_in_one_write": "one line of each read",
+    "cut_inside_characters": "decodes each read",
+    "crlf": "splits at CRLF",
+    "empty_lines": "empty line is fatal",
+    "long_line": "short lines only",
+    "line_separators": "splits at other ends",
+    "control_characters": "cuts at NUL",
+    "ids_of_both_types": "ids as text",
+    "interleaved_streams": "answers in order",
+    "id_used_again": "never takes an id again",
+    "unknown_fields": "known fields only",
+    "unknown_chunk_type": "unknown chunk is fatal",
+    "unknown_error_code": "drops unknown codes",
+    "error_without_chunks": "waits for start",
+    "error_after_content": "content makes success",
+    "status_while_waiting": "status ends",
+    "silence_with_a_deadline": "no cancel after deadline",
+    "deadline_kept": "deadline goes on",
+    "stderr_flood": "leaves stderr",
+    "stdin_not_read": "writes before it reads",
+    "long_request": "writes pretty JSON",
+    "cancel_found": "cancel ends twice",
+    "cancel_before_any_chunk": "cancels another id",
+    "cancel_crosses_the_end": "cancel ends twice",
+    "cancel_too_late": "late cancel ends again",
+    "lines_after_the_end": "keeps ended requests",
+    "lines_for_unknown_ids": "unknown id is fatal",
+    "id_null": "null fails the first",
+    "unsolicited_events": "drops events",
+    "death_with_open_requests": "sends requests again",
+    "death_within_a_line": "half line ends the reader",
+    "death_while_idle": "never restarts",
+    "death_before_ready": "never restarts",
+    "request_during_restart": "drops early requests",
+    "death_at_every_start": "restarts at once",
+    "exit_code_2": "restarts after 2",
+    "configuration_refused": "ignores refusals",
+    "other_protocol_version": "ignores refusals",
+    "stdout_ends_alone": "waits for the exit",
+    "close_with_an_open_request": "forgets open requests at close",
+    "hang_at_shutdown": "kills at once",
+    "tool_call_without_arguments": "null is empty",
+    "big_integers": "big integers are fatal",
+    "empty_objects_and_lists": "empty is a list",
+    "refused_path": "known fields only",
+    "superseded_completion": "keeps the code alone",
+    "message_omitted": "known fields only",
+}
+"""Scenario → a flaw of the driver that it finds."""
+
+OTHER_FLAWS = {
+    "plain_stream": "ends badly",
+    "silence_with_a_deadline": "no deadline",
+    "death_with_open_requests": "forgets a request at death",
+    "exit_code_2": "says no reason",
+    "hang_at_shutdown": "never kills",
+}
+"""Further mistakes that the same scenarios find."""
+
+HANGING = {
+    "a read is a line",
+    "answers in order",
+    "big integers are fatal",
+    "cancels another id",
+    "drops early requests",
+    "drops unknown codes",
+    "empty is a list",
+    "forgets a request at death",
+    "half line ends the reader",
+    "ids as text",
+    "leaves stderr",
+    "never takes an id again",
+    "no cancel after deadline",
+    "no deadline",
+    "one line of each read",
+    "short lines only",
+    "splits at CRLF",
+    "splits at other ends",
+    "waits for start",
+    "waits for streaming",
+    "waits for the exit",
+    "writes before it reads",
+    "writes pretty JSON",
+}
+"""With these the scenario waits until its time is over."""
+
+TOGETHER = 6
+"""How many drivers run at a time."""
+
+
+def run_together(scenarios: list[Scenario]) -> list[Result]:
+    """Return the results of the reference driver."""
+    host = Host(command=DRIVER, env=os.environ)
+    return anyio.run(run_all, scenarios, host, TOGETHER, lambda _: None)
+
+
+def describe(results: list[Result]) -> list[str]:
+    return [f"{result.scenario.name}: {problem}" for result in results for problem in result.problems]
+
+
+async def find_flaws(flaws: list[tuple[str, str]], patience: float = 1.0) -> list[str]:
+    """Return the flaws that their scenario does not find."""
+    missed: list[str] = []
+    turns = anyio.Semaphore(TOGETHER)
+
+    async def find(name: str, flaw: str) -> None:
+        async with turns:
+            host = Host(command=[*DRIVER, flaw], env=os.environ, patience=patience)
+            result = await run_scenario(SCENARIOS[name], host)
+        missed.extend([] if result.problems else [f"{name}: {flaw}"])
+
+    async with anyio.create_task_group() as group:
+        for name, flaw in flaws:
+            group.start_soon(find, name, flaw)
+    return missed
+
+
+def test_every_scenario_has_a_flaw_that_it_finds() -> None:
+    assert set(FLAWS) == set(SCENARIOS)
+    source = Path(DRIVER[-1]).read_text(encoding="utf-8")
+    flaws = {*FLAWS.values(), *OTHER_FLAWS.values()}
+    assert [flaw for flaw in flaws if f'"{flaw}"' not in source] == []
+
+
+def test_a_driver_without_a_flaw_passes_every_scenario() -> None:
+    assert describe(run_together([each for each in SCENARIOS.values() if not each.expect.slow])) == []
+
+
+@pytest.mark.slow
+def test_a_driver_without_a_flaw_passes_the_slow_scenarios() -> None:
+    assert describe(run_together([each for each in SCENARIOS.values() if each.expect.slow])) == []
+
+
+ALL_FLAWS = [*FLAWS.items(), *OTHER_FLAWS.items()]
+
+
+def is_slow(name: str, flaw: str) -> bool:
+    return SCENARIOS[name].expect.slow or flaw in HANGING
+
+
+def test_each_flaw_is_found() -> None:
+    flaws = [each for each in ALL_FLAWS if not is_slow(*each)]
+    assert len(flaws) > 25
+    assert anyio.run(find_flaws, flaws) == []
+
+
+@pytest.mark.slow
+def test_each_flaw_that_makes_a_scenario_wait_is_found() -> None:
+    flaws = [each for each in ALL_FLAWS if is_slow(*each)]
+    assert len(flaws) > 10
+    assert anyio.run(find_flaws, flaws, 0.2) == []
+
+
+def test_the_command_prints_a_table_and_writes_xml(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "junit.xml"
+    assert run(["--only", "plain_stream", "--only", "crlf", "--junit", str(file), *DRIVER]) == 0
+    assert capfd.readouterr().out.splitlines()[-1].startswith("2 passed, 0 failed, in ")
+    assert 'tests="2" failures="0"' in file.read_text(encoding="utf-8")
+    assert run(["--only", "plain_stream", "--trace", *DRIVER, "drops chunks"]) == 1
+    shown = capfd.readouterr().out
+    assert "hint:     The last line of a stream has `streaming` too" in shown
+    assert "driver -> kit" in shown

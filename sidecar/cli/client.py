@@ -5,8 +5,8 @@ It is the first client of the protocol. Must not know what a command does with a
 
 import time
 from collections import deque
-from collections.abc import Callable, Coroutine, Mapping
-from typing import Any
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import anyio
 import msgspec
@@ -33,6 +33,15 @@ Run = Callable[[Coroutine[Any, Any, Any]], Any]
 
 Take = Callable[[dict[str, Any]], None]
 """Takes the data of a streamed line."""
+
+
+class Question(NamedTuple):
+    """One of several requests that are asked at once."""
+
+    action: str
+    params: Mapping[str, Any]
+    provider: str | None
+    timeout_ms: int
 
 
 class FailedError(Exception):
@@ -105,12 +114,55 @@ class Client:
             self._terminal.clear_progress()
         return data
 
+    def ask_all(self, questions: Sequence[Question], *, waiting: str = "") -> list[dict[str, Any]]:
+        """Return the last line of each of *questions*, which has `data` or `error`. They are asked at once."""
+        first = self._last_id + 1
+        self._last_id += len(questions)
+        lines = [
+            msgspec.json.encode({"id": number, "timeout": each.timeout_ms} | _make_request(each))
+            for number, each in enumerate(questions, first)
+        ]
+
+        async def converse() -> list[dict[str, Any]]:
+            for line in lines:
+                dispatch.accept(self.app, line)
+            ends = dict[int, dict[str, Any]]()
+            while len(ends) < len(lines):
+                reply = await self._wait(waiting)
+                if "streaming" not in reply:
+                    ends[reply["id"]] = reply
+            return [ends[number] for number in range(first, first + len(lines))]
+
+        found: list[dict[str, Any]] = self.run(converse())
+        return found
+
+    def run(self, coroutine: Coroutine[Any, Any, Any], *, waiting: str = "") -> Any:
+        """Run what needs the loop of the app; *waiting* as in `ask`."""
+
+        async def show() -> Any:
+            async with anyio.create_task_group() as tasks:
+                if waiting and self._terminal.shows_progress:
+                    tasks.start_soon(self._show_progress, waiting)
+                result = await coroutine
+                tasks.cancel_scope.cancel()
+                return result
+
+        try:
+            return self._run(show())
+        finally:
+            self._terminal.clear_progress()
+
     def close(self) -> None:
         """Write what is on its way to the user's files."""
         if self.app.may_have_asked:
             self._run(event_loop.give_time(FLUSH_SECONDS, self.app.upstream.flush))
 
     # --- in the loop ------------------------------------------------------------------------
+
+    async def _show_progress(self, waiting: str) -> None:
+        while True:
+            self._terminal.draw_progress(waiting)
+            await anyio.sleep(TICK_SECONDS)
 
     async def _converse(self, line: bytes, take: Take, waiting: str) -> dict[str, Any]:
         dispatch.accept(self.app, line)
@@ -175,6 +227,10 @@ class Client:
     def _fail(self, failure: BaseException) -> None:
         self._failure = failure
         self._arrived.set()
+
+
+def _make_request(question: Question) -> dict[str, Any]:
+    return {"action": question.action, "provider": question.provider, "params": question.params}
 
 
 def describe_status(status: Mapping[str, Any]) -> str:

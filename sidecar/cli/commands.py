@@ -224,6 +224,26 @@ def count(session: Session, /, *, model: str, text: str | None, exact: bool, sho
     return count(session.client, session.terminal, model, text, is_exact=exact, shows_json=shows_json)
 
 
+@sidecar.command(epilog="Examples: sidecar doctor; sidecar doctor PROVIDER --json")
+@click.argument("providers", nargs=-1, metavar="[PROVIDER]...")
+@as_json
+@common
+@pass_session
+def doctor(session: Session, /, *, providers: tuple[str, ...], shows_json: bool) -> int:
+    """Look for what is wrong, and say what to do about it.
+
+    Looks at the configuration, stored credentials, the keychain, the ledger, disks, proxies, certificates and the
+    clock, and asks each PROVIDER, or all that have a credential, something that costs nothing. Ends with 1 if
+    something is wrong.
+    """
+    from sidecar.cli.doctor.run import DoctorChoices, run_doctor
+
+    mistakes = session.tolerate_mistakes()
+    made = DoctorChoices(providers=providers, shows_json=shows_json, config=session.config, mistakes=mistakes)
+    session.leave_ledger_alone()
+    return run_doctor(session.client, session.terminal, made)
+
+
 def run(arguments: Sequence[str], session: Session) -> int:
     """Run the command that *arguments* name, and return the exit code."""
 

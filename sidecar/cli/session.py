@@ -1,10 +1,13 @@
 """One run of a command: its terminal, its configuration, its client, and how it ends."""
 
+import os
 import signal
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from types import FrameType
 from typing import Any
+
+import msgspec
 
 from sidecar.cli.client import Client, FailedError, InterruptedRequestError, Run
 from sidecar.cli.failures import (
@@ -54,6 +57,28 @@ class Session:
         is_asked_for = self.options.get("log_level") or (self.env or {}).get("SIDECAR_LOG")
         log.set_level(config.log_level if is_asked_for else "off")
         return config
+
+    def tolerate_mistakes(self) -> list[str]:
+        """Return what is wrong with the configuration, and go on without what is wrong."""
+        try:
+            _ = self.config
+        except ConfigError as error:
+            mistakes = str(error).splitlines()
+        else:
+            return []
+        kept = ("SIDECAR_HOME", "SIDECAR_STORE_DIR")
+        env = {name: it for name, it in (self.env or {}).items() if not name.startswith("SIDECAR_") or name in kept}
+        for each in (env, {name: it for name, it in env.items() if name not in kept}):
+            try:
+                self.config = loader.load(path=os.devnull, env=each)
+            except ConfigError:
+                continue
+            break
+        return mistakes
+
+    def leave_ledger_alone(self) -> None:
+        """Write down no request of this run."""
+        self.config = msgspec.structs.replace(self.config, ledger_path=None)
 
     @cached_property
     def run_loop(self) -> Run:

@@ -310,3 +310,10 @@ def limit_malloc_arenas() -> bool:
     except (OSError, AttributeError):
         # musl has no arenas.
         return False
+
+
+def describe_system() -> str:
+    """Return the name of the system, its version and its processor, for people."""
+    import platform  # Only a person's command asks.
+
+    return " ".join(filter(None, (platform.system(), platform.release(), platform.machine())))

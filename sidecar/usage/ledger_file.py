@@ -240,6 +240,23 @@ def _open(path: Path) -> Iterator[sqlite3.Connection]:
         raise LedgerError(_read_reason(error)) from error
 
 
+def inspect(path: Path) -> int:
+    """Return the version of an existing file, and change nothing. Reads all of it.
+
+    Raises: LedgerError.
+    """
+    # A file that nobody has open needs no other file beside it.
+    how = "mode=ro" if path.with_name(f"{path.name}-wal").exists() else "mode=ro&immutable=1"
+    try:
+        with closing(sqlite3.connect(f"{path.as_uri()}?{how}", uri=True, timeout=BUSY_SECONDS)) as connection:
+            version = _read_version(connection)
+            if connection.execute("PRAGMA quick_check(1)").fetchone() != ("ok",):
+                raise LedgerError("corrupt")
+            return version
+    except (sqlite3.Error, OSError) as error:
+        raise LedgerError(_read_reason(error)) from error
+
+
 @contextmanager
 def _begin(connection: sqlite3.Connection) -> Iterator[None]:
     """Do what stands within in one transaction, as the only writer."""

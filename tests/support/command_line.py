@@ -7,10 +7,14 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, NamedTuple
 from unittest import mock
+from urllib.parse import urlsplit
 
 from sidecar.cli import commands
 from sidecar.cli.session import Session
 from sidecar.cli.terminal import Terminal
+from sidecar.core.errors import SidecarError
+from sidecar.http.exchange import Exchange, Reply
+from sidecar.http.failures import make_broken_error
 from tests.support.environment import environment
 from tests.support.fake_provider import WAIT_SECONDS
 from tests.support.fake_services import Services
@@ -40,6 +44,22 @@ class Stream(io.StringIO):
         return self._is_terminal
 
 
+class _Network(InMemoryTransport):
+    """Servers in memory, some of which cannot be reached."""
+
+    def __init__(self, services: InMemoryServices, unreachable: dict[str, BaseException]) -> None:
+        super().__init__(services)
+        self._unreachable = unreachable
+
+    async def _ask(self, exchange: Exchange) -> Reply:
+        failure = self._unreachable.get(urlsplit(exchange.request.url).hostname or "")
+        if isinstance(failure, SidecarError):
+            raise failure
+        if failure is not None:
+            raise make_broken_error(failure)
+        return await super()._ask(exchange)
+
+
 class CommandLine:
     """A person with a home and a network."""
 
@@ -50,7 +70,9 @@ class CommandLine:
         named = {"SIDECAR_CONFIG": arguments[1]} if arguments else {}
         own = {"SIDECAR_LOG": "", "SIDECAR_HOME": str(home), "COLUMNS": "100", "TERM": "xterm"} | named
         self.env = {name: value for name, value in (environment(home) | services.env | own | env).items() if value}
-        self._services = services
+        self._services: InMemoryServices = services
+        self.unreachable: dict[str, BaseException] = {}
+        """Host → why no connection to it can be made."""
         self.interrupt_after: float | None = None
         """After how many virtual seconds of a request Ctrl-C comes."""
 
@@ -62,7 +84,7 @@ class CommandLine:
         err = Stream(is_terminal=is_terminal)
         terminal = Terminal(Stream(stdin, is_terminal=is_terminal), out, err, self.env)
         with mock.patch.dict(os.environ, self.env, clear=True), its_clock():
-            session = Session(terminal, env=self.env, run=self._run, http=InMemoryTransport(self._services))
+            session = Session(terminal, env=self.env, run=self._run, http=_Network(self._services, self.unreachable))
             code = commands.run(arguments, session)
             if "client" in session.__dict__:
                 self._run(session.client.app.tasks.cancel())  # type: ignore[attr-defined]

@@ -1,0 +1,1 @@
+"""`sidecar doctor`: what was found, what is wrong with it, and what to do."""

@@ -110,8 +110,11 @@ def find_uvloop() -> Callable[[], asyncio.AbstractEventLoop]:
 
     class Loop(uvloop.Loop):
         async def getaddrinfo(self, host: Any, port: Any, **options: Any) -> Any:
-            look_up = partial(socket.getaddrinfo, host, port, **options)
             # uvloop also looks up addresses, each time that it connects to one.
+            if options.get("family") == socket.AF_INET and _is_address(host):
+                # For the system's answer, which is the same, Python imports what it needs for names in any script.
+                return [(socket.AF_INET, options.get("type", 0), options.get("proto", 0), "", (host, port))]
+            look_up = partial(socket.getaddrinfo, host, port, **options)
             return look_up() if _is_address(host) else await self.run_in_executor(None, look_up)
 
     return Loop

@@ -72,63 +72,61 @@ MAX_SEARCHED_CHARS = 8 * 1024
 
 _CONTEXT = Rule("context_length_exceeded", hint="Shorten the conversation or ask for fewer tokens.")
 _QUOTA = Rule("quota_exceeded", hint="Check the plan and the balance of the account.")
-_MESSAGE_RULES: tuple[tuple[re.Pattern[str], Rule], ...] = tuple(
-    (re.compile(pattern, re.IGNORECASE), rule)
-    for pattern, rule in (
+_MESSAGE_RULES: tuple[tuple[str, Rule], ...] = (
+    (
         (
-            (
-                r"^(?:\w+Error: )?litellm\.ContextWindowExceededError:"
-                r"|prompt is too long|exceed(?:s|ed)? (?:the )?(?:context limit|context window|model'?s context)"
-                r"|maximum context l(?:ength|imit)|longer than the model'?s context length"
-                r"|input tokens exceed|inputs` tokens \+ `max_new_tokens` must be"
-                r"|exceeds the available context size|exceeds the maximum number of tokens allowed"
-                r"|current length is .{1,40} while limit is|maximum input length is"
-                r"|input is too long|too many tokens|request too large for|context_length_exceeded"
-            ),
-            _CONTEXT,
+            r"^(?:\w+Error: )?litellm\.ContextWindowExceededError:"
+            r"|prompt is too long|exceed(?:s|ed)? (?:the )?(?:context limit|context window|model'?s context)"
+            r"|maximum context l(?:ength|imit)|longer than the model'?s context length"
+            r"|input tokens exceed|inputs` tokens \+ `max_new_tokens` must be"
+            r"|exceeds the available context size|exceeds the maximum number of tokens allowed"
+            r"|current length is .{1,40} while limit is|maximum input length is"
+            r"|input is too long|too many tokens|request too large for|context_length_exceeded"
         ),
+        _CONTEXT,
+    ),
+    (
         (
-            (
-                r"credit balance is too low|spend(?:ing)? limit|exceeded your current quota"
-                r"|insufficient (?:balance|quota)|have any credits|used up your daily free allocation"
-            ),
-            _QUOTA,
+            r"credit balance is too low|spend(?:ing)? limit|exceeded your current quota"
+            r"|insufficient (?:balance|quota)|have any credits|used up your daily free allocation"
         ),
+        _QUOTA,
+    ),
+    (
         (
-            (
-                r"(?:incorrect|invalid|no valid|missing) (?:x-)?api[ -]?key|api key (?:is )?(?:not valid|invalid)"
-                r"|invalid authentication"
-            ),
-            Rule("auth_failed"),
+            r"(?:incorrect|invalid|no valid|missing) (?:x-)?api[ -]?key|api key (?:is )?(?:not valid|invalid)"
+            r"|invalid authentication"
         ),
+        Rule("auth_failed"),
+    ),
+    (
+        # The words of nginx, and of servers written in Go.
+        r"plain HTTP request was sent to HTTPS port|sent an HTTP request to an HTTPS server",
+        Rule("invalid_request", hint="The server speaks TLS at this port: write https:// in `base_url`."),
+    ),
+    (
+        r"no required SSL certificate was sent|SSL certificate error",
+        Rule("permission_denied", hint="The server asks for a client certificate, which cannot be sent."),
+    ),
+    (
+        r"does not support assistant message prefill",
+        Rule("invalid_request", hint="End the messages with a user turn."),
+    ),
+    (
         (
-            # The words of nginx, and of servers written in Go.
-            r"plain HTTP request was sent to HTTPS port|sent an HTTP request to an HTTPS server",
-            Rule("invalid_request", hint="The server speaks TLS at this port: write https:// in `base_url`."),
+            r"model `?[\w./:@-]+`? (?:does not exist|not found|is not found)|no such model"
+            r"|invalid model name passed"
+            r"|do(?:es)? not have access to model"
         ),
-        (
-            r"no required SSL certificate was sent|SSL certificate error",
-            Rule("permission_denied", hint="The server asks for a client certificate, which cannot be sent."),
-        ),
-        (
-            r"does not support assistant message prefill",
-            Rule("invalid_request", hint="End the messages with a user turn."),
-        ),
-        (
-            (
-                r"model `?[\w./:@-]+`? (?:does not exist|not found|is not found)|no such model"
-                r"|invalid model name passed"
-                r"|do(?:es)? not have access to model"
-            ),
-            Rule("model_not_found"),
-        ),
-        (
-            r"\boverloaded\b|at capacity|out of capacity|no capacity|capacity (?:temporarily )?exceeded",
-            Rule("provider_overloaded"),
-        ),
-        (r"content (?:management )?policy|safety system|usage policies|responsible ?ai", Rule("content_filtered")),
-    )
+        Rule("model_not_found"),
+    ),
+    (
+        r"\boverloaded\b|at capacity|out of capacity|no capacity|capacity (?:temporarily )?exceeded",
+        Rule("provider_overloaded"),
+    ),
+    (r"content (?:management )?policy|safety system|usage policies|responsible ?ai", Rule("content_filtered")),
 )
+"""Patterns without case, of which the first that is found counts. They are compiled for the first error."""
 
 
 def classify_error(
@@ -199,7 +197,7 @@ def _find_rule(reported: ReportedError, status: int | None, table: RuleTable) ->
     if status in _AMBIGUOUS:
         message = reported.message[:MAX_SEARCHED_CHARS]
         for pattern, rule in _MESSAGE_RULES:
-            if pattern.search(message):
+            if re.search(pattern, message, re.IGNORECASE):
                 return rule
     if status is None:
         return Rule("provider_error")

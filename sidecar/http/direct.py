@@ -32,7 +32,7 @@ class Direct:
     def __init__(self, most: int | None) -> None:
         """Open at most *most* connections; further requests wait."""
         self._pool = Pool(most, platforms.is_readable, platforms.read_boot_seconds)
-        self._has_looked_up = False
+        self._has_threads = False
         self._context: asyncio.Future[ssl.SSLContext] | None = None
         self._turns = Turns()
         # A read and its handling are one step of the loop, so all connections share one buffer. On Windows the system
@@ -66,6 +66,10 @@ class Direct:
         body = Body(connection, reply)
         return Reply(replied.status, replied.headers, body, self._make_leave(origin, connection))
 
+    def prepare_tls(self) -> None:
+        """Begin to make the context for connections over TLS."""
+        self._make_tls()
+
     def close(self) -> None:
         """Close every connection that is idle."""
         self._pool.close()
@@ -81,9 +85,7 @@ class Direct:
 
     async def _connect(self, exchange: Exchange, target: Target) -> Connection:
         try:
-            if not self._has_looked_up:
-                self._has_looked_up = True
-                event_loop.allow_many_lookups()
+            self._allow_threads()
             if target.scheme == "https":
                 self._make_tls()
             with anyio.fail_after(exchange.timeouts.connect_seconds):
@@ -108,9 +110,15 @@ class Direct:
     def _read_buffer(self) -> memoryview:
         return self._buffer or memoryview(bytearray(READ_BYTES))
 
+    def _allow_threads(self) -> None:
+        if not self._has_threads:
+            self._has_threads = True
+            event_loop.allow_many_lookups()
+
     def _make_tls(self) -> "asyncio.Future[ssl.SSLContext]":
-        """Return the future context for all connections, made while the first one is opened."""
+        """Return the future context for all connections, made while the first one is opened, or earlier."""
         if self._context is None:
+            self._allow_threads()
             # Certificates are read from disk, for which the loop, and a `cancel` in it, need not wait.
             self._context = asyncio.get_running_loop().run_in_executor(None, dial.make_tls_context)
             self._context.add_done_callback(self._forget_failed_tls)

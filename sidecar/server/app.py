@@ -79,6 +79,13 @@ class App:
         made.client = self.session.client
         return made
 
+    def prepare_tls(self, provider: str | None, base_url: str | None) -> None:
+        """Begin to make the TLS context if that is for the first chat, with *provider* at *base_url*, to wait for."""
+        if self._http is None and not self.may_have_asked:
+            from sidecar.upstream.early_tls import make_client
+
+            self._http = make_client(self._config, provider, base_url)
+
     @property
     def may_have_asked(self) -> bool:
         """Whether `upstream` was needed so far."""

@@ -10,7 +10,7 @@ import anyio.to_thread
 import msgspec
 
 from protocol.replies import ReplyId, Warn
-from protocol.requests import PARAMS, Envelope
+from protocol.requests import PARAMS, Chat, Envelope
 from sidecar.core.errors import SidecarError, invalid_request
 from sidecar.core.log import find_failure, log, make_internal_error, name_request
 from sidecar.core.request_state import make_cancelled_error
@@ -157,6 +157,8 @@ async def _run(
             if params is None:
                 params = await _decode_long(app, request, unknown)
             request.offset = getattr(params, "offset", 0)
+            if isinstance(params, Chat):
+                app.prepare_tls(request.envelope.provider, params.base_url)
             data = await action.load_handler()(app, request, params)
             if data is not None:
                 app.finish(request, data)

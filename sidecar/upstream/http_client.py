@@ -88,6 +88,11 @@ class HttpClient:
         finally:
             await reply.close()
 
+    def prepare_tls(self) -> None:
+        """Begin to make the TLS context, in a thread, if direct connections can carry requests."""
+        if self._client == "direct" and not self._find_proxies():
+            self._ready_direct().prepare_tls()
+
     async def aclose(self) -> None:
         """Close every connection."""
         if self._direct is not None:
@@ -106,9 +111,12 @@ class HttpClient:
         return self._ready_proxied().send
 
     def _may_need_proxy(self, target: Target) -> bool:
+        return self._find_proxies() and not _is_near(target.host) and not proxies.is_excluded_by_variable(target.host)
+
+    def _find_proxies(self) -> bool:
         if self._has_proxies is None:
             self._has_proxies = proxies.find_any()
-        return self._has_proxies and not _is_near(target.host) and not proxies.is_excluded_by_variable(target.host)
+        return self._has_proxies
 
     def _choose_proxy(self, url: str) -> str | None:
         """Return the proxy for *url*, empty for none; None leaves the choice to a client that reads the environment.

@@ -6,8 +6,8 @@ from statistics import median
 
 from tests.bench import processes
 from tests.bench.host import Host, Seen, hosting
-from tests.bench.peers import STAMP
 from tests.bench.processes import Peer
+from tests.bench.relay import STAMP
 from tests.bench.report import Bar, Figure, percentile
 
 WIRE = "anthropic_messages"

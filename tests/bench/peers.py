@@ -7,7 +7,6 @@ own documentation does. All are warm: client and connection stay from load to lo
 
 import asyncio
 import json
-import re
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -16,16 +15,13 @@ from functools import partial
 from typing import Any
 
 from tests.bench.processes import raise_file_limit
-from tests.bench.relay import Relay
+from tests.bench.relay import STAMP, Relay
 from tests.bench.streams import STREAMS
 
 Client = Callable[[str, str], AbstractAsyncContextManager[AsyncIterator[Any]]]
 """(wire, model) → what comes: bytes of a raw client, events of an SDK. Nothing of ours stands in between."""
 
 MESSAGES: Any = [{"role": "user", "content": "Hello"}]
-
-STAMP = re.compile(rb'" (\d{9,})"')
-"""The text of a paced event: see `tests.bench.server`."""
 
 
 def _httpx2(port: int) -> Client:

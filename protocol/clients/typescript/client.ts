@@ -187,6 +187,8 @@ export class Sidecar {
       this.#stderr = Buffer.concat([this.#stderr, bytes]).subarray(-STDERR_BYTES);
     });
     child.stdout.on("data", makeSplitter((lines) => this.#readLines(lines)));
+    // A process without its stdout can answer nothing any more.
+    child.stdout.once("end", () => setTimeout(() => child.kill("SIGKILL"), this.#options.graceMs ?? 2000).unref());
     child.once("exit", () => {
       // A child of the sidecar's own may hold the pipes open.
       setTimeout(() => [child.stdout, child.stderr].forEach((pipe) => pipe.destroy()), 1000).unref();

@@ -9,6 +9,9 @@ from collections.abc import Callable, Sequence
 STDERR_BYTES = 8192
 """How much of what a process writes for people is kept."""
 
+SILENT_S = 2
+"""How long a process may live on when its stdout has ended: it can answer nothing any more."""
+
 DRAIN_S = 1
 """How long what has inherited the pipes of a process may hold them open after its end."""
 
@@ -69,6 +72,11 @@ class Process(asyncio.SubprocessProtocol):
         whole = b"".join([*self._pieces, data[:end]])
         self._pieces = [data[end + 1 :]] if end + 1 < len(data) else []
         self._on_lines(whole.decode("utf-8", "replace").split("\n"))
+
+    def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:  # noqa: ARG002 - the signature of asyncio
+        """Kill a process that lives on without its stdout."""
+        if fd == 1:
+            asyncio.get_running_loop().call_later(SILENT_S, self.send_signal, "SIGKILL")
 
     def process_exited(self) -> None:
         """Wait for the rest of the output, but not for long."""

@@ -1,7 +1,7 @@
 """The command behind `make live`: every provider that has a credential is asked, through the process, for real.
 
-`python -m tests.live [PROVIDER…]`. The model is SIDECAR_LIVE_MODEL_<PROVIDER>, or the first choice of `models.toml`
-that the provider lists. Exit code 1 when anything failed.
+`python -m tests.live [PROVIDER…]`. The model of chats is SIDECAR_LIVE_MODEL_<PROVIDER>, or the first choice of
+`models.toml` that the provider lists. Exit code 1 when anything failed.
 """
 
 import os
@@ -27,7 +27,8 @@ def main(wanted: list[str]) -> int:
         rows = dict[tuple[str, str], dict[str, Outcome]]()
         for each in listed:
             if each["ready"] and (not wanted or each["id"] in wanted):
-                asked = Asked(host, actions, each["id"], os.environ.get(f"SIDECAR_LIVE_MODEL_{each['id'].upper()}"))
+                model = os.environ.get(f"SIDECAR_LIVE_MODEL_{each['id'].upper()}")
+                asked = Asked(host, actions, each["id"], model, each["kinds"])
                 outcomes = steps.run(asked)
                 if each["id"] in wanted or each["credential_source"] or not is_absent(outcomes["models"]):
                     rows[each["id"], asked.model or "-"] = outcomes
@@ -57,7 +58,7 @@ def table(rows: dict[tuple[str, str], dict[str, Outcome]]) -> str:
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
     for (provider, _), row in rows.items():
         lines += [f"{provider}: {name}: {each.message}" for name, each in row.items() if each.ok is False]
-        if row["models"].ok and row["chat"].ok is None:
+        if row["models"].ok and all(row[step].ok is None for step in ("chat", "embed", "rerank")):
             lines.append(f"{provider}: no model to ask: set SIDECAR_LIVE_MODEL_{provider.upper()}")
     return "\n".join(lines) + "\n"
 

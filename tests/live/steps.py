@@ -11,7 +11,9 @@ import msgspec
 
 from tests.live.host import Host, Line, Object
 
-PREFERRED: dict[str, list[str]] = tomllib.loads((Path(__file__).parent / "models.toml").read_text(encoding="utf-8"))
+PREFERRED: dict[str, dict[str, list[str]]] = tomllib.loads(
+    (Path(__file__).parent / "models.toml").read_text(encoding="utf-8")
+)
 
 QUESTION = "What is the capital of Italy? Answer in one word."
 CALL = "What is the weather in Rome now? Ask the tool, then answer in one sentence."
@@ -23,6 +25,9 @@ TOOL = {
 }
 RESULT = "22 degrees, sunny"
 OPTIONS = {"max_tokens": 2000}
+
+QUERY = "How is the area of a circle computed?"
+TEXTS = ["def area(r): return PI * r * r", "Cats sleep most of the day."]
 
 CANCELLED_MS = 1000
 """The longest that the end of a cancelled request may take."""
@@ -59,6 +64,9 @@ class Asked(msgspec.Struct):
     actions: list[str]
     provider: str
     model: str | None
+    """For chats."""
+    kinds: list[str]
+    """The kinds of models that the provider can be asked for."""
     listed: list[str] = []
 
 
@@ -103,7 +111,8 @@ def models(asked: Asked) -> str | None:
     """Ask for the list, and choose a model where none is given."""
     data = _good(asked.host.ask("list_models", {"refresh": True}, asked.provider))
     asked.listed = [model["id"] for model in data["models"]]
-    asked.model = asked.model or choose(asked.listed, PREFERRED.get(asked.provider, ["*"]))
+    if "chat" in asked.kinds:
+        asked.model = asked.model or choose(asked.listed, PREFERRED["chat"].get(asked.provider, ["*"]))
     return str(len(asked.listed))
 
 
@@ -171,12 +180,46 @@ def count(asked: Asked) -> str | None:
     return f"{data['tokens']} {data['method']}"
 
 
+def choose_kind(asked: Asked, kind: str, action: str) -> str | None:
+    """Return the model of *kind* to ask, or None where the provider has none or the program no such *action*."""
+    patterns = PREFERRED[kind].get(asked.provider)
+    if kind not in asked.kinds or action not in asked.actions or not patterns:
+        return None
+    return choose(asked.listed, patterns) or next((each for each in patterns if "*" not in each), None)
+
+
+def embed(asked: Asked) -> str | None:
+    """Ask for two vectors."""
+    model = choose_kind(asked, "embedding", "embed")
+    if model is None:
+        return None
+    lines = asked.host.stream(asked.host.send("embed", {"model": model, "inputs": TEXTS}, asked.provider))
+    _good(lines[-1].data)
+    parts = [line.data["data"] for line in lines if line.data["data"]["type"] == "vectors"]
+    vectors = [vector for part in parts for vector in part["vectors"]]
+    _must(len(vectors) == len(TEXTS), f"there are {len(vectors)} vectors")
+    return f"{parts[0]['dimensions']}"
+
+
+def rerank(asked: Asked) -> str | None:
+    """Ask which of two texts fits a query best."""
+    model = choose_kind(asked, "rerank", "rerank")
+    if model is None:
+        return None
+    params = {"model": model, "query": QUERY, "documents": TEXTS}
+    data = _good(asked.host.ask("rerank", params, asked.provider))
+    _must([each["index"] for each in data["results"]] == [0, 1], "the wrong text comes first")
+    return f"{data['results'][0]['score']:.2f}"
+
+
 STEPS: Mapping[str, Callable[[Asked], str | None]] = {
     "models": models,
     "chat": chat,
     "tool": tool,
     "cancel": cancel,
     "count": count,
+    "embed": embed,
+    "rerank": rerank,
 }
 
 

@@ -4,22 +4,39 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 
+from protocol.requests import ACTIONS
+from sidecar.catalogue.embedding_columns import find_embedding_row
+from sidecar.providers.kinds import list_kinds
 from tests.codecs.test_aws_eventstream import event
 from tests.live import steps
 from tests.support.fake_services import Answer, Seen, document
 from tests.support.listening_services import ListeningServices
 from tests.support.process import ROOT, environment
-from tests.support.provider_rows import ROWS, TOOLS, case_of, every_key, every_setting, reply_of, text_of
+from tests.support.provider_rows import EVERY_ROW, ROWS, TOOLS, case_of, every_key, every_setting, reply_of, text_of
 
 LISTS = json.loads((ROOT / "tests/upstream/lists.json").read_text(encoding="utf-8"))
 CHEAP = "claude-haiku-9"
-ASKED = [name for name, row in ROWS.items() if not row.models.are_deployments]
+ASKED = [name for name, row in EVERY_ROW.items() if not row.models.are_deployments]
+CHATTING = [name for name in ASKED if name in ROWS]
+OF_A_CHAT = ("models", "chat", "tool", "cancel", "count")
+"""The steps of every provider that has a chat."""
+
+VECTORS: dict[str, Callable[[int], object]] = {
+    "usual": lambda count: {"data": [{"index": at, "embedding": [1.5]} for at in range(count)]},
+    "gemini": lambda count: {"embeddings": [{"values": [1.5]}] * count},
+    "gemini_predictions": lambda count: {"predictions": [{"embeddings": {"values": [1.5]}}] * count},
+    "cohere": lambda count: {"embeddings": {"float": [[1.5]] * count}},
+    "cloudflare": lambda count: {"result": {"data": [[1.5]] * count}, "success": True},
+    "titan": lambda _: {"embedding": [1.5]},
+}
+"""Wire of embeddings → what so many vectors look like."""
 
 
 @pytest.fixture
@@ -31,7 +48,7 @@ def services(tmp_path: Path) -> ListeningServices:
 def live(services: ListeningServices, tmp_path: Path, *wanted: str, **env: str) -> subprocess.CompletedProcess[str]:
     """Run the command with those variables."""
     (tmp_path / "home").mkdir(exist_ok=True)
-    bases = {f"SIDECAR_{name.upper()}_BASE_URL": f"{services.url}/{name}" for name in ROWS}
+    bases = {f"SIDECAR_{name.upper()}_BASE_URL": f"{services.url}/{name}" for name in EVERY_ROW}
     return subprocess.run(
         [sys.executable, "-m", "tests.live", *wanted],
         cwd=ROOT,
@@ -46,8 +63,8 @@ def live(services: ListeningServices, tmp_path: Path, *wanted: str, **env: str) 
 def as_each_provider(services: ListeningServices) -> None:
     """Answer as every provider's own service does: a list, text, a call, and a long text that never ends."""
     for name in ASKED:
-        row = ROWS[name]
-        services.answer(f"POST {services.url}/{name}/*", partial(chat_of, row.wire))
+        row = EVERY_ROW[name]
+        services.answer(f"POST {services.url}/{name}/*", partial(answer_of, name))
         for address, answer in LISTS.get(name, {"answers": {}})["answers"].items():
             base = urlsplit(
                 (row.address.list_base_url or row.address.base_url).replace("{account_id}", "my-account_id")
@@ -57,8 +74,21 @@ def as_each_provider(services: ListeningServices) -> None:
             services.answer(f"GET {services.url}/{name}{path}", document(answer))
 
 
+def answer_of(name: str, seen: Seen) -> Answer:
+    """Return what the provider *name* answers *seen* with, by what it asks."""
+    texts = sum(text in seen.text for text in steps.TEXTS)
+    if steps.QUERY in seen.text:
+        return document({"results": [{"index": at, "relevance_score": 0.5 - at} for at in range(texts)]})
+    if texts:
+        model = steps.PREFERRED["embedding"][name][0]
+        row = find_embedding_row(EVERY_ROW[name].embeddings, model)
+        assert row
+        return document(VECTORS[row.wire](texts))
+    return chat_of(EVERY_ROW[name].wire, seen)
+
+
 def chat_of(wire: str, seen: Seen) -> Answer:
-    """Return what *seen* is answered with, by what it asks."""
+    """Return the answer of a chat, by what is asked."""
     said = seen.text
     if steps.LONG in said:
         whole = text_of(wire)
@@ -92,7 +122,7 @@ CALLS = {
 
 @pytest.mark.spawns
 def test_every_provider_with_a_credential_is_asked_step_by_step(services: ListeningServices, tmp_path: Path) -> None:
-    models = {f"SIDECAR_LIVE_MODEL_{name.upper()}": f"model-of-{name}" for name in ASKED if name != "anthropic"}
+    models = {f"SIDECAR_LIVE_MODEL_{name.upper()}": f"model-of-{name}" for name in CHATTING if name != "anthropic"}
     with services:
         as_each_provider(services)
         # For this one the preference chooses of what its list has.
@@ -105,8 +135,15 @@ def test_every_provider_with_a_credential_is_asked_step_by_step(services: Listen
     assert [line.split()[0] for line in lines] == sorted(ASKED)
     for line in lines:
         provider, model, *_ = line.split()
-        assert model == models.get(f"SIDECAR_LIVE_MODEL_{provider.upper()}", CHEAP)
-        assert len(re.findall(r"\bok\b", line)) == len(steps.STEPS)
+        own = CHEAP if provider in CHATTING else "-"
+        assert model == models.get(f"SIDECAR_LIVE_MODEL_{provider.upper()}", own)
+        asked = len(OF_A_CHAT) if provider in CHATTING else 1
+        asked += sum(
+            provider in steps.PREFERRED[kind] and action in ACTIONS
+            for kind, action in (("embedding", "embed"), ("rerank", "rerank"))
+        )
+        assert len(re.findall(r"\bok\b", line)) == asked, line
+        assert "FAIL" not in line
     assert "CANARY" not in ran.stdout + ran.stderr
 
 
@@ -129,7 +166,7 @@ def test_without_a_credential_it_says_where_it_looked(services: ListeningService
         bare = {"SIDECAR_OLLAMA_BASE_URL": "http://127.0.0.1:9"}
         ran = live(services, tmp_path, **bare)
     assert ran.returncode == 0
-    for row in ROWS.values():
+    for row in EVERY_ROW.values():
         assert all(variable in ran.stdout for variable in row.auth.key_env)
 
 
@@ -154,4 +191,7 @@ def test_the_newest_of_the_preferred_is_chosen(listed: list[str], patterns: list
 
 
 def test_every_provider_that_lists_its_models_has_a_preference() -> None:
-    assert set(steps.PREFERRED) == set(ASKED) - {"ollama"}
+    assert set(steps.PREFERRED["chat"]) == set(CHATTING) - {"ollama"}
+    for kind in ("embedding", "rerank"):
+        known = {name for name in ASKED if kind in list_kinds(EVERY_ROW[name])}
+        assert set(steps.PREFERRED[kind]) == known - {"ollama", "vercel"}

@@ -8,6 +8,7 @@ from protocol.errors import ResumeMethod
 from protocol.files import Tolerance
 from protocol.messages import Message, Name, Usage
 from protocol.options import Options, Overflow
+from protocol.rerank import Rerank
 from protocol.reuse import Scope
 from protocol.settings import Settings
 from protocol.tasks import SetTask, TaskName
@@ -25,6 +26,7 @@ ACTIONS = (
     "compare",
     "count_tokens",
     "fit",
+    "rerank",
     "calculate_cost",
     "apply_edit",
     "list_tasks",
@@ -326,6 +328,7 @@ PARAMS: dict[str, type[msgspec.Struct]] = {
     "compare": Compare,
     "count_tokens": CountTokens,
     "fit": Fit,
+    "rerank": Rerank,
     "calculate_cost": CalculateCost,
     "apply_edit": ApplyEdit,
     "list_tasks": ListTasks,

@@ -229,6 +229,38 @@ class Answer(TypedDict):
     """With `reused`: what the answer used and cost when it was given."""
 
 
+class Ranked(TypedDict):
+    """One document."""
+
+    index: int
+    """Its place in `documents`."""
+    score: float
+    """How well it fits, as the provider writes it. Scores of different models have nothing in common."""
+
+
+class RerankUsage(TypedDict):
+    """What a rerank is billed by. A count that was not reported is null, never 0."""
+
+    input_tokens: int | None
+    search_units: int | None
+    """One for a query with up to 100 documents, at providers that count so."""
+    estimated: NotRequired[Literal[True]]
+    """The provider reports nothing: `search_units` is what it counts by its own rule."""
+
+
+class Reranked(TypedDict):
+    """The result of `rerank`."""
+
+    results: list[Ranked]
+    """The best first."""
+    usage: RerankUsage
+    cost: Cost
+    provider: str
+    model: str
+    """The model that answered, as the provider names it."""
+    warnings: list[Warn]
+
+
 ANSWERS: dict[str, Any] = {
     "initialize": Initialized,
     "ping": Pong,
@@ -238,6 +270,7 @@ ANSWERS: dict[str, Any] = {
     "compare": Compared,
     "count_tokens": TokenCount,
     "fit": FitPlan,
+    "rerank": Reranked,
     "calculate_cost": Cost,
     "apply_edit": EditOutcome,
     "list_tasks": TaskList,

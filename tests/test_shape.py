@@ -54,7 +54,7 @@ def _is_its_own(file: str, name: str) -> bool:
 def _called(file: str) -> str:
     """Return the name of the wire or scheme that *file* is, or is a part of."""
     parts = Path(file).with_suffix("").parts[2:]
-    return parts[1] if parts[0] in ("counts", "embeddings", "schemes") and len(parts) > 1 else parts[0]
+    return parts[1] if parts[0] in ("counts", "embeddings", "rerank", "schemes") and len(parts) > 1 else parts[0]
 
 
 @pytest.mark.long

@@ -24,6 +24,7 @@ from sidecar.catalogue.provider_columns import (
     Setting,
     Variant,
 )
+from sidecar.catalogue.rerank_columns import RerankRow
 from sidecar.core import resources
 from sidecar.wires.shared.types import Quirks
 
@@ -61,6 +62,8 @@ class ProviderRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """Wire → how it counts the tokens of a prompt itself. Default: it does not."""
     embeddings: tuple[EmbeddingRow, ...] = ()
     """How it makes vectors. Default: it makes none."""
+    rerank: tuple[RerankRow, ...] = ()
+    """How it ranks documents. Default: it ranks none."""
     rate_limit_headers: dict[LimitKind, str] = msgspec.field(default_factory=_usual_rate_limit_headers)
     """What a limit counts → the reply header about it, where `{}` stands for `limit`, `remaining` and `reset`.
     Default: the usual names."""

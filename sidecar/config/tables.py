@@ -14,9 +14,11 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, S
 from protocol.options import Options
 from protocol.routes import Preference
 from sidecar.catalogue.provider_rows import NO_CHAT, read_gateways
+from sidecar.catalogue.rerank_columns import RerankRow
 from sidecar.config.catalogue_table import STRICT, CatalogueTable, check_wire, keep_exact
 from sidecar.config.values import LIMITS, REUSE_MAX_BYTES
 from sidecar.core.json_values import make_validation_error
+from sidecar.wires.rerank import registry as rerank_registry
 from sidecar.wires.shared.types import Quirks
 
 _VARIABLE = r"^[A-Za-z_][A-Za-z0-9_]*$"
@@ -52,6 +54,7 @@ class ProviderTable(BaseModel):
     headers: dict[str, str] = {}
     auth_optional: bool | None = None
     quirks: dict[str, Any] = {}
+    rerank: dict[str, Any] = {}
     region: str | None = Field(None, pattern=_PLAIN)
     project: str | None = Field(None, pattern=_PLAIN)
     location: str | None = Field(None, pattern=_PLAIN)
@@ -70,6 +73,13 @@ class ProviderTable(BaseModel):
     @classmethod
     def _check_quirks(cls, quirks: dict[str, Any]) -> dict[str, Any]:
         return _check_fields(quirks, Quirks)
+
+    @field_validator("rerank")
+    @classmethod
+    def _check_rerank(cls, rerank: dict[str, Any]) -> dict[str, Any]:
+        if rerank.get("wire", "usual") not in rerank_registry.list_names():
+            raise ValueError(f"`wire` must be one of {', '.join(rerank_registry.list_names())}")
+        return _check_fields(rerank, RerankRow)
 
     @field_validator("headers")
     @classmethod

@@ -11,13 +11,17 @@ from sidecar.catalogue.provider_rows import NO_CHAT, ProviderRow
 from sidecar.core.errors import SidecarError, invalid_request
 from sidecar.providers.values import ResolvedProvider, Target
 
-ACTIONS: Mapping[ModelKind, str] = MappingProxyType({"chat": "stream_chat", "embedding": "embed"})
+ACTIONS: Mapping[ModelKind, str] = MappingProxyType({"chat": "stream_chat", "embedding": "embed", "rerank": "rerank"})
 """Kind → the action for its models."""
 
 
 def list_kinds(row: ProviderRow) -> list[ModelKind]:
     """Return the kinds of models that the provider of *row* can be asked for."""
-    has: dict[ModelKind, bool] = {"chat": row.wire != NO_CHAT, "embedding": bool(row.embeddings)}
+    has: dict[ModelKind, bool] = {
+        "chat": row.wire != NO_CHAT,
+        "embedding": bool(row.embeddings),
+        "rerank": bool(row.rerank),
+    }
     return [kind for kind, known in has.items() if known]
 
 

@@ -9,6 +9,7 @@ from sidecar.catalogue import provider_rows
 from sidecar.catalogue.embedding_columns import EmbeddingRow
 from sidecar.catalogue.provider_columns import AddressColumns, AuthColumns, CounterRow, DeviceLogin
 from sidecar.catalogue.provider_rows import ProviderRow
+from sidecar.catalogue.rerank_columns import RerankRow
 from sidecar.providers import credentials
 from sidecar.providers.setup import Setup
 from sidecar.providers.values import Provider
@@ -48,6 +49,7 @@ def _own_row(name: str, table: Mapping[str, Any]) -> ProviderRow:
         auth=AuthColumns(optional=True),
         counters={wire: CounterRow(name=wire, unsupported_codes=_NO_COUNTER) for wire in _COUNTED_WIRES},
         embeddings=(EmbeddingRow(),),
+        rerank=(RerankRow(),),
         quirks=Quirks(done_marker=False, max_tokens_field="max_tokens", unknown_sampling=True),
     )
 
@@ -67,6 +69,7 @@ def _correct(row: ProviderRow, table: Mapping[str, Any]) -> ProviderRow:
         models=models,
         quirks=msgspec.convert(msgspec.to_builtins(row.quirks) | table.get("quirks", {}), Quirks),
         headers=row.headers | table.get("headers", {}),
+        rerank=(msgspec.convert(table["rerank"], RerankRow),) if "rerank" in table else row.rerank,
     )
 
 

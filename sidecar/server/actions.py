@@ -101,6 +101,12 @@ def _load_list_tasks() -> Handler:
     return list_tasks
 
 
+def _load_rerank() -> Handler:
+    from sidecar.server.handlers.rerank import rerank
+
+    return rerank
+
+
 def _load_resume() -> Handler:
     from sidecar.server.handlers.chat import resume
 
@@ -136,6 +142,7 @@ ACTIONS: dict[str, ImmediateAction | TaskAction] = {
     "compare": TaskAction(_load_compare, streams=True),
     "count_tokens": TaskAction(_load_count_tokens),
     "fit": TaskAction(_load_fit),
+    "rerank": TaskAction(_load_rerank),
     "calculate_cost": TaskAction(_load_calculate_cost),
     "apply_edit": TaskAction(_load_apply_edit),
     "list_tasks": TaskAction(_load_list_tasks),

@@ -38,9 +38,23 @@ def calculate(
     return {
         "usd": format_plain(sum(parts.values(), Decimal(0))),
         "parts": {name: format_plain(amount) for name, amount in parts.items()},
+    } | _describe_price(row, at)
+
+
+def _describe_price(row: ModelRow, at: datetime) -> dict[str, Any]:
+    """Return who states the price, and when it applies."""
+    return {
         "source": row.price_source if row.price_source in (CONFIGURATION, REFRESHED) else "catalogue",
         "priced_at": at.astimezone(UTC).isoformat(timespec="seconds"),
     }
+
+
+def calculate_searches(units: int | None, row: ModelRow, price: Decimal, at: datetime) -> dict[str, Any]:
+    """Return the `cost` object of the search *units* of a rerank, 1,000 of which cost *price*."""
+    if units is None:
+        return make_unknown("usage_unknown")
+    usd = format_plain(units * price / 1000)
+    return {"usd": usd, "parts": {"search": usd}} | _describe_price(row, at)
 
 
 def make_reported(usd: str) -> dict[str, Any]:

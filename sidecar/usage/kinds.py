@@ -22,5 +22,6 @@ KINDS: dict[str, Kind] = {
     "judge": Kind("which of several answers is best", has_price=True),
     "reuse": Kind("nobody: the answer was stored", has_price=False),
     "list": Kind("a provider's list of models", has_price=False),
+    "rerank": Kind("which documents fit a query best", has_price=True),
     "count": Kind("the tokens of a prompt", has_price=False),
 }

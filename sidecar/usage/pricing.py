@@ -14,7 +14,7 @@ import msgspec
 from protocol.messages import Usage
 from protocol.requests import CalculateCost
 from sidecar.catalogue import models, provider_rows
-from sidecar.catalogue.models import ModelRow, Rates
+from sidecar.catalogue.models import ModelRow, Rates, find_price
 from sidecar.catalogue.overlay import CONFIGURATION
 from sidecar.catalogue.provider_rows import ProviderRow
 from sidecar.core import url_policy
@@ -55,6 +55,16 @@ def price_attempt(target: Target, passed: dict[str, Any], usage: Usage | None) -
     return cost.add_credits(
         cost.calculate(usage, known, datetime.now(UTC), mode=mode, factors=factors), row.pricing.credit_usd
     )
+
+
+def price_rerank(target: Target, usage: Usage, search_units: int | None) -> dict[str, Any]:
+    """Return the `cost` object of a rerank now: by its search units if the model has a price for them."""
+    known, at = _find_row(target.row, target.route.base_url, target.route.model, target.model_row), datetime.now(UTC)
+    rates = find_price(known, at.date()) if known else None
+    if known is None or rates is None or rates.search is None:
+        return price_attempt(target, {}, usage)
+    found = cost.calculate_searches(search_units, known, rates.search, at)
+    return cost.add_credits(found, target.row.pricing.credit_usd)
 
 
 def read_mode(passed: dict[str, Any]) -> str | None:

@@ -15,7 +15,7 @@ BUILDS_ON = {
 }
 """Wires that import another wire, and which."""
 
-BESIDE_WIRES = {"__init__", "registry", "shared", "counts", "embeddings"}
+BESIDE_WIRES = {"__init__", "registry", "shared", "counts", "embeddings", "rerank"}
 
 COUNTS = "sidecar/wires/counts/"
 

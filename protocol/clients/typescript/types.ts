@@ -20,6 +20,7 @@ export type Action =
   | "list_providers"
   | "list_tasks"
   | "ping"
+  | "rerank"
   | "resume"
   | "set_task"
   | "shutdown"
@@ -1330,6 +1331,14 @@ export interface ProviderList {
   providers: ProviderInfo[];
 }
 
+/** One document. */
+export interface Ranked {
+  /** Its place in `documents`. */
+  index: number;
+  /** How well it fits, as the provider writes it. Scores of different models have nothing in common. */
+  score: number;
+}
+
 /** A piece of readable reasoning. */
 export interface Reasoning {
   type: "reasoning";
@@ -1376,6 +1385,39 @@ export type Refusal =
 
 /** The id of the request that a line belongs to; null if its line could not be read. */
 export type ReplyId = number | string | null;
+
+/** Sort documents by how well they fit a query. */
+export interface Rerank {
+  model: string;
+  query: string;
+  documents: string[];
+  /** How many results to return; null: one for each document. */
+  top?: number | null;
+  api_key?: string | null;
+  base_url?: string | null;
+  settings?: Settings | null;
+}
+
+/** What a rerank is billed by. A count that was not reported is null, never 0. */
+export interface RerankUsage {
+  /** The provider reports nothing: `search_units` is what it counts by its own rule. */
+  estimated?: true;
+  input_tokens: number | null;
+  /** One for a query with up to 100 documents, at providers that count so. */
+  search_units: number | null;
+}
+
+/** The result of `rerank`. */
+export interface Reranked {
+  cost: Cost;
+  /** The model that answered, as the provider names it. */
+  model: string;
+  provider: string;
+  /** The best first. */
+  results: Ranked[];
+  usage: RerankUsage;
+  warnings: Warn[];
+}
 
 /** The format of the answer's text. `schema` applies to `json_schema`. */
 export interface ResponseFormat {
@@ -2021,6 +2063,7 @@ export interface Actions {
   compare: { params: Compare; chunk: CompareChunk; reply: Compared | CompareDone };
   count_tokens: { params: CountTokens; chunk: never; reply: TokenCount };
   fit: { params: Fit; chunk: never; reply: FitPlan };
+  rerank: { params: Rerank; chunk: never; reply: Reranked };
   calculate_cost: { params: CalculateCost; chunk: never; reply: Cost };
   apply_edit: { params: ApplyEdit; chunk: never; reply: EditOutcome };
   list_tasks: { params: ListTasks; chunk: never; reply: TaskList };

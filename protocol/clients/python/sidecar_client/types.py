@@ -25,6 +25,7 @@ Action: TypeAlias = Literal[
     "list_providers",
     "list_tasks",
     "ping",
+    "rerank",
     "resume",
     "set_task",
     "shutdown",
@@ -1884,6 +1885,16 @@ class ProviderList(TypedDict):
     providers: list[ProviderInfo]
 
 
+class Ranked(TypedDict):
+    """One document."""
+
+    index: int
+    """Its place in `documents`."""
+
+    score: float
+    """How well it fits, as the provider writes it. Scores of different models have nothing in common."""
+
+
 class Reasoning(TypedDict):
     """A piece of readable reasoning."""
 
@@ -1913,6 +1924,55 @@ class ReasoningPart(TypedDict):
     content: str
 
     state: NotRequired[OpaquePartState | None]
+
+
+class Rerank(TypedDict):
+    """Sort documents by how well they fit a query."""
+
+    model: str
+
+    query: str
+
+    documents: list[str]
+
+    top: NotRequired[int | None]
+    """How many results to return; null: one for each document."""
+
+    api_key: NotRequired[str | None]
+
+    base_url: NotRequired[str | None]
+
+    settings: NotRequired[Settings | None]
+
+
+class RerankUsage(TypedDict):
+    """What a rerank is billed by. A count that was not reported is null, never 0."""
+
+    estimated: NotRequired[Literal[True]]
+    """The provider reports nothing: `search_units` is what it counts by its own rule."""
+
+    input_tokens: int | None
+
+    search_units: int | None
+    """One for a query with up to 100 documents, at providers that count so."""
+
+
+class Reranked(TypedDict):
+    """The result of `rerank`."""
+
+    cost: Cost
+
+    model: str
+    """The model that answered, as the provider names it."""
+
+    provider: str
+
+    results: list[Ranked]
+    """The best first."""
+
+    usage: RerankUsage
+
+    warnings: list[Warn]
 
 
 class ResponseFormat(TypedDict):

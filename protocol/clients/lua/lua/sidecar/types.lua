@@ -16,6 +16,7 @@
 ---| "compare"
 ---| "count_tokens"
 ---| "fit"
+---| "rerank"
 ---| "calculate_cost"
 ---| "apply_edit"
 ---| "list_tasks"
@@ -1071,6 +1072,11 @@
 ---@field next_offset? integer More providers follow: send the request again with this `offset`.
 ---@field providers sidecar.ProviderInfo[]
 
+--- One document.
+---@class sidecar.Ranked
+---@field index integer Its place in `documents`.
+---@field score number How well it fits, as the provider writes it. Scores of different models have nothing in common.
+
 --- A piece of readable reasoning.
 ---@class sidecar.Reasoning
 ---@field type "reasoning"
@@ -1118,6 +1124,31 @@
 
 --- The id of the request that a line belongs to; null if its line could not be read.
 ---@alias sidecar.ReplyId integer|string|vim.NIL
+
+--- Sort documents by how well they fit a query.
+---@class sidecar.Rerank
+---@field model string
+---@field query string
+---@field documents string[]
+---@field top? integer|vim.NIL How many results to return; null: one for each document.
+---@field api_key? string|vim.NIL
+---@field base_url? string|vim.NIL
+---@field settings? sidecar.Settings|vim.NIL
+
+--- What a rerank is billed by. A count that was not reported is null, never 0.
+---@class sidecar.RerankUsage
+---@field estimated? true The provider reports nothing: `search_units` is what it counts by its own rule.
+---@field input_tokens integer|vim.NIL
+---@field search_units integer|vim.NIL One for a query with up to 100 documents, at providers that count so.
+
+--- The result of `rerank`.
+---@class sidecar.Reranked
+---@field cost sidecar.Cost
+---@field model string The model that answered, as the provider names it.
+---@field provider string
+---@field results sidecar.Ranked[] The best first.
+---@field usage sidecar.RerankUsage
+---@field warnings sidecar.Warn[]
 
 --- The format of the answer's text. `schema` applies to `json_schema`.
 ---@class sidecar.ResponseFormat

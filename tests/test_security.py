@@ -273,4 +273,5 @@ def test_what_make_installs_is_what_is_locked_and_the_project() -> None:
     if not (Path(sys.prefix) / "requirements-dev.lock").exists():
         pytest.skip("the environment was not made by make")
     installed = {canonicalize_name(each.name) for each in importlib.metadata.distributions(path=site.getsitepackages())}
-    assert installed - set(read_pins(LOCKS[1])) == {canonicalize_name("sidecar")}
+    ours = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["name"]
+    assert installed - set(read_pins(LOCKS[1])) == {canonicalize_name(ours)}

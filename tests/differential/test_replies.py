@@ -163,6 +163,7 @@ def meaning(message: Message, outcome: Outcome) -> Meaning:
 
 
 DIFFERENT = {
+    "anthropic_messages/error_event_bare": "the SDK knows no type outside of `error`; ours does",
     "anthropic_messages/host_malformed_tool": "the SDK fails at arguments that are no JSON; ours hands them on as text",
     "anthropic_messages/noise": "the SDK fails at a block that is null; ours skips it",
     "openai_chat/half_a_character": "the SDK passes half a surrogate pair on, which no UTF-8 can hold",

@@ -16,9 +16,6 @@ import msgspec
 HEADER_CHARS = 4096
 """The beginning of the base64 text that holds the size, in every format but JPEG."""
 
-JPEG_CHARS = (64 * 1024, 1024 * 1024)
-"""The same for a JPEG, whose size stands behind its previews and colour profiles: first try, and second try."""
-
 SLICE_CHARS = 1024 * 1024
 """The part of a document that is decoded or searched at once, so that other threads get their turn."""
 
@@ -98,8 +95,7 @@ def read_image_size(data: str) -> Size | None:
     """Return the size of the image in base64 *data*, or None when its header does not hold one."""
     head = _decode_beginning(data, HEADER_CHARS)
     if head.startswith(b"\xff\xd8"):
-        sizes = (_read_jpeg_size(_decode_beginning(data, chars)) for chars in JPEG_CHARS)
-        size = next((size for size in sizes if min(size) > 0), Size(0, 0))
+        size = _read_jpeg_size(data)
     elif head.startswith(b"\x89PNG\r\n\x1a\n"):
         size = Size(_read_big_endian(head, 16, 4), _read_big_endian(head, 20, 4))
     elif head.startswith((b"GIF87a", b"GIF89a")):
@@ -141,32 +137,35 @@ def _read_webp_size(head: bytes) -> Size:
     return Size(0, 0)
 
 
-MAX_SEGMENTS = 1000
+MAX_SEGMENTS = 256
 """How many segments before the frame are looked at. A file has a few, one with an ICC profile some tens."""
 
-_FILL = re.compile(rb"\xff*")
+SEGMENT_BYTES = 32
+"""What is read of a segment: fill bytes, of which there are hardly ever any, the marker, and the head of a frame."""
 
 _NO_FRAMES = frozenset({0xC4, 0xC8, 0xCC})
 """Markers in the range of frames that do not begin one."""
 
 
-def _read_jpeg_size(data: bytes) -> Size:
-    for marker, at in _list_segments(data):
-        if 0xC0 <= marker <= 0xCF and marker not in _NO_FRAMES:
-            return Size(_read_big_endian(data, at + 7, 2), _read_big_endian(data, at + 5, 2))
+def _read_jpeg_size(data: str) -> Size:
+    """Return the size in a JPEG. It stands behind previews and colour profiles, of which only the heads are read."""
+    at = 2
+    for _ in range(MAX_SEGMENTS):
+        segment = _decode_part(data, at, SEGMENT_BYTES)
+        head = segment.lstrip(b"\xff")
+        fill_bytes = len(segment) - len(head)
+        if fill_bytes == 0 or len(head) < 8:
+            break
+        if 0xC0 <= head[0] <= 0xCF and head[0] not in _NO_FRAMES:
+            return Size(_read_big_endian(head, 6, 2), _read_big_endian(head, 4, 2))
+        at += fill_bytes + 1 + _read_big_endian(head, 1, 2)
     return Size(0, 0)
 
 
-def _list_segments(data: bytes) -> Iterator[tuple[int, int]]:
-    """Yield the marker of each segment of a JPEG, and where it begins."""
-    at = 2
-    for _ in range(MAX_SEGMENTS):
-        # Any number of fill bytes may stand before a marker.
-        at = _FILL.match(data, at).end() - 1  # type: ignore[union-attr]  # it matches nothing, too
-        if at < 2 or at + 9 > len(data) or data[at] != 0xFF:
-            return
-        yield data[at + 1], at
-        at += 2 + _read_big_endian(data, at + 2, 2)
+def _decode_part(data: str, at: int, length: int) -> bytes:
+    """Return *length* of the bytes that base64 *data* stands for, from the place *at*, fewer where *data* ends."""
+    first = at // 3 * 4
+    return _decode_beginning(data[first : first + (length // 3 + 2) * 4], len(data))[at % 3 : at % 3 + length]
 
 
 _PAGE = re.compile(rb"/Type\s*/Page\b(?!s)")

@@ -67,6 +67,21 @@ def test_of_a_large_image_only_the_beginning_is_decoded() -> None:
     assert read_image_size(data + "*not base64*" * 100) == (640, 480)
 
 
+def test_the_size_of_a_photo_stands_behind_megabytes_of_previews_which_are_not_decoded() -> None:
+    data = base64.b64encode(jpeg(6000, 4000, PREVIEW * 40)).decode()
+    assert len(data) > 3_000_000
+    assert read_image_size(data) == (6000, 4000)
+    # What lies between the heads of the segments is no base64 at all, and nobody looks.
+    assert read_image_size(f"{data[:400]}{'*' * 70_000}{data[70_400:]}") == (6000, 4000)
+
+
+def test_segments_without_end_are_not_followed() -> None:
+    data = base64.b64encode(b"\xff\xd8" + b"\xff\xe0\x00\x02" * 1_000_000 + jpeg(9, 9)[2:]).decode()
+    began = time.thread_time()
+    assert [read_image_size(data) for _ in range(20)] == [None] * 20
+    assert time.thread_time() - began < 0.1
+
+
 @given(data=st.one_of(st.text(max_size=80), st.binary(max_size=200).map(lambda raw: base64.b64encode(raw).decode())))
 def test_no_bytes_that_begin_like_an_image_make_it_raise(data: str) -> None:
     size = read_image_size(data)

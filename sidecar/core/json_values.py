@@ -86,12 +86,18 @@ def read_count(value: object) -> int | None:
 MAX_INTEGER = 2**53
 """Many languages have no larger integers: they read another number, or refuse the whole line."""
 
-_MANY_DIGITS = re.compile(r"\d{16}")
+_MANY_DIGITS = b"0" * 16
+_TO_ZEROS = bytes.maketrans(b"123456789", b"000000000")
 
 
 def has_big_integer(value: object, text: str | None) -> bool:
     """Return whether *value*, the JSON in *text* if that is known, has an integer beyond MAX_INTEGER anywhere."""
-    return (text is None or _MANY_DIGITS.search(text) is not None) and _holds_big_integer(value)
+    return (text is None or _has_many_digits(text)) and _holds_big_integer(value)
+
+
+def _has_many_digits(text: str) -> bool:
+    """Return whether *text* may have such an integer. A pattern would take five times as long, of megabytes a turn."""
+    return _MANY_DIGITS in text.encode("utf-8", "surrogatepass").translate(_TO_ZEROS)
 
 
 def _holds_big_integer(value: object) -> bool:

@@ -5,14 +5,20 @@ Knows that a cancelled request leaves the work running for the others. Must not 
 
 from collections.abc import Awaitable, Callable, Hashable, Iterator
 from contextlib import contextmanager
+from functools import partial
+from types import TracebackType
 from typing import Any, Generic, TypeVar
 
 import anyio
 
+from sidecar.core import event_loop
 from sidecar.core.errors import SidecarError
 from sidecar.core.event_loop import TaskStarter
 
 T = TypeVar("T")
+
+WOKEN_TOGETHER = 32
+"""How many of those who wait go on in one turn of the loop: each has a line to write, which may be long."""
 
 
 class SharedTask(Generic[T]):
@@ -26,7 +32,12 @@ class SharedTask(Generic[T]):
         self.waiters = 0
         self._result: T
         self._error: Exception | None = None
-        self._changed = anyio.Event()
+        self._origin: TracebackType | None = None
+        """Where the error was raised."""
+        self._groups: list[anyio.Event] = []
+        """What those who wait are woken by, the first ones first."""
+        self._group_size = 0
+        """How many wait for the last of them."""
 
     def report(self, update: object) -> None:
         """Add *update* to `updates` and wake those who wait for one."""
@@ -35,8 +46,13 @@ class SharedTask(Generic[T]):
 
     async def wait_for_update(self) -> None:
         """Wait until the work reports something or ends."""
-        if not self.done:
-            await self._changed.wait()
+        if self.done:
+            return
+        if not self._groups or self._group_size == WOKEN_TOGETHER:
+            self._groups.append(anyio.Event())
+            self._group_size = 0
+        self._group_size += 1
+        await self._groups[-1].wait()
 
     async def wait(self) -> T:
         """Wait until the work ends, then return its result or raise its exception."""
@@ -46,7 +62,8 @@ class SharedTask(Generic[T]):
             # Each request fills in fields of its own, so each gets a copy.
             raise self._error.with_fields()
         if self._error is not None:
-            raise self._error
+            # Otherwise it would gather the steps of all who raise it.
+            raise self._error.with_traceback(self._origin)
         return self._result
 
     async def run(self, work: "Callable[[SharedTask[T]], Awaitable[T]]") -> None:
@@ -55,7 +72,7 @@ class SharedTask(Generic[T]):
             try:
                 self._result = await work(self)
             except Exception as error:  # noqa: BLE001 - each waiter raises it; here it would end the process
-                self._error = error
+                self._error, self._origin = error, error.__traceback__
 
     def finish(self) -> None:
         """Wake everyone: the work has ended."""
@@ -63,8 +80,15 @@ class SharedTask(Generic[T]):
         self._wake()
 
     def _wake(self) -> None:
-        self._changed.set()
-        self._changed = anyio.Event()
+        groups, self._groups = self._groups, []
+        _wake_next(iter(groups))
+
+
+def _wake_next(groups: Iterator[anyio.Event]) -> None:
+    """Wake the next of *groups*, and the others in later turns of the loop."""
+    if (group := next(groups, None)) is not None:
+        group.set()
+        event_loop.call_soon(partial(_wake_next, groups))
 
 
 class SingleFlight:

@@ -1,10 +1,13 @@
 """Single flight: shared work runs once, and outlives the requests that wait for it."""
 
+from itertools import pairwise
+
 import anyio
+import anyio.lowlevel
 import pytest
 
 from sidecar.core.errors import SidecarError
-from sidecar.core.single_flight import SharedTask, SingleFlight
+from sidecar.core.single_flight import WOKEN_TOGETHER, SharedTask, SingleFlight
 from tests.support.fake_provider import WAIT_SECONDS
 
 
@@ -131,3 +134,41 @@ async def test_updates_reach_everyone_who_waits_and_those_who_join_later() -> No
                     first_seen.set()
                     assert await late.wait() == "end"
                 assert task.updates == ["one", "two"]
+
+
+async def test_many_who_wait_go_on_in_several_turns_and_an_error_gathers_no_steps() -> None:
+    release, order = anyio.Event(), list[int]()
+    failure, depths = ValueError("of ours"), set[int]()
+
+    async def work() -> int:
+        await release.wait()
+        raise failure
+
+    def count_steps(error: BaseException) -> int:
+        steps, step = 0, error.__traceback__
+        while step is not None:
+            steps, step = steps + 1, step.tb_next
+        return steps
+
+    with anyio.fail_after(WAIT_SECONDS):
+        async with anyio.create_task_group() as tasks:
+            single_flight = SingleFlight(tasks)
+
+            async def ask(number: int) -> None:
+                try:
+                    await single_flight.run_once("key", work)
+                except ValueError as error:
+                    order.append(number)
+                    depths.add(count_steps(error))
+
+            for number in range(10 * WOKEN_TOGETHER):
+                tasks.start_soon(ask, number)
+            await anyio.wait_all_tasks_blocked()
+            release.set()
+            seen = list[int]()
+            while len(order) < 10 * WOKEN_TOGETHER:
+                await anyio.lowlevel.checkpoint()
+                seen.append(len(order))
+    assert order == [*range(10 * WOKEN_TOGETHER)]
+    assert max(after - before for before, after in pairwise([0, *seen])) <= 2 * WOKEN_TOGETHER
+    assert len(depths) == 1

@@ -3,7 +3,7 @@
 Knows ids, and the task and cancel scope of a request. Must not know what an action does.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 import anyio.to_thread
@@ -11,6 +11,7 @@ import msgspec
 
 from protocol.replies import ReplyId, Warn
 from protocol.requests import PARAMS, Chat, Envelope
+from sidecar.core import event_loop
 from sidecar.core.errors import SidecarError, invalid_request
 from sidecar.core.log import find_failure, log, make_internal_error, name_request
 from sidecar.core.request_state import make_cancelled_error
@@ -22,6 +23,9 @@ from sidecar.server.open_requests import OpenRequest, make_duplicate_error
 
 LONG_PARAMS_BYTES = 256 * 1024
 """Longer parameters are decoded by the request's own task."""
+
+LINES_PER_TURN = 32
+"""How many lines are accepted in one turn of the loop: the first step of a request takes parts of a millisecond."""
 
 MAX_OPEN = 4096
 """How many requests may be open at once."""
@@ -47,6 +51,14 @@ def accept(app: App, line: bytes | TooLong) -> None:
         app.refuse(None if error.body.code == "parse_error" else envelope.id, error)
     except Exception as error:  # noqa: BLE001 - nothing on stdin may end the process
         app.refuse(envelope.id, make_internal_error(error))
+
+
+async def accept_all(accept_line: Callable[[bytes | TooLong], None], lines: Iterable[bytes | TooLong]) -> None:
+    """Accept *lines*, only some in each turn of the loop: their tasks have all their first steps in the next one."""
+    for number, line in enumerate(lines, 1):
+        accept_line(line)
+        if number % LINES_PER_TURN == 0:
+            await event_loop.sleep(0)
 
 
 def _make_too_long_error(line: TooLong) -> SidecarError:

@@ -159,10 +159,8 @@ async def _read_requests(app: App, fd: int, finished: event_loop.Event, trace: "
         if data is None:
             make_room()
             continue
-        for line in decoder.feed(data):
-            accept(line)
-    for line in decoder.end():
-        accept(line)
+        await dispatch.accept_all(accept, decoder.feed(data))
+    await dispatch.accept_all(accept, decoder.end())
     app.requests.end_input()
     await app.requests.wait_until_idle()
     await app.write_queue.flush()

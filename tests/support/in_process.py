@@ -10,6 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -168,8 +169,7 @@ class InProcess(Program):
             self._arrived = anyio.Event()
             while self._requests:
                 data = self._requests.popleft()
-                for line in decoder.feed(data) if data else decoder.end():
-                    dispatch.accept(app, line)
+                await dispatch.accept_all(partial(dispatch.accept, app), decoder.feed(data) if data else decoder.end())
                 if not data:
                     app.requests.end_input()
                     await app.requests.wait_until_idle()

@@ -9,6 +9,7 @@ import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -150,6 +151,11 @@ class LongRun:
         for line in self._decoder.feed(data):
             self.accepted += 1
             dispatch.accept(self.app, line)
+
+    async def accept_all(self, data: bytes) -> None:
+        """Give the program the lines of *data* as it takes what it reads at once."""
+        self.accepted += data.count(b"\n")
+        await dispatch.accept_all(partial(dispatch.accept, self.app), self._decoder.feed(data))
 
     async def wait_until_idle(self) -> None:
         """Wait until every request has ended and every line is written.

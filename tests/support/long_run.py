@@ -124,6 +124,7 @@ class LongRun:
                     loop.run_until(task.done, 3600)
                 task.result()
         finally:
+            log.set_level("warn")
             sys.stdout, sys.stderr = streams
             os.environ.clear()
             os.environ.update(before)

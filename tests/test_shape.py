@@ -40,11 +40,7 @@ def test_no_code_names_a_provider() -> None:
 
 def _is_its_own(file: str, name: str) -> bool:
     # The tables of wires, of counters and of schemes name their modules.
-    if file in (
-        "sidecar/wires/registry.py",
-        "sidecar/wires/counts/registry.py",
-        "sidecar/wires/embeddings/registry.py",
-    ):
+    if file.startswith("sidecar/wires/") and file.endswith("/registry.py"):
         return name.replace("-", "_") in {Path(module).stem for module in files("sidecar/wires")}
     if file == "sidecar/auth/registry.py":
         return name.replace("-", "_") in {Path(module).stem for module in files("sidecar/auth/schemes")}
@@ -54,7 +50,8 @@ def _is_its_own(file: str, name: str) -> bool:
 def _called(file: str) -> str:
     """Return the name of the wire or scheme that *file* is, or is a part of."""
     parts = Path(file).with_suffix("").parts[2:]
-    return parts[1] if parts[0] in ("counts", "embeddings", "rerank", "schemes") and len(parts) > 1 else parts[0]
+    groups = ("completions", "counts", "embeddings", "rerank", "schemes")
+    return parts[1] if parts[0] in groups and len(parts) > 1 else parts[0]
 
 
 @pytest.mark.long

@@ -4,6 +4,8 @@ In addresses and paths, `{name}` stands for a setting and `{model}` for the mode
 stands for an environment variable.
 """
 
+from typing import Literal
+
 import msgspec
 
 from sidecar.catalogue.listings import Listing
@@ -181,6 +183,29 @@ class PricingColumns(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     billed_models: str = "*"
     """A pattern of the models that are billed. All others run on the user's own machine and are free, except at
     `auth.key_base_url`. Default: every model is billed."""
+
+
+class CompletionColumns(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How a provider completes text at a cursor."""
+
+    wire: str = ""
+    """Of `sidecar.wires.completions.registry`; `from_model` if the model's name begins with it. Default: none."""
+    path: str | None = None
+    """A template. Default: that of the variant of the address, else the wire's own."""
+    base_url: str | None = None
+    """A template of the base address, if it is another than for chats. Default: `address.base_url`."""
+    replaces: list[str] = []
+    """Ends of the base address that `path` replaces. Default: none."""
+    hosts: dict[str, str] = {}
+    """How the host of chats begins → how that of completions does. Default: they are the same."""
+    methods: tuple[Literal["fim", "template", "chat"], ...] = ("chat",)
+    """The ways to ask, the best first; the next one is tried if the provider refuses. Default: in a chat."""
+    models: tuple[str, ...] = ("*",)
+    """Patterns of the models with the way `fim`, in lower case. Default: all."""
+    headers: dict[str, str] = {}
+    """Fixed headers beside those of every request. Default: none."""
+    cases: dict[str, ReplayCase] = {}
+    """Recorded exchanges with names of their own. Default: none."""
 
 
 class CounterRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -16,6 +16,7 @@ from sidecar.catalogue.limit_kinds import LimitKind
 from sidecar.catalogue.provider_columns import (
     AddressColumns,
     AuthColumns,
+    CompletionColumns,
     CounterRow,
     ModelColumns,
     PriceFactor,
@@ -58,6 +59,7 @@ class ProviderRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     auth: AuthColumns = AuthColumns()
     models: ModelColumns = ModelColumns()
     pricing: PricingColumns = PricingColumns()
+    completion: CompletionColumns = CompletionColumns()
     counters: dict[str, CounterRow] = {}
     """Wire → how it counts the tokens of a prompt itself. Default: it does not."""
     embeddings: tuple[EmbeddingRow, ...] = ()

@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from protocol.completion import Complete
 from protocol.errors import ResumeMethod
 from protocol.files import Tolerance
 from protocol.messages import Message, Name, Usage
@@ -24,6 +25,8 @@ ACTIONS = (
     "generate",
     "resume",
     "compare",
+    "complete",
+    "stream_complete",
     "count_tokens",
     "fit",
     "rerank",
@@ -326,6 +329,8 @@ PARAMS: dict[str, type[msgspec.Struct]] = {
     "generate": Chat,
     "resume": ResumeChat,
     "compare": Compare,
+    "complete": Complete,
+    "stream_complete": Complete,
     "count_tokens": CountTokens,
     "fit": Fit,
     "rerank": Rerank,

@@ -6,6 +6,7 @@ Only the schema needs them at run time; the program's own types are checked agai
 from typing import Any, Literal, NotRequired, TypedDict
 
 from protocol.compare import Compared
+from protocol.completion import Completed
 from protocol.files import CodeResult, EditOutcome, FileResult
 from protocol.logins import Authentication, CredentialSource, Method
 from protocol.messages import FinishReason, Message, ToolCall, Usage
@@ -268,6 +269,7 @@ ANSWERS: dict[str, Any] = {
     "list_models": ModelList,
     "generate": Answer,
     "compare": Compared,
+    "complete": Completed,
     "count_tokens": TokenCount,
     "fit": FitPlan,
     "rerank": Reranked,

@@ -18,6 +18,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 import msgspec
 
 from protocol.compare import BranchRow, CompareChunk, StreamedCompare
+from protocol.completion import CompletionChunk, StreamedCompletion
 from protocol.emitters.files import render_files
 from protocol.emitters.names import camel, name_types, strip_beside_references
 from protocol.emitters.types import read_table
@@ -36,6 +37,7 @@ STREAMS = {
     "stream_chat": ("Chunk", "Done"),
     "resume": ("Chunk", "Done"),
     "compare": ("CompareChunk", "CompareDone"),
+    "stream_complete": ("CompletionChunk", "CompletionDone"),
     "authenticate": ("LoginChunk", "LoggedIn"),
     "list_models": ("ListChunk", "ModelsListed"),
 }
@@ -55,6 +57,8 @@ OPEN_FIELDS: dict[tuple[str, str], Any] = {
     ("ErrorBody", "usage"): Usage | None,
     ("ErrorBody", "branches"): list[BranchRow] | None,
     ("BranchDone", "cost"): Cost,
+    ("Completed", "cost"): Cost,
+    ("CompletionDone", "cost"): Cost,
     ("BranchRow", "answer"): Answer | None,
 }
 """Fields that the structs leave open because the program builds their values as plain objects."""
@@ -66,6 +70,7 @@ NAMED: dict[str, tuple[Any, str]] = {
     "FinishReason": (FinishReason, "Why an answer ended."),
     "ErrorCode": (ErrorCode, "What the host or the user can do about a failure."),
     "Part": (Part, "A part of a message."),
+    "CompletionChunk": (CompletionChunk, "The `data` of a line of a completion's stream."),
     "CompareChunk": (CompareChunk, "The `data` of a line of the stream of `compare`."),
     "Chunk": (Chunk, "The `data` of a line of a chat's stream."),
     "LoginChunk": (LoginChunk, "The `data` of a line of a login's stream."),
@@ -94,7 +99,7 @@ def build_types() -> dict[str, Any]:
     """Return every type by its name, with the description and default of each field, also beside references."""
     requests = {f"{camel(action)}Request": _make_request(action, params) for action, params in PARAMS.items()}
     replies = {f"{camel(action)}Reply": _make_reply(action, data) for action, data in ANSWERS.items()}
-    streams = (Streamed, StreamedCompare, StreamedLogin, StreamedList)
+    streams = (Streamed, StreamedCompare, StreamedCompletion, StreamedLogin, StreamedList)
     lines = {each.__name__: each for each in (*streams, Failed, Event)} | replies
     kinds = [*requests.values(), *lines.values(), *OPEN_FIELDS.values()]
     schemas, defs = msgspec.json.schema_components(kinds)

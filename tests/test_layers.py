@@ -15,6 +15,7 @@ LAYERS = (
     "sidecar/cli",
     "sidecar/server",
     "sidecar/branches",
+    "sidecar/completion",
     "sidecar/generation",
     "sidecar/window",
     "sidecar/tasks",
@@ -92,6 +93,7 @@ def test_the_kit_needs_the_protocol_and_nothing_needs_the_kit() -> None:
 
 
 SENDERS = {
+    "sidecar/completion/asking.py",
     "sidecar/generation/attempt.py",
     "sidecar/generation/background_responses.py",
     "sidecar/upstream/documents.py",
@@ -100,11 +102,14 @@ SENDERS = {
 """Each sends within an attempt of `upstream.ask`, or goes on with an answer that such an attempt has begun."""
 
 
+ASKING = ("server", "completion", "generation", "upstream", "auth", "usage")
+
+
 def test_all_questions_are_asked_by_one_loop() -> None:
     """Requests are sent only by its attempts, and only the gates beside it know the rules of retries."""
     sent = [
         Use(file, node.lineno, ast.unparse(node.func))
-        for file in files("sidecar/server", "sidecar/generation", "sidecar/upstream", "sidecar/auth", "sidecar/usage")
+        for file in files(*(f"sidecar/{name}" for name in ASKING))
         for node in nodes_of(file)
         if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("http.send")
     ]

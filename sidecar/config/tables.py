@@ -13,11 +13,13 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, S
 
 from protocol.options import Options
 from protocol.routes import Preference
+from sidecar.catalogue.provider_columns import CompletionColumns
 from sidecar.catalogue.provider_rows import NO_CHAT, read_gateways
 from sidecar.catalogue.rerank_columns import RerankRow
 from sidecar.config.catalogue_table import STRICT, CatalogueTable, check_wire, keep_exact
 from sidecar.config.values import LIMITS, REUSE_MAX_BYTES
 from sidecar.core.json_values import make_validation_error
+from sidecar.wires.completions.registry import COMPLETION_WIRES
 from sidecar.wires.rerank import registry as rerank_registry
 from sidecar.wires.shared.types import Quirks
 
@@ -55,6 +57,7 @@ class ProviderTable(BaseModel):
     auth_optional: bool | None = None
     quirks: dict[str, Any] = {}
     rerank: dict[str, Any] = {}
+    completion: dict[str, Any] = {}
     region: str | None = Field(None, pattern=_PLAIN)
     project: str | None = Field(None, pattern=_PLAIN)
     location: str | None = Field(None, pattern=_PLAIN)
@@ -80,6 +83,14 @@ class ProviderTable(BaseModel):
         if rerank.get("wire", "usual") not in rerank_registry.list_names():
             raise ValueError(f"`wire` must be one of {', '.join(rerank_registry.list_names())}")
         return _check_fields(rerank, RerankRow)
+
+    @field_validator("completion")
+    @classmethod
+    def _check_completion(cls, completion: dict[str, Any]) -> dict[str, Any]:
+        wire = completion.get("wire", next(iter(COMPLETION_WIRES)))
+        if wire not in COMPLETION_WIRES:
+            raise ValueError(f"`wire` must be one of {', '.join(COMPLETION_WIRES)}")
+        return _check_fields(completion, CompletionColumns)
 
     @field_validator("headers")
     @classmethod

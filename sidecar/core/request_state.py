@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 TOTAL_MS = 600_000
 """How long a request may take, unless the request, its action or its model says otherwise."""
 
-CancelReason = Literal["cancelled", "shutting_down", "timeout"]
+CancelReason = Literal["cancelled", "shutting_down", "superseded", "timeout"]
 
 
 class Progress:
@@ -255,4 +255,6 @@ def make_cancelled_error(state: RequestState) -> SidecarError:
         return SidecarError("timeout", text, phase=state.progress.phase or "total", reason="deadline")
     if reason == "cancelled":
         return SidecarError("cancelled", "The request was cancelled.")
+    if reason == "superseded":
+        return SidecarError("cancelled", "A newer completion has taken this slot.", reason="superseded")
     return SidecarError("shutting_down", "The sidecar is shutting down.")

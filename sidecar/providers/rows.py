@@ -7,7 +7,13 @@ import msgspec
 
 from sidecar.catalogue import provider_rows
 from sidecar.catalogue.embedding_columns import EmbeddingRow
-from sidecar.catalogue.provider_columns import AddressColumns, AuthColumns, CounterRow, DeviceLogin
+from sidecar.catalogue.provider_columns import (
+    AddressColumns,
+    AuthColumns,
+    CompletionColumns,
+    CounterRow,
+    DeviceLogin,
+)
 from sidecar.catalogue.provider_rows import ProviderRow
 from sidecar.catalogue.rerank_columns import RerankRow
 from sidecar.providers import credentials
@@ -51,6 +57,7 @@ def _own_row(name: str, table: Mapping[str, Any]) -> ProviderRow:
         embeddings=(EmbeddingRow(),),
         rerank=(RerankRow(),),
         quirks=Quirks(done_marker=False, max_tokens_field="max_tokens", unknown_sampling=True),
+        completion=CompletionColumns(wire="openai_completions", methods=("template", "fim", "chat")),
     )
 
 
@@ -70,7 +77,14 @@ def _correct(row: ProviderRow, table: Mapping[str, Any]) -> ProviderRow:
         quirks=msgspec.convert(msgspec.to_builtins(row.quirks) | table.get("quirks", {}), Quirks),
         headers=row.headers | table.get("headers", {}),
         rerank=(msgspec.convert(table["rerank"], RerankRow),) if "rerank" in table else row.rerank,
+        completion=_correct_completion(row.completion, table.get("completion", {})),
     )
+
+
+def _correct_completion(columns: CompletionColumns, table: Mapping[str, Any]) -> CompletionColumns:
+    if not table:
+        return columns
+    return msgspec.convert(msgspec.to_builtins(columns) | table, CompletionColumns)
 
 
 def _correct_auth(auth: AuthColumns, table: Mapping[str, Any]) -> AuthColumns:

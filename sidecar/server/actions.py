@@ -17,6 +17,10 @@ Handler = Callable[[App, OpenRequest, Any], Awaitable[object]]
 that line itself, with `App.finish`. Raises SidecarError for a request that fails."""
 
 
+COMPLETION_MS = 60_000
+"""How long a completion may take: nobody waits longer at a cursor."""
+
+
 class ImmediateAction(NamedTuple):
     """An action that is answered before the next line is read. It never waits."""
 
@@ -57,6 +61,12 @@ def _load_compare() -> Handler:
     from sidecar.server.handlers.compare import compare
 
     return compare
+
+
+def _load_complete() -> Handler:
+    from sidecar.server.handlers.complete import complete
+
+    return complete
 
 
 def _load_count_tokens() -> Handler:
@@ -125,6 +135,12 @@ def _load_stream_chat() -> Handler:
     return stream_chat
 
 
+def _load_stream_complete() -> Handler:
+    from sidecar.server.handlers.complete import stream_complete
+
+    return stream_complete
+
+
 def _load_usage_report() -> Handler:
     from sidecar.server.handlers.records import usage_report
 
@@ -140,6 +156,8 @@ ACTIONS: dict[str, ImmediateAction | TaskAction] = {
     "generate": TaskAction(_load_generate),
     "resume": TaskAction(_load_resume, streams=True),
     "compare": TaskAction(_load_compare, streams=True),
+    "complete": TaskAction(_load_complete, total_ms=COMPLETION_MS),
+    "stream_complete": TaskAction(_load_stream_complete, total_ms=COMPLETION_MS, streams=True),
     "count_tokens": TaskAction(_load_count_tokens),
     "fit": TaskAction(_load_fit),
     "rerank": TaskAction(_load_rerank),

@@ -33,6 +33,7 @@ from sidecar.server.open_requests import OpenRequest, OpenRequests
 from sidecar.server.write_queue import UNWRITABLE, Lane, WriteQueue
 
 if TYPE_CHECKING:
+    from sidecar.completion.slots import Slots
     from sidecar.providers.setup import Found
     from sidecar.tasks.table import TaskTable
     from sidecar.upstream.context import Upstream
@@ -53,6 +54,8 @@ class App:
         self._http = http
         self.task_table: TaskTable | None = None
         """None: no request has named a task yet."""
+        self.completion_slots: Slots | None = None
+        """None: nothing was completed yet."""
         self.described_providers: tuple[Found, list[dict[str, Any]]] | None = None
         """What `list_providers` answered last, and what that was made of; a host may ask a thousand times at once."""
         self.requests = OpenRequests()

@@ -19,8 +19,11 @@ from sidecar.server.framing import encode_line, encoder, escape_line_breaks
 if TYPE_CHECKING:
     # Most processes never need them.
     from protocol.compare import CompareChunk
+    from protocol.completion import CompletionChunk
     from protocol.logins import LoginChunk
     from protocol.model_streams import ListChunk
+
+    AnyChunk = Chunk | LoginChunk | ListChunk | CompareChunk | CompletionChunk
 
 BATCH_BYTES = 64 * 1024
 """The size of one write: what a pipe usually holds, so that a cancelled request leaves little in it."""
@@ -92,7 +95,7 @@ class Lane:
         self.sent_seq: int | None = None
         """The `seq` of the last chunk that was handed to the writer."""
 
-    def send(self, chunks: "Sequence[Chunk | LoginChunk | ListChunk | CompareChunk]", ending: bytes = b"") -> None:
+    def send(self, chunks: "Sequence[AnyChunk]", ending: bytes = b"") -> None:
         """Queue *chunks* as lines with the next sequence numbers; *ending* replaces the last `}}` of each.
 
         An ending such as `,"branch":0}}` adds a field to the data, at less than the cost of another struct.

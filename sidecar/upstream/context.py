@@ -24,6 +24,7 @@ from sidecar.upstream.caches import (
     MAX_CONVERSATIONS,
     MAX_KNOWN_ANSWERS,
     MAX_MODEL_LISTS,
+    MAX_REFUSED_METHODS,
     MAX_SETTINGS,
     MAX_TOKEN_COUNTS,
     AnswerStore,
@@ -74,6 +75,8 @@ class Upstream:
         """What the ledger has seen of the models of routes."""
         self.conversations = LruCache[str, str](MAX_CONVERSATIONS)
         """The label of a conversation → the model of its route that has it."""
+        self.refused_methods = LruCache[tuple[str, str, str], frozenset[str]](MAX_REFUSED_METHODS)
+        """Provider, address and model → the ways to complete that were refused there."""
         self.answers: AnswerStore | None = None
         """Answers that may be used again. None: no chat has asked for that yet."""
         self.catalogue_warnings: list[Warn] | None = None

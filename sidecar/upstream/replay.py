@@ -10,6 +10,7 @@ import stat
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import anyio
 import msgspec
@@ -30,6 +31,7 @@ from sidecar.http import failures
 from sidecar.providers.model_names import MAX_SUGGESTIONS, find_similar
 from sidecar.providers.values import Target
 from sidecar.wires import registry
+from sidecar.wires.completions.registry import COMPLETION_WIRES
 from sidecar.wires.shared import undeclared_calls
 
 PIECE_BYTES = 160
@@ -99,7 +101,7 @@ async def send(
     """
     trace.phase = "headers"
     case, folder = await to_thread(_find_case, config, target, chat)
-    pace_ms = _read_pace_ms(chat, case.pace_ms)
+    pace_ms = _read_pace_ms(chat.options.provider_options, case.pace_ms)
     head, body = await to_thread(_read_reply, folder)
     trace.phase = "idle"
     yield Response(head.status, head.headers, _pace_body(body, pace_ms / 1000, idle_seconds, stalls=case.stalls))
@@ -118,6 +120,28 @@ async def send_document(config: Config, target: Target, trace: Trace) -> AsyncIt
     head, body = await to_thread(_read_reply, folder / exchange)
     trace.phase = "idle"
     yield Response(head.status, head.headers, _pace_body(body, 0.0, MAX_PACE_MS / 1000, stalls=False))
+
+
+@asynccontextmanager
+async def send_completion(
+    config: Config, target: Target, exchange: str, options: dict[str, Any], trace: Trace
+) -> AsyncIterator[Response]:
+    """Give the reply recorded for *exchange*, a wire of completions and a case of it, in pieces as a model writes.
+
+    *options* are the request's `provider_options`.
+
+    Raises: SidecarError as `send` does.
+    """
+    trace.phase = "headers"
+    case = target.row.completion.cases.get(target.route.model)
+    folder = resources.find_fixtures() if case else find_folder(config)
+    if not await to_thread(_is_exchange, folder, exchange, tuple(COMPLETION_WIRES)):
+        raise SidecarError("model_not_found", "There is no such exchange to replay.", param="params.model")
+    case = case or ReplayCase(exchange=exchange, name=exchange)
+    pace_ms = _read_pace_ms(options, case.pace_ms)
+    head, body = await to_thread(_read_reply, folder / exchange)
+    trace.phase = "idle"
+    yield Response(head.status, head.headers, _pace_body(body, pace_ms / 1000, MAX_PACE_MS / 1000, stalls=case.stalls))
 
 
 def _read_reply(folder: Path) -> tuple[_Head, bytes]:
@@ -207,8 +231,8 @@ def _ends_with_results(chat: Chat) -> bool:
     return False
 
 
-def _read_pace_ms(chat: Chat, default: int) -> int:
-    pace_ms = chat.options.provider_options.get("pace_ms", default)
+def _read_pace_ms(options: dict[str, Any], default: int) -> int:
+    pace_ms = options.get("pace_ms", default)
     if isinstance(pace_ms, bool) or not isinstance(pace_ms, int) or not 0 <= pace_ms <= MAX_PACE_MS:
         param = "params.options.provider_options.pace_ms"
         raise invalid_request(f"`{param}` must be a number from 0 to {MAX_PACE_MS}.", param)

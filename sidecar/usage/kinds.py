@@ -20,6 +20,7 @@ KINDS: dict[str, Kind] = {
     "branch": Kind("an answer of one of the models that `compare` asks", has_price=True),
     "hedge": Kind("an answer of a model that is asked because the one before it is slow", has_price=True),
     "judge": Kind("which of several answers is best", has_price=True),
+    "completion": Kind("the text at a cursor", has_price=True),
     "reuse": Kind("nobody: the answer was stored", has_price=False),
     "list": Kind("a provider's list of models", has_price=False),
     "rerank": Kind("which documents fit a query best", has_price=True),

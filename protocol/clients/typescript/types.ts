@@ -11,6 +11,7 @@ export type Action =
   | "calculate_cost"
   | "cancel"
   | "compare"
+  | "complete"
   | "count_tokens"
   | "fit"
   | "forget"
@@ -25,6 +26,7 @@ export type Action =
   | "set_task"
   | "shutdown"
   | "stream_chat"
+  | "stream_complete"
   | "tool_result"
   | "usage_report";
 
@@ -453,12 +455,124 @@ export interface Compared {
   warnings?: Warn[];
 }
 
+/** Complete the text at the cursor, which stands between `prefix` and `suffix`. */
+export interface Complete {
+  model: string;
+  prefix?: string;
+  suffix?: string;
+  /** The file's path, as the model reads it. */
+  path?: string | null;
+  /** The file's language, as editors name it: `python`, `typescriptreact`, … */
+  language?: string | null;
+  context?: ContextFile[];
+  /**
+   * A place for one completion at a time, such as a window. A newer request takes the slot of an older one, which ends
+   * with the error `cancelled`, reason `superseded`.
+   */
+  slot?: string | null;
+  options?: CompletionOptions;
+  api_key?: string | null;
+  base_url?: string | null;
+  settings?: Settings | null;
+}
+
+/** The result of `complete`. */
+export interface Completed {
+  /** At least one, in the provider's order. */
+  items: CompletionItem[];
+  method: CompletedMethod;
+  /** The stream of an older request of the slot gave the text, because what was typed since was its beginning. */
+  reused: boolean;
+  usage: Usage | null;
+  cost: Cost;
+  provider: string;
+  model: string;
+  request_id: string | null;
+  attempts: Attempt[];
+  timings: Timings;
+  warnings?: Warn[];
+}
+
+/** `method` of `Completed`. */
+export type CompletedMethod = "chat" | "fim" | "template" | (string & {});
+
+/** The `data` of a line of a completion's stream. */
+export type CompletionChunk = Start | Status | ItemDelta | CompletionDone;
+
+/** The end of the stream of `stream_complete`: all that `complete` answers. */
+export interface CompletionDone {
+  type: "done";
+  /** At least one, in the provider's order. */
+  items: CompletionItem[];
+  method: CompletedMethod;
+  /** The stream of an older request of the slot gave the text, because what was typed since was its beginning. */
+  reused: boolean;
+  usage: Usage | null;
+  cost: Cost;
+  provider: string;
+  model: string;
+  request_id: string | null;
+  attempts: Attempt[];
+  timings: Timings;
+  warnings?: Warn[];
+}
+
+/** One text for the place of the cursor. */
+export interface CompletionItem {
+  /** Empty: there is nothing to insert. */
+  text: string;
+  finish_reason: FinishReason;
+  provider_finish_reason?: string | null;
+  /** Absent: the text is as long as the model wrote it. */
+  cut_by?: CutBy | null;
+}
+
+/** How to complete: `params.options`. */
+export interface CompletionOptions {
+  /** The longest text, in tokens. */
+  max_tokens?: number;
+  /**
+   * `one`: to the end of the line. `many`: as long as the model writes. `auto`: one line, unless the cursor is on a
+   * line of its own or the line opens a block; then to the end of the block.
+   */
+  lines?: CompletionOptionsLines;
+  /** How many texts to ask for. A provider may give fewer. */
+  n?: number;
+  /** What has come after this many milliseconds is the answer. */
+  budget_ms?: number | null;
+  /** False: give the text as the model wrote it. */
+  trim?: boolean;
+  /** Ask in this way or not at all; `auto`: in the best way that the provider and the model have. */
+  method?: CompletionOptionsMethod;
+  temperature?: number | null;
+  seed?: number | null;
+  /** The text ends before the first of these. */
+  stop?: string[];
+  /** Fields of the provider's own request, as they are. */
+  provider_options?: Record<string, unknown>;
+}
+
+/**
+ * `one`: to the end of the line. `many`: as long as the model writes. `auto`: one line, unless the cursor is on a line
+ * of its own or the line opens a block; then to the end of the block.
+ */
+export type CompletionOptionsLines = "auto" | "many" | "one";
+
+/** Ask in this way or not at all; `auto`: in the best way that the provider and the model have. */
+export type CompletionOptionsMethod = "auto" | "chat" | "fim" | "template";
+
 /** A piece of the answer's text. */
 export interface Content {
   type: "content";
   content: string;
   /** In the stream of `compare`: the number of the branch, from 0. */
   branch?: number;
+}
+
+/** A part of another file, which the model reads first. */
+export interface ContextFile {
+  path: string;
+  text: string;
 }
 
 /** The cost of an answer. */
@@ -522,6 +636,13 @@ export interface CountTokens {
 
 /** Where the credential comes from. */
 export type CredentialSource = "configuration" | "environment" | "request" | "store" | (string & {});
+
+/**
+ * Why a text ends before the model's own end. `line`: one line was wanted, or the block has ended. `suffix_overlap`:
+ * what follows repeats the text after the cursor. `repeat`: what follows repeats itself, or the line above. `fence`:
+ * the text was wrapped in a Markdown fence. `token`: a token follows that is no text. `budget`: `budget_ms` was over.
+ */
+export type CutBy = "budget" | "fence" | "line" | "repeat" | "suffix_overlap" | "token" | (string & {});
 
 /** A model that the user's provider serves under a name of the user's own. */
 export interface Deployment {
@@ -948,6 +1069,14 @@ export interface Initialized {
   version: string;
   /** The values of `options.wire`. */
   wires: string[];
+}
+
+/** A piece of the text of an item. What is sent is never taken back. */
+export interface ItemDelta {
+  type: "item_delta";
+  /** The number of the item, from 0. */
+  item: number;
+  text: string;
 }
 
 /** The model that says which of several answers is best. */
@@ -2061,6 +2190,8 @@ export interface Actions {
   generate: { params: Chat; chunk: never; reply: Answer };
   resume: { params: ResumeChat; chunk: Chunk; reply: Done };
   compare: { params: Compare; chunk: CompareChunk; reply: Compared | CompareDone };
+  complete: { params: Complete; chunk: never; reply: Completed };
+  stream_complete: { params: Complete; chunk: CompletionChunk; reply: CompletionDone };
   count_tokens: { params: CountTokens; chunk: never; reply: TokenCount };
   fit: { params: Fit; chunk: never; reply: FitPlan };
   rerank: { params: Rerank; chunk: never; reply: Reranked };

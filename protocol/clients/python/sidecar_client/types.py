@@ -16,6 +16,7 @@ Action: TypeAlias = Literal[
     "calculate_cost",
     "cancel",
     "compare",
+    "complete",
     "count_tokens",
     "fit",
     "forget",
@@ -30,6 +31,7 @@ Action: TypeAlias = Literal[
     "set_task",
     "shutdown",
     "stream_chat",
+    "stream_complete",
     "tool_result",
     "usage_report",
 ]
@@ -66,6 +68,20 @@ block. `several_blocks`: more than one fits, see `blocks`. `other_language`: the
 """
 
 
+CompletedMethod: TypeAlias = Literal["chat", "fim", "template"]
+"""`method` of `Completed`."""
+
+
+CompletionOptionsLines: TypeAlias = Literal["auto", "many", "one"]
+"""`one`: to the end of the line. `many`: as long as the model writes. `auto`: one line, unless the cursor is on a line
+of its own or the line opens a block; then to the end of the block.
+"""
+
+
+CompletionOptionsMethod: TypeAlias = Literal["auto", "chat", "fim", "template"]
+"""Ask in this way or not at all; `auto`: in the best way that the provider and the model have."""
+
+
 CostSource: TypeAlias = Literal["catalogue", "configuration", "estimate", "models.dev", "provider", "reuse"]
 """Who states the cost: the catalogue, the user's prices, refreshed prices, the provider's response, or prices and the
 sidecar's own count of tokens. `reuse`: no provider was asked, because the answer was stored.
@@ -74,6 +90,13 @@ sidecar's own count of tokens. `reuse`: no provider was asked, because the answe
 
 CredentialSource: TypeAlias = Literal["configuration", "environment", "request", "store"]
 """Where the credential comes from."""
+
+
+CutBy: TypeAlias = Literal["budget", "fence", "line", "repeat", "suffix_overlap", "token"]
+"""Why a text ends before the model's own end. `line`: one line was wanted, or the block has ended. `suffix_overlap`:
+what follows repeats the text after the cursor. `repeat`: what follows repeats itself, or the line above. `fence`: the
+text was wrapped in a Markdown fence. `token`: a token follows that is no text. `budget`: `budget_ms` was over.
+"""
 
 
 EditProblem: TypeAlias = Literal["ambiguous", "incomplete", "no_file", "not_found", "overlap", "refused_path"]
@@ -899,6 +922,143 @@ class Compared(TypedDict):
     warnings: NotRequired[list[Warn]]
 
 
+class Complete(TypedDict):
+    """Complete the text at the cursor, which stands between `prefix` and `suffix`."""
+
+    model: str
+
+    prefix: NotRequired[str]
+
+    suffix: NotRequired[str]
+
+    path: NotRequired[str | None]
+    """The file's path, as the model reads it."""
+
+    language: NotRequired[str | None]
+    """The file's language, as editors name it: `python`, `typescriptreact`, …"""
+
+    context: NotRequired[list[ContextFile]]
+
+    slot: NotRequired[str | None]
+    """A place for one completion at a time, such as a window. A newer request takes the slot of an older one, which
+    ends with the error `cancelled`, reason `superseded`.
+    """
+
+    options: NotRequired[CompletionOptions]
+
+    api_key: NotRequired[str | None]
+
+    base_url: NotRequired[str | None]
+
+    settings: NotRequired[Settings | None]
+
+
+class Completed(TypedDict):
+    """The result of `complete`."""
+
+    items: list[CompletionItem]
+    """At least one, in the provider's order."""
+
+    method: CompletedMethod
+
+    reused: bool
+    """The stream of an older request of the slot gave the text, because what was typed since was its beginning."""
+
+    usage: Usage | None
+
+    cost: Cost
+
+    provider: str
+
+    model: str
+
+    request_id: str | None
+
+    attempts: list[Attempt]
+
+    timings: Timings
+
+    warnings: NotRequired[list[Warn]]
+
+
+class CompletionDone(TypedDict):
+    """The end of the stream of `stream_complete`: all that `complete` answers."""
+
+    type: Literal["done"]
+
+    items: list[CompletionItem]
+    """At least one, in the provider's order."""
+
+    method: CompletedMethod
+
+    reused: bool
+    """The stream of an older request of the slot gave the text, because what was typed since was its beginning."""
+
+    usage: Usage | None
+
+    cost: Cost
+
+    provider: str
+
+    model: str
+
+    request_id: str | None
+
+    attempts: list[Attempt]
+
+    timings: Timings
+
+    warnings: NotRequired[list[Warn]]
+
+
+class CompletionItem(TypedDict):
+    """One text for the place of the cursor."""
+
+    text: str
+    """Empty: there is nothing to insert."""
+
+    finish_reason: FinishReason
+
+    provider_finish_reason: NotRequired[str | None]
+
+    cut_by: NotRequired[CutBy | None]
+    """Absent: the text is as long as the model wrote it."""
+
+
+class CompletionOptions(TypedDict):
+    """How to complete: `params.options`."""
+
+    max_tokens: NotRequired[int]
+    """The longest text, in tokens."""
+
+    lines: NotRequired[CompletionOptionsLines]
+    """`one`: to the end of the line. `many`: as long as the model writes. `auto`: one line, unless the cursor is on a
+    line of its own or the line opens a block; then to the end of the block.
+    """
+
+    n: NotRequired[int]
+    """How many texts to ask for. A provider may give fewer."""
+
+    budget_ms: NotRequired[int | None]
+    """What has come after this many milliseconds is the answer."""
+
+    trim: NotRequired[bool]
+    """False: give the text as the model wrote it."""
+
+    method: NotRequired[CompletionOptionsMethod]
+    """Ask in this way or not at all; `auto`: in the best way that the provider and the model have."""
+
+    temperature: NotRequired[float | None]
+
+    seed: NotRequired[int | None]
+
+    stop: NotRequired[list[str]]
+    """The text ends before the first of these."""
+
+    provider_options: NotRequired[dict[str, Any]]
+    """Fields of the provider's own request, as they are."""
+
+
 class Content(TypedDict):
     """A piece of the answer's text."""
 
@@ -908,6 +1068,14 @@ class Content(TypedDict):
 
     branch: NotRequired[int]
     """In the stream of `compare`: the number of the branch, from 0."""
+
+
+class ContextFile(TypedDict):
+    """A part of another file, which the model reads first."""
+
+    path: str
+
+    text: str
 
 
 class Cost(TypedDict):
@@ -1468,6 +1636,17 @@ class Initialized(TypedDict):
 
     wires: list[str]
     """The values of `options.wire`."""
+
+
+class ItemDelta(TypedDict):
+    """A piece of the text of an item. What is sent is never taken back."""
+
+    type: Literal["item_delta"]
+
+    item: int
+    """The number of the item, from 0."""
+
+    text: str
 
 
 class Judge(TypedDict):
@@ -2724,6 +2903,10 @@ CompareChunk: TypeAlias = (
 """The `data` of a line of the stream of `compare`."""
 
 
+CompletionChunk: TypeAlias = Start | Status | ItemDelta | CompletionDone
+"""The `data` of a line of a completion's stream."""
+
+
 ListChunk: TypeAlias = ModelsPart | ModelsFailed | ModelsListed
 """The `data` of a line of the lists of all providers."""
 
@@ -2794,5 +2977,5 @@ Usd: TypeAlias = str | float
 """US dollars, as a decimal string or a number."""
 
 
-AnyChunk: TypeAlias = Chunk | CompareChunk | ListChunk | LoginChunk
+AnyChunk: TypeAlias = Chunk | CompareChunk | CompletionChunk | ListChunk | LoginChunk
 """What any stream may send."""

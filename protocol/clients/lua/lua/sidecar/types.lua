@@ -14,6 +14,8 @@
 ---| "generate"
 ---| "resume"
 ---| "compare"
+---| "complete"
+---| "stream_complete"
 ---| "count_tokens"
 ---| "fit"
 ---| "rerank"
@@ -366,11 +368,107 @@
 ---@field timings sidecar.Timings
 ---@field warnings? sidecar.Warn[]
 
+--- Complete the text at the cursor, which stands between `prefix` and `suffix`.
+---@class sidecar.Complete
+---@field model string
+---@field prefix? string
+---@field suffix? string
+---@field path? string|vim.NIL The file's path, as the model reads it.
+---@field language? string|vim.NIL The file's language, as editors name it: `python`, `typescriptreact`, …
+---@field context? sidecar.ContextFile[]
+---@field slot? string|vim.NIL A place for one completion at a time, such as a window. A newer request takes the slot of an older one, which ends with the error `cancelled`, reason `superseded`.
+---@field options? sidecar.CompletionOptions
+---@field api_key? string|vim.NIL
+---@field base_url? string|vim.NIL
+---@field settings? sidecar.Settings|vim.NIL
+
+--- The result of `complete`.
+---@class sidecar.Completed
+---@field items sidecar.CompletionItem[] At least one, in the provider's order.
+---@field method sidecar.CompletedMethod
+---@field reused boolean The stream of an older request of the slot gave the text, because what was typed since was its beginning.
+---@field usage sidecar.Usage|vim.NIL
+---@field cost sidecar.Cost
+---@field provider string
+---@field model string
+---@field request_id string|vim.NIL
+---@field attempts sidecar.Attempt[]
+---@field timings sidecar.Timings
+---@field warnings? sidecar.Warn[]
+
+--- `method` of `Completed`.
+---@alias sidecar.CompletedMethod
+---| "chat"
+---| "fim"
+---| "template"
+---| string
+
+--- The `data` of a line of a completion's stream.
+---@alias sidecar.CompletionChunk
+---| sidecar.Start
+---| sidecar.Status
+---| sidecar.ItemDelta
+---| sidecar.CompletionDone
+
+--- The end of the stream of `stream_complete`: all that `complete` answers.
+---@class sidecar.CompletionDone
+---@field type "done"
+---@field items sidecar.CompletionItem[] At least one, in the provider's order.
+---@field method sidecar.CompletedMethod
+---@field reused boolean The stream of an older request of the slot gave the text, because what was typed since was its beginning.
+---@field usage sidecar.Usage|vim.NIL
+---@field cost sidecar.Cost
+---@field provider string
+---@field model string
+---@field request_id string|vim.NIL
+---@field attempts sidecar.Attempt[]
+---@field timings sidecar.Timings
+---@field warnings? sidecar.Warn[]
+
+--- One text for the place of the cursor.
+---@class sidecar.CompletionItem
+---@field text string Empty: there is nothing to insert.
+---@field finish_reason sidecar.FinishReason
+---@field provider_finish_reason? string|vim.NIL
+---@field cut_by? sidecar.CutBy|vim.NIL Absent: the text is as long as the model wrote it.
+
+--- How to complete: `params.options`.
+---@class sidecar.CompletionOptions
+---@field max_tokens? integer The longest text, in tokens.
+---@field lines? sidecar.CompletionOptionsLines `one`: to the end of the line. `many`: as long as the model writes. `auto`: one line, unless the cursor is on a line of its own or the line opens a block; then to the end of the block.
+---@field n? integer How many texts to ask for. A provider may give fewer.
+---@field budget_ms? integer|vim.NIL What has come after this many milliseconds is the answer.
+---@field trim? boolean False: give the text as the model wrote it.
+---@field method? sidecar.CompletionOptionsMethod Ask in this way or not at all; `auto`: in the best way that the provider and the model have.
+---@field temperature? number|vim.NIL
+---@field seed? integer|vim.NIL
+---@field stop? string[] The text ends before the first of these.
+---@field provider_options? table<string, any> Fields of the provider's own request, as they are.
+
+--- `one`: to the end of the line. `many`: as long as the model writes. `auto`: one line, unless the cursor is on a line
+--- of its own or the line opens a block; then to the end of the block.
+---@alias sidecar.CompletionOptionsLines
+---| "auto"
+---| "many"
+---| "one"
+
+--- Ask in this way or not at all; `auto`: in the best way that the provider and the model have.
+---@alias sidecar.CompletionOptionsMethod
+---| "auto"
+---| "chat"
+---| "fim"
+---| "template"
+
 --- A piece of the answer's text.
 ---@class sidecar.Content
 ---@field type "content"
 ---@field content string
 ---@field branch? integer In the stream of `compare`: the number of the branch, from 0.
+
+--- A part of another file, which the model reads first.
+---@class sidecar.ContextFile
+---@field path string
+---@field text string
 
 --- The cost of an answer.
 ---@class sidecar.Cost
@@ -417,6 +515,18 @@
 ---| "environment"
 ---| "request"
 ---| "store"
+---| string
+
+--- Why a text ends before the model's own end. `line`: one line was wanted, or the block has ended. `suffix_overlap`:
+--- what follows repeats the text after the cursor. `repeat`: what follows repeats itself, or the line above. `fence`:
+--- the text was wrapped in a Markdown fence. `token`: a token follows that is no text. `budget`: `budget_ms` was over.
+---@alias sidecar.CutBy
+---| "budget"
+---| "fence"
+---| "line"
+---| "repeat"
+---| "suffix_overlap"
+---| "token"
 ---| string
 
 --- A model that the user's provider serves under a name of the user's own.
@@ -743,6 +853,12 @@
 ---@field providers string[]
 ---@field version string The version of the program, which says nothing about the protocol.
 ---@field wires string[] The values of `options.wire`.
+
+--- A piece of the text of an item. What is sent is never taken back.
+---@class sidecar.ItemDelta
+---@field type "item_delta"
+---@field item integer The number of the item, from 0.
+---@field text string
 
 --- The model that says which of several answers is best.
 ---@class sidecar.Judge

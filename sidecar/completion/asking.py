@@ -109,7 +109,7 @@ async def _attempt(up: Upstream, flight: Flight, plan: Asked, turn: Turn) -> Non
         flight.warnings.append(describe_left_out("n", to))
     request = Request(wire.encode(wanted, to), f"{to.wire}/{to.model}")
     state.progress.attempts_begun += 1
-    log_target(target, KIND, state.progress.attempts_begun)
+    log_target(msgspec.structs.replace(target, route=to), KIND, state.progress.attempts_begun)
     ledger = None if target.row.transport == "replay" else up.ledger
     with attempts.record(ledger, state, KIND, target.route.provider, target.route.model) as recorded:
         async with await _send(up, flight, plan, turn, request) as reply:

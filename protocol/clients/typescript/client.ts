@@ -2,8 +2,10 @@
 // It needs Node and nothing else. README.md shows its use.
 
 import { spawn, type ChildProcessWithoutNullStreams } from "node:child_process";
+import { makeSplitter } from "./lines.ts";
+import { runTool, type Tools } from "./tools.ts";
 import { PROTOCOL_VERSION } from "./types.ts";
-import type { Actions, Cancelled, ErrorBody, Initialize, Initialized, ToolCall, ToolResult, Warn } from "./types.ts";
+import type { Actions, Cancelled, ErrorBody, Initialize, Initialized, ToolCall, Warn } from "./types.ts";
 
 export type * from "./types.ts";
 
@@ -69,7 +71,7 @@ export interface RequestOptions<A extends keyof Actions> {
   /** Gets every chunk but the last one, also those of types that are not known. */
   onChunk?(chunk: Chunk<A>): void;
   /** With `tool_loop`: the tools by their names. What they return, or throw, is the result of a call. */
-  tools?: Record<string, (args: Json, call: ToolCall) => unknown>;
+  tools?: Tools;
 }
 
 /** A request on its way. */
@@ -96,6 +98,8 @@ interface Entry {
 
 const STDERR_BYTES = 8192;
 const STEADY_MS = 60_000;
+const MUTE_MS = 200;
+const DRAIN_MS = 1000;
 
 export class Sidecar {
   #options: SidecarOptions;
@@ -126,8 +130,11 @@ export class Sidecar {
   request<A extends keyof Actions>(action: A, params: Actions[A]["params"], options: RequestOptions<A> = {}): Call<A> {
     const id = ++this.#lastId;
     const line = JSON.stringify({ id, action, provider: options.provider, params }) + "\n";
-    const { promise: reply, resolve, reject } = makeDeferred<Actions[A]["reply"]>();
-    const entry: Entry = { line, sent: false, chunks: 0, onChunk: this.#makeReader(id, options), resolve, reject, timers: [] };
+    let resolve!: Entry["resolve"];
+    let reject!: Entry["reject"];
+    const reply = new Promise<Actions[A]["reply"]>((yes, no) => ([resolve, reject] = [yes, no]));
+    const onChunk = this.#makeReader(id, options);
+    const entry: Entry = { line, sent: false, chunks: 0, onChunk, resolve, reject, timers: [] };
     this.#entries.set(id, entry);
     const cancel = () => this.#cancel(id);
     if (options.deadlineMs !== undefined) {
@@ -187,11 +194,13 @@ export class Sidecar {
       this.#stderr = Buffer.concat([this.#stderr, bytes]).subarray(-STDERR_BYTES);
     });
     child.stdout.on("data", makeSplitter((lines) => this.#readLines(lines)));
-    // A process without its stdout can answer nothing any more.
-    child.stdout.once("end", () => setTimeout(() => child.kill("SIGKILL"), this.#options.graceMs ?? 2000).unref());
+    child.stdout.once("end", () => {
+      // It can answer nothing any more, and may never end by itself.
+      setTimeout(() => this.#closing || child.kill("SIGKILL"), MUTE_MS).unref();
+    });
     child.once("exit", () => {
       // A child of the sidecar's own may hold the pipes open.
-      setTimeout(() => [child.stdout, child.stderr].forEach((pipe) => pipe.destroy()), 1000).unref();
+      setTimeout(() => [child.stdout, child.stderr].forEach((pipe) => pipe.destroy()), DRAIN_MS).unref();
     });
     child.once("close", (code) => {
       clearTimeout(started);
@@ -207,7 +216,8 @@ export class Sidecar {
     const line = JSON.stringify({ id, action: "initialize", params }) + "\n";
     const resolve = (initialized: Initialized) => {
       if (initialized.protocol_version !== PROTOCOL_VERSION) {
-        const message = `The sidecar speaks version ${initialized.protocol_version} of the protocol, not ${PROTOCOL_VERSION}.`;
+        const version = initialized.protocol_version;
+        const message = `The sidecar speaks version ${version} of the protocol, not ${PROTOCOL_VERSION}.`;
         return this.#refuse({ code: "protocol_version", message });
       }
       clearTimeout(started);
@@ -240,7 +250,8 @@ export class Sidecar {
     const stderr = this.#stderr.toString();
     const restarting = !this.#closing && !this.#refused && !failure && code !== 2;
     if (!restarting && !this.#closing) {
-      this.#refused ??= { code: failure ? "spawn_failed" : "sidecar_exited", message: failure || stderr.trim() || "The sidecar cannot start." };
+      const refused = { code: failure ? "spawn_failed" : "sidecar_exited", message: failure || stderr.trim() };
+      this.#refused ??= refused as Failure;
     }
     const message = `The sidecar has ended (${code ?? "by a signal"}).`;
     for (const [id, entry] of [...this.#entries]) {
@@ -285,7 +296,7 @@ export class Sidecar {
   #readStray(line: any): void {
     if (line?.event !== undefined) this.#call(this.#options.onEvent, line.data);
     // A request that has expired may still have lines on their way.
-    else if (!(line?.id <= this.#lastId)) this.#report(`A line with the id ${JSON.stringify(line?.id)} belongs to no request.`);
+    else if (!(line?.id <= this.#lastId)) this.#report("A line of the sidecar's belongs to no request.");
   }
 
   // --- requests ------------------------------------------------------------------------------
@@ -323,7 +334,7 @@ export class Sidecar {
   }
 
   /** Send a request of the client's own, whose failure concerns nobody. */
-  #request<A extends "cancel" | "tool_result">(action: A, params: Actions[A]["params"], then: (reply: any) => void): void {
+  #request<A extends keyof Actions>(action: A, params: Actions[A]["params"], then: (reply: any) => void): void {
     this.request(action, params).reply.then(then, () => {});
   }
 
@@ -364,35 +375,3 @@ export class Sidecar {
 }
 
 const CANCELLED: Failure = { code: "cancelled", message: "The request was cancelled." };
-
-async function runTool(tools: NonNullable<RequestOptions<any>["tools"]>, id: string, call?: ToolCall): Promise<ToolResult> {
-  try {
-    const tool = call && Object.hasOwn(tools, call.name) ? tools[call.name] : undefined;
-    if (!call || !tool) throw new Error("There is no such tool.");
-    if (!call.arguments) throw new Error("The arguments are not a JSON object.");
-    const result = await tool(call.arguments, call);
-    return { id, content: typeof result === "string" ? result : (JSON.stringify(result) ?? "") };
-  } catch (error) {
-    return { id, content: error instanceof Error ? error.message : String(error), is_error: true };
-  }
-}
-
-/** Return what takes bytes in any pieces and gives whole lines, some at a time. It cuts at the byte LF alone. */
-function makeSplitter(take: (lines: string[]) => void): (bytes: Buffer) => void {
-  let pieces: Buffer[] = [];
-  return (bytes) => {
-    const end = bytes.lastIndexOf(10);
-    if (end < 0) return void pieces.push(bytes);
-    const whole = bytes.subarray(0, end);
-    const text = pieces.length > 0 ? Buffer.concat([...pieces, whole]).toString() : whole.toString();
-    pieces = end + 1 < bytes.length ? [bytes.subarray(end + 1)] : [];
-    take(text.split("\n"));
-  };
-}
-
-function makeDeferred<T>(): { promise: Promise<T>; resolve: (value: T) => void; reject: (error: Error) => void } {
-  let resolve!: (value: T) => void;
-  let reject!: (error: Error) => void;
-  const promise = new Promise<T>((yes, no) => ([resolve, reject] = [yes, no]));
-  return { promise, resolve, reject };
-}

@@ -1,4 +1,4 @@
-// The driver of the conformance kit (protocol/KIT.md): carries out operations with the client, and reports what happens.
+// The driver of the conformance kit (protocol/KIT.md): carries out operations, and reports what happens.
 
 import { createInterface } from "node:readline";
 import { Sidecar, SidecarError, type Call } from "./client.ts";

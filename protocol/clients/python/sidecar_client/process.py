@@ -9,11 +9,11 @@ from collections.abc import Callable, Sequence
 STDERR_BYTES = 8192
 """How much of what a process writes for people is kept."""
 
-SILENT_S = 2
-"""How long a process may live on when its stdout has ended: it can answer nothing any more."""
-
 DRAIN_S = 1
 """How long what has inherited the pipes of a process may hold them open after its end."""
+
+MUTE_S = 0.2
+"""How long a process may live on when its stdout has ended."""
 
 
 class Process(asyncio.SubprocessProtocol):
@@ -24,6 +24,7 @@ class Process(asyncio.SubprocessProtocol):
         self._on_end = on_end
         self._pieces: list[bytes] = []
         self._stderr = b""
+        self._closed = False
         self._transport: asyncio.SubprocessTransport | None = None
         self.ended = asyncio.Event()
 
@@ -44,6 +45,7 @@ class Process(asyncio.SubprocessProtocol):
 
     def close_stdin(self) -> None:
         """Say that there are no more requests."""
+        self._closed = True
         if self._transport and (pipe := self._transport.get_pipe_transport(0)):
             pipe.close()
 
@@ -74,9 +76,13 @@ class Process(asyncio.SubprocessProtocol):
         self._on_lines(whole.decode("utf-8", "replace").split("\n"))
 
     def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:  # noqa: ARG002 - the signature of asyncio
-        """Kill a process that lives on without its stdout."""
-        if fd == 1:
-            asyncio.get_running_loop().call_later(SILENT_S, self.send_signal, "SIGKILL")
+        """End a process that can answer nothing any more: it may never do so by itself."""
+        if fd == 1 and not self._closed:
+            asyncio.get_running_loop().call_later(MUTE_S, self._end_mute)
+
+    def _end_mute(self) -> None:
+        if not self._closed and not self.ended.is_set():
+            self.send_signal("SIGKILL")
 
     def process_exited(self) -> None:
         """Wait for the rest of the output, but not for long."""

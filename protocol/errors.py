@@ -92,6 +92,9 @@ class ErrorBody(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """Whether content was delivered before the failure."""
     partial_seq: int | None = None
     """With `partial`: the `seq` of the last delivered chunk."""
+    next_offset: int | None = None
+    """With `partial`, of `embed`: how many inputs the host has the vectors of, those that `offset` has skipped
+    included. The same request with this `offset` asks for the rest."""
     partial_message: Message | None = None
     """With `partial`: the assistant message so far, without calls that were cut off. Do not append it to `messages`."""
     resume: Resume | None = None

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from protocol.completion import Complete
+from protocol.embeddings import Embed
 from protocol.errors import ResumeMethod
 from protocol.files import Tolerance
 from protocol.messages import Message, Name, Usage
@@ -29,6 +30,7 @@ ACTIONS = (
     "stream_complete",
     "count_tokens",
     "fit",
+    "embed",
     "rerank",
     "calculate_cost",
     "apply_edit",
@@ -333,6 +335,7 @@ PARAMS: dict[str, type[msgspec.Struct]] = {
     "stream_complete": Complete,
     "count_tokens": CountTokens,
     "fit": Fit,
+    "embed": Embed,
     "rerank": Rerank,
     "calculate_cost": CalculateCost,
     "apply_edit": ApplyEdit,

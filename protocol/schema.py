@@ -19,6 +19,7 @@ import msgspec
 
 from protocol.compare import BranchRow, CompareChunk, StreamedCompare
 from protocol.completion import CompletionChunk, StreamedCompletion
+from protocol.embeddings import EmbedChunk, StreamedVectors
 from protocol.emitters.files import render_files
 from protocol.emitters.names import camel, name_types, strip_beside_references
 from protocol.emitters.types import read_table
@@ -40,6 +41,7 @@ STREAMS = {
     "stream_complete": ("CompletionChunk", "CompletionDone"),
     "authenticate": ("LoginChunk", "LoggedIn"),
     "list_models": ("ListChunk", "ModelsListed"),
+    "embed": ("EmbedChunk", "Embedded"),
 }
 """The actions that are answered by a stream, with the definitions of its chunks and of the last one. `authenticate` is
 here for its `login`, `list_models` for all providers together, `compare` unless `stream` is false; these are in
@@ -59,6 +61,8 @@ OPEN_FIELDS: dict[tuple[str, str], Any] = {
     ("BranchDone", "cost"): Cost,
     ("Completed", "cost"): Cost,
     ("CompletionDone", "cost"): Cost,
+    ("Embedded", "cost"): Cost,
+    ("Vectors", "vectors"): list[list[float] | str],
     ("BranchRow", "answer"): Answer | None,
 }
 """Fields that the structs leave open because the program builds their values as plain objects."""
@@ -75,6 +79,7 @@ NAMED: dict[str, tuple[Any, str]] = {
     "Chunk": (Chunk, "The `data` of a line of a chat's stream."),
     "LoginChunk": (LoginChunk, "The `data` of a line of a login's stream."),
     "ListChunk": (ListChunk, "The `data` of a line of the lists of all providers."),
+    "EmbedChunk": (EmbedChunk, "The `data` of a line of the stream of `embed`."),
 }
 """Types that are no structs, and what to say of them. Every other union and enumeration is named after its alias in
 the modules of `protocol/`, or after the field that has it, and described by the string below it."""
@@ -99,7 +104,7 @@ def build_types() -> dict[str, Any]:
     """Return every type by its name, with the description and default of each field, also beside references."""
     requests = {f"{camel(action)}Request": _make_request(action, params) for action, params in PARAMS.items()}
     replies = {f"{camel(action)}Reply": _make_reply(action, data) for action, data in ANSWERS.items()}
-    streams = (Streamed, StreamedCompare, StreamedCompletion, StreamedLogin, StreamedList)
+    streams = (Streamed, StreamedCompare, StreamedCompletion, StreamedLogin, StreamedList, StreamedVectors)
     lines = {each.__name__: each for each in (*streams, Failed, Event)} | replies
     kinds = [*requests.values(), *lines.values(), *OPEN_FIELDS.values()]
     schemas, defs = msgspec.json.schema_components(kinds)

@@ -4,6 +4,7 @@ All code that works for a request gets it. Must not know lines, actions or provi
 """
 
 import time
+from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -33,6 +34,7 @@ class Progress:
         "attempts_begun",
         "cost",
         "delivered",
+        "deliveries",
         "first_chunk_ms",
         "model",
         "partial",
@@ -60,6 +62,9 @@ class Progress:
         """When the next attempt begins, on the monotonic clock."""
         self.delivered = False
         """Whether any content has gone to the lane."""
+        self.deliveries: deque[tuple[int, int]] = deque()
+        """Of an answer to many inputs: the `seq` of lines, and how many inputs are answered with each. Lines that are
+        written are forgotten but for the last."""
         self.first_chunk_ms: int | None = None
         self.waited_for_host = False
         """Whether the provider ever had to wait because the host reads slowly."""
@@ -69,6 +74,17 @@ class Progress:
         self.partial: Message | None = None
         """The part of an interrupted answer that was received."""
         self.resume: Resume | None = None
+
+    def note_delivery(self, seq: int, next_offset: int, written_seq: int | None) -> None:
+        """Note that the line *seq* has gone to the lane, with which all inputs before *next_offset* are answered."""
+        self.deliveries.append((seq, next_offset))
+        while len(self.deliveries) > 1 and written_seq is not None and self.deliveries[1][0] <= written_seq:
+            self.deliveries.popleft()
+
+    def find_next_offset(self, last_seq: int | None) -> int | None:
+        """Return how many inputs are answered by the lines up to *last_seq*, None for none."""
+        ends = (end for seq, end in reversed(self.deliveries) if last_seq is not None and seq <= last_seq)
+        return next(ends, None)
 
 
 class ToolWait:

@@ -75,6 +75,12 @@ def _load_count_tokens() -> Handler:
     return count_tokens
 
 
+def _load_embed() -> Handler:
+    from sidecar.server.handlers.embed import embed
+
+    return embed
+
+
 def _load_fit() -> Handler:
     from sidecar.server.handlers.fit import fit
 
@@ -160,6 +166,8 @@ ACTIONS: dict[str, ImmediateAction | TaskAction] = {
     "stream_complete": TaskAction(_load_stream_complete, total_ms=COMPLETION_MS, streams=True),
     "count_tokens": TaskAction(_load_count_tokens),
     "fit": TaskAction(_load_fit),
+    # A large project has many texts.
+    "embed": TaskAction(_load_embed, total_ms=3_600_000, streams=True),
     "rerank": TaskAction(_load_rerank),
     "calculate_cost": TaskAction(_load_calculate_cost),
     "apply_edit": TaskAction(_load_apply_edit),

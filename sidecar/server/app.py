@@ -197,6 +197,7 @@ def _complete(body: ErrorBody, request: OpenRequest) -> ErrorBody:
         complete_error(body, request.state),
         partial=last_seq is not None,
         partial_seq=last_seq,
+        next_offset=progress.find_next_offset(last_seq),
         partial_message=None if last_seq is None else find_partial(progress.partial),
         resume=None if last_seq is None else progress.resume,
     )
@@ -214,6 +215,7 @@ def strip_error(body: ErrorBody) -> ErrorBody:
         reason=body.reason,
         partial=body.partial,
         partial_seq=body.partial_seq,
+        next_offset=body.next_offset,
         elapsed_ms=body.elapsed_ms,
     )
 

@@ -20,10 +20,11 @@ if TYPE_CHECKING:
     # Most processes never need them.
     from protocol.compare import CompareChunk
     from protocol.completion import CompletionChunk
+    from protocol.embeddings import EmbedChunk
     from protocol.logins import LoginChunk
     from protocol.model_streams import ListChunk
 
-    AnyChunk = Chunk | LoginChunk | ListChunk | CompareChunk | CompletionChunk
+    AnyChunk = Chunk | LoginChunk | ListChunk | CompareChunk | CompletionChunk | EmbedChunk
 
 BATCH_BYTES = 64 * 1024
 """The size of one write: what a pipe usually holds, so that a cancelled request leaves little in it."""

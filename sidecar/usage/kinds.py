@@ -25,4 +25,5 @@ KINDS: dict[str, Kind] = {
     "list": Kind("a provider's list of models", has_price=False),
     "rerank": Kind("which documents fit a query best", has_price=True),
     "count": Kind("the tokens of a prompt", has_price=False),
+    "embed": Kind("vectors for texts", has_price=True),
 }

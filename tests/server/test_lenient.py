@@ -26,6 +26,7 @@ REQUIRED: dict[str, Object] = {
     "compare": {"models": ["m", "n"], "messages": CHAT["messages"]},
     "count_tokens": {"model": "m"},
     "fit": CHAT,
+    "embed": {"model": "m", "inputs": ["a"]},
     "calculate_cost": {"model": "m", "usage": {}},
     "authenticate": {"op": "status"},
     "apply_edit": {"text": "a"},

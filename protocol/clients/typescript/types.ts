@@ -13,6 +13,7 @@ export type Action =
   | "compare"
   | "complete"
   | "count_tokens"
+  | "embed"
   | "fit"
   | "forget"
   | "generate"
@@ -750,6 +751,49 @@ export interface EditResult {
   hint?: string | null;
 }
 
+/** Make a vector of each text. */
+export interface Embed {
+  model: string;
+  inputs: string[];
+  /** What the vectors are for. Null: the provider's usual. */
+  purpose?: Purpose | null;
+  /** The length of the vectors, for models that have several. */
+  dimensions?: number | null;
+  encoding?: VectorEncoding;
+  /** Cut a text that is too long, instead of refusing it. */
+  truncate?: boolean;
+  /** How many inputs to skip: `next_offset` of the error of a request that broke off. */
+  offset?: number;
+  /** `background`: let chats go first where the provider's limits make requests wait. */
+  priority?: EmbedPriority;
+  api_key?: string | null;
+  base_url?: string | null;
+  settings?: Settings | null;
+}
+
+/** The `data` of a line of the stream of `embed`. */
+export type EmbedChunk = Vectors | Status | Embedded;
+
+/** `background`: let chats go first where the provider's limits make requests wait. */
+export type EmbedPriority = "background" | "interactive";
+
+/** The end of the vectors: every input has one. */
+export interface Embedded {
+  type: "done";
+  /** The sum of all requests to the provider. */
+  usage: Usage | null;
+  /** The sum of all requests to the provider. */
+  cost: Cost;
+  /** How many requests were answered. */
+  batches: number;
+  /** The length of the vectors; null if `offset` has skipped all inputs. */
+  dimensions: number | null;
+  provider: string;
+  /** The model that answered, as the provider names it. */
+  model: string;
+  warnings?: Warn[];
+}
+
 /** Why one request failed. A field that is absent is unknown or does not apply. */
 export interface ErrorBody {
   code: ErrorCode;
@@ -779,6 +823,11 @@ export interface ErrorBody {
   partial: boolean;
   /** With `partial`: the `seq` of the last delivered chunk. */
   partial_seq?: number | null;
+  /**
+   * With `partial`, of `embed`: how many inputs the host has the vectors of, those that `offset` has skipped included.
+   * The same request with this `offset` asks for the rest.
+   */
+  next_offset?: number | null;
   /** With `partial`: the assistant message so far, without calls that were cut off. Do not append it to `messages`. */
   partial_message?: Message | null;
   /** With `partial_message`: how to continue. */
@@ -1350,7 +1399,7 @@ export interface Options {
   /** US dollars, prompt included, at which the sidecar ends the answer. A prompt that alone costs more is refused. */
   budget_usd?: Usd | null;
   /** The queue to wait in when a provider's limits make requests wait. */
-  priority?: OptionsPriority;
+  priority?: EmbedPriority;
   /** What to leave out if the conversation is too long for the model. None: nothing, and the provider refuses it. */
   overflow?: Overflow | null;
   /** Remove trailing blanks and repeated blank lines from texts. */
@@ -1367,9 +1416,6 @@ export type OptionsCache = "auto" | "off";
  * or the name of such a list in `[chains]` of the configuration.
  */
 export type OptionsFallbacks = string[] | string;
-
-/** The queue to wait in when a provider's limits make requests wait. */
-export type OptionsPriority = "background" | "interactive";
 
 /** `stop` of `Options`. */
 export type OptionsStop = string | string[];
@@ -1459,6 +1505,9 @@ export interface ProviderList {
   next_offset?: number;
   providers: ProviderInfo[];
 }
+
+/** What vectors are for. `code`: a question to which code is the answer. */
+export type Purpose = "classification" | "clustering" | "code" | "document" | "query" | "similarity";
 
 /** One document. */
 export interface Ranked {
@@ -2158,6 +2207,28 @@ export interface UsageTable {
 /** US dollars, as a decimal string or a number. */
 export type Usd = string | number;
 
+/** How vectors are written: lists of numbers, or float32, little-endian, in base64. */
+export type VectorEncoding = "f32_base64" | "float" | (string & {});
+
+/** The vectors of some inputs that follow each other. The lines are in the order of the inputs. */
+export interface Vectors {
+  type: "vectors";
+  /** The number of the first of these inputs in `params.inputs`, from 0. */
+  offset: number;
+  /** How many vectors there are. */
+  count: number;
+  /** The length of each vector, the same for the whole request. */
+  dimensions: number;
+  encoding: VectorEncoding;
+  /** Lists of numbers as the provider wrote them, or strings. */
+  vectors: VectorsVector[];
+  /** The numbers, in `params.inputs`, of those of these inputs that were cut. */
+  truncated: number[];
+}
+
+/** Lists of numbers as the provider wrote them, or strings. */
+export type VectorsVector = number[] | string;
+
 /** Something that the sidecar did differently than asked. `param` is the path of the option that caused it. */
 export interface Warn {
   code: string;
@@ -2194,6 +2265,7 @@ export interface Actions {
   stream_complete: { params: Complete; chunk: CompletionChunk; reply: CompletionDone };
   count_tokens: { params: CountTokens; chunk: never; reply: TokenCount };
   fit: { params: Fit; chunk: never; reply: FitPlan };
+  embed: { params: Embed; chunk: EmbedChunk; reply: Embedded };
   rerank: { params: Rerank; chunk: never; reply: Reranked };
   calculate_cost: { params: CalculateCost; chunk: never; reply: Cost };
   apply_edit: { params: ApplyEdit; chunk: never; reply: EditOutcome };

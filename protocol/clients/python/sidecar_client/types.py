@@ -18,6 +18,7 @@ Action: TypeAlias = Literal[
     "compare",
     "complete",
     "count_tokens",
+    "embed",
     "fit",
     "forget",
     "generate",
@@ -103,6 +104,10 @@ EditProblem: TypeAlias = Literal["ambiguous", "incomplete", "no_file", "not_foun
 """Why an edit was not placed: no place fits; several places fit; another edit changes the same lines; the answer ended
 within it, or its markers are wrong; the path of the file is refused; the text to change is unknown.
 """
+
+
+EmbedPriority: TypeAlias = Literal["background", "interactive"]
+"""`background`: let chats go first where the provider's limits make requests wait."""
 
 
 ErrorCode: TypeAlias = Literal[
@@ -212,10 +217,6 @@ OptionsCache: TypeAlias = Literal["auto", "off"]
 """`cache` of `Options`."""
 
 
-OptionsPriority: TypeAlias = Literal["background", "interactive"]
-"""The queue to wait in when a provider's limits make requests wait."""
-
-
 OptionsToolChoiceWord: TypeAlias = Literal["auto", "none", "required"]
 """`tool_choice` of `Options`."""
 
@@ -237,6 +238,10 @@ Preference: TypeAlias = Literal["balanced", "cost", "latency"]
 
 ProviderInfoKind: TypeAlias = Literal["chat", "completion", "embedding", "rerank"]
 """The kinds of models that the sidecar can ask it for."""
+
+
+Purpose: TypeAlias = Literal["classification", "clustering", "code", "document", "query", "similarity"]
+"""What vectors are for. `code`: a question to which code is the answer."""
 
 
 ReasoningOptionsEffort: TypeAlias = Literal["high", "low", "max", "medium", "minimal", "none", "xhigh"]
@@ -376,6 +381,10 @@ UsageReportByItem: TypeAlias = Literal[
     "provider",
 ]
 """What to group by; by default nothing, for `totals` alone. Days and months are in UTC."""
+
+
+VectorEncoding: TypeAlias = Literal["f32_base64", "float"]
+"""How vectors are written: lists of numbers, or float32, little-endian, in base64."""
 
 
 Why: TypeAlias = Literal[
@@ -1278,6 +1287,62 @@ class EditResult(TypedDict):
     """With `problem`: a sentence that tells the model how to try again."""
 
 
+class Embed(TypedDict):
+    """Make a vector of each text."""
+
+    model: str
+
+    inputs: list[str]
+
+    purpose: NotRequired[Purpose | None]
+    """What the vectors are for. Null: the provider's usual."""
+
+    dimensions: NotRequired[int | None]
+    """The length of the vectors, for models that have several."""
+
+    encoding: NotRequired[VectorEncoding]
+
+    truncate: NotRequired[bool]
+    """Cut a text that is too long, instead of refusing it."""
+
+    offset: NotRequired[int]
+    """How many inputs to skip: `next_offset` of the error of a request that broke off."""
+
+    priority: NotRequired[EmbedPriority]
+    """`background`: let chats go first where the provider's limits make requests wait."""
+
+    api_key: NotRequired[str | None]
+
+    base_url: NotRequired[str | None]
+
+    settings: NotRequired[Settings | None]
+
+
+class Embedded(TypedDict):
+    """The end of the vectors: every input has one."""
+
+    type: Literal["done"]
+
+    usage: Usage | None
+    """The sum of all requests to the provider."""
+
+    cost: Cost
+    """The sum of all requests to the provider."""
+
+    batches: int
+    """How many requests were answered."""
+
+    dimensions: int | None
+    """The length of the vectors; null if `offset` has skipped all inputs."""
+
+    provider: str
+
+    model: str
+    """The model that answered, as the provider names it."""
+
+    warnings: NotRequired[list[Warn]]
+
+
 class ErrorBody(TypedDict):
     """Why one request failed. A field that is absent is unknown or does not apply."""
 
@@ -1322,6 +1387,11 @@ class ErrorBody(TypedDict):
 
     partial_seq: NotRequired[int | None]
     """With `partial`: the `seq` of the last delivered chunk."""
+
+    next_offset: NotRequired[int | None]
+    """With `partial`, of `embed`: how many inputs the host has the vectors of, those that `offset` has skipped
+    included. The same request with this `offset` asks for the rest.
+    """
 
     partial_message: NotRequired[Message | None]
     """With `partial`: the assistant message so far, without calls that were cut off. Do not append it to `messages`."""
@@ -1970,7 +2040,7 @@ class Options(TypedDict):
     budget_usd: NotRequired[Usd | None]
     """US dollars, prompt included, at which the sidecar ends the answer. A prompt that alone costs more is refused."""
 
-    priority: NotRequired[OptionsPriority]
+    priority: NotRequired[EmbedPriority]
     """The queue to wait in when a provider's limits make requests wait."""
 
     overflow: NotRequired[Overflow | None]
@@ -2855,6 +2925,29 @@ class UsageTable(TypedDict):
     """More of these rows follow: send the request again with this `offset`."""
 
 
+class Vectors(TypedDict):
+    """The vectors of some inputs that follow each other. The lines are in the order of the inputs."""
+
+    type: Literal["vectors"]
+
+    offset: int
+    """The number of the first of these inputs in `params.inputs`, from 0."""
+
+    count: int
+    """How many vectors there are."""
+
+    dimensions: int
+    """The length of each vector, the same for the whole request."""
+
+    encoding: VectorEncoding
+
+    vectors: list[VectorsVector]
+    """Lists of numbers as the provider wrote them, or strings."""
+
+    truncated: list[int]
+    """The numbers, in `params.inputs`, of those of these inputs that were cut."""
+
+
 class Warn(TypedDict):
     """Something that the sidecar did differently than asked. `param` is the path of the option that caused it."""
 
@@ -2905,6 +2998,10 @@ CompareChunk: TypeAlias = (
 
 CompletionChunk: TypeAlias = Start | Status | ItemDelta | CompletionDone
 """The `data` of a line of a completion's stream."""
+
+
+EmbedChunk: TypeAlias = Vectors | Status | Embedded
+"""The `data` of a line of the stream of `embed`."""
 
 
 ListChunk: TypeAlias = ModelsPart | ModelsFailed | ModelsListed
@@ -2977,5 +3074,9 @@ Usd: TypeAlias = str | float
 """US dollars, as a decimal string or a number."""
 
 
-AnyChunk: TypeAlias = Chunk | CompareChunk | CompletionChunk | ListChunk | LoginChunk
+VectorsVector: TypeAlias = list[float] | str
+"""Lists of numbers as the provider wrote them, or strings."""
+
+
+AnyChunk: TypeAlias = Chunk | CompareChunk | CompletionChunk | EmbedChunk | ListChunk | LoginChunk
 """What any stream may send."""

@@ -18,6 +18,7 @@
 ---| "stream_complete"
 ---| "count_tokens"
 ---| "fit"
+---| "embed"
 ---| "rerank"
 ---| "calculate_cost"
 ---| "apply_edit"
@@ -602,6 +603,42 @@
 ---@field candidates? sidecar.Place[] With `ambiguous`: the places that fit, the first ten of them.
 ---@field hint? string|vim.NIL With `problem`: a sentence that tells the model how to try again.
 
+--- Make a vector of each text.
+---@class sidecar.Embed
+---@field model string
+---@field inputs string[]
+---@field purpose? sidecar.Purpose|vim.NIL What the vectors are for. Null: the provider's usual.
+---@field dimensions? integer|vim.NIL The length of the vectors, for models that have several.
+---@field encoding? sidecar.VectorEncoding
+---@field truncate? boolean Cut a text that is too long, instead of refusing it.
+---@field offset? integer How many inputs to skip: `next_offset` of the error of a request that broke off.
+---@field priority? sidecar.EmbedPriority `background`: let chats go first where the provider's limits make requests wait.
+---@field api_key? string|vim.NIL
+---@field base_url? string|vim.NIL
+---@field settings? sidecar.Settings|vim.NIL
+
+--- The `data` of a line of the stream of `embed`.
+---@alias sidecar.EmbedChunk
+---| sidecar.Vectors
+---| sidecar.Status
+---| sidecar.Embedded
+
+--- `background`: let chats go first where the provider's limits make requests wait.
+---@alias sidecar.EmbedPriority
+---| "background"
+---| "interactive"
+
+--- The end of the vectors: every input has one.
+---@class sidecar.Embedded
+---@field type "done"
+---@field usage sidecar.Usage|vim.NIL The sum of all requests to the provider.
+---@field cost sidecar.Cost The sum of all requests to the provider.
+---@field batches integer How many requests were answered.
+---@field dimensions integer|vim.NIL The length of the vectors; null if `offset` has skipped all inputs.
+---@field provider string
+---@field model string The model that answered, as the provider names it.
+---@field warnings? sidecar.Warn[]
+
 --- Why one request failed. A field that is absent is unknown or does not apply.
 ---@class sidecar.ErrorBody
 ---@field code sidecar.ErrorCode
@@ -619,6 +656,7 @@
 ---@field attempts? integer|vim.NIL How many attempts were made.
 ---@field partial boolean Whether content was delivered before the failure.
 ---@field partial_seq? integer|vim.NIL With `partial`: the `seq` of the last delivered chunk.
+---@field next_offset? integer|vim.NIL With `partial`, of `embed`: how many inputs the host has the vectors of, those that `offset` has skipped included. The same request with this `offset` asks for the rest.
 ---@field partial_message? sidecar.Message|vim.NIL With `partial`: the assistant message so far, without calls that were cut off. Do not append it to `messages`.
 ---@field resume? sidecar.Resume|vim.NIL With `partial_message`: how to continue.
 ---@field usage? sidecar.Usage|vim.NIL The usage known so far, in the shape of `done.usage`.
@@ -1070,7 +1108,7 @@
 ---@field reuse? sidecar.ReuseOptions|vim.NIL Use a stored answer, and store this one.
 ---@field token_limit? integer|vim.NIL Output tokens after which the sidecar itself ends the answer.
 ---@field budget_usd? sidecar.Usd|vim.NIL US dollars, prompt included, at which the sidecar ends the answer. A prompt that alone costs more is refused.
----@field priority? sidecar.OptionsPriority The queue to wait in when a provider's limits make requests wait.
+---@field priority? sidecar.EmbedPriority The queue to wait in when a provider's limits make requests wait.
 ---@field overflow? sidecar.Overflow|vim.NIL What to leave out if the conversation is too long for the model. None: nothing, and the provider refuses it.
 ---@field compact? boolean Remove trailing blanks and repeated blank lines from texts.
 ---@field provider_options? table<string, any> Merged into the provider's request body, key by key at the top level, and sent unchanged.
@@ -1083,11 +1121,6 @@
 --- The models to ask next, each naming its provider, when the one before is down or unknown and nothing was delivered;
 --- or the name of such a list in `[chains]` of the configuration.
 ---@alias sidecar.OptionsFallbacks string[]|string
-
---- The queue to wait in when a provider's limits make requests wait.
----@alias sidecar.OptionsPriority
----| "background"
----| "interactive"
 
 --- `stop` of `Options`.
 ---@alias sidecar.OptionsStop string|string[]
@@ -1187,6 +1220,15 @@
 ---@class sidecar.ProviderList
 ---@field next_offset? integer More providers follow: send the request again with this `offset`.
 ---@field providers sidecar.ProviderInfo[]
+
+--- What vectors are for. `code`: a question to which code is the answer.
+---@alias sidecar.Purpose
+---| "classification"
+---| "clustering"
+---| "code"
+---| "document"
+---| "query"
+---| "similarity"
 
 --- One document.
 ---@class sidecar.Ranked
@@ -1765,6 +1807,25 @@
 
 --- US dollars, as a decimal string or a number.
 ---@alias sidecar.Usd string|number
+
+--- How vectors are written: lists of numbers, or float32, little-endian, in base64.
+---@alias sidecar.VectorEncoding
+---| "f32_base64"
+---| "float"
+---| string
+
+--- The vectors of some inputs that follow each other. The lines are in the order of the inputs.
+---@class sidecar.Vectors
+---@field type "vectors"
+---@field offset integer The number of the first of these inputs in `params.inputs`, from 0.
+---@field count integer How many vectors there are.
+---@field dimensions integer The length of each vector, the same for the whole request.
+---@field encoding sidecar.VectorEncoding
+---@field vectors sidecar.VectorsVector[] Lists of numbers as the provider wrote them, or strings.
+---@field truncated integer[] The numbers, in `params.inputs`, of those of these inputs that were cut.
+
+--- Lists of numbers as the provider wrote them, or strings.
+---@alias sidecar.VectorsVector number[]|string
 
 --- Something that the sidecar did differently than asked. `param` is the path of the option that caused it.
 ---@class sidecar.Warn

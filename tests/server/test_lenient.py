@@ -27,6 +27,7 @@ REQUIRED: dict[str, Object] = {
     "count_tokens": {"model": "m"},
     "fit": CHAT,
     "embed": {"model": "m", "inputs": ["a"]},
+    "rerank": {"model": "m", "query": "q", "documents": ["a"]},
     "calculate_cost": {"model": "m", "usage": {}},
     "authenticate": {"op": "status"},
     "apply_edit": {"text": "a"},

@@ -27,6 +27,8 @@ REQUIRED: dict[str, Object] = {
     "count_tokens": {"model": "m"},
     "fit": CHAT,
     "embed": {"model": "m", "inputs": ["a"]},
+    "complete": {"model": "m", "prefix": "a"},
+    "stream_complete": {"model": "m", "prefix": "a"},
     "rerank": {"model": "m", "query": "q", "documents": ["a"]},
     "calculate_cost": {"model": "m", "usage": {}},
     "authenticate": {"op": "status"},

@@ -30,18 +30,20 @@ def main() -> None:
 
 def _run(arguments: list[str]) -> int:
     place = find_command(arguments)
-    if "-V" in arguments or "--version" in arguments:
+    command = None if place is None else arguments[place]
+    # What is completed may be any of the words.
+    if command != "completion" and ("-V" in arguments or "--version" in arguments):
         return _print_version()
-    if HELP_FLAGS.intersection(arguments) or (place is not None and arguments[place] != "serve"):
+    if HELP_FLAGS.intersection(arguments) or command not in (None, "serve", "trace"):
         # Options may stand before the command, too.
         return _run_command(arguments if place is None else [arguments.pop(place), *arguments])
     if not arguments and _is_terminal(0):
         os.write(2, INTRODUCTION.encode())
         return 0
-    return _run_server([each for at, each in enumerate(arguments) if at != place])
+    return _run_server([each for at, each in enumerate(arguments) if at != place], shows_lines=command == "trace")
 
 
-def _run_server(arguments: list[str]) -> int:
+def _run_server(arguments: list[str], *, shows_lines: bool) -> int:
     from sidecar.core import log
     from sidecar.server import stdio
 
@@ -58,7 +60,7 @@ def _run_server(arguments: list[str]) -> int:
         os._exit(code)
 
     try:
-        return _serve(arguments, descriptors, leave)
+        return _serve(arguments, descriptors, leave, shows_lines=shows_lines)
     except Exception as error:  # noqa: BLE001 - a failure that ends the process is logged
         log.log("error", "crashed", **log.find_origin(error))
         return 1
@@ -113,7 +115,9 @@ sidecar: --help shows a request to try
 """
 
 
-def _serve(arguments: list[str], descriptors: "stdio.Descriptors", leave: Callable[[int], None]) -> int:
+def _serve(
+    arguments: list[str], descriptors: "stdio.Descriptors", leave: Callable[[int], None], *, shows_lines: bool
+) -> int:
     from sidecar.config import loader, values
     from sidecar.core import event_loop, log, platforms
     from sidecar.server.serve import serve
@@ -139,10 +143,15 @@ def _serve(arguments: list[str], descriptors: "stdio.Descriptors", leave: Callab
         sys.stderr.write(ON_A_TERMINAL)
     log.set_level(config.log_level)
     platforms.raise_file_limit()
+    trace = None
+    if shows_lines:
+        from sidecar.cli.trace import show_lines
+
+        trace, descriptors = show_lines(descriptors, config.trace_path)
     prefer_uvloop = config.event_loop == "uvloop"
     gc.freeze()
     gc.enable()
-    event_loop.run(serve, config, descriptors, leave, mistakes, prefer_uvloop=prefer_uvloop)
+    event_loop.run(serve, config, descriptors, leave, mistakes, trace, prefer_uvloop=prefer_uvloop)
     return 0
 
 

@@ -5,8 +5,9 @@ It is the first client of the protocol. Must not know what a command does with a
 
 import time
 from collections import deque
-from collections.abc import Callable, Coroutine, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Literal, NamedTuple
 
 import anyio
 import msgspec
@@ -70,6 +71,8 @@ class Client:
         self._replies: deque[dict[str, Any]] = deque()
         self._arrived = event_loop.Event()
         self._failure: BaseException | None = None
+        self._watch: Callable[[bytes], None] | None = None
+        """Takes every reply line, in the place of whoever asks."""
         self._last_id = 0
         self.config = config
         self.warnings: list[str] = []
@@ -135,6 +138,28 @@ class Client:
 
         found: list[dict[str, Any]] = self.run(converse())
         return found
+
+    def play(
+        self,
+        requests: Iterable[tuple[float, bytes]],
+        take: Callable[[Literal["sidecar", "host"], bytes, datetime], None],
+    ) -> None:
+        """Send the lines of *requests*, each after a pause in seconds, and wait until all have ended.
+
+        *take* gets every line in both directions, and who reads it.
+        """
+
+        async def send() -> None:
+            self._watch = lambda line: take("host", line, datetime.now(UTC))
+            for pause_seconds, line in requests:
+                await event_loop.sleep(pause_seconds)
+                take("sidecar", line, datetime.now(UTC))
+                dispatch.accept(self.app, line)
+            self.app.requests.end_input()
+            await self.app.requests.wait_until_idle()
+            await self.app.write_queue.flush()
+
+        self.run(send())
 
     def run(self, coroutine: Coroutine[Any, Any, Any], *, waiting: str = "") -> Any:
         """Run what needs the loop of the app; *waiting* as in `ask`."""
@@ -216,6 +241,9 @@ class Client:
 
     def _take_batch(self, batch: bytes, on_written: Callable[[bool], None]) -> bool:  # noqa: ARG002 - it never waits
         for line in batch.splitlines():
+            if self._watch is not None:
+                self._watch(line)
+                continue
             reply = msgspec.json.decode(line)
             if "event" in reply:
                 self.warnings.append(reply["data"]["message"])

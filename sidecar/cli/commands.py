@@ -4,11 +4,13 @@ The only module that imports click, beside those that look at its table. A comma
 """
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import click
 
 from sidecar import __version__
+from sidecar.cli import completion
 from sidecar.cli.failures import EXIT_FAILED, EXIT_INTERRUPTED
 from sidecar.cli.session import Session, handle_signals
 from sidecar.cli.terminal import open_terminal
@@ -87,8 +89,37 @@ def serve(**_: str) -> None:
     raise AssertionError("`sidecar.__main__` serves: it must not import what commands need")
 
 
+@sidecar.command(epilog="Example: let an editor spawn `sidecar trace` and look at what it logs of stderr.")
+@click.option("--record", metavar="DIR", help="As for `sidecar serve`.")
+@click.option("--trace", metavar="FILE", help="As for `sidecar serve`.")
+@common
+def trace(**_: str) -> None:
+    """Serve, and show every line in both directions on stderr.
+
+    Each has its time, its direction, the id of its request and what it says, without credentials. On a terminal, type
+    requests as lines of JSON.
+    """
+    raise AssertionError("`sidecar.__main__` serves")
+
+
+@sidecar.command(epilog="Example: sidecar replay trace.ndjson")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@as_json
+@common
+@pass_session
+def replay(session: Session, /, *, file: Path, shows_json: bool) -> int:
+    """Send the requests in FILE again, and show both directions.
+
+    FILE is what `sidecar serve --trace FILE` has written, or has a request on each line. Credentials are not in a
+    trace: your own are used. Ends with 1 if a request failed.
+    """
+    from sidecar.cli.trace import replay
+
+    return replay(session.client, session.terminal, file, shows_json=shows_json)
+
+
 @sidecar.command(epilog="Example: sidecar chat replay/text 'What is a sidecar?'")
-@click.argument("model", required=False)
+@click.argument("model", required=False, shell_complete=completion.complete_model)
 @click.argument("prompt", required=False)
 @click.option("--system", metavar="TEXT", help="What the model is told beforehand.")
 @click.option("--max-tokens", type=click.IntRange(1), metavar="N", help="How long the answer may be.")
@@ -133,15 +164,15 @@ def providers(session: Session, /, *, shows_json: bool) -> int:
 
 
 @sidecar.command()
-@click.argument("provider", required=False)
+@click.argument("provider", required=False, shell_complete=completion.complete_provider)
 @click.option("--refresh", is_flag=True, help="Ask the provider even if there is a fresh list.")
 @as_json
 @common
 @pass_session
 def models(session: Session, /, *, provider: str | None, refresh: bool, shows_json: bool) -> int:
-    """List the models of PROVIDER, or of all that are ready, with their limits and prices.
+    """List models, with their limits and prices.
 
-    Prices are US dollars per million tokens.
+    Those of PROVIDER, or of all that have a credential. Prices are US dollars per million tokens.
     """
     from sidecar.cli.lists import show_models
 
@@ -149,7 +180,7 @@ def models(session: Session, /, *, provider: str | None, refresh: bool, shows_js
 
 
 @sidecar.command(epilog="Examples: sidecar login PROVIDER; pass show my-key | sidecar login PROVIDER")
-@click.argument("provider")
+@click.argument("provider", shell_complete=completion.complete_provider)
 @click.argument("surplus", nargs=-1, metavar="")
 @click.option("--key", "uses_key", is_flag=True, help="Type a key, even if there is another way to log in.")
 @click.option("--existing", "uses_existing", is_flag=True, help="Use the login that another program has left.")
@@ -177,7 +208,7 @@ def login(session: Session, /, *, surplus: tuple[str, ...], settings: tuple[str,
 
 
 @sidecar.command()
-@click.argument("provider")
+@click.argument("provider", shell_complete=completion.complete_provider)
 @common
 @pass_session
 def logout(session: Session, /, *, provider: str) -> int:
@@ -201,9 +232,9 @@ def logout(session: Session, /, *, provider: str) -> int:
 @common
 @pass_session
 def usage(session: Session, /, **choices: Any) -> int:
-    """Show what was asked and what it cost, as a table and day by day.
+    """Show what was asked and what it cost.
 
-    The figures come from the ledger on this machine. Days are in UTC.
+    A table, and a bar for each day. The figures come from the ledger on this machine. Days are in UTC.
     """
     from sidecar.cli.usage import UsageChoices, show_usage
 
@@ -211,7 +242,7 @@ def usage(session: Session, /, **choices: Any) -> int:
 
 
 @sidecar.command(epilog="Example: sidecar count PROVIDER/MODEL < README.md")
-@click.argument("model")
+@click.argument("model", shell_complete=completion.complete_model)
 @click.argument("text", required=False)
 @click.option("--exact", is_flag=True, help="Ask the provider to count, if it can.")
 @as_json
@@ -225,7 +256,7 @@ def count(session: Session, /, *, model: str, text: str | None, exact: bool, sho
 
 
 @sidecar.command(epilog="Examples: sidecar doctor; sidecar doctor PROVIDER --json")
-@click.argument("providers", nargs=-1, metavar="[PROVIDER]...")
+@click.argument("providers", nargs=-1, metavar="[PROVIDER]...", shell_complete=completion.complete_provider)
 @as_json
 @common
 @pass_session
@@ -242,6 +273,22 @@ def doctor(session: Session, /, *, providers: tuple[str, ...], shows_json: bool)
     made = DoctorChoices(providers=providers, shows_json=shows_json, config=session.config, mistakes=mistakes)
     session.leave_ledger_alone()
     return run_doctor(session.client, session.terminal, made)
+
+
+@sidecar.command("completion", epilog="Example: add `source <(sidecar completion bash)` to ~/.bashrc.")
+@click.argument("shell", type=click.Choice([*completion.SCRIPTS]))
+@click.option("--words", "completes", is_flag=True, hidden=True)
+@click.argument("words", nargs=-1, metavar="")
+@pass_session
+def completion_(session: Session, /, *, shell: str, completes: bool, words: tuple[str, ...]) -> int:
+    """Print the script that completes commands in SHELL.
+
+    For zsh, put it into a file `_sidecar` in a folder of `fpath`; for fish, into
+    ~/.config/fish/completions/sidecar.fish.
+    """
+    text = completion.complete_words(sidecar, shell, words) if completes else completion.SCRIPTS[shell]
+    session.terminal.write(text)
+    return 0
 
 
 def run(arguments: Sequence[str], session: Session) -> int:

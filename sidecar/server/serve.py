@@ -58,17 +58,22 @@ LAST_WRITE_SECONDS = 0.02
 
 
 async def serve(
-    config: Config, descriptors: stdio.Descriptors, leave: Callable[[int], None], mistakes: Sequence[str] = ()
+    config: Config,
+    descriptors: stdio.Descriptors,
+    leave: Callable[[int], None],
+    mistakes: Sequence[str] = (),
+    trace: "Trace | None" = None,
 ) -> None:
     """Serve requests until the host is done or gone, then call *leave* with the exit code, which ends the process.
 
-    With *mistakes* in the configuration every request is refused, and the exit code is 2.
+    With *mistakes* in the configuration every request is refused, and the exit code is 2. *trace* gets every line;
+    None: a file does, if the configuration names one.
     """
     exit_code = 2 if mistakes else 0
     gc.set_threshold(*GC_THRESHOLDS)
     sys.setswitchinterval(SWITCH_SECONDS)
     output = stdio.Output(descriptors.stdout)
-    trace = _begin_trace(config)
+    trace = trace or _begin_trace(config)
     write = trace.watch(output.write) if trace else output.write
     write_queue = WriteQueue(write, event_loop.call_soon, time.monotonic)
     finished = event_loop.Event()
@@ -110,9 +115,9 @@ async def serve(
 def _begin_trace(config: Config) -> "Trace | None":
     if config.trace_path is None:
         return None
-    from sidecar.server.trace import Trace  # Few processes have one.
+    from sidecar.server.trace import Trace, make_file_writer  # Few processes have one.
 
-    return Trace(config.trace_path)
+    return Trace(make_file_writer(config.trace_path))
 
 
 async def _end_requests(app: App) -> None:

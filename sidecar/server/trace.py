@@ -1,4 +1,4 @@
-"""A file with every line in both directions, for authors of hosts.
+"""Every line in both directions, for authors of hosts: in a file, or wherever it is shown.
 
 Knows what to leave out of a line: credentials, and the rest of long texts. Must not know what the lines mean.
 """
@@ -34,7 +34,7 @@ Reader = Literal["sidecar", "host"]
 Write = Callable[[bytes, Callable[[bool], None]], bool | None]
 
 
-class _Noted:
+class Noted:
     """Some lines of one direction, and when they passed."""
 
     __slots__ = ("at", "data", "to")
@@ -45,12 +45,16 @@ class _Noted:
         self.at = datetime.now(UTC)
 
 
-class Trace:
-    """The lines that are not in the file yet."""
+Show = Callable[[list[Noted], int], None]
+"""Shows lines, and how many were dropped before them. Blocks. Raises: OSError or RefusedError if it cannot go on."""
 
-    def __init__(self, path: str) -> None:
-        self._path = Path(path)
-        self._waiting: list[_Noted] = []
+
+class Trace:
+    """The lines that were not shown yet."""
+
+    def __init__(self, show: Show) -> None:
+        self._show = show
+        self._waiting: list[Noted] = []
         self._waiting_bytes = 0
         self._dropped = 0
         self._arrived = anyio.Event()
@@ -63,7 +67,7 @@ class Trace:
             self._dropped += 1
             return
         try:
-            self._waiting.append(_Noted(to, lines))
+            self._waiting.append(Noted(to, lines))
         except MemoryError:
             self._dropped += 1
             return
@@ -99,38 +103,50 @@ class Trace:
         """Write all that waits. Blocks."""
         waiting, self._waiting, self._waiting_bytes = self._waiting, [], 0
         dropped, self._dropped = self._dropped, 0
-        try:
-            lines = [line for noted in waiting for line in _format(noted)]
-        except MemoryError:
-            lines, dropped = [], dropped + len(waiting)
-        if dropped:
-            lines.append(_encode({"event": "dropped", "count": dropped}))
-        if self._is_unusable or not lines:
+        if self._is_unusable or not (waiting or dropped):
             return
         try:
-            self._append(b"".join(lines))
+            try:
+                self._show(waiting, dropped)
+            except MemoryError:
+                self._show([], dropped + len(waiting))
         except (OSError, RefusedError) as error:
             self._is_unusable = True
             log("error", "trace.unusable", reason=getattr(error, "strerror", None) or str(error))
 
-    def _append(self, lines: bytes) -> None:
-        make_folder(self._path.parent)
-        with open_file(self._path, "ab") as file:
-            # An existing file may be open to others.
-            self._path.chmod(0o600)
-            file.write(lines)
-            is_full = file.tell() > MAX_FILE_BYTES
-        if is_full:
-            self._path.replace(f"{self._path}.1")
+
+def make_file_writer(path: str) -> Show:
+    """Return a function that appends entries to the file *path*, one object of JSON a line."""
+    file_path = Path(path)
+
+    def show(waiting: list[Noted], dropped: int) -> None:
+        lines = [_encode({"to": noted.to} | each, noted.at) for noted in waiting for each in read_lines(noted)]
+        if dropped:
+            lines.append(_encode({"event": "dropped", "count": dropped}))
+        if lines:
+            _append(file_path, b"".join(lines))
+
+    return show
 
 
-def _format(noted: _Noted) -> Iterator[bytes]:
+def _append(path: Path, lines: bytes) -> None:
+    make_folder(path.parent)
+    with open_file(path, "ab") as file:
+        # An existing file may be open to others.
+        path.chmod(0o600)
+        file.write(lines)
+        is_full = file.tell() > MAX_FILE_BYTES
+    if is_full:
+        path.replace(f"{path}.1")
+
+
+def read_lines(noted: Noted) -> Iterator[dict[str, Any]]:
+    """Yield each line as `line`, without credentials and long texts, or as `unreadable_bytes`."""
     for line in noted.data.split(b"\n"):
         if line.strip():
             value = parse_json(line)
             # A line that cannot be read may hold credentials that cannot be found.
-            shown = {"line": _cut(value)} if isinstance(value, dict) else {"unreadable_bytes": len(line)}
-            yield _encode({"to": noted.to} | shown, noted.at)
+            yield {"line": _cut(value)} if isinstance(value, dict) else {"unreadable_bytes": len(line)}
 
 
 def _encode(entry: dict[str, Any], at: datetime | None = None) -> bytes:

@@ -12,7 +12,7 @@ from sidecar.config import loader
 from sidecar.config.values import ConfigError
 from sidecar.server import trace
 from sidecar.server.framing import TooLong
-from sidecar.server.trace import MAX_TEXT_CHARS, Trace
+from sidecar.server.trace import MAX_TEXT_CHARS, Trace, make_file_writer
 from tests.support.lines import CANARY, Object
 from tests.support.listening_provider import ListeningProvider
 from tests.support.process import Sidecar
@@ -25,7 +25,7 @@ def entries(path: Path) -> list[Object]:
 
 def traced(path: Path, *lines: object) -> list[Object]:
     """Return the entries of *lines* to the sidecar."""
-    kept = Trace(str(path))
+    kept = Trace(make_file_writer(str(path)))
     for line in lines:
         kept.note("sidecar", line if isinstance(line, bytes) else msgspec.json.encode(line))
     kept.write()
@@ -52,7 +52,7 @@ def test_a_line_that_cannot_be_read_cannot_be_cut_and_is_not_shown(tmp_path: Pat
 
 
 def test_a_line_that_was_too_long_is_noted_too(tmp_path: Path) -> None:
-    kept = Trace(str(tmp_path / "trace"))
+    kept = Trace(make_file_writer(str(tmp_path / "trace")))
     kept.note("sidecar", TooLong(head=b'{"id":1,"x":"'))
     kept.write()
     assert entries(tmp_path / "trace")[0]["unreadable_bytes"] == 13
@@ -73,7 +73,7 @@ def test_only_the_user_can_read_it_even_if_it_was_there(tmp_path: Path) -> None:
 
 def test_its_size_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trace, "MAX_FILE_BYTES", 1000)
-    kept = Trace(str(tmp_path / "trace"))
+    kept = Trace(make_file_writer(str(tmp_path / "trace")))
     for number in range(200):
         kept.note("host", b'{"id":%d}\n' % number)
         kept.write()
@@ -92,7 +92,7 @@ def test_what_waits_is_bounded_and_what_is_dropped_is_counted(tmp_path: Path, mo
 def test_a_link_is_not_followed_and_nothing_else_fails(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "target").write_text("")
     (tmp_path / "trace").symlink_to(tmp_path / "target")
-    kept = Trace(str(tmp_path / "trace"))
+    kept = Trace(make_file_writer(str(tmp_path / "trace")))
     for _ in range(2):
         kept.note("host", b'{"id":1}\n')
         kept.write()

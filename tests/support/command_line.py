@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from sidecar.cli import commands
 from sidecar.cli.session import Session
 from sidecar.cli.terminal import Terminal
+from sidecar.core import log
 from sidecar.core.errors import SidecarError
 from sidecar.http.exchange import Exchange, Reply
 from sidecar.http.failures import make_broken_error
@@ -88,6 +89,7 @@ class CommandLine:
             code = commands.run(arguments, session)
             if "client" in session.__dict__:
                 self._run(session.client.app.tasks.cancel())  # type: ignore[attr-defined]
+            log.set_level("warn")
         outcome = Outcome(code, out.getvalue(), err.getvalue())
         secrets = self._services.secrets
         secrets.register_environment(self.env)

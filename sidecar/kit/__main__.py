@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -26,6 +27,8 @@ protocol/KIT.md says what a driver must do."""
 
 def main() -> None:
     """Run the command line, and exit."""
+    # Whoever ends the kit ends what it has started.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     sys.exit(run(sys.argv[1:]))
 
 

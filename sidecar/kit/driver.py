@@ -1,5 +1,6 @@
 """The process of a driver: operations go to its stdin, reports come from its stdout, all within a limit of time."""
 
+import contextlib
 import os
 import signal
 import time
@@ -11,11 +12,16 @@ import msgspec
 from anyio.abc import ByteReceiveStream, Process
 
 from sidecar.kit.contract import Operation, Report, Request
+from sidecar.kit.lines import LineCutter
 from sidecar.kit.patterns import expand, fits, show
 from sidecar.kit.scenario import Await, HostStep, Pause
 
 STDERR_BYTES = 8192
 """How much of what the driver writes to stderr is kept."""
+
+MOST_BAD_LINES = 20
+MOST_BYTES = 512 * 1024 * 1024
+"""A driver that writes more is killed, so that its output does not fill the memory."""
 
 GRACE_SECONDS = 1.0
 """How long stdout may stay open after the driver has ended, in the hands of a process that it has left behind."""
@@ -45,11 +51,15 @@ class Drive(msgspec.Struct):
     """What had not come when the time was over, when it could not come any more, or when the driver ended."""
     time_over: bool = False
     exit_code: int | None = None
+    pid: int = 0
+    """The driver's, and that of the group of processes that it has started."""
     stderr: bytes = b""
 
 
 async def drive(command: list[str], env: Mapping[str, str], steps: list[HostStep], limit_ms: int) -> Drive:
-    """Run a driver, tell it the *steps*, and return what it has reported; nothing of it runs afterwards.
+    """Run a driver, tell it the *steps*, and return what it has reported.
+
+    It has ended then. What it has left behind runs on until `end_group`.
 
     Raises: OSError if it cannot be started.
     """
@@ -57,6 +67,7 @@ async def drive(command: list[str], env: Mapping[str, str], steps: list[HostStep
     session = Session(process)
     session.drive.time_over = True
     session.drive.waiting_for = "the end of the driver"
+    session.drive.pid = process.pid
     try:
         with anyio.move_on_after(limit_ms / 1000):
             async with anyio.create_task_group() as group:
@@ -68,23 +79,24 @@ async def drive(command: list[str], env: Mapping[str, str], steps: list[HostStep
                 with anyio.move_on_after(GRACE_SECONDS):
                     await session.ended.wait()
                 group.cancel_scope.cancel()
+    except BaseException:
+        end_group(process.pid)
+        raise
     finally:
         with anyio.CancelScope(shield=True):
-            _kill(process)
+            if process.returncode is None:
+                process.kill()
             await process.wait()
             await process.aclose()
     session.drive.exit_code = process.returncode
     return session.drive
 
 
-def _kill(process: Process) -> None:
-    """Kill the driver, and whatever it has started in its group."""
-    if process.returncode is not None:
-        return
+def end_group(pid: int) -> None:
+    """Kill whatever the driver *pid* has started and left behind, where the system has groups of processes."""
     if hasattr(os, "killpg"):
-        os.killpg(process.pid, signal.SIGKILL)
-    else:
-        process.kill()
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(pid, signal.SIGKILL)
 
 
 class Session:
@@ -99,6 +111,7 @@ class Session:
         self._awaited: Any = None
         self._count = 0
         self._futile = False
+        self._bad = 0
 
     async def tell(self, steps: list[HostStep]) -> None:
         """Carry out the *steps*, of which the last one is `close`.
@@ -147,17 +160,24 @@ class Session:
         """Read stdout to its end."""
         stdout = self._process.stdout
         assert stdout is not None  # noqa: S101 - as above
-        rest: list[bytes] = []
-        while data := await _receive(stdout):
-            first, *more = data.split(b"\n")
-            rest.append(first)
-            for each in more:
-                self._take(b"".join(rest))
-                rest = [each]
-        if any(rest):
-            self._take(b"".join(rest))
+        cutter = LineCutter()
+        read_bytes = 0
+        while (data := await _receive(stdout)) and not self._gives_up(read_bytes):
+            read_bytes += len(data)
+            for line in cutter.feed(data):
+                self._take(line)
+        if last := cutter.end():
+            self._take(last)
         self.ended.set()
         self._changed.set()
+
+    def _gives_up(self, read_bytes: int) -> bool:
+        """Kill a driver that writes without end, and return whether it does."""
+        if self._bad < MOST_BAD_LINES and read_bytes < MOST_BYTES:
+            return False
+        self.drive.moments.append(Moment(at_ms=time.monotonic() * 1000, bad="and so on, so the driver was killed"))
+        self._process.kill()
+        return True
 
     def _take(self, line: bytes) -> None:
         at_ms = time.monotonic() * 1000
@@ -166,7 +186,9 @@ class Session:
             msgspec.convert(report, Report)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             text = f"{show(line.decode('utf-8', 'replace'))}: {error}"
-            self.drive.moments.append(Moment(at_ms=at_ms, bad=text))
+            self._bad += 1
+            if self._bad <= MOST_BAD_LINES:
+                self.drive.moments.append(Moment(at_ms=at_ms, bad=text))
             return
         self.drive.moments.append(Moment(at_ms=at_ms, report=report))
         if self._awaited is not None and fits(self._awaited, report):

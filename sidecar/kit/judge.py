@@ -5,7 +5,7 @@ from itertools import pairwise
 from typing import Any
 
 from sidecar.kit.contract import Close, Request
-from sidecar.kit.driver import Drive
+from sidecar.kit.driver import AT_END, Drive
 from sidecar.kit.launcher import Start
 from sidecar.kit.patterns import expand, find_sequence_mismatch, fits, is_equal, show
 from sidecar.kit.rules import Problem, check_end, check_reports, check_starts, decode
@@ -27,8 +27,8 @@ def judge(scenario: Scenario, drive: Drive, starts: list[Start]) -> list[Problem
         *check_processes(scenario, starts),
         *check_starts(starts, steps),
     ]
-    # Whoever has not ended in time has mostly done something wrong before: that is shown first.
-    return [*check_end(drive), *problems] if not problems or drive.time_over else [*problems, *check_end(drive)]
+    # What was waited for in vain is the first thing that went wrong.
+    return [*problems, *check_end(drive)] if drive.waiting_for == AT_END else [*check_end(drive), *problems]
 
 
 def check_expected(scenario: Scenario, drive: Drive) -> Iterator[Problem]:

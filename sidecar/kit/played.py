@@ -12,11 +12,11 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from sidecar.core import platforms
+from sidecar.kit.lines import LineCutter
 from sidecar.kit.script import (
     CloseOutput,
     Exit,
@@ -41,7 +41,7 @@ class Played:
     """One process: the script, the reader of stdin, the log."""
 
     def __init__(self, folder: Path) -> None:
-        self._number, self._lock = _claim_number(folder)
+        self._number, self._lock = claim_number(folder)
         path = folder / f"start-{self._number}.ndjson"
         self._log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         setup = json.loads((folder / "play.json").read_bytes())
@@ -117,15 +117,18 @@ class Played:
 
     def _read(self) -> None:
         """Read stdin to its end, in a thread."""
-        for line in _cut_lines(self._read_pieces()):
-            self._note("line", text=line.decode("utf-8", "surrogateescape"))
-            self._lines.put(line)
+        cutter = LineCutter()
+        while self._may_read.wait() and (data := os.read(0, READ_BYTES)):
+            for line in cutter.feed(data):
+                self._take_line(line)
+        if last := cutter.end():
+            self._take_line(last)
         self._note("eof")
         self._lines.put(None)
 
-    def _read_pieces(self) -> Iterator[bytes]:
-        while self._may_read.wait() and (data := os.read(0, READ_BYTES)):
-            yield data
+    def _take_line(self, line: bytes) -> None:
+        self._note("line", text=line.decode("utf-8", "surrogateescape"))
+        self._lines.put(line)
 
     def _take_signal(self) -> None:
         self._note("term")
@@ -148,7 +151,7 @@ class Played:
         os._exit(code)
 
 
-def _claim_number(folder: Path) -> tuple[int, int]:
+def claim_number(folder: Path) -> tuple[int, int]:
     """Return the number of this process, from 1, and the descriptor that holds its lock."""
     number = 1
     while True:
@@ -159,18 +162,6 @@ def _claim_number(folder: Path) -> tuple[int, int]:
         else:
             platforms.try_lock(lock)
             return number, lock
-
-
-def _cut_lines(pieces: Iterator[bytes]) -> Iterator[bytes]:
-    rest: list[bytes] = []
-    for piece in pieces:
-        first, *more = piece.split(b"\n")
-        rest.append(first)
-        for each in more:
-            yield b"".join(rest)
-            rest = [each]
-    if last := b"".join(rest):
-        yield last
 
 
 def _write_all(fd: int, data: bytes) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import anyio
 import msgspec
 
-from sidecar.kit.driver import Drive, drive
+from sidecar.kit.driver import Drive, drive, end_group
 from sidecar.kit.judge import judge
 from sidecar.kit.launcher import Start, end_all, prepare, read_starts
 from sidecar.kit.rules import Problem
@@ -58,6 +58,7 @@ async def run_scenario(scenario: Scenario, host: Host) -> Result:
         try:
             driven = await drive(host.command, env, scenario.host, limit_ms)
             starts = await _wait_for_end(folder)
+            end_group(driven.pid)
         finally:
             end_all(folder)
     problems = judge(scenario, driven, starts)

@@ -51,6 +51,9 @@ MIN_LANE_BYTES = 8192
 UNWRITABLE = (ValueError, OverflowError, RecursionError, TypeError, MemoryError)
 """Exceptions of the encoder for a value that JSON cannot hold, or that is nested too deeply or too large."""
 
+SLICE_LANES = 32
+"""So many lanes are written before the turn of the loop ends that fills them: it may read a thousand sockets first."""
+
 QUIET_SECONDS = 0.0005
 """After so long without a write, lines are written at once. Otherwise all lines of a turn of the loop are one write."""
 
@@ -241,6 +244,8 @@ class WriteQueue:
         """What all lanes hold."""
         self._writing = False
         """Whether a write is running or scheduled."""
+        self._is_due = False
+        """Whether it is scheduled for the loop's next turn."""
         self._drained: event_loop.Event | None = None
         """Set when nothing is queued any more; None: no task waits for that."""
         self.reader_gone = event_loop.Event()
@@ -282,6 +287,8 @@ class WriteQueue:
             if len(self._first) + len(self._scheduled) > MAX_LANES:
                 self._give_up()
         if self._writing:
+            if self._is_due and len(self._scheduled) >= SLICE_LANES:
+                self._write_due()
             return
         # A lone line does not wait for the next turn of the loop.
         is_quiet, self._writing = self.is_quiet(), True
@@ -289,7 +296,8 @@ class WriteQueue:
             self._write_batches()
         else:
             # What the rest of this turn of the loop queues goes into the same write.
-            self._call_soon(self._write_batches)
+            self._is_due = True
+            self._call_soon(self._write_due)
 
     def unschedule(self, lane: Lane) -> None:
         """Take back the turn of *lane*."""
@@ -302,6 +310,11 @@ class WriteQueue:
         if self._writing:
             self._drained = self._drained or event_loop.Event()
             await self._drained.wait()
+
+    def _write_due(self) -> None:
+        if self._is_due:
+            self._is_due = False
+            self._write_batches()
 
     def _write_batches(self) -> None:
         self._writing = True

@@ -94,6 +94,30 @@ async def test_a_line_that_comes_alone_is_written_at_once_and_many_are_one_write
     await writer.queue.flush()
 
 
+async def test_lanes_that_one_turn_fills_are_written_before_it_ends_if_they_are_many(writer: Writer) -> None:
+    lanes = [writer.queue.open_lane(number) for number in range(2 * write_queue.SLICE_LANES + 5)]
+    for lane in lanes:
+        send(lane, "x")
+    assert [batch.count(b"\n") for batch in writer.batches] == [write_queue.SLICE_LANES] * 2
+    writer.run()
+    assert [line["id"] for line in writer.lines] == list(range(len(lanes)))
+    assert len(writer.batches) == 3
+    with anyio.fail_after(WAIT_SECONDS):
+        await writer.queue.flush()
+
+
+async def test_no_lane_is_written_early_while_a_write_is_running(writer: Writer) -> None:
+    writer.blocks = True
+    lanes = [writer.queue.open_lane(number) for number in range(4 * write_queue.SLICE_LANES)]
+    for lane in lanes:
+        send(lane, "x")
+    writer.run()
+    assert [batch.count(b"\n") for batch in writer.batches] == [write_queue.SLICE_LANES]
+    writer.finish_write()
+    writer.run()
+    assert [line["id"] for line in writer.lines] == list(range(len(lanes)))
+
+
 def make_quiet_queue(write: Write, due: list[Callable[[], None]]) -> WriteQueue:
     """Return a queue with a clock by which every line comes alone."""
     seconds = itertools.count()

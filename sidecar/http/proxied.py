@@ -5,6 +5,7 @@ The only module that imports it, on first use. Knows the protocol's code for eac
 
 import ssl
 from collections.abc import AsyncIterable, AsyncIterator, Callable
+from contextlib import suppress
 from functools import cache
 from typing import TYPE_CHECKING, Any, cast
 
@@ -14,11 +15,13 @@ import anyio.to_thread
 from sidecar.core import url_policy
 from sidecar.core.errors import SidecarError
 from sidecar.http import failures
-from sidecar.http.connection import WRITE_SECONDS
+from sidecar.http.connection import WRITE_BYTES, WRITE_SECONDS
 from sidecar.http.dial import make_tls_context
 from sidecar.http.exchange import Exchange, Reply
-from sidecar.http.message import MalformedReplyError, read_head
+from sidecar.http.message import CutReplyError, MalformedReplyError, read_head
 from sidecar.http.pool import IDLE_CONNECTIONS, IDLE_SECONDS
+from sidecar.http.reply_parser import ReplyParser
+from sidecar.http.unread import Unread, hold_unread
 
 if TYPE_CHECKING:
     import httpx2
@@ -68,7 +71,12 @@ class Proxied:
             request.extensions["trace"] = connecting.note
             response = await _send(http, request, connecting)
         except (httpx2.HTTPError, httpx2.InvalidURL, ssl.SSLError, UnicodeEncodeError) as error:
+            if connecting is not None and (refusal := connecting.read_refusal()) is not None:
+                return refusal
             raise _read_failure(error, "headers", connecting) from None
+        finally:
+            if connecting is not None:
+                connecting.release()
         try:
             head = read_head(response.http_version.removeprefix("HTTP/"), response.status_code, response.headers.raw)
         except MalformedReplyError as error:
@@ -129,6 +137,11 @@ class _Connecting:
         """The host that must not lead to a link-local address; None: it may."""
         self._direct = False
         self._stream: Any = None
+        self._network: Any = None
+        """The connection, if it was made for this request; of another one the client does not tell."""
+        self._is_large = len(exchange.request.body) > WRITE_BYTES
+        self._unread: Unread | None = None
+        """Held while a large request is written."""
 
     async def note(self, event: str, info: dict[str, Any]) -> None:
         """Take one of the client's trace events, such as `connection.start_tls.complete`."""
@@ -138,18 +151,41 @@ class _Connecting:
             self._direct = info["host"] == self._guarded
             self.seeks_proxy = info["host"] != self._host
         elif event.endswith("connect_tcp.complete"):
-            self._stream = info["return_value"]
+            self._stream = self._network = info["return_value"]
             self.seeks_proxy = False
             if self._direct and url_policy.is_link_local(self._stream.get_extra_info("server_addr")[0]):
                 # The owner of a name decides where it leads, perhaps to a cloud's metadata server.
                 raise failures.make_link_local_error()
         elif event.endswith("start_tls.complete"):
-            self._stream = None
+            # TLS within TLS, as to a proxy that speaks it, cannot be read from the socket.
+            is_first = self._network is not None and self._network.get_extra_info("ssl_object") is None
+            self._stream, self._network = None, info["return_value"] if is_first else None
         elif event.endswith("send_request_headers.started"):
             self.asks_proxy = info["request"].method == b"CONNECT"
             self._timeout["read"] = self._exchange.timeouts.connect_seconds if self.asks_proxy else None
             if not self.asks_proxy:
                 self._exchange.enter("headers")
+        elif event.endswith("send_request_body.started") and not self.asks_proxy and self._is_large:
+            self._unread = self._network and hold_unread(self._network)
+
+    def read_refusal(self) -> Reply | None:
+        """Return the error that the server had sent before it reset the connection to which a large request went.
+
+        The client writes all of a request before it reads, and a failed write closes its connection.
+        """
+        parser = ReplyParser()
+        with suppress(MalformedReplyError):
+            parser.feed(self._unread.read() if self._unread is not None else b"")
+        head = parser.head
+        if head is None or head.status < 400:
+            return None
+        return Reply(head.status, head.headers, _read_parts(parser), _do_nothing)
+
+    def release(self) -> None:
+        """Let go of the connection: the request is written, or it has failed."""
+        if self._unread is not None:
+            self._unread.close()
+            self._unread = None
 
     async def abandon(self) -> None:
         """Close the connection that the client leaves open if it is cancelled during the TLS handshake."""
@@ -164,6 +200,17 @@ async def _send(http: "httpx2.AsyncClient", request: "httpx2.Request", connectin
     except BaseException:
         await connecting.abandon()
         raise
+
+
+async def _read_parts(parser: ReplyParser) -> AsyncIterator[bytes]:
+    for part in parser.parts:
+        yield part
+    if not parser.complete:
+        raise failures.make_broken_error(CutReplyError())
+
+
+async def _do_nothing() -> None:
+    """Close nothing: the connection is closed."""
 
 
 async def _close(response: "httpx2.Response") -> None:

@@ -7,9 +7,8 @@ written. The loop closes a connection whose write fails, and the answer that wai
 import os
 import socket
 import ssl
-from asyncio import Transport
 from contextlib import suppress
-from typing import Any
+from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
 from sidecar.core import platforms
@@ -18,13 +17,21 @@ MAX_BYTES = 256 * 1024
 """The most that is read: an error and its reason."""
 
 
+class Described(Protocol):
+    """A connection of either client."""
+
+    def get_extra_info(self, info: str, /) -> Any:
+        """Return its `socket`, its `ssl_object`, or the latter's `sslcontext`; None for what there is not."""
+
+
 class Unread:
     """A second descriptor of a connection's socket, held while a large request is written."""
 
-    def __init__(self, transport: Transport) -> None:
-        self._socket = socket.socket(fileno=os.dup(transport.get_extra_info("socket").fileno()))
-        self._tls: ssl.SSLObject | None = transport.get_extra_info("ssl_object")
-        incoming = getattr(transport.get_extra_info("sslcontext"), "incoming", {})
+    def __init__(self, connection: Described) -> None:
+        self._socket = socket.socket(fileno=os.dup(connection.get_extra_info("socket").fileno()))
+        self._tls: ssl.SSLObject | None = connection.get_extra_info("ssl_object")
+        context = connection.get_extra_info("sslcontext") or getattr(self._tls, "context", None)
+        incoming = getattr(context, "incoming", {})
         self._encrypted: ssl.MemoryBIO | None = incoming.get(self._tls) if self._tls else None
 
     def read(self) -> bytes:
@@ -49,12 +56,12 @@ class Unread:
         self._socket.close()
 
 
-def hold_unread(transport: Transport) -> Unread | None:
+def hold_unread(connection: Described) -> Unread | None:
     """Return what reads the rest of the connection; None where that is not possible, or no descriptor is left."""
     if platforms.WINDOWS:
         return None
     try:
-        return Unread(transport)
+        return Unread(connection)
     except OSError:
         return None
 

@@ -5,11 +5,12 @@ import socket
 import ssl
 from collections.abc import Callable
 from pathlib import Path
+from typing import get_args
 
 import anyio
 import pytest
 
-from sidecar.core.http import HttpRequest, HttpTimeouts, PhaseTrace
+from sidecar.core.http import ClientName, HttpRequest, HttpTimeouts, PhaseTrace
 from sidecar.upstream.http_client import HttpClient
 from tests.http.test_clients_agree_on_tls import reset
 from tests.support import process_probes
@@ -50,8 +51,8 @@ def leave(connection: socket.socket) -> None:
     """End it with data unread, which is a reset too."""
 
 
-async def ask(url: str, body: bytes) -> tuple[int, bytes]:
-    client = HttpClient("direct")
+async def ask(url: str, body: bytes, name: ClientName = "direct") -> tuple[int, bytes]:
+    client = HttpClient(name)
     request = HttpRequest(method="POST", url=url, headers={}, body=body)
     try:
         with anyio.fail_after(10):
@@ -74,8 +75,9 @@ async def all_closed(before: int) -> None:
 
 @pytest.mark.parametrize("then", [leave, reset])
 @pytest.mark.parametrize("scheme", ["http", "https"])
+@pytest.mark.parametrize("client", get_args(ClientName))
 async def test_an_early_refusal_is_told_though_the_connection_is_reset(
-    context: ssl.SSLContext, scheme: str, then: Answer
+    context: ssl.SSLContext, client: ClientName, scheme: str, then: Answer
 ) -> None:
     def answer(connection: socket.socket) -> None:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -88,12 +90,44 @@ async def test_an_early_refusal_is_told_though_the_connection_is_reset(
     before = 0
     for _ in range(TIMES):
         with listening(answer) as listener:
-            assert await ask(f"{scheme}://127.0.0.1:{listener.port}/x", b"x" * 8_000_000) == (413, b"{}")
+            assert await ask(f"{scheme}://127.0.0.1:{listener.port}/x", b"x" * 8_000_000, client) == (413, b"{}")
         before = before or count_descriptors()
     await all_closed(before)
 
 
-async def test_a_large_request_that_is_taken_leaves_no_descriptor_behind(context: ssl.SSLContext) -> None:
+@pytest.mark.parametrize("then", [leave, reset])
+@pytest.mark.parametrize("scheme", ["http", "https"])
+async def test_an_early_refusal_comes_through_a_proxy(
+    context: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, scheme: str, then: Answer
+) -> None:
+    file = certificate(tmp_path, "provider.invalid", 1)
+    monkeypatch.setenv("SSL_CERT_FILE", str(file))
+    context.load_cert_chain(file)
+
+    def answer(connection: socket.socket) -> None:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if scheme == "http":
+            refuse(connection, then)
+            return
+        assert connection.recv(65536).startswith(b"CONNECT provider.invalid:443 ")
+        connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+        with context.wrap_socket(connection, server_side=True) as secured:
+            refuse(secured, then)
+
+    before = 0
+    for _ in range(TIMES):
+        with listening(answer) as proxy:
+            monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy.port}")
+            monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{proxy.port}")
+            assert await ask(f"{scheme}://provider.invalid/x", b"x" * 8_000_000) == (413, b"{}")
+        before = before or count_descriptors()
+    await all_closed(before)
+
+
+@pytest.mark.parametrize("client", get_args(ClientName))
+async def test_a_large_request_that_is_taken_leaves_no_descriptor_behind(
+    context: ssl.SSLContext, client: ClientName
+) -> None:
     def answer(connection: socket.socket) -> None:
         with context.wrap_socket(connection, server_side=True) as secured:
             left = 1_000_000
@@ -105,6 +139,6 @@ async def test_a_large_request_that_is_taken_leaves_no_descriptor_behind(context
     before = 0
     for _ in range(TIMES):
         with listening(answer) as listener:
-            assert await ask(f"https://127.0.0.1:{listener.port}/x", b"x" * 1_000_000) == (200, b"ok")
+            assert await ask(f"https://127.0.0.1:{listener.port}/x", b"x" * 1_000_000, client) == (200, b"ok")
         before = before or count_descriptors()
     await all_closed(before)

@@ -57,14 +57,15 @@ def check(exchange: Exchange, reply: Object) -> None:
         assert float(data["cost"]["usd"]) == raw["cost"]
 
 
-def ask(sidecar: Program, services: Services, exchange: Exchange) -> Object:
+def ask(sidecar: Program, services: Services, exchange: Exchange, provider: str) -> Object:
+    """Ask *provider* what was asked, and let it answer what was answered."""
     headers = {name: value for name, value in exchange.headers.items() if name not in corpus.HOP_BY_HOP}
     services.answer("POST *", Answer(exchange.body, exchange.status, headers))
     asked: dict[str, Any] = params_of(exchange)
     if not asked["documents"]:
         # An empty list is refused here; the error is read as that of another request.
         asked["documents"] = ["Unknown."]
-    return sidecar.ask("rerank", asked, provider=exchange.provider)
+    return sidecar.ask("rerank", asked, provider=provider)
 
 
 @pytest.mark.parametrize("exchange", [pytest.param(each, id=each.name) for each in EXCHANGES])
@@ -74,7 +75,7 @@ def test_a_recorded_rerank_comes_out_as_its_oracle_says(services: Services, tmp_
     bedrock = {"AWS_BEARER_TOKEN_BEDROCK": "CANARY-key", "AWS_REGION": "us-west-2"}
     env = keys | (bedrock if exchange.provider == "bedrock" else {})
     with online(services, tmp_path, OWN_SERVERS, **env) as sidecar:
-        check(exchange, ask(sidecar, services, exchange))
+        check(exchange, ask(sidecar, services, exchange, exchange.provider))
     recorded, seen = exchange.meta["request"], services.only("POST *")
     if recorded["body"] and "/v1/rerank" not in recorded["path"]:
         # The recorded number of results may be more than there are documents.

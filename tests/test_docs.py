@@ -25,6 +25,7 @@ from sidecar.config import tables as config_tables
 from sidecar.core.errors import MESSAGE_MAX_CHARS, RETRYABLE
 from sidecar.core.request_state import TOTAL_MS
 from sidecar.generation.timeouts import DEFAULT_TIMEOUTS, LONG_TIMEOUTS, PINGED_IDLE_SECONDS, ChatTimeouts
+from sidecar.providers.kinds import PURPOSES, list_kinds
 from sidecar.providers.rows import list_providers
 from sidecar.providers.setup import Setup
 from sidecar.server import dispatch, framing
@@ -337,6 +338,11 @@ def test_the_readme_names_every_built_in_provider_that_works_and_no_other() -> N
     section = documents.read("README.md").partition("## Providers")[2].partition("\n## ")[0]
     named = set(re.findall(r"`([\w-]+)`", section))
     assert sorted(named & set(rows)) == sorted(working)
+    ours = {name: list_kinds(row) for name, row in rows.items() if row.transport == "http"}
+    by_kind = {word: sorted(name for name in ours if kind in ours[name]) for kind, word in PURPOSES.items()}
+    lines = re.findall(r"^\| (\w+) \| (`.*) \|$", section, re.MULTILINE)
+    told = {word: re.findall(r"`([\w-]+)`", names) for word, names in lines}
+    assert told == {word: names for word, names in by_kind.items() if names}
 
 
 def test_every_make_target_exists() -> None:

@@ -11,7 +11,9 @@ from sidecar.catalogue.provider_rows import NO_CHAT, ProviderRow
 from sidecar.core.errors import SidecarError, invalid_request
 from sidecar.providers.values import ResolvedProvider, Target
 
-ACTIONS: Mapping[ModelKind, str] = MappingProxyType({"chat": "stream_chat", "embedding": "embed", "rerank": "rerank"})
+ACTIONS: Mapping[ModelKind, str] = MappingProxyType(
+    {"chat": "stream_chat", "completion": "complete", "embedding": "embed", "rerank": "rerank"}
+)
 """Kind → the action for its models."""
 
 
@@ -19,6 +21,7 @@ def list_kinds(row: ProviderRow) -> list[ModelKind]:
     """Return the kinds of models that the provider of *row* can be asked for."""
     has: dict[ModelKind, bool] = {
         "chat": row.wire != NO_CHAT,
+        "completion": bool(row.completion.wire),
         "embedding": bool(row.embeddings),
         "rerank": bool(row.rerank),
     }

@@ -105,12 +105,18 @@ live: $(VENV) ## test against the real services that have a credential here; ARG
 lock: $(UV) ## write the lock files from pyproject.toml; UPGRADE=--upgrade takes newer versions
 	$(LOCK) --output-file requirements.lock
 	$(LOCK) --output-file requirements-dev.lock --group dev --constraints requirements.lock
+	$(subst --extra anthropic ,,$(LOCK)) --output-file requirements-bundle.lock --group bundle --constraints requirements.lock
 
 .PHONY: audit
 audit: $(VENV) $(SBOM_TOOL) ## check licences and hashes, write build/sbom.json, list what a wheel holds
 	@$(SBOM_TOOL) requirements requirements.lock --pyproject pyproject.toml --output-reproducible \
 		--of JSON --output-file build/sbom.json 2>/dev/null
 	@$(BIN)/python -m tests.audit build/sbom.json
+
+.PHONY: dist
+dist: $(VENV) ## build what users install, in dist/: wheel, folder, single file; test each in an empty environment
+	$(BIN)/python packaging/bundle/build.py
+	$(BIN)/python -m tests.dist
 
 .PHONY: clean
 clean: ## remove the environment and every cache

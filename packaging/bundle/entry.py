@@ -1,0 +1,5 @@
+"""The first module that the folder runs."""
+
+from sidecar.__main__ import main
+
+main()

@@ -1,0 +1,22 @@
+#!/usr/bin/env node
+// For people who type `sidecar`: the program gets this terminal, and its exit code is ours.
+const { spawn } = require("node:child_process");
+
+let program;
+try {
+  program = require("./index.js").path;
+} catch (error) {
+  console.error(error.message);
+  process.exit(1);
+}
+const child = spawn(program, process.argv.slice(2), { stdio: "inherit" });
+for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(signal, () => child.kill(signal));
+child.on("error", (error) => {
+  console.error(`sidecar-stdio: ${error.message}`);
+  process.exit(1);
+});
+child.on("exit", (code, signal) => {
+  if (signal === null) process.exit(code);
+  process.removeAllListeners(signal);
+  process.kill(process.pid, signal);
+});

@@ -33,7 +33,7 @@ def _run(arguments: list[str]) -> int:
     command = None if place is None else arguments[place]
     # What is completed may be any of the words.
     if command != "completion" and ("-V" in arguments or "--version" in arguments):
-        return _print_version()
+        return _print_version(as_json="--json" in arguments)
     if HELP_FLAGS.intersection(arguments) or command not in (None, "serve", "trace"):
         # Options may stand before the command, too.
         return _run_command(arguments if place is None else [arguments.pop(place), *arguments])
@@ -97,11 +97,26 @@ def _is_terminal(fd: int) -> bool:
         return False
 
 
-def _print_version() -> int:
+def _print_version(*, as_json: bool) -> int:
     from sidecar import __version__
 
-    os.write(1, f"sidecar {__version__}\n".encode())
+    text = f"sidecar {__version__}"
+    if as_json:
+        import msgspec
+
+        from protocol.replies import PROTOCOL_VERSION
+
+        facts = {"version": __version__, "protocol": PROTOCOL_VERSION, "build": _find_build()}
+        text = msgspec.json.encode(facts).decode()
+    os.write(1, f"{text}\n".encode())
     return 0
+
+
+def _find_build() -> str:
+    """Return what runs: `bundle` needs no Python, `wheel` is installed in one, `checkout` is the source."""
+    if hasattr(sys, "frozen"):
+        return "bundle"
+    return "wheel" if __file__.rpartition("sidecar")[0].rstrip("/\\").endswith("sidecar_stdio") else "checkout"
 
 
 INTRODUCTION = """\

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from protocol.replies import PROTOCOL_VERSION
 from sidecar import __version__
 from sidecar.__main__ import INTRODUCTION, ON_A_TERMINAL, find_command, parse_options
 from tests.support import process_probes
@@ -57,6 +58,14 @@ def test_a_word_that_is_no_value_of_an_option_is_a_command(arguments: list[str],
 def test_the_version_is_there_wherever_it_is_asked_for(arguments: list[str]) -> None:
     run = subprocess.run([*COMMAND, *arguments], stdin=subprocess.DEVNULL, capture_output=True, check=True, timeout=20)
     assert run.stdout.decode() == f"sidecar {__version__}\n"
+
+
+@pytest.mark.spawns
+def test_a_program_can_read_the_version(tmp_path: Path) -> None:
+    run = subprocess.run(
+        [*COMMAND, "--version", "--json"], capture_output=True, check=True, timeout=20, env=environment(tmp_path)
+    )
+    assert json.loads(run.stdout) == {"version": __version__, "protocol": PROTOCOL_VERSION, "build": "checkout"}
 
 
 @pytest.mark.spawns

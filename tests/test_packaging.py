@@ -124,7 +124,7 @@ def wrapper(tmp_path: Path) -> Path:
 @needs_node
 @pytest.mark.spawns
 def test_the_npm_wrapper_passes_arguments_lines_and_the_exit_code(wrapper: Path) -> None:
-    command = ["node", wrapper / "run.js", "--flag"]
+    command = ["node", str(wrapper / "run.js"), "--flag"]
     done = subprocess.run(command, input="hello\n", capture_output=True, text=True, check=False, timeout=30)
     assert (done.returncode, done.stdout) == (7, "--flag hello\n")
 

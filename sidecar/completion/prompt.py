@@ -2,7 +2,7 @@
 
 from protocol.completion import Complete, Method
 from sidecar.completion.cuts import Place
-from sidecar.completion.templates import Family, Template, fill_template, find_family, write_files
+from sidecar.wires.completions.families import Family, Template, fill_template, find_family, write_files
 from sidecar.wires.completions.types import File, Prompt
 
 ONE_LINE_STOP = "\n"

@@ -15,12 +15,12 @@ from sidecar.completion import answer, asking, question
 from sidecar.completion.answer import Reader, Sink
 from sidecar.completion.asking_chat import ask_chat
 from sidecar.completion.flight import Flight
-from sidecar.completion.method import choose_methods, is_refusal
 from sidecar.completion.question import Question
 from sidecar.completion.slots import Slots
 from sidecar.core.errors import SidecarError
 from sidecar.core.request_state import RequestState, make_cancelled_error
 from sidecar.core.single_flight import SharedTask
+from sidecar.providers.completion_methods import choose_methods, is_refusal
 from sidecar.providers.model_names import apply_preset
 from sidecar.providers.model_rows import find_base_model
 from sidecar.providers.resolve import make_target, resolve_provider

@@ -20,6 +20,7 @@ from sidecar.core.http import HttpRequest, HttpTimeouts
 from sidecar.core.json_values import parse_json
 from sidecar.core.request_state import RequestState
 from sidecar.core.single_flight import SharedTask
+from sidecar.providers.completion_methods import knows_completion
 from sidecar.providers.model_names import find_similar
 from sidecar.providers.values import Target
 from sidecar.upstream import replay
@@ -146,7 +147,14 @@ def _complete_model(corrections: Overlay, target: Target, info: ModelInfo) -> Mo
     if (completed.pricing or {}).get("source") == catalogue.LOCAL and not pricing.is_free(target, info.id):
         completed = msgspec.structs.replace(completed, cost=None, pricing=None)
     kind = completed.kind or ("chat" if target.row.models.are_deployments else None)
+    if kind in _COMPLETING and (completes := knows_completion(target.row, base_model)) is not None:
+        capabilities = {"completion": completes} | (completed.capabilities or {})
+        completed = msgspec.structs.replace(completed, capabilities=capabilities)
     return msgspec.structs.replace(completed, id=info.id, kind=kind)
+
+
+_COMPLETING = (None, "chat", "completion")
+"""The kinds of models that may complete text at a cursor."""
 
 
 async def _fetch_list(up: Upstream, target: Target, state: RequestState | None) -> ModelList:

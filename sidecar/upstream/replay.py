@@ -52,9 +52,9 @@ def find_folder(config: Config) -> Path:
     return resources.find_fixtures()
 
 
-def list_exchanges(config: Config) -> list[str]:
-    """Return the exchanges that can be played, as `wire/case`."""
-    wires = registry.list_names()
+def list_exchanges(config: Config, wires: Collection[str] | None = None) -> list[str]:
+    """Return the exchanges that can be played, as `wire/case`; *wires* are by default those of chats."""
+    wires = wires or registry.list_names()
     cases = (path.parent for path in find_folder(config).glob("*/*/response.*"))
     return sorted(f"{case.parent.name}/{case.name}" for case in cases if case.parent.name in wires)
 
@@ -62,7 +62,12 @@ def list_exchanges(config: Config) -> list[str]:
 def list_models(config: Config, provider: str, row: ProviderRow) -> list[ModelInfo]:
     """Return the cases with names of their own, then the exchanges, with what they show. Reads a file for each."""
     cases = [ModelInfo(id=name, provider=provider, name=case.name, kind="chat") for name, case in row.cases.items()]
-    folder = find_folder(config)
+    folder, own = find_folder(config), row.completion.cases
+    cases += [ModelInfo(id=name, provider=provider, name=case.name, kind="completion") for name, case in own.items()]
+    cases += [
+        ModelInfo(id=name, provider=provider, kind="completion")
+        for name in list_exchanges(config, tuple(COMPLETION_WIRES))
+    ]
     return cases + [
         ModelInfo(id=name, provider=provider, name=_describe_exchange(folder / name), kind="recording")
         for name in list_exchanges(config)

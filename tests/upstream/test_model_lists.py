@@ -44,10 +44,25 @@ def test_a_list_is_read_in_its_providers_own_shape(services: Services, keyed: Pr
         services.answer(f"GET {address}", document(answer))
     data = keyed.ask("list_models", {"refresh": True}, provider=name)["data"]
     expected = [{"provider": name} | each | priced_by_provider(each) for each in lists["models"]]
-    assert data["models"] == expected
+    # Which models complete text is no part of a list.
+    assert [_without_completion(each) for each in data["models"]] == expected
     assert (data["source"], data["warnings"]) == ("provider", [])
     assert [seen.url for seen in services.asked()] == list(lists["answers"])
     assert all(secrets(seen) == {f"CANARY-{name}"} for seen in services.asked())
+
+
+def _without_completion(model: Object) -> Object:
+    rest = {name: value for name, value in model.get("capabilities", {}).items() if name != "completion"}
+    return {name: value for name, value in model.items() if name != "capabilities"} | (
+        {"capabilities": rest} if rest else {}
+    )
+
+
+def test_a_model_that_completes_text_is_listed_so(services: Services, tmp_path: Path) -> None:
+    services.answer("GET *", document({"data": [{"id": "codestral-latest"}, {"id": "mistral-large-3"}]}))
+    with online(services, tmp_path, MISTRAL_API_KEY="CANARY-key") as sidecar:
+        models = sidecar.ask("list_models", provider="mistral")["data"]["models"]
+    assert [each["capabilities"]["completion"] for each in models] == [True, False]
 
 
 def ids(data: Object) -> list[str]:

@@ -155,8 +155,11 @@ def test_the_cases_come_first_in_the_list_and_are_described(sidecar: Program) ->
     models = sidecar.ask("list_models", provider="replay")["data"]["models"]
     assert [each["id"] for each in models[: len(ENDINGS)]] == [*ROW.cases]
     assert all(each["name"] and each["kind"] == "chat" for each in models[: len(ENDINGS)])
-    recordings = {each["id"]: each["name"] for each in models[len(ENDINGS) :]}
-    assert {each["kind"] for each in models[len(ENDINGS) :]} == {"recording"}
+    completions = [each for each in models if each["kind"] == "completion"]
+    assert completions[0]["id"] == "completion"
+    rest = [each for each in models[len(ENDINGS) :] if each not in completions]
+    recordings = {each["id"]: each["name"] for each in rest}
+    assert {each["kind"] for each in rest} == {"recording"}
     assert recordings["anthropic_messages/error_429"] == "rate_limited (429)"
     assert recordings["anthropic_messages/host_tool_call"] == "tool_calls: text, tool_call"
     assert all(recordings.values())

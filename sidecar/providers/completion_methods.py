@@ -10,8 +10,8 @@ from fnmatch import fnmatchcase
 from protocol.completion import Method
 from protocol.errors import ErrorBody
 from sidecar.catalogue.provider_rows import NO_CHAT, ProviderRow
-from sidecar.completion.templates import find_family
 from sidecar.core.errors import SidecarError, invalid_request
+from sidecar.wires.completions.families import find_family
 
 METHOD = "params.options.method"
 
@@ -55,7 +55,9 @@ def choose_methods(row: ProviderRow, model: str, wanted: str, refused: frozenset
 
 
 def knows_completion(row: ProviderRow, model: str) -> bool | None:
-    """Return whether *model* completes by other means than a chat; None: it is not known."""
+    """Return whether *model* completes by other means than a chat; None: that is not known, or no model does."""
+    if not row.completion.wire:
+        return None
     methods = list_methods(row, model, frozenset())
     if "template" in methods:
         return True

@@ -1,6 +1,6 @@
 """Families of models that were trained to fill a gap, and the tokens that they were trained with. [pure]
 
-The rows stand in `templates.toml`. Must not know providers or HTTP.
+The rows stand in `families.toml`. Must not know providers or HTTP.
 """
 
 from collections.abc import Sequence
@@ -12,11 +12,11 @@ import msgspec
 from sidecar.core import resources
 from sidecar.wires.completions.types import File
 
-PATH = resources.find("completion/templates.toml")
+PATH = resources.find("wires/completions/families.toml")
 
 
 class Family(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One family: a row of `templates.toml`."""
+    """One family: a row of `families.toml`."""
 
     models: list[str]
     """Patterns of its models' names, in lower case and without what stands before the last `/`."""

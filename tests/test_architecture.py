@@ -123,7 +123,7 @@ ONE_MODULE_FOR: dict[str, tuple[str, ...]] = {
     # A connection is the loop's own protocol: each layer above that costs more than the work itself.
     "asyncio": (
         "sidecar/core/event_loop.py",
-        *(f"sidecar/http/{name}.py" for name in ("connection", "dial", "direct", "pool", "turns", "unread")),
+        *(f"sidecar/http/{name}.py" for name in ("connection", "dial", "direct", "pool", "spares", "turns")),
     ),
     "uvloop": ("sidecar/core/event_loop.py",),
     "threading": ("sidecar/core/event_loop.py", "sidecar/server/stdio.py"),

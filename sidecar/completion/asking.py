@@ -136,7 +136,9 @@ async def _send(
     call = msgspec.structs.replace(make_call(up, target), request=request.http)
     authorized = await authorize.make_headers(call)
     progress.secrets = authorized.list_secrets()
-    return up.http.send(request.http, authorized.headers, TIMEOUTS, progress, budget=turn.retry_budget)
+    # A newer request of the slot may come at any moment.
+    http = msgspec.structs.replace(request.http, keeps_spare=flight.question.params.slot is not None)
+    return up.http.send(http, authorized.headers, TIMEOUTS, progress, budget=turn.retry_budget)
 
 
 async def _read(flight: Flight, turn: Turn, stream: CompletionStream, reply: Response) -> None:

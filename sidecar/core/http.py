@@ -26,6 +26,8 @@ class HttpRequest(msgspec.Struct, frozen=True, kw_only=True):
     url: str
     headers: dict[str, str]
     body: bytes = b""
+    keeps_spare: bool = False
+    """It may well be left before its end, for another that should not have to wait for a connection."""
 
 
 class HttpTimeouts(msgspec.Struct, frozen=True, kw_only=True):

@@ -19,6 +19,7 @@ from sidecar.http.exchange import Exchange, Reply
 from sidecar.http.message import CutReplyError, ReplyHead, Target, UnsendableError, encode_head
 from sidecar.http.pool import Origin, Pool
 from sidecar.http.reply_parser import ReplyParser
+from sidecar.http.spares import Spares
 from sidecar.http.turns import Turns
 
 CANCELLABLE_EVERY = 8
@@ -32,6 +33,7 @@ class Direct:
     def __init__(self, most: int | None) -> None:
         """Open at most *most* connections; further requests wait."""
         self._pool = Pool(most, platforms.is_readable, platforms.read_boot_seconds)
+        self._spares = Spares(self._pool)
         self._has_threads = False
         self._context: asyncio.Future[ssl.SSLContext] | None = None
         self._turns = Turns()
@@ -51,10 +53,9 @@ class Direct:
         except UnsendableError as error:
             raise failures.read_failure(error) from None
         origin: Origin = target.scheme, target.host, target.port
-        connection = await self._pool.acquire(origin)
-        if connection is None:
-            exchange.fresh = True
-            connection = await self._open_connection(exchange, target)
+        connection = await self._find_connection(exchange, origin, target)
+        if exchange.request.keeps_spare:
+            self._spares.dial(origin, partial(self._open_connection, exchange, target))
         try:
             exchange.enter("headers")
             reply = connection.begin(head, request.body)
@@ -72,7 +73,18 @@ class Direct:
 
     def close(self) -> None:
         """Close every connection that is idle."""
+        self._spares.close()
         self._pool.close()
+
+    async def _find_connection(self, exchange: Exchange, origin: Origin, target: Target) -> Connection:
+        """Return an idle connection, the spare one that is being made, or one that is made now."""
+        if exchange.request.keeps_spare and not self._pool.has_idle(origin):
+            await self._spares.wait(origin)
+        connection = await self._pool.acquire(origin)
+        if connection is None:
+            exchange.fresh = True
+            connection = await self._open_connection(exchange, target)
+        return connection
 
     async def _open_connection(self, exchange: Exchange, target: Target) -> Connection:
         try:

@@ -56,6 +56,17 @@ class Pool:
                 self._return(origin, turn.result())
             raise
 
+    def has_idle(self, origin: Origin) -> bool:
+        """Return whether a connection to *origin* is idle, as far as is known."""
+        return origin in self._of
+
+    def reserve_spare(self, origin: Origin) -> bool:
+        """Return the right to make a connection to *origin* that nobody waits for; there is none if one is idle."""
+        if self.has_idle(origin) or self._waiting or (self._most is not None and self._open >= self._most):
+            return False
+        self._open += 1
+        return True
+
     def lose(self) -> None:
         """Note that a connection is closed, or that none came of the right to make it."""
         while self._waiting:

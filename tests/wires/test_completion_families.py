@@ -16,7 +16,7 @@ PROMPTS = {
     "bigcode/starcoder2-3b": "<fim_prefix>P<fim_suffix>S<fim_middle>",
     "santacoder": "<fim-prefix>P<fim-suffix>S<fim-middle>",
     "codellama:7b-code": "<PRE> P <SUF>S <MID>",
-    "deepseek-coder-v2-lite-base": "<\uff5cfim\u2581begin\uff5c>P<\uff5cfim\u2581hole\uff5c>S<\uff5cfim\u2581end\uff5c>",
+    "deepseek-coder-6.7b": "<\uff5cfim\u2581begin\uff5c>P<\uff5cfim\u2581hole\uff5c>S<\uff5cfim\u2581end\uff5c>",
     "codestral:22b": "[SUFFIX]S[PREFIX]P",
     "Seed-Coder-8B-Base": "<[fim-prefix]>P<[fim-suffix]>S<[fim-middle]>",
     "glm-4.5": "<|code_prefix|>P<|code_suffix|>S<|code_middle|>",

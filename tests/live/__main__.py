@@ -58,7 +58,7 @@ def table(rows: dict[tuple[str, str], dict[str, Outcome]]) -> str:
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
     for (provider, _), row in rows.items():
         lines += [f"{provider}: {name}: {each.message}" for name, each in row.items() if each.ok is False]
-        if row["models"].ok and all(row[step].ok is None for step in ("chat", "embed", "rerank")):
+        if row["models"].ok and all(row[step].ok is None for step in ("chat", "complete", "embed", "rerank")):
             lines.append(f"{provider}: no model to ask: set SIDECAR_LIVE_MODEL_{provider.upper()}")
     return "\n".join(lines) + "\n"
 

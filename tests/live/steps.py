@@ -26,6 +26,7 @@ TOOL = {
 RESULT = "22 degrees, sunny"
 OPTIONS = {"max_tokens": 2000}
 
+PREFIX, SUFFIX = "def add(first, second):\n    return ", "\n\nprint(add(1, 2))\n"
 QUERY = "How is the area of a circle computed?"
 TEXTS = ["def area(r): return PI * r * r", "Cats sleep most of the day."]
 
@@ -188,6 +189,17 @@ def choose_kind(asked: Asked, kind: str, action: str) -> str | None:
     return choose(asked.listed, patterns) or next((each for each in patterns if "*" not in each), None)
 
 
+def complete(asked: Asked) -> str | None:
+    """Let a model fill a gap."""
+    model = choose_kind(asked, "completion", "complete")
+    if model is None:
+        return None
+    params = {"model": model, "prefix": PREFIX, "suffix": SUFFIX}
+    data = _good(asked.host.ask("complete", params, asked.provider))
+    _must(data["items"] and data["items"][0]["text"].strip(), "there is no text")
+    return f"{data['method']}"
+
+
 def embed(asked: Asked) -> str | None:
     """Ask for two vectors."""
     model = choose_kind(asked, "embedding", "embed")
@@ -218,6 +230,7 @@ STEPS: Mapping[str, Callable[[Asked], str | None]] = {
     "tool": tool,
     "cancel": cancel,
     "count": count,
+    "complete": complete,
     "embed": embed,
     "rerank": rerank,
 }

@@ -25,6 +25,9 @@ LISTS = json.loads((ROOT / "tests/upstream/lists.json").read_text(encoding="utf-
 CHEAP = "claude-haiku-9"
 ASKED = [name for name, row in EVERY_ROW.items() if not row.models.are_deployments]
 CHATTING = [name for name in ASKED if name in ROWS]
+WITHOUT_A_LIVING_MODEL = {"completion": {"openai"}}
+"""Kind → providers with an endpoint, and no model that it is for."""
+
 OF_A_CHAT = ("models", "chat", "tool", "cancel", "count")
 """The steps of every provider that has a chat."""
 
@@ -37,6 +40,16 @@ VECTORS: dict[str, Callable[[int], object]] = {
     "titan": lambda _: {"embedding": [1.5]},
 }
 """Wire of embeddings → what so many vectors look like."""
+
+COMPLETION = b"""\
+data: {"choices": [{"index": 0, "text": "first + second", "delta": {"content": "first + second"}}]}
+
+data: {"choices": [{"index": 0, "text": "", "delta": {}, "finish_reason": "stop"}]}
+
+data: [DONE]
+
+"""
+"""The stream of a completion, with the text where any of the wires looks for it."""
 
 
 @pytest.fixture
@@ -76,6 +89,8 @@ def as_each_provider(services: ListeningServices) -> None:
 
 def answer_of(name: str, seen: Seen) -> Answer:
     """Return what the provider *name* answers *seen* with, by what it asks."""
+    if "def add(first, second)" in seen.text:
+        return Answer(COMPLETION, headers={"content-type": "text/event-stream"})
     texts = sum(text in seen.text for text in steps.TEXTS)
     if steps.QUERY in seen.text:
         return document({"results": [{"index": at, "relevance_score": 0.5 - at} for at in range(texts)]})
@@ -140,7 +155,7 @@ def test_every_provider_with_a_credential_is_asked_step_by_step(services: Listen
         asked = len(OF_A_CHAT) if provider in CHATTING else 1
         asked += sum(
             provider in steps.PREFERRED[kind] and action in ACTIONS
-            for kind, action in (("embedding", "embed"), ("rerank", "rerank"))
+            for kind, action in (("completion", "complete"), ("embedding", "embed"), ("rerank", "rerank"))
         )
         assert len(re.findall(r"\bok\b", line)) == asked, line
         assert "FAIL" not in line
@@ -192,6 +207,6 @@ def test_the_newest_of_the_preferred_is_chosen(listed: list[str], patterns: list
 
 def test_every_provider_that_lists_its_models_has_a_preference() -> None:
     assert set(steps.PREFERRED["chat"]) == set(CHATTING) - {"ollama"}
-    for kind in ("embedding", "rerank"):
+    for kind in ("completion", "embedding", "rerank"):
         known = {name for name in ASKED if kind in list_kinds(EVERY_ROW[name])}
-        assert set(steps.PREFERRED[kind]) == known - {"ollama", "vercel"}
+        assert set(steps.PREFERRED[kind]) == known - {"ollama", "vercel"} - WITHOUT_A_LIVING_MODEL.get(kind, set())

@@ -1,13 +1,14 @@
 """Proxies that no request can be sent through, and the spellings of this machine, which no proxy is asked about."""
 
 import socket
+import time
 
 import anyio
 import pytest
 
 from sidecar.core import log
 from sidecar.core.errors import SidecarError
-from sidecar.core.http import HttpTimeouts
+from sidecar.core.http import ClientName, HttpTimeouts
 from sidecar.upstream.http_client import HttpClient
 from tests.support import reply_scripts
 from tests.support.fake_provider import Provider
@@ -128,3 +129,37 @@ async def test_a_proxy_that_says_nothing_is_given_up_as_a_connection_is(
         body = caught.value.body
         assert (body.code, body.phase, body.message) == ("timeout", "connect", "The proxy did not answer in time.")
         await http.aclose()
+
+
+@pytest.mark.parametrize(("client", "reason"), [("direct", "protocol"), ("httpx2", None)])
+async def test_a_flood_of_interim_replies_ends_and_leaves_turns_to_others(
+    monkeypatch: pytest.MonkeyPatch, client: ClientName, reason: str | None
+) -> None:
+    """Our own client counts them; the one for proxies gives up when the first byte of a reply is due."""
+
+    def flood(connection: socket.socket) -> None:
+        connection.recv(65536)
+        while True:
+            connection.sendall(b"HTTP/1.1 103 Early Hints\r\n\r\n" * 1000)
+
+    longest = 0.0
+
+    async def take_turns() -> None:
+        nonlocal longest
+        while True:
+            began = time.thread_time()
+            await anyio.sleep(0.001)
+            longest = max(longest, time.thread_time() - began)
+
+    with listen_silently(flood) as server:
+        if client == "httpx2":
+            monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{server.port}")
+        made = HttpClient(client)
+        url = "http://provider.invalid/x" if client == "httpx2" else f"http://127.0.0.1:{server.port}/x"
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(take_turns)
+            body = (await failure(made, get(url), HttpTimeouts(first_byte_seconds=1))).body
+            tasks.cancel_scope.cancel()
+        await made.aclose()
+    assert (body.code, body.reason) == ("provider_error" if reason else "timeout", reason)
+    assert longest < 0.25

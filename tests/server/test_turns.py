@@ -32,10 +32,13 @@ MARKERS = base64.b64encode(b"\xff\xd8" + b"\xff\xe0\x00\x02" * 100_000).decode()
 
 @pytest.fixture(autouse=True)
 def _rare_collections() -> Iterator[None]:
-    """Collect garbage as seldom as the program does."""
+    """Collect garbage as seldom as the program does, and none of what other tests have left."""
     before = gc.get_threshold()
     gc.set_threshold(*serve.GC_THRESHOLDS)
+    gc.collect()
+    gc.freeze()
     yield
+    gc.unfreeze()
     gc.set_threshold(*before)
 
 

@@ -1,9 +1,8 @@
 """Lines that wait for the host: in order, in turn, and bounded."""
 
-import functools
 import itertools
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 import anyio
 import msgspec
@@ -159,7 +158,7 @@ async def test_a_chunk_that_comes_alone_and_cannot_be_written_leaves_no_half_lin
     writer.queue = make_quiet_queue(writer.write, writer.due)
     lane = writer.queue.open_lane(1)
     with pytest.raises(UNWRITABLE):
-        lane.send([Content("1"), ToolCallChunk(ToolCall(id="a", name="b", arguments=NESTED, arguments_text=""))])
+        lane.send([Content("1"), ToolCallChunk(ToolCall(id="a", name="b", arguments=STRANGE, arguments_text=""))])
     assert (lane.empty, lane.next_seq, lane.sent_seq, writer.batches) == (True, 0, None, [])
     send(lane, "2")
     assert [line["seq"] for line in writer.lines] == [0]
@@ -295,15 +294,15 @@ async def test_characters_that_some_hosts_end_a_line_at_are_escaped(writer: Writ
     assert [line["data"]["content"] for line in writer.lines] == ["plain", "a\u2028b\x7fc", "plain"]
 
 
-NESTED: Any = functools.reduce(lambda inner, _: [inner], range(20_000), cast("Any", 0))
-"""Nested more deeply than any line may be."""
+STRANGE: Any = ["text", object()]
+"""Nothing that JSON can hold. How deep a list may be depends on the Python."""
 
 
 async def test_a_lane_stays_open_for_another_line_where_its_terminal_line_cannot_be_written(writer: Writer) -> None:
     lane = writer.queue.open_lane(1)
     send(lane, "1")
     with pytest.raises(UNWRITABLE):
-        lane.close(Reply(1, True, NESTED))
+        lane.close(Reply(1, True, STRANGE))
     assert not lane.closed
     lane.close(Failed(1, False, SidecarError("internal_error", "It failed.").body))
     writer.run()
@@ -313,7 +312,7 @@ async def test_a_lane_stays_open_for_another_line_where_its_terminal_line_cannot
 async def test_chunks_that_cannot_be_written_leave_no_half_line(writer: Writer) -> None:
     lane = writer.queue.open_lane(1)
     with pytest.raises(UNWRITABLE):
-        lane.send([Content("1"), ToolCallChunk(ToolCall(id="a", name="b", arguments=NESTED, arguments_text=""))])
+        lane.send([Content("1"), ToolCallChunk(ToolCall(id="a", name="b", arguments=STRANGE, arguments_text=""))])
     assert (lane.empty, lane.next_seq, lane.queued_bytes) == (True, 0, 0)
     send(lane, "2")
     lane.close(Reply(1, True, None))

@@ -8,6 +8,7 @@ runs, it holds a lock on `start-N.lock`.
 import json
 import os
 import queue
+import select
 import signal
 import sys
 import threading
@@ -18,7 +19,7 @@ from typing import Any
 from sidecar.core import platforms
 from sidecar.kit.lines import LineCutter
 from sidecar.kit.script import (
-    CloseOutput,
+    Close,
     Exit,
     Finished,
     Ignore,
@@ -36,6 +37,9 @@ TIME_OVER = 70
 
 READ_BYTES = 65_536
 
+LATE_SECONDS = 0.02
+"""How long after a step the reader of stdin may do what the step says."""
+
 
 class Played:
     """One process: the script, the reader of stdin, the log."""
@@ -51,6 +55,7 @@ class Played:
         self._may_read.set()
         self._ignored: list[str] = []
         self._taken = 0
+        self._stdin_open = True
         self._note("start", pid=os.getpid())
         timer = threading.Timer(setup["limit_ms"] / 1000, self._end, (TIME_OVER, "time_over"))
         timer.daemon = True
@@ -82,8 +87,8 @@ class Played:
                     (self._may_read.set if on else self._may_read.clear)()
                 case Ignore(what):
                     self._ignored = what
-                case CloseOutput():
-                    os.close(1)
+                case Close(what):
+                    self._close(what)
                 case Exit(code):
                     self._exit(code)
 
@@ -97,6 +102,13 @@ class Played:
             self._end(1, "host_gone")
         if self._player.told_to_exit:
             self._end(0, "shutdown")
+
+    def _close(self, what: str) -> None:
+        if what == "stdout":
+            os.close(1)
+        else:
+            # The reader does it: a pipe stays open while somebody reads it.
+            self._stdin_open = False
 
     def _exit(self, code: int | None) -> None:
         if code is not None:
@@ -118,9 +130,17 @@ class Played:
     def _read(self) -> None:
         """Read stdin to its end, in a thread."""
         cutter = LineCutter()
-        while self._may_read.wait() and (data := os.read(0, READ_BYTES)):
+        while self._may_read.wait() and self._stdin_open:
+            if not _is_readable():
+                continue
+            data = os.read(0, READ_BYTES)
+            if not data:
+                break
             for line in cutter.feed(data):
                 self._take_line(line)
+        if not self._stdin_open:
+            os.close(0)
+            return
         if last := cutter.end():
             self._take_line(last)
         self._note("eof")
@@ -162,6 +182,11 @@ def claim_number(folder: Path) -> tuple[int, int]:
         else:
             platforms.try_lock(lock)
             return number, lock
+
+
+def _is_readable() -> bool:
+    """Return whether stdin has something to read, or its end; wait a little for it, as long as a step may be late."""
+    return platforms.WINDOWS or bool(select.select([0], [], [], LATE_SECONDS)[0])
 
 
 def _write_all(fd: int, data: bytes) -> None:

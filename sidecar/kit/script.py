@@ -12,7 +12,7 @@ A step is an object with one of these keys, beside which others say how:
 | `pause_ms` | does nothing for that long |
 | `read` | false: stops reading stdin; true: goes on |
 | `ignore` | from now on ignores what it lists: `eof`, the end of stdin, and `term`, the signal |
-| `close` | closes `stdout` |
+| `close` | closes `stdout` or `stdin` |
 | `exit` | ends the process with this code; `die` does so by SIGKILL |
 | `start` | heads the steps of the n-th process and of all after it |
 | `automatic` | lists the actions that are answered without a step; at first those of AUTOMATIC |
@@ -69,8 +69,10 @@ class Ignore(NamedTuple):
     what: list[str]
 
 
-class CloseOutput(NamedTuple):
-    """Close stdout."""
+class Close(NamedTuple):
+    """Close `stdout` or `stdin`."""
+
+    what: str
 
 
 class Exit(NamedTuple):
@@ -87,7 +89,7 @@ class Finished(NamedTuple):
     """The script has ended: answer what still comes, until stdin ends."""
 
 
-Action = Write | WriteError | Pause | Read | Ignore | CloseOutput | Exit | Wait | Finished
+Action = Write | WriteError | Pause | Read | Ignore | Close | Exit | Wait | Finished
 
 
 class Line(NamedTuple):
@@ -224,7 +226,7 @@ _ACTIONS: dict[str, Callable[[dict[str, Any], dict[str, Any]], Action]] = {
     "pause_ms": lambda step, _: Pause(step["pause_ms"]),
     "read": lambda step, _: Read(step["read"]),
     "ignore": lambda step, _: Ignore(step["ignore"]),
-    "close": lambda _, __: CloseOutput(),
+    "close": lambda step, _: Close(step["close"]),
     "exit": lambda step, _: Exit(step["exit"]),
     "die": lambda _, __: Exit(None),
 }

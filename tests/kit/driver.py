@@ -75,7 +75,7 @@ class Client:
     def write(self, process: subprocess.Popen[bytes], lines: queue.SimpleQueue[bytes | None]) -> None:
         """Write the lines as they come; None closes stdin."""
         assert process.stdin
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError) if FLAW != "dies of a closed pipe" else die():
             while (line := lines.get()) is not None:
                 self.writing = True
                 view = memoryview(line)
@@ -300,6 +300,15 @@ class Client:
                 self.process.send_signal(number)
 
 
+@contextlib.contextmanager
+def die() -> Any:
+    """End the driver at an error."""
+    try:
+        yield
+    except OSError:
+        os._exit(1)
+
+
 def same(left: Any, right: Any) -> bool:
     return type(left) is type(right) and bool(left == right)
 
@@ -333,7 +342,8 @@ def split(fd: int, client: Client) -> Any:
             rest = [each]
             if FLAW == "one line of each read":
                 break
-    yield b"".join(rest)
+    if last := b"".join(rest):
+        yield last
 
 
 def spoil(value: Any) -> Any:

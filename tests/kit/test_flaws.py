@@ -53,6 +53,7 @@ FLAWS = {
     "lines_for_unknown_ids": "unknown id is fatal",
     "id_null": "null fails the first",
     "unsolicited_events": "drops events",
+    "stdin_closed": "dies of a closed pipe",
     "death_with_open_requests": "sends requests again",
     "death_within_a_line": "half line ends the reader",
     "death_while_idle": "never restarts",
@@ -175,6 +176,19 @@ def test_each_flaw_that_makes_a_scenario_wait_is_found() -> None:
     flaws = [each for each in ALL_FLAWS if is_slow(*each)]
     assert len(flaws) > 10
     assert anyio.run(find_flaws, flaws, 0.2) == []
+
+
+BROAD = {"a read is a line", "drops chunks", "ends badly", "keeps ended requests", "known fields only", "null is empty"}
+BROAD |= {"one line of each read", "splits at CRLF", "writes pretty JSON"}
+"""Flaws that the simplest of streams shows too."""
+
+
+@pytest.mark.slow
+def test_a_flaw_is_found_for_what_it_is_and_not_because_nothing_works() -> None:
+    flaws = {flaw for _, flaw in ALL_FLAWS} - BROAD
+    assert len(flaws) > 35
+    missed = anyio.run(find_flaws, [("plain_stream", flaw) for flaw in sorted(flaws)])
+    assert {each.partition(": ")[2] for each in missed} == flaws
 
 
 def test_the_command_prints_a_table_and_writes_xml(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from sidecar.kit.script import (
-    CloseOutput,
+    Close,
     Exit,
     Finished,
     Ignore,
@@ -98,7 +98,7 @@ def test_a_line_that_is_no_json_is_kept_and_never_taken() -> None:
         ({"pause_ms": 5}, Pause(5)),
         ({"read": False}, Read(on=False)),
         ({"ignore": ["eof"]}, Ignore(["eof"])),
-        ({"close": "stdout"}, CloseOutput()),
+        ({"close": "stdout"}, Close("stdout")),
         ({"exit": 2}, Exit(2)),
         ({"die": True}, Exit(None)),
     ],

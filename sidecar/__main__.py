@@ -22,10 +22,13 @@ def main() -> None:
 
     # The environment holds keys from the first moment.
     platforms.disable_core_dumps()
-    # Until `serve` installs its own handlers there is nothing to finish.
+    arguments = sys.argv[1:]
+    # Until `serve` or a command installs its own handlers there is nothing to finish.
+    interrupted = 0 if _serves(arguments) else 130
     for number in platforms.LEAVE_SIGNALS:
-        signal.signal(number, lambda *_: os._exit(0))
-    os._exit(_run(sys.argv[1:]))
+        code = interrupted if number == signal.SIGINT else 0
+        signal.signal(number, lambda *_, code=code: os._exit(code))
+    os._exit(_run(arguments))
 
 
 def _run(arguments: list[str]) -> int:
@@ -34,7 +37,7 @@ def _run(arguments: list[str]) -> int:
     # What is completed may be any of the words.
     if command != "completion" and ("-V" in arguments or "--version" in arguments):
         return _print_version(as_json="--json" in arguments)
-    if HELP_FLAGS.intersection(arguments) or command not in (None, "serve", "trace"):
+    if not _serves(arguments):
         # Options may stand before the command, too.
         return _run_command(arguments if place is None else [arguments.pop(place), *arguments])
     if not arguments and _is_terminal(0):
@@ -81,9 +84,12 @@ def find_command(arguments: list[str]) -> int | None:
     return None
 
 
+def _serves(arguments: list[str]) -> bool:
+    place = find_command(arguments)
+    return not HELP_FLAGS.intersection(arguments) and (place is None or arguments[place] in ("serve", "trace"))
+
+
 def _run_command(arguments: list[str]) -> int:
-    # Ctrl-C before the command can see it.
-    signal.signal(signal.SIGINT, lambda *_: os._exit(130))
     from sidecar.cli import commands
 
     gc.enable()

@@ -12,7 +12,7 @@ import click
 from sidecar import __version__
 from sidecar.cli import completion
 from sidecar.cli.failures import EXIT_FAILED, EXIT_INTERRUPTED
-from sidecar.cli.session import Session, handle_signals
+from sidecar.cli.session import Session, handle_signals, ignore_interrupts
 from sidecar.cli.terminal import open_terminal
 from sidecar.config.loader import read_environment
 
@@ -323,3 +323,5 @@ def main(arguments: Sequence[str]) -> int:
         return EXIT_INTERRUPTED
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else EXIT_FAILED
+    finally:
+        ignore_interrupts()

@@ -19,7 +19,7 @@ from sidecar.cli.failures import (
     find_exit_code,
     format_problem,
 )
-from sidecar.cli.terminal import Terminal
+from sidecar.cli.terminal import ReaderGoneError, Terminal
 from sidecar.config import loader
 from sidecar.config.values import Config, ConfigError
 from sidecar.core import event_loop, log, platforms
@@ -97,7 +97,7 @@ class Session:
         """Run *command*, tell the person of its failure, and return the exit code."""
         try:
             code = command()
-        except (BrokenPipeError, EOFError):
+        except (ReaderGoneError, EOFError):
             # Whoever reads has enough; the end of input is the end of the questions.
             return 0
         except (KeyboardInterrupt, InterruptedRequestError):
@@ -136,3 +136,8 @@ def handle_signals() -> None:
 
     for number in platforms.LEAVE_SIGNALS:
         signal.signal(number, signal.default_int_handler if number == signal.SIGINT else leave)
+
+
+def ignore_interrupts() -> None:
+    """Let Ctrl-C do nothing more: the command has ended, and its exit code is known."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

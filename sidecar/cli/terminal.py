@@ -40,6 +40,10 @@ def _make_visible(match: re.Match[str]) -> str:
     return chr(0x2400 + code) if code < 0x20 else "\u2421" if code == 0x7F else "\ufffd"
 
 
+class ReaderGoneError(Exception):
+    """Nobody reads stdout any more."""
+
+
 class Terminal:
     """The three streams of a command. Any of them may be a file or a pipe."""
 
@@ -71,17 +75,21 @@ class Terminal:
     def write(self, text: str) -> None:
         """Write *text* to stdout at once. A terminal gets no control characters, whoever wrote them.
 
-        Raises: BrokenPipeError if nobody reads stdout any more.
+        Raises: ReaderGoneError.
         """
-        self.clear_progress()
-        self._out.write(escape_controls(text) if self.is_output else text)
-        self._out.flush()
+        self.write_drawn(escape_controls(text) if self.is_output else text)
 
     def write_drawn(self, text: str) -> None:
-        """Write a drawing of our own to stdout, colours included."""
+        """Write a drawing of our own to stdout, colours included.
+
+        Raises: ReaderGoneError.
+        """
         self.clear_progress()
-        self._out.write(text)
-        self._out.flush()
+        try:
+            self._out.write(text)
+            self._out.flush()
+        except BrokenPipeError:
+            raise ReaderGoneError from None
 
     def say(self, text: str) -> None:
         """Write a line to stderr."""
@@ -105,7 +113,8 @@ class Terminal:
         if not self._shows_progress or waited < PROGRESS_AFTER_SECONDS:
             return
         frame = _FRAMES[int(waited / TICK_SECONDS) % len(_FRAMES)]
-        line = f"{frame} {escape_controls(text)} ({waited:.0f} s)"
+        seconds = f" ({waited:.0f} s)" if waited >= 1 else ""
+        line = f"{frame} {escape_controls(text)}{seconds}"
         self._err.write(_CLEAR_LINE + line[: shutil.get_terminal_size().columns - 1])
         self._err.flush()
         self._is_drawn = True

@@ -1,5 +1,6 @@
 """`sidecar chat`."""
 
+import errno
 import io
 import json
 from pathlib import Path
@@ -93,7 +94,7 @@ def test_ctrl_c_cancels_and_says_what_was_used(typing: CommandLine) -> None:
 def test_a_reader_who_has_enough_ends_it_quietly(typing: CommandLine) -> None:
     class Closed(Stream):
         def write(self, text: str) -> int:
-            raise BrokenPipeError(text and 32)
+            raise BrokenPipeError(errno.EPIPE, text)
 
     out: io.StringIO = Closed()
     assert typing.type("chat", "replay/text", "Hello", out=out)[::2] == (0, "")

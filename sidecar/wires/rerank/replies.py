@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from sidecar.core.errors import SidecarError
-from sidecar.core.json_values import is_too_deep, read_count, read_object, read_text, require_memory
+from sidecar.core.json_values import read_count, read_object, read_text, require_memory
 from sidecar.wires.rerank.types import Ranking, RerankQuestion, Score
 from sidecar.wires.shared import costs
 from sidecar.wires.shared.errors import make_unexpected_body_error
@@ -32,8 +32,10 @@ class Entry(msgspec.Struct, frozen=True):
     @property
     def number(self) -> msgspec.Raw:
         """The score under the name that it has."""
-        named = (self.relevance_score, self.score, self.relevanceScore)
-        return next((each for each in named if bytes(each) != b"null"), NO_NUMBER)
+        for named in (self.relevance_score, self.score, self.relevanceScore):
+            if named is not NO_NUMBER and bytes(named) != b"null":
+                return named
+        return NO_NUMBER
 
 
 class _Document(msgspec.Struct, frozen=True):
@@ -77,8 +79,6 @@ def decode(body: bytes, question: RerankQuestion) -> Ranking:
 
 def _read_document(body: bytes) -> _Reply:
     require_memory(body)
-    if is_too_deep(body):
-        raise make_unexpected_body_error()
     try:
         try:
             return _DECODER.decode(body)
@@ -110,7 +110,8 @@ def rank(entries: list[Entry], question: RerankQuestion) -> list[Score]:
             raise _make_error(f"The provider ranked document {index} of {len(question.documents)}.")
         if index in found:
             raise _make_error(f"The provider ranked document {index} twice.")
-        found[index] = _read_number(entry.number, index), entry.number
+        raw = entry.number
+        found[index] = _read_number(raw, index), raw
     if len(found) < question.wanted:
         raise _make_shortage_error(found, question)
     best = sorted(found.items(), key=lambda each: -each[1][0])
@@ -120,8 +121,9 @@ def rank(entries: list[Entry], question: RerankQuestion) -> list[Score]:
 def _read_number(raw: msgspec.Raw, index: int) -> float:
     """Return the number in *raw*, the score of document *index*."""
     try:
-        value = float(msgspec.json.decode(raw, type=float))
-    except msgspec.DecodeError:
+        value = float(bytes(raw))
+    except ValueError:
+        # JSON of another kind.
         value = math.nan
     if not math.isfinite(value):
         raise _make_error(f"The provider's score of document {index} is no finite number.")

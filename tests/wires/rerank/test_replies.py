@@ -106,9 +106,24 @@ def test_fewer_results_than_the_best_that_were_asked_for() -> None:
         read(b'[{"index":0,"score":1}]', asked(3, 2))
 
 
+DEEP = b'{"usage":' + b'{"a":' * 99_999 + b"1" + b"}" * 100_000
+
+
 @pytest.mark.parametrize(
     "body",
-    [b"", b"{}", b"null", b"7", b"<html>", b'{"results":7}', b'{"results":[7]}', b'{"results":[', b"\xff", b"[" * 9999],
+    [
+        b"",
+        b"{}",
+        b"null",
+        b"7",
+        b"<html>",
+        b'{"results":7}',
+        b'{"results":[7]}',
+        b'{"results":[',
+        b"\xff",
+        b"[" * 9999,
+        DEEP,
+    ],
 )
 def test_what_is_no_ranking_is_refused(body: bytes) -> None:
     with pytest.raises(SidecarError) as raised:

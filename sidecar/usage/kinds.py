@@ -13,6 +13,9 @@ class Kind(NamedTuple):
     """What is asked, for the documents."""
     has_price: bool
     """Whether a provider charges for it. An attempt of a kind without a price costs nothing, whatever it used."""
+    by_minute: bool = False
+    """Whether attempts of a minute that differ in nothing but numbers share a row: there may be thousands in an hour.
+    """
 
 
 KINDS: dict[str, Kind] = {
@@ -20,7 +23,7 @@ KINDS: dict[str, Kind] = {
     "branch": Kind("an answer of one of the models that `compare` asks", has_price=True),
     "hedge": Kind("an answer of a model that is asked because the one before it is slow", has_price=True),
     "judge": Kind("which of several answers is best", has_price=True),
-    "completion": Kind("the text at a cursor", has_price=True),
+    "completion": Kind("the text at a cursor", has_price=True, by_minute=True),
     "reuse": Kind("nobody: the answer was stored", has_price=False),
     "list": Kind("a provider's list of models", has_price=False),
     "rerank": Kind("which documents fit a query best", has_price=True),

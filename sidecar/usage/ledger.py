@@ -18,14 +18,18 @@ from protocol.replies import Warn
 from sidecar.core.errors import SidecarError
 from sidecar.core.event_loop import TaskStarter
 from sidecar.core.log import log
+from sidecar.usage.kinds import KINDS
 from sidecar.usage.ledger_errors import LedgerError
-from sidecar.usage.ledger_row import PastAnswer, Row
+from sidecar.usage.ledger_row import PastAnswer, Row, join_rows
 from sidecar.usage.spending import Reservation, Reserved, Spending, Sums
 
 if TYPE_CHECKING:
     from sidecar.usage.ledger_file import Found
 
 T = TypeVar("T")
+
+MINUTE_SECONDS = 60.0
+"""How long rows that attempts share are open for more of them."""
 
 LINGER_SECONDS = 0.2
 """How long the first row of a batch waits for others."""
@@ -59,6 +63,8 @@ class Ledger:
         """Called once, with the reason why the file cannot be used."""
         self._has_warned = False
         self._rows: deque[Row] = deque(maxlen=MAX_WAITING)
+        self._shared: dict[tuple[object, ...], Row] = {}
+        """Rows that more attempts may share, by what these have in common. They are few: each is of this minute."""
         self._writing: list[Row] = []
         self._is_due = False
         """Whether a task is going to write."""
@@ -83,8 +89,28 @@ class Ledger:
         if self._path is None:
             self._spending.add([row.cost])
             return
+        if KINDS[row.kind].by_minute:
+            self._share(row)
+            return
         self._rows.append(row)
         self._write_soon()
+
+    def _share(self, row: Row) -> None:
+        if not self._shared:
+            self._tasks.start_soon(self._end_minute)
+        known = self._shared.get(row.shared_by)
+        self._shared[row.shared_by] = row if known is None else join_rows(known, row)
+
+    async def _end_minute(self) -> None:
+        await anyio.sleep(MINUTE_SECONDS)
+        self._close_shared()
+        if self._rows:
+            self._write_soon()
+
+    def _close_shared(self) -> None:
+        """Have the rows that attempts share written as they are."""
+        self._rows.extend(self._shared.values())
+        self._shared.clear()
 
     def reserve(self, provider: str, picousd: int) -> Reservation:
         """Count *picousd* as spent at *provider* until it is released; soon in other processes too."""
@@ -106,13 +132,13 @@ class Ledger:
         while self._spending.reserved:
             await anyio.sleep(RENEW_SECONDS)
             self._is_renewal_due = True
-            await self.flush()
+            await self._flush()
         self._is_renewing = False
 
     def sum_spent(self, days: str, provider: str | None) -> int:
         """Return the picodollars spent on days that begin with *days*, at *provider* or, for None, at all."""
         unwritten = Spending()
-        unwritten.add(row.cost for row in (*self._writing, *self._rows))
+        unwritten.add(row.cost for row in (*self._writing, *self._rows, *self._shared.values()))
         return self._spending.sum_spent(days, provider) + unwritten.sum_spent(days, provider)
 
     def sum_reserved(self, provider: str | None) -> int:
@@ -157,6 +183,7 @@ class Ledger:
 
         if self._path is None:
             raise SidecarError("invalid_request", "The ledger is switched off.", reason="ledger_off")
+        self._close_shared()
         async with self._turn:
             with anyio.CancelScope(shield=True):
                 # A cancelled request must not lose the rows that are being written.
@@ -182,6 +209,10 @@ class Ledger:
 
     async def flush(self) -> None:
         """Write what waits, unless the file could not be used a moment ago."""
+        self._close_shared()
+        await self._flush()
+
+    async def _flush(self) -> None:
         async with self._turn:
             if anyio.current_time() >= self._leave_alone_until:
                 with suppress(SidecarError):
@@ -201,7 +232,7 @@ class Ledger:
         while self._is_behind:
             delay = self._leave_alone_until - anyio.current_time()
             await anyio.sleep(max(LINGER_SECONDS, delay))
-            await self.flush()
+            await self._flush()
         self._is_due = False
 
     async def _write(self) -> None:

@@ -135,7 +135,7 @@ def read_answers(path: Path, models: Iterable[tuple[str, str]], limit: int) -> d
     """
     if not _exists(path):
         return {}
-    kinds = [name for name, kind in KINDS.items() if kind.has_price]
+    kinds = [name for name, kind in KINDS.items() if kind.has_price and not kind.by_minute]
     query = f"""SELECT {", ".join(PastAnswer._fields)} FROM attempts
         WHERE provider = ? AND model = ? AND outcome = 'ok' AND kind IN ({", ".join("?" * len(kinds))})
         ORDER BY id DESC LIMIT ?"""  # noqa: S608 - names of ours
@@ -192,11 +192,11 @@ def _group(
     keys = ", ".join(f"{GROUPS[name]} AS by_{name}" for name in by) or "'' AS by_all"
     names = ", ".join(f"by_{name}" for name in by or ("all",))
     counts = f"""
-        SELECT {keys}, COUNT(*) AS requests, SUM(outcome = 'ok') AS succeeded,
+        SELECT {keys}, SUM(requests) AS requests, SUM((outcome = 'ok') * requests) AS succeeded,
           SUM(input_tokens) AS input_tokens, SUM(output_tokens) AS output_tokens,
           SUM(cache_read_tokens) AS cache_read_tokens, SUM(cache_write_tokens) AS cache_write_tokens,
           SUM(reasoning_tokens) AS reasoning_tokens,
-          {_COST}, {_SAVED}, SUM(cost_picousd IS NULL) AS unpriced
+          {_COST}, {_SAVED}, SUM((cost_picousd IS NULL) * requests) AS unpriced
         FROM attempts WHERE {where} GROUP BY {names} ORDER BY {names} LIMIT {MAX_GROUPS + 1}"""  # noqa: S608 - ours
     found = {tuple(row[f"by_{name}"] for name in by): row for row in connection.execute(counts, values)}
     for row in found.values():
@@ -206,7 +206,7 @@ def _group(
         # Counting equal values first takes a fraction of the time that ranking each row would.
         ranks = f"""
             WITH counted AS (
-              SELECT {keys}, {column} AS value, COUNT(*) AS times FROM attempts
+              SELECT {keys}, {column} AS value, SUM(requests) AS times FROM attempts
               WHERE {where} AND outcome = 'ok' AND {column} IS NOT NULL GROUP BY {names}, value),
             ranked AS (
               SELECT {names}, value, SUM(times) OVER (PARTITION BY {names} ORDER BY value) AS rank,

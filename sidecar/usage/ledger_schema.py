@@ -36,6 +36,8 @@ STEPS: tuple[tuple[str, ...], ...] = (
         "ALTER TABLE attempts ADD COLUMN saved_picousd INTEGER",
         "CREATE INDEX attempts_model ON attempts (provider, model, id)",
     ),
+    # 5: how many attempts share the row. Its counts and its cost are sums, its latencies means.
+    ("ALTER TABLE attempts ADD COLUMN requests INTEGER NOT NULL DEFAULT 1",),
 )
 """Version → the statements that lead to it from the version before, the first being 1."""
 
@@ -44,6 +46,6 @@ VERSION = len(STEPS)
 COLUMNS = (
     *("at", "action", "kind", "provider", "model", "outcome", "code", "finish_reason"),
     *("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "cache_write_1h_tokens"),
-    *("reasoning_tokens", "cost_picousd", "latency_ms", "first_chunk_ms", "task", "saved_picousd"),
+    *("reasoning_tokens", "cost_picousd", "latency_ms", "first_chunk_ms", "task", "saved_picousd", "requests"),
 )
 """The columns of a row of `attempts`, in the order of `sidecar.usage.ledger.Row`."""

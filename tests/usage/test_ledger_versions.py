@@ -71,7 +71,17 @@ CREATE TABLE reservations (
 )
 """As the program that made version 3 leaves a file."""
 
-OLDER = {1: VERSION_1, 2: VERSION_2, 3: VERSION_3}
+VERSION_4 = (
+    VERSION_3.replace("VALUES (3)", "VALUES (4)")
+    + """
+ALTER TABLE attempts ADD COLUMN task TEXT;
+ALTER TABLE attempts ADD COLUMN saved_picousd INTEGER;
+CREATE INDEX attempts_model ON attempts (provider, model, id);
+"""
+)
+"""As the program that made version 4 leaves a file."""
+
+OLDER = {1: VERSION_1, 2: VERSION_2, 3: VERSION_3, 4: VERSION_4}
 """Version → a file of it, each with the same three attempts."""
 
 CHATS: list[dict[str, Any]] = [
@@ -130,7 +140,7 @@ def test_rows_of_an_older_file_survive_and_sums_are_right(path: Path, version: i
     found = rows(path)
     assert [each["id"] for each in found] == [1, 2, 9]
     assert [{name: each[name] for name in CHATS[0]} for each in found] == CHATS
-    assert [found[0][name] for name in COLUMNS[8:]] == [10, 5, 4, 3, 2, 1, 1500, 100, 10, None, None]
+    assert [found[0][name] for name in COLUMNS[8:]] == [10, 5, 4, 3, 2, 1, 1500, 100, 10, None, None, 1]
     write(path, row())
     found_by_kind = ledger_file.report(path, ("kind", "action"), None, None, None)
     assert [(each["by_kind"], each["by_action"], each["requests"]) for each in found_by_kind.rows] == [

@@ -31,6 +31,7 @@ from sidecar.upstream.gates.lookup import read_max_attempts
 from sidecar.upstream.plan import Plan, log_target, pick_key, prepare, recover
 from sidecar.usage import attempts, pricing
 from sidecar.wires.completions import registry
+from sidecar.wires.completions.families import find_family
 from sidecar.wires.completions.stream import CompletionStream
 from sidecar.wires.completions.types import Piece
 from sidecar.wires.shared.options import describe_left_out
@@ -101,9 +102,9 @@ async def _attempt(up: Upstream, flight: Flight, plan: Asked, turn: Turn) -> Non
     target, state = plan.target, flight.state
     to = route.make_route(target)
     wire, params = registry.load(to.wire), flight.question.params
-    known_as = find_base_model(to.settings, to.model)
-    wanted = prompt.make_prompt(params, known_as, plan.method, has_file_field=wire.TAKES_FILES)
-    flight.cuts = prompt.list_cuts(params, known_as, plan.method)
+    family = find_family(find_base_model(to.settings, to.model))
+    wanted = prompt.make_prompt(params, family, plan.method, has_file_field=wire.TAKES_FILES)
+    flight.cuts = prompt.list_cuts(params, family)
     flight.expected_items = wanted.n if wire.TAKES_ITEMS else 1
     if wanted.n > flight.expected_items:
         flight.warnings.append(describe_left_out("n", to))

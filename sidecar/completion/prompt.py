@@ -2,7 +2,7 @@
 
 from protocol.completion import Complete, Method
 from sidecar.completion.cuts import Place
-from sidecar.wires.completions.families import Family, Template, fill_template, find_family, write_files
+from sidecar.wires.completions.families import Family, Template, fill_template, write_files
 from sidecar.wires.completions.types import File, Prompt
 
 ONE_LINE_STOP = "\n"
@@ -14,12 +14,12 @@ SEVERAL_TEMPERATURE = 0.4
 """For several items, which would be alike otherwise."""
 
 
-def make_prompt(params: Complete, model: str, method: Method, *, has_file_field: bool) -> Prompt:
-    """Return the prompt with which *model* is asked by *method*, which is not `chat`.
+def make_prompt(params: Complete, family: Family | None, method: Method, *, has_file_field: bool) -> Prompt:
+    """Return the prompt with which a model of *family* is asked by *method*, which is not `chat`.
 
     *has_file_field* says that the wire has a field for other files.
     """
-    family, is_one_line = find_family(model), make_place(params).wants_one_line
+    is_one_line = make_place(params).wants_one_line
     files = tuple(File(each.path, each.text) for each in params.context)
     prefix, suffix, tokens = params.prefix, params.suffix, list[str]()
     if method == "template" and family is not None:
@@ -62,10 +62,9 @@ def _list_stops(params: Complete, family: Family | None, tokens: list[str], *, i
     return tuple(dict.fromkeys((*first, *mark, *tokens)))
 
 
-def list_cuts(params: Complete, model: str, method: Method) -> tuple[str, ...]:
+def list_cuts(params: Complete, family: Family | None) -> tuple[str, ...]:
     """Return the texts at which an answer ends although a server may not know it."""
-    family = find_family(model)
-    if family is None or method == "chat":
+    if family is None:
         return ()
     return (*family.tokens, family.file_mark) if family.file_mark and params.context else tuple(family.tokens)
 

@@ -6,7 +6,20 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 
-from tests.bench import comparing, faulted, formats, load, paced, processes, report, start, stops, stream, vocabulary
+from tests.bench import (
+    comparing,
+    completions,
+    faulted,
+    formats,
+    load,
+    paced,
+    processes,
+    report,
+    start,
+    stops,
+    stream,
+    vocabulary,
+)
 from tests.bench.report import Figure
 
 MEASURES: dict[str, Callable[[], Iterator[Figure]]] = {
@@ -17,6 +30,7 @@ MEASURES: dict[str, Callable[[], Iterator[Figure]]] = {
     "paced": paced.paced,
     "compared": comparing.compared,
     "hedged": comparing.hedged,
+    "completions": completions.completions,
     "many": load.many,
     "faulted": faulted.faulted,
     "long": load.long,

@@ -230,3 +230,20 @@ def test_a_preset_names_a_model_of_reranks(services: Services, tmp_path: Path) -
     with online(services, tmp_path, config, VOYAGE_API_KEY="CANARY-voyage") as sidecar:
         data = sidecar.ask("rerank", params(model="best"))["data"]
     assert (data["provider"], data["model"]) == ("voyage", "rerank-2.5")
+
+
+def test_a_rerank_that_is_cancelled_leaves_the_provider(keyed: Program, services: Services) -> None:
+    services.answer("POST *", Answer(b'{"results": [', headers={"content-type": "application/json"}, stalls=True))
+    request_id = keyed.send("rerank", params(), provider="voyage")
+    services.wait(lambda: len(services.asked()) == 1, "the question")
+    assert keyed.ask("cancel", {"id": request_id})["data"]["found"]
+    assert keyed.stream(request_id)[-1].data["error"]["code"] == "cancelled"
+    services.wait(lambda: services.only().closed_at is not None, "the end of the connection")
+
+
+def test_a_key_that_is_refused_makes_room_for_another(services: Services, tmp_path: Path) -> None:
+    services.answer("POST *", document({"detail": "Provided API key is invalid."}, 401), ranking(0.1, 0.2, 0.3))
+    config = '[providers.voyage]\napi_keys = ["CANARY-one", "CANARY-two"]\n'
+    with online(services, tmp_path, config) as sidecar:
+        assert sidecar.ask("rerank", params(), provider="voyage")["success"]
+    assert len({seen.headers["authorization"] for seen in services.asked()}) == 2

@@ -14,6 +14,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, TextIO
 
+from sidecar.core import platforms
+
 PROGRESS_AFTER_SECONDS = 0.4
 """How long something must take before the terminal says what it is waiting for."""
 
@@ -144,9 +146,7 @@ class Terminal:
             if not line:
                 raise EOFError
             return line.rstrip("\n")
-        import readline  # noqa: F401 - `input` then edits the line, and takes a pasted text as one
-
-        return input(prompt)
+        return _read_typed(prompt, self._stdin.fileno())
 
     def ask_hidden(self, prompt: str) -> str:
         """Return what a person types after *prompt* without showing it; the first line of a pipe.
@@ -157,6 +157,19 @@ class Terminal:
         if self.is_input and self._is_process:
             return getpass.getpass(prompt, stream=self._err).strip()
         return self.ask(prompt).strip()
+
+
+def _read_typed(prompt: str, fd: int) -> str:
+    """Return what a person types after *prompt*, or a text of several lines that is pasted there."""
+    try:
+        import readline  # noqa: F401 - `input` then edits the line, and takes a pasted text as one
+    except ImportError:
+        lines = [input(prompt)]
+        # Nobody types so fast.
+        while not platforms.WINDOWS and platforms.is_readable(fd):
+            lines.append(input())
+        return "\n".join(lines)
+    return input(prompt)
 
 
 def open_terminal(env: Mapping[str, str]) -> Terminal:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import process_probes
-from tests.support.environment import environment
+from tests.support.environment import ROOT, environment
 
 pytestmark = [pytest.mark.spawns, pytest.mark.long, process_probes.posix_only]
 
@@ -102,6 +102,16 @@ def test_a_pasted_text_of_several_lines_is_one_message(tmp_path: Path) -> None:
         seen.type(b"\x1b[200~one\ntwo\x1b[201~")
         seen.wait_for(b"two")
         seen.type(b"\n")
+        assert seen.wait_for(PROMPT).count(b"tokens in") == 1
+        seen.type(b"\x04")
+        assert seen.end() == 0
+
+
+def test_pasted_lines_are_one_message_without_readline_too(tmp_path: Path) -> None:
+    (tmp_path / "readline.py").write_text("raise ImportError")
+    with screen(tmp_path, "chat", "replay/text", PYTHONPATH=f"{tmp_path}{os.pathsep}{ROOT}") as seen:
+        seen.wait_for(PROMPT)
+        seen.type(b"one\ntwo\n")
         assert seen.wait_for(PROMPT).count(b"tokens in") == 1
         seen.type(b"\x04")
         assert seen.end() == 0

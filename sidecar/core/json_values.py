@@ -1,6 +1,7 @@
 """JSON from others. A wrong value is ignored if a provider sends it, and refused if a host or a user does. [pure]"""
 
 import re
+from itertools import accumulate
 from typing import Any
 
 import msgspec
@@ -14,9 +15,6 @@ MAX_COUNT = 10**15
 
 MAX_LEVELS = 200
 """How deeply JSON that is kept may be nested: readers and writers of JSON run out of stack at some 1000 levels."""
-
-_OUTSIDE_STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*+"|([\[{])|([\]}])', re.DOTALL)
-
 
 LARGE_JSON_BYTES = 64 * 1024
 """The longest JSON that is read without a check for memory."""
@@ -50,15 +48,29 @@ def is_too_deep(body: bytes, limit: int = MAX_LEVELS) -> bool:
     # Nearly all JSON is too short, or has too few brackets.
     if len(body) <= limit or body.count(b"[") + body.count(b"{") <= limit:
         return False
-    level = 0
-    for match in _OUTSIDE_STRINGS.finditer(body):
-        if match[1]:
-            level += 1
-            if level > limit:
-                return True
-        elif match[2]:
-            level -= 1
-    return False
+    return _count_levels(body) > limit
+
+
+_NO_MARKS = bytes(byte for byte in range(256) if byte not in b'[]{}"')
+_NO_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
+_TO_STEPS = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")
+_STRING = re.compile(b'"[^"]*"')
+
+
+def _count_levels(body: bytes) -> int:
+    """Return in how many levels the JSON in *body* is nested.
+
+    A pattern that finds each bracket and each string would take ten times as long: 0.3 s for 100,000 messages.
+    """
+    if b"\\" in body:
+        # A run of backslashes is escaped in pairs, from its beginning.
+        body = body.replace(b"\\\\", b"").replace(b'\\"', b"")
+    # A string without brackets leaves two quotes. Two that are neighbours go, whichever string they belong to: what is
+    # inside of a string stays inside.
+    marks = body.translate(None, _NO_MARKS).replace(b'""', b"")
+    if b'"' in marks:
+        marks = _STRING.sub(b"", marks)
+    return max(accumulate(memoryview(marks.translate(_TO_STEPS, _NO_BRACKETS)).cast("b")), default=0)
 
 
 def read_text(value: object) -> str:

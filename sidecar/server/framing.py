@@ -13,7 +13,7 @@ import msgspec
 from protocol.requests import Envelope
 from protocol.values import Id
 from sidecar.core.errors import SidecarError
-from sidecar.core.json_values import make_validation_error, require_memory
+from sidecar.core.json_values import is_too_deep, make_validation_error, require_memory
 
 MAX_LINE_BYTES = 32 * 1024 * 1024
 """The longest request line: room for a few images. A longer one is refused and skipped, never kept."""
@@ -149,16 +149,6 @@ def _decoder_bounds_depth() -> bool:
 
 
 _DECODER_BOUNDS_DEPTH = _decoder_bounds_depth()
-_NESTING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[\[{]|[\]}]', re.DOTALL)
-
-
-def _check_depth(line: bytes) -> None:
-    depth = 0
-    for token in _NESTING.finditer(line):
-        first = line[token.start()]
-        depth += (first in b"[{") - (first in b"]}")
-        if depth > MAX_DEPTH:
-            raise RecursionError
 
 
 def decode_envelope(line: bytes, unknown: list[str] | None = None) -> Envelope:
@@ -171,8 +161,8 @@ def decode_envelope(line: bytes, unknown: list[str] | None = None) -> Envelope:
     try:
         if not line.isascii():
             line.decode()
-        if not _DECODER_BOUNDS_DEPTH and line.count(b"[") + line.count(b"{") > MAX_DEPTH:
-            _check_depth(line)
+        if not _DECODER_BOUNDS_DEPTH and is_too_deep(line, MAX_DEPTH):
+            raise RecursionError  # noqa: TRY301 - as the decoder of an older Python does
         if len(line) <= MAX_NUMBER_CHECK_BYTES and _HUGE_EXPONENT.search(line):
             msgspec.json.decode(line)
         try:

@@ -1,10 +1,14 @@
 """Reading other people's JSON: what is missing or of the wrong type is empty."""
 
+import json
 from typing import Any
 
+import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from sidecar.core.json_values import parse_json, read_count, read_object, read_objects, read_text
+from sidecar.core.json_values import is_too_deep, parse_json, read_count, read_object, read_objects, read_text
 
 
 @pytest.mark.parametrize(
@@ -47,3 +51,31 @@ def test_a_count_is_a_whole_number_of_at_least_0(value: object) -> None:
     assert read_count(value) is None
     assert read_count(0) == 0
     assert read_count(7) == 7
+
+
+def count_levels(value: Any) -> int:
+    """Return in how many levels a value is nested."""
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else None
+    return 0 if inner is None else 1 + max(map(count_levels, inner), default=0)
+
+
+JSON = st.recursive(
+    st.text(alphabet='[]{}"\\,:x', max_size=6) | st.none() | st.integers(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(alphabet='[]{}"\\x', max_size=3), inner),
+    max_leaves=12,
+)
+
+
+@given(value=JSON)
+def test_levels_are_counted_outside_of_strings_alone(value: Any) -> None:
+    levels = count_levels(value)
+    for body in (json.dumps(value).encode(), msgspec.json.encode(value), json.dumps(value, indent=1).encode()):
+        assert is_too_deep(body, levels) is False
+        # Shorter ones are not looked at.
+        padded = body + b" " * 50 + b"\n"
+        assert levels == 0 or is_too_deep(padded, levels - 1) is True
+
+
+@given(body=st.text(alphabet='[]{}"\\x', max_size=60).map(str.encode))
+def test_nothing_that_is_no_json_makes_the_count_of_levels_raise(body: bytes) -> None:
+    assert is_too_deep(body, 0) in (True, False)

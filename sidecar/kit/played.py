@@ -56,6 +56,7 @@ class Played:
         self._ignored: list[str] = []
         self._taken = 0
         self._stdin_open = True
+        self._stdin_closed = threading.Event()
         self._note("start", pid=os.getpid())
         timer = threading.Timer(setup["limit_ms"] / 1000, self._end, (TIME_OVER, "time_over"))
         timer.daemon = True
@@ -109,6 +110,7 @@ class Played:
         else:
             # The reader does it: a pipe stays open while somebody reads it.
             self._stdin_open = False
+            self._stdin_closed.wait(1)
 
     def _exit(self, code: int | None) -> None:
         if code is not None:
@@ -140,6 +142,7 @@ class Played:
                 self._take_line(line)
         if not self._stdin_open:
             os.close(0)
+            self._stdin_closed.set()
             return
         if last := cutter.end():
             self._take_line(last)

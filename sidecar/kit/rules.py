@@ -78,14 +78,15 @@ def check_starts(starts: list[Start], steps: list[int]) -> Iterator[Problem]:
 def _check_lines(start: Start, which: str) -> Iterator[Problem]:
     lines = [entry for entry in start.entries if entry.event == "line"]
     taken = {entry.number for entry in start.entries if entry.event == "taken"}
-    ended = any(entry.event in ("die", "time_over") for entry in start.entries)
+    # A host may write to a sidecar that dies before it has noticed.
+    died = any(entry.event in ("die", "time_over") or entry.code for entry in start.entries)
     for number, entry in enumerate(lines):
         value = decode(entry)
         if problem := find_line_problem(value):
             yield Problem(f"request lines to {which} that are requests", f"{problem}: {show(entry.text)}")
         elif number == 0 and value["action"] != "initialize":
             yield Problem(f"`initialize` as the first line to {which}", show(entry.text))
-        elif number not in taken and not ended and value["action"] not in AUTOMATIC:
+        elif number not in taken and not died and value["action"] not in AUTOMATIC:
             yield Problem(f"no such line to {which}", show(entry.text))
 
 

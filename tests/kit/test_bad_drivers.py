@@ -55,9 +55,9 @@ def test_a_driver_that_ends_at_once() -> None:
 
 
 def test_a_driver_that_repeats_what_it_is_told() -> None:
-    (problem, *_) = check("cat").problems
+    problem, *others = check("cat").problems
     assert problem.expected == '{"event": "ready"}, within the time limit'
-    assert any("Invalid value" in each.came or "missing" in each.came for each in check("cat").problems)
+    assert "missing required field `event`" in others[0].came
 
 
 def test_a_driver_that_writes_without_end_is_killed() -> None:

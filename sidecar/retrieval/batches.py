@@ -25,10 +25,19 @@ USUAL_DIMENSIONS = 1536
 """The length of vectors where nothing is known of the model."""
 
 
+PARALLEL = 8
+"""The most batches of one request that are asked, or wait to be delivered, at once."""
+
+WAITING_BYTES = 4 * REPLY_BYTES
+"""The size of their replies together."""
+
+
 class BatchLimits(msgspec.Struct, frozen=True, kw_only=True):
-    """What a batch may hold."""
+    """What a batch may hold, and how many there may be."""
 
     inputs: int
+    parallel: int = PARALLEL
+    """How many batches are asked, or wait to be delivered, at once."""
     tokens: int = BATCH_TOKENS
     text_tokens: int | None = None
     """The most tokens that the model reads of one text. None: not known."""
@@ -51,8 +60,10 @@ def make_limits(
 ) -> BatchLimits:
     """Return the limits of a batch whose vectors have *dimensions* numbers, in the *packing* of the reply."""
     vector_bytes = (dimensions or USUAL_DIMENSIONS) * NUMBER_BYTES[packing]
+    inputs = max(1, min(max_inputs, int(REPLY_BYTES / vector_bytes)))
     return BatchLimits(
-        inputs=max(1, min(max_inputs, int(REPLY_BYTES / vector_bytes))),
+        inputs=inputs,
+        parallel=max(2, min(PARALLEL, int(WAITING_BYTES / (inputs * vector_bytes)))),
         tokens=min(max_tokens or BATCH_TOKENS, BATCH_TOKENS),
         text_tokens=text_tokens,
     )

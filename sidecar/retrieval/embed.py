@@ -4,7 +4,6 @@ No more batches are asked than may wait: a host that does not read stops the nex
 """
 
 from collections import deque
-from collections.abc import Iterable
 
 import anyio
 
@@ -14,7 +13,7 @@ from protocol.replies import Warn
 from sidecar.core.errors import SidecarError
 from sidecar.core.request_state import RequestState
 from sidecar.retrieval.asking import Answer, Job, ask_batch
-from sidecar.retrieval.batches import Batch, cut_batches, make_limits
+from sidecar.retrieval.batches import Batch, BatchLimits, cut_batches, make_limits
 from sidecar.retrieval.delivery import Delivery, VectorSink
 from sidecar.retrieval.question import name_fields
 from sidecar.retrieval.sums import Sums
@@ -22,9 +21,6 @@ from sidecar.retrieval.target import EmbedTarget, find_target
 from sidecar.retrieval.texts import check_inputs
 from sidecar.upstream.context import Upstream
 from sidecar.usage.cost import make_unknown
-
-PARALLEL = 8
-"""How many batches of one request are asked, or wait to be delivered, at once."""
 
 
 class Slot:
@@ -74,12 +70,11 @@ def _make_job(up: Upstream, state: RequestState, params: Embed, found: EmbedTarg
     )
 
 
-def _cut(job: Job) -> Iterable[Batch]:
+def _choose_limits(job: Job) -> BatchLimits:
     row, model_row = job.row, job.target.model_row
     usual = model_row.dimensions[0] if model_row and model_row.dimensions else None
     dimensions = job.asked.dimensions or usual
-    limits = make_limits(row.max_inputs, row.max_batch_tokens, job.text_tokens, dimensions, job.asked.packing)
-    return cut_batches(job.params.inputs, job.params.offset, limits)
+    return make_limits(row.max_inputs, row.max_batch_tokens, job.text_tokens, dimensions, job.asked.packing)
 
 
 async def _ask_all(job: Job, delivery: Delivery) -> str | None:
@@ -87,32 +82,42 @@ async def _ask_all(job: Job, delivery: Delivery) -> str | None:
 
     Raises: SidecarError, that of the first batch in order that failed.
     """
-    batches, slots = iter(_cut(job)), deque[Slot]()
+    limits, slots = _choose_limits(job), deque[Slot]()
+    batches = cut_batches(job.params.inputs, job.params.offset, limits)
     failure: SidecarError | None = None
     model: str | None = None
+
+    def ask_more() -> None:
+        while len(slots) < limits.parallel and not any(slot.error for slot in slots):
+            if (batch := next(batches, None)) is None:
+                return
+            slots.append(slot := Slot())
+            tasks.start_soon(_fill, job, batch, slot)
+
     async with anyio.create_task_group() as tasks:
-        while failure is None:
-            while len(slots) < PARALLEL and not any(slot.error for slot in slots):
-                batch = next(batches, None)
-                if batch is None:
-                    break
-                slots.append(slot := Slot())
-                tasks.start_soon(_fill, job, batch, slot)
-            if not slots:
-                break
+        ask_more()
+        while slots and failure is None:
             await slots[0].ended.wait()
             slot = slots.popleft()
             failure = slot.error
             if slot.answer is not None:
+                # The next one is on its way while these are written.
+                ask_more()
                 model = model or slot.answer.model
-                try:
-                    await delivery.deliver(slot.answer)
-                except SidecarError as error:
-                    failure = error
+                failure = await _deliver(delivery, slot.answer)
         tasks.cancel_scope.cancel()
     if failure is not None:
         raise failure
     return model
+
+
+async def _deliver(delivery: Delivery, answer: Answer) -> SidecarError | None:
+    """Deliver *answer*, and return what is wrong with it."""
+    try:
+        await delivery.deliver(answer)
+    except SidecarError as error:
+        return error
+    return None
 
 
 async def _fill(job: Job, batch: Batch, slot: Slot) -> None:

@@ -4,7 +4,6 @@ Numbers keep their text: a vector that the host wants as numbers is checked, and
 Packed vectors are float32 in base64 as a rule; some servers pack float64 or int8.
 """
 
-import base64
 import binascii
 import math
 import sys
@@ -68,16 +67,27 @@ def _read_numbers(written: bytes, encoding: VectorEncoding) -> Vector:
 
 def _read_packed(written: bytes, encoding: VectorEncoding, dimensions: int | None) -> Vector:
     try:
-        data = base64.b64decode(_decode_text(written), validate=True)
+        data = binascii.a2b_base64(_decode_text(written), strict_mode=True)
     except (msgspec.DecodeError, UnicodeDecodeError, binascii.Error, ValueError):
         raise BadVectorError("is not packed in base64") from None
     numbers = _unpack(data, dimensions)
     if not numbers:
         raise BadVectorError("is empty")
-    # Neither NaN nor infinity survives an addition.
-    if not math.isfinite(math.fsum(numbers) if numbers.typecode == "d" else sum(numbers)):
+    if _may_be_infinite(data) and not math.isfinite(sum(numbers)):
         raise BadVectorError("has NaN or infinity")
-    return _pack(numbers) if encoding == "f32_base64" else Vector(msgspec.json.encode(list(numbers)), len(numbers))
+    if encoding == "float":
+        return Vector(msgspec.json.encode(list(numbers)), len(numbers))
+    return Vector(_quote(data), len(numbers)) if numbers.typecode == "f" else _pack(numbers)
+
+
+def _may_be_infinite(data: bytes) -> bool:
+    """Return whether some number in *data* may be NaN or infinite; neither survives an addition.
+
+    The first byte of the largest numbers has all bits of its exponent, in float32 and float64. A look at these bytes
+    takes a tenth of the time of an addition.
+    """
+    highest = data[3::4]
+    return b"\x7f" in highest or b"\xff" in highest
 
 
 def _unpack(data: bytes, dimensions: int | None) -> "array[float] | array[int]":
@@ -119,4 +129,9 @@ def _pack(numbers: "Sequence[float] | array[float] | array[int]") -> Vector:
         raise BadVectorError("has a number that float32 cannot hold")
     if sys.byteorder == "big":
         packed.byteswap()
-    return Vector(b'"%b"' % base64.b64encode(packed.tobytes()), len(packed))
+    return Vector(_quote(packed.tobytes()), len(packed))
+
+
+def _quote(data: bytes) -> bytes:
+    """Return *data* in base64 as a JSON string."""
+    return b'"%b"' % binascii.b2a_base64(data, newline=False)

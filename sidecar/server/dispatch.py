@@ -154,6 +154,8 @@ async def _decode_long(app: App, request: OpenRequest, unknown: list[str]) -> ms
     envelope = request.envelope
     work = partial(framing.decode_params, envelope.params, PARAMS[envelope.action], unknown)
     params = await anyio.to_thread.run_sync(work, abandon_on_cancel=True)
+    # Only the struct is needed from here on. A large request would be held twice.
+    request.envelope = msgspec.structs.replace(envelope, params=msgspec.Raw(b"{}"))
     if unknown:
         request.warnings = _find_warnings(app, envelope.action, unknown)
     return params

@@ -18,6 +18,7 @@ from tests.bench import (
     start,
     stops,
     stream,
+    vectors,
     vocabulary,
 )
 from tests.bench.report import Figure
@@ -40,6 +41,7 @@ MEASURES: dict[str, Callable[[], Iterator[Figure]]] = {
     "ping": start.ping,
     "vocabulary": vocabulary.vocabulary,
     "formats": formats.formats,
+    "vectors": vectors.vectors,
 }
 
 

@@ -59,6 +59,12 @@ def test_the_size_of_the_reply_limits_a_batch() -> None:
     assert make_limits(96, 1000, 512, 8, "float") == BatchLimits(inputs=96, tokens=1000, text_tokens=512)
 
 
+def test_fewer_large_batches_than_small_ones_are_asked_at_once() -> None:
+    assert make_limits(2048, None, None, 1536, "float").parallel == 4
+    assert make_limits(1, None, None, 1536, "float").parallel == 8
+    assert make_limits(2048, None, None, 100_000_000, "float").parallel == 2
+
+
 REFUSALS = [
     (400, "Too many inputs in request, split into more batches.", "too_many_inputs"),
     (413, "batch size 64 > maximum allowed batch size 32", "too_many_inputs"),

@@ -19,7 +19,7 @@ from tests.support.recorded_vectors import ENV, OWN, make_request
 
 pytestmark = pytest.mark.spawns
 
-DIMENSIONS = 1536
+DIMENSIONS = 512
 
 MOST_BATCHES = 12
 """How many batches cannot be asked for while the host does not read: four and what has been written."""
@@ -92,14 +92,14 @@ def test_a_host_that_does_not_read_stops_the_next_batches(services: ListeningSer
     services.answer("POST *", answer)
     with Sidecar(tmp_path) as sidecar:
         sidecar.pause()
-        request_id = sidecar.send("embed", params(services, 5000), provider="openai")
-        # Its pipe, its lane and the batches that wait are full long before the 45th.
+        request_id = sidecar.send("embed", params(services, 2000), provider="openai")
+        # Its pipe, its lane and the batches that wait are full long before the 18th.
         services.wait(lambda: len(services.asked()) >= 4, "the first batches")
         with services.changed:
             assert not services.changed.wait_for(lambda: len(services.seen) >= MOST_BATCHES, 1.0)
         sidecar.resume()
         lines = [line.data["data"] for line in sidecar.stream(request_id)]
-    assert count_delivered(lines) == 5000
+    assert count_delivered(lines) == 2000
     assert lines[-1]["type"] == "done"
 
 

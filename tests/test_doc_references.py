@@ -29,6 +29,7 @@ NOT_OURS = {
     "apps.json": "a login of Copilot's own",
     "config.toml": "the user's configuration",
     "credentials.json": "the user's store, or a login of another program",
+    "geo.py": "a file of the user's",
     "hosts.json": "a login of Copilot's own",
     "tasks.json": "the user's tasks",
 }

@@ -4,6 +4,7 @@ So there is no scenario that cannot fail.
 """
 
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pytest
 from sidecar.kit.__main__ import run
 from sidecar.kit.run import Host, Result, run_all, run_scenario
 from sidecar.kit.scenario import Scenario, list_scenarios
+from tests.support import documents
 
 pytestmark = [pytest.mark.spawns, pytest.mark.longest]
 
@@ -189,6 +191,18 @@ def test_a_flaw_is_found_for_what_it_is_and_not_because_nothing_works() -> None:
     assert len(flaws) > 35
     missed = anyio.run(find_flaws, [("plain_stream", flaw) for flaw in sorted(flaws)])
     assert {each.partition(": ")[2] for each in missed} == flaws
+
+
+def test_the_example_of_the_document_is_what_is_printed(capfd: pytest.CaptureFixture[str]) -> None:
+    (block,) = (each for each in documents.blocks("protocol/KIT.md") if each.language == "console")
+    ((command, shown),) = documents.commands(block)
+    options = command.removeprefix("python -m sidecar.kit ").removesuffix(" node driver.js\n")
+    assert run([*options.split(), *DRIVER]) == 0
+    assert sorted(_without_times(capfd.readouterr().out)) == sorted(_without_times(shown.strip()))
+
+
+def _without_times(text: str) -> list[str]:
+    return [re.sub(r" +[0-9.]+ s$", "", line) for line in text.splitlines()]
 
 
 def test_the_command_prints_a_table_and_writes_xml(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

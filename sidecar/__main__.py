@@ -195,12 +195,19 @@ def parse_options(arguments: list[str]) -> dict[str, str]:
         if not flag.startswith("-"):
             raise ValueError(f"{flag!r} is no option: requests come on stdin; see sidecar --help")
         if flag not in _OPTIONS:
-            raise ValueError(f"unknown option {flag!r}; see sidecar --help")
+            raise ValueError(f"unknown option {flag!r}{_suggest(flag)}; see sidecar serve --help")
         option = value if equals else next(rest, None)
         if not option:
             raise ValueError(f"{flag} needs a value")
         options[flag] = option
     return options
+
+
+def _suggest(flag: str) -> str:
+    from difflib import get_close_matches  # Only a failure needs it.
+
+    nearest = get_close_matches(flag, sorted({*_OPTIONS, *HELP_FLAGS, "--version"}), 1)
+    return f", did you mean {nearest[0]!r}?" if nearest else ""
 
 
 if __name__ == "__main__":

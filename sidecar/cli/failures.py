@@ -38,7 +38,9 @@ def explain_failure(client: Client, error: Mapping[str, Any]) -> list[str]:
     if error["code"] == "auth_required":
         variable = next(iter(_find_provider(client, provider).get("env", [])), "")
     remedy = describe_remedy({**error, "provider": provider}, variable)
-    return format_problem(f"{error['message']} {_suggest(client, error, provider, model)}".strip(), remedy)
+    said, *todo = format_problem(str(error["message"]), remedy)
+    suggestion = _suggest(client, error, provider, model)
+    return [said, *([f"  {suggestion}"] if suggestion else []), *todo]
 
 
 def find_exit_code(error: Mapping[str, Any]) -> int:

@@ -27,8 +27,8 @@ PIPE_COLUMNS = 10_000
 
 _FRAMES = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 _CLEAR_LINE = "\r\x1b[K"
-_UNSAFE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-"""Characters that terminals obey, but tab and line feed."""
+_UNSAFE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+"""Characters that terminals obey, but tab and line feed, and those that show text in another order than it has."""
 
 
 def escape_controls(text: str) -> str:

@@ -74,13 +74,17 @@ def test_a_conversation_goes_on_after_a_failure(typing: CommandLine) -> None:
 
 def test_a_terminal_gets_no_control_characters_of_the_model(services: Services, tmp_path: Path) -> None:
     event = 'data: {{"choices":[{{"index":0,"delta":{{"content":"{}"}}{}}}]}}\n\n'
-    body = event.format(r"\u001b]0;owned\u0007", "") + event.format("", ',"finish_reason":"stop"') + "data: [DONE]\n\n"
+    body = (
+        event.format(r"\u001b]0;owned\u0007\u202e", "")
+        + event.format("", ',"finish_reason":"stop"')
+        + "data: [DONE]\n\n"
+    )
     services.answer("POST *", Answer(body.encode(), 200, {"content-type": "text/event-stream"}))
     typing = CommandLine(
         services, tmp_path, '[providers.lab]\nwire = "openai_chat"\nbase_url = "https://lab.test/v1"\n'
     )
-    assert typing.type("chat", "lab/m", "Hi", stdin="", is_terminal=False).out == "\x1b]0;owned\x07\n"
-    assert typing.type("chat", "lab/m", stdin="Hi", is_terminal=True).out == "␛]0;owned␇\n"
+    assert typing.type("chat", "lab/m", "Hi", stdin="", is_terminal=False).out == "\x1b]0;owned\x07\u202e\n"
+    assert typing.type("chat", "lab/m", stdin="Hi", is_terminal=True).out == "␛]0;owned␇\ufffd\n"
 
 
 def test_ctrl_c_cancels_and_says_what_was_used(typing: CommandLine) -> None:
@@ -105,6 +109,21 @@ def test_a_model_that_does_not_exist_suggests_three(typing: CommandLine) -> None
     assert code == 2
     assert "Did you mean replay/text, replay/" in err
     assert err.count("replay/") == 3
+
+
+def test_a_model_that_a_provider_does_not_know_suggests_three_of_its_list(services: Services, tmp_path: Path) -> None:
+    error = {"type": "error", "error": {"type": "not_found_error", "message": "model: claude-sonet-5-5"}}
+    services.answer("POST https://api.anthropic.com/*", document(error, 404))
+    names = ("claude-haiku-4-5", "claude-opus-4-6", "claude-sonnet-5-5", "other")
+    services.answer("GET https://api.anthropic.com/*", document({"data": [{"id": name} for name in names]}))
+    typing = CommandLine(services, tmp_path, ANTHROPIC_API_KEY="CANARY-key")
+    code, _, err = typing.type("chat", "anthropic/claude-sonet-5-5", "Hello")
+    assert code == 2
+    assert err.splitlines() == [
+        "sidecar: model: claude-sonet-5-5",
+        "  Did you mean anthropic/claude-sonnet-5-5, anthropic/claude-opus-4-6 or anthropic/claude-haiku-4-5?",
+        "  try: `sidecar models anthropic` lists them",
+    ]
 
 
 def test_a_model_without_its_provider_suggests_three_that_have_it(typing: CommandLine) -> None:

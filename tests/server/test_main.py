@@ -34,6 +34,7 @@ def test_options_are_read(arguments: list[str], options: dict[str, str]) -> None
     ("arguments", "problem"),
     [
         (["--verbose"], "--verbose"),
+        (["--confg", "a"], "unknown option '--confg', did you mean '--config'?"),
         (["chat"], "'chat' is no option: requests come on stdin"),
         (["--config"], "needs a value"),
         (["--config", ""], "needs a value"),

@@ -93,6 +93,10 @@ faults: $(VENV) ## run the catalogue of faults and print the result of each case
 peers: $(VENV) ## test against a mock of the providers that others wrote; needs Node
 	@$(BIN)/python -m tests.peers $(ARGS)
 
+.PHONY: clients
+clients: $(VENV) ## run every client whose language is here through the conformance kit, and the generators over the schema
+	@$(BIN)/python -m tests.clients $(ARGS)
+
 .PHONY: servers
 servers: $(VENV) ## test against real gateways, proxies, login services and keychains, as far as they can be installed
 	@$(BIN)/python -m tests.servers $(ARGS)

@@ -206,6 +206,6 @@ def test_the_ci_script_can_be_run_and_its_targets_exist() -> None:
     script = ROOT / ".ci" / "run"
     targets = re.findall(r"^make (\w+)$", script.read_text(encoding="utf-8"), re.MULTILINE)
     assert script.stat().st_mode & 0o111
-    assert targets == ["check", "peers", "test"]
+    assert targets == ["check", "peers", "clients", "test"]
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     assert all(re.search(rf"^{target}: .*## ", makefile, re.MULTILINE) for target in targets)

@@ -25,7 +25,7 @@ export interface SidecarOptions {
   onReady?(initialized: Initialized): void;
   /** A warning that belongs to no request. */
   onEvent?(warning: Warn): void;
-  onExit?(exit: Exit): void;
+  onExit?(exit: Exit): unknown;
   /** The sidecar cannot be used, and is not restarted: show the message to the user. */
   onRefused?(error: Failure): void;
   /** A line that belongs to no request, or a handler that has thrown: a mistake, of the host's or the sidecar's. */
@@ -359,7 +359,7 @@ export class Sidecar {
     };
   }
 
-  #call<T>(handler: ((argument: T) => void) | undefined, argument: T): void {
+  #call<T>(handler: ((argument: T) => unknown) | undefined, argument: T): void {
     if (handler === undefined) return;
     try {
       handler(argument);

@@ -334,12 +334,10 @@ end
 --- Return what takes the chunks of a request: handlers by type, all chunks, and calls of tools.
 function Sidecar:_make_reader(id, options)
   local on, on_chunk, tools, calls = options.on or {}, options.on_chunk, options.tools, {}
-  return function(chunk)
-    self:_call(on[chunk.type], chunk)
-    self:_call(on_chunk, chunk)
-    if tools and chunk.type == "tool_call" then
+  local function read_tool_chunk(chunk)
+    if chunk.type == "tool_call" then
       calls[chunk.tool_call.id] = chunk.tool_call
-    elseif tools and chunk.type == "tool_round" then
+    elseif chunk.type == "tool_round" then
       for _, call_id in ipairs(chunk.calls) do
         run_tool(tools, call_id, calls[call_id], function(result)
           self:request("tool_result", { id = id, results = { result } })
@@ -347,14 +345,31 @@ function Sidecar:_make_reader(id, options)
       end
     end
   end
+  return function(chunk)
+    local handler = on[chunk.type]
+    if handler then
+      self:_try(handler, chunk)
+    end
+    if on_chunk then
+      self:_try(on_chunk, chunk)
+    end
+    if tools then
+      read_tool_chunk(chunk)
+    end
+  end
 end
 
 function Sidecar:_call(handler, argument)
   if handler then
-    local ok, problem = pcall(handler, argument)
-    if not ok then
-      self:_report("A handler has failed: " .. tostring(problem))
-    end
+    self:_try(handler, argument)
+  end
+end
+
+--- Call *handler*. Whatever it raises, the lines after it are read.
+function Sidecar:_try(handler, argument)
+  local ok, problem = pcall(handler, argument)
+  if not ok then
+    self:_report("A handler has failed: " .. tostring(problem))
   end
 end
 

@@ -1,0 +1,115 @@
+"""The languages that have a client: what each needs, how it is built, and the commands that run it."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parents[2]
+CLIENTS = ROOT / "protocol/clients"
+PLACE = ROOT / "build/clients"
+"""Where `make clients` installs tools, and where clients are built."""
+
+PYTHON = ROOT / ".venv/bin/python"
+BUILD_SECONDS = 300
+
+ALL = "SIDECAR_CLIENTS" in os.environ
+"""Whether `make clients` runs the tests. Otherwise they are about the client in Python alone, and quick."""
+
+
+class Language(NamedTuple):
+    """A language. `make clients` tests it where its tool is, and says why where it is not."""
+
+    name: str
+    find_lack: Callable[[], str | None]
+    """Returns what is missing for the tests, or None."""
+    build: Callable[[], None]
+    """Builds the driver of the kit and the host of `examples/`."""
+    driver: list[str]
+    """The command of the driver."""
+    host: list[str]
+    """The command of the host of `examples/`."""
+    source: str
+    """The file of that host."""
+
+
+def find_lack(name: str) -> str | None:
+    """Return why the tests of the language *name* cannot run here and now, or None."""
+    if not ALL and name != "python":
+        return "`make clients` tests it"
+    return next(language for language in LANGUAGES if language.name == name).find_lack()
+
+
+def lacks_program(*names: str) -> Callable[[], str | None]:
+    """Return what says which of the programs *names* is not installed."""
+
+    def find_lack() -> str | None:
+        missing = [name for name in names if not shutil.which(name)]
+        return f"{' and '.join(missing)} not installed" if missing else None
+
+    return find_lack
+
+
+def run(command: list[str], *, folder: Path = ROOT, **env: str) -> None:
+    """Run a command of a build; a failure shows what it has written."""
+    done = subprocess.run(
+        command, cwd=folder, env=os.environ | env, capture_output=True, text=True, check=False, timeout=BUILD_SECONDS
+    )
+    assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout}{done.stderr}"
+
+
+def build_nothing() -> None:
+    """Build a language that runs as it is written."""
+
+
+# --- TypeScript ------------------------------------------------------------------------------
+
+TOOLS = PLACE / "node_modules"
+SCRIPTS = PLACE / "js"
+
+
+def _find_lack_of_typescript() -> str | None:
+    if lack := lacks_program("node")():
+        return lack
+    return None if (TOOLS / ".bin/tsc").exists() else "the compiler is not installed: `make clients` does that"
+
+
+def _build_typescript() -> None:
+    types = ["--typeRoots", str(TOOLS / "@types"), "--outDir", str(SCRIPTS)]
+    run([str(TOOLS / ".bin/tsc"), "--project", "tests/clients/tsconfig.json", *types])
+    (SCRIPTS / "package.json").write_text('{"type":"module"}', encoding="utf-8")
+
+
+# --- Neovim ----------------------------------------------------------------------------------
+
+NVIM = ["nvim", "--headless", "-u", "NONE", "-i", "NONE", "--cmd", f"set runtimepath^={CLIENTS / 'lua'}", "-c"]
+
+LANGUAGES = (
+    Language(
+        "python",
+        lambda: None,
+        build_nothing,
+        [str(PYTHON), str(CLIENTS / "python/kit.py")],
+        ["env", f"PYTHONPATH={CLIENTS / 'python'}", str(PYTHON), "examples/host.py"],
+        "host.py",
+    ),
+    Language(
+        "typescript",
+        _find_lack_of_typescript,
+        _build_typescript,
+        ["node", str(SCRIPTS / "protocol/clients/typescript/kit.js")],
+        ["node", str(SCRIPTS / "examples/host.js")],
+        "host.ts",
+    ),
+    Language(
+        "lua",
+        lacks_program("nvim"),
+        build_nothing,
+        [str(CLIENTS / "lua/kit.sh")],
+        [*NVIM, "luafile examples/host.lua"],
+        "host.lua",
+    ),
+)
+"""A client is a row here: the kit and the host of `examples/` run for each."""

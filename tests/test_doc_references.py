@@ -11,7 +11,7 @@ from tests.support.documents import ROOT
 
 DOCUMENTS = sorted(
     path.relative_to(ROOT).as_posix()
-    for pattern in ("*.md", "protocol/*.md", "tests/**/README.md")
+    for pattern in ("*.md", "protocol/*.md", "protocol/clients/**/README.md", "tests/**/README.md")
     for path in ROOT.glob(pattern)
 )
 
@@ -19,7 +19,7 @@ DOCUMENTS = sorted(
 @cache
 def list_paths() -> set[str]:
     """Return every file and folder, a folder with a slash at its end."""
-    folders = [ROOT / name for name in ("fixtures", "protocol", "sidecar", "tests")]
+    folders = [ROOT / name for name in ("examples", "fixtures", "protocol", "sidecar", "tests")]
     paths = [*folders, *(path for folder in folders for path in folder.rglob("*"))]
     below = {path.relative_to(ROOT).as_posix() + "/" * path.is_dir() for path in paths}
     return below | {path.name for path in ROOT.iterdir()}

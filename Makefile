@@ -30,6 +30,7 @@ help: ## list the targets
 .PHONY: compiled
 compiled: $(VENV)
 	@$(BIN)/python -m compileall -q protocol sidecar
+	@$(BIN)/python packaging/wheel/tables.py
 # What Python brings to install packages with is in no lock, years old, and not needed again.
 	@if [ -e $(BIN)/pip ]; then $(BIN)/python -m pip uninstall -qq --yes pip setuptools; fi
 

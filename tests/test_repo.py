@@ -150,7 +150,8 @@ def test_a_wheel_holds_the_packages_and_the_exchanges_with_names(tmp_path: Path)
     exchanges = {f"sidecar/{name}" for each in played for name in _list_files(f"fixtures/{each}")}
     assert len(exchanges) > 50
     (manual,) = {name for name in held if name.endswith(".data/data/share/man/man1/sidecar.1")}
-    assert held - {manual} == {f"sidecar_stdio/{name}" for name in names | exchanges | {"__init__.py"}}
+    parsed = {f"sidecar/catalogue/{name}.parsed.json" for name in ("gateways", "providers")}
+    assert held - {manual} == {f"sidecar_stdio/{name}" for name in names | exchanges | parsed | {"__init__.py"}}
     with zipfile.ZipFile(wheel) as archive:
         (metadata,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
         described = archive.read(metadata).decode()
@@ -161,7 +162,7 @@ def test_a_wheel_holds_the_packages_and_the_exchanges_with_names(tmp_path: Path)
 
 def _list_files(folder: str) -> set[str]:
     files = (file for file in (ROOT / folder).rglob("*") if file.is_file())
-    return {f.relative_to(ROOT).as_posix() for f in files if not re.search(r"__pycache__|/\.", str(f))}
+    return {f.relative_to(ROOT).as_posix() for f in files if not re.search(r"__pycache__|/\.|\.parsed\.", str(f))}
 
 
 def test_nothing_that_is_installed_imports_a_maintainers_tool() -> None:

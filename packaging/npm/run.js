@@ -9,8 +9,9 @@ try {
   console.error(error.message);
   process.exit(1);
 }
-const child = spawn(program, process.argv.slice(2), { stdio: "inherit" });
+// Before the program starts: none of these must end this process alone.
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(signal, () => child.kill(signal));
+const child = spawn(program, process.argv.slice(2), { stdio: "inherit" });
 child.on("error", (error) => {
   console.error(`sidecar-stdio: ${error.message}`);
   process.exit(1);

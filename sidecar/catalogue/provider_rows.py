@@ -5,8 +5,6 @@ Must not know requests, credentials or the environment.
 
 from fnmatch import fnmatchcase
 from functools import cache
-from importlib.machinery import SourceFileLoader
-from types import CodeType, ModuleType
 from typing import Any, Literal, get_args
 
 import msgspec
@@ -86,39 +84,16 @@ class GatewayRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     headers: dict[str, str] = {}
 
 
-class _TableLoader(SourceFileLoader):
-    """Makes a module of a TOML file, with the file as JSON in its constant `TABLE`."""
-
-    def source_to_code(self, data: Any, path: Any, **_: Any) -> CodeType:  # type: ignore[override]
-        """Compile the bytes *data* of the file at *path*."""
-        import tomllib
-
-        table = msgspec.json.encode(tomllib.loads(data.decode()))
-        code: CodeType = compile(f"TABLE = {table!r}", path, "exec")
-        return code
-
-
-def _read_table(name: str) -> bytes:
-    """Return the TOML file *name* as JSON. Python stores it in `__pycache__`, as it does with compiled modules.
-
-    Parsing the table of providers takes a tenth of the time until the first content of a first chat.
-    """
-    module = ModuleType(name)
-    _TableLoader(name, str(resources.find(name))).exec_module(module)
-    table: bytes = module.TABLE
-    return table
-
-
 @cache
 def read_gateways() -> dict[str, GatewayRow]:
     """Return the kinds of gateways by name."""
-    return msgspec.json.decode(_read_table("catalogue/gateways.toml"), type=dict[str, GatewayRow])
+    return msgspec.json.decode(resources.read_table("catalogue/gateways.toml"), type=dict[str, GatewayRow])
 
 
 @cache
 def read_providers() -> dict[str, ProviderRow]:
     """Return the built-in providers by id."""
-    return msgspec.json.decode(_read_table("catalogue/providers.toml"), type=dict[str, ProviderRow])
+    return msgspec.json.decode(resources.read_table("catalogue/providers.toml"), type=dict[str, ProviderRow])
 
 
 @cache

@@ -159,6 +159,8 @@ def _program() -> Iterator[tuple[str, ast.AST]]:
 
 
 TEMPLATES = {
+    ("sidecar/cli/remedies.py", "text"),
+    ("sidecar/completion/chat_prompt.py", "INSTRUCTIONS"),
     ("sidecar/config/environment.py", "template"),
     ("sidecar/auth/logins/device_flow.py", "template"),
     ("sidecar/upstream/gates/token_buckets.py", "template"),

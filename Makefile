@@ -49,6 +49,7 @@ run: compiled ## stream a recorded chat from the `replay` provider: no key, no n
 		'{"id":"compact","action":"stream_chat","provider":"replay","params":{"model":"anthropic_messages/text","messages":[{"role":"user","content":"Hello   \n\n\n\nWhat is a sidecar?"}],"options":{"compact":true}}}' \
 		'{"id":"embed","action":"embed","provider":"replay","params":{"model":"embeddings/usual_text","inputs":["def f(): ...","class A: ..."]}}' \
 		'{"id":"rerank","action":"rerank","provider":"replay","params":{"model":"rerank/usual","query":"How is the area of a circle computed?","documents":["PI = 3.14159","def area(r): return PI * r * r","def circumference(r): return 2 * PI * r"]}}' \
+		'{"id":"complete","action":"complete","provider":"replay","params":{"model":"completion","prefix":"def area(r):\n    return ","suffix":"\n\nprint(area(2))\n"}}' \
 		'{"id":"edit","action":"apply_edit","params":{"text":"a = 1\nb = 2\n","edits":[{"search":"b = 2","replace":"b = 3"}]}}' \
 		'{"id":"tools","action":"stream_chat","provider":"replay","params":{"model":"tool_call","messages":[{"role":"user","content":"What is the weather in Oslo?"}],"options":{"tools":[{"name":"weather","parameters":{"type":"object"}}],"tool_loop":{}}}}'; \
 	sleep 2; printf '%s\n' '{"id":"result","action":"tool_result","params":{"id":"tools","results":[{"id":"toolu_01","content":"4 degrees, rain"}]}}'; \

@@ -175,6 +175,9 @@ async def _read_rest(stream: CompletionStream, reply: Response) -> None:
 
 
 def _pass_on(flight: Flight, stream: CompletionStream, out: list[Piece]) -> None:
+    flight.usage = stream.usage
+    if flight.model is None and stream.model:
+        flight.model = clean_text(stream.model)[:MAX_NAME_CHARS]
     flight.add(out)
     out.clear()
     if stream.reasons:
@@ -183,7 +186,6 @@ def _pass_on(flight: Flight, stream: CompletionStream, out: list[Piece]) -> None
 
 def _settle(flight: Flight, stream: CompletionStream) -> None:
     """Note what the answer has used and cost."""
-    flight.model = clean_text(stream.model)[:MAX_NAME_CHARS] if stream.model else None
     flight.request_id = flight.request_id or clean_id(stream.request_id or "")
     flight.usage = stream.usage or estimate_usage(flight)
     flight.cost = price(flight)

@@ -1,7 +1,8 @@
-"""A driver that does everything right, and, told so, one thing wrong: `driver.py [FLAW]`.
+"""A driver that does everything right, and, told so, one thing wrong: `driver.py [FLAW or VARIANT]`.
 
 It is independent of the clients and of the program, and small: threads, no packages. Each flaw is a mistake that hosts
-make; `FLAWS` in `test_flaws.py` says which scenario finds it.
+make; the tables in `test_flaws.py` say which scenario finds it. A variant does something in another way that is right
+too, so every scenario must pass.
 """
 
 import contextlib
@@ -15,13 +16,14 @@ import threading
 import time
 from typing import Any
 
-FLAW = sys.argv[1] if len(sys.argv) > 1 else ""
-BACKOFF_SECONDS = int(os.environ.get("SIDECAR_BACKOFF_MS", "1000")) / 1000
+from spoiling import spoil  # type: ignore[import-not-found]  # beside it, where a program looks first
+
+FLAW = VARIANT = sys.argv[1] if len(sys.argv) > 1 else ""
+BACKOFF_SECONDS = int(os.environ["SIDECAR_BACKOFF_MS"]) / 1000 if VARIANT != "restarts in a second" else 1.0
 GRACE_SECONDS = 2.0
 STEADY_SECONDS = 30.0
 """How long a sidecar must run before its death counts as the first one again."""
 
-KNOWN_FIELDS = ("type", "content", "tool_call", "file", "path", "op", "format", "message", "finish_reason", "usage")
 KNOWN_CHUNKS = ("start", "content", "reasoning", "status", "tool_call", "file_start", "file_chunk", "file_end", "done")
 KNOWN_CODES = ("cancelled", "internal_error", "invalid_request", "rate_limited", "stream_interrupted")
 
@@ -196,7 +198,7 @@ class Client:
                 report("chunk", id=request_id, data=reply.get("data", {}))
             elif reply["success"] and ("streaming" not in reply or reply["data"]["type"] == "done"):
                 keep = FLAW == "keeps ended requests"
-                self.end(wire_id, "done", keep=keep, id=request_id, data=spoil(reply["data"]))
+                self.end(wire_id, "done", keep=keep, id=request_id, data=spoil(reply["data"], FLAW))
             elif reply["success"]:
                 self.take_chunk(wire_id, request_id, reply["data"])
             else:
@@ -204,15 +206,19 @@ class Client:
 
     def take_chunk(self, wire_id: str, request_id: Any, data: Any) -> None:
         """Take a chunk."""
+        if data["type"] not in KNOWN_CHUNKS and VARIANT == "skips what is unknown":
+            return
         if data["type"] not in KNOWN_CHUNKS and FLAW == "unknown chunk is fatal":
             self.end(wire_id, "error", id=request_id, error={"code": "internal_error"})
         elif data["type"] == "status" and FLAW == "status ends":
             self.end(wire_id, "done", id=request_id, data=data)
         elif FLAW != "drops chunks":
-            report("chunk", id=request_id, data=spoil(data))
+            report("chunk", id=request_id, data=spoil(data, FLAW))
 
     def take_error(self, wire_id: str, request_id: Any, error: Any) -> None:
         """Take the line of a failure."""
+        if VARIANT == "skips what is unknown" and error["code"] not in KNOWN_CODES:
+            error["code"] = "internal_error"
         if FLAW == "content makes success" and error["partial"]:
             self.end(wire_id, "done", id=request_id, data={})
         elif FLAW == "drops unknown codes" and error["code"] not in KNOWN_CODES:
@@ -235,7 +241,8 @@ class Client:
         """Send a request."""
         with self.lock:
             self.count += 1
-            wire_id = f"r{self.count}"
+            verbatim = VARIANT == "keeps the ids" and told["id"] not in self.open
+            wire_id = told["id"] if verbatim else f"r{self.count}"
             if FLAW == "ids as text" and str(told["id"]) in map(str, self.open.values()):
                 return
             if FLAW == "never takes an id again" and told["id"] in self.ended:
@@ -244,7 +251,7 @@ class Client:
             line = line_of(wire_id, told)
             if FLAW == "drops early requests" and self.waiting is not None:
                 return
-            if self.waiting is None or FLAW == "writes early":
+            if self.waiting is None or (VARIANT == "writes before ready" and not self.deaths):
                 self.lines.put(line)
             else:
                 self.waiting.append(line)
@@ -269,6 +276,8 @@ class Client:
             found = next((wire for wire, request_id in self.open.items() if same(request_id, told["id"])), None)
             if found is not None:
                 self.send_cancel(found)
+                if VARIANT == "settles at once":
+                    self.end(found, "error", id=told["id"], error={"code": "cancelled"})
                 if FLAW == "cancel ends twice":
                     report("error", id=told["id"], error={"code": "cancelled"})
             elif FLAW == "late cancel ends again":
@@ -288,6 +297,8 @@ class Client:
                 self.open.clear()
         if self.over.is_set():
             return
+        if VARIANT == "sends shutdown":
+            self.send({"id": "shutdown", "action": "shutdown"})
         self.lines.put(None)
         steps = [(signal.SIGTERM, GRACE_SECONDS), (signal.SIGKILL, GRACE_SECONDS), (None, GRACE_SECONDS)]
         if FLAW == "kills at once":
@@ -316,7 +327,7 @@ def same(left: Any, right: Any) -> bool:
 def line_of(wire_id: Any, told: Any) -> bytes:
     """Return the line of a request."""
     request = {"id": wire_id} | {key: told[key] for key in ("action", "provider", "params") if key in told}
-    return (json.dumps(spoil(request), ensure_ascii=False) + "\n").encode()
+    return (json.dumps(spoil(request, FLAW), ensure_ascii=False) + "\n").encode()
 
 
 def split(fd: int, client: Client) -> Any:
@@ -344,28 +355,6 @@ def split(fd: int, client: Client) -> Any:
                 break
     if last := b"".join(rest):
         yield last
-
-
-def spoil(value: Any) -> Any:
-    """Return *value*, or what a flaw makes of it."""
-    if FLAW == "known fields only" and "action" not in value:
-        return {key: each for key, each in value.items() if key in KNOWN_FIELDS}
-    if FLAW in ("cuts at NUL", "null is empty", "empty is a list", "one kind of line end"):
-        return _spoil(value)
-    return value
-
-
-def _spoil(value: Any) -> Any:
-    if isinstance(value, dict):
-        spoiled = {key: _spoil(each) for key, each in value.items()}
-        return spoiled or ([] if FLAW == "empty is a list" else {})
-    if isinstance(value, list):
-        return [_spoil(each) for each in value]
-    if isinstance(value, str):
-        if FLAW == "one kind of line end":
-            return value.replace("\r\n", "\n")
-        return value.partition("\0")[0] if FLAW == "cuts at NUL" else value
-    return {} if value is None and FLAW == "null is empty" else value
 
 
 def main() -> None:

@@ -18,7 +18,8 @@ from tests.support import documents
 
 pytestmark = [pytest.mark.spawns, pytest.mark.longest]
 
-DRIVER = [sys.executable, "-I", "-S", str(Path(__file__).parent / "driver.py")]
+HERE = Path(__file__).parent
+DRIVER = [sys.executable, "-E", "-S", str(HERE / "driver.py")]
 SCENARIOS = {scenario.name[4:]: scenario for scenario in list_scenarios()}
 
 FLAWS = {
@@ -77,14 +78,28 @@ FLAWS = {
 }
 """Scenario → a flaw of the driver that it finds."""
 
-OTHER_FLAWS = {
-    "plain_stream": "ends badly",
-    "silence_with_a_deadline": "no deadline",
-    "death_with_open_requests": "forgets a request at death",
-    "exit_code_2": "says no reason",
-    "hang_at_shutdown": "never kills",
-}
+OTHER_FLAWS = [
+    ("control_characters", "one kind of line end"),
+    ("death_with_open_requests", "forgets a request at death"),
+    ("exit_code_2", "says no reason"),
+    ("hang_at_shutdown", "never kills"),
+    ("plain_stream", "ends badly"),
+    ("silence_with_a_deadline", "late answers count"),
+    ("silence_with_a_deadline", "no deadline"),
+]
 """Further mistakes that the same scenarios find."""
+
+ALL_FLAWS = [*FLAWS.items(), *OTHER_FLAWS]
+
+VARIANTS = [
+    "keeps the ids",
+    "restarts in a second",
+    "sends shutdown",
+    "settles at once",
+    "skips what is unknown",
+    "writes before ready",
+]
+"""What a driver may do otherwise."""
 
 HANGING = {
     "a read is a line",
@@ -117,9 +132,9 @@ TOGETHER = 6
 """How many drivers run at a time."""
 
 
-def run_together(scenarios: list[Scenario]) -> list[Result]:
+def run_together(scenarios: list[Scenario], *variant: str) -> list[Result]:
     """Return the results of the reference driver."""
-    host = Host(command=DRIVER, env=os.environ)
+    host = Host(command=[*DRIVER, *variant], env=os.environ)
     return anyio.run(run_all, scenarios, host, TOGETHER, lambda _: None)
 
 
@@ -146,9 +161,11 @@ async def find_flaws(flaws: list[tuple[str, str]], patience: float = 1.0) -> lis
 
 def test_every_scenario_has_a_flaw_that_it_finds() -> None:
     assert set(FLAWS) == set(SCENARIOS)
-    source = Path(DRIVER[-1]).read_text(encoding="utf-8")
-    flaws = {*FLAWS.values(), *OTHER_FLAWS.values()}
-    assert [flaw for flaw in flaws if f'"{flaw}"' not in source] == []
+    source = (HERE / "driver.py").read_text(encoding="utf-8") + (HERE / "spoiling.py").read_text(encoding="utf-8")
+    assert [flaw for _, flaw in ALL_FLAWS if f'"{flaw}"' not in source] == []
+    named = set(re.findall(r'FLAW [=!]= "([^"]+)"', source))
+    assert sorted(named - {flaw for _, flaw in ALL_FLAWS}) == []
+    assert set(re.findall(r'VARIANT [=!]= "([^"]+)"', source)) == set(VARIANTS)
 
 
 def test_a_driver_without_a_flaw_passes_every_scenario() -> None:
@@ -158,9 +175,6 @@ def test_a_driver_without_a_flaw_passes_every_scenario() -> None:
 @pytest.mark.slow
 def test_a_driver_without_a_flaw_passes_the_slow_scenarios() -> None:
     assert describe(run_together([each for each in SCENARIOS.values() if each.expect.slow])) == []
-
-
-ALL_FLAWS = [*FLAWS.items(), *OTHER_FLAWS.items()]
 
 
 def is_slow(name: str, flaw: str) -> bool:
@@ -214,3 +228,9 @@ def test_the_command_prints_a_table_and_writes_xml(tmp_path: Path, capfd: pytest
     shown = capfd.readouterr().out
     assert "hint:     The last line of a stream has `streaming` too" in shown
     assert "driver -> kit" in shown
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_driver_may_do_things_in_other_ways(variant: str) -> None:
+    assert describe(run_together([*SCENARIOS.values()], variant)) == []

@@ -62,6 +62,15 @@ async def test_an_idle_connection_that_closes_as_it_is_used_is_replaced_once(
     assert len(provider.calls("/stale")) == 3
 
 
+async def test_what_follows_a_reply_answers_no_other_request(http: HttpClient, provider: Provider) -> None:
+    stray = reply_scripts.whole(b"of somebody else")
+    provider.play("/first", reply_scripts.at_once([*reply_scripts.whole(b"its own"), *stray]))
+    for number in range(3):
+        assert (await whole(http, get(f"{provider.url}/first")))[1] == b"its own"
+        own = f"/own-{number}"
+        assert (await whole(http, here(provider, own, reply_scripts.whole(own.encode()))))[1] == own.encode()
+
+
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 async def test_a_connection_that_cannot_be_made_is_tried_once(
     http: HttpClient, monkeypatch: pytest.MonkeyPatch

@@ -1,6 +1,7 @@
 """Tool calls from other providers: their ids become unique, results follow them, and no call lacks its result."""
 
 import re
+import time
 from typing import Any
 
 import msgspec
@@ -56,6 +57,23 @@ def test_a_call_without_a_result_gets_one_after_what_the_user_said() -> None:
     assert isinstance(last, ToolResultPart)
     assert last.is_error
     assert last.content == tool_calls.NO_RESULT
+
+
+@pytest.mark.parametrize("order", [1, -1], ids=["in turn", "backwards"])
+def test_ids_that_all_calls_share_are_told_apart_in_linear_time(order: int) -> None:
+    def seconds(count: int) -> float:
+        called = [f"call_{at % 2}" for at in range(count)]
+        messages = [turn(*called), answer(*called[::order])]
+        began = time.thread_time()
+        made = ids(tool_calls.pair_calls(messages, lambda each: tool_calls.sanitize_id(each, FORBIDDEN)))
+        took = time.thread_time() - began
+        assert len(set(made[0])) == len(made[0]) == count
+        assert sorted(made[0]) == sorted(made[1])
+        return took
+
+    small = max(min(seconds(1000) for _ in range(3)), 0.002)
+    # Twenty times as many may take twenty times as long, and as much again.
+    assert min(seconds(20_000) for _ in range(2)) < 40 * small
 
 
 def test_messages_without_calls_stay_as_they_are() -> None:

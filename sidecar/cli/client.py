@@ -209,8 +209,10 @@ class Client:
                 return data
             if data["type"] == "status":
                 waiting = describe_status(data) or waiting
-            else:
-                take(data)
+                continue
+            if data["type"] == "reasoning":
+                waiting = "the model is thinking"
+            take(data)
 
     async def _wait(self, waiting: str) -> dict[str, Any]:
         while not self._replies:

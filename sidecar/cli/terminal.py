@@ -146,6 +146,11 @@ class Terminal:
             if not line:
                 raise EOFError
             return line.rstrip("\n")
+        if not self.is_output:
+            # What is written to a file is the answer alone.
+            self._err.write(prompt)
+            self._err.flush()
+            prompt = ""
         return _read_typed(prompt, self._stdin.fileno())
 
     def ask_hidden(self, prompt: str) -> str:

@@ -1,5 +1,6 @@
 """`sidecar login` and `sidecar logout`."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -109,6 +110,30 @@ def test_a_code_is_shown_until_it_is_entered(services: Services, typing: Command
     assert "Open https://github.com/login/device in a browser and enter the code WDJB-MJHT\n" in err
     assert "waiting for you to enter the code" in err
     assert "Logged in to copilot as octocat." in err
+
+
+@pytest.fixture
+def left_behind(typing: CommandLine) -> CommandLine:
+    """Return a person for whom another program has left a login."""
+    folder = Path(typing.env["XDG_CONFIG_HOME"], "github-copilot")
+    folder.mkdir(parents=True)
+    login = {"user": "octocat", "oauth_token": "gho_CANARY-theirs", "githubAppId": "Iv1.0123456789abcdef"}
+    (folder / "apps.json").write_text(json.dumps({"github.com:Iv1.0123456789abcdef": login}))
+    return typing
+
+
+def test_the_login_of_another_program_is_offered(left_behind: CommandLine) -> None:
+    code, out, err = left_behind.type("login", "copilot", stdin="y\n", is_terminal=True)
+    assert (code, out) == (0, "")
+    assert "Logged in to copilot as octocat." in err
+
+
+def test_the_login_of_another_program_may_be_declined(services: Services, left_behind: CommandLine) -> None:
+    services.answer("POST https://github.com/login/device/code", document({"error": "unavailable"}, 503))
+    code, _, err = left_behind.type("login", "copilot", stdin="n\n", is_terminal=True)
+    assert code == 1
+    assert "octocat" not in err
+    assert left_behind.type("login", "copilot", "--existing").code == 0
 
 
 def test_ctrl_c_gives_a_login_up(services: Services, typing: CommandLine) -> None:

@@ -163,7 +163,7 @@ def test_the_terminal_says_what_takes_long_and_leaves_no_trace_of_it(tmp_path: P
 
 def test_output_to_a_closed_pipe_ends_quietly(tmp_path: Path) -> None:
     process = subprocess.Popen(
-        [*COMMAND, "chat", "--quiet", "replay/slow", "Hello"],
+        [*COMMAND, "chat", "--quiet", "replay/long", "Hello"],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

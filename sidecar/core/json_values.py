@@ -1,6 +1,7 @@
 """JSON from others. A wrong value is ignored if a provider sends it, and refused if a host or a user does. [pure]"""
 
 import re
+from collections.abc import Iterable
 from itertools import accumulate
 from typing import Any
 
@@ -195,3 +196,47 @@ def _list_types(kind: inspect.Type, step: str) -> list[inspect.Type]:
     if isinstance(kind, inspect.ListType) and step == "[":
         return [kind.item_type]
     return [kind.value_type] if isinstance(kind, inspect.DictType) and step == "[" else []
+
+
+# --- half of a character ----------------------------------------------------------------------
+
+_ESCAPE = re.compile(
+    rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(\\u[dD][89a-fA-F][0-9a-fA-F]{2})|\\."
+)
+"""A surrogate pair, half of one, or another escape."""
+
+_MARK = "\ufdd0"
+"""Stands for half of a pair. It is no character either, and in no text."""
+
+_PLAIN_KEY = re.compile(r"[\w$@-]{1,64}", re.ASCII)
+
+MAX_SURROGATE_SEARCH_BYTES = 1024 * 1024
+"""The longest JSON in which half of a surrogate pair is looked for. A longer search would delay other requests."""
+
+
+def find_lone_surrogate(encoded: bytes | msgspec.Raw, root: str = "") -> str | None:
+    """Return the path, from *root*, of a string with half of a surrogate pair in the JSON *encoded*, None for none.
+
+    msgspec refuses such a document and does not say where.
+    """
+    data = memoryview(encoded)
+    if len(data) > MAX_SURROGATE_SEARCH_BYTES:
+        return None
+    marked = _ESCAPE.sub(lambda match: b"\\ufdd0" if match[1] else match[0], data)
+    if marked == data:
+        return None
+    try:
+        return _find_mark(msgspec.json.decode(marked), root)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+
+
+def _find_mark(value: object, path: str) -> str | None:
+    if isinstance(value, str):
+        return path if _MARK in value else None
+    inner: Iterable[tuple[str, object]] = ()
+    if isinstance(value, dict):
+        inner = ((f"{path}.{key if _PLAIN_KEY.fullmatch(key) else '…'}", each) for key, each in value.items())
+    elif isinstance(value, list):
+        inner = ((f"{path}[{number}]", each) for number, each in enumerate(value))
+    return next((found for at, each in inner if (found := _find_mark(each, at.removeprefix(".")))), None)

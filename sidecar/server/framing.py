@@ -13,7 +13,7 @@ import msgspec
 from protocol.requests import Envelope
 from protocol.values import Id
 from sidecar.core.errors import SidecarError
-from sidecar.core.json_values import is_too_deep, make_validation_error, require_memory
+from sidecar.core.json_values import find_lone_surrogate, is_too_deep, make_validation_error, require_memory
 
 MAX_LINE_BYTES = 32 * 1024 * 1024
 """The longest request line: room for a few images. A longer one is refused and skipped, never kept."""
@@ -174,7 +174,7 @@ def decode_envelope(line: bytes, unknown: list[str] | None = None) -> Envelope:
     except msgspec.ValidationError as error:
         raise _make_envelope_error(error, line) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise make_parse_error(error) from None
+        raise make_parse_error(error, line) from None
 
 
 def _decode_open_envelope(line: bytes, unknown: list[str]) -> Envelope:
@@ -205,7 +205,7 @@ def decode_params(raw: bytes | msgspec.Raw, kind: type[T], unknown: list[str] | 
     except msgspec.ValidationError as error:
         raise make_validation_error(error, "params", kind) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise make_parse_error(error) from None
+        raise make_parse_error(error, raw, "params") from None
 
 
 _decoders: dict[type, msgspec.json.Decoder[Any]] = {}
@@ -221,12 +221,14 @@ def _find_decoder(kind: type[T]) -> msgspec.json.Decoder[T]:
 ONE_LINE = "A request is one JSON object on one line. `jq -c` writes one so, and `sidecar --help` shows one."
 
 
-def make_parse_error(error: Exception) -> SidecarError:
+def make_parse_error(error: Exception, encoded: bytes | msgspec.Raw = b"", root: str = "") -> SidecarError:
     """Return the `parse_error` of a line that is not JSON. It says where the mistake is, and not what is there."""
     if isinstance(error, RecursionError):
         return SidecarError("parse_error", f"The line is nested more than {MAX_DEPTH} levels deep.")
     if isinstance(error, UnicodeDecodeError):
         return SidecarError("parse_error", f"The line is not UTF-8 (byte {error.start}).")
+    if (path := find_lone_surrogate(encoded, root)) is not None:
+        return SidecarError("parse_error", f"`{path}` has half of a surrogate pair, which is no character.", param=path)
     detail = str(error)
     place = match[0] if (match := re.search(r"\(byte \d+\)", detail)) else ""
     return SidecarError("parse_error", f"The line is not valid JSON {place}".strip() + ".", hint=ONE_LINE)

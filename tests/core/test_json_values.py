@@ -8,7 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.core.json_values import is_too_deep, parse_json, read_count, read_object, read_objects, read_text
+from sidecar.core.json_values import (
+    find_lone_surrogate,
+    is_too_deep,
+    parse_json,
+    read_count,
+    read_object,
+    read_objects,
+    read_text,
+)
 
 
 @pytest.mark.parametrize(
@@ -79,3 +87,20 @@ def test_levels_are_counted_outside_of_strings_alone(value: Any) -> None:
 @given(body=st.text(alphabet='[]{}"\\x', max_size=60).map(str.encode))
 def test_nothing_that_is_no_json_makes_the_count_of_levels_raise(body: bytes) -> None:
     assert is_too_deep(body, 0) in (True, False)
+
+
+@pytest.mark.parametrize(
+    ("encoded", "path"),
+    [
+        (rb'{"a":["x","\ud800"]}', "p.a[1]"),
+        (rb'{"a":{"b c":"\uDC00"}}', "p.a.…"),
+        (rb'"\ud83d\ude00\ud83d"', "p"),
+        (rb'["\ude00\ud83d"]', "p[0]"),
+        (rb'["\ud83d\ude00", "\\ud800", "\n"]', None),
+        (rb'["\ud800"', None),
+        (b'["a"]', None),
+        (b'["' + b" " * 2**20 + rb'\ud800"]', None),
+    ],
+)
+def test_half_of_a_surrogate_pair_is_found(encoded: bytes, path: str | None) -> None:
+    assert find_lone_surrogate(encoded, "p") == path

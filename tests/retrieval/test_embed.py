@@ -125,6 +125,12 @@ def test_an_input_that_no_model_reads_is_named(
     assert services.asked() == []
 
 
+def test_half_of_a_character_is_named(sidecar: Program) -> None:
+    line = rb'{"id":9,"action":"embed","provider":"openai","params":{"model":"m","inputs":["a","\ud800"]}}' + b"\n"
+    error = sidecar.refusal(line)
+    assert (error["code"], error["param"]) == ("parse_error", "params.inputs[1]")
+
+
 # --- texts that are too long -----------------------------------------------------------------
 
 

@@ -79,7 +79,11 @@ class Direct:
     async def _find_connection(self, exchange: Exchange, origin: Origin, target: Target) -> Connection:
         """Return an idle connection, the spare one that is being made, or one that is made now."""
         if exchange.request.keeps_spare and not self._pool.has_idle(origin):
+            # Made so, it serves the next request if this one is cancelled meanwhile.
+            self._spares.dial(origin, partial(self._open_connection, exchange, target))
+            exchange.fresh = True
             await self._spares.wait(origin)
+            exchange.fresh = False
         connection = await self._pool.acquire(origin)
         if connection is None:
             exchange.fresh = True

@@ -5,7 +5,6 @@ Over HTTP/1.1 a request that is left costs its connection. Must not know how a c
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 
 from sidecar.core.errors import SidecarError
 from sidecar.http.connection import Connection
@@ -20,7 +19,7 @@ class Spares:
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
-        self._made: dict[Origin, asyncio.Task[None]] = {}
+        self._made: dict[Origin, asyncio.Task[SidecarError | None]] = {}
 
     def dial(self, origin: Origin, connect: Callable[[], Awaitable[Connection]]) -> None:
         """Make a connection to *origin* with *connect*, unless one is idle, or is being made, or there is no room."""
@@ -31,19 +30,28 @@ class Spares:
         task.add_done_callback(lambda _: self._made.pop(origin, None))
 
     async def wait(self, origin: Origin) -> None:
-        """Wait for the connection to *origin* that is being made, if there is one."""
-        if (task := self._made.get(origin)) is not None:
-            await asyncio.wait([task])
+        """Wait for the connection to *origin* that is being made, if there is one.
+
+        Raises: SidecarError if it cannot be made.
+        """
+        task = self._made.get(origin)
+        if task is None:
+            return
+        await asyncio.wait([task])
+        if not task.cancelled() and (failure := task.result()) is not None:
+            raise failure.with_fields()
 
     def close(self) -> None:
         """Make no more of them."""
         for task in self._made.values():
             task.cancel()
 
-    async def _make(self, origin: Origin, connect: Callable[[], Awaitable[Connection]]) -> None:
-        # Whoever needs one next makes it, and learns why that fails.
-        with suppress(SidecarError):
+    async def _make(self, origin: Origin, connect: Callable[[], Awaitable[Connection]]) -> SidecarError | None:
+        """Make a connection to *origin*, and return why it cannot be made; perhaps nobody waits for it."""
+        try:
             connection = await connect()
-            if connection.closed:
-                return
+        except SidecarError as error:
+            return error
+        if not connection.closed:
             self._pool.put_back(origin, connection)
+        return None

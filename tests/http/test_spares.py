@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import anyio
 import pytest
@@ -45,6 +45,8 @@ class Server:
                 writer.write(HEAD + (b"2\r\nhi\r\n0\r\n\r\n" if self.ends else b"2\r\nhi\r\n"))
         except (asyncio.IncompleteReadError, ConnectionError):
             writer.close()
+            with suppress(ConnectionError):
+                await writer.wait_closed()
         await self._change(-1)
 
     async def _change(self, difference: int) -> None:
@@ -69,13 +71,22 @@ async def serving(*, ends: bool = False) -> AsyncIterator[tuple[Server, HttpClie
         server.url = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}/"
         yield server, client
         await client.aclose()
-        await server.wait_for_open(0)
+        listening.close()
+        # Every connection that has come ends, however late it was noticed.
+        while others := asyncio.all_tasks() - {asyncio.current_task()}:
+            _, late = await asyncio.wait(others, timeout=WAIT_SECONDS)
+            assert not late
 
 
 async def begin_and_leave(client: HttpClient, request: HttpRequest, server: Server, open_then: int) -> None:
     async with client.send(request, {}, HttpTimeouts()) as reply:
         assert reply.status == 200
         await server.wait_for_open(open_then)
+
+
+async def ask_and_leave(client: HttpClient, request: HttpRequest) -> None:
+    async with client.send(request, {}, HttpTimeouts()) as reply:
+        assert reply.status == 200
 
 
 def test_a_request_that_is_left_costs_the_next_no_handshake() -> None:
@@ -119,24 +130,78 @@ def test_a_request_takes_the_spare_that_is_being_made() -> None:
     async def main() -> None:
         async with serving() as (server, client), anyio.create_task_group() as tasks:
             for _ in range(2):
-                tasks.start_soon(begin_and_leave, client, server.make_request(), server, 3)
+                tasks.start_soon(ask_and_leave, client, server.make_request())
         assert server.came <= 4
 
     asyncio.run(main())
 
 
-def test_a_spare_that_cannot_be_made_fails_nothing() -> None:
+class Room:
+    """A pool with room for connections to one server."""
+
+    def __init__(self) -> None:
+        self.kept: list[object] = []
+
+    def reserve_spare(self, origin: object) -> bool:
+        return origin == X
+
+    def put_back(self, origin: object, connection: object) -> None:
+        assert origin == X
+        self.kept.append(connection)
+
+
+X = ("http", "x", 80)
+
+
+def test_a_connection_that_is_being_made_serves_the_next_request() -> None:
+    """A burst of keystrokes, each of which takes back the one before it, is no burst of connections."""
+
+    async def main() -> None:
+        room, ready, made = Room(), asyncio.Event(), []
+
+        class Made:
+            closed = False
+
+        async def connect() -> object:
+            made.append(Made())
+            await ready.wait()
+            return made[-1]
+
+        being_made = spares.Spares(room)  # type: ignore[arg-type] # a pool with room
+        for _ in range(50):
+            being_made.dial(X, connect)  # type: ignore[arg-type] # a connection by its shape
+            with anyio.move_on_after(0.001):
+                await being_made.wait(X)
+        ready.set()
+        await being_made.wait(X)
+        assert room.kept == made
+        assert len(made) == 1
+
+    asyncio.run(main())
+
+
+def test_a_server_that_is_not_there_fails_once() -> None:
+    async def main() -> None:
+        client = HttpClient()
+        request = HttpRequest(method="GET", url="http://127.0.0.1:9/", headers={}, keeps_spare=True)
+        with pytest.raises(SidecarError) as failure:
+            async with client.send(request, {}, HttpTimeouts()):
+                raise AssertionError("it was answered")
+        assert failure.value.body.reason == "refused"
+        await client.aclose()
+
+    asyncio.run(main())
+
+
+def test_a_spare_that_cannot_be_made_fails_who_waits_for_it() -> None:
     async def refuse() -> object:
         raise SidecarError("network_error", "Refused.")
 
     async def main() -> None:
-        class Room:
-            def reserve_spare(self, origin: object) -> bool:
-                return origin == ("http", "x", 80)
-
         made = spares.Spares(Room())  # type: ignore[arg-type] # a pool with room
-        made.dial(("http", "x", 80), refuse)  # type: ignore[arg-type] # never gives one
-        await made.wait(("http", "x", 80))
+        made.dial(X, refuse)  # type: ignore[arg-type] # never gives one
+        with pytest.raises(SidecarError):
+            await made.wait(X)
         await made.wait(("http", "y", 80))
         made.close()
 

@@ -54,7 +54,8 @@ def build(folder: Path) -> None:
     (source,) = folder.glob("llama_cpp_python-*/vendor/llama.cpp")
     env = os.environ | {"PATH": f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}"}
     _run(str(folder / "bin/cmake"), "-S", str(source), "-B", str(made), *FLAGS, env=env)
-    _run(str(folder / "bin/cmake"), "--build", str(made), "--target", "llama-server", env=env, niceness=15)
+    jobs = ("--parallel", str(os.cpu_count() or 1))
+    _run(str(folder / "bin/cmake"), "--build", str(made), "--target", "llama-server", *jobs, env=env, niceness=15)
     shutil.move(made / "bin/llama-server", folder / "bin/llama-server")
     shutil.move(source / "models/templates" / TEMPLATE, folder / "chat.jinja")
     for each in (made, source.parent.parent):

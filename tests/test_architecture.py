@@ -138,7 +138,7 @@ ONE_MODULE_FOR: dict[str, tuple[str, ...]] = {
     "sidecar.config.catalogue_table": ("sidecar/config/tables.py",),
     "pydantic": ("sidecar/config/catalogue_table.py", "sidecar/config/file.py", "sidecar/config/tables.py"),
     "keyring": ("sidecar/auth/logins/store_keychain.py",),
-    "tomllib": ("sidecar/config/file.py", "sidecar/catalogue/provider_rows.py"),
+    "tomllib": ("sidecar/config/file.py", "sidecar/core/resources.py"),
     "ctypes": ("sidecar/core/platforms.py",),
     "fcntl": ("sidecar/core/platforms.py",),
     "msvcrt": ("sidecar/core/platforms.py",),

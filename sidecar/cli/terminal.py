@@ -8,9 +8,11 @@ import io
 import os
 import re
 import shutil
+import signal
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Literal, TextIO
 
@@ -88,8 +90,9 @@ class Terminal:
         """
         self.clear_progress()
         try:
-            self._out.write(text)
-            self._out.flush()
+            with _interruptible() if self._is_process else nullcontext():
+                self._out.write(text)
+                self._out.flush()
         except BrokenPipeError:
             raise ReaderGoneError from None
 
@@ -162,6 +165,16 @@ class Terminal:
         if self.is_input and self._is_process:
             return getpass.getpass(prompt, stream=self._err).strip()
         return self.ask(prompt).strip()
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Let Ctrl-C end a write that waits for its reader: the event loop would only note it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _read_typed(prompt: str, fd: int) -> str:

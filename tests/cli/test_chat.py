@@ -104,6 +104,15 @@ def test_a_reader_who_has_enough_ends_it_quietly(typing: CommandLine) -> None:
     assert typing.type("chat", "replay/text", "Hello", out=out)[::2] == (0, "")
 
 
+def test_ctrl_c_ends_a_write_that_waits_for_its_reader(typing: CommandLine) -> None:
+    class Stuck(Stream):
+        def write(self, text: str) -> int:
+            raise KeyboardInterrupt(text)
+
+    assert typing.type("chat", "replay/text", "Hello", out=Stuck()).code == 130
+    assert typing.type("chat", "replay/text", "Hello").code == 0
+
+
 def test_a_model_that_does_not_exist_suggests_three(typing: CommandLine) -> None:
     code, _, err = typing.type("chat", "replay/txt", "Hello")
     assert code == 2

@@ -1,8 +1,8 @@
 """Generates `schema.json` (JSON Schema 2020-12) from the structs, and with it the types of the clients.
 
-`python -m protocol.schema` writes all of them, and `--check` compares. The schema is one document: `$defs`
-has every request by its action, every reply line, chunk and error, and their parts; the root
-accepts any line in either direction. This is a development tool; the program never imports it.
+`python -m protocol.schema` writes all of them, and `--check` compares. The schema is one document: `$defs` has every
+request by its action, every reply line, chunk and error, and their parts; the root accepts any line in either
+direction, and leads generators to every type. This is a development tool; the program never imports it.
 """
 
 import ast
@@ -22,7 +22,7 @@ from protocol.completion import CompletionChunk, StreamedCompletion
 from protocol.embeddings import EmbedChunk, StreamedVectors
 from protocol.emitters.files import render_files
 from protocol.emitters.names import camel, name_types, strip_beside_references
-from protocol.emitters.types import read_table
+from protocol.emitters.types import REPLIES, read_table
 from protocol.errors import ErrorCode
 from protocol.logins import LoginChunk, StreamedLogin
 from protocol.messages import FinishReason, Message, Part, Usage
@@ -89,13 +89,15 @@ the modules of `protocol/`, or after the field that has it, and described by the
 
 def build(types: dict[str, Any]) -> dict[str, Any]:
     """Return the schema of *types*."""
+    actions = {action: _map_action(action, types) for action in PARAMS}
+    lines = {path for each in actions.values() for key, path in each.items() if key in REPLIES}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$id": f"urn:sidecar:protocol:{PROTOCOL_VERSION}",
         "title": f"The sidecar's protocol, version {PROTOCOL_VERSION}",
         "description": "Generated from protocol/*.py by `make schema`. A host ignores fields that it does not know.",
-        "anyOf": [{"$ref": "#/$defs/Request"}, {"$ref": "#/$defs/Line"}],
-        "x-actions": {action: _map_action(action) for action in PARAMS},
+        "anyOf": [{"$ref": path} for path in ("#/$defs/Request", "#/$defs/Line", *sorted(lines))],
+        "x-actions": actions,
         "$defs": strip_beside_references(types),
     }
 
@@ -116,9 +118,7 @@ def build_types() -> dict[str, Any]:
     named = name_types(dict(sorted(defs.items())), _list_named())
     named["Action"] = {"title": "Action", "description": "What a request asks for.", "enum": sorted(PARAMS)}
     named["Request"] = _make_request_line(requests)
-    text = "Any line that the sidecar may write. Replies of unary actions differ in `data`."
-    named["Line"] = _make_any_of("Line", text, lines)
-    return dict(sorted(named.items()))
+    return dict(sorted((named | _make_line()).items()))
 
 
 def _list_named() -> dict[str, tuple[dict[str, Any], str]]:
@@ -171,26 +171,51 @@ def _make_reply(action: str, data: Any) -> type[msgspec.Struct]:
     )
 
 
-def _map_action(action: str) -> dict[str, str]:
-    """Return the definitions of *action*: its `params`, its chunks with the last one, and the `data` of its answer."""
-    mapped = {"params": f"#/$defs/{PARAMS[action].__name__}"}
+def _map_action(action: str, types: dict[str, Any]) -> dict[str, str]:
+    """Return the definitions of *action*: its params, chunks, the last of these and its answer; then whole lines."""
+    mapped = {"params": PARAMS[action].__name__, "request": f"{camel(action)}Request"}
     if action in STREAMS:
-        mapped["chunk"], mapped["done"] = (f"#/$defs/{name}" for name in STREAMS[action])
+        chunk, done = STREAMS[action]
+        data = {"$ref": f"#/$defs/{chunk}"}
+        line = next(name for name, each in types.items() if each.get("properties", {}).get("data") == data)
+        mapped |= {"chunk": chunk, "done": done, "stream": line}
     if action in ANSWERS:
-        mapped["answer"] = f"#/$defs/{ANSWERS[action].__name__}"
-    return mapped
+        mapped |= {"answer": ANSWERS[action].__name__, "reply": f"{camel(action)}Reply"}
+    return {key: f"#/$defs/{name}" for key, name in mapped.items()}
+
+
+def _make_line() -> dict[str, Any]:
+    """Return the type of any line of the sidecar's, and its members, exactly one of which fits.
+
+    Which of them a line is, it says itself; what its `data` is, the action says.
+    """
+    shared = {"id": {"$ref": "#/$defs/ReplyId"}, "success": {"enum": [True]}}
+    chunk = _make_object("SomeChunk", "A chunk of any stream.", {"type": {"type": "string"}}, ["type"])
+    stream = shared | {"streaming": {"enum": [True]}, "seq": {"type": "integer"}, "data": {"$ref": "#/$defs/SomeChunk"}}
+    text = "A line of a stream; `x-actions` names the chunks of the action."
+    some_stream = _make_object("SomeStreamed", text, stream, ["success", "streaming", "seq", "data"])
+    text = "The one line that answers a request; `x-actions` names the answer of the action."
+    some_reply = _make_object("SomeReply", text, shared | {"data": {}}, ["success", "data"])
+    some_reply["not"] = {"required": ["streaming"]}
+    names = ["SomeStreamed", "SomeReply", "Failed", "Event"]
+    text = "Any line that the sidecar may write: `streaming`, `success` and `event` tell which it is."
+    line = {"title": "Line", "description": text, "oneOf": [{"$ref": f"#/$defs/{name}"} for name in names]}
+    return {"SomeChunk": chunk, "SomeStreamed": some_stream, "SomeReply": some_reply, "Line": line}
+
+
+def _make_object(name: str, text: str, properties: dict[str, Any], required: list[str]) -> dict[str, Any]:
+    return {"title": name, "description": text, "type": "object", "properties": properties, "required": required}
 
 
 def _make_request_line(requests: dict[str, Any]) -> dict[str, Any]:
     """Return the type of any request; `action` tells which one it is."""
-    line = _make_any_of("Request", "Any line that a host may send.", requests)
     mapping = {action: f"#/$defs/{camel(action)}Request" for action in PARAMS}
-    line["discriminator"] = {"propertyName": "action", "mapping": mapping}
-    return line | {"oneOf": line.pop("anyOf")}
-
-
-def _make_any_of(title: str, description: str, kinds: dict[str, Any]) -> dict[str, Any]:
-    return {"title": title, "description": description, "anyOf": [{"$ref": f"#/$defs/{name}"} for name in kinds]}
+    return {
+        "title": "Request",
+        "description": "Any line that a host may send.",
+        "discriminator": {"propertyName": "action", "mapping": mapping},
+        "oneOf": [{"$ref": f"#/$defs/{name}"} for name in requests],
+    }
 
 
 def _describe(defs: dict[str, Any]) -> None:

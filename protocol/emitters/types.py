@@ -153,11 +153,17 @@ class Table(NamedTuple):
 
 # --- reading ---------------------------------------------------------------------------------
 
+REPLIES = ("reply", "stream")
+"""The keys of `x-actions` that name whole lines of the sidecar's."""
+
 
 def read_table(version: int, actions: dict[str, dict[str, str]], defs: Schema) -> Table:
     """Return the table of the definitions *defs*, which have no type inline, and of *actions*, the `x-actions`."""
-    sent, received = _reach(defs, "Request"), _reach(defs, "Line")
-    lines = {"Request", "Line", *_list_members(defs["Request"]), *_list_members(defs["Line"])}
+    replies = {
+        path.removeprefix(REFERENCE) for each in actions.values() for key, path in each.items() if key in REPLIES
+    }
+    sent, received = _reach(defs, {"Request"}), _reach(defs, {"Line", *replies})
+    lines = {"Request", "Line", "SomeChunk", *_list_members(defs["Request"]), *_list_members(defs["Line"]), *replies}
     types = {
         name: _read_named(schema, sent=name in sent, received=name in received, envelope=name in lines)
         for name, schema in sorted(defs.items())
@@ -187,9 +193,10 @@ def _read_named(schema: Schema, *, sent: bool, received: bool, envelope: bool) -
         mapping = schema["discriminator"]["mapping"].items()
         members = tuple((value, path.removeprefix(REFERENCE)) for value, path in mapping)
         return Tagged(name, doc, schema["discriminator"]["propertyName"], members, envelope)
-    if "anyOf" in schema:
-        types = [_read_type(each) for each in schema["anyOf"] if each != {"type": "null"}]
-        return Mixed(name, doc, tuple(types), len(types) < len(schema["anyOf"]), envelope)
+    if "anyOf" in schema or "oneOf" in schema:
+        own = schema.get("anyOf", []) + schema.get("oneOf", [])
+        types = [_read_type(each) for each in own if each != {"type": "null"}]
+        return Mixed(name, doc, tuple(types), len(types) < len(own), envelope)
     required = schema.get("required", ())
     fields = tuple(_read_field(field, own, required=field in required) for field, own in schema["properties"].items())
     tag = next((each.name for each in fields if each.name == "type" and isinstance(each.type, Constant)), None)
@@ -235,9 +242,9 @@ def _list_members(schema: Schema) -> list[str]:
     return [each["$ref"].removeprefix(REFERENCE) for each in members if "$ref" in each]
 
 
-def _reach(defs: Schema, root: str) -> set[str]:
-    """Return the names of all types that *root* contains, itself included."""
-    reached, pending = set[str](), {root}
+def _reach(defs: Schema, roots: set[str]) -> set[str]:
+    """Return the names of all types that *roots* contain, themselves included."""
+    reached, pending = set[str](), roots
     while pending:
         reached |= pending
         pending = {name for each in pending for name in _list_references(defs[each])} - reached

@@ -227,8 +227,10 @@ def test_a_program_finds_the_types_of_each_action() -> None:
     assert all(path.removeprefix("#/$defs/") in DEFS for each in actions.values() for path in each.values())
     assert actions["stream_chat"] == {
         "params": "#/$defs/Chat",
+        "request": "#/$defs/StreamChatRequest",
         "chunk": "#/$defs/Chunk",
         "done": "#/$defs/Done",
+        "stream": "#/$defs/Streamed",
     }
     assert actions["authenticate"]["done"] == "#/$defs/LoggedIn"
     assert (DEFS["Request"]["title"], DEFS["Line"]["title"]) == ("Request", "Line")
@@ -246,6 +248,31 @@ def test_no_union_and_no_enumeration_is_without_a_name() -> None:
         return (len(each.get("enum", ())) < 2 and len(members) < 2) or "title" in each
 
     assert [each for each in walk(DOCUMENT) if not is_named(each)] == []
+
+
+LINES: list[tuple[dict[str, Any], str]] = [
+    (
+        {"id": 1, "success": True, "streaming": True, "seq": 0, "data": {"type": "content", "content": "x"}},
+        "SomeStreamed",
+    ),
+    ({"id": 1, "success": True, "data": {"pong": True, "in_flight": 0}}, "SomeReply"),
+    (
+        {
+            "id": None,
+            "success": False,
+            "error": {"code": "timeout", "message": "", "retryable": True, "partial": False},
+        },
+        "Failed",
+    ),
+    ({"event": "warning", "data": {"code": "x", "message": "x"}}, "Event"),
+]
+
+
+@pytest.mark.parametrize(("line", "name"), LINES, ids=[name for _, name in LINES])
+def test_of_the_shapes_of_a_line_exactly_one_fits(line: dict[str, Any], name: str) -> None:
+    shapes = [each["$ref"].removeprefix("#/$defs/") for each in DEFS["Line"]["oneOf"]]
+    assert [shape for shape in shapes if is_valid(line, shape)] == [name]
+    assert is_valid(line, "Line")
 
 
 def test_of_a_union_whose_members_have_types_exactly_one_fits() -> None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
+import anyio.lowlevel
 import msgspec
 
 from protocol.embeddings import Embed
@@ -36,6 +37,9 @@ MAX_CUTS = 12
 """How often a text is cut shorter, where nobody says how long it may be."""
 
 TIMEOUTS = HttpTimeouts()
+
+VECTORS_PER_TURN = 16
+"""How many vectors are read in one turn of the event loop: less than a millisecond's work."""
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
@@ -160,7 +164,7 @@ async def _ask_once(job: Job, batch: Batch) -> Answer:
     job.sums.add(Charge(part.progress.usage, part.progress.cost))
     return Answer(
         first=batch.first,
-        vectors=_read_vectors(job, batch, reply),
+        vectors=await _read_vectors(job, batch, reply),
         truncated=[batch.first + number for number in reply.truncated],
         model=reply.model,
     )
@@ -178,8 +182,8 @@ def _charge(row: EmbeddingRow, tokens: int, target: Target, reply: EmbedReply, h
     return Charge(guess, cost)
 
 
-def _read_vectors(job: Job, batch: Batch, reply: EmbedReply) -> list[Vector]:
-    """Return the vectors of *reply* in the order of the texts.
+async def _read_vectors(job: Job, batch: Batch, reply: EmbedReply) -> list[Vector]:
+    """Return the vectors of *reply* in the order of the texts. Other requests have their turns in between.
 
     Raises: SidecarError `provider_error`, which names the first input without a vector of its own.
     """
@@ -194,6 +198,8 @@ def _read_vectors(job: Job, batch: Batch, reply: EmbedReply) -> list[Vector]:
     by_number = {number: each.raw for number, each in zip(numbers, found, strict=True)}
     vectors: list[Vector] = []
     for number in range(count):
+        if number % VECTORS_PER_TURN == 0:
+            await anyio.lowlevel.checkpoint()
         if number not in by_number:
             raise _make_error(batch.first + number, "The provider returned no vector of its own", "missing_vector")
         try:

@@ -13,6 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, S
 
 from protocol.options import Options
 from protocol.routes import Preference
+from sidecar.catalogue.embedding_columns import EmbeddingRow
 from sidecar.catalogue.provider_columns import CompletionColumns
 from sidecar.catalogue.provider_rows import NO_CHAT, read_gateways
 from sidecar.catalogue.rerank_columns import RerankRow
@@ -20,6 +21,7 @@ from sidecar.config.catalogue_table import STRICT, CatalogueTable, check_wire, k
 from sidecar.config.values import LIMITS, REUSE_MAX_BYTES
 from sidecar.core.json_values import make_validation_error
 from sidecar.wires.completions.registry import COMPLETION_WIRES
+from sidecar.wires.embeddings import registry as embedding_registry
 from sidecar.wires.rerank import registry as rerank_registry
 from sidecar.wires.shared.types import Quirks
 
@@ -56,6 +58,7 @@ class ProviderTable(BaseModel):
     headers: dict[str, str] = {}
     auth_optional: bool | None = None
     quirks: dict[str, Any] = {}
+    embeddings: dict[str, Any] = {}
     rerank: dict[str, Any] = {}
     completion: dict[str, Any] = {}
     region: str | None = Field(None, pattern=_PLAIN)
@@ -76,6 +79,15 @@ class ProviderTable(BaseModel):
     @classmethod
     def _check_quirks(cls, quirks: dict[str, Any]) -> dict[str, Any]:
         return _check_fields(quirks, Quirks)
+
+    @field_validator("embeddings")
+    @classmethod
+    def _check_embeddings(cls, embeddings: dict[str, Any]) -> dict[str, Any]:
+        if embeddings.get("wire", "usual") not in embedding_registry.WIRES:
+            raise ValueError(f"`wire` must be one of {', '.join(embedding_registry.WIRES)}")
+        if embeddings.get("max_inputs", 1) == 0:
+            raise ValueError("`max_inputs` must be at least 1")
+        return _check_fields(embeddings, EmbeddingRow)
 
     @field_validator("rerank")
     @classmethod

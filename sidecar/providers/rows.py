@@ -76,6 +76,7 @@ def _correct(row: ProviderRow, table: Mapping[str, Any]) -> ProviderRow:
         models=models,
         quirks=msgspec.convert(msgspec.to_builtins(row.quirks) | table.get("quirks", {}), Quirks),
         headers=row.headers | table.get("headers", {}),
+        embeddings=(msgspec.convert(table["embeddings"], EmbeddingRow),) if "embeddings" in table else row.embeddings,
         rerank=(msgspec.convert(table["rerank"], RerankRow),) if "rerank" in table else row.rerank,
         completion=_correct_completion(row.completion, table.get("completion", {})),
     )

@@ -315,3 +315,31 @@ def test_a_provider_without_embeddings_says_who_has_them(sidecar: Program) -> No
     (line,) = collect(sidecar, {"model": "claude", "inputs": ["a"]}, "anthropic")
     assert (line["error"]["reason"], line["error"]["param"]) == ("no_embeddings", "params.model")
     assert "openai" in line["error"]["hint"]
+
+
+def test_a_server_of_the_users_own_is_asked_as_its_table_says(services: Services, tmp_path: Path) -> None:
+    config = """
+[providers.plain]
+wire = "none"
+base_url = "https://plain.example/v1"
+[providers.lab]
+wire = "none"
+base_url = "https://lab.example"
+embeddings.path = "/vectors"
+embeddings.max_inputs = 2
+embeddings.dimensions_field = "size"
+embeddings.purpose_field = "kind"
+embeddings.purposes = { query = "q" }
+"""
+    with online(services, tmp_path, config) as sidecar:
+        params = {"model": "m", "inputs": texts(3), "dimensions": 2, "purpose": "query"}
+        assert sorted(delivered(collect(sidecar, params, "lab"))) == [0, 1, 2]
+        assert {seen.url for seen in services.asked()} == {"https://lab.example/vectors"}
+        sent = [(len(seen.json["input"]), seen.json["size"], seen.json["kind"]) for seen in services.asked()]
+        assert sorted(sent) == [(1, 2, "q"), (2, 2, "q")]
+        services.forget()
+        services.answer("POST *", answer)
+        lines = collect(sidecar, params, "plain")
+        assert services.only().url == "https://plain.example/v1/embeddings"
+        assert [warning["param"] for warning in lines[-1]["warnings"]] == ["params.purpose"]
+        assert lines[-1]["cost"] == {"usd": None, "reason": "model_unknown"}

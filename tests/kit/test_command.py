@@ -26,6 +26,9 @@ def test_quick_leaves_out_what_is_slow(capsys: pytest.CaptureFixture[str]) -> No
     [
         ([], "which host?"),
         (["--only", "nothing"], "no scenario has such a name"),
+        (["--jobs", "0", "true"], "numbers above 0"),
+        (["--patience", "0", "true"], "numbers above 0"),
+        (["--patience", "nan", "true"], "numbers above 0"),
     ],
 )
 def test_what_cannot_be_run_is_said(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,6 +5,7 @@ So there is no scenario that cannot fail.
 
 import os
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from sidecar.kit.__main__ import run
 from sidecar.kit.run import Host, Result, run_all, run_scenario
 from sidecar.kit.scenario import Scenario, list_scenarios
 from tests.support import documents
+from tests.support.source import ROOT
 
 pytestmark = [pytest.mark.spawns, pytest.mark.longest]
 
@@ -205,6 +207,21 @@ def test_a_flaw_is_found_for_what_it_is_and_not_because_nothing_works() -> None:
     assert len(flaws) > 35
     missed = anyio.run(find_flaws, [("plain_stream", flaw) for flaw in sorted(flaws)])
     assert {each.partition(": ")[2] for each in missed} == flaws
+
+
+def test_a_file_that_cannot_be_written_is_said(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert run(["--only", "plain_stream", "--junit", str(tmp_path), *DRIVER]) == 2
+    assert f"{tmp_path} cannot be written" in capfd.readouterr().err
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the pipe is one of POSIX")
+def test_the_kit_ends_quietly_when_nobody_reads_its_output() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "sidecar.kit", "--only", "plain_stream", *DRIVER]
+    kit = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, cwd=ROOT, timeout=30, check=False)
+    os.close(writer)
+    assert (kit.returncode, kit.stderr) == (130, b"")
 
 
 def test_the_example_of_the_document_is_what_is_printed(capfd: pytest.CaptureFixture[str]) -> None:

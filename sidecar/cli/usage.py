@@ -42,6 +42,9 @@ def show_usage(client: Client, terminal: Terminal, choices: UsageChoices) -> int
     if choices.shows_json:
         terminal.write(msgspec.json.encode(report).decode() + "\n")
         return 0
+    if not report["totals"]["requests"] and choices.provider:
+        # One that does not exist has an error that suggests another.
+        client.ask("authenticate", {"op": "status"}, provider=choices.provider)
     if not report["totals"]["requests"]:
         terminal.say(f"Nothing was asked since {since}.")
         return 0

@@ -55,6 +55,13 @@ def test_a_group_that_does_not_exist_lists_those_that_do(typing: CommandLine) ->
     assert "'model'" in err
 
 
+def test_a_provider_that_does_not_exist_suggests_the_nearest(typing: CommandLine) -> None:
+    code, _, err = typing.type("usage", "--provider", "opnai")
+    assert code == 2
+    assert "Did you mean `openai`?" in err
+    assert typing.type("usage", "--provider", "openai").err.startswith("Nothing was asked since ")
+
+
 def test_a_day_that_is_none_names_the_option(typing: CommandLine) -> None:
     code, _, err = typing.type("usage", "--since", "yesterday")
     assert code == 2

@@ -28,8 +28,9 @@ from sidecar.tokens.vocabularies import VocabularyError
 from sidecar.upstream.context import Upstream
 from sidecar.upstream.documents import Charge, DocumentQuestion, ask_document
 from sidecar.upstream.plan import make_plan
-from sidecar.usage import pricing
+from sidecar.usage import budgets, pricing
 from sidecar.usage.cost import mark_estimated
+from sidecar.usage.spending import Reservation
 from sidecar.wires.embeddings import registry
 from sidecar.wires.embeddings.types import EmbedQuestion, EmbedReply, make_usage, read_header_usage
 
@@ -158,7 +159,8 @@ async def _ask_once(job: Job, batch: Batch) -> Answer:
         has_own_limits=True,
     )
     try:
-        reply = await ask_document(job.up, part, make_plan(job.target), document)
+        with await _reserve(job, batch):
+            reply = await ask_document(job.up, part, make_plan(job.target), document)
     finally:
         job.state.progress.attempts_begun += part.progress.attempts_begun
     job.sums.add(Charge(part.progress.usage, part.progress.cost))
@@ -168,6 +170,20 @@ async def _ask_once(job: Job, batch: Batch) -> Answer:
         truncated=[batch.first + number for number in reply.truncated],
         model=reply.model,
     )
+
+
+async def _reserve(job: Job, batch: Batch) -> Reservation:
+    """Return a reservation of what *batch* is expected to cost.
+
+    Raises: SidecarError `quota_exceeded` if one of the user's budgets has no room for it.
+    """
+    limits, expected_usd = job.up.config.budgets, None
+    if limits:
+        usage = make_usage(batch.tokens)
+        expected_usd = pricing.calculate_usd(job.target, {}, usage) if usage else None
+    admission = await budgets.admit(limits, job.up.ledger, job.target.route.provider, expected_usd)
+    job.sums.warnings += admission.warnings
+    return admission.reservation
 
 
 def _charge(row: EmbeddingRow, tokens: int, target: Target, reply: EmbedReply, headers: Mapping[str, str]) -> Charge:

@@ -52,7 +52,7 @@ async def embed(up: Upstream, state: RequestState, params: Embed, provider: str 
         dimensions=delivery.dimensions,
         provider=found.target.route.provider,
         model=model or found.target.route.model,
-        warnings=[*job.asked.warnings, *_warn_of_estimate(sums.usage)],
+        warnings=[*job.asked.warnings, *sums.warnings, *_warn_of_estimate(sums.usage)],
     )
 
 

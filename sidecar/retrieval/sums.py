@@ -3,6 +3,7 @@
 from typing import Any
 
 from protocol.messages import Usage
+from protocol.replies import Warn
 from sidecar.core.request_state import RequestState
 from sidecar.upstream.documents import Charge
 from sidecar.usage.cost import sum_costs, sum_usage
@@ -15,6 +16,8 @@ class Sums:
         self._progress = state.progress
         self.batches = 0
         """How many were answered."""
+        self.warnings: list[Warn] = []
+        """About the user's budgets."""
 
     def add(self, charge: Charge) -> None:
         """Add the *charge* of a request that was answered, whatever the vectors are worth."""

@@ -343,3 +343,13 @@ embeddings.purposes = { query = "q" }
         assert services.only().url == "https://plain.example/v1/embeddings"
         assert [warning["param"] for warning in lines[-1]["warnings"]] == ["params.purpose"]
         assert lines[-1]["cost"] == {"usd": None, "reason": "model_unknown"}
+
+
+def test_a_budget_that_is_used_up_ends_the_request_where_it_is(services: Services, tmp_path: Path) -> None:
+    # A batch of 113 texts of 9 tokens costs 0.00002 dollars.
+    config = "[budgets]\nday_usd = 0.00005\n"
+    with online(services, tmp_path, config, OPENAI_API_KEY=KEY) as sidecar:
+        lines = ask(sidecar, [f"{number} {'x' * 30}" for number in range(2000)])
+        error = lines[-1]["error"]
+    assert (error["code"], error["reason"]) == ("quota_exceeded", "budget_day")
+    assert 0 < error["next_offset"] == len(delivered(lines)) < 2000

@@ -4,6 +4,7 @@ Sources: pydantic-ai 2.68.0, @ai-sdk/amazon-bedrock 4.0.186, recorded exchanges,
 """
 
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 
@@ -25,7 +26,7 @@ def encode(question: EmbedQuestion, route: Route) -> HttpRequest:
     text |= {name: value for name, value in question.fields.items() if name in TEXT_FIELDS}
     params = {name: value for name, value in question.fields.items() if name not in TEXT_FIELDS}
     body = {"taskType": "SINGLE_EMBEDDING", "singleEmbeddingParams": params | {"text": text}}
-    return make_request(route, f"/model/{route.model}/invoke", body)
+    return make_request(route, f"/model/{quote(route.model, safe='-._~')}/invoke", body)
 
 
 class _Entry(msgspec.Struct):

@@ -4,6 +4,7 @@ Sources: @ai-sdk/amazon-bedrock 4.0.186, recorded exchanges, read 2026-11.
 """
 
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 
@@ -20,7 +21,7 @@ __all__ = ["classify", "decode", "encode"]
 def encode(question: EmbedQuestion, route: Route) -> HttpRequest:
     """Return the request for the vector of the one text."""
     body = {"inputText": question.texts[0]} | question.fields
-    return make_request(route, f"/model/{route.model}/invoke", body)
+    return make_request(route, f"/model/{quote(route.model, safe='-._~')}/invoke", body)
 
 
 class _Document(msgspec.Struct):

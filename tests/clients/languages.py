@@ -86,6 +86,26 @@ def _build_typescript() -> None:
 
 NVIM = ["nvim", "--headless", "-u", "NONE", "-i", "NONE", "--cmd", f"set runtimepath^={CLIENTS / 'lua'}", "-c"]
 
+# --- Go --------------------------------------------------------------------------------------
+
+GO_BINARIES = PLACE / "go"
+
+
+def build_go(source: str, name: str) -> Path:
+    """Build the program of the file or folder *source* over the client, and return its path."""
+    binary = GO_BINARIES / name
+    # `off`: nothing is fetched, so that a dependency could not come in unseen.
+    run(["go", "build", "-o", str(binary), source], folder=CLIENTS / "go", GOPROXY="off", GOTOOLCHAIN="local")
+    return binary
+
+
+def _build_go() -> None:
+    for check in ("vet", "test"):
+        run(["go", check, "./..."], folder=CLIENTS / "go", GOPROXY="off", GOTOOLCHAIN="local")
+    build_go("./kit", "kit")
+    build_go(str(ROOT / "examples/host.go"), "host")
+
+
 LANGUAGES = (
     Language(
         "python",
@@ -111,5 +131,6 @@ LANGUAGES = (
         [*NVIM, "luafile examples/host.lua"],
         "host.lua",
     ),
+    Language("go", lacks_program("go"), _build_go, [str(GO_BINARIES / "kit")], [str(GO_BINARIES / "host")], "host.go"),
 )
 """A client is a row here: the kit and the host of `examples/` run for each."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.clients.languages import CLIENTS, NVIM, PYTHON, ROOT, SCRIPTS, TOOLS, find_lack, run
+from tests.clients.languages import CLIENTS, NVIM, PYTHON, ROOT, SCRIPTS, TOOLS, build_go, find_lack, run
 
 pytestmark = [pytest.mark.spawns, pytest.mark.longest]
 
@@ -63,7 +63,12 @@ def prepare_lua(folder: Path) -> list[str]:
     return [*NVIM, f"luafile {folder / 'example.lua'}"]
 
 
-EXAMPLES = {"python": prepare_python, "typescript": prepare_typescript, "lua": prepare_lua}
+def prepare_go(folder: Path) -> list[str]:
+    (folder / "example.go").write_text(read_example("go"), encoding="utf-8")
+    return [str(build_go(str(folder / "example.go"), "example"))]
+
+
+EXAMPLES = {"python": prepare_python, "typescript": prepare_typescript, "lua": prepare_lua, "go": prepare_go}
 
 
 @pytest.mark.parametrize(("name", "prepare"), EXAMPLES.items(), ids=EXAMPLES)

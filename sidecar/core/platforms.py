@@ -301,14 +301,14 @@ def limit_malloc_arenas() -> bool:
     """
     if sys.platform != "linux":
         return False
-    # Importing it takes a few milliseconds.
-    import ctypes
-
     arena_max = -8
     try:
+        # Importing it takes a few milliseconds.
+        import ctypes
+
         return bool(ctypes.CDLL(None).mallopt(arena_max, 1))
-    except (OSError, AttributeError):
-        # musl has no arenas.
+    except (OSError, AttributeError, ImportError, MemoryError):
+        # musl has no arenas. When memory is short, the library cannot be loaded.
         return False
 
 

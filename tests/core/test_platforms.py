@@ -202,3 +202,9 @@ def test_a_system_without_glibc_has_no_arenas_to_limit(monkeypatch: pytest.Monke
     assert not platforms.limit_malloc_arenas()
     monkeypatch.setattr(sys, "platform", "darwin")
     assert not platforms.limit_malloc_arenas()
+
+
+def test_arenas_stay_as_they_are_where_no_memory_is_left_to_limit_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    # The import fails so when memory is too short to load the library.
+    monkeypatch.setitem(sys.modules, "ctypes", None)
+    assert not platforms.limit_malloc_arenas()

@@ -1,12 +1,13 @@
 """The table of types that the clients' types are made of, and the files that are made of it."""
 
+import re
 from typing import Any
 
 import msgspec
 import pytest
 
 from protocol import schema
-from protocol.emitters import methods, names, types, typescript
+from protocol.emitters import lua, methods, names, python, text, types, typescript
 from protocol.emitters.types import (
     Constant,
     Enumeration,
@@ -175,3 +176,70 @@ def test_the_methods_say_how_each_action_ends() -> None:
 )
 def test_typescript_has_the_line(line: str) -> None:
     assert line in typescript.emit(TABLE).splitlines()
+
+
+# --- Lua -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "---@class sidecar.Content",
+        '---@field type "content"',
+        "---@field usage sidecar.Usage|vim.NIL",
+        "---@field code_omitted? true",
+        "---@field found boolean False if no request with that id was open; its terminal line is already written.",
+        "---@alias sidecar.MessageContent string|sidecar.Part[]",
+        '---| "rate_limited"',
+        "---| sidecar.ToolCallChunk",
+        '---| "stream_chat"',
+    ],
+)
+def test_lua_has_the_line(line: str) -> None:
+    assert line in lua.emit(TABLE).splitlines()
+
+
+# --- Python ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "class Content(TypedDict):",
+        '    type: Literal["content"]',
+        "    usage: Usage | None",
+        "    structured: NotRequired[Structured]",
+        "    wait_ms: NotRequired[int | None]",
+        "    group: dict[str, str | None]",
+        "MessageContent: TypeAlias = str | list[Part]",
+        'OptionsCache: TypeAlias = Literal["auto", "off"]',
+        '    "rate_limited",',
+        '    """JSON path of the field at fault, such as `params.messages[0].role`."""',
+    ],
+)
+def test_python_has_the_line(line: str) -> None:
+    assert line in python.emit(TABLE).splitlines()
+
+
+# --- all -------------------------------------------------------------------------------------
+
+
+def test_no_language_leaves_a_type_out() -> None:
+    """And none has one of whole lines, which the runtime of a client takes apart."""
+    names_of_bodies = {each.name for each in TABLE.bodies()}
+    defined = {
+        typescript: r"^export (?:interface|type) (\w+)",
+        lua: r"^---@(?:class|alias) sidecar\.(\w+)",
+        python: r"^(?:class )?(\w+)(?:\(TypedDict\)|: TypeAlias)",
+    }
+    for emitter, pattern in defined.items():
+        found = set(re.findall(pattern, emitter.emit(TABLE), re.MULTILINE))
+        assert found - {"Actions", "AnyChunk"} == names_of_bodies, emitter.__name__
+
+
+def test_a_comment_is_cut_between_words() -> None:
+    lines = text.wrap("word " * 60, "  -- ")
+    assert len(lines) == 3
+    assert all(line.startswith("  -- word") and len(line) <= text.WIDTH for line in lines)
+    assert text.wrap("", "# ") == []
+    assert text.wrap("x" * 200, "# ") == ["# " + "x" * 200]

@@ -15,8 +15,10 @@ PLACE = ROOT / "build/clients"
 PYTHON = ROOT / ".venv/bin/python"
 BUILD_SECONDS = 300
 
-ALL = "SIDECAR_CLIENTS" in os.environ
-"""Whether `make clients` runs the tests. Otherwise they are about the client in Python alone, and quick."""
+
+def runs_all() -> bool:
+    """Return whether `make clients` runs the tests. Otherwise they are about the client in Python alone, and quick."""
+    return "SIDECAR_CLIENTS" in os.environ
 
 
 class Language(NamedTuple):
@@ -37,7 +39,7 @@ class Language(NamedTuple):
 
 def find_lack(name: str) -> str | None:
     """Return why the tests of the language *name* cannot run here and now, or None."""
-    if not ALL and name != "python":
+    if not runs_all() and name != "python":
         return "`make clients` tests it"
     return next(language for language in LANGUAGES if language.name == name).find_lack()
 

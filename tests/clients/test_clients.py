@@ -9,7 +9,7 @@ import pytest
 
 from protocol.emitters.python import PATH as PYTHON_TYPES
 from tests.clients import bench
-from tests.clients.languages import ALL, CLIENTS, LANGUAGES, ROOT, Language, find_lack
+from tests.clients.languages import CLIENTS, LANGUAGES, ROOT, Language, find_lack, runs_all
 
 pytestmark = [pytest.mark.spawns, pytest.mark.longest]
 
@@ -21,7 +21,7 @@ MOST_LINES = 40
 
 
 def test_the_client_passes_the_kit(client: Language) -> None:
-    chosen = [] if ALL else ["--only", "cancel"]
+    chosen = [] if runs_all() else ["--only", "cancel"]
     kit = [sys.executable, "-m", "sidecar.kit", "--jobs", "4", "--patience", "4", *chosen, *client.driver]
     done = subprocess.run(kit, cwd=ROOT, capture_output=True, text=True, check=False, timeout=KIT_SECONDS)
     assert done.returncode == 0, done.stdout + done.stderr

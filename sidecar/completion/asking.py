@@ -4,7 +4,8 @@ Knows the order of the steps. Must not know any wire or provider, or who waits f
 """
 
 import time
-from contextlib import AbstractAsyncContextManager, suppress
+from collections.abc import Iterator
+from contextlib import AbstractAsyncContextManager, contextmanager, suppress
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -52,6 +53,18 @@ class Asked(Plan, frozen=True, kw_only=True):
     """Whom to ask, and how."""
 
     method: Method
+
+
+@contextmanager
+def _noting_cost(flight: Flight) -> Iterator[None]:
+    """Note what an answer that breaks off has cost, if any of it has come."""
+    try:
+        yield
+    except BaseException:
+        if flight.items:
+            progress = flight.state.progress
+            progress.usage, progress.cost = flight.usage or estimate_usage(flight), price(flight)
+        raise
 
 
 class Request(NamedTuple):
@@ -112,7 +125,10 @@ async def _attempt(up: Upstream, flight: Flight, plan: Asked, turn: Turn) -> Non
     state.progress.attempts_begun += 1
     log_target(msgspec.structs.replace(target, route=to), KIND, state.progress.attempts_begun)
     ledger = None if target.row.transport == "replay" else up.ledger
-    with attempts.record(ledger, state, KIND, target.route.provider, target.route.model) as recorded:
+    with (
+        attempts.record(ledger, state, KIND, target.route.provider, target.route.model) as recorded,
+        _noting_cost(flight),
+    ):
         async with await _send(up, flight, plan, turn, request) as reply:
             turn.learn_limits(reply.headers, target.row.rate_limit_headers)
             await check_status(reply, wire.classify)

@@ -73,7 +73,8 @@ async def _follow(asker: Asker, asked: Question, flight: Flight, sink: Sink) -> 
             return answer.make_completed(flight, reader, state, is_late=is_late)
         finally:
             if task.waiters == 1 and not flight.is_enough:
-                flight.state.cancel(state.ended_by or "cancelled")
+                reason = state.ended_by
+                flight.state.cancel("cancelled" if reason is None or reason == "superseded" else reason)
 
 
 async def _make_target(up: Upstream, asked: Question) -> Target:

@@ -7,6 +7,7 @@ import msgspec
 from msgspec import inspect
 
 from protocol.compare import Compared
+from protocol.completion import Completed
 from protocol.logins import Authentication, LoggedIn
 from protocol.model_streams import ModelsListed
 from protocol.replies import Done, ModelList, Warn
@@ -79,9 +80,15 @@ def _list_paths(kind: inspect.Type, path: str) -> Iterator[str]:
                 yield from _list_paths(field.type, f"{path}.{field.encode_name}")
 
 
+_WITH_WARNINGS = (
+    *(Authentication, Compared, Completed, Done),
+    *(LoggedIn, ModelList, ModelsListed, TaskChange, TaskList),
+)
+
+
 def add_warnings(data: object, warnings: Sequence[Warn]) -> object | None:
     """Return the answer *data* with *warnings* before its own, or None if it has no field for them."""
-    if isinstance(data, Done | LoggedIn | ModelList | ModelsListed | Authentication | Compared | TaskList | TaskChange):
+    if isinstance(data, _WITH_WARNINGS):
         return msgspec.structs.replace(data, warnings=[*warnings, *data.warnings])
     if isinstance(data, dict) and "warnings" in data:
         return data | {"warnings": [*warnings, *data["warnings"]]}

@@ -63,6 +63,33 @@ def test_an_answer_that_begins_with_what_was_typed_is_taken_over(services: Servi
     assert len(services.asked()) == 1
 
 
+def test_what_a_superseded_answer_has_cost_is_in_the_ledger(services: Services, program: InProcess) -> None:
+    services.answer("POST *", begun("PI * r"), begun("x\n"))
+    older = send(program, action="stream_complete", options={"lines": "many"})
+    program.chunk(older, 1)
+    end(program, send(program, "y = "))
+    assert end(program, older)["error"]["partial"] is True
+    # The rest of the second one is waited for, but not for long.
+    program.let_pass(1)
+    rows = program.ask("usage_report", {"by": ["outcome", "code"]})["data"]["rows"]
+    assert [(each["group"]["outcome"], each["requests"], each["unpriced"]) for each in rows] == [
+        ("cancelled", 1, 0),
+        ("ok", 1, 0),
+    ]
+    assert rows[0]["group"]["code"] == "cancelled"
+
+
+def test_a_host_with_short_lines_and_unknown_fields_is_answered(services: Services, program: InProcess) -> None:
+    services.answer("POST *", begun("PI * r * r\n"))
+    program.ask("initialize", {"max_line_bytes": 16384})
+    data = end(program, send(program, wish="none"))["data"]
+    assert data["items"][0]["text"] == "PI * r * r"
+    assert [each["code"] for each in data["warnings"]] == ["unknown_field"]
+    services.answer("POST *", begun("x" * 20_000 + "\n"))
+    error = end(program, send(program))["error"]
+    assert (error["code"], error["reason"]) == ("invalid_request", "reply_too_long")
+
+
 def test_a_question_that_nobody_waits_for_any_more_is_taken_back(services: Services, program: InProcess) -> None:
     services.answer("POST *", begun("x"))
     request_id = send(program)

@@ -251,7 +251,7 @@ class Client:
             line = line_of(wire_id, told)
             if FLAW == "drops early requests" and self.waiting is not None:
                 return
-            if self.waiting is None or (VARIANT == "writes before ready" and not self.deaths):
+            if self.waiting is None or (VARIANT == "writes before ready" and not (self.deaths or self.refused)):
                 self.lines.put(line)
             else:
                 self.waiting.append(line)

@@ -108,6 +108,19 @@ def _build_go() -> None:
     build_go(str(ROOT / "examples/host.go"), "host")
 
 
+# --- Emacs -----------------------------------------------------------------------------------
+
+COMPILED = PLACE / "elisp"
+EMACS = ["emacs", "--batch", "-Q", "-L", str(COMPILED), "-l"]
+
+
+def _build_elisp() -> None:
+    shutil.rmtree(COMPILED, ignore_errors=True)
+    shutil.copytree(CLIENTS / "elisp", COMPILED)
+    sources = [f"{name}.el" for name in ("sidecar-types", "sidecar-process", "sidecar", "kit")]
+    run([*EMACS, str(ROOT / "tests/clients/check.el"), *sources], folder=COMPILED)
+
+
 LANGUAGES = (
     Language(
         "python",
@@ -134,5 +147,13 @@ LANGUAGES = (
         "host.lua",
     ),
     Language("go", lacks_program("go"), _build_go, [str(GO_BINARIES / "kit")], [str(GO_BINARIES / "host")], "host.go"),
+    Language(
+        "elisp",
+        lacks_program("emacs"),
+        _build_elisp,
+        [str(COMPILED / "kit.sh")],
+        [*EMACS, "examples/host.el"],
+        "host.el",
+    ),
 )
 """A client is a row here: the kit and the host of `examples/` run for each."""

@@ -30,6 +30,13 @@ vim.wait(30000, function() return #history > 0 end, 10)
 vim.cmd("qall!")
 """
 
+ELISP = """;; -*- lexical-binding: t; -*-
+(defalias 'my-show #'princ)
+%s
+(while (not my-history)
+  (accept-process-output nil 1))
+"""
+
 
 def read_example(name: str) -> str:
     """Return the first block of code of the README of the client *name*."""
@@ -68,7 +75,18 @@ def prepare_go(folder: Path) -> list[str]:
     return [str(build_go(str(folder / "example.go"), "example"))]
 
 
-EXAMPLES = {"python": prepare_python, "typescript": prepare_typescript, "lua": prepare_lua, "go": prepare_go}
+def prepare_elisp(folder: Path) -> list[str]:
+    (folder / "example.el").write_text(ELISP % read_example("elisp"), encoding="utf-8")
+    return ["emacs", "--batch", "-Q", "-L", str(CLIENTS / "elisp"), "-l", str(folder / "example.el")]
+
+
+EXAMPLES = {
+    "python": prepare_python,
+    "typescript": prepare_typescript,
+    "lua": prepare_lua,
+    "go": prepare_go,
+    "elisp": prepare_elisp,
+}
 
 
 @pytest.mark.parametrize(("name", "prepare"), EXAMPLES.items(), ids=EXAMPLES)

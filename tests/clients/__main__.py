@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.clients.languages import PLACE
+from tests.clients.languages import PLACE, ZIG
 
 HERE = Path(__file__).parent
 
@@ -21,10 +21,15 @@ PING = ("ping", "--fetch-retries=0", "--fetch-timeout=5000")
 INSTALL = ("ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error")
 
 
+ZIG_PINNED = "ziglang==0.17.1"
+
+
 def main(arguments: list[str]) -> int:
     """Run the tests and return the exit code."""
     if why := install():
         sys.stderr.write(f"clients: NOTHING OF TypeScript WAS TESTED: {why}\n")
+    if why := install_zig():
+        sys.stderr.write(f"clients: NOTHING OF Zig WAS TESTED: {why}\n")
     os.environ["SIDECAR_CLIENTS"] = str(PLACE)
     return pytest.main(["-q", "-rs", str(HERE), *arguments])
 
@@ -45,6 +50,23 @@ def install() -> str | None:
         return "npm could not install what tests/clients/package-lock.json pins"
     # Written last, and so a sign that all of it is there.
     shutil.copy(HERE / "package-lock.json", stamp)
+    return None
+
+
+def install_zig() -> str | None:
+    """Install Zig from the Python index unless it is there, and return why that cannot be done."""
+    stamp = ZIG / "installed"
+    if stamp.exists() and stamp.read_text(encoding="utf-8") == ZIG_PINNED:
+        return None
+    steps = (
+        [sys.executable, "-m", "venv", "--clear", str(ZIG)],
+        [str(ZIG / "bin/python"), "-m", "pip", "install", "-q", "--retries=0", "--timeout=10", ZIG_PINNED],
+    )
+    for step in steps:
+        if subprocess.run(step, capture_output=True, check=False).returncode != 0:
+            return f"{ZIG_PINNED} could not be installed"
+    # Written last, and so a sign that all of it is there.
+    stamp.write_text(ZIG_PINNED, encoding="utf-8")
     return None
 
 

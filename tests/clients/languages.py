@@ -121,6 +121,58 @@ def _build_elisp() -> None:
     run([*EMACS, str(ROOT / "tests/clients/check.el"), *sources], folder=COMPILED)
 
 
+# --- Rust ------------------------------------------------------------------------------------
+
+CRATES = Path("/usr/share/cargo/registry")
+"""Where Debian's packages put the sources of crates."""
+
+CARGO = shutil.which("cargo") or str(Path.home() / ".cargo/bin/cargo")
+BINARIES = PLACE / "rust/debug"
+
+
+def _find_lack_of_rust() -> str | None:
+    if not shutil.which(CARGO):
+        return "cargo not installed"
+    return None if list(CRATES.glob("serde_json-*")) else "librust-serde-json-dev of Debian not installed"
+
+
+def run_cargo(folder: Path, *arguments: str) -> None:
+    """Build the crate in *folder* with the crates of Debian."""
+    sources = ('source.crates-io.replace-with="debian"', f'source.debian.directory="{CRATES}"')
+    options = [option for source in sources for option in ("--config", source)]
+    run([CARGO, "build", "--offline", *arguments, *options], folder=folder, CARGO_TARGET_DIR=str(PLACE / "rust"))
+
+
+def _build_rust() -> None:
+    run_cargo(CLIENTS / "rust", "--examples")
+
+
+# --- Zig -------------------------------------------------------------------------------------
+
+ZIG = PLACE / "zig"
+"""A virtual environment with Zig; `make clients` makes it."""
+
+
+def _find_lack_of_zig() -> str | None:
+    return None if (ZIG / "installed").exists() else "Zig is not installed: `make clients` does that"
+
+
+def build_zig(source: Path, name: str) -> Path:
+    """Build the program *source* over the client, and return its path."""
+    binary = ZIG / name
+    compiler = [str(ZIG / "bin/python"), "-m", "ziglang", "build-exe"]
+    modules = ["--dep", "client", f"-Mroot={source}", f"-Mclient={CLIENTS / 'zig/client.zig'}"]
+    caches = ["--cache-dir", str(ZIG / "cache"), "--global-cache-dir", str(ZIG / "cache")]
+    run([*compiler, *modules, f"-femit-bin={binary}", *caches])
+    return binary
+
+
+def _build_zig() -> None:
+    run([str(ZIG / "bin/python"), "-m", "ziglang", "fmt", "--check", str(CLIENTS / "zig"), "examples/host.zig"])
+    build_zig(CLIENTS / "zig/kit.zig", "kit")
+    build_zig(ROOT / "examples/host.zig", "host")
+
+
 LANGUAGES = (
     Language(
         "python",
@@ -155,5 +207,14 @@ LANGUAGES = (
         [*EMACS, "examples/host.el"],
         "host.el",
     ),
+    Language(
+        "rust",
+        _find_lack_of_rust,
+        _build_rust,
+        [str(BINARIES / "examples/kit")],
+        [str(BINARIES / "examples/host")],
+        "host.rs",
+    ),
+    Language("zig", _find_lack_of_zig, _build_zig, [str(ZIG / "kit")], [str(ZIG / "host")], "host.zig"),
 )
 """A client is a row here: the kit and the host of `examples/` run for each."""

@@ -8,7 +8,20 @@ from pathlib import Path
 
 import pytest
 
-from tests.clients.languages import CLIENTS, NVIM, PYTHON, ROOT, SCRIPTS, TOOLS, build_go, find_lack, run
+from tests.clients.languages import (
+    BINARIES,
+    CLIENTS,
+    NVIM,
+    PYTHON,
+    ROOT,
+    SCRIPTS,
+    TOOLS,
+    build_go,
+    build_zig,
+    find_lack,
+    run,
+    run_cargo,
+)
 
 pytestmark = [pytest.mark.spawns, pytest.mark.longest]
 
@@ -80,12 +93,29 @@ def prepare_elisp(folder: Path) -> list[str]:
     return ["emacs", "--batch", "-Q", "-L", str(CLIENTS / "elisp"), "-l", str(folder / "example.el")]
 
 
+def prepare_rust(folder: Path) -> list[str]:
+    dependencies = f'[dependencies]\nsidecar-client = {{ path = "{CLIENTS / "rust"}" }}\n'
+    manifest = f'[package]\nname = "readme"\nversion = "0.1.0"\nedition = "2021"\n{dependencies}'
+    (folder / "Cargo.toml").write_text(manifest, encoding="utf-8")
+    (folder / "src").mkdir()
+    (folder / "src/main.rs").write_text(read_example("rust"), encoding="utf-8")
+    run_cargo(folder)
+    return [str(BINARIES / "readme")]
+
+
+def prepare_zig(folder: Path) -> list[str]:
+    (folder / "example.zig").write_text(read_example("zig"), encoding="utf-8")
+    return [str(build_zig(folder / "example.zig", "example"))]
+
+
 EXAMPLES = {
     "python": prepare_python,
     "typescript": prepare_typescript,
     "lua": prepare_lua,
     "go": prepare_go,
     "elisp": prepare_elisp,
+    "rust": prepare_rust,
+    "zig": prepare_zig,
 }
 
 

@@ -1,8 +1,5 @@
 """The table of providers: what its rows promise each other, and how a row is read."""
 
-import sys
-import tomllib
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -19,7 +16,6 @@ from sidecar.catalogue.provider_rows import (
     read_gateways,
     read_providers,
 )
-from sidecar.core import resources
 
 ROWS = read_providers()
 
@@ -123,25 +119,3 @@ def test_a_row_uses_only_settings_that_it_has(name: str) -> None:
 def test_the_address_is_the_one_column_without_a_default() -> None:
     with pytest.raises(TypeError):
         AddressColumns()  # type: ignore[call-arg]
-
-
-def test_the_parsed_table_is_stored_and_a_changed_one_is_parsed_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    file, parsed = tmp_path / "gateways.toml", list[str]()
-    parse = tomllib.loads
-
-    def note(text: str) -> dict[str, Any]:
-        parsed.append(text)
-        return parse(text)
-
-    monkeypatch.setattr(sys, "dont_write_bytecode", False)
-    monkeypatch.setattr(resources, "find", lambda _: file)
-    monkeypatch.setattr(tomllib, "loads", note)
-    for base_url in ("https://a.example", "https://longer.example"):
-        file.write_text(f'[mine]\nbase_url = "{base_url}"\ntoken_header = "x-token"\n', encoding="utf-8")
-        for _ in range(2):
-            read_gateways.cache_clear()
-            assert read_gateways()["mine"].base_url == base_url
-    read_gateways.cache_clear()
-    assert len(parsed) == 2

@@ -136,21 +136,25 @@ def _find_lack_of_rust() -> str | None:
     return None if list(CRATES.glob("serde_json-*")) else "librust-serde-json-dev of Debian not installed"
 
 
-def run_cargo(folder: Path, *arguments: str) -> None:
-    """Build the crate in *folder* with the crates of Debian."""
+def run_cargo(folder: Path, *command: str) -> None:
+    """Run a command of cargo in *folder*, with the crates of Debian."""
     sources = ('source.crates-io.replace-with="debian"', f'source.debian.directory="{CRATES}"')
     options = [option for source in sources for option in ("--config", source)]
-    run([CARGO, "build", "--offline", *arguments, *options], folder=folder, CARGO_TARGET_DIR=str(PLACE / "rust"))
+    run([CARGO, *command, "--offline", *options], folder=folder, CARGO_TARGET_DIR=str(PLACE / "rust"))
 
 
 def _build_rust() -> None:
-    run_cargo(CLIENTS / "rust", "--examples")
+    run_cargo(CLIENTS / "rust", "build", "--examples")
+    run_cargo(CLIENTS / "rust", "test", "--test", "types")
 
 
 # --- Zig -------------------------------------------------------------------------------------
 
 ZIG = PLACE / "zig"
 """A virtual environment with Zig; `make clients` makes it."""
+
+ZIG_COMMAND = [str(ZIG / "bin/python"), "-m", "ziglang"]
+ZIG_CACHES = ["--cache-dir", str(ZIG / "cache"), "--global-cache-dir", str(ZIG / "cache")]
 
 
 def _find_lack_of_zig() -> str | None:
@@ -160,15 +164,14 @@ def _find_lack_of_zig() -> str | None:
 def build_zig(source: Path, name: str) -> Path:
     """Build the program *source* over the client, and return its path."""
     binary = ZIG / name
-    compiler = [str(ZIG / "bin/python"), "-m", "ziglang", "build-exe"]
     modules = ["--dep", "client", f"-Mroot={source}", f"-Mclient={CLIENTS / 'zig/client.zig'}"]
-    caches = ["--cache-dir", str(ZIG / "cache"), "--global-cache-dir", str(ZIG / "cache")]
-    run([*compiler, *modules, f"-femit-bin={binary}", *caches])
+    run([*ZIG_COMMAND, "build-exe", *modules, f"-femit-bin={binary}", *ZIG_CACHES])
     return binary
 
 
 def _build_zig() -> None:
-    run([str(ZIG / "bin/python"), "-m", "ziglang", "fmt", "--check", str(CLIENTS / "zig"), "examples/host.zig"])
+    run([*ZIG_COMMAND, "fmt", "--check", str(CLIENTS / "zig"), "examples/host.zig"])
+    run([*ZIG_COMMAND, "test", str(CLIENTS / "zig/test.zig"), *ZIG_CACHES])
     build_zig(CLIENTS / "zig/kit.zig", "kit")
     build_zig(ROOT / "examples/host.zig", "host")
 

@@ -99,7 +99,7 @@ def prepare_rust(folder: Path) -> list[str]:
     (folder / "Cargo.toml").write_text(manifest, encoding="utf-8")
     (folder / "src").mkdir()
     (folder / "src/main.rs").write_text(read_example("rust"), encoding="utf-8")
-    run_cargo(folder)
+    run_cargo(folder, "build")
     return [str(BINARIES / "readme")]
 
 

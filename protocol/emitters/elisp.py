@@ -1,7 +1,5 @@
 """A table of the types for Emacs Lisp, whose values are plists: what each is, its keys or words. [pure]"""
 
-from collections.abc import Iterable
-
 from protocol.emitters.text import wrap
 from protocol.emitters.types import (
     Action,
@@ -51,12 +49,12 @@ member of a union.  A `?' after the type: the key may be absent.")
 
 def emit(table: Table) -> str:
     """Return the text of the file."""
-    rows = [_emit_row("Action", "What a request asks for.", map(_emit_action, table.actions))]
+    rows = [_emit_row("Action", "What a request asks for.", [_emit_action(each) for each in table.actions])]
     rows += [_emit_row(each.name, each.doc, _list_parts(each)) for each in table.bodies() if each.name != "Action"]
     return HEAD.replace("{version}", str(table.version)).replace("{rows}", "\n    ".join(rows))
 
 
-def _emit_row(name: str, doc: str, parts: Iterable[str]) -> str:
+def _emit_row(name: str, doc: str, parts: list[str]) -> str:
     return "\n     ".join([f"({name}", _quote(doc), *parts]) + ")"
 
 

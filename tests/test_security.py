@@ -159,6 +159,7 @@ def _program() -> Iterator[tuple[str, ast.AST]]:
 
 
 TEMPLATES = {
+    ("protocol/emitters/rust.py", "DERIVE"),
     ("sidecar/cli/remedies.py", "text"),
     ("sidecar/completion/chat_prompt.py", "INSTRUCTIONS"),
     ("sidecar/config/environment.py", "template"),

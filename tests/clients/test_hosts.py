@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.clients.languages import ROOT, find_lack
+from tests.clients.languages import LANGUAGES, ROOT, SCRIPTS, find_lack
 
 pytestmark = [pytest.mark.spawns, pytest.mark.longest]
 
@@ -59,6 +59,26 @@ def _drive_neovim() -> dict[str, list[str]]:
     command = ["nvim", "--headless", "-u", "NONE", "-i", "NONE", "-c", "luafile tests/clients/neovim_plugin.lua"]
     seen: dict[str, list[str]] = json.loads(run_host(command)[0])
     return seen
+
+
+def test_the_extension_for_vs_code_streams_cancels_and_completes() -> None:
+    if lack := find_lack("typescript"):
+        pytest.skip(f"typescript: {lack}")
+    next(language for language in LANGUAGES if language.name == "typescript").build()
+    editor = SCRIPTS / "node_modules/vscode"
+    editor.mkdir(parents=True, exist_ok=True)
+    (editor / "package.json").write_text('{"type":"module","main":"index.js"}', encoding="utf-8")
+    (editor / "index.js").write_text('export * from "../../tests/clients/vscode.js";', encoding="utf-8")
+    seen = json.loads(run_host(["node", str(SCRIPTS / "tests/clients/vscode_host.js")])[0])
+    assert seen["answered"] == f"What is a sidecar?\n\n{ANSWER}"
+    assert seen["pieces"] > 1
+    assert seen["cancelled"].startswith("Again\n\n1. ")
+    assert len(seen["cancelled"]) < 200
+    assert seen["errors_after_cancel"] == []
+    assert seen["completed"] == [["PI * r * r", 24]]
+    assert seen["dropped"] == []
+    assert seen["errors"] == ["Overloaded"]
+    assert (seen["listeners"], seen["registered"]) == (0, 0)
 
 
 def test_the_script_prints_the_answer() -> None:

@@ -255,7 +255,9 @@ def test_stdin_may_be_anything(
 ) -> None:  # A24
     with kind(PING + b"\n") as stdin:
         flags = _flags(stdin)
-        with Sidecar(tmp_path, provider, stdin=stdin, ready=False) as sidecar:
+        # Without a word, it tells a person at a terminal what it is, and reads nothing.
+        arguments = ["serve"] if kind is a_terminal else []
+        with Sidecar(tmp_path, provider, arguments=arguments, stdin=stdin, ready=False) as sidecar:
             if kind is not nothing:
                 sidecar.line({"id": "p"})
             sidecar.exit()

@@ -217,7 +217,7 @@ def test_a_refresh_is_asked_for_sends_nothing_of_the_users_and_is_kept(web: Serv
         assert (latest["name"], latest["context_length"], latest["capabilities"]) == (
             "GPT-9 Terra",
             2_000_000,
-            {"tools": True},
+            {"completion": False, "tools": True},
         )
         day = fresh["catalogue_refreshed_at"][:10]
         assert (latest["cost"], latest["pricing"]) == (

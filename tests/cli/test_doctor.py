@@ -275,7 +275,7 @@ def no_money(stage: Stage) -> None:
 def missing_extra(stage: Stage) -> None:
     del stage.env["ANTHROPIC_API_KEY"]
     stage.env |= {"AWS_REGION": "eu-west-1", "AWS_ACCESS_KEY_ID": "CANARYID", "AWS_SECRET_ACCESS_KEY": "CANARY-secret"}
-    for module in ("boto3", "botocore"):
+    for module in ("boto3", "botocore", "botocore.auth"):
         stage.patch.setitem(sys.modules, module, None)
 
 

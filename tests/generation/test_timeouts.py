@@ -142,5 +142,7 @@ def test_every_action_that_waits_has_a_time_limit() -> None:
     totals = {name: action.total_ms for name, action in ACTIONS.items() if isinstance(action, TaskAction)}
     # A login waits for the user, and a code is good for an hour at most.
     assert totals.pop("authenticate") > 3_600_000
+    # A completion is of no use after a minute, and any number of texts may take an hour.
+    assert (totals.pop("complete"), totals.pop("stream_complete"), totals.pop("embed")) == (60_000, 60_000, 3_600_000)
     assert set(totals.values()) == {TOTAL_MS}
     assert timeouts.DEFAULT_TIMEOUTS.total_seconds * 1000 == TOTAL_MS

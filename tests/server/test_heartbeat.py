@@ -174,6 +174,6 @@ def test_a_status_says_what_the_phase_is_waiting_for(
     assert status == {"type": "status", "silent_ms": 15_000} | expected
 
 
-def test_only_streamed_chats_get_a_status() -> None:
+def test_only_streams_get_a_status() -> None:
     streaming = {name for name, action in ACTIONS.items() if isinstance(action, TaskAction) and action.streams}
-    assert streaming == {"stream_chat", "resume", "compare"}
+    assert streaming == {"stream_chat", "resume", "compare", "stream_complete", "embed"}

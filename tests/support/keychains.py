@@ -1,4 +1,7 @@
-"""Keychains for a process under test, which the variable PYTHON_KEYRING_BACKEND chooses among."""
+"""Keychains for a process under test, which the variable PYTHON_KEYRING_BACKEND chooses among.
+
+None is `viable`, so that the library finds none of them by itself in a process that has imported this module.
+"""
 
 # ruff: noqa: ARG002 - methods are as the base class has them
 
@@ -20,6 +23,7 @@ class Working(KeyringBackend):
     """One that keeps what it is given, in a file."""
 
     priority = 9
+    viable = False
 
     def _entries(self) -> dict[str, str]:
         return msgspec.json.decode(_file().read_bytes(), type=dict[str, str]) if _file().exists() else {}
@@ -43,6 +47,7 @@ class Locked(KeyringBackend):
     """One whose user does not unlock it."""
 
     priority = 9
+    viable = False
 
     def get_password(self, service: str, username: str) -> str | None:
         raise KeyringLocked
@@ -58,6 +63,7 @@ class Forgetful(KeyringBackend):
     """One that takes everything and keeps nothing."""
 
     priority = 9
+    viable = False
 
     def get_password(self, service: str, username: str) -> str | None:
         return None
@@ -73,6 +79,7 @@ class Hanging(KeyringBackend):
     """One that never answers, as D-Bus without a desktop."""
 
     priority = 9
+    viable = False
 
     def get_password(self, service: str, username: str) -> str | None:
         threading.Event().wait()

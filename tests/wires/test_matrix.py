@@ -48,7 +48,8 @@ MODELS = {
 def _routes() -> Iterator[Route]:
     """Yield a route to every built-in provider, for each of some models and each wire of those."""
     for name, row in provider_rows.read_providers().items():
-        for model in MODELS.get(name, ["m-1"]) if row.transport != "replay" else ():
+        has_chats = row.transport != "replay" and row.wire != "none"
+        for model in MODELS.get(name, ["m-1"]) if has_chats else ():
             others = row.address.paths if not row.models.wire_rules else ()
             for wire in sorted({provider_rows.choose_wire(row, model), *others}):
                 yield Route(

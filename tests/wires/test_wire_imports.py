@@ -15,7 +15,7 @@ BUILDS_ON = {
 }
 """Wires that import another wire, and which."""
 
-BESIDE_WIRES = {"__init__", "registry", "shared", "counts", "embeddings", "rerank"}
+BESIDE_WIRES = {"__init__", "registry", "shared", "completions", "counts", "embeddings", "rerank"}
 
 COUNTS = "sidecar/wires/counts/"
 

@@ -135,6 +135,8 @@ def test_after_a_sleep_nothing_waits_for_what_is_gone(tmp_path: Path, provider: 
         until(sidecar, silent, type="content")
         provider.call("late")
         until(sidecar, again, state="retrying")
+        # The line is there before the wait that it tells of has begun.
+        sidecar.ping()
         begun = time.monotonic()
         clocks.set(wall=400, monotonic=400)
         # Whatever wakes the process: the host says something.

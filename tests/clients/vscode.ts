@@ -65,7 +65,7 @@ export class InlineCompletionItem {
 }
 
 export class TextDocument {
-  uri = "file:///work/geo.py";
+  uri = "file:///project/geo.py";
   languageId = "python";
   versions: string[] = [];
   text: string;
@@ -100,7 +100,7 @@ export const window = {
 };
 export const workspace = {
   getConfiguration: (_section: string) => ({ get: (key: string, value: string) => settings[key] ?? value }),
-  asRelativePath: (uri: string) => uri.replace("file:///work/", ""),
+  asRelativePath: (uri: string) => uri.replace("file:///project/", ""),
   applyEdit: async (edit: WorkspaceEdit) => {
     await new Promise((resolve) => setImmediate(resolve)); // As the editor, which is another process.
     const document = window.activeTextEditor!.document;

@@ -120,7 +120,7 @@ def find_obstacle() -> str:
 
 def build_single_file(python: Path, folder: Path) -> Path:
     """Build the single file and return it."""
-    launcher = compile_launcher()
+    launcher = compile_launcher(python)
     with tempfile.TemporaryDirectory() as place:
         plain, frame = Path(place) / "folder.tar", Path(place) / "folder.tar.zst"
         with tarfile.open(plain, "w", format=tarfile.USTAR_FORMAT) as tar:
@@ -139,9 +139,9 @@ def make_trailer(payload: bytes) -> bytes:
     return MAGIC + f"{len(payload):016x}{digest}".encode()
 
 
-def compile_launcher() -> Path:
+def compile_launcher(python: Path) -> Path:
     """Compile the launcher with zstd's source, which the lock pins, and return it."""
-    source = fetch_zstd_source()
+    source = fetch_zstd_source(python)
     launcher = ROOT / "build/launcher"
     # What of zstd is not used is left out; the folder depends on the system's C library as well.
     smaller = ["-Wl,-dead_strip"] if platform.system() == "Darwin" else ["-s", "-Wl,--gc-sections"]
@@ -150,13 +150,13 @@ def compile_launcher() -> Path:
     return launcher
 
 
-def fetch_zstd_source() -> Path:
+def fetch_zstd_source(python: Path) -> Path:
     """Return the folder of zstd's source, out of the source distribution of its Python package."""
     lines = LOCK.read_text(encoding="utf-8").splitlines()
     place = ROOT / "build/zstd"
     pin = ROOT / "build/zstd.lock"
     pin.write_text("\n".join(take_pin(lines, "zstandard")), encoding="utf-8")
-    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "download", "--quiet", "--no-deps"]
+    pip = [str(python), "-m", "pip", "--disable-pip-version-check", "download", "--quiet", "--no-deps"]
     hashes = ["--require-hashes", "--no-binary", ":all:", "--requirement", str(pin)]
     if not (place / "zstd/zstd.c").exists():
         run([*pip, *hashes, "--dest", str(place)])

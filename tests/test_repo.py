@@ -145,7 +145,8 @@ def test_a_wheel_holds_the_packages_and_the_exchanges_with_names(tmp_path: Path)
     tools = {each: {name for name in names if name == each or name.startswith(f"{each}/")} for each in excluded}
     assert all(tools.values())
     names -= set().union(*tools.values())
-    cases = read_providers()["replay"].cases.values()
+    row = read_providers()["replay"]
+    cases = (*row.cases.values(), *row.completion.cases.values())
     played = {each for case in cases for each in (case.exchange, case.after_results) if each}
     exchanges = {f"sidecar/{name}" for each in played for name in _list_files(f"fixtures/{each}")}
     assert len(exchanges) > 50

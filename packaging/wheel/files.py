@@ -37,6 +37,7 @@ def write_tables(root: Path) -> list[Path]:
 
 def list_exchanges(root: Path) -> list[str]:
     """Return the exchanges of the named cases, as `wire/case`."""
-    cases = tomllib.loads((root / ROWS).read_text(encoding="utf-8"))["replay"]["cases"].values()
+    row = tomllib.loads((root / ROWS).read_text(encoding="utf-8"))["replay"]
+    cases = (*row["cases"].values(), *row["completion"]["cases"].values())
     named = {case[key] for case in cases for key in ("exchange", "after_results") if key in case}
     return sorted(named)
